@@ -1,0 +1,147 @@
+"""What every handshake has in common: a buffer in, bytes out, a named state, and what trails behind.
+
+A driver alternates between `Handshake.data_to_send` and `Handshake.receive_data` until the handshake is `done`, or,
+on the server's side, until it `pauses` for a decision that is not the wire's to take (`State.LOGIN`, `State.REPLY`).
+
+1. A message that has not arrived whole consumes nothing; waiting for more is a state, not an exception.
+2. Each protocol message is built in one piece, so that it can leave in one segment.
+3. After a `ProtocolError` the state is `State.FAILED`, and `data_to_send` still holds the refusal owed to the peer.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from chainsocks.protocol.errors import ProtocolError
+from chainsocks.protocol.messages import Reply, Request
+
+__all__ = ["ClientHandshake", "Handshake", "ServerHandshake", "State"]
+
+
+class State(StrEnum):
+    """The step that a handshake is in, in words for people: a time-out prints it."""
+
+    METHOD_NEGOTIATION = "method negotiation"
+    SUB_NEGOTIATION = "username/password sub-negotiation"
+    LOGIN = "login check"
+    REQUEST = "request"
+    REPLY = "reply"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Handshake:
+    """The part that both roles and both versions share."""
+
+    __slots__ = ("_incoming", "_outgoing", "state")
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._incoming = b""
+        self._outgoing = b""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} {self.state}>"
+
+    @property
+    def done(self) -> bool:
+        """Whether the handshake has come to its good end."""
+        return self.state is State.DONE
+
+    @property
+    def trailing_data(self) -> bytes:
+        """Bytes that arrived behind the handshake: the first data of the stream. Take them when `done`."""
+        return self._incoming
+
+    def data_to_send(self) -> bytes:
+        """Return what the peer is owed now, and forget it; empty when it is the peer's turn."""
+        data, self._outgoing = self._outgoing, b""
+        return data
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the peer, in any portions, and go as far as they carry. Call `data_to_send` next.
+
+        No bytes at all mean that the peer has closed its side.
+
+        Raises:
+            ProtocolError: the peer broke the protocol. `data_to_send` may still hold an answer to it.
+        """
+        if not data:
+            self._end_of_data()
+            return
+        self._incoming = self._incoming + data if self._incoming else data
+        self._run()
+
+    def _run(self) -> None:
+        try:
+            while self._advance():
+                pass
+        except ProtocolError:
+            self.state = State.FAILED
+            raise
+
+    def _end_of_data(self) -> None:
+        step, self.state = self.state, State.FAILED
+        middle = f", {len(self._incoming)} bytes into a message" if self._incoming else ""
+        raise ProtocolError(f"the connection was closed during the {step}{middle}")
+
+    def _advance(self) -> bool:
+        """Decode one whole message and act on it; False when more bytes, or a decision, must come first."""
+        raise NotImplementedError
+
+
+class ClientHandshake(Handshake):
+    """The side that asks. `reply` is set when `done`; only its code says whether the request was granted."""
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._reply: Reply | None = None
+
+    @property
+    def reply(self) -> Reply:
+        """The proxy's answer; there is one once the handshake is `done`."""
+        if self._reply is None:
+            raise RuntimeError("the handshake is not done: there is no reply yet")
+        return self._reply
+
+    def _finish(self, reply: Reply, trailing_data: bytes) -> None:
+        self._reply = reply
+        self._incoming = trailing_data
+        self.state = State.DONE
+
+
+class ServerHandshake(Handshake):
+    """The side that is asked. It pauses at `State.LOGIN` and `State.REPLY`, for `answer_login` and `send_reply`."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._request: Request | None = None
+
+    @property
+    def request(self) -> Request:
+        """The client's request; there is one from `State.REPLY` on."""
+        if self._request is None:
+            raise RuntimeError("the request has not arrived yet")
+        return self._request
+
+    def send_reply(self, reply: Reply) -> None:
+        """Answer the request; `data_to_send` then holds the answer in the client's own version.
+
+        After a refusal the connection is to be closed (RFC 1928 section 6: within ten seconds).
+        """
+        if self.state is not State.REPLY:
+            raise RuntimeError(f"no request is waiting for a reply (state: {self.state})")
+        self._outgoing += self._encode_reply(reply)
+        self.state = State.DONE if reply.succeeded else State.FAILED
+
+    def _encode_reply(self, reply: Reply) -> bytes:
+        raise NotImplementedError
+
+    def _refuse(self, code: int, message: str) -> ProtocolError:
+        """Owe the client a full-length refusal, and return the error to raise."""
+        self._outgoing += self._encode_reply(Reply(code))
+        return ProtocolError(message)

@@ -1,0 +1,128 @@
+"""SOCKS4 and its extension SOCKS4a, both roles.
+
+The sources are Ying-Da Lee's SOCKS4 memo and his one-page "SOCKS 4A". Both of the protocol's NUL-terminated strings
+are unbounded on paper and capped here. A SOCKS4a request is one whose address is 0.0.0.x, with x not zero, and whose
+host name follows the user id.
+"""
+
+from __future__ import annotations
+
+from chainsocks.protocol.address import MAX_NAME, UNSPECIFIED, Address, AddressType
+from chainsocks.protocol.errors import ProtocolError
+from chainsocks.protocol.guess import guess
+from chainsocks.protocol.handshake import ClientHandshake as BaseClientHandshake
+from chainsocks.protocol.handshake import ServerHandshake as BaseServerHandshake
+from chainsocks.protocol.handshake import State
+from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UserId, Version
+
+__all__ = ["MAX_USER_ID", "ClientHandshake", "ServerHandshake"]
+
+MAX_USER_ID = 512
+"""Bytes in a USERID: what an identd may answer (RFC 1413 section 6)."""
+
+_GRANTED, _REJECTED, _NO_IDENTD, _IDENTD_DIFFERS = 90, 91, 92, 93
+_CODE_FROM_WIRE = {
+    _GRANTED: ReplyCode.SUCCEEDED,
+    _REJECTED: ReplyCode.GENERAL_FAILURE,
+    _NO_IDENTD: ReplyCode.NOT_ALLOWED_BY_RULESET,
+    _IDENTD_DIFFERS: ReplyCode.NOT_ALLOWED_BY_RULESET,
+}
+_HEADER = 8  # VN CD DSTPORT DSTIP
+_REPLY = 8  # VN CD DSTPORT DSTIP
+_COMMANDS = {1: Command.CONNECT, 2: Command.BIND}
+_NAME_FOLLOWS = b"\x00\x00\x00\x01"
+
+
+class ServerHandshake(BaseServerHandshake):
+    """A client's SOCKS4 or SOCKS4a request, and our reply to it."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(State.REQUEST)
+
+    def _advance(self) -> bool:
+        data = self._incoming
+        if self.state is not State.REQUEST or len(data) < _HEADER:
+            return False
+        if data[0] != Version.SOCKS4:
+            raise ProtocolError(f"the first byte is not SOCKS4's; it {guess(data)}")
+        command = _COMMANDS.get(data[1])
+        if command is None:
+            raise self._refuse(ReplyCode.COMMAND_NOT_SUPPORTED, f"SOCKS4 has no command {data[1]}")
+        end = self._string_end(_HEADER, MAX_USER_ID, "user id")
+        if end is None:
+            return False
+        user_id = data[_HEADER:end]
+        ip = data[4:8]
+        kind = AddressType.IPV4
+        if ip[:3] == b"\0\0\0" and ip[3]:
+            start = end + 1
+            end = self._string_end(start, MAX_NAME, "host name")
+            if end is None:
+                return False
+            kind, ip = AddressType.DOMAINNAME, data[start:end]
+        try:
+            destination = Address.from_packed(kind, ip, int.from_bytes(data[2:4], "big"))
+        except ValueError as error:
+            raise self._refuse(ReplyCode.GENERAL_FAILURE, f"SOCKS4a request: {error}") from None
+        self._request = Request(Version.SOCKS4, command, destination, UserId(user_id) if user_id else None)
+        self._incoming = data[end + 1 :]
+        self.state = State.REPLY
+        return False
+
+    def _string_end(self, start: int, limit: int, what: str) -> int | None:
+        """Find the NUL that ends a string; None while it may still come."""
+        end = self._incoming.find(0, start, start + limit + 1)
+        if end >= 0:
+            return end
+        if len(self._incoming) > start + limit:
+            raise self._refuse(ReplyCode.GENERAL_FAILURE, f"the SOCKS4 {what} is longer than {limit} bytes")
+        return None
+
+    def _encode_reply(self, reply: Reply) -> bytes:
+        code = _GRANTED if reply.succeeded else _REJECTED
+        # The memo's DSTIP has room for an IPv4 address only; clients ignore it for CONNECT.
+        ip = reply.bound.packed if reply.bound.type is AddressType.IPV4 else UNSPECIFIED.packed
+        return bytes((0, code)) + reply.bound.port.to_bytes(2, "big") + ip
+
+
+class ClientHandshake(BaseClientHandshake):
+    """Our SOCKS4 or SOCKS4a request to a proxy. A destination that is a name makes it a SOCKS4a one.
+
+    Raises:
+        ValueError: the destination is IPv6, which SOCKS4 cannot carry, or the user id is too long or has a NUL in it.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(State.REQUEST)
+        user_id = request.credentials.user_id if isinstance(request.credentials, UserId) else b""
+        if len(user_id) > MAX_USER_ID or b"\0" in user_id:
+            raise ValueError(f"a SOCKS4 user id has at most {MAX_USER_ID} bytes, none of them NUL")
+        destination = request.destination
+        if destination.type is AddressType.IPV6:
+            raise ValueError(f"SOCKS4 cannot carry the IPv6 address {destination.host}")
+        head = bytes((Version.SOCKS4, request.command)) + destination.port.to_bytes(2, "big")
+        if destination.type is AddressType.IPV4:
+            self._outgoing = head + destination.packed + user_id + b"\0"
+        else:
+            self._outgoing = head + _NAME_FOLLOWS + user_id + b"\0" + destination.packed + b"\0"
+
+    def _advance(self) -> bool:
+        data = self._incoming
+        if self.state is not State.REQUEST or not data:
+            return False
+        if data[0] != 0:
+            raise ProtocolError(f"a SOCKS4 reply begins with 00; this one {guess(data)}")
+        if len(data) < 2:
+            return False
+        code = _CODE_FROM_WIRE.get(data[1])
+        if code is None:
+            raise ProtocolError(f"{data[1]} is not a SOCKS4 reply code (90..93)")
+        if len(data) < _REPLY:
+            return False
+        bound = Address.from_packed(AddressType.IPV4, data[4:8], int.from_bytes(data[2:4], "big"))
+        self._finish(Reply(code, bound), data[_REPLY:])
+        return False

@@ -1,0 +1,290 @@
+"""SOCKS5 (RFC 1928) with the username/password login of RFC 1929, both roles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
+from chainsocks.protocol.errors import LoginRefused, ProtocolError
+from chainsocks.protocol.guess import guess
+from chainsocks.protocol.handshake import ClientHandshake as BaseClientHandshake
+from chainsocks.protocol.handshake import ServerHandshake as BaseServerHandshake
+from chainsocks.protocol.handshake import State
+from chainsocks.protocol.messages import (
+    Command,
+    Credentials,
+    Method,
+    Reply,
+    ReplyCode,
+    Request,
+    UsernamePassword,
+    Version,
+)
+
+__all__ = ["MAX_LOGIN", "ClientHandshake", "ServerHandshake"]
+
+MAX_LOGIN = 255
+"""Bytes in a username and in a password: each length is one octet (RFC 1929 section 2)."""
+
+_VERSION = b"\x05"
+_LOGIN_VERSION = 1  # RFC 1929 section 2: the version of the sub-negotiation, not of SOCKS
+_LOGIN_ACCEPTED, _LOGIN_REFUSED = b"\x01\x00", b"\x01\x01"
+_COMMANDS = {command.value: command for command in Command}
+_SIZES = {AddressType.IPV4: 4, AddressType.IPV6: 16}
+_TYPES = {kind.value: kind for kind in AddressType}
+
+
+class _UnknownAddressType(ProtocolError):
+    """ATYP is none of 1, 3 and 4, so the length of the message cannot be known."""
+
+
+def _encode_address(address: Address) -> bytes:
+    port = address.port.to_bytes(2, "big")
+    if address.type is AddressType.DOMAINNAME:
+        return bytes((AddressType.DOMAINNAME, len(address.packed))) + address.packed + port
+    return bytes((address.type,)) + address.packed + port
+
+
+def _decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
+    """Read ATYP, address and port from `start`; return them with their end, or None while they are incomplete."""
+    if len(data) <= start:
+        return None
+    kind = _TYPES.get(data[start])
+    if kind is None:
+        raise _UnknownAddressType(f"address type {data[start]} is none of 1, 3 and 4")
+    start += 1
+    if kind is AddressType.DOMAINNAME:
+        if len(data) <= start:
+            return None
+        size = data[start]
+        start += 1
+    else:
+        size = _SIZES[kind]
+    end = start + size
+    if len(data) < end + 2:
+        return None
+    try:
+        address = Address.from_packed(kind, data[start:end], int.from_bytes(data[end : end + 2], "big"))
+    except ValueError as error:
+        raise ProtocolError(str(error)) from None
+    return address, end + 2
+
+
+class ServerHandshake(BaseServerHandshake):
+    """A client's method negotiation, login and request, and our replies.
+
+    `methods` are those we accept, the one we like best first. Where it comes to username/password, the handshake
+    pauses at `State.LOGIN` with `login` set, until `accept_login` or `refuse_login` is called.
+    """
+
+    __slots__ = ("_login", "_methods")
+
+    def __init__(self, methods: Sequence[Method] = (Method.NO_AUTHENTICATION_REQUIRED,)) -> None:
+        super().__init__(State.METHOD_NEGOTIATION)
+        self._methods = methods
+        self._login: UsernamePassword | None = None
+
+    @property
+    def login(self) -> UsernamePassword:
+        """What the client logged in with; there is one from `State.LOGIN` on."""
+        if self._login is None:
+            raise RuntimeError("the client has not logged in")
+        return self._login
+
+    def accept_login(self) -> None:
+        """Let the client in, and go on with what it may have sent already. Call `data_to_send` next.
+
+        Raises:
+            ProtocolError: as `receive_data` does, for a request that came with the login.
+        """
+        self._end_login(_LOGIN_ACCEPTED, State.REQUEST)
+        self._run()
+
+    def refuse_login(self) -> None:
+        """Turn the client away; the connection is to be closed after `data_to_send` (RFC 1929 section 2)."""
+        self._end_login(_LOGIN_REFUSED, State.FAILED)
+
+    def _end_login(self, answer: bytes, state: State) -> None:
+        if self.state is not State.LOGIN:
+            raise RuntimeError(f"no login is waiting for a decision (state: {self.state})")
+        self._outgoing += answer
+        self.state = state
+
+    def _advance(self) -> bool:
+        data = self._incoming
+        match self.state:
+            case State.METHOD_NEGOTIATION if data:
+                return self._negotiate_method(data)
+            case State.SUB_NEGOTIATION if data:
+                return self._read_login(data)
+            case State.REQUEST if data:
+                return self._read_request(data)
+            case _:
+                return False
+
+    def _negotiate_method(self, data: bytes) -> bool:
+        """Decode VER NMETHODS METHODS (RFC 1928 section 3)."""
+        if data[0] != Version.SOCKS5:
+            raise ProtocolError(f"the first byte is not SOCKS5's; it {guess(data)}")
+        if len(data) < 2 or len(data) < 2 + data[1]:
+            return False
+        offered = data[2 : 2 + data[1]]
+        self._incoming = data[2 + data[1] :]
+        for method in self._methods:
+            if method in offered:
+                break
+        else:
+            self._outgoing += _VERSION + bytes((Method.NO_ACCEPTABLE_METHODS,))
+            wanted = " or ".join(f"{method:02X}" for method in self._methods)
+            raise ProtocolError(f"the client offers the methods [{offered.hex(' ').upper()}]; we accept {wanted}")
+        self._outgoing += _VERSION + bytes((method,))
+        self.state = State.SUB_NEGOTIATION if method is Method.USERNAME_PASSWORD else State.REQUEST
+        return True
+
+    def _read_login(self, data: bytes) -> bool:
+        """Decode VER ULEN UNAME PLEN PASSWD (RFC 1929 section 2)."""
+        if data[0] != _LOGIN_VERSION:
+            self._outgoing += _LOGIN_REFUSED
+            raise ProtocolError(f"the login has version {data[0]}; RFC 1929 wants 1")
+        if len(data) < 2 or len(data) < 3 + data[1]:
+            return False
+        username_end = 2 + data[1]
+        end = username_end + 1 + data[username_end]
+        if len(data) < end:
+            return False
+        self._login = UsernamePassword(data[2:username_end], data[username_end + 1 : end])
+        self._incoming = data[end:]
+        self.state = State.LOGIN
+        return False
+
+    def _read_request(self, data: bytes) -> bool:
+        """Decode VER CMD RSV ATYP DST.ADDR DST.PORT (RFC 1928 section 4)."""
+        if data[0] != Version.SOCKS5:
+            raise self._refuse(ReplyCode.GENERAL_FAILURE, f"the request has version {data[0]}, not 5")
+        if len(data) < 4:
+            return False
+        command = _COMMANDS.get(data[1])
+        if command is None:
+            raise self._refuse(ReplyCode.COMMAND_NOT_SUPPORTED, f"SOCKS5 has no command {data[1]}")
+        if data[2]:
+            raise self._refuse(ReplyCode.GENERAL_FAILURE, f"the reserved byte of the request is {data[2]}, not 0")
+        try:
+            decoded = _decode_address(data, 3)
+        except _UnknownAddressType as error:
+            raise self._refuse(ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED, str(error)) from None
+        except ProtocolError as error:
+            raise self._refuse(ReplyCode.GENERAL_FAILURE, str(error)) from None
+        if decoded is None:
+            return False
+        destination, end = decoded
+        self._request = Request(Version.SOCKS5, command, destination, self._login)
+        self._incoming = data[end:]
+        self.state = State.REPLY
+        return False
+
+    def _encode_reply(self, reply: Reply) -> bytes:
+        return bytes((Version.SOCKS5, reply.code, 0)) + _encode_address(reply.bound)
+
+
+class ClientHandshake(BaseClientHandshake):
+    """Our method negotiation, login and request to a proxy.
+
+    With credentials, "no authentication" is offered beside username/password and the proxy picks, as curl does it.
+
+    Raises:
+        ValueError: the username or the password is empty or over 255 bytes.
+    """
+
+    __slots__ = ("_credentials", "_request")
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(State.METHOD_NEGOTIATION)
+        self._request = request
+        self._credentials = _login_of(request.credentials)
+        methods = [Method.NO_AUTHENTICATION_REQUIRED]
+        if self._credentials:
+            methods.append(Method.USERNAME_PASSWORD)
+        self._outgoing = bytes((Version.SOCKS5, len(methods), *methods))
+
+    def _advance(self) -> bool:
+        data = self._incoming
+        match self.state:
+            case State.METHOD_NEGOTIATION if data:
+                return self._read_method(data)
+            case State.SUB_NEGOTIATION if len(data) >= 2:
+                return self._read_login_status(data)
+            case State.REQUEST if data:
+                return self._read_reply(data)
+            case _:
+                return False
+
+    def _read_method(self, data: bytes) -> bool:
+        """Decode VER METHOD (RFC 1928 section 3)."""
+        if data[0] != Version.SOCKS5:
+            raise ProtocolError(f"the answer to the method negotiation is not SOCKS5; it {guess(data)}")
+        if len(data) < 2:
+            return False
+        self._incoming = data[2:]
+        match data[1]:
+            case Method.NO_AUTHENTICATION_REQUIRED:
+                self._send_request()
+            case Method.USERNAME_PASSWORD if self._credentials:
+                username, password = self._credentials.username, self._credentials.password
+                self._outgoing += bytes((_LOGIN_VERSION, len(username))) + username + bytes((len(password),)) + password
+                self.state = State.SUB_NEGOTIATION
+            case Method.NO_ACCEPTABLE_METHODS if self._credentials:
+                raise LoginRefused("it accepts neither username/password nor going without")
+            case Method.NO_ACCEPTABLE_METHODS | Method.USERNAME_PASSWORD:
+                raise LoginRefused("it wants a login and we have none for it; give this hop a username and a password")
+            case _:
+                raise ProtocolError(f"it picked method {data[1]:02X}, which we did not offer")
+        return True
+
+    def _read_login_status(self, data: bytes) -> bool:
+        """Decode VER STATUS (RFC 1929 section 2)."""
+        # Some proxies put SOCKS's own version here; proxychains-ng and curl accept it as well.
+        if data[0] not in (_LOGIN_VERSION, Version.SOCKS5):
+            raise ProtocolError(f"the answer to the login has version {data[0]}; RFC 1929 wants 1")
+        if data[1]:
+            raise LoginRefused(f"it refused our username and password (status {data[1]:02X})")
+        self._incoming = data[2:]
+        self._send_request()
+        return True
+
+    def _send_request(self) -> None:
+        request = self._request
+        self._outgoing += bytes((Version.SOCKS5, request.command, 0)) + _encode_address(request.destination)
+        self.state = State.REQUEST
+
+    def _read_reply(self, data: bytes) -> bool:
+        """Decode VER REP RSV ATYP BND.ADDR BND.PORT (RFC 1928 section 6)."""
+        if data[0] != Version.SOCKS5:
+            raise ProtocolError(f"the reply has version {data[0]}, not 5")
+        # RSV is not looked at, as curl does not look at it either.
+        try:
+            decoded = _decode_address(data, 3)
+        except _UnknownAddressType:
+            if not data[1]:
+                raise
+            decoded = UNSPECIFIED, len(data)  # a refusal is clear without its address; some servers zero it, ATYP too
+        if decoded is None:
+            return False
+        bound, end = decoded
+        self._finish(Reply(data[1], bound), data[end:])
+        return False
+
+    def _end_of_data(self) -> None:
+        # tiny-proxy cuts its refusals short; the code is all that a refusal has to say.
+        if self.state is State.REQUEST and len(self._incoming) >= 2 and self._incoming[1]:
+            self._finish(Reply(self._incoming[1]), b"")
+        else:
+            super()._end_of_data()
+
+
+def _login_of(credentials: Credentials | None) -> UsernamePassword | None:
+    if not isinstance(credentials, UsernamePassword):
+        return None
+    for what, text in (("username", credentials.username), ("password", credentials.password)):
+        if not 1 <= len(text) <= MAX_LOGIN:
+            raise ValueError(f"a SOCKS5 {what} has 1 to {MAX_LOGIN} bytes, this one has {len(text)}")
+    return credentials
