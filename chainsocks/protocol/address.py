@@ -63,10 +63,6 @@ class Address:
         return cls(packed.decode("utf-8", "surrogateescape"), port)
 
 
-UNSPECIFIED = Address("0.0.0.0", 0)
-"""What a reply carries when there is no address to tell."""
-
-
 def _classify(host: str) -> tuple[AddressType, bytes]:
     # inet_pton twice costs a sixth of ipaddress.ip_address; this runs for every request.
     if ":" in host:
@@ -87,6 +83,10 @@ def _classify(host: str) -> tuple[AddressType, bytes]:
     if b"\0" in name:
         raise ValueError("the name contains a NUL byte")
     return AddressType.DOMAINNAME, name
+
+
+UNSPECIFIED = Address("0.0.0.0", 0)
+"""What a reply carries when there is no address to tell."""
 
 
 def parse_address(text: str, default_port: int | None = None) -> Address:
