@@ -1,0 +1,1 @@
+"""What users type, as frozen values: TOML, hop URLs, passwords. Every default and every deadline stands here once."""

@@ -1,0 +1,133 @@
+"""Hops and the chains made of them, and the URLs in which people write hops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from urllib.parse import unquote_to_bytes
+
+from chainsocks.protocol.address import Address, parse_address
+from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
+from chainsocks.protocol.socks4 import MAX_USER_ID
+from chainsocks.protocol.socks5 import MAX_LOGIN
+
+__all__ = ["DEFAULT_PORT", "DIRECT", "Chain", "Hop", "HopProtocol", "Resolve", "make_credentials", "parse_hop_url"]
+
+DEFAULT_PORT = 1080
+"""IANA's port for SOCKS."""
+
+
+class HopProtocol(StrEnum):
+    """What we speak to a hop."""
+
+    SOCKS4 = "socks4"
+    SOCKS4A = "socks4a"
+    SOCKS5 = "socks5"
+
+    @property
+    def version(self) -> Version:
+        """The version byte of this protocol's messages."""
+        return Version.SOCKS5 if self is HopProtocol.SOCKS5 else Version.SOCKS4
+
+
+class Resolve(StrEnum):
+    """Who looks up a name that a hop is asked to reach."""
+
+    REMOTE = "remote"
+    LOCAL = "local"
+
+
+_SCHEMES = {protocol.value: protocol for protocol in HopProtocol} | {
+    "socks5h": HopProtocol.SOCKS5  # curl's word for "the proxy resolves names"; ours always do
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One upstream proxy.
+
+    `timeout` bounds its whole negotiation in seconds; None means ``[timeouts] hop``. With `Resolve.LOCAL` a name is
+    looked up on this machine before the hop is asked for it, which tells the local resolver where we go.
+    """
+
+    name: str
+    protocol: HopProtocol
+    address: Address
+    credentials: Credentials | None = None
+    timeout: float | None = None
+    resolve: Resolve = Resolve.REMOTE
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Chain:
+    """Ordered hops: the first is the one we connect to. A chain of no hops is the direct way.
+
+    Hops may be given as URLs, as in ``Chain("socks5://127.0.0.1:9050", "socks4a://fred@10.0.0.2:1080")``.
+    `dial` bounds the way through all of them in seconds; None means ``[timeouts] dial``.
+
+    Raises:
+        ValueError: a URL that is not a hop's.
+    """
+
+    hops: tuple[Hop, ...]
+    name: str
+    dial: float | None
+
+    def __init__(self, *hops: Hop | str, name: str = "default", dial: float | None = None) -> None:
+        made = tuple(parse_hop_url(hop) if isinstance(hop, str) else hop for hop in hops)
+        object.__setattr__(self, "hops", made)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "dial", dial)
+
+    def __str__(self) -> str:
+        return " -> ".join(hop.name for hop in self.hops) or "direct"
+
+
+DIRECT = Chain(name="direct")
+
+
+def parse_hop_url(url: str, name: str | None = None) -> Hop:
+    """Read ``scheme://[user[:password]@]host[:port]``; a hop without a name is called by its address.
+
+    What is special in a URL may stand in the user and the password percent-encoded; only "@" and "%", and ":" in the
+    user, have to.
+
+    Raises:
+        ValueError: saying what is wrong, without repeating a secret.
+    """
+    scheme, separator, rest = url.partition("://")
+    expected = "a URL such as socks5://host:1080, socks4a://host:1080 or socks4://user@host:1080"
+    if not separator:
+        raise ValueError(f"expected {expected}")
+    protocol = _SCHEMES.get(scheme.lower())
+    if protocol is None:
+        close = get_close_matches(scheme.lower(), _SCHEMES, n=1)
+        raise ValueError(
+            f"unknown scheme {scheme!r}; " + (f"did you mean {close[0]!r}?" if close else f"use {expected}")
+        )
+    userinfo, at, host = rest.rpartition("@")
+    address = parse_address(host.rstrip("/"), DEFAULT_PORT)
+    user, colon, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
+    credentials = make_credentials(protocol, user, password if colon else None) if at else None
+    return Hop(name or str(address), protocol, address, credentials)
+
+
+def make_credentials(protocol: HopProtocol, user: bytes, password: bytes | None) -> Credentials:
+    """Put a user, and for SOCKS5 a password, into the form that the protocol sends.
+
+    Raises:
+        ValueError: they do not fit the protocol; the message repeats neither.
+    """
+    if protocol.version is Version.SOCKS4:
+        if password is not None:
+            raise ValueError(f"{protocol} has a user id and no password; use socks5 for a password")
+        if len(user) > MAX_USER_ID or b"\0" in user:
+            raise ValueError(f"a user id has at most {MAX_USER_ID} bytes, none of them NUL")
+        return UserId(user)
+    if password is None:
+        raise ValueError("a username needs a password")
+    for what, text in (("username", user), ("password", password)):
+        if not 1 <= len(text) <= MAX_LOGIN:
+            raise ValueError(f"a {what} has 1 to {MAX_LOGIN} bytes, this one has {len(text)}")
+    return UsernamePassword(user, password)

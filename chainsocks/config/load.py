@@ -1,0 +1,230 @@
+"""Find, read and check a configuration file, and report everything that is wrong with it at once.
+
+A problem says where it is (a dotted path), what was found and what was expected, with a "did you mean" where a name
+looks misspelt. No problem repeats a secret: whatever stands before an "@", or under a key that holds a secret, is
+masked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve
+from chainsocks.config.models import Config, Server, Timeouts, User
+from chainsocks.config.schema import ChainTable, HopTable, ServerTable, Table, TimeoutsTable, UserTable
+from chainsocks.errors import ConfigError, Problem
+from chainsocks.protocol.address import AddressType, printable
+
+__all__ = ["find_config", "load_config", "parse_config", "suggest", "unusable_legs"]
+
+_SECTIONS = ("server", "timeouts", "hops", "chains", "users")
+_SECRETS = {"password", "password_hash", "user_id"}
+_BEFORE_AT = re.compile(r"[^\s'\"]*@")
+
+TableT = TypeVar("TableT", bound=Table)
+
+
+def find_config() -> Path | None:
+    """Return the first configuration file that exists where we look for one, or None."""
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    places = (Path("chainsocks.toml"), home / "chainsocks" / "chainsocks.toml", Path("/etc/chainsocks/chainsocks.toml"))
+    return next((place for place in places if place.is_file()), None)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a file.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or has problems.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError([Problem("", error.strerror or str(error))], str(path)) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem("", "this is not UTF-8 text, which TOML is")], str(path)) from None
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, source: str = "") -> Config:
+    """Check a configuration given as text; `source` stands before each problem.
+
+    Raises:
+        ConfigError: it is not TOML, or has problems.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Problem("", f"not valid TOML: {_mask(str(error))}")], source) from None
+    reader = _Reader()
+    config = reader.read(data)
+    if reader.problems:
+        raise ConfigError(reader.problems, source)
+    return config
+
+
+def suggest(name: str, known: Collection[str]) -> str:
+    """Return ``; did you mean 'x'?`` where a known name is close, otherwise the list of what is known."""
+    close = get_close_matches(name, known, n=1, cutoff=0.7)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(sorted(known))}" if known else ""
+
+
+def unusable_legs(chain: Chain) -> Iterator[tuple[int, str]]:
+    """Name the hops of a chain that cannot be asked for the hop behind them: position from 0, and why."""
+    for index, (hop, following) in enumerate(zip(chain.hops, chain.hops[1:], strict=False)):
+        if hop.resolve is Resolve.LOCAL or hop.protocol is HopProtocol.SOCKS5:
+            continue
+        kind = following.address.type
+        if kind is AddressType.IPV6:
+            yield index, f"{hop.protocol} cannot carry the IPv6 address of the next hop, {following.name}"
+        elif kind is AddressType.DOMAINNAME and hop.protocol is HopProtocol.SOCKS4:
+            yield (
+                index,
+                f"plain socks4 cannot carry the name of the next hop, {following.name}; "
+                'give this hop resolve = "local" or protocol = "socks4a"',
+            )
+
+
+class _Reader:
+    """One pass over a parsed file. Each entry is checked by itself, so that one bad entry does not hide another."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def read(self, data: dict[str, Any]) -> Config:
+        for key in data:
+            if key not in _SECTIONS:
+                self._add((key,), f"unknown section{suggest(key, _SECTIONS)}")
+        server = self._table(ServerTable, data.get("server", {}), "server")
+        timeouts = self._table(TimeoutsTable, data.get("timeouts", {}), "timeouts")
+        hops = {
+            name: table.build(name)
+            for name, raw in self._entries(data, "hops")
+            if (table := self._table(HopTable, raw, "hops", name))
+        }
+        config = Config(
+            server.build() if server else Server(),
+            timeouts.build() if timeouts else Timeouts(),
+            hops,
+            self._read_chains(data, hops),
+            self._read_users(data),
+        )
+        if server and data.get("users", []) == []:
+            for listen in config.exposed:
+                self._add(
+                    ("server", "listen"),
+                    f"{listen} can be reached from beyond this machine, and nobody has to log in: "
+                    "declare [[users]], or say open = true in [server] if that is what you want",
+                )
+        return config
+
+    def _read_chains(self, data: Mapping[str, Any], hops: Mapping[str, Hop]) -> dict[str, Chain]:
+        declared = [name for name, _ in self._entries(data, "hops", report=False)]
+        chains = {}
+        for name, raw in self._entries(data, "chains"):
+            if name == "direct":
+                self._add(("chains", name), '"direct" is reserved for the way without hops; give it another name')
+            table = self._table(ChainTable, raw, "chains", name)
+            if table is None:
+                continue
+            place = ("chains", name) if isinstance(raw, list) else ("chains", name, "hops")
+            for index, hop in enumerate(table.hops):
+                if hop not in declared:
+                    self._add((*place, index), f"no hop is called {hop!r}{suggest(hop, declared)}")
+            if all(hop in hops for hop in table.hops):
+                chains[name] = chain = table.build(name, hops)
+                for index, why in unusable_legs(chain):
+                    self._add((*place, index), why)
+        return chains
+
+    def _read_users(self, data: Mapping[str, Any]) -> tuple[User, ...]:
+        raw_users = data.get("users", [])
+        if not isinstance(raw_users, list):
+            self._add(("users",), "expected [[users]], in double brackets, once for each user")
+            return ()
+        tables = [self._table(UserTable, raw, "users", index) for index, raw in enumerate(raw_users)]
+        seen = set()
+        for index, table in enumerate(tables):
+            if table and table.name in seen:
+                self._add(("users", index, "name"), f"{table.name!r} is declared twice")
+            seen.add(table and table.name)
+        return tuple(table.build() for table in tables if table)
+
+    def _entries(self, data: Mapping[str, Any], section: str, *, report: bool = True) -> Iterator[tuple[str, Any]]:
+        entries = data.get(section, {})
+        if isinstance(entries, dict):
+            yield from entries.items()
+        elif report:
+            self._add((section,), f"expected a table [{section}], found {_describe(entries)}")
+
+    def _table(self, model: type[TableT], raw: object, *place: str | int) -> TableT | None:
+        try:
+            return model.model_validate(raw)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                location = detail["loc"]
+                if isinstance(raw, str | list):  # the short form: the key was put in by us
+                    location = location[1:]
+                self._add((*place, *location), _explain(model, detail))
+            return None
+
+    def _add(self, place: tuple[str | int, ...], message: str) -> None:
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
+        self.problems.append(Problem(printable(path), printable(_mask(message))))
+
+
+def _explain(model: type[Table], detail: Any) -> str:
+    """Say one of pydantic's findings in our words."""
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"unknown key{suggest(detail['loc'][-1], model.model_fields)}"
+        case "missing":
+            return "this key is missing"
+        case "value_error" | "assertion_error":
+            return str(detail["ctx"]["error"])
+        case "enum" | "literal_error":
+            known = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+            return f"found {_describe(detail['input'])}, expected {_mask(_one_of(known))}" + (
+                f"; did you mean {close[0]!r}?"
+                if (close := get_close_matches(str(detail["input"]), known, n=1))
+                else ""
+            )
+        case "too_short":
+            return "expected at least one entry"
+        case "model_type" | "model_attributes_type":
+            return f"expected {_shape(model)}, found {_describe(detail['input'])}"
+        case _:
+            expected = detail["msg"].removeprefix("Input should be ")
+            secret = _SECRETS.intersection(part for part in detail["loc"] if isinstance(part, str))
+            found = "something else" if secret else _describe(detail["input"])
+            return f"found {found}, expected {expected}"
+
+
+def _shape(model: type[Table]) -> str:
+    if model is HopTable:
+        return "a URL or a table"
+    return "a list of hop names or a table" if model is ChainTable else "a table"
+
+
+def _one_of(known: list[str]) -> str:
+    return " or ".join(repr(name) for name in known)
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+
+
+def _mask(text: str) -> str:
+    return _BEFORE_AT.sub("***@", text)

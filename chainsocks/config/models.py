@@ -1,0 +1,109 @@
+"""The configuration as the rest of the program sees it: frozen, complete and already checked.
+
+The defaults of the whole program are the defaults of these fields, and stand nowhere else. All durations are seconds;
+``math.inf`` is what users write as ``"off"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from types import MappingProxyType
+
+from chainsocks.config.hops import DIRECT, Chain, Hop
+from chainsocks.config.passwords import Password
+from chainsocks.protocol.address import Address, AddressType
+
+__all__ = ["Config", "Listen", "Server", "Timeouts", "UnixPath", "User", "is_loopback"]
+
+
+@dataclass(frozen=True, slots=True)
+class UnixPath:
+    """A unix socket to listen on."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Listen = Address | UnixPath
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """``[server]``."""
+
+    listen: tuple[Listen, ...] = (Address("127.0.0.1", 1080),)
+    workers: int = 1
+    max_sessions: int = 10_000
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """``[timeouts]``: every deadline of the program, each a total for its step and not for a single read."""
+
+    handshake: float = 10
+    """Accepted .. a complete request."""
+    resolve: float = 5
+    """One local name look-up."""
+    connect: float = 10
+    """One TCP connect: to the first hop, or to the destination when direct."""
+    hop: float = 10
+    """One hop's whole negotiation; a hop may set its own."""
+    dial: float = 30
+    """The whole chain; a chain may set its own."""
+    reply: float = 5
+    """Delivering our reply to the client."""
+    idle: float = 300
+    """Silence in both directions."""
+    half_close: float = 60
+    """Silence after one side has finished."""
+    bind: float = 120
+    """Waiting for the inbound connection of a BIND; nothing waits for one yet."""
+    udp_idle: float = 120
+    """Silence on a UDP association; there are none yet."""
+    grace: float = 10
+    """Shutdown: from the signal to cancelling what still runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One of ``[[users]]``: somebody who may log in."""
+
+    name: str
+    password: Password = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration."""
+
+    server: Server = Server()
+    timeouts: Timeouts = Timeouts()
+    hops: Mapping[str, Hop] = field(default_factory=lambda: MappingProxyType({}))
+    chains: Mapping[str, Chain] = field(default_factory=lambda: MappingProxyType({}))
+    users: tuple[User, ...] = ()
+
+    @property
+    def default_chain(self) -> Chain | None:
+        """The chain called "default"; without any chain the direct way; otherwise None, and requests are refused."""
+        return self.chains.get("default") if self.chains else DIRECT
+
+    @property
+    def exposed(self) -> tuple[Listen, ...]:
+        """The listeners through which strangers could use this server: beyond loopback, with no users declared."""
+        if self.users or self.server.open:
+            return ()
+        return tuple(listen for listen in self.server.listen if not is_loopback(listen))
+
+
+def is_loopback(listen: Listen) -> bool:
+    """Whether only this machine can reach a listener. A name other than ``localhost`` is taken to be reachable."""
+    if isinstance(listen, UnixPath):
+        return True
+    if listen.type is AddressType.DOMAINNAME:
+        return listen.host == "localhost"
+    return ip_address(listen.host).is_loopback

@@ -1,0 +1,96 @@
+"""Passwords of our own users: hashed with scrypt (RFC 7914) from the standard library, or taken from the environment.
+
+A hash is written ``scrypt:N:r:p:SALT:HASH``, salt and hash in unpadded base64url. Neither form shows in ``repr``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass, field
+from typing import Protocol
+
+__all__ = ["HashedPassword", "Password", "PlainPassword", "hash_password", "parse_hash"]
+
+_N, _R, _P = 2**14, 8, 1  # 16 MiB and some 50 ms: the interactive setting of the scrypt paper
+_MAX_MEMORY = 64 * 1024 * 1024  # what a hash in a config may make us spend for each login
+_SALT_SIZE, _HASH_SIZE = 16, 32
+
+
+class Password(Protocol):
+    """Something that a password can be held against."""
+
+    def matches(self, password: bytes) -> bool:
+        """Tell whether `password` is the one. May take tens of milliseconds of CPU: call it in a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPassword:
+    """A password known as it is, from the environment."""
+
+    password: bytes = field(repr=False)
+
+    def matches(self, password: bytes) -> bool:
+        """Compare in constant time."""
+        return hmac.compare_digest(self.password, password)
+
+
+@dataclass(frozen=True, slots=True)
+class HashedPassword:
+    """A scrypt hash with its parameters."""
+
+    n: int
+    r: int
+    p: int
+    salt: bytes = field(repr=False)
+    hash: bytes = field(repr=False)
+
+    def matches(self, password: bytes) -> bool:
+        """Hash `password` the same way and compare in constant time."""
+        return hmac.compare_digest(self.hash, _scrypt(password, self.salt, self.n, self.r, self.p, len(self.hash)))
+
+    def __str__(self) -> str:
+        return f"scrypt:{self.n}:{self.r}:{self.p}:{_encode(self.salt)}:{_encode(self.hash)}"
+
+
+def hash_password(password: bytes) -> HashedPassword:
+    """Hash a new password with a fresh salt."""
+    salt = os.urandom(_SALT_SIZE)
+    return HashedPassword(_N, _R, _P, salt, _scrypt(password, salt, _N, _R, _P, _HASH_SIZE))
+
+
+def parse_hash(text: str) -> HashedPassword:
+    """Read what ``chainsocks hash-password`` printed.
+
+    Raises:
+        ValueError: it is not such a line; the message does not repeat it.
+    """
+    expected = "expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it"
+    scheme, *fields = text.split(":")
+    if scheme != "scrypt" or len(fields) != 5:
+        raise ValueError(expected)
+    try:
+        n, r, p = (int(number) for number in fields[:3])
+        salt, digest = (_decode(part) for part in fields[3:])
+    except ValueError:
+        raise ValueError(expected) from None
+    if n < 2 or n & (n - 1) or r < 1 or p < 1 or 128 * r * (n + p) > _MAX_MEMORY:
+        raise ValueError("N is a power of two, and the hash takes at most 64 MiB of memory")
+    if len(digest) < 16:
+        raise ValueError("the hash is cut short; run `chainsocks hash-password` again")
+    return HashedPassword(n, r, p, salt, digest)
+
+
+def _scrypt(password: bytes, salt: bytes, n: int, r: int, p: int, size: int) -> bytes:
+    # OpenSSL counts a little more than 128 * r * (n + p).
+    return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY + 2**20, dklen=size)
+
+
+def _encode(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _decode(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
