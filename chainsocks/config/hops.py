@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
-from chainsocks.protocol.address import Address, parse_address
+from chainsocks.protocol.address import Address, AddressType, parse_address
 from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
 from chainsocks.protocol.socks4 import MAX_USER_ID
 from chainsocks.protocol.socks5 import MAX_LOGIN
@@ -57,6 +57,19 @@ class Hop:
     credentials: Credentials | None = None
     timeout: float | None = None
     resolve: Resolve = Resolve.REMOTE
+
+    def cannot_carry(self, target: Address) -> str | None:
+        """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""
+        if self.protocol is HopProtocol.SOCKS5 or target.type is AddressType.IPV4:
+            return None
+        if target.type is AddressType.IPV6:
+            return f"{self.protocol} cannot carry the IPv6 address of {target}; only socks5 can"
+        if self.protocol is HopProtocol.SOCKS4A or self.resolve is Resolve.LOCAL:
+            return None
+        return (
+            f"plain socks4 cannot carry the name in {target}; give this hop "
+            'protocol = "socks4a", or resolve = "local" (which shows the name to the local resolver)'
+        )
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -12,18 +12,19 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve
+from chainsocks.config.hops import Chain, Hop
 from chainsocks.config.models import Config, Server, Timeouts, User
 from chainsocks.config.schema import ChainTable, HopTable, ServerTable, Table, TimeoutsTable, UserTable
 from chainsocks.errors import ConfigError, Problem
-from chainsocks.protocol.address import AddressType, printable
+from chainsocks.protocol.address import printable
 
-__all__ = ["find_config", "load_config", "parse_config", "suggest", "unusable_legs"]
+__all__ = ["find_config", "load_config", "parse_config", "suggest"]
 
 _SECTIONS = ("server", "timeouts", "hops", "chains", "users")
 _SECRETS = {"password", "password_hash", "user_id"}
@@ -79,22 +80,6 @@ def suggest(name: str, known: Collection[str]) -> str:
     return f"; known are {', '.join(sorted(known))}" if known else ""
 
 
-def unusable_legs(chain: Chain) -> Iterator[tuple[int, str]]:
-    """Name the hops of a chain that cannot be asked for the hop behind them: position from 0, and why."""
-    for index, (hop, following) in enumerate(zip(chain.hops, chain.hops[1:], strict=False)):
-        if hop.resolve is Resolve.LOCAL or hop.protocol is HopProtocol.SOCKS5:
-            continue
-        kind = following.address.type
-        if kind is AddressType.IPV6:
-            yield index, f"{hop.protocol} cannot carry the IPv6 address of the next hop, {following.name}"
-        elif kind is AddressType.DOMAINNAME and hop.protocol is HopProtocol.SOCKS4:
-            yield (
-                index,
-                f"plain socks4 cannot carry the name of the next hop, {following.name}; "
-                'give this hop resolve = "local" or protocol = "socks4a"',
-            )
-
-
 class _Reader:
     """One pass over a parsed file. Each entry is checked by itself, so that one bad entry does not hide another."""
 
@@ -138,13 +123,14 @@ class _Reader:
             if table is None:
                 continue
             place = ("chains", name) if isinstance(raw, list) else ("chains", name, "hops")
-            for index, hop in enumerate(table.hops):
-                if hop not in declared:
-                    self._add((*place, index), f"no hop is called {hop!r}{suggest(hop, declared)}")
-            if all(hop in hops for hop in table.hops):
+            for index, called in enumerate(table.hops):
+                if called not in declared:
+                    self._add((*place, index), f"no hop is called {called!r}{suggest(called, declared)}")
+            if all(called in hops for called in table.hops):
                 chains[name] = chain = table.build(name, hops)
-                for index, why in unusable_legs(chain):
-                    self._add((*place, index), why)
+                for index, (hop, following) in enumerate(pairwise(chain.hops)):
+                    if why := hop.cannot_carry(following.address):
+                        self._add((*place, index), why)
         return chains
 
     def _read_users(self, data: Mapping[str, Any]) -> tuple[User, ...]:
