@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,7 +17,9 @@ __all__ = ["HashedPassword", "Password", "PlainPassword", "hash_password", "pars
 
 _N, _R, _P = 2**14, 8, 1  # 16 MiB and some 50 ms: the interactive setting of the scrypt paper
 _MAX_MEMORY = 64 * 1024 * 1024  # what a hash in a config may make us spend for each login
+_MAX_WORK = 8 * _N * _R * _P
 _SALT_SIZE, _HASH_SIZE = 16, 32
+_LINE = re.compile(r"scrypt:([0-9]{1,9}):([0-9]{1,9}):([0-9]{1,9}):([A-Za-z0-9_-]+):([A-Za-z0-9_-]+)")
 
 
 class Password(Protocol):
@@ -68,23 +71,25 @@ def parse_hash(text: str) -> HashedPassword:
         ValueError: it is not such a line; the message does not repeat it.
     """
     expected = "expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it"
-    scheme, *fields = text.split(":")
-    if scheme != "scrypt" or len(fields) != 5:
+    line = _LINE.fullmatch(text)
+    if line is None:
         raise ValueError(expected)
+    n, r, p = (int(number) for number in line.group(1, 2, 3))
     try:
-        n, r, p = (int(number) for number in fields[:3])
-        salt, digest = (_decode(part) for part in fields[3:])
+        salt, digest = (_decode(part) for part in line.group(4, 5))
     except ValueError:
         raise ValueError(expected) from None
-    if n < 2 or n & (n - 1) or r < 1 or p < 1 or 128 * r * (n + p) > _MAX_MEMORY:
-        raise ValueError("N is a power of two, and the hash takes at most 64 MiB of memory")
+    if n < 2 or n & (n - 1) or n.bit_length() > 16 * r:  # RFC 7914 section 2
+        raise ValueError("N is a power of two, from 2 to less than 2**(16 * r)")
+    if p < 1 or 128 * r * (n + p + 2) > _MAX_MEMORY or n * r * p > _MAX_WORK:
+        raise ValueError("each login would cost more than 64 MiB, or 8 times the work of `chainsocks hash-password`")
     if len(digest) < 16:
         raise ValueError("the hash is cut short; run `chainsocks hash-password` again")
     return HashedPassword(n, r, p, salt, digest)
 
 
 def _scrypt(password: bytes, salt: bytes, n: int, r: int, p: int, size: int) -> bytes:
-    # OpenSSL counts a little more than 128 * r * (n + p).
+    # OpenSSL counts 128 * r * (n + p + 2), and a little more.
     return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY + 2**20, dklen=size)
 
 
