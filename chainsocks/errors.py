@@ -20,6 +20,7 @@ Each error that a client may be waiting for knows the reply code that tells the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -115,7 +116,8 @@ class DialError(ChainsocksError):
             self.reply_code = reply_code
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.problem} ({self.elapsed:.2f} s of {self.limit:g} s)"
+        limit = f"of {self.limit:g} s" if math.isfinite(self.limit) else "without a limit"
+        return f"{self.place}: {self.problem} ({self.elapsed:.2f} s {limit})"
 
 
 class UnsupportedAddress(DialError):
