@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
-from chainsocks.protocol.address import Address, AddressType, parse_address
+from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
 from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
 from chainsocks.protocol.socks4 import MAX_USER_ID
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
-__all__ = ["DEFAULT_PORT", "DIRECT", "Chain", "Hop", "HopProtocol", "Resolve", "make_credentials", "parse_hop_url"]
+__all__ = [
+    "DEFAULT_PORT",
+    "DIRECT",
+    "Chain",
+    "Hop",
+    "HopProtocol",
+    "Resolve",
+    "make_credentials",
+    "parse_hop_address",
+    "parse_hop_url",
+]
 
 DEFAULT_PORT = 1080
 """IANA's port for SOCKS."""
@@ -41,6 +53,8 @@ class Resolve(StrEnum):
 _SCHEMES = {protocol.value: protocol for protocol in HopProtocol} | {
     "socks5h": HopProtocol.SOCKS5  # curl's word for "the proxy resolves names"; ours always do
 }
+
+_NOT_IN_A_HOST = re.compile(r"[\s/?#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +125,7 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
     """
     scheme, separator, rest = url.partition("://")
     expected = "a URL such as socks5://host:1080, socks4a://host:1080 or socks4://user@host:1080"
-    if not separator:
+    if not separator or not scheme.isalnum():  # "alice:p://word@host": not a scheme, but a piece of a login
         raise ValueError(f"expected {expected}")
     protocol = _SCHEMES.get(scheme.lower())
     if protocol is None:
@@ -120,10 +134,27 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
             f"unknown scheme {scheme!r}; " + (f"did you mean {close[0]!r}?" if close else f"use {expected}")
         )
     userinfo, at, host = rest.rpartition("@")
-    address = parse_address(host.rstrip("/"), DEFAULT_PORT)
+    address = parse_hop_address(host.rstrip("/"))
     user, colon, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
     credentials = make_credentials(protocol, user, password if colon else None) if at else None
     return Hop(name or str(address), protocol, address, credentials)
+
+
+def parse_hop_address(text: str) -> Address:
+    """Read ``host[:port]``, with IPv6 in brackets.
+
+    Raises:
+        ValueError: saying what is expected. It does not repeat the text, for that may hold a login in another program's
+            order, as in ``host:port:user:password``.
+    """
+    with suppress(ValueError):
+        address = parse_address(text, DEFAULT_PORT)
+        if address.port and not _NOT_IN_A_HOST.search(address.host):
+            return address
+    raise ValueError(
+        f"expected host:port, as in example.org:1080 or [::1]:1080, with a name of at most {MAX_NAME} bytes "
+        "and a port in 1..65535; a login stands before an @, or under keys of its own"
+    )
 
 
 def make_credentials(protocol: HopProtocol, user: bytes, password: bytes | None) -> Credentials:

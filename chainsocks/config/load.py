@@ -1,8 +1,8 @@
 """Find, read and check a configuration file, and report everything that is wrong with it at once.
 
 A problem says where it is (a dotted path), what was found and what was expected, with a "did you mean" where a name
-looks misspelt. No problem repeats a secret: whatever stands before an "@", or under a key that holds a secret, is
-masked.
+looks misspelt. No problem repeats a secret: what stands before an "@" is masked, and what stands under a key that holds
+a secret is never shown.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -20,24 +21,48 @@ from pydantic import ValidationError
 
 from chainsocks.config.hops import Chain, Hop
 from chainsocks.config.models import Config, Server, Timeouts, User
-from chainsocks.config.schema import ChainTable, HopTable, ServerTable, Table, TimeoutsTable, UserTable
+from chainsocks.config.schema import (
+    ChainTable,
+    HopTable,
+    ServerTable,
+    Table,
+    TimeoutsTable,
+    UserTable,
+    describe,
+    mask,
+)
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import printable
 
 __all__ = ["find_config", "load_config", "parse_config", "suggest"]
 
 _SECTIONS = ("server", "timeouts", "hops", "chains", "users")
-_SECRETS = {"password", "password_hash", "user_id"}
-_BEFORE_AT = re.compile(r"[^\s'\"]*@")
+_SECRETS = {"user_id", "username", "password", "password_env"}
+_TYPES = {
+    "string_type": "a text in quotes",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "a list, in square brackets",
+    "tuple_type": "a list, in square brackets",
+}
 
 TableT = TypeVar("TableT", bound=Table)
 
 
 def find_config() -> Path | None:
-    """Return the first configuration file that exists where we look for one, or None."""
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    places = (Path("chainsocks.toml"), home / "chainsocks" / "chainsocks.toml", Path("/etc/chainsocks/chainsocks.toml"))
-    return next((place for place in places if place.is_file()), None)
+    """Return the first configuration file that we can see where we look for one, or None."""
+    for folder in _folders():
+        with suppress(OSError):  # a folder that we may not look into
+            if (place := folder / "chainsocks.toml").is_file():
+                return place
+    return None
+
+
+def _folders() -> Iterator[Path]:
+    yield Path()
+    with suppress(RuntimeError):  # a user without a home
+        yield Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "chainsocks"
+    yield Path("/etc/chainsocks")
 
 
 def load_config(path: Path) -> Config:
@@ -47,7 +72,7 @@ def load_config(path: Path) -> Config:
         ConfigError: it cannot be read, is not TOML, or has problems.
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # some editors put a mark in front
     except OSError as error:
         raise ConfigError([Problem("", error.strerror or str(error))], str(path)) from None
     except UnicodeDecodeError:
@@ -63,8 +88,10 @@ def parse_config(text: str, source: str = "") -> Config:
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Problem("", f"not valid TOML: {_mask(str(error))}")], source) from None
+    except ValueError as error:  # a TOMLDecodeError, or what int() says to thousands of digits
+        raise ConfigError([Problem("", f"not valid TOML: {printable(mask(str(error)))}")], source) from None
+    except RecursionError:
+        raise ConfigError([Problem("", "not usable: lists or tables are nested too deeply")], source) from None
     reader = _Reader()
     config = reader.read(data)
     if reader.problems:
@@ -76,8 +103,8 @@ def suggest(name: str, known: Collection[str]) -> str:
     """Return ``; did you mean 'x'?`` where a known name is close, otherwise the list of what is known."""
     close = get_close_matches(name, known, n=1, cutoff=0.7)
     if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(sorted(known))}" if known else ""
+        return f"; did you mean {describe(close[0])}?"
+    return f"; known are {', '.join(mask(name) for name in sorted(known))}" if known else ""
 
 
 class _Reader:
@@ -125,7 +152,7 @@ class _Reader:
             place = ("chains", name) if isinstance(raw, list) else ("chains", name, "hops")
             for index, called in enumerate(table.hops):
                 if called not in declared:
-                    self._add((*place, index), f"no hop is called {called!r}{suggest(called, declared)}")
+                    self._add((*place, index), f"no hop is called {describe(called)}{suggest(called, declared)}")
             if all(called in hops for called in table.hops):
                 chains[name] = chain = table.build(name, hops)
                 for index, (hop, following) in enumerate(pairwise(chain.hops)):
@@ -151,7 +178,7 @@ class _Reader:
         if isinstance(entries, dict):
             yield from entries.items()
         elif report:
-            self._add((section,), f"expected a table [{section}], found {_describe(entries)}")
+            self._add((section,), f"expected a table [{section}], found {_describe_kind(entries)}")
 
     def _table(self, model: type[TableT], raw: object, *place: str | int) -> TableT | None:
         try:
@@ -165,8 +192,8 @@ class _Reader:
             return None
 
     def _add(self, place: tuple[str | int, ...], message: str) -> None:
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
-        self.problems.append(Problem(printable(path), printable(_mask(message))))
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{mask(part)}" for part in place).lstrip(".")
+        self.problems.append(Problem(printable(path), printable(message)))
 
 
 def _explain(model: type[Table], detail: Any) -> str:
@@ -176,23 +203,18 @@ def _explain(model: type[Table], detail: Any) -> str:
             return f"unknown key{suggest(detail['loc'][-1], model.model_fields)}"
         case "missing":
             return "this key is missing"
-        case "value_error" | "assertion_error":
+        case "value_error":
             return str(detail["ctx"]["error"])
         case "enum" | "literal_error":
             known = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-            return f"found {_describe(detail['input'])}, expected {_mask(_one_of(known))}" + (
-                f"; did you mean {close[0]!r}?"
-                if (close := get_close_matches(str(detail["input"]), known, n=1))
-                else ""
-            )
-        case "too_short":
-            return "expected at least one entry"
-        case "model_type" | "model_attributes_type":
-            return f"expected {_shape(model)}, found {_describe(detail['input'])}"
-        case _:
-            expected = detail["msg"].removeprefix("Input should be ")
-            secret = _SECRETS.intersection(part for part in detail["loc"] if isinstance(part, str))
-            found = "something else" if secret else _describe(detail["input"])
+            found = describe(detail["input"])
+            close = get_close_matches(found.strip("'"), known, n=1)
+            return f"found {found}, expected {_one_of(known)}" + (f"; did you mean {close[0]!r}?" if close else "")
+        case "model_type":
+            return f"expected {_shape(model)}, found {_describe_kind(detail['input'])}"
+        case kind:
+            expected = _TYPES.get(kind) or detail["msg"].removeprefix("Input should be ")
+            found = "something else" if _SECRETS.intersection(detail["loc"]) else describe(detail["input"])
             return f"found {found}, expected {expected}"
 
 
@@ -206,11 +228,6 @@ def _one_of(known: list[str]) -> str:
     return " or ".join(repr(name) for name in known)
 
 
-def _describe(value: object) -> str:
-    if isinstance(value, dict | list):
-        return "a table" if isinstance(value, dict) else "a list"
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
-
-
-def _mask(text: str) -> str:
-    return _BEFORE_AT.sub("***@", text)
+def _describe_kind(value: object) -> str:
+    """Say what stands where a table should; a text there may be "user:password"."""
+    return "a text" if isinstance(value, str) else describe(value)

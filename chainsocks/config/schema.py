@@ -12,9 +12,27 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
-from chainsocks.config.hops import DEFAULT_PORT, Chain, Hop, HopProtocol, Resolve, make_credentials, parse_hop_url
+from chainsocks.config.hops import (
+    Chain,
+    Hop,
+    HopProtocol,
+    Resolve,
+    make_credentials,
+    parse_hop_address,
+    parse_hop_url,
+)
 from chainsocks.config.models import Listen, Server, Timeouts, UnixPath, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.protocol.address import Address, parse_address
@@ -28,12 +46,41 @@ __all__ = [
     "Table",
     "TimeoutsTable",
     "UserTable",
+    "describe",
+    "mask",
     "parse_duration",
     "parse_listen",
 ]
 
+_MAX_INTEGER = 2**63 - 1  # of TOML
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
+
+
+def mask(text: str) -> str:
+    """Hide whatever stands before an "@": it may be a login."""
+    _, at, rest = text.rpartition("@")
+    return f"***@{rest}" if at else text
+
+
+def describe(value: object) -> str:
+    """Say what a user wrote, in the words of TOML, with logins masked."""
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return repr(mask(value))
+        case int() if abs(value) > _MAX_INTEGER:
+            return "a number that is too large"
+        case int() | float():
+            return repr(value)
+        case _:
+            return "a date or a time"
 
 
 def parse_duration(value: object) -> float:
@@ -43,17 +90,27 @@ def parse_duration(value: object) -> float:
         ValueError: it is none of these, or not positive.
     """
     expected = 'expected a number of seconds, a text such as "1m30s", or "off"'
-    if isinstance(value, str):
-        if value == "off":
-            return math.inf
-        if not value or _DURATION.sub("", value):
-            raise ValueError(f"found {value!r}, {expected}")
-        value = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"found {value!r}, {expected}")
-    if value <= 0:
-        raise ValueError(f'found {value!r}, expected more than 0 seconds; "off" disables it')
-    return float(value)
+    if value == "off":
+        return math.inf
+    seconds = _seconds(value)
+    if not math.isfinite(seconds):
+        raise ValueError(f"found {describe(value)}, {expected}")
+    if seconds <= 0:
+        raise ValueError(f'found {describe(value)}, expected more than 0 seconds; "off" disables it')
+    return seconds
+
+
+def _seconds(value: object) -> float:
+    """Count the seconds of what may be a duration; nan when it is none."""
+    match value:
+        case str() if value and not _DURATION.sub("", value):
+            return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
+        case float():
+            return value
+        case int() if not isinstance(value, bool) and abs(value) <= _MAX_INTEGER:
+            return float(value)
+        case _:
+            return math.nan
 
 
 def parse_listen(value: str) -> Listen:
@@ -65,26 +122,41 @@ def parse_listen(value: str) -> Listen:
     if value.startswith("unix:"):
         path = value.removeprefix("unix:")
         if not path.startswith("/"):
-            raise ValueError(f"{value!r}: the path of a unix socket starts with /, as in unix:/run/chainsocks.sock")
+            raise ValueError("the path of a unix socket starts with /, as in unix:/run/chainsocks.sock")
         return UnixPath(path)
+    if "@" in value:
+        raise ValueError("a listener has no login in it; declare [[users]]")
     return parse_address(value)
 
 
-def _parse_hop_address(value: str) -> Address:
+def _parse_part_address(value: str) -> Address:
     if "@" in value:
         raise ValueError("a login does not stand in the address; use username and password, or a url")
-    return parse_address(value, DEFAULT_PORT)
+    return parse_hop_address(value)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"expected a text, found {value!r}")
+        raise ValueError("expected a text in quotes")  # not what was found: most of these hold a secret
     return value
+
+
+def _not_empty(value: object) -> object:
+    if value == []:
+        raise ValueError("expected at least one entry")
+    return value
+
+
+def _user_name(name: str) -> str:
+    size = len(name.encode())
+    if not 1 <= size <= MAX_LOGIN:
+        raise ValueError(f"a name has 1 to {MAX_LOGIN} bytes, this one has {size}")
+    return name
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
-HopAddress = Annotated[Address, BeforeValidator(lambda value: _parse_hop_address(_text(value)))]
+HopAddress = Annotated[Address, BeforeValidator(lambda value: _parse_part_address(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
 
@@ -104,9 +176,9 @@ class Table(BaseModel):
 class ServerTable(Table):
     """``[server]``."""
 
-    listen: Annotated[tuple[ListenText, ...], Field(min_length=1)] = ()
-    workers: Annotated[StrictInt, Field(ge=0)] = 0
-    max_sessions: Annotated[StrictInt, Field(ge=1)] = 0
+    listen: Annotated[tuple[ListenText, ...], BeforeValidator(_not_empty)] = ()
+    workers: Annotated[StrictInt, Field(ge=0, le=_MAX_INTEGER)] = 0
+    max_sessions: Annotated[StrictInt, Field(ge=1, le=_MAX_INTEGER)] = 0
     open: StrictBool = False
 
     def build(self) -> Server:
@@ -176,12 +248,14 @@ class HopTable(Table):
             raise ValueError(f"{', '.join(sorted(unfit))} does not go with protocol {protocol.value!r}")
         if self.password is not None and self.password_env is not None:
             raise ValueError("password and password_env exclude each other")
-        password = environment(self.password_env) if self.password_env is not None else self.password
+        password = None if self.password is None else self.password.encode()
+        if self.password_env is not None:
+            password = environment(self.password_env)
         if user is None and password is None:
             return None
         if user is None:
             raise ValueError("a password needs a username")
-        return make_credentials(protocol, user.encode(), None if password is None else password.encode())
+        return make_credentials(protocol, user.encode(), password)
 
     def build(self, name: str) -> Hop:
         """Make the value."""
@@ -191,7 +265,7 @@ class HopTable(Table):
 class ChainTable(Table):
     """One of ``[chains]``: a list of hop names, or a table with them and more."""
 
-    hops: Annotated[list[StrictStr], Field(min_length=1)]
+    hops: Annotated[list[StrictStr], BeforeValidator(_not_empty)]
     dial: Duration | None = None
     udp: Literal["refuse"] = "refuse"
 
@@ -212,7 +286,7 @@ class ChainTable(Table):
 class UserTable(Table):
     """One of ``[[users]]``."""
 
-    name: Annotated[StrictStr, Field(min_length=1, max_length=MAX_LOGIN)]
+    name: Annotated[StrictStr, AfterValidator(_user_name)]
     password_hash: PasswordHash | None = None
     password_env: StrictStr | None = None
     _password: Password
@@ -222,7 +296,7 @@ class UserTable(Table):
         if self.password_hash is not None and self.password_env is None:
             self._password = self.password_hash
         elif self.password_env is not None and self.password_hash is None:
-            self._password = PlainPassword(environment(self.password_env).encode())
+            self._password = PlainPassword(environment(self.password_env))
         else:
             raise ValueError("expected either password_hash (see `chainsocks hash-password`) or password_env")
         return self
@@ -232,13 +306,15 @@ class UserTable(Table):
         return User(self.name, self._password)
 
 
-def environment(name: str) -> str:
-    """Return a secret from the environment.
+def environment(name: str) -> bytes:
+    """Return a secret from the environment, byte for byte.
 
     Raises:
         ValueError: it is not set, or empty.
     """
     value = os.environ.get(name)
     if not value:
-        raise ValueError(f"the environment variable {name} is not set")
-    return value
+        # What does not look like a variable's name may be the password itself, typed in the wrong place.
+        shown = name if _VARIABLE.fullmatch(name) else "of this name"
+        raise ValueError(f"the environment variable {shown} is not set")
+    return os.fsencode(value)
