@@ -1,1 +1,51 @@
-"""chainsocks."""
+"""chainsocks: a SOCKS4/4a/5 server whose way out is an ordered chain of SOCKS hops, and the same dial as a library.
+
+::
+
+    chain = chainsocks.Chain("socks5://127.0.0.1:9050", "socks4a://10.0.0.2:1080")
+    stream = await chainsocks.connect_tcp("example.org", 443, chain=chain)
+
+This module is the library: it works under trio and asyncio, and imports neither. The server is `chainsocks.server`.
+"""
+
+from chainsocks.client import connect_tcp
+from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve
+from chainsocks.config.models import Timeouts
+from chainsocks.errors import (
+    ChainsocksError,
+    ConfigError,
+    ConnectError,
+    DialError,
+    DialTimeout,
+    HopAuthenticationError,
+    HopProtocolError,
+    HopRefused,
+    LoginRefused,
+    ProtocolError,
+    RequestRefused,
+    UnsupportedAddress,
+)
+from chainsocks.protocol.address import Address
+
+__all__ = [
+    "DIRECT",
+    "Address",
+    "Chain",
+    "ChainsocksError",
+    "ConfigError",
+    "ConnectError",
+    "DialError",
+    "DialTimeout",
+    "Hop",
+    "HopAuthenticationError",
+    "HopProtocol",
+    "HopProtocolError",
+    "HopRefused",
+    "LoginRefused",
+    "ProtocolError",
+    "RequestRefused",
+    "Resolve",
+    "Timeouts",
+    "UnsupportedAddress",
+    "connect_tcp",
+]

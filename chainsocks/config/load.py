@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from chainsocks.config.hops import Chain, Hop
-from chainsocks.config.models import Config, Server, Timeouts, User
+from chainsocks.config.models import OPEN_PROXY, Config, Server, Timeouts, User
 from chainsocks.config.schema import (
     ChainTable,
     HopTable,
@@ -133,11 +133,7 @@ class _Reader:
         )
         if server and data.get("users", []) == []:
             for listen in config.exposed:
-                self._add(
-                    ("server", "listen"),
-                    f"{listen} can be reached from beyond this machine, and nobody has to log in: "
-                    "declare [[users]], or say open = true in [server] if that is what you want",
-                )
+                self._add(("server", "listen"), f"{listen} {OPEN_PROXY}")
         return config
 
     def _read_chains(self, data: Mapping[str, Any], hops: Mapping[str, Hop]) -> dict[str, Chain]:

@@ -15,7 +15,14 @@ from chainsocks.config.hops import DIRECT, Chain, Hop
 from chainsocks.config.passwords import Password
 from chainsocks.protocol.address import Address, AddressType
 
-__all__ = ["Config", "Listen", "Server", "Timeouts", "UnixPath", "User", "is_loopback"]
+__all__ = ["OPEN_PROXY", "Config", "Listen", "Server", "Timeouts", "UnixPath", "User", "is_loopback"]
+
+
+OPEN_PROXY = (
+    "can be reached from beyond this machine, and nobody has to log in: "
+    "declare [[users]], or say open = true in [server] if that is what you want"
+)
+"""What is to be said about each of `Config.exposed`."""
 
 
 @dataclass(frozen=True, slots=True)

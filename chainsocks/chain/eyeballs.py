@@ -1,0 +1,75 @@
+"""Happy eyeballs (RFC 8305): several addresses for one name, tried side by side, the first connection wins."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+from anyio.abc import ByteStream
+
+from chainsocks.chain.causes import errno_of
+from chainsocks.protocol.address import Address
+
+__all__ = ["OpenTCP", "connect_first", "interleave"]
+
+OpenTCP = Callable[[Address], Awaitable[ByteStream]]
+"""Connect to one IP address, or raise `OSError`."""
+
+ATTEMPT_DELAY = 0.25
+"""Seconds that an attempt has to itself before the next one joins it (RFC 8305 section 5, as trio and curl near it)."""
+
+_UNAVAILABLE = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+
+async def connect_first(addresses: Sequence[Address], open_tcp: OpenTCP) -> ByteStream:
+    """Connect to the first of `addresses` that answers. The caller closes the stream, and bounds the wait.
+
+    Raises:
+        OSError: none answered; of their errors, the one that says most about the destination.
+    """
+    if len(addresses) == 1:
+        return await open_tcp(addresses[0])
+    errors: dict[int, OSError] = {}
+    winners: list[ByteStream] = []
+
+    async def attempt(index: int, failed: anyio.Event) -> None:
+        try:
+            stream = await open_tcp(addresses[index])
+        except OSError as error:
+            errors[index] = error
+            failed.set()
+            return
+        winners.append(stream)
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for index in range(len(addresses)):
+            failed = anyio.Event()
+            group.start_soon(attempt, index, failed)
+            with anyio.move_on_after(ATTEMPT_DELAY):
+                await failed.wait()
+    if not winners:
+        raise _most_telling([errors[index] for index in sorted(errors)])
+    for late in winners[1:]:  # two may have come through before the cancellation reached the second
+        await anyio.aclose_forcefully(late)
+    return winners[0]
+
+
+def interleave(addresses: Sequence[Address]) -> list[Address]:
+    """Alternate the two families, without repeats, the first one's family first (RFC 8305 section 4)."""
+    unique = list(dict.fromkeys(addresses))
+    if not unique:
+        return []
+    first = [address for address in unique if address.type is unique[0].type]
+    other = [address for address in unique if address.type is not unique[0].type]
+    ordered: list[Address] = []
+    while first or other:
+        ordered += first[:1] + other[:1]
+        first, other = first[1:], other[1:]
+    return ordered
+
+
+def _most_telling(errors: list[OSError]) -> OSError:
+    # Without IPv6 every IPv6 address is "unreachable"; what the other family said is the destination's own word.
+    return next((error for error in errors if errno_of(error) not in _UNAVAILABLE), errors[0])

@@ -1,0 +1,42 @@
+"""A chain and a destination, planned as a list of legs before anything is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chainsocks.config.hops import Chain, Hop, HopProtocol
+from chainsocks.protocol import socks4, socks5
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import ClientHandshake
+from chainsocks.protocol.messages import Command, Request
+
+__all__ = ["Leg", "legs", "open_handshake"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """What one hop is asked to reach: the next hop, or from the last one the destination."""
+
+    position: int
+    """From 1."""
+    hop: Hop
+    target: Address
+    carrier: Hop | None
+    """The hop before, through which we talk to this one; None for the first."""
+    following: Hop | None
+    """The hop that this leg ends at; None for the last, whose leg ends at the destination."""
+
+
+def legs(chain: Chain, destination: Address) -> tuple[Leg, ...]:
+    """Plan the way: ``legs([a, b, c], dst) = (a: b's address), (b: c's address), (c: dst)``."""
+    hops = chain.hops
+    return tuple(
+        Leg(position, hop, after.address if after else destination, before, after)
+        for position, (hop, before, after) in enumerate(zip(hops, (None, *hops), (*hops[1:], None), strict=False), 1)
+    )
+
+
+def open_handshake(hop: Hop, target: Address) -> ClientHandshake:
+    """Begin the conversation in which `hop` is asked to connect to `target`."""
+    request = Request(hop.protocol.version, Command.CONNECT, target, hop.credentials)
+    return socks5.ClientHandshake(request) if hop.protocol is HopProtocol.SOCKS5 else socks4.ClientHandshake(request)

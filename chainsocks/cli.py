@@ -1,0 +1,163 @@
+"""The command line. Exit status: 0 fine, 1 it ran and failed, 2 wrong usage or configuration. Never a traceback."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import trio
+from rich.console import Console
+
+from chainsocks.config.hops import Chain, parse_hop_url
+from chainsocks.config.load import find_config, load_config
+from chainsocks.config.models import OPEN_PROXY, Config
+from chainsocks.config.passwords import hash_password
+from chainsocks.config.schema import parse_listen
+from chainsocks.errors import ChainsocksError, ConfigError, Problem
+from chainsocks.observe.log import start_logging
+from chainsocks.server.serve import serve_until_signalled
+from chainsocks.tools.check import show_config, warnings
+from chainsocks.tools.demo import demo as run_demo
+
+__all__ = ["main"]
+
+FAILED, WRONG = 1, 2
+TRACEBACK = "CHAINSOCKS_TRACEBACK"
+"""Set this environment variable to see where a bug is."""
+
+config_option = click.option(
+    "-c", "--config", "path", type=click.Path(path_type=Path), help="Configuration file (TOML)."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="chainsocks")
+def cli() -> None:
+    """A SOCKS4/4a/5 server whose way out is an ordered chain of SOCKS hops."""
+
+
+@cli.command()
+@config_option
+@click.option("--listen", multiple=True, metavar="ADDR", help="host:port, [::1]:port or unix:/path; repeatable.")
+@click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of the default chain, in order; repeatable.")
+@click.option("-v", "--verbose", is_flag=True, help="Log every step.")
+@click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
+def serve(path: Path | None, listen: tuple[str, ...], hops: tuple[str, ...], *, verbose: bool, quiet: bool) -> None:
+    """Run the proxy. Without a file and without hops: direct, on 127.0.0.1:1080."""
+    start_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    config = _with_options(_load(path), listen, hops)
+    for warning in warnings(config):
+        logging.getLogger("chainsocks").warning("%s", warning)
+    trio.run(serve_until_signalled, config)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
+def check(path: Path | None) -> None:
+    """Check a configuration: every problem with its place, or else the chains and deadlines that it means."""
+    path = path or find_config()
+    if path is None:
+        raise click.UsageError("there is no configuration file where we look for one; name it: chainsocks check FILE")
+    config = load_config(path)
+    console = Console(soft_wrap=True)
+    show_config(config, console)
+    for warning in warnings(config):
+        click.echo(f"warning: {warning}", err=True)
+
+
+@cli.command()
+@click.option("--stay", is_flag=True, help="Stay up afterwards, and print a curl line to try.")
+def demo(*, stay: bool) -> None:
+    """Send one request through three hops on this machine, and show what each step took."""
+    start_logging(logging.WARNING)
+    trio.run(functools.partial(run_demo, Console(), stay=stay))
+
+
+@cli.command("hash-password")
+def hash_password_command() -> None:
+    """Read a password, and print the line for the configuration."""
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if not 1 <= len(password.encode()) <= 255:
+        raise click.UsageError("a SOCKS5 password has 1 to 255 bytes")
+    click.echo(f'password_hash = "{hash_password(password.encode())}"')
+
+
+def main() -> None:
+    """Run the command line, and turn whatever goes wrong into a line or two and an exit status."""
+    try:
+        status = cli.main(standalone_mode=False)
+    except BaseException as error:  # noqa: BLE001  (the last place before the user: law "no traceback")
+        sys.exit(_explain(_leaf(error)))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _load(path: Path | None) -> Config:
+    path = path or find_config()
+    return load_config(path) if path else Config()
+
+
+def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...]) -> Config:
+    """Let the command line have the last word.
+
+    Raises:
+        ConfigError: an option that cannot be read, or a server that strangers could use.
+    """
+    problems = []
+    try:
+        if listen:
+            config = replace(config, server=replace(config.server, listen=tuple(map(parse_listen, listen))))
+    except ValueError as error:
+        problems.append(Problem("--listen", str(error)))
+    try:
+        if hops:
+            config = replace(config, chains={"default": Chain(*map(parse_hop_url, hops))})
+    except ValueError as error:
+        problems.append(Problem("--hop", str(error)))
+    problems += [Problem("--listen", f"{exposed} {OPEN_PROXY}") for exposed in config.exposed]
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _explain(error: BaseException) -> int:
+    """Say what went wrong, and return the exit status."""
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else FAILED
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case click.Abort() | KeyboardInterrupt():
+            return 128 + 2  # as the shell counts SIGINT
+        case BrokenPipeError():
+            return FAILED
+        case ConfigError():
+            text = str(error)
+        case OSError():
+            text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        case ChainsocksError():
+            text = str(error)
+        case _:
+            text = f"a bug in chainsocks: {type(error).__name__}: {error} (set {TRACEBACK}=1 to see where)"
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    for line in text.splitlines():
+        click.echo(f"chainsocks: {line}", err=True)
+    return WRONG if isinstance(error, ConfigError) else FAILED

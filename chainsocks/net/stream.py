@@ -1,0 +1,112 @@
+"""A byte stream straight on a non-blocking socket.
+
+It tries first and waits only when the kernel says so, which saves a trip through trio's scheduler for each call. The
+price: a call that finds its data ready is not a checkpoint. Loops over these calls yield by themselves now and then.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import trio
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+from anyio.abc import ByteStream, SocketAttribute
+from trio.lowlevel import notify_closing, wait_readable, wait_writable
+
+__all__ = ["SocketStream", "reset_on_close"]
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
+
+
+class SocketStream(ByteStream):
+    """An anyio ``ByteStream`` on a connected, non-blocking stream socket, which it owns from now on.
+
+    *Closing*: `aclose` never blocks and never waits for the peer. What was sent is still delivered by the kernel.
+
+    *Raises*: as ``anyio.abc.ByteStream`` says: ``EndOfStream``, ``BrokenResourceError`` for a reset connection,
+    ``ClosedResourceError`` after `aclose`.
+    """
+
+    __slots__ = ("socket",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return what has arrived, up to `max_bytes`, as soon as there is something."""
+        while True:
+            try:
+                data = self.socket.recv(max_bytes)
+            except BlockingIOError:
+                await _wait(wait_readable, self.socket)
+            except OSError as error:
+                raise self._broken(error) from error
+            else:
+                if data:
+                    return data
+                raise EndOfStream
+
+    async def send(self, item: bytes) -> None:
+        """Hand all of `item` to the kernel, waiting while the peer is slow."""
+        try:
+            sent = self.socket.send(item)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self._broken(error) from error
+        if sent == len(item):
+            return
+        with memoryview(item) as rest:
+            while sent < len(item):
+                await _wait(wait_writable, self.socket)
+                try:
+                    sent += self.socket.send(rest[sent:])
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    raise self._broken(error) from error
+
+    async def send_eof(self) -> None:
+        """Finish our direction; the other one stays open."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise self._broken(error) from error
+
+    async def aclose(self) -> None:
+        """Close the socket, and wake whoever waits on it with ``ClosedResourceError``."""
+        if self.socket.fileno() >= 0:
+            notify_closing(self.socket)
+            self.socket.close()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The socket, its family and its two addresses, under anyio's names."""
+        return {
+            SocketAttribute.raw_socket: lambda: self.socket,
+            SocketAttribute.family: lambda: self.socket.family,
+            SocketAttribute.local_address: self.socket.getsockname,
+            SocketAttribute.remote_address: self.socket.getpeername,
+        }
+
+    def _broken(self, error: OSError) -> BrokenResourceError | ClosedResourceError:
+        return ClosedResourceError() if self.socket.fileno() < 0 else BrokenResourceError(str(error))
+
+
+def reset_on_close(stream: ByteStream) -> None:
+    """Let closing reset the connection, so that the peer cannot take a broken stream for a finished one."""
+    if isinstance(stream, SocketStream):
+        try:
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        except OSError:
+            pass  # closed already, or a kind of socket that knows no reset
+
+
+async def _wait(wait: Callable[[socket.socket], Any], sock: socket.socket) -> None:
+    try:
+        await wait(sock)
+    except trio.ClosedResourceError:
+        raise ClosedResourceError from None

@@ -1,0 +1,53 @@
+"""TCP connections and name look-ups."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import trio
+from trio.lowlevel import wait_writable
+
+from chainsocks.net.stream import SocketStream
+from chainsocks.protocol.address import Address, AddressType
+
+__all__ = ["open_tcp", "resolve"]
+
+_NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # from birth where the kernel can, which saves a system call
+
+
+async def open_tcp(address: Address) -> SocketStream:
+    """Connect to an IP address. The caller closes the stream, and bounds the wait.
+
+    Raises:
+        OSError: with its ``errno``, as the kernel says it.
+    """
+    family = socket.AF_INET6 if address.type is AddressType.IPV6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | _NON_BLOCKING)
+    try:
+        if not _NON_BLOCKING:
+            sock.settimeout(0)
+        # A relay forwards whole chunks: waiting for more to send (Nagle) only adds latency.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            sock.connect((address.host, address.port))
+        except BlockingIOError:
+            await wait_writable(sock)
+            if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(error, os.strerror(error)) from None
+    except BaseException:
+        sock.close()
+        raise
+    return SocketStream(sock)
+
+
+async def resolve(address: Address) -> list[Address]:
+    """Look a name up on this machine; return its addresses in the order to try them, with the port of `address`.
+
+    A look-up that is cancelled goes on in its thread, and its answer is thrown away.
+
+    Raises:
+        socket.gaierror: the name has no address.
+    """
+    found = await trio.socket.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
+    return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]

@@ -1,0 +1,1 @@
+"""Two pumps between a client and its upstream: half-close carried and capped, silence bounded, bytes counted."""

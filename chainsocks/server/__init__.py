@@ -1,0 +1,1 @@
+"""Listeners, and the nursery that all sessions live in."""

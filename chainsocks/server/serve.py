@@ -1,0 +1,134 @@
+"""Serve: accept connections, run a session for each, and stop in an orderly way.
+
+1. A permit is taken before a connection is accepted: with `max_sessions` of them busy, the rest waits in the backlog.
+2. Two nurseries, the listeners' inside the sessions': stopping ends the inner one, and gives the outer one a deadline.
+3. Running out of file descriptors pauses accepting; it ends neither the server nor a session.
+4. A bug in one session is that session's end, and an error in the log.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import trio
+from anyio.abc import ByteStream
+from trio.lowlevel import wait_readable
+
+from chainsocks.chain.dial import OnStep
+from chainsocks.config.models import Config
+from chainsocks.net.listeners import bound_to, open_listeners
+from chainsocks.net.stream import SocketStream
+from chainsocks.net.tcp import open_tcp, resolve
+from chainsocks.session.login import Logins
+from chainsocks.session.session import Service, serve_session
+
+__all__ = ["serve", "serve_until_signalled"]
+
+log = logging.getLogger("chainsocks.server")
+
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+PAUSE_WHEN_EXHAUSTED = 0.1
+"""Seconds without accepting after the kernel had no file descriptor or memory to give, as trio does it."""
+
+
+async def serve_until_signalled(
+    config: Config, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends everything now. Otherwise as `serve`."""
+    stopping = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def listen_to_signals() -> None:
+                async for number in signals:
+                    name = signal.Signals(number).name
+                    if stopping.is_set():
+                        log.warning("%s again: ending all sessions now", name)
+                        nursery.cancel_scope.cancel()
+                    else:
+                        log.info("%s: no new connections, up to %g s for the open ones", name, config.timeouts.grace)
+                        stopping.set()
+
+            nursery.start_soon(listen_to_signals)
+            await serve(config, stopping, task_status=task_status)
+            nursery.cancel_scope.cancel()
+
+
+async def serve(
+    config: Config,
+    stopping: trio.Event,
+    *,
+    on_step: OnStep | None = None,
+    task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve `config` until `stopping` is set and the sessions have ended, at most `grace` seconds later.
+
+    `on_step` is told of every step of every dial. `task_status` is started with the addresses in use, as users type
+    them, once connections are accepted.
+
+    *Closing*: all sockets that were opened here are closed on return, and on cancellation.
+
+    Raises:
+        OSError: an address cannot be listened on; ``filename`` says which.
+    """
+    service = Service(config, Logins(config.users), open_tcp, resolve, on_step)
+    permits = trio.Semaphore(config.server.max_sessions)
+    with ExitStack() as stack:
+        listeners = stack.enter_context(open_listeners(config.server.listen))
+        async with trio.open_nursery() as sessions:
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(_accept, listener, permits, sessions, service)
+                addresses = [bound_to(listener) for listener in listeners]
+                log.info("listening on %s", ", ".join(addresses))
+                task_status.started(addresses)
+                await stopping.wait()
+                accepting.cancel_scope.cancel()
+            stack.close()
+            sessions.cancel_scope.deadline = trio.current_time() + config.timeouts.grace
+    log.info("stopped")
+
+
+async def _accept(listener: socket.socket, permits: trio.Semaphore, sessions: trio.Nursery, service: Service) -> None:
+    family = listener.family
+    while True:
+        await permits.acquire()
+        sock, peer = await _accept_one(listener)
+        name = "unix" if family is socket.AF_UNIX else f"{peer[0]}:{peer[1]}"
+        if family is socket.AF_INET6:
+            name = f"[{peer[0]}]:{peer[1]}"
+        sessions.start_soon(_run_session, SocketStream(sock), name, permits, service)
+
+
+async def _accept_one(listener: socket.socket) -> tuple[socket.socket, tuple[str, int]]:
+    complained = False
+    while True:
+        try:
+            sock, peer = listener.accept()
+        except BlockingIOError:
+            await wait_readable(listener)
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                if not complained:
+                    log.warning("cannot accept: %s; trying again (see `ulimit -n`, max_sessions)", error.strerror)
+                    complained = True
+                await trio.sleep(PAUSE_WHEN_EXHAUSTED)
+            # Anything else is that connection's own end while it waited in the backlog (accept(2)).
+        else:
+            sock.settimeout(0)
+            return sock, peer
+
+
+async def _run_session(client: ByteStream, name: str, permits: trio.Semaphore, service: Service) -> None:
+    try:
+        await serve_session(client, name, service)
+    except Exception as error:
+        log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
+        log.debug("where it happened", exc_info=error)
+    finally:
+        permits.release()

@@ -1,0 +1,139 @@
+"""The demo: three hops of three kinds, a small web server and a front proxy, all on loopback; one request through all.
+
+Everything in it is real: four chainsocks servers on real sockets, and an HTTP request that goes through them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import trio
+from anyio import EndOfStream
+from rich.console import Console
+from rich.table import Table
+
+from chainsocks.chain.dial import OPEN
+from chainsocks.client import connect_tcp
+from chainsocks.config.hops import Chain, Hop, HopProtocol
+from chainsocks.config.models import Config, Server, User
+from chainsocks.config.passwords import hash_password
+from chainsocks.errors import Place
+from chainsocks.protocol.address import Address, parse_address
+from chainsocks.protocol.messages import UserId, UsernamePassword
+from chainsocks.server.serve import serve
+
+__all__ = ["demo"]
+
+LOOPBACK = Address("127.0.0.1", 0)
+PAGE = b"Hello from the far end of the chain.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    began: float
+    place: Place
+
+
+async def demo(console: Console, *, stay: bool) -> None:
+    """Run it, and print a table of every hop and step; with `stay`, go on serving until cancelled.
+
+    Raises:
+        DialError: the request failed.
+    """
+    stopping = trio.Event()
+    steps: list[_Step] = []
+    async with trio.open_nursery() as nursery:
+        target = await nursery.start(_serve_page)
+        hops = await _start_hops(nursery, stopping)
+        chain = Chain(*hops, name="default")
+        front = Config(Server(listen=(LOOPBACK,)), chains={"default": chain})
+        note = functools.partial(_note, steps)
+        [proxy] = await nursery.start(functools.partial(serve, front, stopping, on_step=note))
+        console.print(f"client -> front ({proxy}) -> {chain} -> web server ({target})", highlight=False)
+        page = await _fetch(proxy, target)
+        _show(console, chain, steps)
+        console.print(f"The web server answered: {page.decode('latin-1').splitlines()[-1]}", highlight=False)
+        if stay:
+            console.print("Try it yourself; Ctrl-C ends the demo:", highlight=False)
+            console.print(f"  curl --socks5-hostname {proxy} http://{target}/", highlight=False, soft_wrap=True)
+            await trio.sleep_forever()
+        stopping.set()
+        nursery.cancel_scope.cancel()
+
+
+async def _start_hops(nursery: trio.Nursery, stopping: trio.Event) -> list[Hop]:
+    """Start the three hops; each is a server of its own, and speaks to us in its own protocol."""
+    alice = User("alice", hash_password(b"wonderland"))
+    kinds = (
+        ("paris", HopProtocol.SOCKS5, UsernamePassword(b"alice", b"wonderland"), (alice,)),
+        ("osaka", HopProtocol.SOCKS4A, UserId(b"fred"), ()),
+        ("lima", HopProtocol.SOCKS5, None, ()),
+    )
+    hops = []
+    for name, protocol, credentials, users in kinds:
+        config = Config(Server(listen=(LOOPBACK,)), users=users)
+        [address] = await nursery.start(functools.partial(serve, config, stopping))
+        hops.append(Hop(name, protocol, parse_address(address), credentials))
+    return hops
+
+
+async def _serve_page(task_status: trio.TaskStatus[str]) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            data = await stream.receive_some()
+            if not data:
+                return
+            request += data
+        head = f"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(PAGE)}\r\n\r\n"
+        await stream.send_all(head.encode() + PAGE)
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host=LOOPBACK.host)
+        port = listeners[0].socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, answer, listeners)
+        task_status.started(f"{LOOPBACK.host}:{port}")
+
+
+async def _fetch(proxy: str, target: str) -> bytes:
+    """Send one HTTP request through the front proxy, as any client would."""
+    address = parse_address(target)
+    stream = await connect_tcp(address.host, address.port, chain=Chain(f"socks5://{proxy}", name="client"))
+    async with stream:
+        await stream.send(f"GET / HTTP/1.0\r\nHost: {target}\r\n\r\n".encode())
+        page = b""
+        try:
+            while True:
+                page += await stream.receive()
+        except EndOfStream:
+            return page
+
+
+def _note(steps: list[_Step], place: Place) -> None:
+    steps.append(_Step(trio.current_time(), place))
+
+
+def _show(console: Console, chain: Chain, steps: Sequence[_Step]) -> None:
+    """Print a row for each step. It lasted until the next one began."""
+    table = Table("hop", "protocol", "address", "step")
+    table.add_column("ms", justify="right")
+    protocols = {hop.address: hop.protocol.value for hop in chain.hops}
+    previous = None
+    for step, following in pairwise(steps):
+        place = step.place
+        same = previous is not None and previous.hop == place.hop
+        lasted = f"{(following.began - step.began) * 1000:.2f}"
+        if same:
+            table.add_row("", "", "", place.step, lasted)
+        else:
+            table.add_row(place.hop, protocols.get(place.address, ""), str(place.address), place.step, lasted)
+        previous = place
+        if following.place.step == OPEN:
+            break
+    table.add_section()
+    table.add_row("all hops", "", "", "", f"{(steps[-1].began - steps[0].began) * 1000:.2f}")
+    console.print(table)

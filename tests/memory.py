@@ -1,0 +1,178 @@
+"""A network in memory: byte streams with back-pressure and resets, and hosts to connect to, on trio's mock clock.
+
+Everything that is opened is remembered, so that a test can ask what was left open.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import trio
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+from anyio.abc import ByteStream
+
+from chainsocks.protocol.address import Address
+
+CAPACITY = 64 * 1024
+
+
+class _Pipe:
+    """One direction."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.buffer = bytearray()
+        self.finished = self.broken = self.abandoned = False
+        self.changed = trio.lowlevel.ParkingLot()
+
+    async def put(self, data: bytes) -> None:
+        view = memoryview(data)
+        while True:
+            if self.broken or self.abandoned:
+                raise BrokenResourceError
+            room = self.capacity - len(self.buffer)
+            if room > 0:
+                self.buffer += view[:room]
+                view = view[room:]
+                self.changed.unpark_all()
+            if not view:
+                return
+            await self.changed.park()
+
+    async def take(self, size: int) -> bytes:
+        while not self.buffer:
+            if self.broken:
+                raise BrokenResourceError
+            if self.finished:
+                raise EndOfStream
+            await self.changed.park()
+        data = bytes(self.buffer[:size])
+        del self.buffer[:size]
+        self.changed.unpark_all()
+        return data
+
+    def mark(self, what: str) -> None:
+        setattr(self, what, True)
+        self.changed.unpark_all()
+
+
+class MemoryStream(ByteStream):
+    """One end of a connection."""
+
+    def __init__(self, incoming: _Pipe, outgoing: _Pipe, label: str = "") -> None:
+        self.incoming, self.outgoing, self.label = incoming, outgoing, label
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return f"<MemoryStream {self.label} {'closed' if self.closed else 'open'}>"
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self._check()
+        data = await self.incoming.take(max_bytes)
+        self._check()
+        return data
+
+    async def send(self, item: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self._check()
+        await self.outgoing.put(item)
+        self._check()
+
+    async def send_eof(self) -> None:
+        self._check()
+        if self.outgoing.broken:
+            raise BrokenResourceError
+        self.outgoing.mark("finished")
+
+    async def aclose(self) -> None:
+        self.closed = True
+        self.outgoing.mark("finished")
+        self.incoming.mark("abandoned")
+        await trio.lowlevel.checkpoint()
+
+    def reset(self) -> None:
+        """Break the connection both ways, as an RST does."""
+        self.incoming.buffer.clear()
+        self.outgoing.buffer.clear()
+        self.incoming.mark("broken")
+        self.outgoing.mark("broken")
+
+    def _check(self) -> None:
+        if self.closed:
+            raise ClosedResourceError
+
+
+def memory_stream_pair(capacity: int = CAPACITY, label: str = "") -> tuple[MemoryStream, MemoryStream]:
+    """Two connected ends, with `capacity` bytes of room in each direction."""
+    one, other = _Pipe(capacity), _Pipe(capacity)
+    return MemoryStream(one, other, f"{label} near"), MemoryStream(other, one, f"{label} far")
+
+
+Handler = Callable[[MemoryStream], Awaitable[None]]
+
+
+@dataclass
+class Host:
+    """Something to connect to: who serves it, and how the connect itself goes."""
+
+    handler: Handler | None = None
+    delay: float = 0
+    error: int | None = None
+    """An ``errno`` to fail with; with neither handler nor error, a connect is never answered."""
+
+
+@dataclass
+class MemoryNetwork:
+    """Hosts by address and names by host; `nursery` runs their handlers."""
+
+    nursery: trio.Nursery
+    hosts: dict[Address, Host] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    resolve_delay: float = 0
+    streams: list[MemoryStream] = field(default_factory=list)
+    connects: list[tuple[float, Address]] = field(default_factory=list)
+
+    async def open_tcp(self, address: Address) -> MemoryStream:
+        self.connects.append((trio.current_time(), address))
+        host = self.hosts.get(address, Host(error=errno.ECONNREFUSED))
+        await trio.sleep(host.delay)
+        if host.error is not None:
+            raise OSError(host.error, os.strerror(host.error))
+        if host.handler is None:
+            await trio.sleep_forever()
+            raise AssertionError
+        near, far = self.pair(str(address))
+        self.nursery.start_soon(self._serve, host.handler, far)
+        return near
+
+    async def resolve(self, name: Address) -> list[Address]:
+        await trio.sleep(self.resolve_delay)
+        if name.host not in self.names:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [Address(host, name.port) for host in self.names[name.host]]
+
+    def pair(self, label: str, capacity: int = CAPACITY) -> tuple[MemoryStream, MemoryStream]:
+        near, far = memory_stream_pair(capacity, label)
+        self.streams.append(near)
+        return near, far
+
+    @property
+    def left_open(self) -> list[MemoryStream]:
+        """Our ends of connections that nobody closed."""
+        return [stream for stream in self.streams if not stream.closed]
+
+    async def _serve(self, handler: Handler, stream: MemoryStream) -> None:
+        try:
+            await handler(stream)
+        except (BrokenResourceError, EndOfStream):
+            pass  # the other side is gone: the end of most handlers
+        finally:
+            if not stream.outgoing.broken:
+                stream.closed = True
+                stream.outgoing.mark("finished")
+                stream.incoming.mark("abandoned")
