@@ -14,4 +14,3 @@ def start_logging(level: int) -> None:
     logger = logging.getLogger("chainsocks")
     logger.handlers = [handler]
     logger.setLevel(level)
-    logger.propagate = False

@@ -1,0 +1,137 @@
+"""Hops for the network in memory: an honest one, and the same one with a fault at a step of its choice."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from enum import StrEnum
+
+import anyio
+import trio
+
+from chainsocks.chain.causes import explain_connect_error
+from chainsocks.chain.dial import CONNECT
+from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.detect import server_handshake
+from chainsocks.protocol.handshake import ServerHandshake, State
+from chainsocks.protocol.messages import Method, Reply, ReplyCode, UserId, UsernamePassword
+from chainsocks.protocol.socks5 import ServerHandshake as Socks5ServerHandshake
+from chainsocks.relay.relay import Outcome, Traffic, relay
+from tests.memory import Handler, Host, MemoryNetwork, MemoryStream
+
+GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+class Fault(StrEnum):
+    MUTE = "mute"
+    DRIP = "one byte per second"
+    RESET = "reset"
+    FIN = "FIN"
+    GARBAGE = "garbage"
+    REFUSAL = "refusal"
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A fault, and the step whose answer it comes in place of."""
+
+    step: str
+    fault: Fault
+
+
+def make_hop(position: int, protocol: HopProtocol = HopProtocol.SOCKS5, timeout: float | None = None) -> Hop:
+    """Hop 1 is called paris, 2 osaka, 3 lima; each wants a login where its protocol has one."""
+    name = ("paris", "osaka", "lima")[position - 1]
+    login = UsernamePassword(b"bob", b"pw") if protocol is HopProtocol.SOCKS5 else UserId(b"fred")
+    return Hop(name, protocol, Address(f"10.0.0.{position}", 1080), login, timeout)
+
+
+def add_hop(network: MemoryNetwork, hop: Hop, trouble: Trouble | None = None) -> None:
+    """Put a hop into the network, honest but for its trouble."""
+    host = Host(_hop_handler(network, trouble))
+    if trouble and trouble.step == CONNECT:
+        host = {
+            Fault.MUTE: Host(),
+            Fault.DRIP: Host(delay=1000, error=errno.ETIMEDOUT),
+            Fault.RESET: Host(error=errno.ECONNRESET),
+            Fault.FIN: Host(_close_at_once),
+            Fault.GARBAGE: Host(_greet_with_garbage),
+            Fault.REFUSAL: Host(error=errno.ECONNREFUSED),
+        }[trouble.fault]
+    network.hosts[hop.address] = host
+
+
+async def _close_at_once(stream: MemoryStream) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def _greet_with_garbage(stream: MemoryStream) -> None:
+    await stream.send(GARBAGE)
+    await trio.sleep_forever()
+
+
+def _hop_handler(network: MemoryNetwork, trouble: Trouble | None) -> Handler:
+    async def serve(client: MemoryStream) -> None:
+        data = await client.receive()
+        handshake = server_handshake(data, (Method.USERNAME_PASSWORD,))
+        while True:
+            step = handshake.state
+            handshake.receive_data(data)
+            if isinstance(handshake, Socks5ServerHandshake) and handshake.state is State.LOGIN:
+                handshake.accept_login()
+            upstream = None
+            if handshake.state is State.REPLY:
+                if not (trouble and trouble.step == State.REQUEST):
+                    upstream = await _connect(network, handshake)
+                else:
+                    handshake.send_reply(Reply(ReplyCode.SUCCEEDED))
+            answer = handshake.data_to_send()
+            if trouble and trouble.step == step:
+                await _commit(trouble, client, answer)
+                return
+            await client.send(answer)
+            if upstream:
+                try:
+                    outcome = await relay(client, upstream, Traffic(), idle=1000, half_close=1000)
+                    if outcome is not Outcome.FINISHED:
+                        client.reset()
+                finally:
+                    await anyio.aclose_forcefully(upstream)
+                return
+            data = await client.receive()
+
+    return serve
+
+
+async def _connect(network: MemoryNetwork, handshake: ServerHandshake) -> MemoryStream | None:
+    try:
+        upstream = await network.open_tcp(handshake.request.destination)
+    except OSError as error:
+        handshake.send_reply(Reply(explain_connect_error(error)[1]))
+        return None
+    handshake.send_reply(Reply(ReplyCode.SUCCEEDED))
+    return upstream
+
+
+async def _commit(trouble: Trouble, client: MemoryStream, answer: bytes) -> None:
+    match trouble.fault:
+        case Fault.MUTE:
+            await trio.sleep_forever()
+        case Fault.DRIP:
+            for byte in answer:
+                await trio.sleep(1)
+                await client.send(bytes((byte,)))
+        case Fault.RESET:
+            client.reset()
+        case Fault.FIN:
+            return
+        case Fault.GARBAGE:
+            await client.send(GARBAGE)
+        case Fault.REFUSAL:
+            refusals: dict[str, bytes] = {
+                State.METHOD_NEGOTIATION: b"\x05\xff",
+                State.SUB_NEGOTIATION: b"\x01\x01",
+                State.REQUEST: b"\x05\x05\x00\x01\0\0\0\0\0\0" if answer[0] == 5 else b"\0\x5b\0\0\0\0\0\0",
+            }
+            await client.send(refusals[trouble.step])

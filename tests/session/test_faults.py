@@ -1,0 +1,187 @@
+"""Every fault, at every step, of every hop of a chain of three: what the client gets, when, and whom the log blames."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import pytest
+import trio
+from anyio import EndOfStream
+
+from chainsocks.chain.dial import CONNECT
+from chainsocks.config.hops import Chain, HopProtocol
+from chainsocks.config.models import Config, Timeouts
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import State
+from chainsocks.session.login import Logins
+from chainsocks.session.session import Service, serve_session
+from tests.hops import Fault, Trouble, add_hop, make_hop
+from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
+
+METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
+TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30)
+DESTINATION = Address("example.org", 80)
+NAMES = ("paris", "osaka", "lima")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What comes of a fault: at which step it is found, after how many seconds, and what the client is told."""
+
+    step: str
+    fault: Fault
+    found: str
+    seconds: float
+    code: int
+    says: str
+
+
+CASES = (
+    Case(METHOD, Fault.MUTE, METHOD, 1.5, 0x06, "no complete answer"),
+    Case(METHOD, Fault.DRIP, METHOD, 1.5, 0x06, "no complete answer"),
+    Case(METHOD, Fault.RESET, METHOD, 0, 0x01, "the connection was reset"),
+    Case(METHOD, Fault.FIN, METHOD, 0, 0x01, "closed during the method negotiation"),
+    Case(METHOD, Fault.GARBAGE, METHOD, 0, 0x01, "looks like an HTTP server's answer"),
+    Case(METHOD, Fault.REFUSAL, METHOD, 0, 0x01, "accepts neither username/password nor going without"),
+    Case(LOGIN, Fault.MUTE, LOGIN, 1.5, 0x06, "no complete answer"),
+    Case(LOGIN, Fault.DRIP, LOGIN, 1.5, 0x06, "no complete answer"),
+    Case(LOGIN, Fault.RESET, LOGIN, 0, 0x01, "the connection was reset"),
+    Case(LOGIN, Fault.FIN, LOGIN, 0, 0x01, "closed during the username/password sub-negotiation"),
+    Case(LOGIN, Fault.GARBAGE, LOGIN, 0, 0x01, "the answer to the login has version 72"),
+    Case(LOGIN, Fault.REFUSAL, LOGIN, 0, 0x01, "refused our username and password"),
+    Case(REQUEST, Fault.MUTE, REQUEST, 1.5, 0x06, "no complete answer"),
+    Case(REQUEST, Fault.DRIP, REQUEST, 1.5, 0x06, "no complete answer"),
+    Case(REQUEST, Fault.RESET, REQUEST, 0, 0x01, "the connection was reset"),
+    Case(REQUEST, Fault.FIN, REQUEST, 0, 0x01, "closed during the request"),
+    Case(REQUEST, Fault.GARBAGE, REQUEST, 0, 0x01, "the reply has version 72"),
+    Case(REQUEST, Fault.REFUSAL, REQUEST, 0, 0x01, "connection refused (05)"),
+)
+
+# What the TCP connect to a hop meets is our own finding for the first hop only. For the others it is the hop before
+# that connects, and all we know is its answer to our request.
+FIRST_CONNECT = (
+    Case(CONNECT, Fault.MUTE, CONNECT, 4, 0x06, "no answer"),
+    Case(CONNECT, Fault.DRIP, CONNECT, 4, 0x06, "no answer"),
+    Case(CONNECT, Fault.RESET, CONNECT, 0, 0x01, "connection reset by peer"),
+    Case(CONNECT, Fault.FIN, METHOD, 0, 0x01, "closed during the method negotiation"),
+    Case(CONNECT, Fault.GARBAGE, METHOD, 0, 0x01, "looks like an HTTP server's answer"),
+    Case(CONNECT, Fault.REFUSAL, CONNECT, 0, 0x01, "connection refused"),
+)
+LATER_CONNECT = (
+    Case(CONNECT, Fault.MUTE, REQUEST, 1.5, 0x06, "no complete answer"),
+    Case(CONNECT, Fault.DRIP, REQUEST, 1.5, 0x06, "no complete answer"),
+    Case(CONNECT, Fault.RESET, REQUEST, 0, 0x01, "it could not reach {next} at 10.0.0.{position}:1080"),
+    Case(CONNECT, Fault.FIN, METHOD, 0, 0x01, "closed during the method negotiation"),
+    Case(CONNECT, Fault.REFUSAL, REQUEST, 0, 0x01, "it could not reach {next} at 10.0.0.{position}:1080"),
+    # The garbage came through, glued to the reply of the hop before: which is then the one that spoke out of turn.
+    Case(CONNECT, Fault.GARBAGE, METHOD, 0, 0x01, "looks like an HTTP server's answer"),
+)
+
+
+SCENARIOS = [
+    pytest.param(position, case, id=f"{NAMES[position - 1]}-{case.step}-{case.fault}")
+    for position in (1, 2, 3)
+    for case in (FIRST_CONNECT if position == 1 else LATER_CONNECT) + CASES
+]
+
+
+@pytest.mark.parametrize(("position", "case"), SCENARIOS)
+async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
+    position: int,
+    case: Case,
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "chainsocks")
+    network = MemoryNetwork(nursery, {DESTINATION: Host(_echo)})
+    hops = [make_hop(number) for number in (1, 2, 3)]
+    for number, hop in enumerate(hops, 1):
+        add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
+    blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position
+
+    reply, seconds = await _ask(network, Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops)}))
+
+    passed_on = case.step == REQUEST and case.fault is Fault.REFUSAL and position == 3
+    assert reply == bytes((5, 5 if passed_on else case.code, 0, 1, 0, 0, 0, 0, 0, 0))
+    assert seconds == case.seconds
+    [record] = caplog.records
+    line = record.getMessage().replace('\\"', '"')
+    name = NAMES[blamed - 1]
+    assert f"hop {name} ({blamed} of 3) at 10.0.0.{blamed}:1080, {case.found}: " in line
+    assert case.says.format(next=NAMES[position - 1], position=position) in line
+    limit = TIMEOUTS.connect if case.found == CONNECT else TIMEOUTS.hop
+    assert f"({case.seconds:.2f} s of {limit:g} s)" in line
+
+
+@pytest.mark.parametrize("protocol", [HopProtocol.SOCKS4, HopProtocol.SOCKS4A])
+@pytest.mark.parametrize("position", [1, 2, 3])
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(REQUEST, Fault.MUTE, REQUEST, 1.5, 91, "no complete answer"),
+        Case(REQUEST, Fault.DRIP, REQUEST, 1.5, 91, "no complete answer"),
+        Case(REQUEST, Fault.RESET, REQUEST, 0, 91, "the connection was reset"),
+        Case(REQUEST, Fault.FIN, REQUEST, 0, 91, "closed during the request"),
+        Case(REQUEST, Fault.GARBAGE, REQUEST, 0, 91, "looks like an HTTP server's answer"),
+        Case(REQUEST, Fault.REFUSAL, REQUEST, 0, 91, "general SOCKS server failure (01)"),
+    ],
+    ids=lambda case: case.fault,
+)
+async def test_the_same_holds_for_socks4_hops_and_a_socks4_client(
+    protocol: HopProtocol,
+    position: int,
+    case: Case,
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "chainsocks")
+    network = MemoryNetwork(nursery, {Address("10.9.9.9", 80): Host(_echo)})
+    hops = [make_hop(number, protocol) for number in (1, 2, 3)]
+    for number, hop in enumerate(hops, 1):
+        add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
+    config = Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops)})
+
+    reply, seconds = await _ask(network, config, b"\x04\x01\x00\x50\x0a\x09\x09\x09\x00")
+
+    assert reply == bytes((0, case.code, 0, 0, 0, 0, 0, 0))
+    assert seconds == case.seconds
+    line = caplog.records[0].getMessage()
+    assert f"hop {NAMES[position - 1]} ({position} of 3)" in line
+    assert case.says in line
+
+
+async def _ask(network: MemoryNetwork, config: Config, request: bytes = b"") -> tuple[bytes, float]:
+    """Have a session serve one client; return the last reply it gets, and when. Nothing of the session may remain."""
+    opened: list[MemoryStream] = []
+
+    async def open_tcp(address: Address) -> MemoryStream:
+        opened.append(await network.open_tcp(address))
+        return opened[-1]
+
+    client, ours = memory_stream_pair(label="client")
+    opened.append(ours)
+    service = Service(config, Logins(()), open_tcp, network.resolve)
+    began = answered = trio.current_time()
+    answers = b""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_session, ours, "the client", service)
+        await client.send(request or b"\x05\x01\x00")
+        if not request:
+            assert await client.receive() == b"\x05\x00"
+            await client.send(b"\x05\x01\x00\x03\x0bexample.org\x00\x50")
+        try:
+            while True:
+                answers += await client.receive()
+                answered = trio.current_time()
+        except EndOfStream:
+            await client.aclose()
+    assert [stream for stream in opened if not stream.closed] == []
+    return answers, answered - began
+
+
+async def _echo(stream: MemoryStream) -> None:
+    while True:
+        await stream.send(await stream.receive())
