@@ -44,6 +44,8 @@ _TYPES = {
     "bool_type": "true or false",
     "list_type": "a list, in square brackets",
     "tuple_type": "a list, in square brackets",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
 }
 
 TableT = TypeVar("TableT", bound=Table)
@@ -209,7 +211,7 @@ def _explain(model: type[Table], detail: Any) -> str:
         case "model_type":
             return f"expected {_shape(model)}, found {_describe_kind(detail['input'])}"
         case kind:
-            expected = _TYPES.get(kind) or detail["msg"].removeprefix("Input should be ")
+            expected = _TYPES.get(kind, kind).format(**detail.get("ctx", {}))
             found = "something else" if _SECRETS.intersection(detail["loc"]) else describe(detail["input"])
             return f"found {found}, expected {expected}"
 

@@ -79,9 +79,9 @@ def parse_hash(text: str) -> HashedPassword:
         salt, digest = (_decode(part) for part in line.group(4, 5))
     except ValueError:
         raise ValueError(expected) from None
-    if n < 2 or n & (n - 1) or n.bit_length() > 16 * r:  # RFC 7914 section 2
-        raise ValueError("N is a power of two, from 2 to less than 2**(16 * r)")
-    if p < 1 or 128 * r * (n + p + 2) > _MAX_MEMORY or n * r * p > _MAX_WORK:
+    if n < 2 or n & (n - 1) or n.bit_length() > 16 * r or p < 1:  # RFC 7914 section 2
+        raise ValueError("N is a power of two, from 2 to less than 2**(16 * r), and p is at least 1")
+    if 128 * r * (n + p + 2) > _MAX_MEMORY or n * r * p > _MAX_WORK:
         raise ValueError("each login would cost more than 64 MiB, or 8 times the work of `chainsocks hash-password`")
     if len(digest) < 16:
         raise ValueError("the hash is cut short; run `chainsocks hash-password` again")
