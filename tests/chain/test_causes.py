@@ -1,0 +1,58 @@
+"""From the error of a failed connect to words and a reply code, as the kernel, trio and anyio raise it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import pytest
+
+from chainsocks.chain.causes import errno_of, explain_connect_error
+from chainsocks.protocol.messages import ReplyCode
+
+
+def hidden(*numbers: int) -> OSError:
+    """Make what trio and anyio raise when they tried several addresses."""
+    error = OSError("all attempts failed")
+    causes = [OSError(number, os.strerror(number)) for number in numbers]
+    error.__cause__ = causes[0] if len(causes) == 1 else ExceptionGroup("attempts", causes)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ECONNREFUSED, ReplyCode.CONNECTION_REFUSED),
+        (errno.ENETUNREACH, ReplyCode.NETWORK_UNREACHABLE),
+        (errno.EHOSTUNREACH, ReplyCode.HOST_UNREACHABLE),
+        (errno.ETIMEDOUT, ReplyCode.TTL_EXPIRED),
+        (errno.EACCES, ReplyCode.NOT_ALLOWED_BY_RULESET),
+        (errno.EAFNOSUPPORT, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED),
+        (errno.EMFILE, ReplyCode.GENERAL_FAILURE),
+        (errno.ECONNRESET, ReplyCode.GENERAL_FAILURE),
+    ],
+    ids=lambda value: errno.errorcode.get(value, "") if type(value) is int else value.name,
+)
+def test_each_errno_has_its_words_and_its_code(number: int, code: ReplyCode) -> None:
+    words = os.strerror(number).lower()
+    assert explain_connect_error(OSError(number, os.strerror(number))) == (words, code)
+    assert explain_connect_error(hidden(number)) == (words, code)
+    assert explain_connect_error(hidden(number, errno.EIO)) == (words, code)
+
+
+def test_the_number_of_a_failed_look_up_is_no_errno() -> None:
+    assert errno_of(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) is None
+
+
+@pytest.mark.parametrize("error", [OSError("mysterious"), OSError()], ids=["with words", "without"])
+def test_an_error_without_a_number_is_a_general_failure(error: OSError) -> None:
+    words, code = explain_connect_error(error)
+    assert words == (str(error) or "OSError")
+    assert code is ReplyCode.GENERAL_FAILURE
+
+
+def test_a_cause_that_is_no_os_error_has_no_number() -> None:
+    error = OSError("odd")
+    error.__cause__ = ValueError("odd")
+    assert errno_of(error) is None

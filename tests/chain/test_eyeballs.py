@@ -1,0 +1,100 @@
+"""Several addresses for one name, side by side, with exact virtual times."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+import pytest
+import trio
+
+from chainsocks.chain.eyeballs import ATTEMPT_DELAY, connect_first, interleave
+from chainsocks.protocol.address import Address
+from tests.memory import Host, MemoryNetwork, MemoryStream
+
+A, B, C = Address("2001:db8::1", 80), Address("192.0.2.1", 80), Address("2001:db8::2", 80)
+
+
+async def wait_for_the_end(stream: MemoryStream) -> None:
+    await trio.sleep_forever()
+
+
+def answering(delay: float) -> Host:
+    return Host(wait_for_the_end, delay)
+
+
+def failing(delay: float, error: int = errno.ECONNREFUSED) -> Host:
+    return Host(delay=delay, error=error)
+
+
+@dataclass(frozen=True)
+class Race:
+    """How each address answers, who wins and when; an errno is the error that is left when nobody does."""
+
+    hosts: dict[Address, Host]
+    result: Address | int
+    seconds: float
+
+
+RACES = {
+    "the only one": Race({A: answering(0.1)}, A, 0.1),
+    "the only one fails": Race({A: failing(3)}, errno.ECONNREFUSED, 3),
+    "the first is quick enough": Race({A: answering(0.2), B: answering(0)}, A, 0.2),
+    "the first is slow, the second joins": Race({A: answering(10), B: answering(0.1)}, B, ATTEMPT_DELAY + 0.1),
+    "the first fails, the second need not wait": Race({A: failing(0.1), B: answering(0.1)}, B, 0.2),
+    "the first wins though others have joined": Race({A: answering(0.6), B: answering(9), C: answering(9)}, A, 0.6),
+    "broken IPv6 costs one delay": Race({A: Host(), B: answering(0.05)}, B, ATTEMPT_DELAY + 0.05),
+    "all fail: the destination's own word": Race(
+        {A: failing(0, errno.ENETUNREACH), B: failing(0.1)}, errno.ECONNREFUSED, 0.1
+    ),
+    "all unreachable": Race({A: failing(0, errno.ENETUNREACH), B: failing(0, errno.ENETUNREACH)}, errno.ENETUNREACH, 0),
+}
+
+
+@pytest.mark.parametrize("race", RACES.values(), ids=RACES.keys())
+async def test_a_race(race: Race, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
+    network = MemoryNetwork(nursery, race.hosts)
+    began = trio.current_time()
+    if isinstance(race.result, Address):
+        stream = await connect_first(list(race.hosts), network.open_tcp)
+        assert isinstance(stream, MemoryStream)
+        assert stream.label == f"{race.result} near"
+        assert network.left_open == [stream]
+    else:
+        with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is what matters)
+            await connect_first(list(race.hosts), network.open_tcp)
+        assert caught.value.errno == race.result
+        assert network.left_open == []
+    assert trio.current_time() - began == pytest.approx(race.seconds)
+
+
+async def test_a_tie_leaves_one_open(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
+    # Both come through in the same instant, too late to cancel either.
+    network = MemoryNetwork(nursery)
+    arrived = trio.Event()
+
+    async def open_tcp(address: Address) -> MemoryStream:
+        with trio.CancelScope(shield=True):
+            if address == B:
+                arrived.set()
+            await arrived.wait()
+        return network.pair(str(address))[0]
+
+    stream = await connect_first([A, B], open_tcp)
+    assert network.left_open == [stream]
+    assert len(network.streams) == 2
+
+
+@pytest.mark.parametrize(
+    ("addresses", "ordered"),
+    [
+        ([], []),
+        ([B], [B]),
+        ([A, C, B], [A, B, C]),
+        ([B, A, C], [B, A, C]),
+        ([A, A, B, B], [A, B]),
+    ],
+    ids=["none", "one", "alternates", "keeps the first family first", "no repeats"],
+)
+def test_the_families_take_turns(addresses: list[Address], ordered: list[Address]) -> None:
+    assert interleave(addresses) == ordered
