@@ -1,0 +1,1 @@
+"""What users type: files, URLs, durations, passwords."""

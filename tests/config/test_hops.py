@@ -1,0 +1,335 @@
+"""Hops as URLs, the logins in them, and the chains made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from urllib.parse import quote_from_bytes
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainsocks.config.hops import (
+    DEFAULT_PORT,
+    DIRECT,
+    Chain,
+    Hop,
+    HopProtocol,
+    Resolve,
+    make_credentials,
+    parse_hop_address,
+    parse_hop_url,
+)
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
+from tests.config.files import complaint_of
+
+SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
+
+
+def login(username: str, password: str) -> UsernamePassword:
+    return UsernamePassword(username.encode(), password.encode())
+
+
+def test_the_default_port_is_ianas() -> None:
+    assert DEFAULT_PORT == 1080
+
+
+@pytest.mark.parametrize(
+    ("protocol", "written", "version"),
+    [(SOCKS4, "socks4", Version.SOCKS4), (SOCKS4A, "socks4a", Version.SOCKS4), (SOCKS5, "socks5", Version.SOCKS5)],
+)
+def test_what_is_spoken_to_a_hop(protocol: HopProtocol, written: str, version: Version) -> None:
+    assert (protocol.value, protocol.version) == (written, version)
+
+
+# --- URLs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "protocol", "address"),
+    [
+        ("socks4://10.0.0.1:1081", SOCKS4, Address("10.0.0.1", 1081)),
+        ("socks4a://10.0.0.1:1081", SOCKS4A, Address("10.0.0.1", 1081)),
+        ("socks5://10.0.0.1:1081", SOCKS5, Address("10.0.0.1", 1081)),
+        pytest.param("socks5h://10.0.0.1:1081", SOCKS5, Address("10.0.0.1", 1081), id="curl's word for socks5"),
+        pytest.param("SOCKS5://10.0.0.1:1081", SOCKS5, Address("10.0.0.1", 1081), id="scheme in capitals"),
+        pytest.param("socks5://paris.example:1081", SOCKS5, Address("paris.example", 1081), id="name"),
+        pytest.param("socks5://paris.example", SOCKS5, Address("paris.example", 1080), id="name without port"),
+        pytest.param("socks5://10.0.0.1", SOCKS5, Address("10.0.0.1", 1080), id="IPv4 without port"),
+        pytest.param("socks5://[::1]:1081", SOCKS5, Address("::1", 1081), id="IPv6"),
+        pytest.param("socks5://[::1]", SOCKS5, Address("::1", 1080), id="IPv6 without port"),
+        pytest.param("socks5://paris.example:", SOCKS5, Address("paris.example", 1080), id="colon without port"),
+        pytest.param("socks5://paris.example:1081/", SOCKS5, Address("paris.example", 1081), id="slash at the end"),
+        pytest.param("socks5://paris.example:1", SOCKS5, Address("paris.example", 1), id="lowest port"),
+        pytest.param("socks5://paris.example:65535", SOCKS5, Address("paris.example", 65535), id="highest port"),
+    ],
+)
+def test_a_url_says_how_and_where(url: str, protocol: HopProtocol, address: Address) -> None:
+    assert parse_hop_url(url) == Hop(str(address), protocol, address, credentials=None)
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "credentials"),
+    [
+        pytest.param("alice:secret", login("alice", "secret"), id="plain"),
+        pytest.param("alice:se:cr:et", login("alice", "se:cr:et"), id="colons in the password"),
+        pytest.param("alice:s/e#c?r&e=t", login("alice", "s/e#c?r&e=t"), id="what is special in a URL"),
+        pytest.param("alice:/?#", login("alice", "/?#"), id="nothing but what is special"),
+        pytest.param("alice:se cret", login("alice", "se cret"), id="space"),
+        pytest.param("alice:s://ecret", login("alice", "s://ecret"), id="like a scheme"),
+        pytest.param("alice:[::1]:1080", login("alice", "[::1]:1080"), id="like an address"),
+        pytest.param("alice:s@cret", login("alice", "s@cret"), id="bare @: the last one ends the login"),
+        pytest.param("alice:s%40cret", login("alice", "s@cret"), id="encoded @"),
+        pytest.param("a%3Al%3aice:secret", login("a:l:ice", "secret"), id="encoded colons in the user"),
+        pytest.param("alice:100%25", login("alice", "100%"), id="encoded percent"),
+        pytest.param("alice:100%", login("alice", "100%"), id="percent that encodes nothing"),
+        pytest.param("alice:a+b", login("alice", "a+b"), id="a plus is a plus"),
+        pytest.param("al%C3%AFce:gehe%C3%ADm", login("alïce", "geheím"), id="encoded UTF-8"),
+        pytest.param("alïce:geheím", login("alïce", "geheím"), id="UTF-8 as it is"),
+        pytest.param("alice:%FF%00", UsernamePassword(b"alice", b"\xff\0"), id="bytes that are no text"),
+        pytest.param("a" * 255 + ":" + "b" * 255, login("a" * 255, "b" * 255), id="as long as RFC 1929 allows"),
+    ],
+)
+def test_a_login_in_a_url(userinfo: str, credentials: Credentials) -> None:
+    hop = parse_hop_url(f"socks5://{userinfo}@paris.example:1080")
+    assert (hop.credentials, hop.address) == (credentials, Address("paris.example", 1080))
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks4a"])
+@pytest.mark.parametrize(
+    ("userinfo", "credentials"),
+    [("fred", UserId(b"fred")), ("fr%40d", UserId(b"fr@d")), ("", UserId(b"")), ("u" * 512, UserId(b"u" * 512))],
+    ids=["plain", "encoded", "empty", "longest"],
+)
+def test_a_user_id_in_a_url(scheme: str, userinfo: str, credentials: Credentials) -> None:
+    assert parse_hop_url(f"{scheme}://{userinfo}@10.0.0.1").credentials == credentials
+
+
+@given(username=st.binary(min_size=1, max_size=255), password=st.binary(min_size=1, max_size=255))
+@settings(deadline=None)
+def test_any_login_can_be_written_percent_encoded(username: bytes, password: bytes) -> None:
+    userinfo = ":".join(quote_from_bytes(part, safe="") for part in (username, password))
+    assert parse_hop_url(f"socks5://{userinfo}@paris.example").credentials == UsernamePassword(username, password)
+
+
+EXPECTED_URL = "a URL such as socks5://host:1080, socks4a://host:1080 or socks4://user@host:1080"
+EXPECTED_ADDRESS = (
+    "expected host:port, as in example.org:1080 or [::1]:1080, with a name of at most 255 bytes and a port in "
+    "1..65535; a login stands before an @, or under keys of its own"
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        pytest.param("", f"expected {EXPECTED_URL}", id="nothing"),
+        pytest.param("paris.example:1080", f"expected {EXPECTED_URL}", id="no scheme"),
+        pytest.param("socks5:paris.example", f"expected {EXPECTED_URL}", id="no slashes"),
+        pytest.param("://paris.example", f"expected {EXPECTED_URL}", id="empty scheme"),
+        pytest.param("alice:s://ecret@paris.example", f"expected {EXPECTED_URL}", id="no scheme but a login like one"),
+        pytest.param("sock5://paris.example", "unknown scheme 'sock5'; did you mean 'socks5'?", id="misspelt"),
+        pytest.param("SOKCS4A://paris.example", "unknown scheme 'SOKCS4A'; did you mean 'socks4a'?", id="misspelt 4a"),
+        pytest.param("http://paris.example", f"unknown scheme 'http'; use {EXPECTED_URL}", id="another protocol"),
+        pytest.param("socks5://alice@paris.example", "a username needs a password", id="user without password"),
+        pytest.param("socks5://@paris.example", "a username needs a password", id="empty login"),
+        pytest.param(
+            "socks5://alice:@paris.example", "a password has 1 to 255 bytes, this one has 0", id="empty password"
+        ),
+        pytest.param("socks5://:x@paris.example", "a username has 1 to 255 bytes, this one has 0", id="empty user"),
+        pytest.param(
+            f"socks5://alice:{'ü' * 128}@paris.example",
+            "a password has 1 to 255 bytes, this one has 256",
+            id="password too long in bytes",
+        ),
+        pytest.param(
+            "socks4://fred:x@10.0.0.1",
+            "socks4 has a user id and no password; use socks5 for a password",
+            id="socks4 with a password",
+        ),
+        pytest.param(
+            "socks4a://fred:@10.0.0.1",
+            "socks4a has a user id and no password; use socks5 for a password",
+            id="socks4a with an empty password",
+        ),
+        pytest.param(
+            "socks4://fr%00ed@10.0.0.1", "a user id has at most 512 bytes, none of them NUL", id="NUL in a user id"
+        ),
+    ],
+)
+def test_what_no_hop_url_is(url: str, complaint: str) -> None:
+    assert complaint_of(parse_hop_url, url) == complaint
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param(":1080", id="no host"),
+        pytest.param("paris.example:socks", id="port in letters"),
+        pytest.param("paris.example:-1", id="negative port"),
+        pytest.param("paris.example:1080x", id="letters behind the port"),
+        pytest.param("paris.example:١٠٨٠", id="digits of another script"),
+        pytest.param("paris.example:0", id="port 0: nobody can be reached there"),
+        pytest.param("paris.example:65536", id="port too high"),
+        pytest.param("paris.example:" + "9" * 5000, id="port far too high"),
+        pytest.param("::1", id="IPv6 without brackets"),
+        pytest.param("::1:1080", id="IPv6 with port, without brackets"),
+        pytest.param("[::1", id="bracket left open"),
+        pytest.param("[paris.example]:1080", id="name in brackets"),
+        pytest.param("n" * 256, id="name over 255 bytes"),
+        pytest.param("paris.example:1080/path", id="path"),
+        pytest.param("paris.example/path", id="path without port"),
+        pytest.param("paris.example?timeout=5", id="query"),
+        pytest.param("paris.example#1", id="fragment"),
+        pytest.param("paris example:1080", id="space"),
+        pytest.param("10.0.0.1:1080:alice:secret", id="login in another program's order"),
+        pytest.param("alice:secret", id="login without a host"),
+    ],
+)
+def test_what_no_address_of_a_hop_is(address: str) -> None:
+    """It is never repeated: it may hold a login in a form of somebody else's."""
+    for parse, text in ((parse_hop_address, address), (parse_hop_url, f"socks5://{address}")):
+        assert complaint_of(parse, text) == EXPECTED_ADDRESS
+
+
+@given(st.text() | st.text().map("socks5://{}".format) | st.text().map("socks4://{}@host".format))
+@settings(deadline=None)
+def test_any_text_is_a_hop_or_a_value_error(url: str) -> None:
+    try:
+        hop = parse_hop_url(url)
+    except ValueError:
+        return
+    assert 1 <= hop.address.port <= 65535
+
+
+# --- hops -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_hop_is_called_by_its_address_until_it_gets_a_name() -> None:
+    url = "socks5://alice:secret@[::1]:9050"
+    assert parse_hop_url(url).name == "[::1]:9050"
+    assert parse_hop_url(url, "tor").name == "tor"
+
+
+def test_a_hop_leaves_to_others_what_it_is_not_told() -> None:
+    hop = parse_hop_url("socks5://paris.example")
+    assert (hop.credentials, hop.timeout, hop.resolve) == (None, None, Resolve.REMOTE)
+
+
+@pytest.mark.parametrize("url", ["socks5://alice:secret@paris.example", "socks4://alice-secret@10.0.0.1"])
+def test_a_hop_shows_no_login(url: str) -> None:
+    hop = parse_hop_url(url)
+    for shown in (repr(hop), str(hop), repr(Chain(hop)), str(Chain(hop))):
+        assert "alice" not in shown
+        assert "secret" not in shown
+
+
+IPV4, NAME, IPV6 = Address("192.0.2.1", 80), Address("example.org", 80), Address("2001:db8::1", 80)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "resolve", "carried"),
+    [
+        (SOCKS4, Resolve.REMOTE, {IPV4}),
+        (SOCKS4, Resolve.LOCAL, {IPV4, NAME}),
+        (SOCKS4A, Resolve.REMOTE, {IPV4, NAME}),
+        (SOCKS4A, Resolve.LOCAL, {IPV4, NAME}),
+        (SOCKS5, Resolve.REMOTE, {IPV4, NAME, IPV6}),
+        (SOCKS5, Resolve.LOCAL, {IPV4, NAME, IPV6}),
+    ],
+)
+def test_what_a_hop_can_be_asked_for(protocol: HopProtocol, resolve: Resolve, carried: set[Address]) -> None:
+    hop = Hop("osaka", protocol, Address("10.0.0.1", 1080), resolve=resolve)
+    assert {target for target in (IPV4, NAME, IPV6) if hop.cannot_carry(target) is None} == carried
+
+
+@pytest.mark.parametrize(
+    ("protocol", "target", "why"),
+    [
+        (SOCKS4, IPV6, "socks4 cannot carry the IPv6 address of [2001:db8::1]:80; only socks5 can"),
+        (SOCKS4A, IPV6, "socks4a cannot carry the IPv6 address of [2001:db8::1]:80; only socks5 can"),
+        (
+            SOCKS4,
+            NAME,
+            'plain socks4 cannot carry the name in example.org:80; give this hop protocol = "socks4a", '
+            'or resolve = "local" (which shows the name to the local resolver)',
+        ),
+    ],
+    ids=["IPv6 by socks4", "IPv6 by socks4a", "name by socks4"],
+)
+def test_a_hop_says_why_it_cannot(protocol: HopProtocol, target: Address, why: str) -> None:
+    assert Hop("osaka", protocol, Address("10.0.0.1", 1080)).cannot_carry(target) == why
+
+
+# --- credentials ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("protocol", "user", "password", "credentials"),
+    [
+        (SOCKS5, b"u", b"p", UsernamePassword(b"u", b"p")),
+        (SOCKS5, b"u" * 255, b"p" * 255, UsernamePassword(b"u" * 255, b"p" * 255)),
+        (SOCKS5, b"\0", b"\0", UsernamePassword(b"\0", b"\0")),
+        (SOCKS4, b"", None, UserId(b"")),
+        (SOCKS4A, b"u" * 512, None, UserId(b"u" * 512)),
+    ],
+    ids=["shortest", "longest", "NULs", "empty user id", "longest user id"],
+)
+def test_credentials_take_the_form_of_the_protocol(
+    protocol: HopProtocol, user: bytes, password: bytes | None, credentials: Credentials
+) -> None:
+    assert make_credentials(protocol, user, password) == credentials
+
+
+@pytest.mark.parametrize(
+    ("protocol", "user", "password", "complaint"),
+    [
+        (SOCKS5, b"user", None, "a username needs a password"),
+        (SOCKS5, b"", b"p", "a username has 1 to 255 bytes, this one has 0"),
+        (SOCKS5, b"u" * 256, b"p", "a username has 1 to 255 bytes, this one has 256"),
+        (SOCKS5, b"u", b"", "a password has 1 to 255 bytes, this one has 0"),
+        (SOCKS5, b"u", b"p" * 256, "a password has 1 to 255 bytes, this one has 256"),
+        (SOCKS4, b"u", b"", "socks4 has a user id and no password; use socks5 for a password"),
+        (SOCKS4A, b"u", b"p", "socks4a has a user id and no password; use socks5 for a password"),
+        (SOCKS4, b"u" * 513, None, "a user id has at most 512 bytes, none of them NUL"),
+        (SOCKS4A, b"u\0", None, "a user id has at most 512 bytes, none of them NUL"),
+    ],
+)
+def test_credentials_that_do_not_fit(
+    protocol: HopProtocol, user: bytes, password: bytes | None, complaint: str
+) -> None:
+    assert complaint_of(make_credentials, protocol, user, password) == complaint
+
+
+# --- chains -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_chain_is_made_of_urls_and_hops_in_order() -> None:
+    paris = parse_hop_url("socks5://paris.example", "paris")
+    chain = Chain(paris, "socks4a://fred@10.0.0.2:1081", name="onion", dial=90)
+    assert chain.hops == (paris, Hop("10.0.0.2:1081", SOCKS4A, Address("10.0.0.2", 1081), UserId(b"fred")))
+    assert (chain.name, chain.dial, str(chain)) == ("onion", 90, "paris -> 10.0.0.2:1081")
+
+
+def test_a_chain_leaves_to_others_what_it_is_not_told() -> None:
+    chain = Chain("socks5://paris.example")
+    assert (chain.name, chain.dial) == ("default", None)
+
+
+def test_a_chain_of_no_hops_is_the_direct_way() -> None:
+    assert (DIRECT.hops, DIRECT.name, str(DIRECT)) == ((), "direct", "direct")
+
+
+def test_a_chain_is_a_value() -> None:
+    chain = Chain("socks5://paris.example")
+    assert chain == Chain(parse_hop_url("socks5://paris.example"))
+    assert hash(chain) == hash(Chain("socks5://paris.example"))
+    assert chain != Chain("socks5://paris.example", dial=5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        chain.hops = ()  # type: ignore[misc]
+
+
+def test_a_chain_refuses_what_is_no_hop() -> None:
+    with pytest.raises(ValueError, match="did you mean 'socks5'"):
+        Chain("socks5://paris.example", "sock5://osaka.example")

@@ -1,0 +1,520 @@
+"""What may stand under each key of the file, and what is said when something else does."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, parse_hop_url
+from chainsocks.config.models import Listen, Server, Timeouts, UnixPath
+from chainsocks.config.passwords import HashedPassword, PlainPassword
+from chainsocks.config.schema import describe, environment, mask, parse_duration, parse_listen
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.messages import UserId, UsernamePassword
+from tests.config.files import Toml, complaint_of, problems, read
+
+SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
+HASH = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"
+
+# --- durations --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        (10, 10),
+        (0.25, 0.25),
+        (1e-3, 0.001),
+        ("30s", 30),
+        ("500ms", 0.5),
+        ("2m", 120),
+        ("1h", 3600),
+        ("1m30s", 90),
+        ("1h2m3s4ms", 3723.004),
+        ("1.5h", 5400),
+        ("0.5s", 0.5),
+        ("1m0s", 60),
+        ("off", math.inf),
+    ],
+)
+def test_a_duration(written: Toml, seconds: float) -> None:
+    assert parse_duration(written) == pytest.approx(seconds)
+
+
+NO_DURATION = 'expected a number of seconds, a text such as "1m30s", or "off"'
+NOT_POSITIVE = 'expected more than 0 seconds; "off" disables it'
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        (0, f"found 0, {NOT_POSITIVE}"),
+        (-1, f"found -1, {NOT_POSITIVE}"),
+        (-0.5, f"found -0.5, {NOT_POSITIVE}"),
+        ("0s", f"found '0s', {NOT_POSITIVE}"),
+        ("0h0m", f"found '0h0m', {NOT_POSITIVE}"),
+        ("", f"found '', {NO_DURATION}"),
+        ("10", f"found '10', {NO_DURATION}"),
+        ("s", f"found 's', {NO_DURATION}"),
+        ("5 s", f"found '5 s', {NO_DURATION}"),
+        ("5 minutes", f"found '5 minutes', {NO_DURATION}"),
+        ("1d", f"found '1d', {NO_DURATION}"),
+        ("5S", f"found '5S', {NO_DURATION}"),
+        ("-5s", f"found '-5s', {NO_DURATION}"),
+        ("1m30", f"found '1m30', {NO_DURATION}"),
+        ("1.s", f"found '1.s', {NO_DURATION}"),
+        (".5s", f"found '.5s', {NO_DURATION}"),
+        ("\u0665s", f"found '\u0665s', {NO_DURATION}"),
+        ("OFF", f"found 'OFF', {NO_DURATION}"),
+        ("inf", f"found 'inf', {NO_DURATION}"),
+        (math.inf, f"found inf, {NO_DURATION}"),
+        (-math.inf, f"found -inf, {NO_DURATION}"),
+        (math.nan, f"found nan, {NO_DURATION}"),
+        (True, f"found true, {NO_DURATION}"),
+        (False, f"found false, {NO_DURATION}"),
+        ([5], f"found a list, {NO_DURATION}"),
+        ({"s": 5}, f"found a table, {NO_DURATION}"),
+        (datetime.time(0, 5), f"found a date or a time, {NO_DURATION}"),
+        pytest.param(10**400, f"found a number that is too large, {NO_DURATION}", id="10**400"),
+        pytest.param("9" * 400 + "h", f"found '{'9' * 400}h', {NO_DURATION}", id="9999...h"),
+    ],
+)
+def test_what_no_duration_is(written: Toml, complaint: str) -> None:
+    assert complaint_of(parse_duration, written) == complaint
+
+
+@given(st.text(st.sampled_from("0123456789.hms -")) | st.integers() | st.floats())
+@settings(deadline=None)
+def test_a_duration_is_positive_or_refused(written: Toml) -> None:
+    try:
+        seconds = parse_duration(written)
+    except ValueError:
+        return
+    assert 0 < seconds < math.inf
+
+
+# --- listeners --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "listen"),
+    [
+        ("127.0.0.1:1080", Address("127.0.0.1", 1080)),
+        ("0.0.0.0:1080", Address("0.0.0.0", 1080)),
+        ("[::1]:1080", Address("::1", 1080)),
+        ("[::]:1080", Address("::", 1080)),
+        ("localhost:1080", Address("localhost", 1080)),
+        pytest.param("127.0.0.1:0", Address("127.0.0.1", 0), id="port 0: the system chooses"),
+        ("unix:/run/chainsocks.sock", UnixPath("/run/chainsocks.sock")),
+        ("unix:/run/user@1000/chain socks", UnixPath("/run/user@1000/chain socks")),
+    ],
+)
+def test_a_listener(written: str, listen: Listen) -> None:
+    assert parse_listen(written) == listen
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ("", "'': a port is missing, as in example.org:1080"),
+        ("127.0.0.1", "'127.0.0.1': a port is missing, as in example.org:1080"),
+        ("[::1]", "'[::1]': a port is missing, as in example.org:1080"),
+        (":1080", "the host is empty"),
+        ("127.0.0.1:socks", "'127.0.0.1:socks': 'socks' is not a port number"),
+        ("127.0.0.1:65536", "port 65536 is not in 0..65535"),
+        ("::1:1080", "'::1:1080': put an IPv6 address in brackets, as in [::1]:1080"),
+        ("[localhost]:1080", "'[localhost]:1080': only an IPv6 address stands in brackets"),
+        ("unix:", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
+        ("unix:chainsocks.sock", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
+        ("unix:@abstract", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
+        ("carol:secret@127.0.0.1:1080", "a listener has no login in it; declare [[users]]"),
+    ],
+)
+def test_what_no_listener_is(written: str, complaint: str) -> None:
+    assert complaint_of(parse_listen, written) == complaint
+
+
+# --- what was found ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (5, "5"),
+        (-2.5, "-2.5"),
+        (math.nan, "nan"),
+        (2**63 - 1, "9223372036854775807"),
+        (2**63, "a number that is too large"),
+        (-(10**5000), "a number that is too large"),
+        ("paris", "'paris'"),
+        ("socks5://alice:se cret@paris", "'***@paris'"),
+        ({"a": 1}, "a table"),
+        ([1, 2], "a list"),
+        (datetime.date(2020, 2, 29), "a date or a time"),
+        (datetime.datetime(2020, 2, 29, 12, 0), "a date or a time"),
+        (datetime.time(12, 0), "a date or a time"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else type(value).__name__,
+)
+def test_what_was_found_is_said_in_the_words_of_toml(value: Toml, words: str) -> None:
+    assert describe(value) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("paris", "paris"),
+        ("alice@paris", "***@paris"),
+        ("alice:s@c ret@paris", "***@paris"),
+        ("alice:secret@", "***@"),
+        ("@paris", "***@paris"),
+    ],
+)
+def test_what_stands_before_an_at_is_masked(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+# --- secrets from the environment -------------------------------------------------------------------------------------
+
+
+def test_a_secret_comes_from_the_environment_byte_for_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMA_PASSWORD", "geheím\udcff")
+    assert environment("LIMA_PASSWORD") == "geheím".encode() + b"\xff"
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("LIMA_PASSWORD", "the environment variable LIMA_PASSWORD is not set"),
+        ("_L1MA", "the environment variable _L1MA is not set"),
+        pytest.param("hunter2", "the environment variable of this name is not set", id="perhaps the password itself"),
+        pytest.param("1MA", "the environment variable of this name is not set", id="starts with a digit"),
+        pytest.param("", "the environment variable of this name is not set", id="no name"),
+        pytest.param("A=B", "the environment variable of this name is not set", id="impossible name"),
+        pytest.param("A\0B", "the environment variable of this name is not set", id="NUL"),
+    ],
+)
+def test_a_secret_that_is_not_there(name: str, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIMA_PASSWORD", raising=False)
+    assert complaint_of(environment, name) == complaint
+
+
+def test_an_empty_secret_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMA_PASSWORD", "")
+    with pytest.raises(ValueError, match="LIMA_PASSWORD is not set"):
+        environment("LIMA_PASSWORD")
+
+
+# --- [server] ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "server"),
+    [
+        ("", Server()),
+        ('listen = ["[::1]:1081"]', Server(listen=(Address("::1", 1081),))),
+        (
+            'listen = ["127.0.0.1:1080", "unix:/run/x"]',
+            Server(listen=(Address("127.0.0.1", 1080), UnixPath("/run/x"))),
+        ),
+        ("workers = 0", Server(workers=0)),
+        ("workers = 8", Server(workers=8)),
+        ("max_sessions = 1", Server(max_sessions=1)),
+        ("open = true", Server(open=True)),
+        ("open = false", Server(open=False)),
+    ],
+)
+def test_the_server(line: str, server: Server) -> None:
+    assert read(f"[server]\n{line}").server == server
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("lisen = []", "server.lisen: unknown key; did you mean 'listen'?"),
+        ("port = 1", "server.port: unknown key; known are listen, max_sessions, open, workers"),
+        ("listen = []", "server.listen: expected at least one entry"),
+        (
+            'listen = "127.0.0.1:1080"',
+            "server.listen: found '127.0.0.1:1080', expected a list, in square brackets",
+        ),
+        ("listen = [1080]", "server.listen[0]: expected a text in quotes"),
+        (
+            'listen = ["127.0.0.1:1080", "[::1]"]',
+            "server.listen[1]: '[::1]': a port is missing, as in example.org:1080",
+        ),
+        ("workers = -1", "server.workers: found -1, expected at least 0"),
+        ("workers = 1.0", "server.workers: found 1.0, expected a whole number"),
+        ('workers = "1"', "server.workers: found '1', expected a whole number"),
+        ("workers = true", "server.workers: found true, expected a whole number"),
+        (
+            f"workers = {2**63}",
+            "server.workers: found a number that is too large, expected at most 9223372036854775807",
+        ),
+        ("max_sessions = 0", "server.max_sessions: found 0, expected at least 1"),
+        (
+            f"max_sessions = {2**63}",
+            "server.max_sessions: found a number that is too large, expected at most 9223372036854775807",
+        ),
+        ("open = 1", "server.open: found 1, expected true or false"),
+        ('open = "yes"', "server.open: found 'yes', expected true or false"),
+    ],
+)
+def test_what_a_server_cannot_be(line: str, problem: str) -> None:
+    assert problems(f"[server]\n{line}") == [problem]
+
+
+# --- [timeouts] -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", list(Timeouts.__dataclass_fields__))
+def test_every_deadline_can_be_set(key: str) -> None:
+    assert read(f"[timeouts]\n{key} = '1m7s'").timeouts == replace(Timeouts(), **{key: 67.0})
+    assert read(f"[timeouts]\n{key} = 'off'").timeouts == replace(Timeouts(), **{key: math.inf})
+    assert problems(f"[timeouts]\n{key} = 0") == [f"timeouts.{key}: found 0, {NOT_POSITIVE}"]
+
+
+def test_a_deadline_that_there_is_not() -> None:
+    assert problems("[timeouts]\nhandshak = 5") == ["timeouts.handshak: unknown key; did you mean 'handshake'?"]
+
+
+# --- [hops] -----------------------------------------------------------------------------------------------------------
+
+PARIS = Address("paris.example", 1080)
+
+
+@pytest.mark.parametrize(
+    ("written", "hop"),
+    [
+        pytest.param(
+            '"socks5://alice:secret@paris.example"',
+            Hop("x", SOCKS5, PARIS, UsernamePassword(b"alice", b"secret")),
+            id="URL",
+        ),
+        pytest.param('{ url = "socks4a://paris.example" }', Hop("x", SOCKS4A, PARIS), id="URL in a table"),
+        pytest.param(
+            '{ url = "socks4://fred@paris.example", timeout = "1m", resolve = "local" }',
+            Hop("x", SOCKS4, PARIS, UserId(b"fred"), 60, Resolve.LOCAL),
+            id="URL and more",
+        ),
+        pytest.param('{ protocol = "socks5", address = "paris.example" }', Hop("x", SOCKS5, PARIS), id="parts"),
+        pytest.param(
+            '{ protocol = "socks5", address = "[::1]:9050" }', Hop("x", SOCKS5, Address("::1", 9050)), id="IPv6"
+        ),
+        pytest.param(
+            '{ protocol = "socks4a", address = "paris.example:1080", user_id = "fréd", timeout = 5 }',
+            Hop("x", SOCKS4A, PARIS, UserId("fréd".encode()), 5),
+            id="parts of socks4a",
+        ),
+        pytest.param(
+            '{ protocol = "socks4", address = "paris.example", user_id = "" }',
+            Hop("x", SOCKS4, PARIS, UserId(b"")),
+            id="empty user id",
+        ),
+        pytest.param(
+            '{ protocol = "socks5", address = "paris.example", username = "b@b", password = "s:%20@" }',
+            Hop("x", SOCKS5, PARIS, UsernamePassword(b"b@b", b"s:%20@")),
+            id="login as it is",
+        ),
+        pytest.param(
+            '{ protocol = "socks5", address = "paris.example", username = "bob", password_env = "LIMA_PASSWORD" }',
+            Hop("x", SOCKS5, PARIS, UsernamePassword(b"bob", b"geheim")),
+            id="password from the environment",
+        ),
+        pytest.param(
+            '{ url = "socks5://paris.example", timeout = "off" }',
+            Hop("x", SOCKS5, PARIS, None, math.inf),
+            id="no limit",
+        ),
+        pytest.param(
+            '{ url = "socks5://paris.example", resolve = "remote" }', Hop("x", SOCKS5, PARIS), id="remote, said aloud"
+        ),
+    ],
+)
+def test_a_hop(written: str, hop: Hop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMA_PASSWORD", "geheim")
+    assert read(f"[hops]\nx = {written}").hops == {"x": hop}
+
+
+ADDRESS = 'address = "paris.example"'
+SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ('"sock5://paris.example"', "hops.x: unknown scheme 'sock5'; did you mean 'socks5'?"),
+        ('{ url = "sock5://paris.example" }', "hops.x.url: unknown scheme 'sock5'; did you mean 'socks5'?"),
+        ("{ url = 5 }", "hops.x.url: expected a text in quotes"),
+        ("5", "hops.x: expected a URL or a table, found 5"),
+        ("[]", "hops.x: expected a URL or a table, found a list"),
+        ("{}", "hops.x: expected a url, or both protocol and address"),
+        ("{ timeout = 5 }", "hops.x: expected a url, or both protocol and address"),
+        (f"{{ {ADDRESS} }}", "hops.x: expected a url, or both protocol and address"),
+        ('{ protocol = "socks5" }', "hops.x: expected a url, or both protocol and address"),
+        (
+            f'{{ protocol = "socks", {ADDRESS} }}',
+            "hops.x.protocol: found 'socks', expected 'socks4' or 'socks4a' or 'socks5'; did you mean 'socks5'?",
+        ),
+        (
+            f'{{ protocol = "http", {ADDRESS} }}',
+            "hops.x.protocol: found 'http', expected 'socks4' or 'socks4a' or 'socks5'",
+        ),
+        (
+            f"{{ protocol = 0x{'f' * 5000}, {ADDRESS} }}",
+            "hops.x.protocol: found a number that is too large, expected 'socks4' or 'socks4a' or 'socks5'",
+        ),
+        (
+            f'{{ {SOCKS5_HOP}, resolve = "locl" }}',
+            "hops.x.resolve: found 'locl', expected 'remote' or 'local'; did you mean 'local'?",
+        ),
+        (f'{{ {SOCKS5_HOP}, timeout = "0s" }}', f"hops.x.timeout: found '0s', {NOT_POSITIVE}"),
+        (f"{{ {SOCKS5_HOP}, user = 5 }}", "hops.x.user: unknown key; did you mean 'user_id'?"),
+        (f'{{ {SOCKS5_HOP}, pasword = "x" }}', "hops.x.pasword: unknown key; did you mean 'password'?"),
+        (
+            '{ protocol = "socks5", address = "bob:geheim@paris.example" }',
+            "hops.x.address: a login does not stand in the address; use username and password, or a url",
+        ),
+        ('{ protocol = "socks5", address = 1080 }', "hops.x.address: expected a text in quotes"),
+        (f'{{ {SOCKS5_HOP}, user_id = "fred" }}', "hops.x: user_id does not go with protocol 'socks5'"),
+        (
+            f'{{ protocol = "socks4a", {ADDRESS}, username = "bob", password = "geheim" }}',
+            "hops.x: password, username does not go with protocol 'socks4a'",
+        ),
+        (
+            f'{{ protocol = "socks4", {ADDRESS}, password_env = "LIMA_PASSWORD" }}',
+            "hops.x: password_env does not go with protocol 'socks4'",
+        ),
+        (
+            f'{{ {SOCKS5_HOP}, username = "bob", password = "x", password_env = "LIMA_PASSWORD" }}',
+            "hops.x: password and password_env exclude each other",
+        ),
+        (
+            f'{{ {SOCKS5_HOP}, username = "bob", password_env = "LIMA_PASSWORD" }}',
+            "hops.x: the environment variable LIMA_PASSWORD is not set",
+        ),
+        (f'{{ {SOCKS5_HOP}, username = "bob" }}', "hops.x: a username needs a password"),
+        (f'{{ {SOCKS5_HOP}, password = "geheim" }}', "hops.x: a password needs a username"),
+        (f"{{ {SOCKS5_HOP}, username = 5 }}", "hops.x.username: found something else, expected a text in quotes"),
+        (f"{{ {SOCKS5_HOP}, password = 5 }}", "hops.x.password: found something else, expected a text in quotes"),
+        (
+            f"{{ {SOCKS5_HOP}, password_env = 5 }}",
+            "hops.x.password_env: found something else, expected a text in quotes",
+        ),
+        (
+            f'{{ protocol = "socks4", {ADDRESS}, user_id = 5 }}',
+            "hops.x.user_id: found something else, expected a text in quotes",
+        ),
+        (
+            '{ url = "socks5://paris.example", username = "bob", password = "geheim", timeout = 5 }',
+            "hops.x: the url says it already: take out password, username",
+        ),
+    ],
+)
+def test_what_a_hop_cannot_be(written: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIMA_PASSWORD", raising=False)
+    assert problems(f"[hops]\nx = {written}") == [problem]
+
+
+# --- [chains] ---------------------------------------------------------------------------------------------------------
+
+HOPS = '[hops]\nparis = "socks5://paris.example"\ntor = "socks5://127.0.0.1:9050"\n'
+PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop_url("socks5://127.0.0.1:9050", "tor")
+
+
+@pytest.mark.parametrize(
+    ("written", "chain"),
+    [
+        ('["paris"]', Chain(PARIS_HOP, name="x")),
+        ('["tor", "paris"]', Chain(TOR_HOP, PARIS_HOP, name="x")),
+        ('["tor", "tor"]', Chain(TOR_HOP, TOR_HOP, name="x")),
+        ('{ hops = ["tor", "paris"], dial = 90, udp = "refuse" }', Chain(TOR_HOP, PARIS_HOP, name="x", dial=90)),
+        ('{ hops = ["tor"], dial = "off" }', Chain(TOR_HOP, name="x", dial=math.inf)),
+    ],
+)
+def test_a_chain(written: str, chain: Chain) -> None:
+    assert read(f"{HOPS}[chains]\nx = {written}").chains == {"x": chain}
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("[]", "chains.x: expected at least one entry"),
+        ("{ hops = [] }", "chains.x.hops: expected at least one entry"),
+        ("{ dial = 5 }", "chains.x.hops: this key is missing"),
+        ('"paris"', "chains.x: expected a list of hop names or a table, found a text"),
+        ('{ hops = "paris" }', "chains.x.hops: found 'paris', expected a list, in square brackets"),
+        ("[5]", "chains.x[0]: found 5, expected a text in quotes"),
+        ('{ hops = ["paris", 5] }', "chains.x.hops[1]: found 5, expected a text in quotes"),
+        ('{ hops = ["paris"], udp = "relay" }', "chains.x.udp: found 'relay', expected 'refuse'"),
+        ('{ hops = ["paris"], dial = 0 }', f"chains.x.dial: found 0, {NOT_POSITIVE}"),
+        ('{ hops = ["paris"], hop = 5 }', "chains.x.hop: unknown key; did you mean 'hops'?"),
+        ('["pariss"]', "chains.x[0]: no hop is called 'pariss'; did you mean 'paris'?"),
+        ('{ hops = ["paris", "rot"] }', "chains.x.hops[1]: no hop is called 'rot'; known are paris, tor"),
+    ],
+)
+def test_what_a_chain_cannot_be(written: str, problem: str) -> None:
+    assert problems(f"{HOPS}[chains]\nx = {written}") == [problem]
+
+
+# --- [[users]] --------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_with_a_hash() -> None:
+    (user,) = read(f'[[users]]\nname = "carol"\npassword_hash = "{HASH}"').users
+    assert (user.name, user.password) == ("carol", HashedPassword(16, 8, 1, bytes(3), bytes(16)))
+
+
+def test_a_user_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAROL_PASSWORD", "geheim")
+    (user,) = read('[[users]]\nname = "carol"\npassword_env = "CAROL_PASSWORD"').users
+    assert (user.name, user.password) == ("carol", PlainPassword(b"geheim"))
+
+
+def test_a_user_of_the_longest_name() -> None:
+    name = "é" * 127 + "x"
+    (user,) = read(f'[[users]]\nname = "{name}"\npassword_hash = "{HASH}"').users
+    assert user.name == name
+
+
+ONE_PASSWORD = "expected either password_hash (see `chainsocks hash-password`) or password_env"
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (f'password_hash = "{HASH}"', "users[0].name: this key is missing"),
+        (f'name = ""\npassword_hash = "{HASH}"', "users[0].name: a name has 1 to 255 bytes, this one has 0"),
+        (
+            f'name = "{"é" * 128}"\npassword_hash = "{HASH}"',
+            "users[0].name: a name has 1 to 255 bytes, this one has 256",
+        ),
+        (f'name = 5\npassword_hash = "{HASH}"', "users[0].name: found 5, expected a text in quotes"),
+        ('name = "carol"', f"users[0]: {ONE_PASSWORD}"),
+        (f'name = "carol"\npassword_hash = "{HASH}"\npassword_env = "CAROL_PASSWORD"', f"users[0]: {ONE_PASSWORD}"),
+        (
+            'name = "carol"\npassword_env = "CAROL_PASSWORD"',
+            "users[0]: the environment variable CAROL_PASSWORD is not set",
+        ),
+        ('name = "carol"\npassword_env = 5', "users[0].password_env: found something else, expected a text in quotes"),
+        (
+            'name = "carol"\npassword_hash = "geheim"',
+            "users[0].password_hash: expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it",
+        ),
+        ('name = "carol"\npassword_hash = 5', "users[0].password_hash: expected a text in quotes"),
+        (
+            f'name = "carol"\npassword_hash = "{HASH}"\npassword = "geheim"',
+            "users[0].password: unknown key; did you mean 'password_env'?",
+        ),
+    ],
+)
+def test_what_a_user_cannot_be(lines: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CAROL_PASSWORD", raising=False)
+    assert problems(f"[[users]]\n{lines}") == [problem]
