@@ -167,8 +167,10 @@ async def _negotiate(walk: _Walk, leg: Leg, handshake: ClientHandshake, stream: 
             walk.trace("<", answer)
             handshake.receive_data(answer)
     except LoginRefused as error:
+        walk.at(leg, handshake.step)
         raise walk.error(HopAuthenticationError, str(error)) from None
     except (ProtocolError, BrokenResourceError) as error:
+        walk.at(leg, handshake.step)
         problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
         if leg.carrier:
             problem += f" (as seen through {leg.carrier.name})"

@@ -33,15 +33,21 @@ class State(StrEnum):
 class Handshake:
     """The part that both roles and both versions share."""
 
-    __slots__ = ("_incoming", "_outgoing", "state")
+    __slots__ = ("_failed_in", "_incoming", "_outgoing", "state")
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self._failed_in: State | None = None
         self._incoming = b""
         self._outgoing = b""
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.state}>"
+
+    @property
+    def step(self) -> State:
+        """The state; once that is `State.FAILED`, the one that it failed in."""
+        return self._failed_in or self.state
 
     @property
     def done(self) -> bool:
@@ -77,13 +83,16 @@ class Handshake:
             while self._advance():
                 pass
         except ProtocolError:
-            self.state = State.FAILED
+            self._fail()
             raise
 
+    def _fail(self) -> None:
+        self._failed_in, self.state = self.state, State.FAILED
+
     def _end_of_data(self) -> None:
-        step, self.state = self.state, State.FAILED
+        self._fail()
         middle = f", {len(self._incoming)} bytes into a message" if self._incoming else ""
-        raise ProtocolError(f"the connection was closed during the {step}{middle}")
+        raise ProtocolError(f"the connection was closed during the {self.step}{middle}")
 
     def _advance(self) -> bool:
         """Decode one whole message and act on it; False when more bytes, or a decision, must come first."""
@@ -136,7 +145,10 @@ class ServerHandshake(Handshake):
         if self.state is not State.REPLY:
             raise RuntimeError(f"no request is waiting for a reply (state: {self.state})")
         self._outgoing += self._encode_reply(reply)
-        self.state = State.DONE if reply.succeeded else State.FAILED
+        if reply.succeeded:
+            self.state = State.DONE
+        else:
+            self._fail()
 
     def _encode_reply(self, reply: Reply) -> bytes:
         raise NotImplementedError

@@ -97,18 +97,19 @@ class ServerHandshake(BaseServerHandshake):
         Raises:
             ProtocolError: as `receive_data` does, for a request that came with the login.
         """
-        self._end_login(_LOGIN_ACCEPTED, State.REQUEST)
+        self._answer_login(_LOGIN_ACCEPTED)
+        self.state = State.REQUEST
         self._run()
 
     def refuse_login(self) -> None:
         """Turn the client away; the connection is to be closed after `data_to_send` (RFC 1929 section 2)."""
-        self._end_login(_LOGIN_REFUSED, State.FAILED)
+        self._answer_login(_LOGIN_REFUSED)
+        self._fail()
 
-    def _end_login(self, answer: bytes, state: State) -> None:
+    def _answer_login(self, answer: bytes) -> None:
         if self.state is not State.LOGIN:
             raise RuntimeError(f"no login is waiting for a decision (state: {self.state})")
         self._outgoing += answer
-        self.state = state
 
     def _advance(self) -> bool:
         data = self._incoming
@@ -266,7 +267,7 @@ class ClientHandshake(BaseClientHandshake):
         except _UnknownAddressType:
             if not data[1]:
                 raise
-            decoded = UNSPECIFIED, len(data)  # a refusal is clear without its address; some servers zero it, ATYP too
+            decoded = UNSPECIFIED, 4  # a refusal is clear without its address; some servers zero it, ATYP too
         if decoded is None:
             return False
         bound, end = decoded

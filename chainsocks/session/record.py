@@ -35,7 +35,7 @@ class Record:
     def write(self) -> None:
         """Write the session's line."""
         if log.isEnabledFor(logging.INFO):
-            log.info("%s", self)
+            log.info("%s", str(self))  # as it is now, whenever a handler gets to format it
 
     def __str__(self) -> str:
         request = self.request

@@ -119,12 +119,17 @@ async def _receive_request(client: ByteStream, service: Service, record: Record)
 
 
 class _Conversation:
-    """The client's side of a session, up to its request; `step` says how far it has come."""
+    """The client's side of a session, up to its request."""
 
     def __init__(self, client: ByteStream, logins: Logins) -> None:
         self._client = client
         self._logins = logins
-        self.step: str = "first byte"
+        self._handshake: ServerHandshake | None = None
+
+    @property
+    def step(self) -> str:
+        """How far the client has come."""
+        return self._handshake.step if self._handshake else "first byte"
 
     async def hear(self) -> ServerHandshake:
         """Return a handshake that has a request and waits for our reply.
@@ -136,10 +141,9 @@ class _Conversation:
         data = await self._receive()
         if not data:
             raise ProtocolError("it left without a word")
-        handshake = server_handshake(data, self._logins.methods)
+        handshake = self._handshake = server_handshake(data, self._logins.methods)
         try:
             while True:
-                self.step = handshake.state
                 handshake.receive_data(data)
                 if isinstance(handshake, socks5.ServerHandshake) and handshake.state is State.LOGIN:
                     await self._check_login(handshake)

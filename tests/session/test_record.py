@@ -1,0 +1,54 @@
+"""The one line that a session leaves in the log."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+import trio
+
+from chainsocks.config.hops import Chain
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
+from chainsocks.relay.relay import Traffic
+from chainsocks.session.record import Record
+
+
+async def test_a_session_that_never_came_to_a_request(autojump_clock: trio.testing.MockClock) -> None:
+    record = Record("192.0.2.1:5555")
+    await trio.sleep(1.5)
+    assert re.sub(r"id=\d+", "id=N", str(record)) == (
+        "id=N client=192.0.2.1:5555 command=- destination=- chain=- reply=- up=0 down=0 duration=1.500 "
+        'outcome="ended by a bug in chainsocks"'
+    )
+
+
+async def test_a_whole_session(autojump_clock: trio.testing.MockClock) -> None:
+    request = Request(Version.SOCKS5, Command.CONNECT, Address("::1", 443), UsernamePassword(b"carol", b"sesame"))
+    record = Record("192.0.2.1:5555", 7, 0.0, request, Chain(name="my chain"), 0, Traffic(10, 20), 'said "no"')
+    assert str(record) == (
+        'id=7 client=192.0.2.1:5555 command=CONNECT destination=[::1]:443 chain="my chain" reply=00 up=10 down=20 '
+        'duration=0.000 outcome="said \\"no\\""'
+    )
+
+
+@pytest.mark.parametrize("host", ["evil\nid=8 reply=00", 'a b"c', "x=y", "\x1b[31mred", "caf\udce9"])
+async def test_a_destination_cannot_forge_a_line_or_a_field(host: str) -> None:
+    request = Request(Version.SOCKS4, Command.CONNECT, Address(host, 80), UserId(b"fred"))
+    line = str(Record("client", request=request))
+    assert line.isprintable()
+    assert line.count(" reply=") - line.count('"' + line.split("destination=")[1].split(" chain=")[0].strip('"')) <= 1
+    assert re.search(r' destination=("(\\.|[^"\\])*"|[^ ="]+) chain=- ', line)
+    assert "fred" not in line
+
+
+async def test_each_session_has_a_number_of_its_own() -> None:
+    assert Record("a").id < Record("b").id
+
+
+@pytest.mark.parametrize(("level", "lines"), [(logging.INFO, 1), (logging.WARNING, 0)])
+async def test_the_line_is_info(level: int, lines: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(level, "chainsocks.session")
+    Record("client").write()
+    assert len(caplog.records) == lines

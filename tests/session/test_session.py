@@ -1,0 +1,345 @@
+"""One connection from start to finish, over streams in memory: what goes in, what comes out, what the log says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import trio
+from anyio import BrokenResourceError, EndOfStream
+
+from chainsocks.config.hops import Chain
+from chainsocks.config.models import Config, Timeouts, User
+from chainsocks.config.passwords import PlainPassword
+from chainsocks.protocol.address import Address
+from chainsocks.session.login import Logins
+from chainsocks.session.session import LEFTOVERS, Service, serve_session
+from tests.hops import add_hop, make_hop
+from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
+
+DESTINATION = Address("192.0.2.80", 80)
+CONNECT5 = "05 01 00 01 c0000250 0050"
+CONNECT4 = "04 01 0050 c0000250 00"
+GRANTED5 = "05 00 00 01 00000000 0000"
+GRANTED4 = "00 5a 0000 00000000"
+CAROL = User("carol", PlainPassword(b"open sesame"))
+LOGIN = b"\x01\x05carol\x0bopen sesame"
+
+
+async def echo(stream: MemoryStream) -> None:
+    try:
+        while True:
+            await stream.send(await stream.receive())
+    except EndOfStream:
+        await stream.send_eof()
+
+
+@dataclass
+class Client:
+    """The far end of a session."""
+
+    stream: MemoryStream
+    network: MemoryNetwork
+    log: pytest.LogCaptureFixture
+
+    async def send(self, *messages: str | bytes) -> None:
+        await self.stream.send(b"".join(m if isinstance(m, bytes) else bytes.fromhex(m) for m in messages))
+
+    async def expect(self, message: str | bytes) -> None:
+        wanted = message if isinstance(message, bytes) else bytes.fromhex(message)
+        got = b""
+        while len(got) < len(wanted):
+            got += await self.stream.receive(len(wanted) - len(got))
+        assert got == wanted
+
+    async def expect_end(self) -> None:
+        with pytest.raises(EndOfStream):
+            await self.stream.receive()
+
+    @property
+    def line(self) -> str:
+        """The session's one line in the log."""
+        [record] = [record for record in self.log.records if record.levelno == logging.INFO]
+        return record.getMessage()
+
+
+@asynccontextmanager
+async def session(
+    caplog: pytest.LogCaptureFixture, config: Config | None = None, **hosts: Host
+) -> AsyncIterator[Client]:
+    """Serve one client; at the end of the block its session must have ended too, with nothing left open."""
+    caplog.set_level(logging.INFO, "chainsocks")
+    near, far = memory_stream_pair()
+    async with trio.open_nursery() as handlers:
+        network = MemoryNetwork(handlers, {DESTINATION: hosts.get("destination", Host(echo))})
+        config = config or Config()
+        service = Service(config, Logins(config.users), network.open_tcp, network.resolve)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service)
+            yield Client(near, network, caplog)
+            await near.aclose()
+        assert far.closed
+        assert network.left_open == []
+        handlers.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["turn by turn", "everything in one segment"])
+@pytest.mark.parametrize(
+    ("greeting", "method", "request_", "granted"),
+    [("05 01 00", "05 00", CONNECT5, GRANTED5), ("", "", CONNECT4, GRANTED4)],
+    ids=["socks5", "socks4"],
+)
+async def test_early_data_follows_the_request(
+    greeting: str, method: str, request_: str, granted: str, at_once: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog) as client:
+        if at_once:
+            await client.send(greeting, request_, b"early")
+        else:
+            await client.send(greeting)
+            await client.expect(method)
+            await client.send(request_, b"early")
+        await client.expect((method if at_once else "") + granted)
+        await client.expect(b"early")
+        await client.send(b" and late")
+        await client.expect(b" and late")
+        await client.stream.send_eof()
+        await client.expect_end()
+    assert "up=14 down=14" in client.line
+    assert 'outcome="finished"' in client.line
+
+
+async def test_a_client_that_sends_one_byte_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
+    async with session(caplog, Config(users=(CAROL,))) as client:
+        for byte in bytes.fromhex("05 01 02") + LOGIN + bytes.fromhex(CONNECT5) + b"data":
+            await client.send(bytes((byte,)))
+        await client.expect("05 02 01 00" + GRANTED5)
+        await client.expect(b"data")
+
+
+async def test_a_banner_glued_to_the_last_reply_arrives_whole(caplog: pytest.LogCaptureFixture) -> None:
+    async def glue(stream: MemoryStream) -> None:
+        await stream.receive()
+        await stream.send(b"\x05\x00")
+        await stream.receive()
+        await stream.send(bytes.fromhex(GRANTED5) + b"220 " + b"welcome" * 1000)
+
+    hop = make_hop(1)
+    async with session(caplog, Config(chains={"default": Chain(hop)})) as client:
+        client.network.hosts[hop.address] = Host(glue)
+        await client.send("05 01 00", CONNECT5)
+        await client.expect("05 00" + GRANTED5)
+        await client.expect(b"220 " + b"welcome" * 1000)
+        await client.expect_end()
+
+
+async def test_a_trickling_client_is_cut_at_the_limit_exactly(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog, Config(timeouts=Timeouts(handshake=10))) as client:
+        for byte in bytes.fromhex("05 01 00 05"):
+            await client.send(bytes((byte,)))
+            await trio.sleep(3)
+        with pytest.raises(BrokenResourceError):
+            await client.send("01")
+    assert "duration=10.000" in client.line
+    assert "client, request: no complete request (within 10 s)" in client.line
+
+
+@pytest.mark.parametrize(
+    ("sent", "step"),
+    [("", "first byte"), ("05", "method negotiation"), ("05 01 00", "request"), ("04 01", "request")],
+)
+async def test_a_silent_client_is_cut_too_and_its_step_named(
+    sent: str, step: str, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog, Config(timeouts=Timeouts(handshake=10))) as client:
+        if sent:
+            await client.send(sent)
+        answer = b""
+        try:
+            while True:
+                answer += await client.stream.receive()
+        except EndOfStream:
+            assert trio.current_time() == 10
+    assert f"client, {step}: no complete request (within 10 s)" in client.line
+
+
+REFUSALS = {
+    "HTTP": (b"GET / HTTP/1.1\r\n\r\n", "", "this is not SOCKS; it looks like HTTP ('GET / HTTP/1.1"),
+    "no acceptable method": ("05 01 01", "05 ff", "the client offers the methods [01]; we accept 00 or 02"),
+    "wrong login version": ("05 01 02 05 01 61", "05 02 01 01", "the login has version 5"),
+    "unknown command": ("05 01 00 05 09 00 01", "05 00 05 07 00 01 00000000 0000", "SOCKS5 has no command 9"),
+    "BIND": ("05 01 00 05 02 00 01 c0000250 0050", "05 00 05 07 00 01 00000000 0000", "BIND is not offered"),
+    "UDP": ("05 01 00 05 03 00 01 c0000250 0050", "05 00 05 07 00 01 00000000 0000", "UDP_ASSOCIATE is not offered"),
+    "unknown ATYP": ("05 01 00 05 01 00 07", "05 00 05 08 00 01 00000000 0000", "address type 7"),
+    "reserved byte": ("05 01 00 05 01 01 01", "05 00 05 01 00 01 00000000 0000", "the reserved byte"),
+    "an empty name": ("05 01 00 05 01 00 03 00 0050", "05 00 05 01 00 01 00000000 0000", "the host is empty"),
+    "SOCKS4 BIND": ("04 02 0050 c0000250 00", "00 5b 0000 00000000", "BIND is not offered"),
+    "an empty 4a name": ("04 01 0050 00000001 00 00", "00 5b 0000 00000000", "the host is empty"),
+    "destination refused": ("05 01 00 05 01 00 01 c0000251 0050", "05 00 05 05 00 01 00000000 0000", "refused"),
+}
+
+
+@pytest.mark.parametrize(("sent", "answer", "says"), REFUSALS.values(), ids=REFUSALS.keys())
+@pytest.mark.parametrize("rest", [b"", b"x" * 100_000], ids=["", "with more behind it"])
+async def test_a_refusal_has_its_full_length_and_is_followed_by_the_end(
+    sent: str | bytes, answer: str, says: str, rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog) as client:
+        await client.send(sent, rest)
+        if answer:
+            await client.expect(answer)
+        await client.expect_end()
+    assert says in client.line.replace('\\"', '"')
+
+
+async def test_a_refused_client_that_never_stops_is_read_for_a_while_only(caplog: pytest.LogCaptureFixture) -> None:
+    async with session(caplog) as client:
+        chunk = b"GET " * 1000
+        for _ in range(LEFTOVERS // len(chunk)):
+            await client.send(chunk)
+        with pytest.raises(BrokenResourceError):
+            await client.send(chunk * 100)
+
+
+async def test_a_refused_client_that_stays_is_left_after_the_reply_limit(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog, Config(timeouts=Timeouts(reply=4))) as client:
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        await client.expect_end()
+        await trio.sleep(3.9)
+        assert not client.stream.outgoing.abandoned
+        await trio.sleep(0.2)
+        assert client.stream.outgoing.abandoned
+    assert "duration=4.000" in client.line
+
+
+@pytest.mark.parametrize(
+    ("login", "status"),
+    [(LOGIN, "00"), (b"\x01\x05carol\x05wrong", "01"), (b"\x01\x03bob\x0bopen sesame", "01")],
+    ids=["right", "wrong password", "unknown user"],
+)
+async def test_a_declared_user_has_to_log_in(login: bytes, status: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with session(caplog, Config(users=(CAROL,))) as client:
+        await client.send("05 02 00 02")
+        await client.expect("05 02")
+        await client.send(login)
+        await client.expect("01" + status)
+        if status == "00":
+            await client.send(CONNECT5)
+            await client.expect(GRANTED5)
+        else:
+            await client.expect_end()
+    if status != "00":
+        assert "wrong username or password" in client.line
+    assert "sesame" not in caplog.text
+
+
+async def test_socks4_cannot_log_in(caplog: pytest.LogCaptureFixture) -> None:
+    async with session(caplog, Config(users=(CAROL,))) as client:
+        await client.send("04 01 0050 c0000250", b"carol\0")
+        await client.expect("00 5b 0000 00000000")
+        await client.expect_end()
+    assert "SOCKS4 cannot log in" in client.line
+
+
+async def test_without_users_a_client_that_insists_on_a_login_is_let_in(caplog: pytest.LogCaptureFixture) -> None:
+    async with session(caplog) as client:
+        await client.send("05 01 02")
+        await client.expect("05 02")
+        await client.send(b"\x01\x01a\x01b")
+        await client.expect("01 00")
+        await client.send(CONNECT5)
+        await client.expect(GRANTED5)
+
+
+async def test_chains_without_a_default_refuse_everything(caplog: pytest.LogCaptureFixture) -> None:
+    async with session(caplog, Config(chains={"onion": Chain(make_hop(1), name="onion")})) as client:
+        await client.send("05 01 00", CONNECT5)
+        await client.expect("05 00 05 02 00 01 00000000 0000")
+    assert 'no chain is called "default"' in client.line.replace('\\"', '"')
+    assert client.network.connects == []
+
+
+async def test_the_reply_is_not_sent_before_the_last_hop_said_so(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    hops = [make_hop(1), make_hop(2)]
+    async with session(caplog, Config(chains={"default": Chain(*hops)}), destination=Host(echo, delay=7)) as client:
+        for hop in hops:
+            add_hop(client.network, hop)
+        await client.send("05 01 00", CONNECT5)
+        await client.expect("05 00")
+        await client.expect(GRANTED5)
+        assert trio.current_time() == 7
+
+
+async def test_a_client_that_does_not_take_its_reply(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog, Config(timeouts=Timeouts(reply=3))) as client:
+        client.stream.incoming.capacity = 2  # room for the method answer only
+        await client.send("05 01 00", CONNECT5)
+        await trio.sleep(5)
+    assert "client, reply: not taken (within 3 s)" in client.line
+    assert "duration=3.000" in client.line
+
+
+@pytest.mark.parametrize(
+    ("sent", "leave", "says"),
+    [
+        ("", "close", "it left without a word"),
+        ("05 01", "close", "the connection was closed during the method negotiation, 2 bytes into a message"),
+        ("05 01 00", "reset", "client, request: it reset the connection"),
+    ],
+)
+async def test_a_client_that_leaves_early(sent: str, leave: str, says: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with session(caplog) as client:
+        if sent:
+            await client.send(sent)
+        await trio.testing.wait_all_tasks_blocked()
+        if leave == "reset":
+            client.stream.reset()
+    assert says in client.line
+
+
+async def test_a_client_that_leaves_during_the_dial(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog, destination=Host(echo, delay=2)) as client:
+        await client.send("05 01 00", CONNECT5)
+        await trio.sleep(1)
+        client.stream.reset()
+    assert "the client left before its reply" in client.line
+
+
+async def test_idle_sessions_end(autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    async with session(caplog, Config(timeouts=Timeouts(idle=80))) as client:
+        await client.send("05 01 00", CONNECT5)
+        await client.expect("05 00" + GRANTED5)
+        await client.expect_end()
+        assert 80 <= trio.current_time() <= 90
+    assert 'outcome="idle for too long"' in client.line
+
+
+async def test_a_cancelled_session_still_writes_its_line_and_closes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "chainsocks")
+    near, far = memory_stream_pair()
+    async with trio.open_nursery() as handlers:
+        network = MemoryNetwork(handlers, {DESTINATION: Host(echo)})
+        service = Service(Config(), Logins(()), network.open_tcp, network.resolve)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service)
+            await near.send(bytes.fromhex("05 01 00" + CONNECT5) + b"some data")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        handlers.cancel_scope.cancel()
+    assert far.closed
+    assert network.left_open == []
+    assert "up=9 down=9" in caplog.text
+    assert "cut off: the server is stopping" in caplog.text
