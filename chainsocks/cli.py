@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import os
@@ -21,6 +22,7 @@ from chainsocks.config.passwords import hash_password
 from chainsocks.config.schema import parse_listen
 from chainsocks.errors import ChainsocksError, ConfigError, Problem
 from chainsocks.observe.log import start_logging
+from chainsocks.protocol.socks5 import MAX_LOGIN
 from chainsocks.server.serve import serve_until_signalled
 from chainsocks.tools.check import show_config, warnings
 from chainsocks.tools.demo import demo as run_demo
@@ -31,15 +33,22 @@ FAILED, WRONG = 1, 2
 TRACEBACK = "CHAINSOCKS_TRACEBACK"
 """Set this environment variable to see where a bug is."""
 
+WIDE = 1000
+"""Columns that our tables may have: terminals wrap by themselves, and without losing anything."""
+
 config_option = click.option(
     "-c", "--config", "path", type=click.Path(path_type=Path), help="Configuration file (TOML)."
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="chainsocks")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """A SOCKS4/4a/5 server whose way out is an ordered chain of SOCKS hops."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(WRONG)
 
 
 @cli.command()
@@ -60,13 +69,15 @@ def serve(path: Path | None, listen: tuple[str, ...], hops: tuple[str, ...], *, 
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
 def check(path: Path | None) -> None:
-    """Check a configuration: every problem with its place, or else the chains and deadlines that it means."""
+    """Check a configuration file.
+
+    Prints every problem with its place, or else the chains and the deadlines that the file means.
+    """
     path = path or find_config()
     if path is None:
         raise click.UsageError("there is no configuration file where we look for one; name it: chainsocks check FILE")
     config = load_config(path)
-    console = Console(soft_wrap=True)
-    show_config(config, console)
+    show_config(config, _console())
     for warning in warnings(config):
         click.echo(f"warning: {warning}", err=True)
 
@@ -74,21 +85,26 @@ def check(path: Path | None) -> None:
 @cli.command()
 @click.option("--stay", is_flag=True, help="Stay up afterwards, and print a curl line to try.")
 def demo(*, stay: bool) -> None:
-    """Send one request through three hops on this machine, and show what each step took."""
+    """Try it out, all on this machine.
+
+    Sends one request through three hops, and shows what each step took.
+    """
     start_logging(logging.WARNING)
-    trio.run(functools.partial(run_demo, Console(), stay=stay))
+    trio.run(functools.partial(run_demo, _console(), stay=stay))
 
 
 @cli.command("hash-password")
 def hash_password_command() -> None:
     """Read a password, and print the line for the configuration."""
+    if sys.stdin is None:  # closed by the caller, as <&- does
+        raise click.UsageError("there is no standard input to read a password from")
     if sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        password = os.fsencode(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
     else:
-        password = sys.stdin.readline().rstrip("\r\n")
-    if not 1 <= len(password.encode()) <= 255:
-        raise click.UsageError("a SOCKS5 password has 1 to 255 bytes")
-    click.echo(f'password_hash = "{hash_password(password.encode())}"')
+        password = sys.stdin.buffer.readline().rstrip(b"\r\n")
+    if not 1 <= len(password) <= MAX_LOGIN:
+        raise click.UsageError(f"a SOCKS5 password has 1 to {MAX_LOGIN} bytes, this one has {len(password)}")
+    click.echo(f'password_hash = "{hash_password(password)}"')
 
 
 def main() -> None:
@@ -98,6 +114,11 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001  (the last place before the user: law "no traceback")
         sys.exit(_explain(_leaf(error)))
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _console() -> Console:
+    """Open standard output. Names are shown as they are, and no line is broken: an address has to survive a copy."""
+    return Console(width=WIDE, markup=False, emoji=False, highlight=False)
 
 
 def _load(path: Path | None) -> Config:
@@ -142,16 +163,19 @@ def _explain(error: BaseException) -> int:
         case click.exceptions.Exit():
             return error.exit_code
         case click.ClickException():
-            error.show()
+            where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "chainsocks"
+            click.echo(f"chainsocks: {error.format_message()}\nTry: {where} --help", err=True)
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             return 128 + 2  # as the shell counts SIGINT
-        case BrokenPipeError():
-            return FAILED
         case ConfigError():
             text = str(error)
         case OSError():
-            text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            text = error.strerror or str(error)
+            if error.filename:
+                text = f"{error.filename}: {text}"
+            if error.errno == errno.EADDRINUSE:
+                text += "; stop the program that listens there, or choose another address with --listen"
         case ChainsocksError():
             text = str(error)
         case _:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import fields
 
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.config.hops import Chain, Hop
-from chainsocks.config.models import Config
+from chainsocks.config.hops import DIRECT, Hop, Resolve
+from chainsocks.config.models import Config, Timeouts
+from chainsocks.protocol.address import printable
 
 __all__ = ["show_config", "warnings"]
 
@@ -20,42 +22,54 @@ def warnings(config: Config) -> list[str]:
     if config.default_chain is None:
         found.append('no chain is called "default": every request will be refused')
     used = {hop.name for chain in config.chains.values() for hop in chain.hops}
-    found += [f"hop {name} is in no chain" for name in config.hops if name not in used]
+    found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
     return found
 
 
 def show_config(config: Config, console: Console) -> None:
-    """Print the resolved configuration."""
-    server = config.server
-    console.print("listen:", ", ".join(str(listen) for listen in server.listen), highlight=False, markup=False)
-    who = ", ".join(user.name for user in config.users)
-    console.print("users:", who or "none, nobody has to log in", highlight=False, markup=False)
-    chains = Table("chain", "the way", "whole chain", title_justify="left", box=None)
-    for chain in config.chains.values():
+    """Print the resolved configuration: a row for each hop of each chain, with the limit that holds there."""
+    console.print("listen:", ", ".join(printable(str(listen)) for listen in config.server.listen))
+    users = ", ".join(printable(user.name) for user in config.users)
+    console.print("users:", users or "none, nobody has to log in")
+    console.print()
+    console.print(_chains(config))
+    console.print()
+    console.print(_deadlines(config.timeouts))
+
+
+def _chains(config: Config) -> Table:
+    table = _table("chain", "hop", "protocol", "address")
+    table.add_column("seconds", justify="right")
+    table.add_column("")
+    for chain in config.chains.values() or (DIRECT,):
+        name = printable(chain.name)
+        for position, hop in enumerate(chain.hops, 1):
+            limit = config.timeouts.hop if hop.timeout is None else hop.timeout
+            row = (f"{position} {printable(hop.name)}", hop.protocol.value, str(hop.address), _seconds(limit))
+            table.add_row(name, *row, ", ".join(_remarks(hop)))
+            name = ""
         limit = config.timeouts.dial if chain.dial is None else chain.dial
-        chains.add_row(chain.name, _way(chain), _seconds(limit))
-    if not config.chains:
-        chains.add_row("direct", "client -> destination", _seconds(config.timeouts.dial))
-    console.print(chains)
-    deadlines = Table("deadline", "seconds", box=None)
-    for deadline in fields(config.timeouts):
-        deadlines.add_row(deadline.name, _seconds(getattr(config.timeouts, deadline.name)))
-    console.print(deadlines)
+        table.add_row(name, "all of it" if chain.hops else "none", "", "", _seconds(limit))
+    return table
 
 
-def _way(chain: Chain) -> str:
-    return " -> ".join(("client", *(_describe(hop) for hop in chain.hops), "destination"))
-
-
-def _describe(hop: Hop) -> str:
-    details = [hop.protocol.value, str(hop.address)]
+def _remarks(hop: Hop) -> Iterator[str]:
     if hop.credentials:
-        details.append("with login")
-    if hop.timeout is not None:
-        details.append(f"{_seconds(hop.timeout)} s")
-    if hop.resolve == "local":
-        details.append("names looked up here")
-    return f"{hop.name} ({', '.join(details)})"
+        yield "with login"
+    if hop.resolve is Resolve.LOCAL:
+        yield "names are looked up here"
+
+
+def _deadlines(timeouts: Timeouts) -> Table:
+    table = _table("deadline")
+    table.add_column("seconds", justify="right")
+    for deadline in fields(timeouts):
+        table.add_row(deadline.name, _seconds(getattr(timeouts, deadline.name)))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, pad_edge=False)
 
 
 def _seconds(value: float) -> str:

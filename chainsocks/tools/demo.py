@@ -52,13 +52,13 @@ async def demo(console: Console, *, stay: bool) -> None:
         front = Config(Server(listen=(LOOPBACK,)), chains={"default": chain})
         note = functools.partial(_note, steps)
         [proxy] = await nursery.start(functools.partial(serve, front, stopping, on_step=note))
-        console.print(f"client -> front ({proxy}) -> {chain} -> web server ({target})", highlight=False)
+        console.print(f"client -> front ({proxy}) -> {chain}\n       -> web server ({target})")
         page = await _fetch(proxy, target)
         _show(console, chain, steps)
-        console.print(f"The web server answered: {page.decode('latin-1').splitlines()[-1]}", highlight=False)
+        console.print(f"The web server answered: {page.decode('latin-1').splitlines()[-1]}")
         if stay:
-            console.print("Try it yourself; Ctrl-C ends the demo:", highlight=False)
-            console.print(f"  curl --socks5-hostname {proxy} http://{target}/", highlight=False, soft_wrap=True)
+            console.print("Try it yourself; Ctrl-C ends the demo:")
+            console.print(f"  curl --socks5-hostname {proxy} http://{target}/")
             await trio.sleep_forever()
         stopping.set()
         nursery.cancel_scope.cancel()
@@ -119,7 +119,8 @@ def _note(steps: list[_Step], place: Place) -> None:
 
 def _show(console: Console, chain: Chain, steps: Sequence[_Step]) -> None:
     """Print a row for each step. It lasted until the next one began."""
-    table = Table("hop", "protocol", "address", "step")
+    table = Table("hop", "protocol", "address")
+    table.add_column("step", max_width=22)  # which brings the table to 80 columns
     table.add_column("ms", justify="right")
     protocols = {hop.address: hop.protocol.value for hop in chain.hops}
     previous = None
