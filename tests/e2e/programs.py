@@ -1,0 +1,173 @@
+"""Run foreign programs: find them, start them where nobody else listens, read what they say, end them.
+
+1. A program that is missing skips its tests, loudly; where the environment says ``CI=true`` it fails them.
+2. Every program is ended by its own handle and reaped, and so are its children: its output has to come to an end.
+3. Nobody sleeps: readiness is a connection that succeeds, or a line that is said.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+PATIENCE = 20.0
+"""Seconds after which something that has not happened will not happen: for a machine that is busy with other things."""
+
+Command = Sequence[str | Path]
+SocketAddress = tuple[str, int]
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test for want of something; where everything has to be there, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what}, and in CI nothing may be missing")
+    pytest.skip(f"NOT TESTED: {what}")
+
+
+def find_program(name: str, package: str) -> str:
+    """Return the path of a program, or skip the test and name the Debian package that has it."""
+    path = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")))
+    if path is None:
+        missing(f"there is no {name} here (Debian: apt install {package})")
+    return path
+
+
+def clean_environment(home: Path, **extra: str) -> dict[str, str]:
+    """An environment in which no setting of this machine's user counts."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": str(home), **extra}
+
+
+class Program:
+    """A running program, and the lines it has said so far, on both its outputs."""
+
+    def __init__(self, command: Command, env: Mapping[str, str] | None = None) -> None:
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._silent = False
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=env,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def said(self) -> str:
+        """All of it."""
+        return "\n".join(self.lines)
+
+    def wait_for(self, pattern: str, times: int = 1) -> re.Match[str]:
+        """Return the match of the first line that has `pattern`, or of the one after `times` such lines; wait for it.
+
+        Raises:
+            AssertionError: it did not come; everything that did is in the message.
+        """
+        with self._news:
+            self._news.wait_for(lambda: self._silent or len(self._matches(pattern)) >= times, PATIENCE)
+            matches = self._matches(pattern)
+        assert len(matches) >= times, f"no line has {pattern!r} in:\n{self.said}"
+        return matches[times - 1]
+
+    def wait_until_it_listens(self, address: SocketAddress) -> bool:
+        """Tell whether it came to accept connections at `address`; false when it ended instead.
+
+        Raises:
+            AssertionError: neither happened.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                self.process.wait(0.01)
+            except subprocess.TimeoutExpired:
+                try:
+                    socket.create_connection(address, PATIENCE).close()
+                except ConnectionRefusedError:
+                    continue
+                return True
+            return False
+        raise AssertionError(f"nobody listens on {address}; what was said:\n{self.said}")
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit status once its children are gone as well.
+
+        Raises:
+            AssertionError: it did not end, and had to be killed.
+        """
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait for its end, and return its exit status; otherwise as `stop`."""
+        try:
+            status = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise AssertionError(f"it does not end; what it said:\n{self.said}") from None
+        finally:
+            self._reader.join(PATIENCE)
+        assert not self._reader.is_alive(), f"a child of {self.process.args!r} lives on"
+        return status
+
+    def _matches(self, pattern: str) -> list[re.Match[str]]:
+        return [match for line in self.lines if (match := re.search(pattern, line))]
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                with self._news:
+                    self.lines.append(line.rstrip("\n"))
+                    self._news.notify_all()
+        with self._news:
+            self._silent = True
+            self._news.notify_all()
+
+
+@contextmanager
+def listening(
+    command_for: Callable[[SocketAddress], Command], env: Mapping[str, str] | None = None
+) -> Iterator[SocketAddress]:
+    """Run a server that has to be told its address, and yield that address; try others should it be taken."""
+    for _ in range(3):
+        address = free_address()
+        program = Program(command_for(address), env)
+        try:
+            if program.wait_until_it_listens(address):
+                yield address
+                return
+        finally:
+            program.stop()
+            print(program.said)  # noqa: T201  (pytest shows it with the failure)
+    raise AssertionError(f"it does not start:\n{program.said}")
+
+
+def free_address() -> SocketAddress:
+    """Pick a loopback address for a server that cannot take port 0.
+
+    Its host is one of the sixteen million in 127.0.0.0/8, so that hardly anybody can take the port in between.
+    """
+    host = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
+    with socket.socket() as sock:
+        sock.bind((host, 0))
+        return host, sock.getsockname()[1]

@@ -1,0 +1,166 @@
+"""The proxies under test: our own, as users start it, and the foreign ones that it has to get along with."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from chainsocks.config.passwords import hash_password
+from tests.e2e.programs import Program, SocketAddress, find_program, listening
+
+CHAINSOCKS = Path(sysconfig.get_path("scripts")) / "chainsocks"
+
+CIPHER = "aes128-gcm@openssh.com"
+"""The cheapest one to encrypt with: these tests are about the SOCKS server in ssh."""
+
+running: list[Chainsocks] = []
+"""Our servers, while they run."""
+
+
+class Chainsocks(Program):
+    """``chainsocks serve -c FILE``, and its log."""
+
+    def __init__(self, config: Path) -> None:
+        environment = os.environ | {
+            "CHAINSOCKS_TRACEBACK": "1",
+            "PYTHONWARNINGS": "always::ResourceWarning",  # an unclosed socket shows in the log
+            "RES_OPTIONS": "attempts:1 timeout:1",  # a machine without a name server knows soon that it has none
+        }
+        super().__init__([CHAINSOCKS, "serve", "-v", "-c", config], environment)
+
+    @property
+    def listeners(self) -> list[str]:
+        """Where it listens, as it says itself."""
+        return self.wait_for("listening on (.+)")[1].split(", ")
+
+    @property
+    def address(self) -> SocketAddress:
+        """Where its first listener is."""
+        host, _, port = self.listeners[0].rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def url(self) -> str:
+        """Itself as a hop."""
+        return f"socks5://{self.listeners[0]}"
+
+    def session(self, client: SocketAddress | str) -> str:
+        """Wait for the end of the session of a client, known by its address, and return what the log says of it."""
+        if not isinstance(client, str):
+            host, port = client[:2]
+            client = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return self.wait_for(f"client={re.escape(client)} ").string
+
+    def check(self) -> None:
+        """Fail when the log tells of a bug."""
+        for word in ("bug in chainsocks", "Traceback", "Warning:", "ended by a bug"):
+            assert word not in self.said, self.said
+
+
+@contextmanager
+def chainsocks(
+    *hops: str,
+    listen: Sequence[str] = ("127.0.0.1:0",),
+    users: Mapping[str, str] | None = None,
+    **timeouts: float,
+) -> Iterator[Chainsocks]:
+    """Run our server: its chain is `hops`, as URLs. It has to stop when told to, with nothing in its log to regret.
+
+    A server that a test has killed is not asked for more.
+    """
+    names = [f"hop{number}" for number in range(1, len(hops) + 1)]
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / "chainsocks.toml"
+        # A text, a list of texts and a number look the same in JSON and in TOML.
+        lines = ["[server]", f"listen = {json.dumps(list(listen))}", "[timeouts]"]
+        lines += [f"{name} = {seconds}" for name, seconds in ({"grace": 1} | timeouts).items()]
+        if hops:
+            lines += ["[hops]", *(f"{name} = {json.dumps(url)}" for name, url in zip(names, hops, strict=True))]
+            lines += ["[chains]", f"default = {json.dumps(names)}"]
+        for name, password in (users or {}).items():
+            lines += ["[[users]]", f'name = "{name}"', f'password_hash = "{hash_password(password.encode())}"']
+        config.write_text("\n".join(lines))
+        server = Chainsocks(config)
+        running.append(server)
+        killed = False
+        try:
+            server.wait_for("listening on")
+            yield server
+            killed = server.process.poll() is not None
+        finally:
+            running.remove(server)
+            status = server.stop()
+            print(server.said)  # noqa: T201  (pytest shows it with the failure)
+        if killed:
+            assert status == -9, f"it ended by itself:\n{server.said}"
+        else:
+            assert status == 0
+            assert server.lines[-1].endswith("stopped")
+        server.check()
+
+
+@contextmanager
+def microsocks(login: str = "") -> Iterator[SocketAddress]:
+    """Run microsocks; a `login` is written ``name:password``."""
+    path = find_program("microsocks", "microsocks")
+    user, _, password = login.partition(":")
+    options = ["-u", user, "-P", password] if login else []
+    with listening(lambda address: [path, "-i", address[0], "-p", str(address[1]), *options]) as address:
+        yield address
+
+
+@contextmanager
+def danted(directory: Path) -> Iterator[SocketAddress]:
+    """Run dante, which asks nobody for a name and speaks SOCKS4 as well."""
+    path = find_program("danted", "dante-server")
+    config = directory / "danted.conf"
+
+    def command(address: SocketAddress) -> list[str | Path]:
+        everybody = "{ from: 127.0.0.0/8 to: 127.0.0.0/8 }"
+        accounts = ["user.privileged: root", "user.unprivileged: nobody"] if os.geteuid() == 0 else []
+        lines = ["logoutput: stderr", f"internal: {address[0]} port = {address[1]}", "external: lo", *accounts]
+        lines += ["clientmethod: none", "socksmethod: none", f"client pass {everybody}", f"socks pass {everybody}"]
+        config.write_text("\n".join(lines) + "\n")
+        return [path, "-f", config, "-p", directory / "danted.pid"]
+
+    with listening(command) as address:
+        yield address
+
+
+@contextmanager
+def ssh(directory: Path) -> Iterator[SocketAddress]:
+    """Run ``ssh -D`` to an sshd of our own, with keys that are thrown away."""
+    client, server = find_program("ssh", "openssh-client"), find_program("sshd", "openssh-server")
+    host_key, user_key = (_make_key(directory / name) for name in ("host_key", "user_key"))
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd insists on it, and its service would make it
+    config = directory / "sshd_config"
+
+    def serve(address: SocketAddress) -> list[str | Path]:
+        lines = [f"ListenAddress {address[0]}:{address[1]}", f"HostKey {host_key}", f"Ciphers {CIPHER}"]
+        lines += [f"AuthorizedKeysFile {user_key}.pub", "PidFile none", "StrictModes no", "PermitRootLogin yes"]
+        lines += ["UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no"]
+        config.write_text("\n".join(lines) + "\n")
+        return [server, "-D", "-e", "-f", config]
+
+    with listening(serve) as (host, port):
+        options = ["BatchMode=yes", "IdentitiesOnly=yes", "ExitOnForwardFailure=yes", f"Ciphers={CIPHER}"]
+        options += ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null"]
+        command: list[str | Path] = [client, "-F", "none", "-N", "-i", user_key, *(f"-o{option}" for option in options)]
+        command += ["-p", str(port), f"{getpass.getuser()}@{host}"]
+        with listening(lambda address: [*command, "-D", f"{address[0]}:{address[1]}"]) as address:
+            yield address
+
+
+def _make_key(path: Path) -> Path:
+    keygen = find_program("ssh-keygen", "openssh-client")
+    subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return path
