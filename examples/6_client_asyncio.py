@@ -1,0 +1,34 @@
+"""6. The client library under asyncio: the same, with hops of your choice, limits of your own, and an eye on failure.
+
+Two hops, played by one chainsocks, and in another terminal this program:
+
+    chainsocks serve --listen 127.0.0.1:1081 --listen 127.0.0.1:1082
+    python examples/6_client_asyncio.py socks5://127.0.0.1:1081 socks4a://127.0.0.1:1082
+
+Without hops it connects directly. With a hop that is not there, it says which one, where, at which step, and how long
+that took.
+"""
+
+import asyncio
+import sys
+
+import chainsocks
+
+HOST, PORT = "example.org", 80
+
+
+async def main(hops: list[str]) -> None:
+    """Print the page, fetched through `hops`."""
+    chain = chainsocks.Chain(*hops)
+    timeouts = chainsocks.Timeouts(connect=3, hop=5, dial=10)  # seconds: to the first hop, for each hop, in all
+    stream = await chainsocks.connect_tcp(HOST, PORT, chain=chain, timeouts=timeouts)
+    async with stream:
+        await stream.send(f"GET / HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
+        async for data in stream:
+            sys.stdout.buffer.write(data)
+
+
+try:
+    asyncio.run(main(sys.argv[1:]))
+except chainsocks.DialError as error:
+    sys.exit(str(error))
