@@ -1,0 +1,1 @@
+"""The tests of the wire: read them as the specification of `chainsocks.protocol`."""

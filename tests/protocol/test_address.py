@@ -1,0 +1,273 @@
+"""Addresses: what is an IPv4 address, an IPv6 address or a name, and how they are written, read and shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainsocks.protocol.address import MAX_NAME, UNSPECIFIED, Address, AddressType, parse_address, printable
+from tests.protocol.playbook import wire
+
+IPV4, DOMAINNAME, IPV6 = AddressType
+
+fuzz = settings(deadline=None)
+
+
+def test_the_types_are_numbered_as_rfc_1928_numbers_atyp() -> None:
+    assert {kind.name: kind.value for kind in AddressType} == {"IPV4": 1, "DOMAINNAME": 3, "IPV6": 4}
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "packed"),
+    [
+        ("192.0.2.1", IPV4, "C0000201"),
+        ("0.0.0.0", IPV4, "00000000"),
+        ("255.255.255.255", IPV4, "FF*4"),
+        ("::", IPV6, "00*16"),
+        ("::1", IPV6, "00*15 01"),
+        ("2001:db8::c0de", IPV6, "20010DB8 00*10 C0DE"),
+        ("::ffff:192.0.2.1", IPV6, "00*10 FFFF C0000201"),
+        ("example.org", DOMAINNAME, "'example.org'"),
+        ("a", DOMAINNAME, "'a'"),
+        ("bücher.example", DOMAINNAME, "'b' C3BC 'cher.example'"),
+        ("\udcff\udcfe", DOMAINNAME, "FFFE"),
+        # What only resembles an address is a name, and the resolver at the far end may judge it.
+        ("192.0.2", DOMAINNAME, "'192.0.2'"),
+        ("192.0.2.256", DOMAINNAME, "'192.0.2.256'"),
+        ("192.0.2.1.", DOMAINNAME, "'192.0.2.1.'"),
+        ("example.org1", DOMAINNAME, "'example.org1'"),
+        ("x²", DOMAINNAME, "'x' C2B2"),
+        ("fe80::1%eth0", DOMAINNAME, "'fe80::1%eth0'"),
+        ("[::1]", DOMAINNAME, "'[::1]'"),
+        ("::\udcff", DOMAINNAME, "'::' FF"),
+        ("\udcff.1", DOMAINNAME, "FF '.1'"),
+        pytest.param("n" * 255, DOMAINNAME, "'n'*255", id="255-bytes"),
+        pytest.param("ü" * 127, DOMAINNAME, "C3BC*127", id="254-bytes-in-127-characters"),
+    ],
+)
+def test_the_type_is_decided_by_the_host(host: str, kind: AddressType, packed: str) -> None:
+    address = Address(host, 80)
+    assert (address.host, address.port) == (host, 80)
+    assert (address.type, address.packed) == (kind, wire(packed))
+
+
+@pytest.mark.parametrize("port", [0, 1, 65535])
+def test_ports_at_the_limits(port: int) -> None:
+    assert Address("example.org", port).port == port
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "complaint"),
+    [
+        pytest.param("", 80, "the host is empty", id="empty"),
+        pytest.param("n" * 256, 80, "the name is 256 bytes long; SOCKS carries at most 255", id="256-bytes"),
+        pytest.param("ü" * 128, 80, "the name is 256 bytes long", id="128-characters-of-two-bytes"),
+        pytest.param("ex\0ample.org", 80, "the name contains a NUL byte", id="NUL-in-name"),
+        pytest.param("192.0.\0.1", 80, "the name contains a NUL byte", id="NUL-in-what-resembles-IPv4"),
+        pytest.param("::\0", 80, "the name contains a NUL byte", id="NUL-in-what-resembles-IPv6"),
+        pytest.param("\ud800", 80, "'utf-8' codec can't encode", id="half-a-character"),
+        pytest.param("example.org", -1, "port -1 is not in 0..65535", id="port-below"),
+        pytest.param("example.org", 65536, "port 65536 is not in 0..65535", id="port-above"),
+    ],
+)
+def test_what_no_address_can_be(host: str, port: int, complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"^{complaint}"):
+        Address(host, port)
+
+
+def test_an_address_is_a_value() -> None:
+    address = Address("example.org", 80)
+    assert address == Address("example.org", 80)
+    assert hash(address) == hash(Address("example.org", 80))
+    assert address not in {Address("example.org", 81), Address("example.com", 80)}
+    assert repr(address) == "Address(host='example.org', port=80)"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        address.port = 81  # type: ignore[misc]
+
+
+def test_the_unspecified_address() -> None:
+    assert (UNSPECIFIED.type, UNSPECIFIED.packed, UNSPECIFIED.port) == (IPV4, bytes(4), 0)
+
+
+# --- the wire form ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "packed", "address"),
+    [
+        (IPV4, "C0000201", Address("192.0.2.1", 80)),
+        (IPV6, "20010DB8 00*10 C0DE", Address("2001:db8::c0de", 80)),
+        (DOMAINNAME, "'example.org'", Address("example.org", 80)),
+        (DOMAINNAME, "FF", Address("\udcff", 80)),
+        # A name that spells an address is that address: some clients send every destination as a name.
+        (DOMAINNAME, "'192.0.2.1'", Address("192.0.2.1", 80)),
+        (DOMAINNAME, "'::1'", Address("::1", 80)),
+    ],
+)
+def test_from_packed(kind: AddressType, packed: str, address: Address) -> None:
+    assert Address.from_packed(kind, wire(packed), 80) == address
+
+
+@pytest.mark.parametrize(
+    ("kind", "packed", "complaint"),
+    [
+        (IPV4, "00*3", "invalid length"),
+        (IPV6, "00*15", "invalid length"),
+        (DOMAINNAME, "", "the host is empty"),
+        (DOMAINNAME, "'a' 00", "the name contains a NUL byte"),
+        (DOMAINNAME, "'a'*256", "the name is 256 bytes long"),
+    ],
+)
+def test_from_packed_refuses(kind: AddressType, packed: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"^{complaint}"):
+        Address.from_packed(kind, wire(packed), 80)
+
+
+@fuzz
+@given(st.one_of(st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16)))
+def test_ip_addresses_survive_the_way_through_text(packed: bytes) -> None:
+    kind = IPV4 if len(packed) == 4 else IPV6
+    address = Address.from_packed(kind, packed, 80)
+    assert (address.type, address.packed) == (kind, packed)
+
+
+@fuzz
+@given(st.binary(min_size=1, max_size=MAX_NAME).filter(lambda name: b"\0" not in name))
+def test_names_survive_byte_for_byte(name: bytes) -> None:
+    address = Address.from_packed(DOMAINNAME, name, 80)
+    assert address.type is not DOMAINNAME or address.packed == name
+    assert address.host.encode("utf-8", "surrogateescape") == name
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (Address("192.0.2.1", 80), "192.0.2.1:80"),
+        (Address("2001:db8::1", 80), "[2001:db8::1]:80"),
+        (Address("example.org", 0), "example.org:0"),
+        (Address("bücher.example", 80), "bücher.example:80"),
+        (Address("evil\r\nlog line", 80), r"evil\r\nlog line:80"),
+        (Address("\udcff", 80), r"\udcff:80"),
+    ],
+)
+def test_str(address: Address, text: str) -> None:
+    assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("example.org:1080", Address("example.org", 1080)),
+        ("192.0.2.1:0", Address("192.0.2.1", 0)),
+        ("192.0.2.1:65535", Address("192.0.2.1", 65535)),
+        ("[::1]:1080", Address("::1", 1080)),
+        ("[fe80::1%eth0]:1080", Address("fe80::1%eth0", 1080)),
+        ("example.org:01080", Address("example.org", 1080)),
+        # The port may be left out where there is a usual one.
+        ("example.org", Address("example.org", 9050)),
+        ("example.org:", Address("example.org", 9050)),
+        ("192.0.2.1", Address("192.0.2.1", 9050)),
+        ("[::1]", Address("::1", 9050)),
+        ("[::1]:", Address("::1", 9050)),
+    ],
+)
+def test_parse_address(text: str, address: Address) -> None:
+    assert parse_address(text, default_port=9050) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("example.org", "a port is missing, as in example.org:1080"),
+        ("example.org:", "a port is missing"),
+        ("[::1]", "a port is missing"),
+        ("", "a port is missing"),
+        ("::1", r"put an IPv6 address in brackets, as in \[::1\]:1080"),
+        ("::1:1080", "put an IPv6 address in brackets"),
+        ("[::1:1080", "put an IPv6 address in brackets"),
+        ("[::1]1080", "put an IPv6 address in brackets"),
+        ("http://example.org:1080", "put an IPv6 address in brackets"),
+        ("[example.org]:1080", "only an IPv6 address stands in brackets"),
+        ("[192.0.2.1]:1080", "only an IPv6 address stands in brackets"),
+        ("[]:1080", "only an IPv6 address stands in brackets"),
+        ("[not:ipv6]:1080", "only an IPv6 address stands in brackets"),
+        ("example.org:http", "'http' is not a port number"),
+        ("example.org:-1", "'-1' is not a port number"),
+        ("example.org: 80", "' 80' is not a port number"),
+        ("example.org:٨٠", "'٨٠' is not a port number"),
+    ],
+)
+def test_parse_address_says_what_is_wrong(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(repr(text))}: {complaint}"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [(":1080", "the host is empty"), ("example.org:65536", r"port 65536 is not in 0\.\.65535")],
+)
+def test_parse_address_makes_no_address_that_cannot_be(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"^{complaint}$"):
+        parse_address(text)
+
+
+@fuzz
+@given(
+    st.ip_addresses().map(str) | st.from_regex(r"[a-z0-9-]{1,20}(\.[a-z]{2,9})?", fullmatch=True), st.integers(0, 65535)
+)
+def test_what_str_writes_parse_address_reads(host: str, port: int) -> None:
+    address = Address(host, port)
+    assert parse_address(str(address)) == address
+
+
+@fuzz
+@given(st.text(alphabet="a1:[].%\0ü", max_size=12) | st.text())
+def test_parse_address_raises_nothing_but_value_errors(text: str) -> None:
+    try:
+        address = parse_address(text, default_port=1080)
+    except ValueError:
+        return
+    assert address.host in text
+
+
+# --- log lines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("plain 'text' ~", "plain 'text' ~"),
+        ("bücher 書", "bücher 書"),
+        ("\r\n\t\0\x7f", r"\r\n\t\x00\x7f"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("\x85\xa0\u2028", r"\x85\xa0\u2028"),
+        ("\u202ekcab", r"\u202ekcab"),
+        ("\udcff\U0010ffff", r"\udcff\U0010ffff"),
+    ],
+    ids=[
+        "empty",
+        "ascii",
+        "letters",
+        "controls",
+        "escape",
+        "latin-1-and-line-separator",
+        "right-to-left",
+        "no-character",
+    ],
+)
+def test_printable(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@fuzz
+@given(st.text(st.characters()))
+def test_printable_text_is_printable(text: str) -> None:
+    assert printable(text).isprintable()

@@ -1,0 +1,52 @@
+"""One port for every version: the first byte decides, and takes nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from chainsocks.protocol import socks4, socks5
+from chainsocks.protocol.detect import server_handshake
+from chainsocks.protocol.errors import ProtocolError
+from chainsocks.protocol.handshake import ServerHandshake, State
+from chainsocks.protocol.messages import Method
+from tests.protocol.playbook import play, wire
+
+OPEN = (Method.NO_AUTHENTICATION_REQUIRED,)
+PRIVATE = (Method.USERNAME_PASSWORD,)
+
+
+@pytest.mark.parametrize(
+    ("opening", "handshake", "state"),
+    [
+        ("04", socks4.ServerHandshake, State.REQUEST),
+        ("04 01 0050 C0000201 00", socks4.ServerHandshake, State.REQUEST),
+        ("05", socks5.ServerHandshake, State.METHOD_NEGOTIATION),
+        ("05 01 00", socks5.ServerHandshake, State.METHOD_NEGOTIATION),
+    ],
+)
+def test_the_first_byte_decides(opening: str, handshake: type[ServerHandshake], state: State) -> None:
+    detected = server_handshake(wire(opening), OPEN)
+    assert type(detected) is handshake
+    play(detected).expect_state(state).expect_trailing("")
+
+
+@pytest.mark.parametrize(("methods", "answer"), [(OPEN, "05 00"), (PRIVATE, "05 02"), ((*PRIVATE, *OPEN), "05 02")])
+def test_socks5_accepts_the_methods_it_is_given(methods: tuple[Method, ...], answer: str) -> None:
+    play(server_handshake(b"\x05", methods)).receive("05 02 00 02").expect_send(answer)
+
+
+@pytest.mark.parametrize(
+    ("opening", "guess"),
+    [
+        ("'GET / HTTP/1.1' 0D0A", "looks like HTTP"),
+        ("'CONNECT a:443 HTTP/1.1'", "looks like HTTP: a request to an HTTP proxy"),
+        ("16 0301 0200 01", "looks like TLS"),
+        ("'SSH-2.0-OpenSSH_9.6'", "looks like SSH"),
+        ("00 5A", "looks like a SOCKS4 reply"),
+        ("06", "looks like nothing we know"),
+        ("00", "looks like nothing we know"),
+    ],
+)
+def test_strangers_are_guessed(opening: str, guess: str) -> None:
+    with pytest.raises(ProtocolError, match=f"^this is not SOCKS; it {guess} "):
+        server_handshake(wire(opening), OPEN)
