@@ -41,6 +41,9 @@ __all__ = ["Service", "serve_session"]
 LEFTOVERS = 256 * 1024
 """Bytes that a refused client may still have on their way and that we read away (`_part_with`)."""
 
+PARTING = 10
+"""Seconds at most that this takes, whatever the deadlines are (RFC 1928 section 6)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -229,9 +232,9 @@ async def _part_with(client: ByteStream, timeouts: Timeouts) -> None:
     """Let a client that we refuse read why, before the connection closes.
 
     Closing a socket that holds unread data resets it, and a reset can overtake our answer; so the rest of what the
-    client is saying is read away, up to a limit, until it closes (RFC 1928 section 6 gives us ten seconds).
+    client is saying is read away, up to a limit, until it closes.
     """
-    with trio.move_on_after(min(timeouts.reply, 10)):
+    with trio.move_on_after(min(timeouts.reply, PARTING)):
         try:
             await client.send_eof()
             left = LEFTOVERS
