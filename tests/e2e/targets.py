@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import random
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,12 @@ from tests.e2e.wire import read
 MIB = 2**20
 CHUNK = 2**16
 PAGE = b"Hello from the target.\n"
+
+MORE_THAN_ALL_BUFFERS = 512 * MIB
+"""Bytes; the kernel holds some 10 MiB at most in each direction of a connection."""
+
+STUCK = 0.2
+"""Seconds in which nothing can be sent."""
 
 Handler = Callable[[socket.socket], None]
 
@@ -116,6 +123,26 @@ def send_bulk(sock: socket.socket, seed: int, size: int) -> bytes:
         digest.update(chunk)
         sock.sendall(chunk)
     return digest.digest()
+
+
+def send_until_stuck(sock: socket.socket, seed: int) -> tuple[int, bytes]:
+    """Send until nobody takes any more; return how much that was, and the digest of it."""
+    digest = hashlib.sha256()
+    size = 0
+    sock.settimeout(0)
+    try:
+        for chunk in bulk(seed, MORE_THAN_ALL_BUFFERS):
+            rest = memoryview(chunk)
+            while rest:
+                if not select.select([], [sock], [], STUCK)[1]:
+                    return size, digest.digest()
+                sent = sock.send(rest)
+                digest.update(rest[:sent])
+                size += sent
+                rest = rest[sent:]
+    finally:
+        sock.settimeout(PATIENCE)
+    raise AssertionError(f"somebody buffers {size} bytes")
 
 
 def receive_bulk(sock: socket.socket, size: int) -> bytes:

@@ -1,0 +1,135 @@
+"""Half-close: either side may finish first, and still gets everything that the other has to say."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.e2e.programs import PATIENCE, SocketAddress
+from tests.e2e.servers import Chainsocks, chainsocks
+from tests.e2e.targets import MIB, bulk, exchange, receive_bulk, send_bulk, send_until_stuck, serving
+from tests.e2e.wire import connected, read_to_end
+
+SIZE = 10 * MIB
+QUESTION, ANSWER = 3, 4
+"""Seeds of the bulk."""
+
+
+@pytest.fixture(scope="module", params=[0, 1, 3], ids=["direct", "1-hop", "3-hops"])
+def front(request: pytest.FixtureRequest, own_hops: list[Chainsocks]) -> Iterator[Chainsocks]:
+    """Our server, with so many of our own as its hops."""
+    with chainsocks(*(hop.url for hop in own_hops[: request.param])) as server:
+        yield server
+
+
+def digest(seed: int) -> bytes:
+    whole = hashlib.sha256()
+    for chunk in bulk(seed, SIZE):
+        whole.update(chunk)
+    return whole.digest()
+
+
+def finish(sock: socket.socket) -> tuple[str, int]:
+    """Finish our side, and tell who we are."""
+    name: tuple[str, int] = sock.getsockname()
+    sock.shutdown(socket.SHUT_WR)
+    return name
+
+
+def test_the_client_finishes_first(front: Chainsocks) -> None:
+    """The target answers when it has the whole question, and that is when its end has come through."""
+
+    def answer_after_the_end(sock: socket.socket) -> None:
+        if read_to_end(sock) == b"the whole question":
+            send_bulk(sock, ANSWER, SIZE)
+
+    with serving(answer_after_the_end) as target, connected(front.address, target) as sock:
+        sock.sendall(b"the whole question")
+        client = finish(sock)
+        assert receive_bulk(sock, SIZE) == digest(ANSWER)
+        assert read_to_end(sock) == b""
+    session = front.session(client)
+    assert f" up=18 down={SIZE} " in session
+    assert 'outcome="finished"' in session
+
+
+def test_the_target_finishes_first(front: Chainsocks) -> None:
+    """The client says its own when the target has come to its end."""
+    digests: queue.Queue[bytes] = queue.Queue()
+
+    def finish_and_listen(sock: socket.socket) -> None:
+        sock.sendall(b"go ahead")
+        sock.shutdown(socket.SHUT_WR)
+        received = receive_bulk(sock, SIZE)
+        assert read_to_end(sock) == b""
+        digests.put(received)
+
+    with serving(finish_and_listen) as target, connected(front.address, target) as sock:
+        assert read_to_end(sock) == b"go ahead"
+        sent = send_bulk(sock, QUESTION, SIZE)
+        client = finish(sock)
+        assert digests.get(timeout=PATIENCE) == sent
+    session = front.session(client)
+    assert f" up={SIZE} down=8 " in session
+    assert 'outcome="finished"' in session
+
+
+def test_the_end_follows_the_request_at_once(front: Chainsocks, echo: SocketAddress) -> None:
+    with connected(front.address, echo) as sock:
+        client = finish(sock)
+        assert read_to_end(sock) == b""
+    assert "up=0 down=0 " in front.session(client)
+
+
+def test_the_end_follows_the_last_bytes_at_once(front: Chainsocks, echo: SocketAddress) -> None:
+    """A small question and its end in the same breath, many times: neither overtakes the other."""
+    for number in range(20):
+        with connected(front.address, echo) as sock:
+            question = b"%d" % number * 100
+            sock.sendall(question)
+            finish(sock)
+            assert read_to_end(sock) == question
+
+
+def test_both_finish_at_once(front: Chainsocks) -> None:
+    """Both send, finish and then read."""
+    heard: queue.Queue[bytes] = queue.Queue()
+
+    def speak_then_listen(sock: socket.socket) -> None:
+        sock.sendall(b"from the target")
+        sock.shutdown(socket.SHUT_WR)
+        heard.put(read_to_end(sock))
+
+    with serving(speak_then_listen) as target:
+        for _ in range(20):
+            with connected(front.address, target) as sock:
+                sock.sendall(b"from the client")
+                client = finish(sock)
+                assert read_to_end(sock) == b"from the target"
+                assert heard.get(timeout=PATIENCE) == b"from the client"
+            assert 'outcome="finished"' in front.session(client)
+
+
+def test_many_clients_at_once(front: Chainsocks, source_and_sink: SocketAddress) -> None:
+    """Each gets its own bytes, and no other's."""
+
+    def one(number: int) -> None:
+        with connected(front.address, source_and_sink) as sock:
+            exchange(sock, 10_000 * number)
+
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(one, range(40)))
+
+
+def test_nothing_is_buffered_without_a_bound(front: Chainsocks, echo: SocketAddress) -> None:
+    """A client that does not read its echo cannot send for ever; when it reads, nothing is missing."""
+    with connected(front.address, echo) as sock:
+        size, sent = send_until_stuck(sock, QUESTION)
+        assert receive_bulk(sock, size) == sent
+        finish(sock)
+        assert read_to_end(sock) == b""
