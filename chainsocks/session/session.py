@@ -64,7 +64,7 @@ async def serve_session(client: ByteStream, name: str, service: Service) -> None
     record = Record(name)
     try:
         await _serve(client, service, record)
-    except trio.Cancelled:
+    except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome = "cut off: the server is stopping"
         reset_on_close(client)
         raise
