@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import logging
 import os
 import sys
@@ -110,7 +111,7 @@ def hash_password_command() -> None:
 def main() -> None:
     """Run the command line, and turn whatever goes wrong into a line or two and an exit status."""
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="chainsocks", standalone_mode=False)
     except BaseException as error:  # noqa: BLE001  (the last place before the user: law "no traceback")
         sys.exit(_explain(_leaf(error)))
     sys.exit(status if isinstance(status, int) else 0)
@@ -174,6 +175,8 @@ def _explain(error: BaseException) -> int:
             text = error.strerror or str(error)
             if error.filename:
                 text = f"{error.filename}: {text}"
+            else:
+                sys.stdout = io.StringIO()  # a full disk: or else Python tries again on its way out, and complains
             if error.errno == errno.EADDRINUSE:
                 text += "; stop the program that listens there, or choose another address with --listen"
         case ChainsocksError():

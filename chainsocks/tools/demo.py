@@ -19,7 +19,7 @@ from chainsocks.chain.dial import OPEN
 from chainsocks.client import connect_tcp
 from chainsocks.config.hops import Chain, Hop, HopProtocol
 from chainsocks.config.models import Config, Server, User
-from chainsocks.config.passwords import hash_password
+from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import Place
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.messages import UserId, UsernamePassword
@@ -66,7 +66,7 @@ async def demo(console: Console, *, stay: bool) -> None:
 
 async def _start_hops(nursery: trio.Nursery, stopping: trio.Event) -> list[Hop]:
     """Start the three hops; each is a server of its own, and speaks to us in its own protocol."""
-    alice = User("alice", hash_password(b"wonderland"))
+    alice = User("alice", PlainPassword(b"wonderland"))  # a hash is slow on purpose, and would be all that one sees
     kinds = (
         ("paris", HopProtocol.SOCKS5, UsernamePassword(b"alice", b"wonderland"), (alice,)),
         ("osaka", HopProtocol.SOCKS4A, UserId(b"fred"), ()),
@@ -120,7 +120,7 @@ def _note(steps: list[_Step], place: Place) -> None:
 def _show(console: Console, chain: Chain, steps: Sequence[_Step]) -> None:
     """Print a row for each step. It lasted until the next one began."""
     table = Table("hop", "protocol", "address")
-    table.add_column("step", max_width=22)  # which brings the table to 80 columns
+    table.add_column("step", max_width=18)  # which brings the table below 80 columns
     table.add_column("ms", justify="right")
     protocols = {hop.address: hop.protocol.value for hop in chain.hops}
     previous = None
