@@ -1,0 +1,58 @@
+"""The log: plain lines on standard error."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+from chainsocks.observe.log import start_logging
+
+
+@pytest.fixture(autouse=True)
+def logger(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
+    """The root of our loggers; it is as before when the test is over."""
+    logger = logging.getLogger("chainsocks")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "level", logger.level)
+    return logger
+
+
+def test_a_line_says_when_how_bad_and_what(capsys: pytest.CaptureFixture[str]) -> None:
+    start_logging(logging.INFO)
+    logging.getLogger("chainsocks.session").info("id=%d", 7)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO id=7\n", err)
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        pytest.param(logging.DEBUG, "DEBUG INFO WARNING ERROR", id="verbose"),
+        pytest.param(logging.INFO, "INFO WARNING ERROR", id="normal"),
+        pytest.param(logging.WARNING, "WARNING ERROR", id="quiet"),
+    ],
+)
+def test_the_level_decides(capsys: pytest.CaptureFixture[str], level: int, shown: str) -> None:
+    start_logging(level)
+    for each in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+        logging.getLogger("chainsocks.dial").log(each, "...")
+    assert " ".join(line.split()[2] for line in capsys.readouterr().err.splitlines()) == shown
+
+
+def test_other_loggers_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger().handlers[:]
+    start_logging(logging.DEBUG)
+    logging.getLogger("somebody.else").info("...")
+    assert logging.getLogger().handlers == before
+    assert capsys.readouterr().err == ""
+
+
+def test_starting_twice_does_not_double_the_lines(capsys: pytest.CaptureFixture[str], logger: logging.Logger) -> None:
+    start_logging(logging.DEBUG)
+    start_logging(logging.INFO)
+    logger.info("once")
+    logger.debug("not at all")
+    assert len(capsys.readouterr().err.splitlines()) == 1

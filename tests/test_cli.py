@@ -1,0 +1,381 @@
+"""The command line: what is understood, what is said when something is wrong, and the exit status."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import trio
+
+from chainsocks.config.hops import DIRECT
+from chainsocks.config.load import load_config
+from chainsocks.config.models import Config, UnixPath
+from chainsocks.config.passwords import parse_hash
+from chainsocks.protocol.address import Address
+from tests.commands import CHAINSOCKS, run_main
+from tests.e2e.programs import Program, clean_environment, free_address
+from tests.e2e.wire import ask_socks5, connect
+
+COMMANDS = ["check", "demo", "hash-password", "serve"]
+
+FILE = """
+[server]
+listen = ["127.0.0.1:1"]
+
+[timeouts]
+hop = 7
+
+[hops]
+a = "socks5://a"
+
+[chains]
+default = ["a"]
+"""
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """The configurations that would have been served."""
+    configs: list[Config] = []
+
+    async def serve(config: Config) -> None:
+        await trio.lowlevel.checkpoint()
+        configs.append(config)
+
+    monkeypatch.setattr("chainsocks.cli.serve_until_signalled", serve)
+    monkeypatch.setattr("chainsocks.cli.find_config", lambda: None)
+    return configs
+
+
+@pytest.fixture
+def taken() -> Iterator[str]:
+    """An address that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield "127.0.0.1:{1}".format(*sock.getsockname())
+
+
+class TestHelp:
+    @pytest.mark.parametrize("option", ["-h", "--help"])
+    def test_of_the_program(self, capsys: pytest.CaptureFixture[str], option: str) -> None:
+        status, out, err = run_main(capsys, option)
+        assert (status, err) == (0, "")
+        assert re.findall(r"^  ([a-z][a-z-]+)  ", out, re.MULTILINE) == COMMANDS
+        assert "..." not in out.partition("Options:")[2], "a summary is too long for its line"
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_of_a_command(self, capsys: pytest.CaptureFixture[str], command: str) -> None:
+        status, out, err = run_main(capsys, command, "-h")
+        assert (status, err) == (0, "")
+        assert out.startswith(f"Usage: chainsocks {command} ")
+
+    def test_the_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        status, out, err = run_main(capsys, "--version")
+        assert (status, err) == (0, "")
+        assert re.fullmatch(r"chainsocks, version \d+\.\d+\.\d+\n", out)
+
+    def test_without_a_command_the_help_is_an_answer_to_a_mistake(self, capsys: pytest.CaptureFixture[str]) -> None:
+        status, out, err = run_main(capsys)
+        assert (status, out) == (2, "")
+        assert err.startswith("Usage: chainsocks ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint", "help_for"),
+    [
+        pytest.param(["sevre"], "No such command 'sevre'", "chainsocks", id="command"),
+        pytest.param(["--color"], "No such option", "chainsocks", id="option"),
+        pytest.param(["serve", "--prot", "1"], "No such option", "chainsocks serve", id="option-of-a-command"),
+        pytest.param(["serve", "--listen"], "requires an argument", "chainsocks", id="no-value"),
+        pytest.param(["check", "a", "b"], "unexpected extra argument", "chainsocks check", id="too-many"),
+    ],
+)
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str, help_for: str) -> None:
+    """Two lines: what is wrong, and where to look."""
+    status, out, err = run_main(capsys, *arguments)
+    assert (status, out) == (2, "")
+    first, second = err.splitlines()
+    assert first.startswith("chainsocks: ")
+    assert complaint in first
+    assert second == f"Try: {help_for} --help"
+
+
+class TestServe:
+    def test_without_a_file_it_is_direct_and_local(
+        self, capsys: pytest.CaptureFixture[str], served: list[Config]
+    ) -> None:
+        assert run_main(capsys, "serve") == (0, "", "")
+        [config] = served
+        assert config.server.listen == (Address("127.0.0.1", 1080),)
+        assert config.default_chain == DIRECT
+
+    def test_options_have_the_last_word(
+        self, capsys: pytest.CaptureFixture[str], served: list[Config], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "chainsocks.toml"
+        path.write_text(FILE)
+        listen = ["--listen", "127.0.0.1:2", "--listen", "unix:/run/a.sock", "--listen", "[::1]:3"]
+        hops = ["--hop", "socks5://b", "--hop", "socks4a://fred@c:3"]
+        status, _, _ = run_main(capsys, "serve", "-c", path, *listen, *hops)
+        assert status == 0
+        [config] = served
+        assert config.server.listen == (Address("127.0.0.1", 2), UnixPath("/run/a.sock"), Address("::1", 3))
+        assert config.timeouts.hop == 7
+        assert config.default_chain
+        assert [str(hop.address) for hop in config.default_chain.hops] == ["b:1080", "c:3"]
+
+    def test_a_file_is_taken_as_it_is(
+        self, capsys: pytest.CaptureFixture[str], served: list[Config], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "chainsocks.toml"
+        path.write_text(FILE)
+        assert run_main(capsys, "serve", "-c", path) == (0, "", "")
+        [config] = served
+        assert config.server.listen == (Address("127.0.0.1", 1),)
+        assert str(config.default_chain) == "a"
+
+    def test_every_option_that_is_wrong_is_reported(
+        self, capsys: pytest.CaptureFixture[str], served: list[Config]
+    ) -> None:
+        options = ["--listen", "nonsense", "--hop", "socks6://alice:hunter2@a"]
+        status, out, err = run_main(capsys, "serve", *options)
+        assert (status, out, served) == (2, "", [])
+        assert err.splitlines() == [
+            "chainsocks: --listen: 'nonsense': a port is missing, as in example.org:1080",
+            "chainsocks: --hop: unknown scheme 'socks6'; did you mean 'socks5'?",
+        ]
+
+    @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.org:0"])
+    def test_an_open_proxy_is_refused(
+        self, capsys: pytest.CaptureFixture[str], served: list[Config], listen: str
+    ) -> None:
+        status, out, err = run_main(capsys, "serve", "--listen", "127.0.0.1:0", "--listen", listen)
+        assert (status, out, served) == (2, "", [])
+        [line] = err.splitlines()
+        assert line.startswith(f"chainsocks: --listen: {listen} can be reached from beyond this machine")
+        assert "[[users]]" in line
+        assert "open = true" in line
+
+    @pytest.mark.parametrize(
+        "leave",
+        [
+            pytest.param("[server]\nopen = true", id="open"),
+            pytest.param('[[users]]\nname = "carol"\npassword_env = "CAROL"', id="users"),
+        ],
+    )
+    def test_an_open_proxy_that_is_meant(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        served: list[Config],
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        leave: str,
+    ) -> None:
+        monkeypatch.setenv("CAROL", "wonderland")
+        (tmp_path / "chainsocks.toml").write_text(leave)
+        status, _, _ = run_main(capsys, "serve", "-c", tmp_path / "chainsocks.toml", "--listen", "0.0.0.0:0")
+        assert status == 0
+        assert len(served) == 1
+
+    def test_what_is_hardly_meant_is_warned_of(
+        self, capsys: pytest.CaptureFixture[str], served: list[Config], tmp_path: Path
+    ) -> None:
+        """With -q, too."""
+        (tmp_path / "chainsocks.toml").write_text('[hops]\na = "socks5://a"')
+        status, _, err = run_main(capsys, "serve", "-q", "-c", tmp_path / "chainsocks.toml")
+        assert (status, len(served)) == (0, 1)
+        assert err.endswith(" WARNING hop a is in no chain\n")
+
+    def test_an_address_in_use(self, capsys: pytest.CaptureFixture[str], taken: str) -> None:
+        status, out, err = run_main(capsys, "serve", "--listen", "127.0.0.1:0", "--listen", taken)
+        assert (status, out) == (1, "")
+        assert err == (
+            f"chainsocks: {taken}: Address already in use; "
+            "stop the program that listens there, or choose another address with --listen\n"
+        )
+
+    def test_a_unix_socket_that_cannot_be(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        listen = f"unix:{tmp_path}/none/a.sock"
+        status, out, err = run_main(capsys, "serve", "--listen", listen)
+        assert (status, out, err) == (1, "", f"chainsocks: {listen}: No such file or directory\n")
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+    def test_a_signal_ends_it_well(self, tmp_path: Path, number: signal.Signals) -> None:
+        program = Program([CHAINSOCKS, "serve", "--listen", "127.0.0.1:0"], clean_environment(tmp_path))
+        program.wait_for("INFO listening on 127.0.0.1:[1-9]")
+        program.process.send_signal(number)
+        assert program.ended() == 0
+        assert [line.split(" ", 2)[2] for line in program.lines[1:]] == [
+            f"INFO {number.name}: no new connections, up to 10 s for the open ones",
+            "INFO stopped",
+        ]
+
+    @pytest.mark.parametrize(
+        ("option", "levels"),
+        [
+            pytest.param("-q", set(), id="quiet"),
+            pytest.param("-v", {"DEBUG", "INFO"}, id="verbose"),
+        ],
+    )
+    def test_how_much_is_said(self, tmp_path: Path, option: str, levels: set[str]) -> None:
+        host, port = free_address()
+        program = Program([CHAINSOCKS, "serve", option, "--listen", f"{host}:{port}"], clean_environment(tmp_path))
+        try:
+            assert program.wait_until_it_listens((host, port))
+            with socket.create_server(("127.0.0.1", 0)) as target, connect((host, port)) as sock:
+                assert ask_socks5(sock, target.getsockname()) == 0
+        finally:
+            assert program.stop() == 0
+        assert {line.split()[2] for line in program.lines} == levels
+
+
+class TestHashPassword:
+    @pytest.mark.parametrize(
+        ("words", "password"),
+        [
+            pytest.param(b"wonderland\n", b"wonderland", id="line"),
+            pytest.param(b"wonderland", b"wonderland", id="no-end-of-line"),
+            pytest.param(b" open sesame \r\nmore\n", b" open sesame ", id="first-line-as-it-is"),
+            pytest.param("wäldchen\n".encode(), "wäldchen".encode(), id="utf-8"),
+            pytest.param(b"\xff\xfe\n", b"\xff\xfe", id="any-bytes"),
+            pytest.param(b"x" * 255, b"x" * 255, id="longest"),
+        ],
+    )
+    def test_the_line_goes_into_the_file(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: bytes, password: bytes
+    ) -> None:
+        """And lets in whoever knows the password."""
+        status, out, err = run_main(capsys, "hash-password", words=words)
+        assert (status, err) == (0, "")
+        assert out.count("\n") == 1
+        path = tmp_path / "chainsocks.toml"
+        path.write_text(f'[[users]]\nname = "carol"\n{out}')
+        [user] = load_config(path).users
+        assert user.password.matches(password)
+        assert not user.password.matches(password + b".")
+
+    @pytest.mark.parametrize(
+        ("words", "size"),
+        [
+            pytest.param(b"", 0, id="nothing"),
+            pytest.param(b"\r\n", 0, id="empty-line"),
+            pytest.param(b"x" * 256, 256, id="too-long"),
+            pytest.param(("ä" * 128).encode(), 256, id="too-long-in-bytes"),
+        ],
+    )
+    def test_no_password_of_socks5(self, capsys: pytest.CaptureFixture[str], words: bytes, size: int) -> None:
+        status, out, err = run_main(capsys, "hash-password", words=words)
+        assert (status, out) == (2, "")
+        assert err.startswith(f"chainsocks: a SOCKS5 password has 1 to 255 bytes, this one has {size}\n")
+
+    def test_a_terminal_does_not_show_it(self, tmp_path: Path) -> None:
+        master, slave = os.openpty()
+        program = subprocess.Popen(
+            [CHAINSOCKS, "hash-password"],
+            stdin=slave,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=clean_environment(tmp_path),
+            start_new_session=True,
+        )
+        with program, os.fdopen(master, "r+b", buffering=0) as keyboard:
+            os.close(slave)
+            assert program.stderr
+            assert program.stdout
+            for prompt in (b"Password: ", b"Repeat for confirmation: "):
+                assert program.stderr.read(len(prompt)) == prompt
+                keyboard.write(b"wonderland\n")
+                assert program.stderr.read(1) == b"\n"
+            out = program.stdout.read().decode()
+            try:
+                echoed = keyboard.read(1000)
+            except OSError:  # as Linux has it when the other end of a terminal is gone and has said nothing
+                echoed = b""
+        assert (program.returncode, echoed) == (0, b"")
+        assert parse_hash(out.split('"')[1]).matches(b"wonderland")
+
+
+class TestBugs:
+    @pytest.fixture
+    def buggy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def serve(config: Config) -> None:
+            async with trio.open_nursery():
+                raise RuntimeError(f"cannot serve {config.server.workers}")
+
+        monkeypatch.setattr("chainsocks.cli.serve_until_signalled", serve)
+        monkeypatch.setattr("chainsocks.cli.find_config", lambda: None)
+        monkeypatch.delenv("CHAINSOCKS_TRACEBACK", raising=False)
+
+    LINE = "chainsocks: a bug in chainsocks: RuntimeError: cannot serve 1 (set CHAINSOCKS_TRACEBACK=1 to see where)\n"
+
+    def test_a_bug_is_one_line(self, capsys: pytest.CaptureFixture[str], buggy: None) -> None:
+        assert run_main(capsys, "serve") == (1, "", self.LINE)
+
+    def test_the_line_says_how_to_see_more(
+        self, capsys: pytest.CaptureFixture[str], buggy: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CHAINSOCKS_TRACEBACK", "1")
+        status, out, err = run_main(capsys, "serve")
+        assert (status, out) == (1, "")
+        assert err.startswith("Traceback (most recent call last):\n")
+        assert "in serve\n" in err
+        assert err.endswith(self.LINE)
+
+    @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, click.Abort], ids=["anywhere", "at-a-prompt"])
+    def test_an_interrupt_needs_no_words(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+    ) -> None:
+        """But for the end of the line that has the terminal's ``^C``."""
+
+        def find() -> None:
+            raise interrupt
+
+        monkeypatch.setattr("chainsocks.cli.find_config", find)
+        status, out, err = run_main(capsys, "serve")
+        assert (status, out, err.strip()) == (130, "", "")
+
+
+class TestStreams:
+    """Standard input and output that are not what one expects."""
+
+    @pytest.mark.parametrize("command", ["check chainsocks.toml", "demo --stay", "hash-password"])
+    @pytest.mark.parametrize("output", ["closed", "full"])
+    def test_output_that_goes_nowhere(self, tmp_path: Path, command: str, output: str) -> None:
+        """As in ``chainsocks check | head -0``; or a full disk, which is worth a word."""
+        (tmp_path / "chainsocks.toml").touch()
+        if output == "full":
+            sink = os.open("/dev/full", os.O_WRONLY)
+        else:
+            source, sink = os.pipe()
+            os.close(source)
+        try:
+            done = subprocess.run(
+                [CHAINSOCKS, *command.split()],
+                cwd=tmp_path,
+                env=clean_environment(tmp_path),
+                input=b"wonderland\n",
+                stdout=sink,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        finally:
+            os.close(sink)
+        assert done.returncode == 1
+        assert done.stderr == (b"" if output == "closed" else b"chainsocks: No space left on device\n")
+
+    def test_no_standard_input(self, tmp_path: Path) -> None:
+        done = subprocess.run(
+            ["/bin/sh", "-c", '"$0" hash-password <&-', CHAINSOCKS],
+            env=clean_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("chainsocks: there is no standard input to read a password from\n")

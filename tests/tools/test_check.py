@@ -1,0 +1,228 @@
+"""`chainsocks check`: what a file without problems means, and every problem of one that has some."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from rich.console import Console
+
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve
+from chainsocks.config.load import parse_config
+from chainsocks.config.models import Config, Server, UnixPath
+from chainsocks.protocol.address import Address
+from chainsocks.tools.check import show_config, warnings
+from tests.commands import run_main, run_program
+
+GOOD = """
+[server]
+listen = ["127.0.0.1:1081", "[::1]:1081", "unix:/run/chainsocks.sock"]
+
+[timeouts]
+idle = "1m30s"
+bind = "off"
+hop = 0.5
+
+[hops]
+paris = "socks5://alice:hunter2@10.0.0.1:1080"
+osaka = { protocol = "socks4a", address = "osaka.example:1080", user_id = "fred", timeout = 5 }
+lima = { protocol = "socks5", address = "[2001:db8::1]:1080", resolve = "local" }
+
+[chains]
+default = ["paris", "lima", "osaka"]
+slow = { hops = ["osaka"], dial = "off" }
+
+[[users]]
+name = "carol"
+password_hash = "scrypt:16384:8:1:Ts0zvk-LykGf9gEhELPRXA:8sijjYQnHe8f-WOYjQYm9PtEyj1TA8S4343NtRW6jWM"
+"""
+
+MEANING = """\
+listen: 127.0.0.1:1081, [::1]:1081, unix:/run/chainsocks.sock
+users: carol
+
+chain    hop        protocol  address             seconds
+default  1 paris    socks5    10.0.0.1:1080           0.5  with login
+         2 lima     socks5    [2001:db8::1]:1080      0.5  names are looked up here
+         3 osaka    socks4a   osaka.example:1080        5  with login
+         all of it                                     30
+slow     1 osaka    socks4a   osaka.example:1080        5  with login
+         all of it                                    off
+
+deadline    seconds
+handshake        10
+resolve           5
+connect          10
+hop             0.5
+dial             30
+reply             5
+idle             90
+half_close       60
+bind            off
+udp_idle        120
+grace            10
+"""
+
+SEVEN_MISTAKES = """
+[server]
+lisen = ["127.0.0.1:1081"]
+
+[timeouts]
+hop = -1
+
+[hops]
+paris = "socks5://alice:hunter2@10.0.0.1:99999"
+osaka = "sock5://bob:hunter2@10.0.0.2"
+lima = { protocol = "socks4", address = "10.0.0.3:1080", username = "dave", password = "hunter2" }
+
+[chains]
+default = ["pari"]
+
+[[users]]
+name = "carol"
+password_hash = "hunter2"
+"""
+
+COMPLAINTS = [
+    "server.lisen: unknown key; did you mean 'listen'?",
+    'timeouts.hop: found -1, expected more than 0 seconds; "off" disables it',
+    "hops.paris: expected host:port, as in example.org:1080 or [::1]:1080, with a name of at most 255 bytes and a port "
+    "in 1..65535; a login stands before an @, or under keys of its own",
+    "hops.osaka: unknown scheme 'sock5'; did you mean 'socks5'?",
+    "hops.lima: password, username does not go with protocol 'socks4'",
+    "chains.default[0]: no hop is called 'pari'; did you mean 'paris'?",
+    "users[0].password_hash: expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it",
+]
+
+SECRETS = ["hunter2", "alice", "fred", "scrypt:16384"]
+
+
+def shown(config: Config) -> str:
+    """What `show_config` prints; spaces at the ends of lines do not count."""
+    output = io.StringIO()
+    show_config(config, Console(file=output, width=1000, markup=False, emoji=False, highlight=False))
+    return "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "chainsocks.toml"
+    path.write_text(dedent(text))
+    return path
+
+
+def test_a_configuration_is_shown_with_every_limit_and_no_secret() -> None:
+    output = shown(parse_config(GOOD))
+    assert output == MEANING
+    assert not [secret for secret in SECRETS if secret in output]
+
+
+def test_without_a_chain_the_way_is_direct() -> None:
+    lines = shown(Config()).splitlines()
+    assert lines[:2] == ["listen: 127.0.0.1:1080", "users: none, nobody has to log in"]
+    assert [line.split() for line in lines[3:5]] == [
+        ["chain", "hop", "protocol", "address", "seconds"],
+        ["direct", "none", "30"],
+    ]
+
+
+def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands in brackets or between colons is neither a colour nor a picture."""
+    path = write(tmp_path, '[hops]\n"[/b]:smile:" = "socks5://10.0.0.1"\n[chains]\n"[red]default" = ["[/b]:smile:"]')
+    status, out, err = run_main(capsys, "check", path)
+    assert status == 0
+    assert "1 [/b]:smile:" in out
+    assert "[red]default" in out
+    assert err == 'warning: no chain is called "default": every request will be refused\n'
+
+
+def test_names_cannot_write_to_the_terminal() -> None:
+    config = Config(
+        Server(listen=(UnixPath("/tmp/\x1b[2J"),)),
+        hops={"\x1b[31m": Hop("\x1b[31m", HopProtocol.SOCKS5, Address("10.0.0.1", 1080))},
+        chains={"a\rb": Chain(Hop("\x1b[31m", HopProtocol.SOCKS5, Address("10.0.0.1", 1080)), name="a\rb")},
+    )
+    for text in (shown(config), *warnings(config)):
+        assert text.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("columns", ["20", "80", "300"])
+def test_no_terminal_is_too_narrow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    """Nothing is cut off or broken, so that it can be copied, and searched for."""
+    monkeypatch.setenv("COLUMNS", columns)
+    status, out, err = run_main(capsys, "check", write(tmp_path, GOOD))
+    assert (status, err) == (0, "")
+    assert "".join(f"{line.rstrip()}\n" for line in out.splitlines()) == MEANING
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        pytest.param(Config(), [], id="direct"),
+        pytest.param(parse_config(GOOD), [], id="good"),
+        pytest.param(
+            Config(
+                hops={"a": Hop("a", HopProtocol.SOCKS5, Address("10.0.0.1", 1), resolve=Resolve.LOCAL)},
+                chains={"onion": Chain("socks5://10.0.0.2", name="onion")},
+            ),
+            ['no chain is called "default": every request will be refused', "hop a is in no chain"],
+            id="both",
+        ),
+    ],
+)
+def test_warnings(config: Config, expected: list[str]) -> None:
+    assert warnings(config) == expected
+
+
+def test_seven_mistakes_are_all_reported_at_once(tmp_path: Path) -> None:
+    status, out, err = run_program(tmp_path, "check", write(tmp_path, SEVEN_MISTAKES))
+    assert (status, out) == (2, "")
+    assert err.splitlines() == [f"chainsocks: {tmp_path}/chainsocks.toml: {complaint}" for complaint in COMPLAINTS]
+    assert not [secret for secret in SECRETS if secret in err]
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_the_file_is_found_where_we_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    write(tmp_path, "[server]\nports = [1]")
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run_main(capsys, command)
+    assert status == 2
+    assert err.startswith("chainsocks: chainsocks.toml: server.ports: unknown key")
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        pytest.param(lambda path: None, "No such file or directory", id="no-file"),
+        pytest.param(lambda path: path.mkdir(), "Is a directory", id="folder"),
+        pytest.param(lambda path: path.write_bytes(b"\xff"), "this is not UTF-8 text, which TOML is", id="binary"),
+        pytest.param(
+            lambda path: path.write_text("[server"),
+            "not valid TOML: Expected ']' at the end of a table declaration (at end of document)",
+            id="no-toml",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [("check",), ("serve", "-c")], ids=["check", "serve"])
+def test_a_file_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], make: object, complaint: str
+) -> None:
+    path = tmp_path / "chainsocks.toml"
+    assert callable(make)
+    make(path)
+    assert run_main(capsys, *command, path) == (2, "", f"chainsocks: {path}: {complaint}\n")
+
+
+def test_no_file_to_be_found(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chainsocks.cli.find_config", lambda: None)
+    status, out, err = run_main(capsys, "check")
+    assert (status, out) == (2, "")
+    assert err.splitlines() == [
+        "chainsocks: there is no configuration file where we look for one; name it: chainsocks check FILE",
+        "Try: chainsocks check --help",
+    ]
