@@ -6,6 +6,7 @@ price: a call that finds its data ready is not a checkpoint. Loops over these ca
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ from anyio.abc import ByteStream, SocketAttribute
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 __all__ = ["SocketStream", "reset_on_close"]
+
+_NO_RESET = {errno.EPIPE, errno.ENOTCONN}
+"""Errors that leave open how the peer's own direction ended: it may have finished in order before it was gone."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 
@@ -30,10 +34,11 @@ class SocketStream(ByteStream):
     ``ClosedResourceError`` after `aclose`.
     """
 
-    __slots__ = ("socket",)
+    __slots__ = ("_reset", "socket")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self._reset = False
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what has arrived, up to `max_bytes`, as soon as there is something."""
@@ -47,6 +52,8 @@ class SocketStream(ByteStream):
             else:
                 if data:
                     return data
+                if self._reset:
+                    raise BrokenResourceError("the connection was reset")
                 raise EndOfStream
 
     async def send(self, item: bytes) -> None:
@@ -93,7 +100,11 @@ class SocketStream(ByteStream):
         }
 
     def _broken(self, error: OSError) -> BrokenResourceError | ClosedResourceError:
-        return ClosedResourceError() if self.socket.fileno() < 0 else BrokenResourceError(str(error))
+        if self.socket.fileno() < 0:
+            return ClosedResourceError()
+        if error.errno not in _NO_RESET:
+            self._reset = True  # the kernel says so once: after a send that was told, a receive would see a regular end
+        return BrokenResourceError(str(error))
 
 
 def reset_on_close(stream: ByteStream) -> None:
