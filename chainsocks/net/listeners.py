@@ -79,8 +79,11 @@ def _remove_stale(path: Path) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
         try:
             probe.connect(str(path))
+        except BlockingIOError:
+            pass  # its backlog is full: busy, and so alive
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
