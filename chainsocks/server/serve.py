@@ -31,9 +31,21 @@ __all__ = ["serve", "serve_until_signalled"]
 
 log = logging.getLogger("chainsocks.server")
 
-EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+GONE_WHILE_WAITING = {
+    errno.ECONNABORTED,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.ENETUNREACH,
+}
+"""What accept(2) says of a connection that came to its own end in the backlog: the next one may be fine."""
+
 PAUSE_WHEN_EXHAUSTED = 0.1
-"""Seconds without accepting after the kernel had no file descriptor or memory to give, as trio does it."""
+"""Seconds without accepting after any other error, such as no file descriptor or no memory left, as trio does it."""
 
 
 async def serve_until_signalled(
@@ -96,32 +108,27 @@ async def serve(
 
 async def _accept(listener: socket.socket, permits: trio.Semaphore, sessions: trio.Nursery, service: Service) -> None:
     family = listener.family
-    while True:
-        await permits.acquire()
-        sock, peer = await _accept_one(listener)
-        name = "unix" if family is socket.AF_UNIX else f"{peer[0]}:{peer[1]}"
-        if family is socket.AF_INET6:
-            name = f"[{peer[0]}]:{peer[1]}"
-        sessions.start_soon(_run_session, SocketStream(sock), name, permits, service)
-
-
-async def _accept_one(listener: socket.socket) -> tuple[socket.socket, tuple[str, int]]:
     complained = False
     while True:
+        await permits.acquire()
         try:
             sock, peer = listener.accept()
-        except BlockingIOError:
-            await wait_readable(listener)
         except OSError as error:
-            if error.errno in EXHAUSTED:
+            permits.release()  # while we wait, another listener may have somebody to serve
+            if isinstance(error, BlockingIOError):
+                await wait_readable(listener)
+            elif error.errno not in GONE_WHILE_WAITING:
                 if not complained:
                     log.warning("cannot accept: %s; trying again (see `ulimit -n`, max_sessions)", error.strerror)
                     complained = True
                 await trio.sleep(PAUSE_WHEN_EXHAUSTED)
-            # Anything else is that connection's own end while it waited in the backlog (accept(2)).
-        else:
-            sock.settimeout(0)
-            return sock, peer
+            continue
+        complained = False
+        sock.settimeout(0)
+        name = "unix" if family is socket.AF_UNIX else f"{peer[0]}:{peer[1]}"
+        if family is socket.AF_INET6:
+            name = f"[{peer[0]}]:{peer[1]}"
+        sessions.start_soon(_run_session, SocketStream(sock), name, permits, service)
 
 
 async def _run_session(client: ByteStream, name: str, permits: trio.Semaphore, service: Service) -> None:
