@@ -15,6 +15,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+import anyio
 import trio
 from anyio.abc import ByteStream
 from trio.lowlevel import wait_readable
@@ -88,6 +89,7 @@ async def serve(
     Raises:
         OSError: an address cannot be listened on; ``filename`` says which.
     """
+    anyio.current_time()  # loads anyio's backend now: the first session may have no file descriptor left for that
     service = Service(config, Logins(config.users), open_tcp, resolve, on_step)
     permits = trio.Semaphore(config.server.max_sessions)
     with ExitStack() as stack:
