@@ -75,7 +75,8 @@ def chainsocks(
 ) -> Iterator[Chainsocks]:
     """Run our server: its chain is `hops`, as URLs. It has to stop in order, with nothing in its log to regret.
 
-    A test may end it before, or kill it.
+    Nobody waits for it here, so that several can start at once; whoever asks for its address does. A test may end it
+    before, or kill it.
     """
     names = [f"hop{number}" for number in range(1, len(hops) + 1)]
     with tempfile.TemporaryDirectory() as directory:
@@ -93,13 +94,15 @@ def chainsocks(
         running.append(server)
         ended = False
         try:
-            server.wait_for("listening on")
             yield server
             ended = server.process.poll() is not None
         finally:
             running.remove(server)
-            status = server.stop()
-            print(server.said)  # noqa: T201  (pytest shows it with the failure)
+            try:
+                assert server.listeners  # before that, no signal is expected
+            finally:
+                status = server.stop()
+                print(server.said)  # noqa: T201  (pytest shows it with the failure)
         if not ended:
             assert server.lines[-1].endswith("stopped")
         assert status == 0 or (ended and status == -signal.SIGKILL)

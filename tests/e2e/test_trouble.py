@@ -6,6 +6,7 @@ import queue
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -32,6 +33,9 @@ FILES = 64
 
 CLIENTS = 100
 
+AT_ONCE = 4
+"""Connections that share a fate: in which order a server learns of it is up to chance."""
+
 
 def pour(sock: socket.socket) -> None:
     """Send for ever, and read nothing."""
@@ -40,10 +44,10 @@ def pour(sock: socket.socket) -> None:
 
 
 @contextmanager
-def chain_of_three() -> Iterator[tuple[list[Chainsocks], Chainsocks]]:
-    """Three hops of our own, and the front server before them. They do not wait for sessions that are stuck."""
-    with chainsocks(grace=0.1) as first, chainsocks(grace=0.1) as second, chainsocks(grace=0.1) as third:
-        hops = [first, second, third]
+def chain_of(length: int) -> Iterator[tuple[list[Chainsocks], Chainsocks]]:
+    """Hops of our own, and the front server before them. They do not wait long for sessions that are stuck."""
+    with ExitStack() as stack:
+        hops = [stack.enter_context(chainsocks(grace=0.1)) for _ in range(length)]
         with chainsocks(*(hop.url for hop in hops)) as front:
             yield hops, front
 
@@ -74,38 +78,42 @@ def test_a_client_that_breaks_off(front: Chainsocks) -> None:
         stuck.put(None)
         ends.put(how_it_ends(sock))
 
-    with serving(send_then_listen) as target:
-        for _ in range(4):
-            with connected(front.address, target) as sock:
-                sock.sendall(b"half of it")
-                stuck.get(timeout=PATIENCE)
-                reset(sock)
-            assert ends.get(timeout=PATIENCE) == "a reset"
+    with serving(send_then_listen) as target, ExitStack() as stack:
+        socks = [stack.enter_context(connected(front.address, target)) for _ in range(AT_ONCE)]
+        for sock in socks:
+            sock.sendall(b"half of it")
+        for _ in socks:
+            stuck.get(timeout=PATIENCE)
+        clients = [sock.getsockname() for sock in socks]
+        for sock in socks:
+            reset(sock)
+        assert [ends.get(timeout=PATIENCE) for _ in socks] == ["a reset"] * AT_ONCE
+        for client in clients:
+            assert 'outcome="reset by the client"' in front.session(client)
 
 
 def test_a_target_that_breaks_off(front: Chainsocks) -> None:
     """Half a download does not look like a whole one, though the client had something to send as well."""
-    stuck: queue.Queue[None] = queue.Queue()
+    stuck = threading.Event()
 
     def send_then_break_off(sock: socket.socket) -> None:
         sock.sendall(b"half of it")
-        stuck.get(timeout=PATIENCE)
+        assert stuck.wait(PATIENCE)
         reset(sock)
 
-    with serving(send_then_break_off) as target:
-        for _ in range(4):
-            with connected(front.address, target) as sock:
-                client = sock.getsockname()
-                send_until_stuck(sock, 5)
-                stuck.put(None)
-                assert how_it_ends(sock) == "a reset"
-            assert "reset by upstream" in front.session(client)
+    with serving(send_then_break_off) as target, ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
+        socks = [stack.enter_context(connected(front.address, target)) for _ in range(AT_ONCE)]
+        list(pool.map(lambda sock: send_until_stuck(sock, 5), socks))
+        stuck.set()
+        assert [how_it_ends(sock) for sock in socks] == ["a reset"] * AT_ONCE
+        for sock in socks:
+            assert 'outcome="reset by upstream"' in front.session(sock.getsockname())
 
 
-@pytest.mark.parametrize("victim", [0, 1, 2], ids=["first", "middle", "last"])
-def test_a_hop_is_killed(echo: SocketAddress, victim: int) -> None:
+@pytest.mark.parametrize(("length", "victim"), [(1, 0), (2, 1), (3, 1)], ids=["first", "last", "middle"])
+def test_a_hop_is_killed(echo: SocketAddress, length: int, victim: int) -> None:
     """With data on its way in both directions, the client sees a reset, and the next one hears who is missing."""
-    with chain_of_three() as (hops, front), serving(pour) as target:
+    with chain_of(length) as (hops, front), serving(pour) as target:
         with connected(front.address, target) as sock:
             client = sock.getsockname()
             send_until_stuck(sock, 5)
@@ -118,9 +126,9 @@ def test_a_hop_is_killed(echo: SocketAddress, victim: int) -> None:
         session = front.session(client)
         dead = hops[victim].listeners[0]
         if victim == 0:
-            assert f"hop hop1 (1 of 3) at {dead}, TCP connect: connection refused" in session
+            assert f"hop hop1 (1 of 1) at {dead}, TCP connect: connection refused" in session
         else:
-            who = f"hop hop{victim} ({victim} of 3) at {hops[victim - 1].listeners[0]}, request: "
+            who = f"hop hop{victim} ({victim} of {length}) at {hops[victim - 1].listeners[0]}, request: "
             assert f"{who}it could not reach hop{victim + 1} at {dead}" in session
 
 
@@ -128,6 +136,7 @@ def test_a_hop_is_killed(echo: SocketAddress, victim: int) -> None:
 def few_files() -> Iterator[Chainsocks]:
     """A server that may not open many files, and has not served anybody so far."""
     with chainsocks() as server:
+        assert server.listeners
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (FILES, FILES))
         yield server
 
