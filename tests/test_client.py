@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import re
 import socket
@@ -115,7 +114,11 @@ async def connect(target: Address, chain: Chain, timeouts: Timeouts | None = Non
 
 
 def run(backend: str, function: Callable[..., Awaitable[bytes | None]], *arguments: object) -> bytes | None:
-    return anyio.run(functools.partial(function, *arguments), backend=backend)
+    async def go() -> bytes | None:
+        with anyio.fail_after(PATIENCE):
+            return await function(*arguments)
+
+    return anyio.run(go, backend=backend)
 
 
 def failure(backend: str, chain: Chain, target: Address, timeouts: Timeouts | None = None) -> chainsocks.DialError:
@@ -224,7 +227,7 @@ class TestConnections:
                 with pytest.raises(EndOfStream):
                     await stream.receive()
 
-        anyio.run(go, backend=backend)
+        run(backend, go)
         assert script.heard[-1] == b"QUIT\r\n"
 
     def test_closing_closes(self, backend: str, background: Background) -> None:
@@ -404,7 +407,7 @@ class TestFailures:
             with pytest.raises(ValueError, match=r"."):
                 await chainsocks.connect_tcp(host, port)
 
-        anyio.run(go, backend=backend)
+        run(backend, go)
 
     def test_cancellation_leaves_nothing_open(self, backend: str, background: Background) -> None:
         script = Script(b"\x05\x00")
@@ -416,5 +419,5 @@ class TestFailures:
                 assert await anyio.to_thread.run_sync(script.addressed.wait, PATIENCE)
                 group.cancel_scope.cancel()
 
-        anyio.run(go, backend=backend)
+        run(backend, go)
         assert script.left.wait(PATIENCE), "its connection stays open"

@@ -15,7 +15,6 @@ from anyio import EndOfStream
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.chain.dial import OPEN
 from chainsocks.client import connect_tcp
 from chainsocks.config.hops import Chain, Hop, HopProtocol
 from chainsocks.config.models import Config, Server, User
@@ -118,7 +117,7 @@ def _note(steps: list[_Step], place: Place) -> None:
 
 
 def _show(console: Console, chain: Chain, steps: Sequence[_Step]) -> None:
-    """Print a row for each step. It lasted until the next one began."""
+    """Print a row for each step. It lasted until the next one began; the last says that the way is open."""
     table = Table("hop", "protocol", "address")
     table.add_column("step", max_width=18)  # which brings the table below 80 columns
     table.add_column("ms", justify="right")
@@ -133,8 +132,6 @@ def _show(console: Console, chain: Chain, steps: Sequence[_Step]) -> None:
         else:
             table.add_row(place.hop, protocols.get(place.address, ""), str(place.address), place.step, lasted)
         previous = place
-        if following.place.step == OPEN:
-            break
     table.add_section()
     table.add_row("all hops", "", "", "", f"{(steps[-1].began - steps[0].began) * 1000:.2f}")
     console.print(table)

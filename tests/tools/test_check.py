@@ -141,8 +141,9 @@ def test_names_cannot_write_to_the_terminal() -> None:
     config = Config(
         Server(listen=(UnixPath("/tmp/\x1b[2J"),)),
         hops={"\x1b[31m": Hop("\x1b[31m", HopProtocol.SOCKS5, Address("10.0.0.1", 1080))},
-        chains={"a\rb": Chain(Hop("\x1b[31m", HopProtocol.SOCKS5, Address("10.0.0.1", 1080)), name="a\rb")},
+        chains={"a\rb": Chain(Hop("\x1b[32m", HopProtocol.SOCKS5, Address("10.0.0.1", 1080)), name="a\rb")},
     )
+    assert len(warnings(config)) == 2
     for text in (shown(config), *warnings(config)):
         assert text.replace("\n", "").isprintable()
 
