@@ -161,16 +161,12 @@ def _explain(error: BaseException) -> int:
     match error:
         case SystemExit():
             return error.code if isinstance(error.code, int) else FAILED
-        case click.exceptions.Exit():
-            return error.exit_code
         case click.ClickException():
             where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "chainsocks"
             click.echo(f"chainsocks: {error.format_message()}\nTry: {where} --help", err=True)
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             return 128 + 2  # as the shell counts SIGINT
-        case ConfigError():
-            text = str(error)
         case OSError():
             text = error.strerror or str(error)
             if error.filename:

@@ -13,11 +13,13 @@ from pathlib import Path
 import click
 import pytest
 import trio
+from rich.console import Console
 
 from chainsocks.config.hops import DIRECT
 from chainsocks.config.load import load_config
 from chainsocks.config.models import Config, UnixPath
 from chainsocks.config.passwords import parse_hash
+from chainsocks.errors import ConnectError, Place
 from chainsocks.protocol.address import Address
 from tests.commands import CHAINSOCKS, run_main
 from tests.e2e.programs import Program, clean_environment, free_address
@@ -299,6 +301,21 @@ class TestHashPassword:
                 echoed = b""
         assert (program.returncode, echoed) == (0, b"")
         assert parse_hash(out.split('"')[1]).matches(b"wonderland")
+
+
+def test_what_fails_on_the_way_says_so_itself(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even from within a nursery."""
+
+    async def demo(console: Console, *, stay: bool) -> None:
+        async with trio.open_nursery():
+            place = Place("paris (1 of 3)", Address("127.0.0.1", 1), "TCP connect")
+            raise ConnectError(place, "connection refused", elapsed=0.5, limit=10)
+
+    monkeypatch.setattr("chainsocks.cli.run_demo", demo)
+    line = "hop paris (1 of 3) at 127.0.0.1:1, TCP connect: connection refused (0.50 s of 10 s)"
+    assert run_main(capsys, "demo") == (1, "", f"chainsocks: {line}\n")
 
 
 class TestBugs:
