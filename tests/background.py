@@ -45,6 +45,7 @@ class Background:
 
     def listen(self, handler: Handler) -> Address:
         """Run `handler` for each connection to the returned address."""
+        address: Address
         task, address = self._portal.start_task(_listen, handler, self._stopping)
         self._tasks.append(task)
         return address
