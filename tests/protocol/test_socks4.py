@@ -89,7 +89,7 @@ def test_a_name_keeps_its_bytes() -> None:
 def test_refused_request(feed: Feed, message: str, why: str) -> None:
     server = socks4.ServerHandshake()
     with pytest.raises(ProtocolError, match=why):
-        feed(server, message)
+        feed(server, message, behind="00 'a.b' 00")  # the end that a string too long was waiting for
     assert server.data_to_send() == wire(REJECTED)
     assert server.state is State.FAILED
 
