@@ -125,6 +125,7 @@ EXPECTED_ADDRESS = (
     [
         pytest.param("", f"expected {EXPECTED_URL}", id="nothing"),
         pytest.param("paris.example:1080", f"expected {EXPECTED_URL}", id="no scheme"),
+        pytest.param("hunter2", f"expected {EXPECTED_URL}", id="perhaps the password itself"),
         pytest.param("socks5:paris.example", f"expected {EXPECTED_URL}", id="no slashes"),
         pytest.param("://paris.example", f"expected {EXPECTED_URL}", id="empty scheme"),
         pytest.param("alice:s://ecret@paris.example", f"expected {EXPECTED_URL}", id="no scheme but a login like one"),

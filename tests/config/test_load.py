@@ -210,11 +210,12 @@ def test_nothing_in_a_problem_breaks_its_line() -> None:
     [
         ("pariss", ["osaka", "paris"], "; did you mean 'paris'?"),
         ("x", ["paris", "osaka"], "; known are osaka, paris"),
+        ("pisa", ["paris"], "; known are paris"),
         ("x", [], ""),
         ("x", ["alice:secret@paris"], "; known are ***@paris"),
         ("alice:secret@pariss", ["alice:secret@paris"], "; did you mean '***@paris'?"),
     ],
-    ids=["close", "far", "nothing known", "far, with a login", "close, with a login"],
+    ids=["close", "far", "not close enough", "nothing known", "far, with a login", "close, with a login"],
 )
 def test_suggestions(name: str, known: list[str], suggestion: str) -> None:
     assert suggest(name, known) == suggestion

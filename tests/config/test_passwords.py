@@ -123,6 +123,8 @@ CUT_SHORT = "the hash is cut short; run `chainsocks hash-password` again"
         pytest.param(f"scrypt:2:999999999:1:{SALT}:{HASH}", TOO_DEAR, id="r huge"),
         pytest.param(f"scrypt:2:1:999999999:{SALT}:{HASH}", TOO_DEAR, id="p huge"),
         pytest.param(f"scrypt:{2**15}:1:{2**15}:{SALT}:{HASH}", TOO_DEAR, id="little memory, hours of work"),
+        pytest.param(f"scrypt:2:104858:1:{SALT}:{HASH}", TOO_DEAR, id="r just too large"),
+        pytest.param(f"scrypt:2:1:{2**19 - 3}:{SALT}:{HASH}", TOO_DEAR, id="p just too large"),
         pytest.param(f"scrypt:{2**14}:8:9:{SALT}:{HASH}", TOO_DEAR, id="just too much work"),
         pytest.param(f"scrypt:16:8:1:{SALT}:{'A' * 20}", CUT_SHORT, id="15 bytes of hash"),
     ],
@@ -130,6 +132,10 @@ CUT_SHORT = "the hash is cut short; run `chainsocks hash-password` again"
 def test_what_no_hash_is(line: str, complaint: str) -> None:
     """Refused before anything is computed, and without a word of the line."""
     assert complaint_of(parse_hash, line) == complaint
+
+
+def test_a_hash_may_take_eight_times_the_work_of_ours() -> None:
+    assert parse_hash(f"scrypt:{2**14}:8:8:{SALT}:{HASH}").p == 8
 
 
 @pytest.mark.parametrize(
