@@ -45,6 +45,8 @@ class _Pipe:
 
     async def take(self, size: int) -> bytes:
         while not self.buffer:
+            if self.abandoned:
+                raise ClosedResourceError  # by another task, while this one was waiting
             if self.broken:
                 raise BrokenResourceError
             if self.finished:

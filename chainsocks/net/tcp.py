@@ -44,7 +44,8 @@ async def open_tcp(address: Address) -> SocketStream:
 async def resolve(address: Address) -> list[Address]:
     """Look a name up on this machine; return its addresses in the order to try them, with the port of `address`.
 
-    A look-up that is cancelled goes on in its thread, and its answer is thrown away.
+    A look-up that is cancelled goes on in its thread, and its answer is thrown away. The scope of a link-local IPv6
+    address is lost: no `Address` can hold it.
 
     Raises:
         socket.gaierror: the name has no address.

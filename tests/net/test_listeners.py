@@ -1,0 +1,227 @@
+"""Listening sockets, on real loopback and in real directories."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from chainsocks.config.models import Listen, UnixPath
+from chainsocks.net.listeners import bound_to, open_listeners
+from chainsocks.protocol.address import Address
+from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6
+
+ANYWHERE, ANYWHERE6 = "0.0.0.0", "::"
+
+# --- TCP
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        pytest.param(LOOPBACK, "127.0.0.1", id="ipv4"),
+        pytest.param(LOOPBACK6, "[::1]", id="ipv6", marks=needs_ipv6),
+    ],
+)
+def test_port_0_is_a_port_of_the_kernels_choice(host: str, shown: str) -> None:
+    with open_listeners([Address(host, 0)]) as [listener]:
+        port = listener.getsockname()[1]
+        assert port != 0
+        assert bound_to(listener) == f"{shown}:{port}"
+        greet(listener)
+
+
+def test_a_port_that_was_asked_for() -> None:
+    port = free_port()
+    with open_listeners([Address(LOOPBACK, port)]) as [listener]:
+        assert bound_to(listener) == f"{LOOPBACK}:{port}"
+
+
+def test_all_listeners_are_opened_in_their_order(tmp_path: Path) -> None:
+    first, second, third = Address(LOOPBACK, free_port()), UnixPath(str(tmp_path / "s")), Address(LOOPBACK, 0)
+    with open_listeners([first, second, third]) as listeners:
+        assert [bound_to(listener) for listener in listeners[:2]] == [str(first), str(second)]
+        assert len(listeners) == 3
+        for listener in listeners:
+            greet(listener)
+
+
+def test_no_listeners_at_all() -> None:
+    with open_listeners([]) as listeners:
+        assert listeners == []
+
+
+def test_a_name_is_listened_on_at_each_of_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.2", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with open_listeners([Address("here.example", 0)]) as listeners:
+        assert [listener.getsockname()[0] for listener in listeners] == ["127.0.0.1", "127.0.0.2"]
+
+
+@needs_ipv6
+@pytest.mark.parametrize("hosts", [(ANYWHERE, ANYWHERE6), (ANYWHERE6, ANYWHERE), (LOOPBACK, LOOPBACK6)])
+def test_both_families_go_together_on_one_port(hosts: tuple[str, str]) -> None:
+    port = free_port()
+    with open_listeners([Address(host, port) for host in hosts]) as listeners:
+        assert [listener.getsockname()[:2] for listener in listeners] == [(host, port) for host in hosts]
+        for host, listener in zip(hosts, listeners, strict=True):
+            with socket.create_connection((LOOPBACK6 if ":" in host else LOOPBACK, port)):
+                accept(listener).close()
+
+
+def test_listeners_and_what_they_accept_neither_block_nor_hold_small_messages_back() -> None:
+    with open_listeners([Address(LOOPBACK, 0)]) as [listener]:
+        assert listener.gettimeout() == 0
+        with socket.create_connection(listener.getsockname()):
+            accepted = accept(listener)
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_port_can_be_had_again_right_after_it_was_served() -> None:
+    with open_listeners([Address(LOOPBACK, 0)]) as [listener]:
+        port = listener.getsockname()[1]
+        with socket.create_connection((LOOPBACK, port)):
+            accept(listener).close()  # closed by the serving side first: TIME_WAIT is ours
+    with open_listeners([Address(LOOPBACK, port)]):
+        pass
+
+
+# --- what cannot be had
+
+
+def test_an_address_in_use_is_named() -> None:
+    with open_listeners([Address(LOOPBACK, 0)]) as [listener]:
+        taken = Address(LOOPBACK, listener.getsockname()[1])
+        error = refused(taken)
+    assert (error.errno, error.filename, error.strerror) == (errno.EADDRINUSE, str(taken), "Address already in use")
+
+
+def test_an_address_that_is_not_ours_is_named() -> None:
+    elsewhere = Address("192.0.2.1", 1080)
+    error = refused(elsewhere)
+    assert (error.errno, error.filename) == (errno.EADDRNOTAVAIL, "192.0.2.1:1080")
+
+
+def test_an_unknown_name_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def know_nothing(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", know_nothing)
+    error = refused(Address("nowhere.invalid", 1080))
+    assert (error.strerror, error.filename) == ("Name or service not known", "nowhere.invalid:1080")
+
+
+def test_what_was_opened_before_the_trouble_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    before = descriptors()
+    refused(UnixPath(str(path)), Address(LOOPBACK, 0), Address("192.0.2.1", 1080))
+    assert descriptors() == before
+    assert not path.exists()
+
+
+# --- unix sockets
+
+
+def test_a_unix_socket_is_served_and_removed_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with open_listeners([UnixPath(str(path))]) as [listener]:
+        assert bound_to(listener) == f"unix:{path}"
+        assert listener.gettimeout() == 0
+        greet(listener)
+        assert path.is_socket()
+    assert not path.exists()
+
+
+def test_a_unix_socket_that_somebody_removed_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with open_listeners([UnixPath(str(path))]):
+        path.unlink()
+
+
+def test_what_a_killed_server_left_behind_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+        dead.listen()
+    assert path.is_socket()
+    with open_listeners([UnixPath(str(path))]) as [listener]:
+        greet(listener)
+
+
+def test_a_unix_socket_that_is_served_is_left_alone(tmp_path: Path) -> None:
+    listen = UnixPath(str(tmp_path / "s"))
+    with open_listeners([listen]) as [listener]:
+        error = refused(listen)
+        assert (error.errno, error.filename) == (errno.EADDRINUSE, str(listen))
+        assert error.strerror == "somebody serves this socket already"
+        with suppress(BlockingIOError):
+            while True:
+                listener.accept()[0].close()  # a knock at the door, to see who is there
+        greet(listener)
+
+
+def test_a_unix_socket_whose_server_is_too_busy_to_answer_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(str(path))
+        busy.listen(0)
+        waiting.connect(str(path))  # the backlog is full now, and a connect would wait
+        error = refused(UnixPath(str(path)))
+        assert error.errno == errno.EADDRINUSE
+        assert path.is_socket()
+
+
+def test_a_file_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text("precious")
+    error = refused(UnixPath(str(path)))
+    assert (error.errno, error.filename) == (errno.EEXIST, f"unix:{path}")
+    assert error.strerror == "a file of another kind is in the way"
+    assert path.read_text() == "precious"
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    listen = UnixPath(str(tmp_path / "nowhere" / "s"))
+    error = refused(listen)
+    assert (error.errno, error.filename) == (errno.ENOENT, str(listen))
+
+
+# --- helpers
+
+
+def refused(*listens: Listen) -> OSError:
+    """Try to listen, and return the error."""
+    with pytest.raises(OSError) as caught, open_listeners(listens):  # noqa: PT011  (the tests look at its number)
+        pass
+    return caught.value
+
+
+def greet(listener: socket.socket) -> None:
+    """Connect to a listener, and see that it is it who answers."""
+    with socket.socket(listener.family) as client:
+        client.connect(listener.getsockname())
+        accepted = accept(listener)
+        with accepted:
+            accepted.send(b"hello")
+            assert client.recv(100) == b"hello"
+
+
+def accept(listener: socket.socket) -> socket.socket:
+    """Wait for a connection, as the server does."""
+    select.select([listener], [], [])
+    return listener.accept()[0]
+
+
+def free_port() -> int:
+    """Find a port that is free for both families."""
+    with socket.socket() as sock:
+        sock.bind((LOOPBACK, 0))
+        return int(sock.getsockname()[1])

@@ -1,0 +1,215 @@
+"""The ways that bytes can take through a relay: every implementation, over every kind of stream that it is made for.
+
+The suite in `test_pump.py` and `test_relay.py` runs once for each row of `WAYS`, and says the same of each: a new pump
+or a new kind of stream is one more row.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from hashlib import sha256
+from typing import Protocol
+
+import trio
+from anyio.abc import ByteStream
+
+from chainsocks.net.stream import SocketStream
+from chainsocks.relay.pump import CHUNK, End, pump
+from chainsocks.relay.relay import Outcome, Traffic, relay
+from tests.memory import memory_stream_pair
+from tests.net.sockets import PATIENCE, reset, tcp_pair, unix_pair
+
+__all__ = ["WAYS", "Direction", "Line", "Relaying", "Way", "digest", "noise", "relaying"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A connection: the relay has its near end, and the test, as the peer, its far end."""
+
+    near: ByteStream
+    far: ByteStream
+    reset: Callable[[], None]
+    """Have the peer break the connection, in the way of its kind."""
+
+
+class Pump(Protocol):
+    """One direction of a relay."""
+
+    async def __call__(
+        self, source: ByteStream, sink: ByteStream, early_data: bytes, moved: Callable[[int], None]
+    ) -> End: ...
+
+
+class Relay(Protocol):
+    """Both directions."""
+
+    async def __call__(
+        self,
+        client: ByteStream,
+        upstream: ByteStream,
+        traffic: Traffic,
+        *,
+        early_up: bytes = b"",
+        early_down: bytes = b"",
+        idle: float,
+        half_close: float,
+    ) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """An implementation, the kind of line that it is tried over, and how much the two may hold."""
+
+    name: str
+    pump: Pump
+    relay: Relay
+    open_line: Callable[[], AbstractContextManager[Line]]
+    line_holds: int
+    """Bytes on one line in one direction, at most."""
+    relay_holds: int = CHUNK
+    """Bytes that the relay has taken and not yet passed on in one direction, at most."""
+    patience: float = PATIENCE
+    """Real seconds of quiet before the mock clock may jump."""
+
+
+# --- kinds of line
+
+ROOM = 32 * 1024
+
+
+@contextmanager
+def memory_line() -> Iterator[Line]:
+    near, far = memory_stream_pair(ROOM)
+    yield Line(near, far, far.reset)
+
+
+@contextmanager
+def tcp_line() -> Iterator[Line]:
+    near, far = tcp_pair(buffers=4 * ROOM)
+    with near, far:
+        yield Line(SocketStream(near), SocketStream(far), lambda: reset(far))
+
+
+@contextmanager
+def unix_line() -> Iterator[Line]:
+    near, far = unix_pair(buffers=ROOM)
+
+    def break_it() -> None:
+        # Closing a unix socket is a regular end, unless something in it was not read.
+        try:
+            near.send(b"unread")
+        except (BlockingIOError, BrokenPipeError):
+            pass  # it is full, or we have finished: then something unread is in it already
+        far.close()
+
+    with near, far:
+        yield Line(SocketStream(near), SocketStream(far), break_it)
+
+
+WAYS = [
+    Way("pump, memory", pump, relay, memory_line, line_holds=ROOM, patience=0),
+    Way("pump, unix", pump, relay, unix_line, line_holds=4 * ROOM),
+    Way("pump, tcp", pump, relay, tcp_line, line_holds=16 * ROOM),
+]
+"""The kernel counts more than the bytes, and TCP holds some at either end: for sockets these are rough upper bounds."""
+
+
+# --- a relay at work
+
+
+@dataclass(slots=True)
+class Relaying:
+    """A relay, and both lines to it."""
+
+    client: Line
+    upstream: Line
+    traffic: Traffic = field(default_factory=Traffic)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+    ended_at: float = math.nan
+    result: Outcome | None = None
+
+    async def outcome(self) -> Outcome | None:
+        """Wait for the end of the relay; None if it was cancelled."""
+        await self.ended.wait()
+        return self.result
+
+
+@asynccontextmanager
+async def relaying(
+    way: Way,
+    *,
+    idle: float = math.inf,
+    half_close: float = math.inf,
+    early_up: bytes = b"",
+    early_down: bytes = b"",
+) -> AsyncIterator[Relaying]:
+    """Run a relay in the background; it is cancelled at the end, if it has not ended by itself."""
+    with ExitStack() as lines:
+        running = Relaying(lines.enter_context(way.open_line()), lines.enter_context(way.open_line()))
+
+        async def run() -> None:
+            with running.scope:
+                running.result = await way.relay(
+                    running.client.near,
+                    running.upstream.near,
+                    running.traffic,
+                    early_up=early_up,
+                    early_down=early_down,
+                    idle=idle,
+                    half_close=half_close,
+                )
+            running.ended_at = trio.current_time()
+            running.ended.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            yield running
+            nursery.cancel_scope.cancel()
+
+
+class Direction(Enum):
+    """Half of a relay; what holds for one half holds for the other."""
+
+    UP = auto()
+    DOWN = auto()
+
+    def source(self, running: Relaying) -> Line:
+        return running.client if self is Direction.UP else running.upstream
+
+    def sink(self, running: Relaying) -> Line:
+        return running.upstream if self is Direction.UP else running.client
+
+    def moved(self, traffic: Traffic) -> int:
+        return traffic.up if self is Direction.UP else traffic.down
+
+    @property
+    def source_broken(self) -> Outcome:
+        return Outcome.CLIENT_BROKEN if self is Direction.UP else Outcome.UPSTREAM_BROKEN
+
+    @property
+    def sink_broken(self) -> Outcome:
+        return self.back.source_broken
+
+    @property
+    def back(self) -> Direction:
+        """The other direction."""
+        return Direction.DOWN if self is Direction.UP else Direction.UP
+
+
+# --- bytes
+
+
+def noise(size: int, seed: int = 0) -> bytes:
+    """Make bytes that no mix-up leaves as they are."""
+    return random.Random(seed).randbytes(size)
+
+
+def digest(data: bytes) -> tuple[int, str]:
+    """Stand for megabytes in an assertion."""
+    return len(data), sha256(data).hexdigest()

@@ -1,0 +1,449 @@
+"""The server on real loopback sockets. Clients are mostly ones that greet and then say nothing: a session each."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import trio
+from anyio import BrokenResourceError, EndOfStream
+from trio.testing import MockClock
+
+from chainsocks.chain.dial import CONNECT, OPEN
+from chainsocks.config.models import Config, UnixPath
+from chainsocks.errors import Place
+from chainsocks.net.stream import SocketStream
+from chainsocks.protocol.address import Address, parse_address
+from chainsocks.server.serve import PAUSE_WHEN_EXHAUSTED, serve, serve_until_signalled
+from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6, read_all, read_exactly
+from tests.server.serving import (
+    ANY_PORT,
+    GREETING,
+    config_of,
+    connect,
+    echoing,
+    greet,
+    is_served,
+    open_session,
+    serving,
+)
+
+Log = pytest.LogCaptureFixture
+
+DAY = 24 * 3600
+
+# --- listening
+
+
+async def test_port_0_is_told_as_the_port_that_it_became(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    async with serving(config_of(ANY_PORT)) as server:
+        address = parse_address(server.address)
+        assert (address.host, address.port != 0) == (LOOPBACK, True)
+        async with connect(server.address) as client:
+            await greet(client)
+    assert said(log, logging.INFO)[0] == f"listening on {server.address}"
+    assert said(log, logging.INFO)[-1] == "stopped"
+
+
+@needs_ipv6
+async def test_several_listeners_of_several_kinds(sockets_on_mock_clock: MockClock, tmp_path: Path, log: Log) -> None:
+    path = tmp_path / "s"
+    async with serving(config_of(ANY_PORT, Address(LOOPBACK6, 0), UnixPath(str(path)))) as server:
+        four, six, unix = server.addresses
+        assert unix == f"unix:{path}"
+        async with connect(four) as on_four, connect(six) as on_six, connect(unix) as on_unix:
+            for client in (on_four, on_six, on_unix):
+                await greet(client)
+            ports = [client.socket.getsockname()[1] for client in (on_four, on_six)]
+    assert not path.exists()
+    # Each session is known by its client's address.
+    clients = {line.split()[1] for line in said(log, logging.INFO) if line.startswith("id=")}
+    assert clients == {f"client=127.0.0.1:{ports[0]}", f"client=[::1]:{ports[1]}", "client=unix"}
+
+
+async def test_an_address_that_cannot_be_had_is_named(log: Log) -> None:
+    before = descriptors()
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))
+        taken.listen()
+        address = Address(LOOPBACK, taken.getsockname()[1])
+        with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is looked at below)
+            await serve(config_of(ANY_PORT, address), trio.Event())
+        assert (caught.value.errno, caught.value.filename) == (errno.EADDRINUSE, str(address))
+    assert descriptors() == before
+    assert said(log, logging.INFO) == []
+
+
+async def test_a_session_goes_all_the_way_and_every_step_is_told(sockets_on_mock_clock: MockClock) -> None:
+    steps: list[Place] = []
+    async with (
+        echoing() as destination,
+        serving(config_of(), steps.append) as server,
+        connect(server.address) as client,
+    ):
+        await open_session(client, destination)
+        await client.send(b"hello")
+        await client.send_eof()
+        assert await read_all(client) == b"hello"
+    assert steps == [Place(None, destination, CONNECT), Place(None, destination, OPEN)]
+
+
+# --- max_sessions
+
+
+async def test_a_client_too_many_waits_until_a_session_ends(sockets_on_mock_clock: MockClock) -> None:
+    async with serving(config_of(max_sessions=2)) as server, connect(server.address) as one:
+        await greet(one)
+        async with connect(server.address) as other, connect(server.address) as too_many:
+            await greet(other)
+            await too_many.send(GREETING)
+            assert not await is_served(too_many)
+            await other.aclose()
+            assert await is_served(too_many)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_all_listeners_share_the_limit_and_none_keeps_it_from_another(
+    sockets_on_mock_clock: MockClock, first: int
+) -> None:
+    async with (
+        serving(config_of(ANY_PORT, ANY_PORT, max_sessions=1)) as server,
+        connect(server.addresses[first]) as served,
+    ):
+        await greet(served)
+        async with connect(server.addresses[1 - first]) as waiting:
+            await waiting.send(GREETING)
+            assert not await is_served(waiting)
+            await served.aclose()
+            assert await is_served(waiting)
+
+
+# --- trouble with accepting
+
+
+async def test_without_file_descriptors_clients_wait_and_sessions_go_on(
+    sockets_on_mock_clock: MockClock, log: Log
+) -> None:
+    async with serving(config_of()) as server, echoing() as destination, connect(server.address) as session:
+        await open_session(session, destination)
+        log.clear()
+        with no_descriptors_left() as spare:
+            spare.connect(session.socket.getpeername())
+            spare.settimeout(0)
+            client = SocketStream(spare)
+            await client.send(GREETING)
+            assert not await is_served(client)
+            await session.send(b"still here")
+            assert await read_exactly(session, 10) == b"still here"
+        assert said(log, logging.WARNING) == [
+            "cannot accept: Too many open files; trying again (see `ulimit -n`, max_sessions)"
+        ]
+        freed_at = trio.current_time()
+        assert await is_served(client)
+        assert trio.current_time() - freed_at <= PAUSE_WHEN_EXHAUSTED
+        await client.aclose()
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL], ids=errno.errorcode.get
+)
+async def test_an_error_that_may_last_pauses_accepting_and_is_logged_once(
+    sockets_on_mock_clock: MockClock, log: Log, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fail_to_accept(monkeypatch, *[number] * 3)
+    async with serving(config_of()) as server, connect(server.address) as client:
+        await greet(client)
+        assert trio.current_time() == pytest.approx(3 * PAUSE_WHEN_EXHAUSTED)
+    [warning] = said(log, logging.WARNING)
+    assert warning.startswith(f"cannot accept: {os.strerror(number)}; ")
+
+
+async def test_trouble_that_comes_again_is_logged_again(
+    sockets_on_mock_clock: MockClock, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(config_of()) as server:
+        for times in (1, 2):
+            fail_to_accept(monkeypatch, errno.EMFILE, errno.EMFILE)
+            async with connect(server.address) as client:
+                await greet(client)
+            assert len(said(log, logging.WARNING)) == times
+
+
+GONE = [
+    errno.ECONNABORTED,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.ENETUNREACH,
+]
+"""What accept(2) says of a single connection."""
+
+
+@pytest.mark.parametrize("number", GONE, ids=errno.errorcode.get)
+async def test_a_connection_that_ended_in_the_backlog_is_passed_over(
+    sockets_on_mock_clock: MockClock, log: Log, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    async with serving(config_of(max_sessions=1)) as server:
+        fail_to_accept(monkeypatch, *[number] * 3)
+        async with connect(server.address) as client:
+            await greet(client)
+            assert trio.current_time() == 0
+    assert said(log, logging.WARNING) == []
+
+
+async def test_a_flood_of_such_connections_does_not_stop_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(config_of()) as server:
+        fail_to_accept(monkeypatch, *[errno.ECONNABORTED] * 1_000_000)
+        async with connect(server.address):
+            await trio.lowlevel.checkpoint()
+            server.stopping.set()
+            await server.ended.wait()
+
+
+# --- trouble in a session
+
+
+async def test_a_bug_ends_its_session_and_nothing_else(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    bugs = iter([ZeroDivisionError("a bug for the test")])
+
+    def on_step(place: Place) -> None:
+        for bug in bugs:
+            raise bug
+
+    async with serving(config_of(max_sessions=1), on_step) as server, echoing() as destination:
+        async with connect(server.address) as unlucky:
+            with pytest.raises((BrokenResourceError, EndOfStream)):
+                await open_session(unlucky, destination)
+        async with connect(server.address) as client:
+            await open_session(client, destination)
+            await client.send(b"hello")
+            assert await read_exactly(client, 5) == b"hello"
+    [error] = [record for record in log.records if record.levelno == logging.ERROR]
+    assert error.getMessage() == "a bug in chainsocks ended a session: ZeroDivisionError: a bug for the test"
+    assert error.exc_info is None
+    [where] = [record for record in log.records if record.getMessage() == "where it happened"]
+    assert where.levelno == logging.DEBUG
+    assert where.exc_info is not None
+    assert where.exc_info[0] is ZeroDivisionError
+
+
+# --- stopping
+
+
+async def test_a_server_without_sessions_stops_at_once(sockets_on_mock_clock: MockClock) -> None:
+    async with serving(config_of(grace=math.inf)) as server:
+        await trio.sleep(5)
+        server.stopping.set()
+        await server.ended.wait()
+        assert server.ended_at == 5
+
+
+async def test_a_stopping_server_takes_no_new_connections(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:
+    config = config_of(ANY_PORT, UnixPath(str(tmp_path / "s")), grace=math.inf)
+    async with serving(config) as server, connect(server.address) as session:
+        await greet(session)
+        server.stopping.set()
+        await trio.sleep(1)
+        for address, error in zip(server.addresses, (ConnectionRefusedError, FileNotFoundError), strict=True):
+            with pytest.raises(error):
+                connect(address)
+        assert not server.ended.is_set()
+
+
+async def test_a_client_that_still_waits_when_the_server_stops_is_turned_away(
+    sockets_on_mock_clock: MockClock,
+) -> None:
+    async with serving(config_of(max_sessions=1)) as server, connect(server.address) as session:
+        await greet(session)
+        async with connect(server.address) as waiting:
+            server.stopping.set()
+            with pytest.raises(BrokenResourceError):
+                await waiting.receive()
+
+
+async def test_an_open_session_goes_on_while_the_server_stops_and_ends_it_by_ending(
+    sockets_on_mock_clock: MockClock, log: Log
+) -> None:
+    async with echoing() as destination, serving(config_of(grace=60)) as server:
+        async with connect(server.address) as session:
+            await open_session(session, destination)
+            await trio.sleep(5)
+            server.stopping.set()
+            await trio.sleep(50)
+            await session.send(b"still here")
+            assert await read_exactly(session, 10) == b"still here"
+            assert not server.ended.is_set()
+            await session.send_eof()
+            assert await read_all(session) == b""
+        await server.ended.wait()
+        assert server.ended_at == 55
+    assert 'outcome="finished"' in said(log, logging.INFO)[-2]
+
+
+@pytest.mark.parametrize("grace", [0, 7, 60])
+async def test_what_still_runs_after_grace_is_cut_off(sockets_on_mock_clock: MockClock, log: Log, grace: float) -> None:
+    async with (
+        echoing() as destination,
+        serving(config_of(grace=grace)) as server,
+        connect(server.address) as relaying,
+        connect(server.address) as greeted,
+    ):
+        await open_session(relaying, destination)
+        await greet(greeted)
+        await trio.sleep(5)
+        server.stopping.set()
+        await server.ended.wait()
+        assert server.ended_at == 5 + grace
+        for client in (relaying, greeted):  # nobody can take that for a regular end
+            with pytest.raises(BrokenResourceError):
+                await client.receive()
+    outcomes = [line.partition("outcome=")[2] for line in said(log, logging.INFO) if line.startswith("id=")]
+    assert outcomes == ['"cut off: the server is stopping"'] * 2
+
+
+async def test_without_a_limit_on_grace_sessions_have_all_the_time(sockets_on_mock_clock: MockClock) -> None:
+    async with serving(config_of(grace=math.inf)) as server:
+        async with connect(server.address) as session:
+            await greet(session)
+            server.stopping.set()
+            await trio.sleep(DAY)
+            assert not server.ended.is_set()
+        await server.ended.wait()
+        assert server.ended_at == DAY
+
+
+async def test_cancelling_closes_everything(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    before = descriptors()
+    async with serving(config_of(ANY_PORT, UnixPath(str(path)), grace=math.inf)) as server:
+        async with connect(server.address) as session:
+            await greet(session)
+            await trio.sleep(5)
+            server.scope.cancel()
+            await server.ended.wait()
+            assert server.ended_at == 5
+            with pytest.raises(BrokenResourceError):
+                await session.receive()
+        assert descriptors() == before
+        assert not path.exists()
+
+
+# --- signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+async def test_the_first_signal_lets_sessions_end(
+    sockets_on_mock_clock: MockClock, log: Log, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+    async with until_signalled(config_of(grace=60)) as (address, ended), connect(address) as session:
+        await greet(session)
+        await trio.sleep(5)
+        os.kill(os.getpid(), number)
+        await trio.sleep(50)
+        assert not ended.is_set()
+        with pytest.raises(ConnectionRefusedError):
+            connect(address)
+        await session.aclose()
+        await ended.wait()
+        assert trio.current_time() == 55
+    assert f"{number.name}: no new connections, up to 60 s for the open ones" in said(log, logging.INFO)
+    assert said(log, logging.WARNING) == []
+    assert signal.getsignal(number) is before
+
+
+async def test_the_first_signal_gives_sessions_no_more_than_grace(sockets_on_mock_clock: MockClock) -> None:
+    async with until_signalled(config_of(grace=60)) as (address, ended), connect(address) as session:
+        await greet(session)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await ended.wait()
+        assert trio.current_time() == 60
+        with pytest.raises(BrokenResourceError):
+            await session.receive()
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+async def test_the_second_signal_ends_everything_now(
+    sockets_on_mock_clock: MockClock, log: Log, second: signal.Signals
+) -> None:
+    async with until_signalled(config_of(grace=math.inf)) as (address, ended), connect(address) as session:
+        await greet(session)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await trio.sleep(5)
+        assert not ended.is_set()
+        os.kill(os.getpid(), second)
+        await ended.wait()
+        assert trio.current_time() == 5
+        with pytest.raises(BrokenResourceError):
+            await session.receive()
+    assert said(log, logging.WARNING) == [f"{second.name} again: ending all sessions now"]
+
+
+async def test_trouble_with_listening_comes_through_the_signal_handling() -> None:
+    nowhere = UnixPath("/nonexistent/socket")
+    with pytest.raises(ExceptionGroup) as caught:
+        await serve_until_signalled(config_of(nowhere))
+    assert caught.group_contains(FileNotFoundError)
+
+
+# --- helpers
+
+
+def said(log: Log, level: int) -> list[str]:
+    """What was logged at one level."""
+    return [record.getMessage() for record in log.records if record.levelno == level]
+
+
+@asynccontextmanager
+async def until_signalled(config: Config) -> AsyncIterator[tuple[str, trio.Event]]:
+    """Run a server that listens to signals; yield its address, and the event of its end."""
+    ended = trio.Event()
+
+    async def run(task_status: trio.TaskStatus[Sequence[str]]) -> None:
+        await serve_until_signalled(config, task_status)
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        [address] = await nursery.start(run)
+        yield address, ended
+
+
+def fail_to_accept(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+    """Have the next calls of accept() fail with these errors, one each."""
+    accept = socket.socket.accept
+    left = list(numbers)
+
+    def fail_or_accept(listener: socket.socket) -> tuple[socket.socket, object]:
+        if left:
+            number = left.pop()
+            raise OSError(number, os.strerror(number))
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", fail_or_accept)
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[socket.socket]:
+    """Use up all file descriptors of this process; yield a socket that was made before, which the test closes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = socket.socket()
+    with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, descriptors())) + 1, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        with suppress(OSError):
+            while True:
+                stack.callback(os.close, os.dup(spare.fileno()))
+        yield spare
