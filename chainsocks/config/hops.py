@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
 from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
-from chainsocks.protocol.socks4 import MAX_USER_ID
+from chainsocks.protocol.socks4 import MAX_USER_ID, announces_name
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
 __all__ = [
@@ -74,8 +74,10 @@ class Hop:
 
     def cannot_carry(self, target: Address) -> str | None:
         """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""
-        if self.protocol is HopProtocol.SOCKS5 or target.type is AddressType.IPV4:
+        if self.protocol is HopProtocol.SOCKS5:
             return None
+        if target.type is AddressType.IPV4:
+            return f"{self.protocol} cannot carry {target}; only socks5 can" if announces_name(target.packed) else None
         if target.type is AddressType.IPV6:
             return f"{self.protocol} cannot carry the IPv6 address of {target}; only socks5 can"
         if self.protocol is HopProtocol.SOCKS4A or self.resolve is Resolve.LOCAL:

@@ -96,8 +96,11 @@ class Config:
 
     @property
     def default_chain(self) -> Chain | None:
-        """The chain called "default"; without any chain the direct way; otherwise None, and requests are refused."""
-        return self.chains.get("default") if self.chains else DIRECT
+        """The chain called "default"; with neither chains nor hops the direct way; otherwise None: all is refused.
+
+        Hops that were declared and put into no chain are no reason to go without them.
+        """
+        return self.chains.get("default") if self.chains or self.hops else DIRECT
 
     @property
     def exposed(self) -> tuple[Listen, ...]:

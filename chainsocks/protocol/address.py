@@ -100,7 +100,7 @@ def parse_address(text: str, default_port: int | None = None) -> Address:
         host, port = text, ""
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-        if ":" not in host:
+        if not _is_ipv6(host.partition("%")[0]):  # a scope may follow, as in [fe80::1%eth0]
             raise ValueError(f"{text!r}: only an IPv6 address stands in brackets")
     elif ":" in host:
         raise ValueError(f"{text!r}: put an IPv6 address in brackets, as in [::1]:1080")
@@ -108,9 +108,16 @@ def parse_address(text: str, default_port: int | None = None) -> Address:
         if default_port is None:
             raise ValueError(f"{text!r}: a port is missing, as in example.org:1080")
         return Address(host, default_port)
-    if not (port.isascii() and port.isdigit()):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5):
         raise ValueError(f"{text!r}: {port!r} is not a port number")
     return Address(host, int(port))
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return bool(inet_pton(AF_INET6, host))
+    except (OSError, ValueError):
+        return False
 
 
 def printable(text: str) -> str:

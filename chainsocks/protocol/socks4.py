@@ -15,7 +15,7 @@ from chainsocks.protocol.handshake import ServerHandshake as BaseServerHandshake
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UserId, Version
 
-__all__ = ["MAX_USER_ID", "ClientHandshake", "ServerHandshake"]
+__all__ = ["MAX_USER_ID", "ClientHandshake", "ServerHandshake", "announces_name"]
 
 MAX_USER_ID = 512
 """Bytes in a USERID: what an identd may answer (RFC 1413 section 6)."""
@@ -31,6 +31,11 @@ _HEADER = 8  # VN CD DSTPORT DSTIP
 _REPLY = 8  # VN CD DSTPORT DSTIP
 _COMMANDS = {1: Command.CONNECT, 2: Command.BIND}
 _NAME_FOLLOWS = b"\x00\x00\x00\x01"
+
+
+def announces_name(ip: bytes) -> bool:
+    """Tell whether an IPv4 address is one of SOCKS4a's 0.0.0.x, behind which a name follows."""
+    return len(ip) == 4 and ip[:3] == b"\0\0\0" and ip[3] != 0
 
 
 class ServerHandshake(BaseServerHandshake):
@@ -56,7 +61,7 @@ class ServerHandshake(BaseServerHandshake):
         user_id = data[_HEADER:end]
         ip = data[4:8]
         kind = AddressType.IPV4
-        if ip[:3] == b"\0\0\0" and ip[3]:
+        if announces_name(ip):
             start = end + 1
             end = self._string_end(start, MAX_NAME, "host name")
             if end is None:
@@ -102,8 +107,12 @@ class ClientHandshake(BaseClientHandshake):
         if len(user_id) > MAX_USER_ID or b"\0" in user_id:
             raise ValueError(f"a SOCKS4 user id has at most {MAX_USER_ID} bytes, none of them NUL")
         destination = request.destination
+        if request.command not in _COMMANDS.values():
+            raise ValueError(f"SOCKS4 has no {request.command.name}")
         if destination.type is AddressType.IPV6:
             raise ValueError(f"SOCKS4 cannot carry the IPv6 address {destination.host}")
+        if announces_name(destination.packed):
+            raise ValueError(f"SOCKS4 cannot carry {destination.host}: such an address says that a name follows")
         head = bytes((Version.SOCKS4, request.command)) + destination.port.to_bytes(2, "big")
         if destination.type is AddressType.IPV4:
             self._outgoing = head + destination.packed + user_id + b"\0"

@@ -264,7 +264,7 @@ class ClientHandshake(BaseClientHandshake):
         # RSV is not looked at, as curl does not look at it either.
         try:
             decoded = _decode_address(data, 3)
-        except _UnknownAddressType:
+        except ProtocolError:
             if not data[1]:
                 raise
             decoded = UNSPECIFIED, 4  # a refusal is clear without its address; some servers zero it, ATYP too

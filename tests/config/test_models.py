@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from chainsocks.config.hops import DIRECT, Chain
+from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol
 from chainsocks.config.models import Config, Listen, Server, Timeouts, UnixPath, User, is_loopback
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address
@@ -115,3 +115,8 @@ HOME, WORLD, EVERYBODY = Address("127.0.0.1", 1080), Address("0.0.0.0", 1080), A
 )
 def test_the_listeners_that_strangers_could_use(config: Config, exposed: tuple[Listen, ...]) -> None:
     assert config.exposed == exposed
+
+
+def test_hops_in_no_chain_are_no_reason_to_go_without_them() -> None:
+    hop = Hop("paris", HopProtocol.SOCKS5, Address("10.0.0.1", 1080))
+    assert Config(hops={"paris": hop}).default_chain is None

@@ -126,7 +126,11 @@ def send_bulk(sock: socket.socket, seed: int, size: int) -> bytes:
 
 
 def send_until_stuck(sock: socket.socket, seed: int) -> tuple[int, bytes]:
-    """Send until nobody takes any more; return how much that was, and the digest of it."""
+    """Send until nobody takes any more; return how much that was, and the digest of it.
+
+    Do this in one direction of a connection only. With both full, Linux 6.18 drops the very segments that would get
+    the connection going again, and tries anew much later.
+    """
     digest = hashlib.sha256()
     size = 0
     sock.settimeout(0)

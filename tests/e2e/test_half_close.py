@@ -126,10 +126,28 @@ def test_many_clients_at_once(front: Chainsocks, source_and_sink: SocketAddress)
         list(pool.map(one, range(40)))
 
 
-def test_nothing_is_buffered_without_a_bound(front: Chainsocks, echo: SocketAddress) -> None:
-    """A client that does not read its echo cannot send for ever; when it reads, nothing is missing."""
-    with connected(front.address, echo) as sock:
+def test_an_upload_that_nobody_takes(front: Chainsocks) -> None:
+    """Nothing is buffered without a bound, and nothing is missing when the target reads at last."""
+    sizes: queue.Queue[int] = queue.Queue()
+    digests: queue.Queue[bytes] = queue.Queue()
+
+    def read_later(sock: socket.socket) -> None:
+        digests.put(receive_bulk(sock, sizes.get(timeout=PATIENCE)))
+
+    with serving(read_later) as target, connected(front.address, target) as sock:
         size, sent = send_until_stuck(sock, QUESTION)
+        sizes.put(size)
+        assert digests.get(timeout=PATIENCE) == sent
+
+
+def test_a_download_that_nobody_takes(front: Chainsocks) -> None:
+    """The same, the other way."""
+    results: queue.Queue[tuple[int, bytes]] = queue.Queue()
+
+    def send(sock: socket.socket) -> None:
+        results.put(send_until_stuck(sock, ANSWER))
+
+    with serving(send) as target, connected(front.address, target) as sock:
+        size, sent = results.get(timeout=PATIENCE)
         assert receive_bulk(sock, size) == sent
-        finish(sock)
         assert read_to_end(sock) == b""

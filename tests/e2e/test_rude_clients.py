@@ -6,11 +6,12 @@ import random
 import select
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.programs import SocketAddress
+from tests.e2e.programs import PATIENCE, SocketAddress
 from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.wire import (
     GREETING,
@@ -238,12 +239,22 @@ def test_everything_in_one_segment(server: Chainsocks, echo: SocketAddress, kind
     assert f" up={len(early)} down={len(early)} " in session
 
 
+def until_refused(sock: socket.socket, size: int) -> None:
+    """Wait for an answer of so many bytes, without taking it."""
+    deadline = time.monotonic() + PATIENCE
+    while len(sock.recv(size, socket.MSG_PEEK)) < size:
+        assert time.monotonic() < deadline
+
+
 @pytest.mark.parametrize("kind", FLOWS)
 def test_early_data_for_nobody(server: Chainsocks, closed_port: SocketAddress, kind: str) -> None:
-    """The refusal arrives, though data that nobody wants lies unread behind the request."""
+    """A client that goes on talking after its refusal is not reset before it has read that."""
     opening, size = flow(kind, closed_port)
     with connect(server.address) as sock:
         sock.sendall(opening + b"early data" * 1000)
+        until_refused(sock, size)
+        for _ in range(10):
+            sock.sendall(b"early data" * 1000)
         answer = read_to_end(sock)
     assert len(answer) == size
     assert (b"\x00\x5b" if kind.startswith("socks4") else b"\x05\x05\x00\x01") in answer

@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.programs import PATIENCE, SocketAddress
 from tests.e2e.servers import Chainsocks, chainsocks
-from tests.e2e.targets import CHUNK, send_until_stuck, serving
+from tests.e2e.targets import send_until_stuck, serving
 from tests.e2e.wire import (
     GREETING,
     ask_socks5,
@@ -35,12 +35,6 @@ CLIENTS = 100
 
 AT_ONCE = 4
 """Connections that share a fate: in which order a server learns of it is up to chance."""
-
-
-def pour(sock: socket.socket) -> None:
-    """Send for ever, and read nothing."""
-    while True:
-        sock.sendall(bytes(CHUNK))
 
 
 @contextmanager
@@ -68,13 +62,19 @@ def how_it_ends(sock: socket.socket) -> str:
     return "a regular end"
 
 
-def test_a_client_that_breaks_off(front: Chainsocks) -> None:
-    """Half an upload does not look like a whole one, though the server had something to send as well."""
+BOTH_WAYS = pytest.mark.parametrize("both_ways", [False, True], ids=["one-way", "both-ways"])
+"""Whether the side that stays has something to send as well: then a server may learn of the reset as it sends."""
+
+
+@BOTH_WAYS
+def test_a_client_that_breaks_off(front: Chainsocks, *, both_ways: bool) -> None:
+    """Half an upload does not look like a whole one."""
     stuck: queue.Queue[None] = queue.Queue()
     ends: queue.Queue[str] = queue.Queue()
 
     def send_then_listen(sock: socket.socket) -> None:
-        send_until_stuck(sock, 5)
+        if both_ways:
+            send_until_stuck(sock, 5)
         stuck.put(None)
         ends.put(how_it_ends(sock))
 
@@ -92,8 +92,9 @@ def test_a_client_that_breaks_off(front: Chainsocks) -> None:
             assert 'outcome="reset by the client"' in front.session(client)
 
 
-def test_a_target_that_breaks_off(front: Chainsocks) -> None:
-    """Half a download does not look like a whole one, though the client had something to send as well."""
+@BOTH_WAYS
+def test_a_target_that_breaks_off(front: Chainsocks, *, both_ways: bool) -> None:
+    """Half a download does not look like a whole one."""
     stuck = threading.Event()
 
     def send_then_break_off(sock: socket.socket) -> None:
@@ -103,7 +104,8 @@ def test_a_target_that_breaks_off(front: Chainsocks) -> None:
 
     with serving(send_then_break_off) as target, ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
         socks = [stack.enter_context(connected(front.address, target)) for _ in range(AT_ONCE)]
-        list(pool.map(lambda sock: send_until_stuck(sock, 5), socks))
+        if both_ways:
+            list(pool.map(lambda sock: send_until_stuck(sock, 5), socks))
         stuck.set()
         assert [how_it_ends(sock) for sock in socks] == ["a reset"] * AT_ONCE
         for sock in socks:
@@ -112,13 +114,21 @@ def test_a_target_that_breaks_off(front: Chainsocks) -> None:
 
 @pytest.mark.parametrize(("length", "victim"), [(1, 0), (2, 1), (3, 1)], ids=["first", "last", "middle"])
 def test_a_hop_is_killed(echo: SocketAddress, length: int, victim: int) -> None:
-    """With data on its way in both directions, the client sees a reset, and the next one hears who is missing."""
-    with chain_of(length) as (hops, front), serving(pour) as target:
+    """With data on its way, the client sees a reset, and the next one hears who is missing."""
+    over = threading.Event()
+
+    def read_nothing(sock: socket.socket) -> None:
+        sock.sendall(b"half of it")
+        over.wait(PATIENCE)
+
+    with chain_of(length) as (hops, front), serving(read_nothing) as target:
         with connected(front.address, target) as sock:
             client = sock.getsockname()
+            assert read(sock, 10) == b"half of it"
             send_until_stuck(sock, 5)
             hops[victim].process.send_signal(signal.SIGKILL)
             assert how_it_ends(sock) == "a reset"
+        over.set()
         assert 'outcome="reset by upstream"' in front.session(client)
         with connect(front.address) as sock:
             client = sock.getsockname()
