@@ -237,6 +237,29 @@ class TestServe:
         assert {line.split()[2] for line in program.lines} == levels
 
 
+class TestCheck:
+    def test_a_file_without_problems_is_shown(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        path = tmp_path / "chainsocks.toml"
+        path.write_text(FILE + 'onion = ["a"]\n[hops.b]\nurl = "socks5://b"\n')
+        status, out, err = run_main(capsys, "check", path)
+        assert (status, err) == (0, "warning: hop b is in no chain\n")
+        assert "onion" in out
+
+    def test_no_file_where_one_is_looked_for(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("chainsocks.cli.find_config", lambda: None)
+        status, _, err = run_main(capsys, "check")
+        assert status == 2
+        assert "name it: chainsocks check FILE" in err
+
+
+def test_the_demo_comes_to_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run_main(capsys, "demo")
+    assert status == 0
+    assert "The web server answered" in out
+
+
 class TestHashPassword:
     @pytest.mark.parametrize(
         ("words", "password"),

@@ -46,8 +46,8 @@ class Address:
         object.__setattr__(self, "packed", packed)
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if self.type is AddressType.IPV6 else printable(self.host)
-        return f"{host}:{self.port}"
+        host = printable(self.host)
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @classmethod
     def from_packed(cls, kind: AddressType, packed: bytes, port: int) -> Address:

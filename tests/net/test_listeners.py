@@ -179,6 +179,15 @@ def test_a_unix_socket_whose_server_is_too_busy_to_answer_is_left_alone(tmp_path
         assert path.is_socket()
 
 
+def test_a_unix_socket_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        error = refused(UnixPath(str(path)))
+        assert (error.errno, error.filename) == (errno.EPROTOTYPE, f"unix:{path}")
+        assert path.is_socket()
+
+
 def test_a_file_of_another_kind_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("precious")

@@ -254,6 +254,17 @@ async def test_early_data_for_a_side_that_has_reset(way: Way, direction: Directi
     assert direction.moved(running.traffic) == 0
 
 
+async def test_the_side_that_was_gone_first_is_the_one_to_blame(
+    way: Way, direction: Direction, clock: MockClock
+) -> None:
+    async with relaying(way, idle=80, half_close=40, **stuck(direction)) as running:
+        await leave(direction, running, b"what nobody will hear")
+        direction.sink(running).reset()
+        left_at = trio.current_time()
+        assert await running.outcome() is direction.source_broken
+        assert running.ended_at == left_at
+
+
 # --- cancellation, and the end
 
 
