@@ -128,6 +128,7 @@ def test_a_hop_is_killed(echo: SocketAddress, length: int, victim: int) -> None:
             send_until_stuck(sock, 5)
             hops[victim].process.send_signal(signal.SIGKILL)
             assert how_it_ends(sock) == "a reset"
+        assert hops[victim].ended() == -signal.SIGKILL  # and not before has its listener gone
         over.set()
         assert 'outcome="reset by upstream"' in front.session(client)
         with connect(front.address) as sock:

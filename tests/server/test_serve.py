@@ -135,6 +135,8 @@ async def test_without_file_descriptors_clients_wait_and_sessions_go_on(
 ) -> None:
     async with serving(config_of()) as server, echoing() as destination, connect(server.address) as session:
         await open_session(session, destination)
+        await session.send(b"hello")
+        assert await read_exactly(session, 5) == b"hello"  # the destination too has its descriptor now
         log.clear()
         with no_descriptors_left() as spare:
             spare.connect(session.socket.getpeername())
