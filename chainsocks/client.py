@@ -32,7 +32,7 @@ async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: 
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
         ValueError: `host` or `port` cannot be part of a SOCKS request.
     """
-    way = await dial(chain, Address(host, port), timeouts or Timeouts(), open_tcp=_open_tcp, resolve=_resolve)
+    way = await dial(chain, Address(host, port), timeouts or Timeouts(), _Network())
     if not way.trailing_data:
         return way.stream
     stream = BufferedByteStream(way.stream)
@@ -40,10 +40,18 @@ async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: 
     return stream
 
 
-async def _open_tcp(address: Address) -> ByteStream:
-    return await anyio.connect_tcp(address.host, address.port)
+class _Network:
+    """The network as anyio sees it."""
 
+    async def open_tcp(self, address: Address) -> ByteStream:
+        return await anyio.connect_tcp(address.host, address.port)
 
-async def _resolve(address: Address) -> list[Address]:
-    found = await anyio.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
-    return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]
+    async def resolve(self, address: Address) -> list[Address]:
+        found = await anyio.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
+        return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]
+
+    def open_scope(self, deadline: float) -> anyio.CancelScope:
+        return anyio.CancelScope(deadline=deadline)
+
+    def now(self) -> float:
+        return anyio.current_time()

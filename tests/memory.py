@@ -158,6 +158,12 @@ class MemoryNetwork:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [Address(host, name.port) for host in self.names[name.host]]
 
+    def open_scope(self, deadline: float) -> trio.CancelScope:
+        return trio.CancelScope(deadline=deadline)
+
+    def now(self) -> float:
+        return trio.current_time()
+
     def pair(self, label: str, capacity: int = CAPACITY) -> tuple[MemoryStream, MemoryStream]:
         near, far = memory_stream_pair(capacity, label)
         self.streams.append(near)
@@ -178,3 +184,11 @@ class MemoryNetwork:
                 stream.closed = True
                 stream.outgoing.mark("finished")
                 stream.incoming.mark("abandoned")
+
+
+class WatchedNetwork(MemoryNetwork):
+    """The same network, seen by one party: `streams` are those that this party opened."""
+
+    def __init__(self, network: MemoryNetwork) -> None:
+        super().__init__(network.nursery, network.hosts, network.names, network.resolve_delay)
+        self.connects = network.connects

@@ -51,7 +51,7 @@ SIDE_ROOMS = {
 }
 
 SCOPES = {"CancelScope", "fail_after", "fail_at", "move_on_after", "move_on_at"}
-ROOMS_WITH_SCOPES = {"session", "chain", "relay", "server"}
+ROOMS_WITH_SCOPES = {"session", "chain", "relay", "server", "client"}  # the client: what the dial arms for it
 
 NUMBERS = {
     (

@@ -6,23 +6,23 @@
 4. What trails the last hop's reply is handed on; a middle hop has no business saying anything behind its reply.
 5. On any failure the stream is closed before the error leaves.
 
-``open_tcp`` and ``resolve`` are given by the caller: the server's are trio's, the client library's anyio's.
+What it needs of the network, and of the clock, is a `Network` given by the caller.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
 
 import anyio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.causes import explain_connect_error
-from chainsocks.chain.eyeballs import OpenTCP, connect_first, interleave
+from chainsocks.chain.eyeballs import connect_first, interleave
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.config.hops import Chain, Resolve
 from chainsocks.config.models import Timeouts
@@ -41,10 +41,40 @@ from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import ClientHandshake, State
 from chainsocks.protocol.messages import Reply, ReplyCode, describe_reply
 
-__all__ = ["CONNECT", "OPEN", "RESOLVE", "OnStep", "ResolveName", "Upstream", "dial"]
+__all__ = ["CONNECT", "OPEN", "RESOLVE", "Network", "OnStep", "Upstream", "dial"]
 
-ResolveName = Callable[[Address], Awaitable[list[Address]]]
-"""Look a name up locally and return its addresses, best first, or raise `socket.gaierror`."""
+
+class Network(Protocol):
+    """What lies below the dial: trio's in the server, anyio's in the client library, one in memory in tests."""
+
+    async def open_tcp(self, address: Address) -> ByteStream:
+        """Connect to an IP address, or raise `OSError`."""
+
+    async def resolve(self, address: Address) -> list[Address]:
+        """Look a name up locally and return its addresses, best first, or raise `socket.gaierror`."""
+
+    def open_scope(self, deadline: float) -> CancelScope:
+        """Make a cancel scope of the async library that runs."""
+
+    def now(self) -> float:
+        """Return the time on that library's clock."""
+
+
+class CancelScope(Protocol):
+    """What trio's and anyio's cancel scopes have in common."""
+
+    deadline: float
+
+    @property
+    def cancelled_caught(self) -> bool:
+        """Whether the block was cut short."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...
+
 
 OnStep = Callable[[Place], None]
 """Is told of each step as it begins."""
@@ -69,186 +99,200 @@ class Upstream:
 
 
 async def dial(
-    chain: Chain,
-    destination: Address,
-    timeouts: Timeouts,
-    *,
-    open_tcp: OpenTCP,
-    resolve: ResolveName,
-    on_step: OnStep | None = None,
+    chain: Chain, destination: Address, timeouts: Timeouts, network: Network, on_step: OnStep | None = None
 ) -> Upstream:
     """Open the way to `destination` through all hops of `chain`, or directly if it has none.
 
     Raises:
         DialError: one of its subclasses, by cause.
     """
-    walk = _Walk(chain, destination, timeouts, on_step)
-    plan = legs(chain, destination)
-    for leg in plan:
-        if problem := leg.hop.cannot_carry(leg.target):
-            walk.at(leg, State.REQUEST)
-            raise walk.error(UnsupportedAddress, problem)
-    stream = await _connect(walk, plan, open_tcp, resolve)
-    try:
-        reply, trailing_data = Reply(ReplyCode.SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
+    began = network.now()
+    total = timeouts.dial if chain.dial is None else chain.dial
+    with network.open_scope(began + total) as scope:
+        walk = _Walk(chain, destination, timeouts, network, scope, began, total, on_step)
+        return await walk.go()
+    raise walk.timeout()
+
+
+class _Walk:
+    """One dial: where it is, and since when, is what its limits and errors are made of.
+
+    There is one cancel scope for all of it, armed anew for each step: opening one costs as much as the step itself.
+    """
+
+    __slots__ = (
+        "_began",
+        "_chain",
+        "_destination",
+        "_leg",
+        "_limit",
+        "_network",
+        "_on_step",
+        "_scope",
+        "_started",
+        "_step",
+        "_target",
+        "_timeouts",
+        "_total",
+    )
+
+    def __init__(
+        self,
+        chain: Chain,
+        destination: Address,
+        timeouts: Timeouts,
+        network: Network,
+        scope: CancelScope,
+        began: float,
+        total: float,
+        on_step: OnStep | None,
+    ) -> None:
+        self._chain = chain
+        self._destination = destination
+        self._timeouts = timeouts
+        self._network = network
+        self._scope = scope
+        self._began = self._started = began
+        self._total = self._limit = total
+        self._on_step = on_step
+        self._leg: Leg | None = None
+        self._step = CONNECT
+        self._target = destination
+
+    async def go(self) -> Upstream:
+        """Walk all the way."""
+        plan = legs(self._chain, self._destination)
         for leg in plan:
-            if trailing_data:
-                raise walk.error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
-            reply, trailing_data = await _ask(walk, leg, stream, resolve)
-    except BaseException:
-        await anyio.aclose_forcefully(stream)
-        raise
-    walk.at(None, OPEN)
-    return Upstream(stream, reply.bound, trailing_data)
-
-
-async def _connect(walk: _Walk, plan: tuple[Leg, ...], open_tcp: OpenTCP, resolve: ResolveName) -> ByteStream:
-    """Connect to the first hop, or to the destination when there is none."""
-    address = plan[0].hop.address if plan else walk.destination
-    first = plan[0] if plan else None
-    addresses = [address]
-    if address.type is AddressType.DOMAINNAME:
-        addresses = await _look_up(walk, first, address, resolve)
-    walk.at(first, CONNECT)
-    with walk.bounded(walk.timeouts.connect, "no answer"):
+            if problem := leg.hop.cannot_carry(leg.target):
+                self._at(leg, State.REQUEST)
+                raise self._error(UnsupportedAddress, problem)
+        stream = await self._connect(plan[0] if plan else None)
         try:
-            return await connect_first(addresses, open_tcp)
+            reply, trailing_data = Reply(ReplyCode.SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
+            for leg in plan:
+                if trailing_data:
+                    raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
+                reply, trailing_data = await self._ask(leg, stream)
+        except BaseException:
+            await anyio.aclose_forcefully(stream)
+            raise
+        self._at(None, OPEN)
+        return Upstream(stream, reply.bound, trailing_data)
+
+    async def _connect(self, first: Leg | None) -> ByteStream:
+        """Connect to the first hop, or to the destination when there is none."""
+        address = first.hop.address if first else self._destination
+        addresses = [address]
+        if address.type is AddressType.DOMAINNAME:
+            addresses = await self._look_up(first, address)
+        self._at(first, CONNECT)
+        self._allow(self._timeouts.connect, address)
+        try:
+            return await connect_first(addresses, self._network.open_tcp)
         except OSError as error:
             problem, code = explain_connect_error(error)
-            raise walk.error(ConnectError, problem, None if first else code) from error
+            raise self._error(ConnectError, problem, None if first else code) from error
 
-
-async def _look_up(walk: _Walk, leg: Leg | None, name: Address, resolve: ResolveName) -> list[Address]:
-    """Resolve a name on this machine, in the order to try its addresses."""
-    walk.at(leg, RESOLVE)
-    with walk.bounded(walk.timeouts.resolve, f"the look-up of {printable(name.host)} got no answer"):
+    async def _look_up(self, leg: Leg | None, name: Address) -> list[Address]:
+        """Resolve a name on this machine, in the order to try its addresses."""
+        self._at(leg, RESOLVE)
+        self._allow(self._timeouts.resolve, name)
         try:
-            return interleave(await resolve(name))
+            return interleave(await self._network.resolve(name))
         except OSError as error:
             problem = f"no address for {printable(name.host)}: {error.strerror or error}"
-            code = ReplyCode.HOST_UNREACHABLE if name is walk.destination else None
-            raise walk.error(ConnectError, problem, code) from error
+            code = ReplyCode.HOST_UNREACHABLE if name is self._destination else None
+            raise self._error(ConnectError, problem, code) from error
 
+    async def _ask(self, leg: Leg, stream: ByteStream) -> tuple[Reply, bytes]:
+        """Have one hop connect to its leg's target; return its reply and what came behind it."""
+        hop, target = leg.hop, leg.target
+        if hop.resolve is Resolve.LOCAL and target.type is AddressType.DOMAINNAME:
+            usable = [found for found in await self._look_up(leg, target) if not hop.cannot_carry(found)]
+            if not usable:
+                raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
+            target = usable[0]
+        handshake = open_handshake(hop, target)
+        limit = self._timeouts.hop if hop.timeout is None else hop.timeout
+        self._allow(limit, target)
+        await self._negotiate(leg, handshake, stream)
+        reply = handshake.reply
+        if reply.succeeded:
+            return reply, handshake.trailing_data
+        said = describe_reply(reply.code)
+        if leg.following is None:
+            raise self._error(HopRefused, f"it refused {target}: {said}", reply.code)
+        raise self._error(HopRefused, f"it could not reach {leg.following.name} at {target}, it says: {said}")
 
-async def _ask(walk: _Walk, leg: Leg, stream: ByteStream, resolve: ResolveName) -> tuple[Reply, bytes]:
-    """Have one hop connect to its leg's target; return its reply and what came behind it."""
-    hop, target = leg.hop, leg.target
-    if hop.resolve is Resolve.LOCAL and target.type is AddressType.DOMAINNAME:
-        found = await _look_up(walk, leg, target, resolve)
-        usable = [address for address in found if not hop.cannot_carry(address)]
-        if not usable:
-            raise walk.error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
-        target = usable[0]
-    handshake = open_handshake(hop, target)
-    limit = walk.timeouts.hop if hop.timeout is None else hop.timeout
-    with walk.bounded(limit, f"no complete answer on the way to {target}"):
-        await _negotiate(walk, leg, handshake, stream)
-    reply = handshake.reply
-    if reply.succeeded:
-        return reply, handshake.trailing_data
-    said = describe_reply(reply.code)
-    if leg.following is None:
-        raise walk.error(HopRefused, f"it refused {target}: {said}", reply.code)
-    raise walk.error(HopRefused, f"it could not reach {leg.following.name} at {target}, it says: {said}")
+    async def _negotiate(self, leg: Leg, handshake: ClientHandshake, stream: ByteStream) -> None:
+        """Drive a handshake to its end: one send and one receive for each message, as the kernel allows."""
+        try:
+            while not handshake.done:
+                self._at(leg, handshake.state)
+                if request := handshake.data_to_send():
+                    self._trace(">", request)
+                    await stream.send(request)
+                try:
+                    answer = await stream.receive()
+                except EndOfStream:
+                    answer = b""
+                self._trace("<", answer)
+                handshake.receive_data(answer)
+        except LoginRefused as error:
+            self._at(leg, handshake.step)
+            raise self._error(HopAuthenticationError, str(error)) from None
+        except (ProtocolError, BrokenResourceError) as error:
+            self._at(leg, handshake.step)
+            problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
+            if leg.carrier:
+                problem += f" (as seen through {leg.carrier.name})"
+            raise self._error(HopProtocolError, problem) from None
 
+    @property
+    def _place(self) -> Place:
+        """The hop and the step that we are at."""
+        if self._leg is None:
+            return Place(None, self._destination, self._step)
+        hop = self._leg.hop
+        return Place(f"{hop.name} ({self._leg.position} of {len(self._chain.hops)})", hop.address, self._step)
 
-async def _negotiate(walk: _Walk, leg: Leg, handshake: ClientHandshake, stream: ByteStream) -> None:
-    """Drive a handshake to its end: one send and one receive for each message, as the kernel allows."""
-    try:
-        while not handshake.done:
-            walk.at(leg, handshake.state)
-            if request := handshake.data_to_send():
-                walk.trace(">", request)
-                await stream.send(request)
-            try:
-                answer = await stream.receive()
-            except EndOfStream:
-                answer = b""
-            walk.trace("<", answer)
-            handshake.receive_data(answer)
-    except LoginRefused as error:
-        walk.at(leg, handshake.step)
-        raise walk.error(HopAuthenticationError, str(error)) from None
-    except (ProtocolError, BrokenResourceError) as error:
-        walk.at(leg, handshake.step)
-        problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
-        if leg.carrier:
-            problem += f" (as seen through {leg.carrier.name})"
-        raise walk.error(HopProtocolError, problem) from None
+    def _at(self, leg: Leg | None, step: str) -> None:
+        """Note that a step begins, at a hop or (None) at the destination."""
+        self._leg = leg
+        self._step = step
+        if self._on_step:
+            self._on_step(self._place)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("= %s", self._place)
+
+    def _trace(self, direction: str, data: bytes) -> None:
+        """Log how much went over the wire; never what, since it holds passwords."""
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %s %d bytes", direction, self._leg.hop.name if self._leg else self._destination, len(data))
+
+    def _allow(self, limit: float, target: Address) -> None:
+        """Give what begins now, on the way to `target`, so many seconds, or what is left for the whole chain."""
+        self._started, self._limit, self._target = self._network.now(), limit, target
+        self._scope.deadline = min(self._started + limit, self._began + self._total)
+
+    def timeout(self) -> DialTimeout:
+        """Say which limit was not kept, once the scope has cut the walk short."""
+        complaints = {
+            RESOLVE: f"the look-up of {printable(self._target.host)} got no answer",
+            CONNECT: "no answer",
+        }
+        complaint = complaints.get(self._step, f"no complete answer on the way to {self._target}")
+        if self._began + self._total < self._started + self._limit:
+            self._started, self._limit = self._began, self._total
+            complaint += ", and the time for the whole chain is over"
+        return self._error(DialTimeout, complaint)
+
+    def _error(self, kind: type[DialErrorT], problem: str, reply_code: int | None = None) -> DialErrorT:
+        """Make an error of this place and time."""
+        elapsed = self._network.now() - self._started
+        return kind(self._place, problem, elapsed=elapsed, limit=self._limit, reply_code=reply_code)
 
 
 def _local_address(stream: ByteStream) -> Address:
     name = stream.extra(SocketAttribute.local_address, UNSPECIFIED)
     return Address(str(name[0]), int(name[1])) if isinstance(name, tuple) else UNSPECIFIED
-
-
-class _Walk:
-    """Where the dial is, and since when: what its limits and its errors are made of."""
-
-    __slots__ = (
-        "_began",
-        "_hops",
-        "_leg",
-        "_limit",
-        "_on_step",
-        "_started",
-        "_step",
-        "_total",
-        "destination",
-        "timeouts",
-    )
-
-    def __init__(self, chain: Chain, destination: Address, timeouts: Timeouts, on_step: OnStep | None) -> None:
-        self.destination = destination
-        self.timeouts = timeouts
-        self._hops = len(chain.hops)
-        self._on_step = on_step
-        self._total = timeouts.dial if chain.dial is None else chain.dial
-        self._began = self._started = anyio.current_time()
-        self._limit = self._total
-        self._leg: Leg | None = None
-        self._step = CONNECT
-
-    @property
-    def place(self) -> Place:
-        """The hop and the step that we are at."""
-        if self._leg is None:
-            return Place(None, self.destination, self._step)
-        hop = self._leg.hop
-        return Place(f"{hop.name} ({self._leg.position} of {self._hops})", hop.address, self._step)
-
-    def at(self, leg: Leg | None, step: str) -> None:
-        """Note that a step begins, at a hop or (None) at the destination."""
-        self._leg = leg
-        self._step = step
-        if self._on_step:
-            self._on_step(self.place)
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("= %s", self.place)
-
-    def trace(self, direction: str, data: bytes) -> None:
-        """Log how much went over the wire; never what, since it holds passwords."""
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s %s %d bytes", direction, self._leg.hop.name if self._leg else self.destination, len(data))
-
-    @contextmanager
-    def bounded(self, limit: float, complaint: str) -> Iterator[None]:
-        """Bound the block by `limit` seconds, and by what is left for the whole chain.
-
-        Raises:
-            DialTimeout: saying `complaint`, when either ran out.
-        """
-        self._started, self._limit = anyio.current_time(), limit
-        end_of_chain = self._began + self._total
-        with anyio.CancelScope(deadline=min(self._started + limit, end_of_chain)) as scope:
-            yield
-        if scope.cancelled_caught:
-            if end_of_chain < self._started + limit:
-                self._started, self._limit = self._began, self._total
-                complaint += ", and the time for the whole chain is over"
-            raise self.error(DialTimeout, complaint)
-
-    def error(self, kind: type[DialErrorT], problem: str, reply_code: int | None = None) -> DialErrorT:
-        """Make an error of this place and time."""
-        elapsed = anyio.current_time() - self._started
-        return kind(self.place, problem, elapsed=elapsed, limit=self._limit, reply_code=reply_code)

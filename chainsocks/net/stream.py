@@ -34,11 +34,12 @@ class SocketStream(ByteStream):
     ``ClosedResourceError`` after `aclose`.
     """
 
-    __slots__ = ("_reset", "socket")
+    __slots__ = ("socket", "was_reset")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        self._reset = False
+        self.was_reset = False
+        """Whether a failed send has told of a reset. The kernel tells it once: a receive would see a regular end."""
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what has arrived, up to `max_bytes`, as soon as there is something."""
@@ -46,35 +47,38 @@ class SocketStream(ByteStream):
             try:
                 data = self.socket.recv(max_bytes)
             except BlockingIOError:
-                await _wait(wait_readable, self.socket)
+                await self._readable()
             except OSError as error:
                 raise self._broken(error) from error
             else:
                 if data:
                     return data
-                if self._reset:
+                if self.was_reset:
                     raise BrokenResourceError("the connection was reset")
                 raise EndOfStream
 
     async def send(self, item: bytes) -> None:
         """Hand all of `item` to the kernel, waiting while the peer is slow."""
-        try:
-            sent = self.socket.send(item)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise self._broken(error) from error
+        sent = self.send_nowait(item)
         if sent == len(item):
             return
         with memoryview(item) as rest:
             while sent < len(item):
-                await _wait(wait_writable, self.socket)
-                try:
-                    sent += self.socket.send(rest[sent:])
-                except BlockingIOError:
-                    continue
-                except OSError as error:
-                    raise self._broken(error) from error
+                await self._writable()
+                sent += self.send_nowait(rest[sent:])
+
+    def send_nowait(self, item: bytes | memoryview) -> int:
+        """Hand to the kernel what it takes of `item` at once, and return how many bytes that were.
+
+        Raises:
+            BrokenResourceError, ClosedResourceError: as `send` does.
+        """
+        try:
+            return self.socket.send(item)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self._broken(error) from error
 
     async def send_eof(self) -> None:
         """Finish our direction; the other one stays open."""
@@ -99,12 +103,28 @@ class SocketStream(ByteStream):
             SocketAttribute.remote_address: self.socket.getpeername,
         }
 
+    def note_broken(self, error: OSError) -> None:
+        """Remember what a failed call on the socket has told."""
+        if error.errno not in _NO_RESET:
+            self.was_reset = True
+
     def _broken(self, error: OSError) -> BrokenResourceError | ClosedResourceError:
         if self.socket.fileno() < 0:
             return ClosedResourceError()
-        if error.errno not in _NO_RESET:
-            self._reset = True  # the kernel says so once: after a send that was told, a receive would see a regular end
+        self.note_broken(error)
         return BrokenResourceError(str(error))
+
+    async def _readable(self) -> None:
+        try:
+            await wait_readable(self.socket)
+        except trio.ClosedResourceError:
+            raise ClosedResourceError from None
+
+    async def _writable(self) -> None:
+        try:
+            await wait_writable(self.socket)
+        except trio.ClosedResourceError:
+            raise ClosedResourceError from None
 
 
 def reset_on_close(stream: ByteStream) -> None:
@@ -114,10 +134,3 @@ def reset_on_close(stream: ByteStream) -> None:
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         except OSError:
             pass  # closed already, or a kind of socket that knows no reset
-
-
-async def _wait(wait: Callable[[socket.socket], Any], sock: socket.socket) -> None:
-    try:
-        await wait(sock)
-    except trio.ClosedResourceError:
-        raise ClosedResourceError from None

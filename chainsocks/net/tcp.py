@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
 import trio
 from trio.lowlevel import wait_writable
 
+from chainsocks.net.polled import PolledStream
+from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, AddressType
 
@@ -16,8 +19,10 @@ __all__ = ["open_tcp", "resolve"]
 _NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # from birth where the kernel can, which saves a system call
 
 
-async def open_tcp(address: Address) -> SocketStream:
-    """Connect to an IP address. The caller closes the stream, and bounds the wait.
+async def open_tcp(address: Address, poller: Poller | None = None) -> SocketStream:
+    """Connect to an IP address; the stream waits through `poller` if there is one.
+
+    *Closing*: the stream is the caller's, and so is a bound on the wait.
 
     Raises:
         OSError: with its ``errno``, as the kernel says it.
@@ -29,16 +34,18 @@ async def open_tcp(address: Address) -> SocketStream:
             sock.settimeout(0)
         # A relay forwards whole chunks: waiting for more to send (Nagle) only adds latency.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            sock.connect((address.host, address.port))
-        except BlockingIOError:
-            await wait_writable(sock)
-            if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                raise OSError(error, os.strerror(error)) from None
+        name = (address.host, address.port)
+        error = sock.connect_ex(name)
+        if error == errno.EINPROGRESS:
+            # A neighbour may have answered already. Asking again tells, and later tells how it went (connect(2)).
+            while (error := sock.connect_ex(name)) == errno.EALREADY:
+                await wait_writable(sock)
+        if error not in (0, errno.EISCONN):
+            raise OSError(error, os.strerror(error))
     except BaseException:
         sock.close()
         raise
-    return SocketStream(sock)
+    return PolledStream(sock, poller) if poller else SocketStream(sock)
 
 
 async def resolve(address: Address) -> list[Address]:

@@ -23,8 +23,10 @@ from trio.lowlevel import wait_readable
 from chainsocks.chain.dial import OnStep
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import bound_to, open_listeners
+from chainsocks.net.polled import PolledStream
+from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
-from chainsocks.net.tcp import open_tcp, resolve
+from chainsocks.server.network import TrioNetwork
 from chainsocks.session.login import Logins
 from chainsocks.session.session import Service, serve_session
 
@@ -90,14 +92,14 @@ async def serve(
         OSError: an address cannot be listened on; ``filename`` says which.
     """
     anyio.current_time()  # loads anyio's backend now: the first session may have no file descriptor left for that
-    service = Service(config, Logins(config.users), open_tcp, resolve, on_step)
     permits = trio.Semaphore(config.server.max_sessions)
     with ExitStack() as stack:
         listeners = stack.enter_context(open_listeners(config.server.listen))
-        async with trio.open_nursery() as sessions:
+        async with open_poller() as poller, trio.open_nursery() as sessions:
+            service = Service(config, Logins(config.users), TrioNetwork(poller), on_step)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
-                    accepting.start_soon(_accept, listener, permits, sessions, service)
+                    accepting.start_soon(_accept, listener, permits, sessions, service, poller)
                 addresses = [bound_to(listener) for listener in listeners]
                 log.info("listening on %s", ", ".join(addresses))
                 task_status.started(addresses)
@@ -108,7 +110,13 @@ async def serve(
     log.info("stopped")
 
 
-async def _accept(listener: socket.socket, permits: trio.Semaphore, sessions: trio.Nursery, service: Service) -> None:
+async def _accept(
+    listener: socket.socket,
+    permits: trio.Semaphore,
+    sessions: trio.Nursery,
+    service: Service,
+    poller: Poller | None,
+) -> None:
     family = listener.family
     complained = False
     while True:
@@ -130,7 +138,9 @@ async def _accept(listener: socket.socket, permits: trio.Semaphore, sessions: tr
         name = "unix" if family is socket.AF_UNIX else f"{peer[0]}:{peer[1]}"
         if family is socket.AF_INET6:
             name = f"[{peer[0]}]:{peer[1]}"
-        sessions.start_soon(_run_session, SocketStream(sock), name, permits, service)
+        sessions.start_soon(
+            _run_session, PolledStream(sock, poller) if poller else SocketStream(sock), name, permits, service
+        )
 
 
 async def _run_session(client: ByteStream, name: str, permits: trio.Semaphore, service: Service) -> None:

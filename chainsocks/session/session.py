@@ -17,22 +17,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import anyio
 import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.chain.dial import OnStep, ResolveName, Upstream, dial
-from chainsocks.chain.eyeballs import OpenTCP
+from chainsocks.chain.dial import Network, OnStep, dial
 from chainsocks.config.hops import Chain
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.errors import DialError, LoginRefused, ProtocolError, RequestRefused
-from chainsocks.net.stream import reset_on_close
+from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword
-from chainsocks.relay.relay import Outcome, relay
+from chainsocks.relay.relay import relay
 from chainsocks.session.login import Logins
 from chainsocks.session.record import Record
 
@@ -51,8 +49,7 @@ class Service:
 
     config: Config
     logins: Logins
-    open_tcp: OpenTCP
-    resolve: ResolveName
+    network: Network
     on_step: OnStep | None = None
 
 
@@ -66,11 +63,12 @@ async def serve_session(client: ByteStream, name: str, service: Service) -> None
         await _serve(client, service, record)
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome = "cut off: the server is stopping"
-        reset_on_close(client)
+        if record.reply is None:  # otherwise the relay has seen to it, where it had to
+            reset_on_close(client)
         raise
     finally:
         record.write()
-        await anyio.aclose_forcefully(client)
+        await client.aclose()
 
 
 async def _serve(client: ByteStream, service: Service, record: Record) -> None:
@@ -81,14 +79,7 @@ async def _serve(client: ByteStream, service: Service, record: Record) -> None:
     config = service.config
     try:
         chain = record.chain = _route(request, service)
-        upstream = await dial(
-            chain,
-            request.destination,
-            config.timeouts,
-            open_tcp=service.open_tcp,
-            resolve=service.resolve,
-            on_step=service.on_step,
-        )
+        upstream = await dial(chain, request.destination, config.timeouts, service.network, service.on_step)
     except (RequestRefused, DialError) as error:
         record.outcome = str(error)
         if await _send_reply(client, handshake, Reply(error.reply_code), record, config.timeouts):
@@ -97,9 +88,17 @@ async def _serve(client: ByteStream, service: Service, record: Record) -> None:
     try:
         reply = Reply(ReplyCode.SUCCEEDED, upstream.bound)
         if await _send_reply(client, handshake, reply, record, config.timeouts):
-            await _relay(client, handshake.trailing_data, upstream, record, config.timeouts)
+            record.outcome = await relay(
+                client,
+                upstream.stream,
+                record.traffic,
+                early_up=handshake.trailing_data,
+                early_down=upstream.trailing_data,
+                idle=config.timeouts.idle,
+                half_close=config.timeouts.half_close,
+            )
     finally:
-        await anyio.aclose_forcefully(upstream.stream)
+        await upstream.stream.aclose()
 
 
 async def _receive_request(client: ByteStream, service: Service, record: Record) -> ServerHandshake | None:
@@ -198,34 +197,19 @@ async def _send_reply(
     """Answer the request; False when the client did not take the answer."""
     record.reply = reply.code
     handshake.send_reply(reply)
-    with trio.move_on_after(timeouts.reply) as scope:
-        try:
-            await client.send(handshake.data_to_send())
-        except BrokenResourceError:
-            record.outcome = "the client left before its reply"
-            return False
+    answer = handshake.data_to_send()
+    try:
+        sent = client.send_nowait(answer) if isinstance(client, SocketStream) else 0
+        if sent == len(answer):
+            return True  # nearly always: and so without a cancel scope
+        with trio.move_on_after(timeouts.reply) as scope:
+            await client.send(answer[sent:])
+    except BrokenResourceError:
+        record.outcome = "the client left before its reply"
+        return False
     if scope.cancelled_caught:
         record.outcome = f"client, reply: not taken (within {timeouts.reply:g} s)"
     return not scope.cancelled_caught
-
-
-async def _relay(client: ByteStream, early_data: bytes, upstream: Upstream, record: Record, timeouts: Timeouts) -> None:
-    outcome = None
-    try:
-        outcome = await relay(
-            client,
-            upstream.stream,
-            record.traffic,
-            early_up=early_data,
-            early_down=upstream.trailing_data,
-            idle=timeouts.idle,
-            half_close=timeouts.half_close,
-        )
-        record.outcome = outcome
-    finally:
-        if outcome is not Outcome.FINISHED:
-            reset_on_close(client)
-            reset_on_close(upstream.stream)
 
 
 async def _part_with(client: ByteStream, timeouts: Timeouts) -> None:

@@ -49,7 +49,7 @@ def network_of(nursery: trio.Nursery, *hops: Hop, **names: list[str]) -> MemoryN
 async def go(
     network: MemoryNetwork, chain: Chain, destination: Address = NAMED, timeouts: Timeouts | None = None
 ) -> Upstream:
-    return await dial(chain, destination, timeouts or Timeouts(), open_tcp=network.open_tcp, resolve=network.resolve)
+    return await dial(chain, destination, timeouts or Timeouts(), network)
 
 
 async def test_direct_to_an_address(nursery: trio.Nursery) -> None:
@@ -272,14 +272,7 @@ async def test_each_step_is_told_as_it_begins(nursery: trio.Nursery) -> None:
     hops = [make_hop(1), make_hop(2, HopProtocol.SOCKS4A)]
     network = network_of(nursery, *hops)
     told: list[tuple[str | None, str]] = []
-    await dial(
-        Chain(*hops),
-        NAMED,
-        Timeouts(),
-        open_tcp=network.open_tcp,
-        resolve=network.resolve,
-        on_step=lambda place: told.append((place.hop, place.step)),
-    )
+    await dial(Chain(*hops), NAMED, Timeouts(), network, lambda place: told.append((place.hop, place.step)))
     assert told == [
         ("paris (1 of 2)", CONNECT),
         ("paris (1 of 2)", State.METHOD_NEGOTIATION),

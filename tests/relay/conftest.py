@@ -1,26 +1,41 @@
 """What every test of the relay has."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
+import trio
 from trio.testing import MockClock
 
+from chainsocks.net.poller import Poller
 from tests.net.ceiling import pytest_runtest_call
 from tests.net.sockets import nothing_left_open
 from tests.relay.ways import WAYS, Direction, Way
 
-__all__ = ["clock", "direction", "nothing_left_open", "pytest_runtest_call", "way"]
+__all__ = ["clock", "direction", "nothing_left_open", "pytest_runtest_call", "row", "way"]
 
 
 @pytest.fixture(params=[pytest.param(way, id=way.name) for way in WAYS])
-def way(request: pytest.FixtureRequest) -> Way:
+def row(request: pytest.FixtureRequest) -> Way:
     """Run a test over every way that there is."""
     chosen: Way = request.param
     return chosen
 
 
 @pytest.fixture
-def clock(autojump_clock: MockClock, way: Way) -> MockClock:
+async def way(row: Way, nursery: trio.Nursery) -> Way:
+    """The way that a test runs over, with a poller at work if it needs one."""
+    if not row.polled:
+        return row
+    poller = Poller()
+    nursery.start_soon(poller.run)
+    return replace(row, open_line=partial(row.open_line, poller))
+
+
+@pytest.fixture
+def clock(autojump_clock: MockClock, row: Way) -> MockClock:
     """The mock clock, as patient as this way needs it."""
-    autojump_clock.autojump_threshold = way.patience
+    autojump_clock.autojump_threshold = row.patience
     return autojump_clock
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from typing import TypedDict
 
+import anyio
 import pytest
 import trio
-from anyio import ClosedResourceError
+from anyio import BrokenResourceError, ClosedResourceError
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chainsocks.relay.relay import Outcome, Traffic
 from tests.net.sockets import read_all, read_exactly
-from tests.relay.ways import Direction, Line, Relaying, Way, digest, noise, relaying
+from tests.relay.ways import WAYS, Direction, Line, Relaying, Way, digest, noise, relaying
 
 UP, DOWN = Direction.UP, Direction.DOWN
 MIB = 1024 * 1024
+
+RESETTING = [pytest.param(way, id=way.name) for way in WAYS if way.resets]
+
+LITTLE = 16 * 1024
+"""Bytes that fit on a line."""
 
 TOO_MUCH = noise(4 * MIB, seed=3)
 """More than a line holds."""
@@ -265,6 +271,44 @@ async def test_the_side_that_was_gone_first_is_the_one_to_blame(
         assert running.ended_at == left_at
 
 
+# --- what closing the streams means afterwards
+
+
+async def test_a_slow_reader_of_a_complete_stream_still_gets_all_of_it(
+    way: Way, direction: Direction, clock: MockClock
+) -> None:
+    everything = noise(LITTLE)
+    async with relaying(way, idle=80, half_close=40) as running:
+        await say(direction.source(running), everything)
+        assert await running.outcome() is Outcome.HALF_CLOSED  # nothing moved; but the kernel still has it
+        await close_near_ends(running)
+        await expect(direction.sink(running), everything)
+
+
+@pytest.mark.parametrize("row", RESETTING, indirect=True)
+async def test_nobody_takes_a_part_for_the_whole(way: Way, direction: Direction, clock: MockClock) -> None:
+    async with relaying(way, idle=80, half_close=40) as running:
+        await direction.source(running).far.send(b"part")
+        await direction.sink(running).far.send_eof()
+        assert await running.outcome() is Outcome.HALF_CLOSED
+        await close_near_ends(running)
+        with pytest.raises(BrokenResourceError):
+            await read_all(direction.sink(running).far)
+        await expect(direction.source(running), b"")
+
+
+@pytest.mark.parametrize("row", RESETTING, indirect=True)
+async def test_a_cancelled_relay_leaves_both_sides_without_a_whole(way: Way, clock: MockClock) -> None:
+    async with relaying(way) as running:
+        await trio.sleep(7)
+        running.scope.cancel()
+        await running.outcome()
+        await close_near_ends(running)
+        for line in (running.client, running.upstream):
+            with pytest.raises(BrokenResourceError):
+                await line.far.receive()
+
+
 # --- cancellation, and the end
 
 
@@ -272,7 +316,7 @@ async def test_cancelling_closes_nothing_and_leaves_no_task(way: Way, clock: Moc
     async with relaying(way, idle=80) as running:
         alone = trio.lowlevel.current_statistics().tasks_living
         await trio.sleep(7)
-        assert trio.lowlevel.current_statistics().tasks_living == alone + 1  # the second pump
+        assert trio.lowlevel.current_statistics().tasks_living == alone + way.tasks
         running.scope.cancel()
         assert await running.outcome() is None
         assert running.ended_at == 7
@@ -324,6 +368,12 @@ async def say(line: Line, data: bytes) -> None:
 async def expect(line: Line, data: bytes) -> None:
     """Receive `data`, and the end."""
     assert digest(await read_all(line.far)) == digest(data)
+
+
+async def close_near_ends(running: Relaying) -> None:
+    """Do as the session does at its end."""
+    for line in (running.client, running.upstream):
+        await anyio.aclose_forcefully(line.near)
 
 
 async def expect_open(line: Line) -> None:

@@ -10,15 +10,20 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from hashlib import sha256
 from typing import Protocol
 
 import trio
+from anyio import ClosedResourceError
 from anyio.abc import ByteStream
 
+from chainsocks.net.pipes import PIPE_SIZE
+from chainsocks.net.polled import PolledStream
+from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS, Poller
 from chainsocks.net.stream import SocketStream
+from chainsocks.relay.flow import Flow
 from chainsocks.relay.pump import CHUNK, End, pump
 from chainsocks.relay.relay import Outcome, Traffic, relay
 from tests.memory import memory_stream_pair
@@ -68,11 +73,17 @@ class Way:
     name: str
     pump: Pump
     relay: Relay
-    open_line: Callable[[], AbstractContextManager[Line]]
+    open_line: Callable[..., AbstractContextManager[Line]]
+    """Takes a poller where `polled`."""
     line_holds: int
     """Bytes on one line in one direction, at most."""
     relay_holds: int = CHUNK
     """Bytes that the relay has taken and not yet passed on in one direction, at most."""
+    resets: bool = False
+    """Whether closing such a stream can reset it."""
+    polled: bool = False
+    tasks: int = 1
+    """Tasks that a relay has beside its caller's."""
     patience: float = PATIENCE
     """Real seconds of quiet before the mock clock may jump."""
 
@@ -111,10 +122,67 @@ def unix_line() -> Iterator[Line]:
         yield Line(SocketStream(near), SocketStream(far), break_it)
 
 
+@contextmanager
+def polled_line(poller: Poller) -> Iterator[Line]:
+    near, far = tcp_pair(buffers=4 * ROOM)
+    stream = PolledStream(near, poller)
+    with near, far:
+        yield Line(stream, SocketStream(far), lambda: reset(far))
+        poller.forget(stream.fd)
+
+
+@contextmanager
+def polled_unix_line(poller: Poller) -> Iterator[Line]:
+    with unix_line() as line:
+        assert isinstance(line.near, SocketStream)
+        stream = PolledStream(line.near.socket, poller)
+        yield replace(line, near=stream)
+        poller.forget(stream.fd)
+
+
+async def flow(source: ByteStream, sink: ByteStream, early_data: bytes, moved: Callable[[int], None]) -> End:
+    """Run one flow by itself, as a pump."""
+    assert isinstance(source, PolledStream)
+    assert isinstance(sink, PolledStream)
+    ends: list[End] = []
+    ended = trio.Event()
+
+    def end_with(end: End) -> None:
+        ends.append(end)
+        ended.set()
+
+    flow = Flow(source, sink, early_data, moved, end_with)
+    source.hand_over(lambda events: flow.source_event(events) if events & READ_EVENTS else None)
+    sink.hand_over(lambda events: flow.sink_event() if events & WRITE_EVENTS else None)
+    try:
+        flow.start()
+        await ended.wait()
+    finally:
+        flow.stop()
+        source.take_back()
+        sink.take_back()
+    if source.closed or sink.closed:
+        raise ClosedResourceError
+    return ends[0]
+
+
 WAYS = [
     Way("pump, memory", pump, relay, memory_line, line_holds=ROOM, patience=0),
     Way("pump, unix", pump, relay, unix_line, line_holds=4 * ROOM),
-    Way("pump, tcp", pump, relay, tcp_line, line_holds=16 * ROOM),
+    Way("pump, tcp", pump, relay, tcp_line, line_holds=16 * ROOM, resets=True),
+    Way(
+        "flow, tcp", flow, relay, polled_line, line_holds=16 * ROOM, relay_holds=CHUNK + PIPE_SIZE, polled=True, tasks=0
+    ),
+    Way(
+        "flow, unix",
+        flow,
+        relay,
+        polled_unix_line,
+        line_holds=4 * ROOM,
+        relay_holds=CHUNK + PIPE_SIZE,
+        polled=True,
+        tasks=0,
+    ),
 ]
 """The kernel counts more than the bytes, and TCP holds some at either end: for sockets these are rough upper bounds."""
 

@@ -17,7 +17,7 @@ from chainsocks.protocol.handshake import State
 from chainsocks.session.login import Logins
 from chainsocks.session.session import Service, serve_session
 from tests.hops import Fault, Trouble, add_hop, make_hop
-from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
+from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork, memory_stream_pair
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
 TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30)
@@ -155,15 +155,9 @@ async def test_the_same_holds_for_socks4_hops_and_a_socks4_client(
 
 async def _ask(network: MemoryNetwork, config: Config, request: bytes = b"") -> tuple[bytes, float]:
     """Have a session serve one client; return the last reply it gets, and when. Nothing of the session may remain."""
-    opened: list[MemoryStream] = []
-
-    async def open_tcp(address: Address) -> MemoryStream:
-        opened.append(await network.open_tcp(address))
-        return opened[-1]
-
+    network = WatchedNetwork(network)
     client, ours = memory_stream_pair(label="client")
-    opened.append(ours)
-    service = Service(config, Logins(()), open_tcp, network.resolve)
+    service = Service(config, Logins(()), network)
     began = answered = trio.current_time()
     answers = b""
     async with trio.open_nursery() as nursery:
@@ -178,7 +172,8 @@ async def _ask(network: MemoryNetwork, config: Config, request: bytes = b"") -> 
                 answered = trio.current_time()
         except EndOfStream:
             await client.aclose()
-    assert [stream for stream in opened if not stream.closed] == []
+    assert ours.closed
+    assert network.left_open == []
     return answers, answered - began
 
 

@@ -76,7 +76,7 @@ async def session(
     async with trio.open_nursery() as handlers:
         network = MemoryNetwork(handlers, {DESTINATION: hosts.get("destination", Host(echo))})
         config = config or Config()
-        service = Service(config, Logins(config.users), network.open_tcp, network.resolve)
+        service = Service(config, Logins(config.users), network)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve_session, far, "192.0.2.1:5555", service)
             yield Client(near, network, caplog)
@@ -329,7 +329,7 @@ async def test_a_cancelled_session_still_writes_its_line_and_closes(caplog: pyte
     near, far = memory_stream_pair()
     async with trio.open_nursery() as handlers:
         network = MemoryNetwork(handlers, {DESTINATION: Host(echo)})
-        service = Service(Config(), Logins(()), network.open_tcp, network.resolve)
+        service = Service(Config(), Logins(()), network)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve_session, far, "192.0.2.1:5555", service)
             await near.send(bytes.fromhex("05 01 00" + CONNECT5) + b"some data")

@@ -1,0 +1,230 @@
+"""One direction between two polled sockets, moved by callbacks: by copying while it is small, by splice when it is not.
+
+1. At most one chunk is in flight: in the kernel's pipe, or as the rest of what was read. A slow sink stops the source.
+2. A read that fills its buffer makes the flow a bulk one; two small ones in a row end that.
+3. A bulk flow works in bounded steps, queued behind those of all others.
+4. A pipe is held only while there is something to move; without one, or where splice cannot serve, bytes are copied.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from enum import Enum, auto
+
+from chainsocks.net.pipes import PIPE_SIZE, Pipe
+from chainsocks.net.polled import PolledStream
+from chainsocks.net.poller import MORE_EVENTS
+from chainsocks.relay.pump import CHUNK, End
+
+__all__ = ["Flow"]
+
+STEP = 1024 * 1024
+"""Bytes that a bulk flow moves before the next one's turn: some 200 microseconds."""
+
+SMALL = CHUNK // 4
+"""A read below this is cheaper to copy than to splice."""
+
+_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
+
+
+class _Doing(Enum):
+    READING = auto()
+    WRITING = auto()
+    QUEUED = auto()
+    NOTHING = auto()
+
+
+class Flow:
+    """See the module. `moved` is called with the number of bytes that the sink took, `ended` once, at the end.
+
+    The owner hands the streams' events to `source_event` and `sink_event`, and calls `stop` when it lets go.
+    """
+
+    __slots__ = (
+        "_bulk",
+        "_doing",
+        "_ended",
+        "_moved",
+        "_pipe",
+        "_pipes",
+        "_rest",
+        "_sink",
+        "_small_reads",
+        "_source",
+        "_splices",
+    )
+
+    def __init__(
+        self,
+        source: PolledStream,
+        sink: PolledStream,
+        early_data: bytes,
+        moved: Callable[[int], None],
+        ended: Callable[[End], None],
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._rest: bytes | memoryview = early_data
+        self._pipes = source.poller.pipes
+        self._pipe: Pipe | None = None
+        self._moved = moved
+        self._ended = ended
+        self._doing = _Doing.NOTHING
+        self._bulk = False
+        self._small_reads = 0
+        self._splices = hasattr(os, "splice")
+
+    def start(self) -> None:
+        """Send the early data, and go as far as the sockets allow."""
+        self._copy(until_dry=True)
+
+    def stop(self) -> None:
+        """Do nothing more, whatever events still come."""
+        self._doing = _Doing.NOTHING
+        self._let_go()
+
+    def source_event(self, events: int) -> None:
+        """Go on after the source has something to read."""
+        if self._doing is _Doing.READING:
+            if self._bulk:
+                self._queue()
+            else:
+                self._copy(until_dry=bool(events & MORE_EVENTS) or not self._source.short_read_is_all)
+
+    def sink_event(self) -> None:
+        """Go on after the sink can be written again."""
+        if self._doing is _Doing.WRITING:
+            if self._bulk:
+                self._queue()
+            else:
+                self._copy(until_dry=True)
+
+    def _queue(self) -> None:
+        self._doing = _Doing.QUEUED
+        self._source.poller.enqueue(self._step)
+
+    def _step(self) -> None:
+        if self._doing is not _Doing.QUEUED:
+            return
+        if self._pipe is None and self._splices and not self._rest:
+            self._pipe = self._pipes.acquire()
+        if self._pipe is None:
+            self._copy(until_dry=True)
+        else:
+            self._splice(self._pipe)
+
+    def _copy(self, *, until_dry: bool) -> None:
+        """Receive and send until the source is dry; a read that was not filled leaves nothing behind, says epoll(7)."""
+        receive, send = self._source.socket.recv, self._sink.socket.send
+        data = self._rest
+        while True:
+            if data:
+                try:
+                    sent = send(data)
+                except BlockingIOError:
+                    sent = 0
+                except OSError as error:
+                    self._sink.note_broken(error)
+                    self._finish(End.SINK_BROKEN)
+                    return
+                if sent:
+                    self._moved(sent)
+                size = len(data)
+                if sent < size:
+                    self._rest = memoryview(data)[sent:]
+                    self._wait_for_sink()
+                    return
+                self._rest = b""
+                if size == CHUNK:
+                    self._bulk = True
+                    self._queue()
+                    return
+                if not until_dry:
+                    break
+            try:
+                data = receive(CHUNK)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._finish(End.SOURCE_BROKEN)
+                return
+            if not data:
+                self._finish(End.SOURCE_BROKEN if self._source.was_reset else End.FINISHED)
+                return
+        self._doing = _Doing.READING
+
+    def _splice(self, pipe: Pipe) -> None:
+        """Move up to `STEP` bytes through the pipe."""
+        source, sink = self._source.fd, self._sink.fd
+        left = STEP
+        while left > 0:
+            if not pipe.held:
+                try:
+                    pipe.held = os.splice(source, pipe.writer, PIPE_SIZE, flags=_FLAGS)
+                except BlockingIOError:
+                    self._let_go()
+                    self._doing = _Doing.READING
+                    return
+                except OSError as error:
+                    if error.errno == errno.EINVAL:
+                        self._copy_from_now_on(pipe)
+                    else:
+                        self._finish(End.SOURCE_BROKEN)
+                    return
+                if not pipe.held:
+                    self._finish(End.SOURCE_BROKEN if self._source.was_reset else End.FINISHED)
+                    return
+                self._small_reads = self._small_reads + 1 if pipe.held < SMALL else 0
+            try:
+                sent = os.splice(pipe.reader, sink, pipe.held, flags=_FLAGS)
+            except BlockingIOError:
+                self._wait_for_sink()
+                return
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    self._copy_from_now_on(pipe)
+                else:
+                    self._sink.note_broken(error)
+                    self._finish(End.SINK_BROKEN)
+                return
+            pipe.held -= sent
+            self._moved(sent)
+            left -= sent
+            if self._small_reads > 1 and not pipe.held:
+                self._bulk = False
+                self._small_reads = 0
+                self._let_go()
+                self._copy(until_dry=True)
+                return
+        self._queue()
+
+    def _copy_from_now_on(self, pipe: Pipe) -> None:
+        """Take back what the pipe holds, and do without splice: these sockets do not have it."""
+        self._splices = False
+        if pipe.held:
+            self._rest = os.read(pipe.reader, pipe.held)
+            pipe.held = 0
+        self._let_go()
+        self._copy(until_dry=True)
+
+    def _wait_for_sink(self) -> None:
+        self._doing = _Doing.WRITING
+        self._sink.want_to_write()
+
+    def _let_go(self) -> None:
+        if self._pipe:
+            self._pipes.release(self._pipe)
+            self._pipe = None
+
+    def _finish(self, end: End) -> None:
+        self.stop()
+        if end is End.FINISHED:
+            try:
+                self._sink.socket.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                self._sink.note_broken(error)
+                end = End.SINK_BROKEN
+        self._ended(end)

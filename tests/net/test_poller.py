@@ -1,0 +1,167 @@
+"""The poller: edges, the order of events, tasks and bulk work, and its end."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from chainsocks.net import poller as poller_module
+from chainsocks.net.poller import END_EVENTS, READ_EVENTS, STEPS_BEFORE_YIELD, WRITE_EVENTS, Poller, open_poller
+from tests.net.sockets import unix_pair
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    near, far = unix_pair(buffers=16384)
+    with near, far:
+        yield near, far
+
+
+@pytest.fixture
+async def poller(nursery: trio.Nursery) -> Poller:
+    poller = Poller()
+    nursery.start_soon(poller.run)
+    return poller
+
+
+async def test_what_is_there_already_is_told_and_each_edge_once(poller: Poller, pair: Pair) -> None:
+    near, far = pair
+    told: list[int] = []
+    far.send(b"before")
+    poller.register(near.fileno(), told.append)
+    await wait_all_tasks_blocked()
+    assert len(told) == 1
+    assert told[0] & READ_EVENTS
+    await wait_all_tasks_blocked()
+    assert len(told) == 1  # it was not read, and is not told again
+    far.send(b"after")
+    await wait_all_tasks_blocked()
+    assert len(told) == 2
+
+
+async def test_the_end_is_told_as_an_end(poller: Poller, pair: Pair) -> None:
+    near, far = pair
+    told: list[int] = []
+    poller.register(near.fileno(), told.append)
+    far.shutdown(socket.SHUT_WR)
+    await wait_all_tasks_blocked()
+    assert told[-1] & END_EVENTS
+
+
+async def test_writing_is_told_from_when_it_is_wanted(poller: Poller, pair: Pair) -> None:
+    near, _ = pair
+    told: list[int] = []
+    poller.register(near.fileno(), told.append)
+    await wait_all_tasks_blocked()
+    assert told == []
+    poller.want_to_write(near.fileno())
+    await wait_all_tasks_blocked()
+    assert told[-1] & WRITE_EVENTS
+
+
+async def test_events_go_where_they_are_redirected_and_nowhere_when_forgotten(poller: Poller, pair: Pair) -> None:
+    near, far = pair
+    first: list[int] = []
+    second: list[int] = []
+    poller.register(near.fileno(), first.append)
+    poller.redirect(near.fileno(), second.append)
+    far.send(b"x")
+    await wait_all_tasks_blocked()
+    assert (len(first), len(second)) == (0, 1)
+    poller.forget(near.fileno())
+    far.send(b"x")
+    await wait_all_tasks_blocked()
+    assert (len(first), len(second)) == (0, 1)
+
+
+async def test_events_come_before_the_next_step_of_bulk_work(poller: Poller, pair: Pair) -> None:
+    near, far = pair
+    order: list[str] = []
+    poller.register(near.fileno(), lambda _: order.append("event"))
+
+    def step() -> None:
+        order.append("step")
+        if order.count("step") == 2:
+            far.send(b"x")
+        if len(order) < 5:
+            poller.enqueue(step)
+
+    poller.enqueue(step)
+    far.send(b"x")
+    await wait_all_tasks_blocked()
+    assert order == ["event", "step", "step", "event", "step"]
+
+
+async def test_bulk_work_wakes_a_poller_that_sleeps(poller: Poller) -> None:
+    await wait_all_tasks_blocked()
+    done: list[str] = []
+    poller.enqueue(lambda: done.append("step"))
+    await wait_all_tasks_blocked()
+    assert done == ["step"]
+
+
+async def test_a_task_that_an_event_wakes_runs_before_further_bulk_work(poller: Poller, pair: Pair) -> None:
+    near, far = pair
+    order: list[str] = []
+    sleeper = trio.lowlevel.current_task()
+
+    def step() -> None:
+        order.append("step")
+        if order.count("step") == 1:
+            far.send(b"x")
+        if order.count("step") < 4:
+            poller.enqueue(step)
+
+    poller.register(near.fileno(), lambda _: poller.wake(sleeper) if order else None)
+    poller.enqueue(step)
+    far.send(b"wake it")
+    await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+    order.append("task")
+    await wait_all_tasks_blocked()
+    assert order == ["step", "task", "step", "step", "step"]
+
+
+async def test_bulk_work_lets_other_tasks_run_now_and_then(poller: Poller, pair: Pair) -> None:
+    near, far = pair
+    poller.register(near.fileno(), lambda _: None)
+    steps = 0
+    seen: list[int] = []
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps < 100 * STEPS_BEFORE_YIELD:
+            poller.enqueue(step)
+
+    poller.enqueue(step)
+    far.send(b"wake it")
+    while steps < 100 * STEPS_BEFORE_YIELD:
+        await trio.lowlevel.checkpoint()
+        seen.append(steps)
+    # A batch of trio's runs each task once, in any order: between two of our turns are two of the poller's at most.
+    assert max(after - before for before, after in pairwise(seen)) <= 2 * STEPS_BEFORE_YIELD
+
+
+async def test_it_runs_for_as_long_as_its_block_and_closes_what_it_opened() -> None:
+    async with open_poller() as poller:
+        assert poller
+        pipe = poller.pipes.acquire()
+        assert pipe
+        poller.pipes.release(pipe)
+        await wait_all_tasks_blocked()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(pipe.reader)
+
+
+async def test_where_there_is_no_epoll_there_is_no_poller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller_module, "AVAILABLE", False)
+    async with open_poller() as poller:
+        assert poller is None

@@ -1,0 +1,171 @@
+"""What is a flow's own: when it splices and when it copies, and its pipes. The rest is said in `test_pump.py`."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+from trio.testing import wait_all_tasks_blocked
+
+from chainsocks.net.pipes import Pipes
+from chainsocks.net.poller import Poller
+from chainsocks.relay.flow import STEP
+from chainsocks.relay.pump import CHUNK, End
+from tests.net.sockets import read_all, read_exactly
+from tests.relay.ways import Line, digest, flow, noise, polled_line
+
+SEVERAL_MIB = 5 * 1024 * 1024 + 1
+Splice = Callable[..., int]
+
+
+@dataclass
+class Flowing:
+    """A flow at work, and how often the kernel was asked to splice."""
+
+    source: Line
+    sink: Line
+    poller: Poller
+    nursery: trio.Nursery
+    splices: list[int] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+    ended: trio.Event = field(default_factory=trio.Event)
+
+    def start(self, early_data: bytes = b"") -> None:
+        async def run() -> None:
+            self.ends.append(await flow(self.source.near, self.sink.near, early_data, lambda _: None))
+            self.ended.set()
+
+        self.nursery.start_soon(run)
+
+    async def carry(self, data: bytes) -> bytes:
+        """Send `data` and the end; return what arrives."""
+
+        async def say() -> None:
+            await self.source.far.send(data)
+            await self.source.far.send_eof()
+
+        self.nursery.start_soon(say)
+        return await read_all(self.sink.far)
+
+    async def pour(self) -> None:
+        """Send more than anybody holds, for as long as it is taken."""
+        with suppress(BrokenResourceError, ClosedResourceError):
+            await self.source.far.send(noise(SEVERAL_MIB))
+
+    async def drain(self) -> None:
+        """Take what still comes."""
+        with suppress(BrokenResourceError, ClosedResourceError, EndOfStream):
+            while True:
+                await self.sink.far.receive()
+
+
+@pytest.fixture
+async def flowing(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Flowing]:
+    poller = Poller()
+    nursery.start_soon(poller.run)
+    with polled_line(poller) as source, polled_line(poller) as sink:
+        flowing = Flowing(source, sink, poller, nursery)
+        splice = os.splice
+
+        def count(*arguments: int, **options: int) -> int:
+            moved = splice(*arguments, **options)
+            flowing.splices.append(moved)
+            return moved
+
+        monkeypatch.setattr("chainsocks.relay.flow.os.splice", count)
+        yield flowing
+
+
+async def test_small_data_is_copied(flowing: Flowing) -> None:
+    flowing.start()
+    for size in (1, 100, CHUNK // 2):
+        data = noise(size)
+        await flowing.source.far.send(data)
+        assert await read_exactly(flowing.sink.far, size) == data
+    assert flowing.splices == []
+
+
+async def test_much_data_is_spliced_in_bounded_pieces(flowing: Flowing) -> None:
+    data = noise(SEVERAL_MIB)
+    flowing.start()
+    assert digest(await flowing.carry(data)) == digest(data)
+    assert sum(flowing.splices) > SEVERAL_MIB  # into the pipe and out of it
+    assert max(flowing.splices) <= STEP
+
+
+async def test_it_copies_again_when_the_data_gets_small(flowing: Flowing) -> None:
+    flowing.start()
+    await flowing.source.far.send(noise(3 * CHUNK))
+    await read_exactly(flowing.sink.far, 3 * CHUNK)
+    for _ in range(4):
+        await flowing.source.far.send(b"small")
+        await read_exactly(flowing.sink.far, 5)
+        await wait_all_tasks_blocked()
+    before = len(flowing.splices)
+    await flowing.source.far.send(b"small")
+    await read_exactly(flowing.sink.far, 5)
+    assert len(flowing.splices) == before
+
+
+async def test_a_pipe_is_given_back_when_there_is_nothing_to_move(flowing: Flowing) -> None:
+    flowing.start()
+    await flowing.source.far.send(noise(8 * CHUNK))
+    await read_exactly(flowing.sink.far, 8 * CHUNK)
+    await wait_all_tasks_blocked()
+    assert len(flowing.poller.pipes._free) == flowing.poller.pipes._open > 0
+
+
+async def test_without_pipes_it_copies(flowing: Flowing) -> None:
+    flowing.poller.pipes = Pipes(most=0)
+    data = noise(SEVERAL_MIB)
+    flowing.start()
+    assert digest(await flowing.carry(data)) == digest(data)
+    assert flowing.splices == []
+
+
+@pytest.mark.parametrize("refused", [0, 1], ids=["into the pipe", "out of the pipe"])
+async def test_sockets_that_do_not_splice_are_copied(
+    flowing: Flowing, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    splice = os.splice
+    calls = 0
+
+    def refuse(*arguments: int, **options: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > refused:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return splice(*arguments, **options)
+
+    monkeypatch.setattr("chainsocks.relay.flow.os.splice", refuse)
+    data = noise(SEVERAL_MIB)
+    flowing.start()
+    assert digest(await flowing.carry(data)) == digest(data)
+    assert calls == refused + 1
+
+
+async def test_a_pipe_with_bytes_of_a_broken_transfer_is_not_used_again(flowing: Flowing) -> None:
+    flowing.start()
+    flowing.nursery.start_soon(flowing.pour)
+    await wait_all_tasks_blocked()  # nobody reads: the pipe is full
+    flowing.sink.reset()
+    await wait_all_tasks_blocked()
+    assert flowing.ends == [End.SINK_BROKEN]
+    assert flowing.poller.pipes._free == []
+    assert flowing.poller.pipes._open == 0
+
+
+async def test_a_source_that_breaks_in_the_middle_of_a_transfer(flowing: Flowing) -> None:
+    flowing.start()
+    flowing.nursery.start_soon(flowing.pour)
+    await read_exactly(flowing.sink.far, 4 * CHUNK)
+    flowing.source.reset()
+    flowing.nursery.start_soon(flowing.drain)
+    await flowing.ended.wait()
+    assert flowing.ends == [End.SOURCE_BROKEN]

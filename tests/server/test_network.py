@@ -1,0 +1,34 @@
+"""What the server gives the dial: connects, look-ups, scopes and the time, all of trio's."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from chainsocks.net.polled import PolledStream
+from chainsocks.net.poller import open_poller
+from chainsocks.protocol.address import Address
+from chainsocks.server.network import TrioNetwork
+from tests.server.serving import echoing
+
+
+@pytest.mark.parametrize("polled", ["with a poller", "without"])
+async def test_a_connect_gives_a_stream_that_waits_as_it_should(polled: str) -> None:
+    async with echoing() as destination, open_poller() as poller:
+        stream = await TrioNetwork(poller if polled == "with a poller" else None).open_tcp(destination)
+        assert isinstance(stream, PolledStream) == (polled == "with a poller")
+        await stream.send(b"hello")
+        assert await stream.receive() == b"hello"
+        await stream.aclose()
+
+
+async def test_names_are_looked_up() -> None:
+    assert Address("127.0.0.1", 80) in await TrioNetwork(None).resolve(Address("localhost", 80))
+
+
+async def test_scopes_and_time_are_trios(autojump_clock: trio.testing.MockClock) -> None:
+    network = TrioNetwork(None)
+    with network.open_scope(network.now() + 5) as scope:
+        await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert network.now() == 5
