@@ -144,6 +144,8 @@ def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...]
             config = replace(config, chains={"default": Chain(*map(parse_hop_url, hops))})
     except ValueError as error:
         problems.append(Problem("--hop", str(error)))
+    if config.server.workers != 1:
+        problems.append(Problem("server.workers", "there is only one process for now; take this out, or write 1"))
     problems += [Problem("--listen", f"{exposed} {OPEN_PROXY}") for exposed in config.exposed]
     if problems:
         raise ConfigError(problems)

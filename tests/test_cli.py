@@ -109,6 +109,15 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], c
 
 
 class TestServe:
+    def test_more_than_one_process_is_not_there_yet(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, served: list[Config]
+    ) -> None:
+        path = tmp_path / "chainsocks.toml"
+        path.write_text("[server]\nworkers = 2\n")
+        status, _, err = run_main(capsys, "serve", "-c", path)
+        assert (status, served) == (2, [])
+        assert "server.workers: there is only one process for now" in err
+
     def test_without_a_file_it_is_direct_and_local(
         self, capsys: pytest.CaptureFixture[str], served: list[Config]
     ) -> None:
