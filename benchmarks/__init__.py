@@ -1,0 +1,1 @@
+"""What chainsocks is measured against, and what its parts cost. See README.md."""

@@ -1,0 +1,99 @@
+"""``python -m benchmarks.dial``: what our own code takes to dial through 0 to 5 hops, without a network.
+
+The stream under the dial takes what it is sent and has the hops' answers ready, one for each receive: no socket, no
+system call, nobody to wait for. What is left is planning, handshakes, deadlines and errors that do not happen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import click
+import trio
+from anyio.abc import ByteStream
+
+from benchmarks.timing import Timing, table
+from chainsocks.chain.dial import dial
+from chainsocks.config.hops import Chain, Hop, HopProtocol
+from chainsocks.config.models import Timeouts
+from chainsocks.protocol.address import Address
+from chainsocks.server.network import TrioNetwork
+
+__all__ = ["MOST_HOPS", "AnsweringNetwork", "AnsweringStream", "chain_of", "dial_once", "main"]
+
+MOST_HOPS = 5
+DESTINATION = Address("192.0.2.1", 443)
+ANSWERS = (bytes.fromhex("05 00"), bytes.fromhex("05 00 00 01 C0000202 9C40"))
+"""What a SOCKS5 hop answers: no login, and granted."""
+
+
+class AnsweringStream(ByteStream):
+    """A connection behind which `hops` SOCKS5 hops grant everything."""
+
+    def __init__(self, hops: int) -> None:
+        self.answers = deque(ANSWERS * hops)
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return the next answer."""
+        return self.answers.popleft()
+
+    async def send(self, item: bytes) -> None:
+        """Take a message, whatever it says."""
+
+    async def send_eof(self) -> None:
+        """Do nothing."""
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+def chain_of(hops: int) -> Chain:
+    """Return a chain of so many SOCKS5 hops."""
+    return Chain(*(Hop(f"hop {n}", HopProtocol.SOCKS5, Address("192.0.2.3", 1080 + n)) for n in range(hops)))
+
+
+class AnsweringNetwork(TrioNetwork):
+    """A network on which every connect leads to a stream that answers."""
+
+    def __init__(self, stream: AnsweringStream) -> None:
+        super().__init__(None)
+        self.stream = stream
+
+    async def open_tcp(self, address: Address) -> AnsweringStream:  # type: ignore[override]  # no socket under it
+        """Return the stream."""
+        return self.stream
+
+
+async def dial_once(chain: Chain, timeouts: Timeouts) -> AnsweringStream:
+    """Dial through all hops of `chain`; return the stream, on which no answer is left."""
+    stream = AnsweringStream(len(chain.hops))
+    await dial(chain, DESTINATION, timeouts, AnsweringNetwork(stream))
+    return stream
+
+
+async def _time(hops: int, runs: int, repeats: int) -> Timing:
+    chain, timeouts = chain_of(hops), Timeouts()
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        for _ in range(runs):
+            await dial_once(chain, timeouts)
+        seconds.append((time.perf_counter() - began) / runs)
+        await trio.lowlevel.checkpoint()
+    return Timing(f"{hops} hop{'' if hops == 1 else 's'}", seconds)
+
+
+@click.command()
+@click.option("--runs", default=1000, type=click.IntRange(1), show_default=True, help="Dials in a repeat.")
+@click.option("--repeats", default=9, type=click.IntRange(1), show_default=True, help="Repeats to choose from.")
+@click.option("--smoke", is_flag=True, help="See whether it works; the figures mean nothing.")
+def main(*, runs: int, repeats: int, smoke: bool) -> None:
+    """Time dials, under trio: us each."""
+    if smoke:
+        runs, repeats = 10, 2
+    click.echo(table([trio.run(_time, hops, runs, repeats) for hops in range(MOST_HOPS + 1)]))
+
+
+if __name__ == "__main__":
+    main()
