@@ -18,13 +18,14 @@ from rich.console import Console
 
 from chainsocks.config.hops import Chain, parse_hop_url
 from chainsocks.config.load import find_config, load_config
-from chainsocks.config.models import OPEN_PROXY, Config
+from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config
 from chainsocks.config.passwords import hash_password
 from chainsocks.config.schema import parse_listen
 from chainsocks.errors import ChainsocksError, ConfigError, Problem
 from chainsocks.observe.log import start_logging
 from chainsocks.protocol.socks5 import MAX_LOGIN
 from chainsocks.server.serve import serve_until_signalled
+from chainsocks.server.workers import count_workers, serve_with_workers
 from chainsocks.tools.check import show_config, warnings
 from chainsocks.tools.demo import demo as run_demo
 
@@ -56,15 +57,28 @@ def cli(context: click.Context) -> None:
 @config_option
 @click.option("--listen", multiple=True, metavar="ADDR", help="host:port, [::1]:port or unix:/path; repeatable.")
 @click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of the default chain, in order; repeatable.")
+@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Processes that serve; 0: one per core.")
 @click.option("-v", "--verbose", is_flag=True, help="Log every step.")
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
-def serve(path: Path | None, listen: tuple[str, ...], hops: tuple[str, ...], *, verbose: bool, quiet: bool) -> None:
+def serve(
+    path: Path | None,
+    listen: tuple[str, ...],
+    hops: tuple[str, ...],
+    workers: int | None,
+    *,
+    verbose: bool,
+    quiet: bool,
+) -> None:
     """Run the proxy. Without a file and without hops: direct, on 127.0.0.1:1080."""
     start_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    config = _with_options(_load(path), listen, hops)
+    config = _with_options(_load(path), listen, hops, workers)
+    processes = count_workers(config.server)
     for warning in warnings(config):
         logging.getLogger("chainsocks").warning("%s", warning)
-    trio.run(serve_until_signalled, config)
+    if processes == 1:
+        trio.run(serve_until_signalled, config)
+    else:
+        serve_with_workers(config, processes)
 
 
 @cli.command()
@@ -127,7 +141,7 @@ def _load(path: Path | None) -> Config:
     return load_config(path) if path else Config()
 
 
-def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...]) -> Config:
+def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...], workers: int | None) -> Config:
     """Let the command line have the last word.
 
     Raises:
@@ -144,8 +158,10 @@ def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...]
             config = replace(config, chains={"default": Chain(*map(parse_hop_url, hops))})
     except ValueError as error:
         problems.append(Problem("--hop", str(error)))
-    if config.server.workers != 1:
-        problems.append(Problem("server.workers", "there is only one process for now; take this out, or write 1"))
+    if workers is not None:
+        config = replace(config, server=replace(config.server, workers=workers))
+    if config.server.has_idle_workers:
+        problems.append(Problem("--workers", IDLE_WORKERS.format(config.server)))
     problems += [Problem("--listen", f"{exposed} {OPEN_PROXY}") for exposed in config.exposed]
     if problems:
         raise ConfigError(problems)

@@ -57,6 +57,20 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
 
 @pytest.fixture
+def served_by(monkeypatch: pytest.MonkeyPatch, served: list[Config]) -> list[int]:
+    """With how many processes they would have been served, where that is not one."""
+    numbers: list[int] = []
+
+    def serve(config: Config, workers: int) -> None:
+        numbers.append(workers)
+        served.append(config)
+
+    monkeypatch.setattr("chainsocks.cli.serve_with_workers", serve)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 3, 5})
+    return numbers
+
+
+@pytest.fixture
 def taken() -> Iterator[str]:
     """An address that somebody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
@@ -95,6 +109,8 @@ class TestHelp:
         pytest.param(["--color"], "No such option", "chainsocks", id="option"),
         pytest.param(["serve", "--prot", "1"], "No such option", "chainsocks serve", id="option-of-a-command"),
         pytest.param(["serve", "--listen"], "requires an argument", "chainsocks", id="no-value"),
+        pytest.param(["serve", "--workers", "-1"], "-1 is not in the range x>=0", "chainsocks serve", id="too-few"),
+        pytest.param(["serve", "--workers", "all"], "'all' is not a valid int", "chainsocks serve", id="no-number"),
         pytest.param(["check", "a", "b"], "unexpected extra argument", "chainsocks check", id="too-many"),
     ],
 )
@@ -109,15 +125,6 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], c
 
 
 class TestServe:
-    def test_more_than_one_process_is_not_there_yet(
-        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, served: list[Config]
-    ) -> None:
-        path = tmp_path / "chainsocks.toml"
-        path.write_text("[server]\nworkers = 2\n")
-        status, _, err = run_main(capsys, "serve", "-c", path)
-        assert (status, served) == (2, [])
-        assert "server.workers: there is only one process for now" in err
-
     def test_without_a_file_it_is_direct_and_local(
         self, capsys: pytest.CaptureFixture[str], served: list[Config]
     ) -> None:
@@ -150,6 +157,56 @@ class TestServe:
         [config] = served
         assert config.server.listen == (Address("127.0.0.1", 1),)
         assert str(config.default_chain) == "a"
+
+    @pytest.mark.parametrize(
+        ("line", "option", "processes"),
+        [
+            pytest.param("", [], [], id="default"),
+            pytest.param("workers = 2", [], [2], id="file"),
+            pytest.param("workers = 2", ["--workers", "4"], [4], id="option"),
+            pytest.param("workers = 2", ["--workers", "1"], [], id="option-one"),
+            pytest.param("workers = 2", ["--workers", "0"], [3], id="option-one-per-core"),
+            pytest.param("workers = 0", [], [3], id="file-one-per-core"),
+            pytest.param("workers = 0\nmax_sessions = 1", [], [], id="one-session"),
+        ],
+    )
+    def test_workers(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        served: list[Config],
+        served_by: list[int],
+        tmp_path: Path,
+        line: str,
+        option: list[str],
+        processes: list[int],
+    ) -> None:
+        (tmp_path / "chainsocks.toml").write_text(f"[server]\n{line}")
+        assert run_main(capsys, "serve", "-c", tmp_path / "chainsocks.toml", *option) == (0, "", "")
+        assert (served_by, len(served)) == (processes, 1)
+
+    def test_more_workers_than_sessions(
+        self, capsys: pytest.CaptureFixture[str], served: list[Config], served_by: list[int], tmp_path: Path
+    ) -> None:
+        (tmp_path / "chainsocks.toml").write_text("[server]\nmax_sessions = 3")
+        options = ["--workers", "4", "--listen", "nonsense"]
+        status, out, err = run_main(capsys, "serve", "-c", tmp_path / "chainsocks.toml", *options)
+        assert (status, out, served) == (2, "", [])
+        assert err.splitlines() == [
+            "chainsocks: --listen: 'nonsense': a port is missing, as in example.org:1080",
+            "chainsocks: --workers: found 4, expected at most 3, which is max_sessions: each worker needs one",
+        ]
+
+    def test_workers_where_they_cannot_be(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        served: list[Config],
+        served_by: list[int],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.delattr(socket, "SO_REUSEPORT")
+        status, out, err = run_main(capsys, "serve", "--workers", "2")
+        assert (status, out, served) == (2, "", [])
+        assert err.startswith("chainsocks: server.workers: processes cannot share a port on this system")
 
     def test_every_option_that_is_wrong_is_reported(
         self, capsys: pytest.CaptureFixture[str], served: list[Config]

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from chainsocks.config.hops import Chain, Hop
-from chainsocks.config.models import OPEN_PROXY, Config, Server, Timeouts, User
+from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, Server, Timeouts, User
 from chainsocks.config.schema import (
     ChainTable,
     HopTable,
@@ -133,6 +133,8 @@ class _Reader:
             self._read_chains(data, hops),
             self._read_users(data),
         )
+        if config.server.has_idle_workers:
+            self._add(("server", "workers"), IDLE_WORKERS.format(config.server))
         if server and data.get("users", []) == []:
             for listen in config.exposed:
                 self._add(("server", "listen"), f"{listen} {OPEN_PROXY}")

@@ -15,7 +15,7 @@ from chainsocks.config.hops import DIRECT, Chain, Hop
 from chainsocks.config.passwords import Password
 from chainsocks.protocol.address import Address, AddressType
 
-__all__ = ["OPEN_PROXY", "Config", "Listen", "Server", "Timeouts", "UnixPath", "User", "is_loopback"]
+__all__ = ["IDLE_WORKERS", "OPEN_PROXY", "Config", "Listen", "Server", "Timeouts", "UnixPath", "User", "is_loopback"]
 
 
 OPEN_PROXY = (
@@ -23,6 +23,9 @@ OPEN_PROXY = (
     "declare [[users]], or say open = true in [server] if that is what you want"
 )
 """What is to be said about each of `Config.exposed`."""
+
+IDLE_WORKERS = "found {0.workers}, expected at most {0.max_sessions}, which is max_sessions: each worker needs one"
+"""What is to be said about a `Server` with `has_idle_workers`, formatted with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,15 @@ class Server:
 
     listen: tuple[Listen, ...] = (Address("127.0.0.1", 1080),)
     workers: int = 1
+    """Processes; 0 is one for each core that there is for us."""
     max_sessions: int = 10_000
+    """At a time, in all workers together."""
     open: bool = False
+
+    @property
+    def has_idle_workers(self) -> bool:
+        """Whether there are more workers than sessions for them."""
+        return self.workers > self.max_sessions
 
 
 @dataclass(frozen=True, slots=True)

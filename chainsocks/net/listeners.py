@@ -5,21 +5,42 @@ from __future__ import annotations
 import errno
 import socket
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from chainsocks.config.models import Listen, UnixPath
+from chainsocks.protocol.address import Address
 
-__all__ = ["bound_to", "open_listeners"]
+__all__ = ["bound_to", "listen_tcp", "open_listeners", "tcp_socket"]
 
 BACKLOG = 1024
 """Connections that may wait for `accept`; the kernel cuts it to its own limit (net.core.somaxconn, 4096 on Linux)."""
 
 
+def tcp_socket(family: int) -> socket.socket:
+    """Make a socket for a listener; it has no address yet."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.settimeout(0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Linux hands it on to what is accepted
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # so that 0.0.0.0 and [::] go together
+    return sock
+
+
+def listen_tcp(sock: socket.socket) -> None:
+    """Let connections come to a socket that has its address."""
+    sock.listen(BACKLOG)
+
+
 @contextmanager
-def open_listeners(listens: Iterable[Listen]) -> Iterator[list[socket.socket]]:
+def open_listeners(
+    listens: Iterable[Listen], when_bound: Callable[[socket.socket], None] = listen_tcp
+) -> Iterator[list[socket.socket]]:
     """Listen on all of `listens`; close them, and remove the unix sockets, at the end.
+
+    `when_bound` is called with each TCP socket that has its address.
 
     Raises:
         OSError: one of them cannot be had; ``filename`` says which.
@@ -28,7 +49,12 @@ def open_listeners(listens: Iterable[Listen]) -> Iterator[list[socket.socket]]:
         sockets = []
         for listen in listens:
             try:
-                opened = [_listen_unix(listen, stack)] if isinstance(listen, UnixPath) else _listen_tcp(listen, stack)
+                if isinstance(listen, UnixPath):
+                    opened = [_listen_unix(listen, stack)]
+                else:
+                    opened = _bind_tcp(listen, stack)
+                    for sock in opened:
+                        when_bound(sock)
             except OSError as error:
                 raise OSError(error.errno, error.strerror or str(error), str(listen)) from error
             sockets += opened
@@ -43,19 +69,12 @@ def bound_to(sock: socket.socket) -> str:
     return f"[{name[0]}]:{name[1]}" if sock.family is socket.AF_INET6 else f"unix:{name}"
 
 
-def _listen_tcp(listen: Listen, stack: ExitStack) -> list[socket.socket]:
-    assert not isinstance(listen, UnixPath)  # noqa: S101
-    found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+def _bind_tcp(address: Address, stack: ExitStack) -> list[socket.socket]:
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets = []
-    for family, kind, protocol, _, sockaddr in found:
-        sock = stack.enter_context(socket.socket(family, kind, protocol))
-        sock.settimeout(0)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Linux hands it on to what is accepted
-        if family is socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # so that 0.0.0.0 and [::] go together
+    for family, _, _, _, sockaddr in found:
+        sock = stack.enter_context(tcp_socket(family))
         sock.bind(sockaddr)
-        sock.listen(BACKLOG)
         sockets.append(sock)
     return sockets
 

@@ -78,36 +78,40 @@ async def serve(
     config: Config,
     stopping: trio.Event,
     *,
+    listeners: Sequence[socket.socket] = (),
     on_step: OnStep | None = None,
     task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `config` until `stopping` is set and the sessions have ended, at most `grace` seconds later.
 
+    `listeners` that are open already stand for those of `config`; whoever opened them says so in the log.
     `on_step` is told of every step of every dial. `task_status` is started with the addresses in use, as users type
     them, once connections are accepted.
 
-    *Closing*: all sockets that were opened here are closed on return, and on cancellation.
+    *Closing*: all sockets that were opened here, and `listeners`, are closed on return, and on cancellation.
 
     Raises:
         OSError: an address cannot be listened on; ``filename`` says which.
     """
     anyio.current_time()  # loads anyio's backend now: the first session may have no file descriptor left for that
     permits = trio.Semaphore(config.server.max_sessions)
+    level = logging.DEBUG if listeners else logging.INFO
     with ExitStack() as stack:
-        listeners = stack.enter_context(open_listeners(config.server.listen))
+        opened = [stack.enter_context(listener) for listener in listeners]
+        listeners = opened or stack.enter_context(open_listeners(config.server.listen))
         async with open_poller() as poller, trio.open_nursery() as sessions:
             service = Service(config, Logins(config.users), TrioNetwork(poller), on_step)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
                     accepting.start_soon(_accept, listener, permits, sessions, service, poller)
                 addresses = [bound_to(listener) for listener in listeners]
-                log.info("listening on %s", ", ".join(addresses))
+                log.log(level, "listening on %s", ", ".join(addresses))
                 task_status.started(addresses)
                 await stopping.wait()
                 accepting.cancel_scope.cancel()
             stack.close()
             sessions.cancel_scope.deadline = trio.current_time() + config.timeouts.grace
-    log.info("stopped")
+    log.log(level, "stopped")
 
 
 async def _accept(

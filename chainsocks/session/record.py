@@ -13,10 +13,17 @@ from chainsocks.config.hops import Chain
 from chainsocks.protocol.messages import Request
 from chainsocks.relay.relay import Traffic
 
-__all__ = ["Record"]
+__all__ = ["Record", "prefix_ids"]
 
 log = logging.getLogger("chainsocks.session")
 _ids = count(1)
+_prefix = ""
+
+
+def prefix_ids(prefix: str) -> None:
+    """Put `prefix` before all ids in the log, for a process that is not the only one to write there."""
+    global _prefix
+    _prefix = prefix
 
 
 @dataclass(slots=True)
@@ -40,7 +47,7 @@ class Record:
     def __str__(self) -> str:
         request = self.request
         parts = {
-            "id": self.id,
+            "id": f"{_prefix}{self.id}",
             "client": self.client,
             "command": request.command.name if request else "-",
             "destination": _quoted(str(request.destination)) if request else "-",

@@ -226,6 +226,8 @@ def test_an_empty_secret_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> 
         ),
         ("workers = 0", Server(workers=0)),
         ("workers = 8", Server(workers=8)),
+        ("workers = 8\nmax_sessions = 8", Server(workers=8, max_sessions=8)),
+        ("workers = 0\nmax_sessions = 1", Server(workers=0, max_sessions=1)),
         ("max_sessions = 1", Server(max_sessions=1)),
         ("open = true", Server(open=True)),
         ("open = false", Server(open=False)),
@@ -258,6 +260,11 @@ def test_the_server(line: str, server: Server) -> None:
             f"workers = {2**63}",
             "server.workers: found a number that is too large, expected at most 9223372036854775807",
         ),
+        (
+            "workers = 8\nmax_sessions = 7",
+            "server.workers: found 8, expected at most 7, which is max_sessions: each worker needs one",
+        ),
+        ("workers = 8\nmax_sessions = 0", "server.max_sessions: found 0, expected at least 1"),
         ("max_sessions = 0", "server.max_sessions: found 0, expected at least 1"),
         (
             f"max_sessions = {2**63}",

@@ -71,6 +71,8 @@ def chainsocks(
     *hops: str,
     listen: Sequence[str] = ("127.0.0.1:0",),
     users: Mapping[str, str] | None = None,
+    workers: int = 1,
+    max_sessions: int = 10_000,
     **timeouts: float,
 ) -> Iterator[Chainsocks]:
     """Run our server: its chain is `hops`, as URLs. It has to stop in order, with nothing in its log to regret.
@@ -82,7 +84,8 @@ def chainsocks(
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "chainsocks.toml"
         # A text, a list of texts and a number look the same in JSON and in TOML.
-        lines = ["[server]", f"listen = {json.dumps(list(listen))}", "[timeouts]"]
+        lines = ["[server]", f"listen = {json.dumps(list(listen))}"]
+        lines += [f"workers = {workers}", f"max_sessions = {max_sessions}", "[timeouts]"]
         lines += [f"{name} = {seconds}" for name, seconds in ({"grace": 1} | timeouts).items()]
         if hops:
             lines += ["[hops]", *(f"{name} = {json.dumps(url)}" for name, url in zip(names, hops, strict=True))]

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from chainsocks.observe.log import start_logging
+from chainsocks.observe.log import label_logging, start_logging
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +56,12 @@ def test_starting_twice_does_not_double_the_lines(capsys: pytest.CaptureFixture[
     logger.info("once")
     logger.debug("not at all")
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_label_begins_every_line_from_now_on(capsys: pytest.CaptureFixture[str]) -> None:
+    start_logging(logging.INFO)
+    for label in ("", "worker 2: ", ""):
+        label_logging(label)
+        logging.getLogger("chainsocks.server").info("id=%d", 7)
+    lines = [line.split(" ", 2)[2] for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["INFO id=7", "INFO worker 2: id=7", "INFO id=7"]

@@ -12,7 +12,7 @@ from chainsocks.config.hops import Chain
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
 from chainsocks.relay.relay import Traffic
-from chainsocks.session.record import Record
+from chainsocks.session.record import Record, prefix_ids
 
 
 async def test_a_session_that_never_came_to_a_request(autojump_clock: trio.testing.MockClock) -> None:
@@ -45,6 +45,12 @@ async def test_a_destination_cannot_forge_a_line_or_a_field(host: str) -> None:
 
 async def test_each_session_has_a_number_of_its_own() -> None:
     assert Record("a").id < Record("b").id
+
+
+async def test_an_id_says_which_process_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chainsocks.session.record._prefix", "")
+    prefix_ids("3-")
+    assert str(Record("a", 17)).startswith("id=3-17 client=a ")
 
 
 @pytest.mark.parametrize(("level", "lines"), [(logging.INFO, 1), (logging.WARNING, 0)])
