@@ -7,6 +7,7 @@ price: a call that finds its data ready is not a checkpoint. Loops over these ca
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 
 
 class SocketStream(ByteStream):
-    """An anyio ``ByteStream`` on a connected, non-blocking stream socket, which it owns from now on.
+    """An anyio ``ByteStream`` on a non-blocking stream socket, which it owns from now on.
 
     *Closing*: `aclose` never blocks and never waits for the peer. What was sent is still delivered by the kernel.
 
@@ -40,6 +41,20 @@ class SocketStream(ByteStream):
         self.socket = sock
         self.was_reset = False
         """Whether a failed send has told of a reset. The kernel tells it once: a receive would see a regular end."""
+
+    async def connect(self, address: tuple[str, int]) -> None:
+        """Connect a socket that is not connected yet.
+
+        Raises:
+            OSError: with its ``errno``, as the kernel says it.
+        """
+        error = self.socket.connect_ex(address)
+        if error == errno.EINPROGRESS:
+            # A neighbour may have answered already. Asking again tells, and later tells how it went (connect(2)).
+            while (error := self.socket.connect_ex(address)) == errno.EALREADY:
+                await self._writable()
+        if error not in (0, errno.EISCONN):
+            raise OSError(error, os.strerror(error))
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what has arrived, up to `max_bytes`, as soon as there is something."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 
 import trio
-from trio.lowlevel import wait_writable
 
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
@@ -29,23 +26,17 @@ async def open_tcp(address: Address, poller: Poller | None = None) -> SocketStre
     """
     family = socket.AF_INET6 if address.type is AddressType.IPV6 else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | _NON_BLOCKING)
+    stream = PolledStream(sock, poller, short_read_is_all=True) if poller else SocketStream(sock)
     try:
         if not _NON_BLOCKING:
             sock.settimeout(0)
         # A relay forwards whole chunks: waiting for more to send (Nagle) only adds latency.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        name = (address.host, address.port)
-        error = sock.connect_ex(name)
-        if error == errno.EINPROGRESS:
-            # A neighbour may have answered already. Asking again tells, and later tells how it went (connect(2)).
-            while (error := sock.connect_ex(name)) == errno.EALREADY:
-                await wait_writable(sock)
-        if error not in (0, errno.EISCONN):
-            raise OSError(error, os.strerror(error))
+        await stream.connect((address.host, address.port))
     except BaseException:
-        sock.close()
+        await stream.aclose()
         raise
-    return PolledStream(sock, poller) if poller else SocketStream(sock)
+    return stream
 
 
 async def resolve(address: Address) -> list[Address]:

@@ -79,7 +79,10 @@ class Flow:
 
     def start(self) -> None:
         """Send the early data, and go as far as the sockets allow."""
-        self._copy(until_dry=True)
+        if self._rest or not self._source.dry:
+            self._copy(until_dry=not self._source.dry)
+        else:
+            self._doing = _Doing.READING
 
     def stop(self) -> None:
         """Do nothing more, whatever events still come."""

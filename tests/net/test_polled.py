@@ -24,7 +24,7 @@ async def pair(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIt
     poller = Poller()
     nursery.start_soon(poller.run)
     near, far = request.param(buffers=16384)
-    stream = PolledStream(near, poller)
+    stream = PolledStream(near, poller, short_read_is_all=request.param is tcp_pair)
     yield stream, far
     await stream.aclose()
     far.close()

@@ -125,7 +125,7 @@ def unix_line() -> Iterator[Line]:
 @contextmanager
 def polled_line(poller: Poller) -> Iterator[Line]:
     near, far = tcp_pair(buffers=4 * ROOM)
-    stream = PolledStream(near, poller)
+    stream = PolledStream(near, poller, short_read_is_all=True)
     with near, far:
         yield Line(stream, SocketStream(far), lambda: reset(far))
         poller.forget(stream.fd)
