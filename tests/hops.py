@@ -17,8 +17,9 @@ from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Method, Reply, ReplyCode, UserId, UsernamePassword
 from chainsocks.protocol.socks5 import ServerHandshake as Socks5ServerHandshake
-from chainsocks.relay.relay import Outcome, Traffic, relay
+from chainsocks.relay.relay import Outcome, Traffic
 from tests.memory import Handler, Host, MemoryNetwork, MemoryStream
+from tests.relay.ways import relay
 
 GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 

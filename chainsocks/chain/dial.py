@@ -12,6 +12,7 @@ What it needs of the network, and of the clock, is a `Network` given by the call
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -41,7 +42,7 @@ from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import ClientHandshake, State
 from chainsocks.protocol.messages import Reply, ReplyCode, describe_reply
 
-__all__ = ["CONNECT", "OPEN", "RESOLVE", "Network", "OnStep", "Upstream", "dial"]
+__all__ = ["CONNECT", "OPEN", "RESOLVE", "CancelScope", "Network", "OnStep", "Upstream", "Walk", "dial"]
 
 
 class Network(Protocol):
@@ -106,15 +107,13 @@ async def dial(
     Raises:
         DialError: one of its subclasses, by cause.
     """
-    began = network.now()
-    total = timeouts.dial if chain.dial is None else chain.dial
-    with network.open_scope(began + total) as scope:
-        walk = _Walk(chain, destination, timeouts, network, scope, began, total, on_step)
-        return await walk.go()
+    walk = Walk(chain, destination, timeouts, network, on_step)
+    with network.open_scope(math.inf) as scope:
+        return await walk.go(scope)
     raise walk.timeout()
 
 
-class _Walk:
+class Walk:
     """One dial: where it is, and since when, is what its limits and errors are made of.
 
     There is one cancel scope for all of it, armed anew for each step: opening one costs as much as the step itself.
@@ -142,25 +141,26 @@ class _Walk:
         destination: Address,
         timeouts: Timeouts,
         network: Network,
-        scope: CancelScope,
-        began: float,
-        total: float,
-        on_step: OnStep | None,
+        on_step: OnStep | None = None,
     ) -> None:
         self._chain = chain
         self._destination = destination
         self._timeouts = timeouts
         self._network = network
-        self._scope = scope
-        self._began = self._started = began
-        self._total = self._limit = total
+        self._began = self._started = network.now()
+        self._total = self._limit = timeouts.dial if chain.dial is None else chain.dial
         self._on_step = on_step
         self._leg: Leg | None = None
         self._step = CONNECT
         self._target = destination
 
-    async def go(self) -> Upstream:
-        """Walk all the way."""
+    async def go(self, scope: CancelScope) -> Upstream:
+        """Walk all the way, inside `scope`; when that cuts the walk short, raise `timeout` behind it.
+
+        Raises:
+            DialError: one of its subclasses, by cause.
+        """
+        self._scope = scope
         plan = legs(self._chain, self._destination)
         for leg in plan:
             if problem := leg.hop.cannot_carry(leg.target):

@@ -16,13 +16,24 @@ from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 from chainsocks.net.poller import MORE_EVENTS, READ_EVENTS, WRITE_EVENTS, Poller
 from chainsocks.net.stream import SocketStream
 
-__all__ = ["PolledStream"]
+__all__ = ["PolledListener", "PolledStream"]
 
 
 class PolledStream(SocketStream):
     """A `SocketStream` whose waits go through a `Poller`, which hears of it when it first has to wait."""
 
-    __slots__ = ("_callback", "_reader", "_watched", "_writer", "_writes", "dry", "fd", "poller", "short_read_is_all")
+    __slots__ = (
+        "_callback",
+        "_reader",
+        "_watched",
+        "_writer",
+        "_writes",
+        "closed",
+        "dry",
+        "fd",
+        "poller",
+        "short_read_is_all",
+    )
 
     def __init__(self, sock: socket.socket, poller: Poller, *, short_read_is_all: bool = False) -> None:
         super().__init__(sock)
@@ -33,6 +44,8 @@ class PolledStream(SocketStream):
         at a message, and not once there was news of an end, which comes only once."""
         self.dry = False
         """Whether there is nothing to read before the next event; there is one at once if something is there."""
+        self.closed = False
+        """Whether `aclose` has been called."""
         self._watched = False
         self._writes = False
         self._callback: Callable[[int], None] | None = None
@@ -66,11 +79,6 @@ class PolledStream(SocketStream):
         if not self.closed:
             self.poller.redirect(self.fd, self._wake)
 
-    @property
-    def closed(self) -> bool:
-        """Whether `aclose` has been called."""
-        return self.socket.fileno() < 0
-
     def want_to_write(self) -> None:
         """See to it that there is an event once the socket can be written."""
         if not self._writes:
@@ -82,6 +90,7 @@ class PolledStream(SocketStream):
         """Close the socket, and wake whoever waits on it with ``ClosedResourceError``."""
         if self.closed:
             return
+        self.closed = True
         self.poller.forget(self.fd)
         self.socket.close()
         if self._callback:
@@ -126,4 +135,32 @@ class PolledStream(SocketStream):
 
     def _stop_writing(self, _: object) -> Abort:
         self._writer = None
+        return Abort.SUCCEEDED
+
+
+class PolledListener:
+    """A listening socket that a `Poller` watches; whoever opened it closes it, after `stop`."""
+
+    def __init__(self, sock: socket.socket, poller: Poller) -> None:
+        self._fd = sock.fileno()
+        self._poller = poller
+        self._waiting: trio.lowlevel.Task | None = None
+        poller.register(self._fd, self._wake)
+
+    async def wait(self) -> None:
+        """Wait for the next connection, after an accept that found none."""
+        self._waiting = current_task()
+        await wait_task_rescheduled(self._stop_waiting)
+
+    def stop(self) -> None:
+        """Watch it no more."""
+        self._poller.unregister(self._fd)
+
+    def _wake(self, _: int) -> None:
+        if self._waiting:
+            self._poller.wake(self._waiting)
+            self._waiting = None
+
+    def _stop_waiting(self, _: object) -> Abort:
+        self._waiting = None
         return Abort.SUCCEEDED

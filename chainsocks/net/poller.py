@@ -6,7 +6,8 @@ whole life, and its events go to a callback: one that wakes the task that waits,
 1. Callbacks try first and wait for an edge only after the kernel said that there is nothing more to do.
 2. Bulk work goes to the back of a queue, one bounded step at a time. New events come before the next step, and the
    tasks that they wake before any further step: a transfer at full speed does not keep a small session waiting.
-3. A callback does not raise, and does not do unbounded work.
+3. While callbacks have all the work, the poller waits for the next event itself, for a moment.
+4. A callback does not raise, and does not do unbounded work.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import select
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from time import perf_counter
 
 import trio
 from trio.lowlevel import checkpoint, wait_readable
@@ -39,6 +41,13 @@ if AVAILABLE:
 
 STEPS_BEFORE_YIELD = 8
 """Steps of bulk work after which trio's other tasks get their turn, even if no event woke one."""
+
+LINGER = 0.001
+"""Seconds to wait for the next event right here, after one that only a callback wanted: an echo comes back sooner than
+trio could have asked for it, and half of its latency was the way to trio and back. epoll counts in milliseconds."""
+
+MOST_LINGERING = 0.002
+"""Seconds of this after which trio gets its turn: its timers and threads may be late by as much."""
 
 
 class Poller:
@@ -72,6 +81,11 @@ class Poller:
         """Tell no more; to be called before `fd` is closed, which ends its registration."""
         self._callbacks.pop(fd, None)
 
+    def unregister(self, fd: int) -> None:
+        """Tell no more of an `fd` that lives on, maybe in another process, as a shared listener does."""
+        self.forget(fd)
+        self._epoll.unregister(fd)
+
     def enqueue(self, step: Callable[[], None]) -> None:
         """Run one step of bulk work when its turn comes."""
         self._queue.append(step)
@@ -86,36 +100,48 @@ class Poller:
     async def run(self) -> None:
         """Serve all registered sockets until cancelled."""
         descriptor = self._epoll.fileno()
-        try:
-            while True:
-                if self._queue:
+        while True:
+            if self._queue:
+                await checkpoint()
+                if self._woke:  # trio runs a batch in any order: only the next one is sure to be after theirs
                     await checkpoint()
-                    if self._woke:  # trio runs a batch in any order: only the next one is sure to be after theirs
-                        await checkpoint()
-                else:
-                    self._asleep = True
-                    await wait_readable(descriptor)
-                    self._asleep = False
-                self._turn()
-        finally:
-            self._epoll.close()
-            os.close(self._bell)
-            self.pipes.close()
+            else:
+                self._asleep = True
+                await wait_readable(descriptor)
+                self._asleep = False
+            self._turn()
+
+    def close(self) -> None:
+        """Close the epoll and the pipes; `run` has ended by then, and so has everybody who had something watched."""
+        self._epoll.close()
+        os.close(self._bell)
+        self.pipes.close()
 
     def _turn(self) -> None:
-        """Answer all events, and do bulk work until a task wants to run."""
+        """Answer all events, and those that follow closely, and do bulk work, until a task wants to run."""
         poll, callbacks, queue = self._epoll.poll, self._callbacks, self._queue
         self._woke = False
         steps = STEPS_BEFORE_YIELD
+        linger = 0.0
+        until = perf_counter() + MOST_LINGERING
         while True:
-            for fd, events in poll(0):
+            events = poll(linger)
+            for fd, event in events:
                 callback = callbacks.get(fd)
                 if callback:
-                    callback(events)
-            if self._woke or not queue or not steps:
+                    callback(event)
+            if self._woke:
                 return
-            steps -= 1
-            queue.popleft()()
+            if queue:
+                if not steps:
+                    return
+                steps -= 1
+                linger = 0.0
+                queue.popleft()()
+            elif not events or perf_counter() > until:
+                return
+            else:
+                linger = LINGER
 
 
 @asynccontextmanager
@@ -125,7 +151,10 @@ async def open_poller() -> AsyncIterator[Poller | None]:
         yield None
         return
     poller = Poller()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(poller.run)
-        yield poller
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(poller.run)
+            yield poller
+            nursery.cancel_scope.cancel()
+    finally:
+        poller.close()

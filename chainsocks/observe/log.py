@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 __all__ = ["label_logging", "start_logging"]
 
@@ -11,6 +12,7 @@ _FORMAT = "%(asctime)s %(levelname)s {label}%(message)s"
 
 def start_logging(level: int) -> None:
     """Send the log of chainsocks, from `level` up, to standard error."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # not in our lines, and not free
     handler = logging.StreamHandler()
     logger = logging.getLogger("chainsocks")
     logger.handlers = [handler]
@@ -21,4 +23,19 @@ def start_logging(level: int) -> None:
 def label_logging(label: str) -> None:
     """Begin every line with `label` from now on, as some processes that write one log do to be told apart."""
     for handler in logging.getLogger("chainsocks").handlers:
-        handler.setFormatter(logging.Formatter(_FORMAT.format(label=label)))
+        handler.setFormatter(_Formatter(_FORMAT.format(label=label)))
+
+
+class _Formatter(logging.Formatter):
+    """The standard formatter, but for writing out the date and time of day once a second only."""
+
+    _second = -1
+    _written = ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
+        """Return the time of a record, to the millisecond."""
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._written = time.strftime(datefmt or self.default_time_format, time.localtime(second))
+        return f"{self._written},{int(record.msecs):03}"

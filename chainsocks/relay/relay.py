@@ -1,19 +1,21 @@
-"""A relay: one pump each way, and one cancel scope for the silence of both.
+"""A relay: one pump each way, and one deadline for the silence of both.
 
 1. The end of one direction is passed on and the other goes on, for as long as `half_close` allows silence.
 2. A broken source ends the relay at once. A broken sink ends its direction only: what its peer had still said is
    delivered first.
-3. One scope, re-armed coarsely: at most an eighth of the limit late and never early, and no scope for each chunk.
+3. The deadline is re-armed coarsely: at most an eighth of the limit late and never early, and no scope for each chunk.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import trio
 from anyio import ClosedResourceError
 from anyio.abc import ByteStream
+from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS
@@ -21,7 +23,7 @@ from chainsocks.net.stream import reset_on_close
 from chainsocks.relay.flow import Flow
 from chainsocks.relay.pump import End, pump
 
-__all__ = ["Outcome", "Traffic", "relay"]
+__all__ = ["Outcome", "Relay", "Scope", "Traffic"]
 
 
 class Outcome(StrEnum):
@@ -44,79 +46,174 @@ class Traffic:
     """From the upstream to the client."""
 
 
-async def relay(
-    client: ByteStream,
-    upstream: ByteStream,
-    traffic: Traffic,
-    *,
-    early_up: bytes = b"",
-    early_down: bytes = b"",
-    idle: float,
-    half_close: float,
-) -> Outcome:
-    """Pass bytes both ways until both sides have finished, one breaks, or silence lasts too long.
+class Scope(Protocol):
+    """What a relay needs of the cancel scope that it runs in."""
 
-    `early_up` and `early_down` came ahead of the streams and go out first. `idle` and `half_close` are seconds.
+    deadline: float
 
-    *Closing*: the streams stay the caller's. A stream that was not given everything and its end, also when the relay is
-    cancelled, will be reset by its closing, so that nobody takes a part for the whole.
+
+class Relay:
+    """A client, its upstream, and what goes between them: `early_up` and `early_down` first.
+
+    Those two came ahead of the streams. `idle` and `half_close` are seconds.
     """
-    both = _BothWays(traffic, idle, half_close)
-    try:
-        with both.silence.scope:
-            if isinstance(client, PolledStream) and isinstance(upstream, PolledStream):
-                await _run_flows(both, client, upstream, early_up, early_down)
-            else:
-                await _run_pumps(both, client, upstream, early_up, early_down)
-    finally:
-        if not both.up_complete:
-            reset_on_close(upstream)
-        if not both.down_complete:
-            reset_on_close(client)
-    return both.outcome
 
+    __slots__ = (
+        "_broken",
+        "_client",
+        "_down_complete",
+        "_early_down",
+        "_early_up",
+        "_half_close",
+        "_limit",
+        "_rearm_at",
+        "_scope",
+        "_traffic",
+        "_unfinished",
+        "_up_complete",
+        "_upstream",
+    )
 
-class _BothWays:
-    """What the two directions have in common."""
-
-    __slots__ = ("_broken", "_half_close", "_traffic", "_unfinished", "down_complete", "silence", "up_complete")
-
-    def __init__(self, traffic: Traffic, idle: float, half_close: float) -> None:
-        self.silence = _Silence(idle)
-        self.up_complete = self.down_complete = False
+    def __init__(
+        self,
+        client: ByteStream,
+        upstream: ByteStream,
+        traffic: Traffic,
+        *,
+        early_up: bytes = b"",
+        early_down: bytes = b"",
+        idle: float,
+        half_close: float,
+    ) -> None:
+        self._client = client
+        self._upstream = upstream
         self._traffic = traffic
+        self._early_up = early_up
+        self._early_down = early_down
+        self._limit = idle
         self._half_close = half_close
         self._unfinished = 2
+        self._up_complete = self._down_complete = False
         self._broken: Outcome | None = None
 
-    @property
-    def over(self) -> bool:
-        """Whether there is nothing left to wait for."""
-        return self._unfinished <= 0
+    async def run(self, scope: Scope) -> None:
+        """Pass bytes both ways until both sides have finished, or one breaks; `outcome` then says how it ended.
+
+        Silence that lasts too long cancels `scope`, which surrounds this.
+
+        *Closing*: the streams stay the caller's. A stream that was not given everything and its end, also when the
+        relay is cancelled, will be reset by its closing, so that nobody takes a part for the whole.
+        """
+        self._scope = scope
+        self._arm(trio.current_time())
+        try:
+            if isinstance(self._client, PolledStream) and isinstance(self._upstream, PolledStream):
+                await self._run_flows(self._client, self._upstream)
+            else:
+                await self._run_pumps()
+        finally:
+            if not self._up_complete:
+                reset_on_close(self._upstream)
+            if not self._down_complete:
+                reset_on_close(self._client)
 
     @property
     def outcome(self) -> Outcome:
-        """How it ended; a relay that is not over was ended by its silence."""
+        """How it ended; a relay that was cut short and is not over was ended by its silence."""
         if self._broken:
             return self._broken
-        if self.over:
+        if self._over:
             return Outcome.FINISHED
         return Outcome.HALF_CLOSED if self._unfinished == 1 else Outcome.IDLE
 
-    def moved_up(self, size: int) -> None:
+    @property
+    def _over(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self._unfinished <= 0
+
+    async def _run_pumps(self) -> None:
+        """Move bytes over streams of any kind, by a task for each direction."""
+
+        async def go_up() -> None:
+            self._up_ended(await pump(self._client, self._upstream, self._early_up, self._moved_up))
+            if self._over:
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(go_up)
+            self._down_ended(await pump(self._upstream, self._client, self._early_down, self._moved_down))
+            if self._over:
+                nursery.cancel_scope.cancel()
+
+    async def _run_flows(self, client: PolledStream, upstream: PolledStream) -> None:
+        """Move bytes between polled sockets, by callbacks; this task sleeps until they are through."""
+        task = current_task()
+        asleep = False
+
+        def abort(_: object) -> Abort:
+            nonlocal asleep
+            asleep = False
+            return Abort.SUCCEEDED
+
+        def wake_when_over() -> None:
+            nonlocal asleep
+            if asleep and self._unfinished <= 0:
+                asleep = False
+                client.poller.wake(task)
+
+        def up_ended(end: End) -> None:
+            self._up_ended(end)
+            wake_when_over()
+
+        def down_ended(end: End) -> None:
+            self._down_ended(end)
+            wake_when_over()
+
+        up = Flow(client, upstream, self._early_up, self._moved_up, up_ended)
+        down = Flow(upstream, client, self._early_down, self._moved_down, down_ended)
+
+        def client_event(events: int) -> None:
+            if events & READ_EVENTS:
+                up.source_event(events)
+            if events & WRITE_EVENTS:
+                down.sink_event()
+
+        def upstream_event(events: int) -> None:
+            if events & READ_EVENTS:
+                down.source_event(events)
+            if events & WRITE_EVENTS:
+                up.sink_event()
+
+        client.hand_over(client_event)
+        upstream.hand_over(upstream_event)
+        try:
+            up.start()
+            down.start()
+            if self._unfinished > 0:
+                asleep = True
+                await wait_task_rescheduled(abort)
+        finally:
+            up.stop()
+            down.stop()
+            client.take_back()
+            upstream.take_back()
+        if client.closed or upstream.closed:
+            raise ClosedResourceError
+
+    def _moved_up(self, size: int) -> None:
         self._traffic.up += size
-        self.silence.broken()
+        self._break_silence()
 
-    def moved_down(self, size: int) -> None:
+    def _moved_down(self, size: int) -> None:
         self._traffic.down += size
-        self.silence.broken()
+        self._break_silence()
 
-    def up_ended(self, end: End) -> None:
-        self.up_complete = end is End.FINISHED
+    def _up_ended(self, end: End) -> None:
+        self._up_complete = end is End.FINISHED
         self._ended(end, Outcome.CLIENT_BROKEN, Outcome.UPSTREAM_BROKEN)
 
-    def down_ended(self, end: End) -> None:
-        self.down_complete = end is End.FINISHED
+    def _down_ended(self, end: End) -> None:
+        self._down_complete = end is End.FINISHED
         self._ended(end, Outcome.UPSTREAM_BROKEN, Outcome.CLIENT_BROKEN)
 
     def _ended(self, end: End, source: Outcome, sink: Outcome) -> None:
@@ -126,108 +223,17 @@ class _BothWays:
             self._broken = self._broken or source
         elif end is End.SINK_BROKEN:
             self._broken = self._broken or sink
-        if not self.over:
-            self.silence.limit_to(self._half_close)
+        if self._unfinished > 0:
+            self._limit = min(self._half_close, self._limit)
+            self._arm(trio.current_time())
 
-
-async def _run_pumps(
-    both: _BothWays, client: ByteStream, upstream: ByteStream, early_up: bytes, early_down: bytes
-) -> None:
-    """Move bytes over streams of any kind, by a task for each direction."""
-
-    async def go_up() -> None:
-        both.up_ended(await pump(client, upstream, early_up, both.moved_up))
-        if both.over:
-            nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(go_up)
-        both.down_ended(await pump(upstream, client, early_down, both.moved_down))
-        if both.over:
-            nursery.cancel_scope.cancel()
-
-
-async def _run_flows(
-    both: _BothWays, client: PolledStream, upstream: PolledStream, early_up: bytes, early_down: bytes
-) -> None:
-    """Move bytes between polled sockets, by callbacks; this task sleeps until they are through."""
-    task = trio.lowlevel.current_task()
-    asleep = False
-
-    def abort(_: object) -> trio.lowlevel.Abort:
-        nonlocal asleep
-        asleep = False
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def wake_when_over() -> None:
-        nonlocal asleep
-        if asleep and both.over:
-            asleep = False
-            client.poller.wake(task)
-
-    def up_ended(end: End) -> None:
-        both.up_ended(end)
-        wake_when_over()
-
-    def down_ended(end: End) -> None:
-        both.down_ended(end)
-        wake_when_over()
-
-    up = Flow(client, upstream, early_up, both.moved_up, up_ended)
-    down = Flow(upstream, client, early_down, both.moved_down, down_ended)
-
-    def client_event(events: int) -> None:
-        if events & READ_EVENTS:
-            up.source_event(events)
-        if events & WRITE_EVENTS:
-            down.sink_event()
-
-    def upstream_event(events: int) -> None:
-        if events & READ_EVENTS:
-            down.source_event(events)
-        if events & WRITE_EVENTS:
-            up.sink_event()
-
-    client.hand_over(client_event)
-    upstream.hand_over(upstream_event)
-    try:
-        up.start()
-        down.start()
-        if not both.over:
-            asleep = True
-            await trio.lowlevel.wait_task_rescheduled(abort)
-    finally:
-        up.stop()
-        down.stop()
-        client.take_back()
-        upstream.take_back()
-    if client.closed or upstream.closed:
-        raise ClosedResourceError
-
-
-class _Silence:
-    """How long nothing may move."""
-
-    __slots__ = ("_limit", "_rearm_at", "scope")
-
-    def __init__(self, limit: float) -> None:
-        self.scope = trio.CancelScope()
-        self._limit = limit
-        self._arm(trio.current_time())
-
-    def broken(self) -> None:
-        """Something moved: the silence starts anew."""
+    def _break_silence(self) -> None:
         now = trio.current_time()
         if now >= self._rearm_at:
             self._arm(now)
 
-    def limit_to(self, limit: float) -> None:
-        """Allow less from now on: one side has finished."""
-        self._limit = min(limit, self._limit)
-        self._arm(trio.current_time())
-
     def _arm(self, now: float) -> None:
-        # Setting a deadline costs ten times a look at the clock, so it is done once in an eighth of the limit, and
-        # set an eighth too far so that it is never early.
-        self.scope.deadline = now + self._limit * 9 / 8
+        # A deadline may be dear to move, so it is done once in an eighth of the limit, and set an eighth too far so
+        # that it is never early.
+        self._scope.deadline = now + self._limit * 9 / 8
         self._rearm_at = now + self._limit / 8

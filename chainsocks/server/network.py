@@ -1,4 +1,4 @@
-"""The network as the server sees it: trio's clock and scopes, and streams that wait through one poller."""
+"""The network as the server sees it: trio's clock, scopes that are cheap to move, streams that share a poller."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.net.tcp import open_tcp, resolve
 from chainsocks.protocol.address import Address
+from chainsocks.server.alarms import Alarms, AlarmScope
 
 __all__ = ["TrioNetwork"]
 
@@ -15,8 +16,9 @@ __all__ = ["TrioNetwork"]
 class TrioNetwork:
     """A `chainsocks.chain.dial.Network` on trio."""
 
-    def __init__(self, poller: Poller | None) -> None:
+    def __init__(self, poller: Poller | None, alarms: Alarms) -> None:
         self._poller = poller
+        self._alarms = alarms
 
     async def open_tcp(self, address: Address) -> SocketStream:
         """Connect to an IP address; see `chainsocks.net.tcp.open_tcp`."""
@@ -26,9 +28,9 @@ class TrioNetwork:
         """Look a name up; see `chainsocks.net.tcp.resolve`."""
         return await resolve(address)
 
-    def open_scope(self, deadline: float) -> trio.CancelScope:
+    def open_scope(self, deadline: float) -> AlarmScope:
         """Make a cancel scope."""
-        return trio.CancelScope(deadline=deadline)
+        return self._alarms.open_scope(deadline)
 
     def now(self) -> float:
         """Return trio's time."""

@@ -12,20 +12,22 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import anyio
 import trio
 from anyio.abc import ByteStream
-from trio.lowlevel import wait_readable
+from trio.lowlevel import checkpoint, wait_readable
 
 from chainsocks.chain.dial import OnStep
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import bound_to, open_listeners
-from chainsocks.net.polled import PolledStream
+from chainsocks.net.polled import PolledListener, PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
+from chainsocks.server.alarms import open_alarms
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.login import Logins
 from chainsocks.session.session import Service, serve_session
@@ -49,6 +51,10 @@ GONE_WHILE_WAITING = {
 
 PAUSE_WHEN_EXHAUSTED = 0.1
 """Seconds without accepting after any other error, such as no file descriptor or no memory left, as trio does it."""
+
+
+ACCEPTS_BEFORE_YIELD = 16
+"""Connections after which those that were accepted get their turn, however many more are waiting."""
 
 
 async def serve_until_signalled(
@@ -99,8 +105,8 @@ async def serve(
     with ExitStack() as stack:
         opened = [stack.enter_context(listener) for listener in listeners]
         listeners = opened or stack.enter_context(open_listeners(config.server.listen))
-        async with open_poller() as poller, trio.open_nursery() as sessions:
-            service = Service(config, Logins(config.users), TrioNetwork(poller), on_step)
+        async with open_poller() as poller, open_alarms() as alarms, trio.open_nursery() as sessions:
+            service = Service(config, Logins(config.users), TrioNetwork(poller, alarms), on_step)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
                     accepting.start_soon(_accept, listener, permits, sessions, service, poller)
@@ -122,29 +128,47 @@ async def _accept(
     poller: Poller | None,
 ) -> None:
     family = listener.family
+    is_tcp = family in (socket.AF_INET, socket.AF_INET6)
     complained = False
-    while True:
-        await permits.acquire()
-        try:
-            sock, peer = listener.accept()
-        except OSError as error:
-            permits.release()  # while we wait, another listener may have somebody to serve
-            if isinstance(error, BlockingIOError):
-                await wait_readable(listener)
-            elif error.errno not in GONE_WHILE_WAITING:
-                if not complained:
-                    log.warning("cannot accept: %s; trying again (see `ulimit -n`, max_sessions)", error.strerror)
-                    complained = True
-                await trio.sleep(PAUSE_WHEN_EXHAUSTED)
-            continue
-        complained = False
-        sock.settimeout(0)
-        name = "unix" if family is socket.AF_UNIX else f"{peer[0]}:{peer[1]}"
-        if family is socket.AF_INET6:
-            name = f"[{peer[0]}]:{peer[1]}"
-        sessions.start_soon(
-            _run_session, PolledStream(sock, poller) if poller else SocketStream(sock), name, permits, service
-        )
+    served = 0
+    with ExitStack() as stack:
+        wait: Callable[[], Awaitable[None]] = partial(wait_readable, listener)
+        if poller:
+            polled = PolledListener(listener, poller)
+            stack.callback(polled.stop)
+            wait = polled.wait
+        while True:
+            try:
+                permits.acquire_nowait()
+            except trio.WouldBlock:
+                await permits.acquire()
+            try:
+                sock, peer = listener.accept()
+            except OSError as error:
+                permits.release()  # while we wait, another listener may have somebody to serve
+                if isinstance(error, BlockingIOError):
+                    await wait()
+                elif error.errno not in GONE_WHILE_WAITING:
+                    if not complained:
+                        log.warning("cannot accept: %s; trying again (see `ulimit -n`, max_sessions)", error.strerror)
+                        complained = True
+                    await trio.sleep(PAUSE_WHEN_EXHAUSTED)
+                continue
+            complained = False
+            sock.settimeout(0)
+            name = "unix"
+            if is_tcp:
+                name = f"{peer[0]}:{peer[1]}" if family is socket.AF_INET else f"[{peer[0]}]:{peer[1]}"
+            sessions.start_soon(
+                _run_session,
+                PolledStream(sock, poller, short_read_is_all=is_tcp) if poller else SocketStream(sock),
+                name,
+                permits,
+                service,
+            )
+            served += 1
+            if served % ACCEPTS_BEFORE_YIELD == 0:
+                await checkpoint()
 
 
 async def _run_session(client: ByteStream, name: str, permits: trio.Semaphore, service: Service) -> None:

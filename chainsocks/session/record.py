@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 
 import trio
@@ -16,6 +18,7 @@ from chainsocks.relay.relay import Traffic
 __all__ = ["Record", "prefix_ids"]
 
 log = logging.getLogger("chainsocks.session")
+_DIFFICULT = re.compile('[ "=]').search
 _ids = count(1)
 _prefix = ""
 
@@ -42,24 +45,26 @@ class Record:
     def write(self) -> None:
         """Write the session's line."""
         if log.isEnabledFor(logging.INFO):
-            log.info("%s", str(self))  # as it is now, whenever a handler gets to format it
+            # As it is now, whenever a handler gets to format it; and without the search for this line in the source.
+            log.handle(log.makeRecord(log.name, logging.INFO, "", 0, str(self), (), None))
 
     def __str__(self) -> str:
-        request = self.request
-        parts = {
-            "id": f"{_prefix}{self.id}",
-            "client": self.client,
-            "command": request.command.name if request else "-",
-            "destination": _quoted(str(request.destination)) if request else "-",
-            "chain": _quoted(self.chain.name) if self.chain else "-",
-            "reply": "-" if self.reply is None else f"{self.reply:02X}",
-            "up": self.traffic.up,
-            "down": self.traffic.down,
-            "duration": f"{trio.current_time() - self.began:.3f}",
-            "outcome": json.dumps(self.outcome),
-        }
-        return " ".join(f"{name}={value}" for name, value in parts.items())
+        request, traffic = self.request, self.traffic
+        command = request.command.name if request else "-"
+        destination = _quoted(str(request.destination)) if request else "-"
+        chain = _quoted(self.chain.name) if self.chain else "-"
+        reply = "-" if self.reply is None else f"{self.reply:02X}"
+        return (
+            f"id={_prefix}{self.id} client={self.client} command={command} destination={destination} chain={chain} "
+            f"reply={reply} up={traffic.up} down={traffic.down} duration={trio.current_time() - self.began:.3f} "
+            f"outcome={_in_quotes(self.outcome)}"
+        )
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text) if any(c in text for c in ' "=') else text
+    return _in_quotes(text) if _DIFFICULT(text) else text
+
+
+@lru_cache(64)
+def _in_quotes(text: str) -> str:
+    return json.dumps(text)

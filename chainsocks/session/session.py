@@ -21,23 +21,24 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.chain.dial import Network, OnStep, dial
+from chainsocks.chain.dial import CancelScope, Network, OnStep, Walk
 from chainsocks.config.hops import Chain
-from chainsocks.config.models import Config, Timeouts
-from chainsocks.errors import DialError, LoginRefused, ProtocolError, RequestRefused
+from chainsocks.config.models import Config
+from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
+from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword
-from chainsocks.relay.relay import relay
+from chainsocks.relay.relay import Relay
 from chainsocks.session.login import Logins
 from chainsocks.session.record import Record
 
 __all__ = ["Service", "serve_session"]
 
 LEFTOVERS = 256 * 1024
-"""Bytes that a refused client may still have on their way and that we read away (`_part_with`)."""
+"""Bytes that a refused client may still have on their way and that we read away (`_Session._part`)."""
 
 PARTING = 10
 """Seconds at most that this takes, whatever the deadlines are (RFC 1928 section 6)."""
@@ -60,7 +61,7 @@ async def serve_session(client: ByteStream, name: str, service: Service) -> None
     """
     record = Record(name)
     try:
-        await _serve(client, service, record)
+        await _Session(client, service, record).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome = "cut off: the server is stopping"
         if record.reply is None:  # otherwise the relay has seen to it, where it had to
@@ -71,84 +72,90 @@ async def serve_session(client: ByteStream, name: str, service: Service) -> None
         await client.aclose()
 
 
-async def _serve(client: ByteStream, service: Service, record: Record) -> None:
-    handshake = await _receive_request(client, service, record)
-    if handshake is None:
-        return
-    request = record.request = handshake.request
-    config = service.config
-    try:
-        chain = record.chain = _route(request, service)
-        upstream = await dial(chain, request.destination, config.timeouts, service.network, service.on_step)
-    except (RequestRefused, DialError) as error:
-        record.outcome = str(error)
-        if await _send_reply(client, handshake, Reply(error.reply_code), record, config.timeouts):
-            await _part_with(client, config.timeouts)
-        return
-    try:
-        reply = Reply(ReplyCode.SUCCEEDED, upstream.bound)
-        if await _send_reply(client, handshake, reply, record, config.timeouts):
-            record.outcome = await relay(
-                client,
-                upstream.stream,
-                record.traffic,
-                early_up=handshake.trailing_data,
-                early_down=upstream.trailing_data,
-                idle=config.timeouts.idle,
-                half_close=config.timeouts.half_close,
-            )
-    finally:
-        await upstream.stream.aclose()
+class _Session:
+    """A client, how far it has come, and what that means when the time for a step is over."""
 
+    __slots__ = ("_client", "_handshake", "_record", "_relay", "_service", "_timeouts", "_walk")
 
-async def _receive_request(client: ByteStream, service: Service, record: Record) -> ServerHandshake | None:
-    """Hear the client out, and check its login; None when that came to nothing, and `record` says why."""
-    limit = service.config.timeouts.handshake
-    conversation = _Conversation(client, service.logins)
-    with trio.move_on_after(limit) as scope:
-        try:
-            return await conversation.hear()
-        except ProtocolError as error:
-            record.outcome = f"client, {conversation.step}: {error}"
-        except BrokenResourceError:
-            record.outcome = f"client, {conversation.step}: it reset the connection"
-            return None
-    if scope.cancelled_caught:
-        record.outcome = f"client, {conversation.step}: no complete request (within {limit:g} s)"
-    else:
-        await _part_with(client, service.config.timeouts)
-    return None
-
-
-class _Conversation:
-    """The client's side of a session, up to its request."""
-
-    def __init__(self, client: ByteStream, logins: Logins) -> None:
+    def __init__(self, client: ByteStream, service: Service, record: Record) -> None:
         self._client = client
-        self._logins = logins
+        self._service = service
+        self._timeouts = service.config.timeouts
+        self._record = record
         self._handshake: ServerHandshake | None = None
+        self._walk: Walk | None = None
+        self._relay: Relay | None = None
 
-    @property
-    def step(self) -> str:
-        """How far the client has come."""
-        return self._handshake.step if self._handshake else "first byte"
+    async def run(self) -> None:
+        """Serve the client, and part with it in a way that it understands."""
+        refusal: RequestRefused | DialError | None = None
+        try:
+            with self._service.network.open_scope(self._record.began + self._timeouts.handshake) as scope:
+                await self._serve(scope)
+            if scope.cancelled_caught:
+                refusal = self._time_is_up()
+        except ProtocolError as error:
+            self._record.outcome = f"client, {self._step}: {error}"
+            await self._part()
+        except (RequestRefused, DialError) as error:
+            refusal = error
+        if refusal and self._handshake:
+            await self._refuse(self._handshake, refusal)
 
-    async def hear(self) -> ServerHandshake:
-        """Return a handshake that has a request and waits for our reply.
+    async def _serve(self, scope: CancelScope) -> None:
+        """Hear the client out, dial, reply, relay. `scope` is armed for the first of these.
 
         Raises:
             ProtocolError: the client broke the protocol or may not come in; what it is owed has been sent.
+            RequestRefused, DialError: it is owed a refusal.
+        """
+        record, timeouts, network = self._record, self._timeouts, self._service.network
+        try:
+            handshake = await self._hear()
+        except BrokenResourceError:
+            record.outcome = f"client, {self._step}: it reset the connection"
+            return
+        request = record.request = handshake.request
+        chain = record.chain = _route(request, self._service)
+        walk = self._walk = Walk(chain, request.destination, timeouts, network, self._service.on_step)
+        upstream = await walk.go(scope)
+        try:
+            if await self._grant(handshake, upstream.bound, scope):
+                relay = self._relay = Relay(
+                    self._client,
+                    upstream.stream,
+                    record.traffic,
+                    early_up=handshake.trailing_data,
+                    early_down=upstream.trailing_data,
+                    idle=timeouts.idle,
+                    half_close=timeouts.half_close,
+                )
+                await relay.run(scope)
+                record.outcome = relay.outcome
+        finally:
+            await upstream.stream.aclose()
+
+    async def _hear(self) -> ServerHandshake:
+        """Return a handshake that has a request and waits for our reply.
+
+        Raises:
+            ProtocolError: as `_serve` does.
             BrokenResourceError: the client is gone.
         """
         data = await self._receive()
         if not data:
             raise ProtocolError("it left without a word")
-        handshake = self._handshake = server_handshake(data, self._logins.methods)
+        logins = self._service.logins
+        handshake = self._handshake = server_handshake(data, logins.methods)
         try:
             while True:
                 handshake.receive_data(data)
-                if isinstance(handshake, socks5.ServerHandshake) and handshake.state is State.LOGIN:
-                    await self._check_login(handshake)
+                if handshake.state is State.LOGIN and isinstance(handshake, socks5.ServerHandshake):
+                    if await logins.accept(handshake.login):
+                        handshake.accept_login()
+                    else:
+                        handshake.refuse_login()
+                        raise LoginRefused("wrong username or password")
                 await self._answer(handshake)
                 if handshake.state is State.REPLY:
                     return handshake
@@ -157,22 +164,80 @@ class _Conversation:
             await self._answer(handshake)
             raise
 
-    async def _check_login(self, handshake: socks5.ServerHandshake) -> None:
-        if await self._logins.accept(handshake.login):
-            handshake.accept_login()
-        else:
-            handshake.refuse_login()
-            raise LoginRefused("wrong username or password")
-
-    async def _answer(self, handshake: ServerHandshake) -> None:
-        if answer := handshake.data_to_send():
-            await self._client.send(answer)
-
     async def _receive(self) -> bytes:
         try:
             return await self._client.receive()
         except EndOfStream:
             return b""
+
+    async def _answer(self, handshake: ServerHandshake) -> None:
+        if answer := handshake.data_to_send():
+            await self._client.send(answer)
+
+    async def _grant(self, handshake: ServerHandshake, bound: Address, scope: CancelScope) -> bool:
+        """Tell the client that its way is open; False when it does not want to know any more."""
+        self._record.reply = ReplyCode.SUCCEEDED
+        handshake.send_reply(Reply(ReplyCode.SUCCEEDED, bound))
+        answer = handshake.data_to_send()
+        try:
+            sent = self._client.send_nowait(answer) if isinstance(self._client, SocketStream) else 0
+            if sent < len(answer):  # hardly ever: and so without a deadline of its own otherwise
+                scope.deadline = self._service.network.now() + self._timeouts.reply
+                await self._client.send(answer[sent:])
+        except BrokenResourceError:
+            self._record.outcome = "the client left before its reply"
+            return False
+        return True
+
+    def _time_is_up(self) -> DialTimeout | None:
+        """Say which step did not end within its limit; return the refusal that the client is owed for it, if any."""
+        if self._relay:
+            self._record.outcome = self._relay.outcome
+        elif self._record.reply is not None:
+            self._record.outcome = f"client, reply: not taken (within {self._timeouts.reply:g} s)"
+        elif self._walk:
+            return self._walk.timeout()
+        else:
+            limit = self._timeouts.handshake
+            self._record.outcome = f"client, {self._step}: no complete request (within {limit:g} s)"
+        return None
+
+    @property
+    def _step(self) -> str:
+        """How far the client has come with its request."""
+        return self._handshake.step if self._handshake else "first byte"
+
+    async def _refuse(self, handshake: ServerHandshake, refusal: RequestRefused | DialError) -> None:
+        """Tell the client that its way is not open."""
+        record = self._record
+        record.outcome = str(refusal)
+        record.reply = refusal.reply_code
+        handshake.send_reply(Reply(refusal.reply_code))
+        with trio.move_on_after(self._timeouts.reply) as scope:
+            try:
+                await self._answer(handshake)
+            except BrokenResourceError:
+                record.outcome = "the client left before its reply"
+                return
+        if scope.cancelled_caught:
+            record.outcome = f"client, reply: not taken (within {self._timeouts.reply:g} s)"
+            return
+        await self._part()
+
+    async def _part(self) -> None:
+        """Let a client that we refuse read why, before the connection closes.
+
+        Closing a socket that holds unread data resets it, and a reset can overtake our answer; so the rest of what the
+        client is saying is read away, up to a limit, until it closes.
+        """
+        with trio.move_on_after(min(self._timeouts.reply, PARTING)):
+            try:
+                await self._client.send_eof()
+                left = LEFTOVERS
+                while left > 0:
+                    left -= len(await self._client.receive())
+            except (BrokenResourceError, EndOfStream):
+                return
 
 
 def _route(request: Request, service: Service) -> Chain:
@@ -189,40 +254,3 @@ def _route(request: Request, service: Service) -> Chain:
     if chain is None:
         raise RequestRefused('no chain is called "default"', ReplyCode.NOT_ALLOWED_BY_RULESET)
     return chain
-
-
-async def _send_reply(
-    client: ByteStream, handshake: ServerHandshake, reply: Reply, record: Record, timeouts: Timeouts
-) -> bool:
-    """Answer the request; False when the client did not take the answer."""
-    record.reply = reply.code
-    handshake.send_reply(reply)
-    answer = handshake.data_to_send()
-    try:
-        sent = client.send_nowait(answer) if isinstance(client, SocketStream) else 0
-        if sent == len(answer):
-            return True  # nearly always: and so without a cancel scope
-        with trio.move_on_after(timeouts.reply) as scope:
-            await client.send(answer[sent:])
-    except BrokenResourceError:
-        record.outcome = "the client left before its reply"
-        return False
-    if scope.cancelled_caught:
-        record.outcome = f"client, reply: not taken (within {timeouts.reply:g} s)"
-    return not scope.cancelled_caught
-
-
-async def _part_with(client: ByteStream, timeouts: Timeouts) -> None:
-    """Let a client that we refuse read why, before the connection closes.
-
-    Closing a socket that holds unread data resets it, and a reset can overtake our answer; so the rest of what the
-    client is saying is read away, up to a limit, until it closes.
-    """
-    with trio.move_on_after(min(timeouts.reply, PARTING)):
-        try:
-            await client.send_eof()
-            left = LEFTOVERS
-            while left > 0:
-                left -= len(await client.receive())
-        except (BrokenResourceError, EndOfStream):
-            return

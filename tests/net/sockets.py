@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from anyio import EndOfStream
 from anyio.abc import ByteReceiveStream
 from trio.testing import MockClock
+
+from chainsocks.net.poller import Poller, open_poller
 
 __all__ = [
     "LOOPBACK",
@@ -19,6 +21,7 @@ __all__ = [
     "descriptors",
     "needs_ipv6",
     "nothing_left_open",
+    "poller",
     "read_all",
     "read_exactly",
     "reset",
@@ -115,3 +118,11 @@ def sockets_on_mock_clock(autojump_clock: MockClock) -> MockClock:
     """The mock clock, for tests in which the kernel takes part."""
     autojump_clock.autojump_threshold = PATIENCE
     return autojump_clock
+
+
+@pytest.fixture
+async def poller() -> AsyncIterator[Poller]:
+    """A poller at work."""
+    async with open_poller() as poller:
+        assert poller
+        yield poller

@@ -20,9 +20,7 @@ Pair = tuple[PolledStream, socket.socket]
 
 
 @pytest.fixture(params=[pytest.param(tcp_pair, id="tcp"), pytest.param(unix_pair, id="unix")])
-async def pair(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Pair]:
-    poller = Poller()
-    nursery.start_soon(poller.run)
+async def pair(request: pytest.FixtureRequest, poller: Poller) -> AsyncIterator[Pair]:
     near, far = request.param(buffers=16384)
     stream = PolledStream(near, poller, short_read_is_all=request.param is tcp_pair)
     yield stream, far

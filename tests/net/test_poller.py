@@ -25,13 +25,6 @@ def pair() -> Iterator[Pair]:
         yield near, far
 
 
-@pytest.fixture
-async def poller(nursery: trio.Nursery) -> Poller:
-    poller = Poller()
-    nursery.start_soon(poller.run)
-    return poller
-
-
 async def test_what_is_there_already_is_told_and_each_edge_once(poller: Poller, pair: Pair) -> None:
     near, far = pair
     told: list[int] = []

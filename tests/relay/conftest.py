@@ -4,15 +4,14 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-import trio
 from trio.testing import MockClock
 
 from chainsocks.net.poller import Poller
 from tests.net.ceiling import pytest_runtest_call
-from tests.net.sockets import nothing_left_open
+from tests.net.sockets import nothing_left_open, poller
 from tests.relay.ways import WAYS, Direction, Way
 
-__all__ = ["clock", "direction", "nothing_left_open", "pytest_runtest_call", "row", "way"]
+__all__ = ["clock", "direction", "nothing_left_open", "poller", "pytest_runtest_call", "row", "way"]
 
 
 @pytest.fixture(params=[pytest.param(way, id=way.name) for way in WAYS])
@@ -23,13 +22,9 @@ def row(request: pytest.FixtureRequest) -> Way:
 
 
 @pytest.fixture
-async def way(row: Way, nursery: trio.Nursery) -> Way:
-    """The way that a test runs over, with a poller at work if it needs one."""
-    if not row.polled:
-        return row
-    poller = Poller()
-    nursery.start_soon(poller.run)
-    return replace(row, open_line=partial(row.open_line, poller))
+async def way(row: Way, poller: Poller) -> Way:
+    """The way that a test runs over, with the poller if it needs one."""
+    return replace(row, open_line=partial(row.open_line, poller)) if row.polled else row
 
 
 @pytest.fixture

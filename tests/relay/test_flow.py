@@ -66,9 +66,7 @@ class Flowing:
 
 
 @pytest.fixture
-async def flowing(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Flowing]:
-    poller = Poller()
-    nursery.start_soon(poller.run)
+async def flowing(nursery: trio.Nursery, poller: Poller, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Flowing]:
     with polled_line(poller) as source, polled_line(poller) as sink:
         flowing = Flowing(source, sink, poller, nursery)
         splice = os.splice

@@ -25,11 +25,11 @@ from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS, Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.relay.flow import Flow
 from chainsocks.relay.pump import CHUNK, End, pump
-from chainsocks.relay.relay import Outcome, Traffic, relay
+from chainsocks.relay.relay import Outcome, Relay, Traffic
 from tests.memory import memory_stream_pair
 from tests.net.sockets import PATIENCE, reset, tcp_pair, unix_pair
 
-__all__ = ["WAYS", "Direction", "Line", "Relaying", "Way", "digest", "noise", "relaying"]
+__all__ = ["WAYS", "Direction", "Line", "Relaying", "Way", "digest", "noise", "relay", "relaying"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Pump(Protocol):
     ) -> End: ...
 
 
-class Relay(Protocol):
+class BothWays(Protocol):
     """Both directions."""
 
     async def __call__(
@@ -72,7 +72,7 @@ class Way:
 
     name: str
     pump: Pump
-    relay: Relay
+    relay: BothWays
     open_line: Callable[..., AbstractContextManager[Line]]
     """Takes a poller where `polled`."""
     line_holds: int
@@ -138,6 +138,23 @@ def polled_unix_line(poller: Poller) -> Iterator[Line]:
         stream = PolledStream(line.near.socket, poller)
         yield replace(line, near=stream)
         poller.forget(stream.fd)
+
+
+async def relay(
+    client: ByteStream,
+    upstream: ByteStream,
+    traffic: Traffic,
+    *,
+    early_up: bytes = b"",
+    early_down: bytes = b"",
+    idle: float,
+    half_close: float,
+) -> Outcome:
+    """Run a relay in a scope of its own."""
+    relay = Relay(client, upstream, traffic, early_up=early_up, early_down=early_down, idle=idle, half_close=half_close)
+    with trio.CancelScope() as scope:
+        await relay.run(scope)
+    return relay.outcome
 
 
 async def flow(source: ByteStream, sink: ByteStream, early_data: bytes, moved: Callable[[int], None]) -> End:

@@ -8,6 +8,7 @@ import trio
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import open_poller
 from chainsocks.protocol.address import Address
+from chainsocks.server.alarms import Alarms, open_alarms
 from chainsocks.server.network import TrioNetwork
 from tests.server.serving import echoing
 
@@ -15,7 +16,8 @@ from tests.server.serving import echoing
 @pytest.mark.parametrize("polled", ["with a poller", "without"])
 async def test_a_connect_gives_a_stream_that_waits_as_it_should(polled: str) -> None:
     async with echoing() as destination, open_poller() as poller:
-        stream = await TrioNetwork(poller if polled == "with a poller" else None).open_tcp(destination)
+        network = TrioNetwork(poller if polled == "with a poller" else None, Alarms())
+        stream = await network.open_tcp(destination)
         assert isinstance(stream, PolledStream) == (polled == "with a poller")
         await stream.send(b"hello")
         assert await stream.receive() == b"hello"
@@ -23,12 +25,13 @@ async def test_a_connect_gives_a_stream_that_waits_as_it_should(polled: str) -> 
 
 
 async def test_names_are_looked_up() -> None:
-    assert Address("127.0.0.1", 80) in await TrioNetwork(None).resolve(Address("localhost", 80))
+    assert Address("127.0.0.1", 80) in await TrioNetwork(None, Alarms()).resolve(Address("localhost", 80))
 
 
 async def test_scopes_and_time_are_trios(autojump_clock: trio.testing.MockClock) -> None:
-    network = TrioNetwork(None)
-    with network.open_scope(network.now() + 5) as scope:
-        await trio.sleep_forever()
-    assert scope.cancelled_caught
-    assert network.now() == 5
+    async with open_alarms() as alarms:
+        network = TrioNetwork(None, alarms)
+        with network.open_scope(network.now() + 5) as scope:
+            await trio.sleep_forever()
+        assert scope.cancelled_caught
+        assert network.now() == 5
