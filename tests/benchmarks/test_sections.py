@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+
+from benchmarks import sections
+from benchmarks.contestants import Opened
+from benchmarks.loops import LOOPS
+from benchmarks.peers import OURS, PEERS
+from benchmarks.sections import SECTIONS, Effort, Section
+from chainsocks.protocol.address import Address
+from chainsocks.tools.bench.bulk import Bulk
+from chainsocks.tools.bench.echo import Echo
+from chainsocks.tools.bench.idle import Idle
+from chainsocks.tools.bench.sessions import Sessions
+from chainsocks.tools.bench.way import Way
+
+GIB = 2**30
+BY_NAME = {section.name: section for section in SECTIONS}
+
+
+class Target:
+    pids = (20, 21)
+
+    def wait_until_quiet(self) -> bool:
+        return True
+
+
+class Running:
+    address = Address("127.0.0.1", 1)
+    pids = (10, 11)
+
+    def __init__(self) -> None:
+        self.signals: list[signal.Signals] = []
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self.signals.append(number)
+
+
+@pytest.fixture
+def opened() -> Opened:
+    return Opened(Way("it"), cast("Any", Target()), cast("Any", Running()))
+
+
+class Remarks(list[str]):
+    def __call__(self, remark: str) -> None:
+        self.append(remark)
+
+
+def measured(section: Section, opened: Opened, remarks: Remarks | None = None) -> dict[str, float]:
+    sample = section.measure(opened, Effort(seconds=2.0, idle=100), Remarks() if remarks is None else remarks)
+    return {figure.title: value for figure, value in sample.items()}
+
+
+def test_bulk_is_by_time_and_by_cpu(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    def measure(*_: object, streams: int, direction: str, seconds: float, pids: object) -> Bulk:
+        assert (direction, seconds, pids) == ("down", 2.0, (10, 11))
+        return Bulk(0, 3 * GIB * streams, 2.0, cpu=1.5, load_cpu=1.9 if streams == 1 else 1.7)
+
+    monkeypatch.setattr(sections, "measure_bulk", measure)
+    remarks = Remarks()
+    assert measured(BY_NAME["bulk"], opened, remarks) == {
+        "GiB/s, 1 stream": 1.5,
+        "CPU s/GiB, 1 stream": 0.5,
+        "GiB/s, 8 streams": 12.0,
+        "CPU s/GiB, 8 streams": 0.0625,
+    }
+    assert remarks == ["with 1 stream(s), the load was what set the pace"]
+
+
+def test_sessions_are_by_time_and_by_cpu(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    given = Sessions(4000, 2.0, cpu=1.0, load_cpu=1.0)
+    monkeypatch.setattr(sections, "measure_sessions", lambda *_, **__: given)
+    remarks = Remarks()
+    assert measured(BY_NAME["sessions"], opened, remarks) == {"CPU us/session": 250.0, "sessions/s": 2000.0}
+    assert remarks == []
+    given = Sessions(4000, 2.0, failed=1, cpu=1.0, load_cpu=1.95)
+    measured(BY_NAME["sessions"], opened, remarks)
+    assert remarks == ["some sessions failed", "the load was what set the pace"]
+
+
+def test_workers_are_measured_in_their_place(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    log: list[object] = []
+
+    @contextmanager
+    def placed(*where: object) -> Iterator[None]:
+        log.append(where)
+        yield
+        log.append("free")
+
+    def measure(*_: object, **__: object) -> Sessions:
+        log.append("measured")
+        return Sessions(10, 1.0, cpu=1.0)
+
+    monkeypatch.setattr(sections, "placed", placed)
+    monkeypatch.setattr(sections, "measure_sessions", measure)
+    measured(BY_NAME["workers"], opened)
+    assert log == [(10, (20, 21)), "measured", "free"]
+
+
+def test_idle_sessions_cost_what_comes_on_top(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    held = 0
+
+    @contextmanager
+    def open_idle(_: object, __: object, count: int) -> Iterator[Idle]:
+        nonlocal held
+        held = count - (count == 100) * 20  # too few descriptors
+        yield Idle(held, count)
+        held = 0
+
+    monkeypatch.setattr(sections, "open_idle", open_idle)
+    monkeypatch.setattr(sections, "resident_bytes", lambda _: 50_000_000 + held * 9 * 1024)
+    remarks = Remarks()
+    assert measured(BY_NAME["idle"], opened, remarks) == {"KiB/idle session": 9.0}
+    assert remarks == ["80 sessions, for want of file descriptors"]
+
+
+def test_echoes_are_in_us_and_beside_bulk_in_ms(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    beside: list[int] = []
+
+    def measure(*_: object, seconds: float, **more: int) -> Echo:
+        assert seconds == 2.0
+        beside.append(more.get("beside", 0))
+        return Echo(tuple(number / 1000 for number in range(1, 101)))
+
+    monkeypatch.setattr(sections, "measure_echo", measure)
+    assert list(measured(BY_NAME["echo"], opened).values()) == pytest.approx([50_000, 99_000])
+    assert list(measured(BY_NAME["fairness"], opened).values()) == pytest.approx([50, 99])
+    assert beside == [0, 8]
+
+
+def test_cancelling_is_a_signal_to_the_server(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    def measure(*_: object, streams: int, seconds: float, cancel: Any) -> float:
+        assert (streams, seconds) == (8, 1.0)
+        cancel()
+        return 0.03
+
+    monkeypatch.setattr(sections, "measure_cancel", measure)
+    assert list(measured(BY_NAME["cancel"], opened).values()) == pytest.approx([30])
+    assert cast("Any", opened.running).signals == [signal.SIGTERM]
+
+
+def test_chains_are_by_the_cpu_of_the_hops_and_of_everything(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    def measure(*_: object, pids: object, **__: object) -> Bulk:
+        return Bulk(0, 4 * GIB, 2.0, cpu={(10, 11): 2.0, (os.getpid(),): 8.0}[tuple(cast("Any", pids))])
+
+    monkeypatch.setattr(sections, "measure_bulk", measure)
+    assert list(measured(BY_NAME["chains"], opened).values()) == [2.0, 0.5, 2.0]
+
+
+def test_who_takes_part() -> None:
+    names = {name: [one.name for one in section.contestants(PEERS)] for name, section in BY_NAME.items()}
+    everybody = [peer.name for peer in PEERS]
+    for name in ("sessions", "idle", "echo", "fairness", "cancel"):
+        assert names[name] == everybody
+    assert names["bulk"] == everybody + [loop.name for loop in LOOPS]
+    assert (names["workers"], names["chains"]) == (["1 worker", "2 workers"], ["1 hop", "3 hops"])
+    for section in SECTIONS:
+        assert section.reference == names[section.name][0]
+    assert BY_NAME["bulk"].reference == OURS
