@@ -28,6 +28,8 @@ class Opened:
     way: Way
     target: Target
     running: Running
+    descriptors: int = 2
+    """File descriptors that a session takes in a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,14 @@ class Contestant:
 
 def peer(server: Peer) -> Contestant:
     """Let a SOCKS server take part."""
-    return _servers(server.name, lambda folder: open_peer(server, folder), missing=server.missing)
+    through = _servers(server.name, lambda folder: open_peer(server, folder))
+
+    @contextmanager
+    def start(folder: Path) -> Iterator[Opened]:
+        with through.open(folder) as opened:
+            yield replace(opened, descriptors=server.descriptors)
+
+    return Contestant(server.name, start, server.missing)
 
 
 def ours(name: str, *, workers: int = 1, grace: float | None = None) -> Contestant:
@@ -65,7 +74,7 @@ def loop_to_the_source(loop: Loop) -> Contestant:
     return Contestant(loop.name, start, loop.missing)
 
 
-def _servers(name: str, *servers: Callable[[Path], AbstractContextManager[Running]], missing: str = "") -> Contestant:
+def _servers(name: str, *servers: Callable[[Path], AbstractContextManager[Running]]) -> Contestant:
     """Let a way through servers take part, one after the other."""
 
     @contextmanager
@@ -79,7 +88,7 @@ def _servers(name: str, *servers: Callable[[Path], AbstractContextManager[Runnin
                 opened.append(stack.enter_context(server(own)))
             yield Opened(_way(name, opened), target, Running(opened[-1].address, _pids(opened)))
 
-    return Contestant(name, start, missing)
+    return Contestant(name, start)
 
 
 def _way(name: str, servers: Sequence[Running]) -> Way:

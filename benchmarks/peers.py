@@ -47,6 +47,8 @@ class Peer:
     module: str = ""
     """The Python module that it is, if it is one; it has to be in the environment that this runs in."""
     files: Sequence[Path] = ()
+    descriptors: int = 2
+    """File descriptors that a session takes, once bytes have gone both ways."""
 
     @property
     def missing(self) -> str:
@@ -179,6 +181,7 @@ PEERS = (
         _go,
         ["go"],
         files=[GO_PATH / "src/github.com/armon/go-socks5"],
+        descriptors=6,  # two sockets, and a pipe to splice through for each direction, which it keeps
     ),
     Peer("siosocks", "pip install siosocks", _siosocks, module="siosocks"),
     Peer("pproxy", "pip install pproxy", _pproxy, module="pproxy"),

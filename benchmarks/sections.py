@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +17,9 @@ from benchmarks.peers import OURS, Peer
 from benchmarks.workers import placed
 from chainsocks.tools.bench.accounting import resident_bytes
 from chainsocks.tools.bench.bulk import Bulk, measure_bulk
+from chainsocks.tools.bench.counters import Kind, What
 from chainsocks.tools.bench.echo import measure_echo
+from chainsocks.tools.bench.flood import open_flood
 from chainsocks.tools.bench.idle import open_idle
 from chainsocks.tools.bench.sessions import measure_sessions
 
@@ -29,6 +33,8 @@ AT_ONCE = 0.001
 """Seconds of grace that our server gives, where it is to end its sessions at once."""
 WARM_UP = 64
 """Idle sessions before those that are counted: what a server allocates once is none of them."""
+SPARE = 200
+"""File descriptors that a server needs beside its sessions."""
 FULL = 0.9
 """Of its time that a load was busy; from there on it was the load that set the pace."""
 
@@ -120,9 +126,10 @@ def _measure_idle(opened: Opened, effort: Effort, remark: Remark) -> Sample:
         pass
     opened.target.wait_until_quiet()
     before = resident_bytes(opened.running.pids)
-    with open_idle(opened.way, opened.target, effort.idle) as idle:
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open_idle(opened.way, opened.target, min(effort.idle, (descriptors - SPARE) // opened.descriptors)) as idle:
         if idle.count < effort.idle:
-            remark(f"{idle.count} sessions, for want of file descriptors")
+            remark(f"{idle.count} idle sessions only, for want of file descriptors")
         return {IDLE: (resident_bytes(opened.running.pids) - before) / idle.count / KIB}
 
 
@@ -137,11 +144,16 @@ def _measure_echo(opened: Opened, effort: Effort, _: Remark) -> Sample:
 
 BESIDE = Figure(f"echo p50 beside {STREAMS} streams, ms", 2)
 BESIDE_P99 = Figure(f"echo p99 beside {STREAMS} streams, ms", 2)
+BESIDE_RATE = Figure("GiB/s of the streams", 2, more_is_better=True)
 
 
 def _measure_fairness(opened: Opened, effort: Effort, _: Remark) -> Sample:
-    echo = measure_echo(opened.way, opened.target, seconds=effort.seconds, beside=STREAMS)
-    return {BESIDE: echo.p50 * 1e3, BESIDE_P99: echo.p99 * 1e3}
+    with open_flood(opened.way, opened.target, streams=STREAMS, direction="down"):
+        began, before = time.monotonic(), opened.target.counters.read(Kind.SOURCE, What.SENT)
+        echo = measure_echo(opened.way, opened.target, seconds=effort.seconds)
+        flowed = opened.target.counters.read(Kind.SOURCE, What.SENT) - before
+        seconds = time.monotonic() - began
+    return {BESIDE: echo.p50 * 1e3, BESIDE_P99: echo.p99 * 1e3, BESIDE_RATE: flowed / seconds / GIB}
 
 
 CANCEL = Figure(f"ms from SIGTERM to the end of {STREAMS} streams", 1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,8 @@ def test_what_is_missing_is_passed_on() -> None:
     assert peer(lacking).missing == lacking.missing != ""
     assert loop_to_the_source(Loop("x", lambda _: [], "no-such-compiler")).missing
     assert isinstance(peer(lacking), Contestant)
+
+
+def test_a_peer_that_needs_more_descriptors_says_so(tmp_path: Path) -> None:
+    with peer(replace(PEERS[0], descriptors=6)).open(tmp_path) as opened:
+        assert opened.descriptors == 6

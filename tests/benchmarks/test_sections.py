@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -15,6 +18,7 @@ from benchmarks.peers import OURS, PEERS
 from benchmarks.sections import SECTIONS, Effort, Section
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.bulk import Bulk
+from chainsocks.tools.bench.counters import Counters, Kind, What
 from chainsocks.tools.bench.echo import Echo
 from chainsocks.tools.bench.idle import Idle
 from chainsocks.tools.bench.sessions import Sessions
@@ -117,21 +121,62 @@ def test_idle_sessions_cost_what_comes_on_top(monkeypatch: pytest.MonkeyPatch, o
     monkeypatch.setattr(sections, "resident_bytes", lambda _: 50_000_000 + held * 9 * 1024)
     remarks = Remarks()
     assert measured(BY_NAME["idle"], opened, remarks) == {"KiB/idle session": 9.0}
-    assert remarks == ["80 sessions, for want of file descriptors"]
+    assert remarks == ["80 idle sessions only, for want of file descriptors"]
 
 
-def test_echoes_are_in_us_and_beside_bulk_in_ms(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
-    beside: list[int] = []
+def test_no_more_idle_sessions_are_asked_for_than_there_are_descriptors(
+    monkeypatch: pytest.MonkeyPatch, opened: Opened
+) -> None:
+    asked: list[int] = []
 
-    def measure(*_: object, seconds: float, **more: int) -> Echo:
-        assert seconds == 2.0
-        beside.append(more.get("beside", 0))
+    @contextmanager
+    def open_idle(_: object, __: object, count: int) -> Iterator[Idle]:
+        asked.append(count)
+        yield Idle(count, count)
+
+    monkeypatch.setattr(sections, "open_idle", open_idle)
+    monkeypatch.setattr(sections, "resident_bytes", lambda _: 0)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, sections.SPARE + 300))
+    remarks = Remarks()
+    measured(BY_NAME["idle"], replace(opened, descriptors=6), remarks)
+    assert asked == [sections.WARM_UP, 50]
+    assert remarks == ["50 idle sessions only, for want of file descriptors"]
+    measured(BY_NAME["idle"], replace(opened, descriptors=2), remarks)
+    assert asked[-1] == 100
+
+
+def test_echoes_are_in_us(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    monkeypatch.setattr(sections, "measure_echo", lambda *_, seconds: Echo(tuple(n / 1000 for n in range(1, 101))))
+    assert list(measured(BY_NAME["echo"], opened).values()) == pytest.approx([50_000, 99_000])
+
+
+def test_echoes_beside_bulk_are_in_ms_and_the_bulk_is_measured_too(
+    monkeypatch: pytest.MonkeyPatch, opened: Opened
+) -> None:
+    counters = Counters.create()
+    flows = False
+
+    @contextmanager
+    def open_flood(*_: object, streams: int, direction: str) -> Iterator[None]:
+        nonlocal flows
+        assert (streams, direction) == (8, "down")
+        counters.add(Kind.SOURCE, What.SENT, 77 * GIB)  # before anybody looks
+        flows = True
+        yield
+        flows = False
+
+    def measure(*_: object, seconds: float) -> Echo:
+        assert flows
+        counters.add(Kind.SOURCE, What.SENT, 3 * GIB)
         return Echo(tuple(number / 1000 for number in range(1, 101)))
 
+    clock = iter([100.0, 102.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(sections, "open_flood", open_flood)
     monkeypatch.setattr(sections, "measure_echo", measure)
-    assert list(measured(BY_NAME["echo"], opened).values()) == pytest.approx([50_000, 99_000])
-    assert list(measured(BY_NAME["fairness"], opened).values()) == pytest.approx([50, 99])
-    assert beside == [0, 8]
+    monkeypatch.setattr(opened.target, "counters", counters, raising=False)
+    assert list(measured(BY_NAME["fairness"], opened).values()) == pytest.approx([50, 99, 1.5])
+    counters.close()
 
 
 def test_cancelling_is_a_signal_to_the_server(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
