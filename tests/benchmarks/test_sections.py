@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,7 @@ from benchmarks.contestants import Opened
 from benchmarks.loops import LOOPS
 from benchmarks.peers import OURS, PEERS
 from benchmarks.sections import SECTIONS, Effort, Section
+from chainsocks.config.load import load_config
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.bulk import Bulk
 from chainsocks.tools.bench.counters import Counters, Kind, What
@@ -79,7 +81,12 @@ def test_bulk_is_by_time_and_by_cpu(monkeypatch: pytest.MonkeyPatch, opened: Ope
 
 def test_sessions_are_by_time_and_by_cpu(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
     given = Sessions(4000, 2.0, cpu=1.0, load_cpu=1.0)
-    monkeypatch.setattr(sections, "measure_sessions", lambda *_, **__: given)
+
+    def measure(*_: object, concurrency: int, seconds: float, pids: object) -> Sessions:
+        assert (concurrency, seconds, pids) == (32, 2.0, (10, 11))
+        return given
+
+    monkeypatch.setattr(sections, "measure_sessions", measure)
     remarks = Remarks()
     assert measured(BY_NAME["sessions"], opened, remarks) == {"CPU us/session": 250.0, "sessions/s": 2000.0}
     assert remarks == []
@@ -196,6 +203,13 @@ def test_chains_are_by_the_cpu_of_the_hops_and_of_everything(monkeypatch: pytest
 
     monkeypatch.setattr(sections, "measure_bulk", measure)
     assert list(measured(BY_NAME["chains"], opened).values()) == [2.0, 0.5, 2.0]
+
+
+def test_ours_is_cancelled_without_grace(tmp_path: Path) -> None:
+    first, *_ = BY_NAME["cancel"].contestants(PEERS)
+    with first.open(tmp_path):
+        [config] = tmp_path.rglob("chainsocks.toml")
+        assert load_config(config).timeouts.grace == 0.001
 
 
 def test_who_takes_part() -> None:
