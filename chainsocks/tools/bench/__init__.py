@@ -1,0 +1,1 @@
+"""`chainsocks bench`: what a relay can carry, measured beside the direct connection."""

@@ -1,0 +1,267 @@
+"""How the load gets to the far end: directly, through a proxy, or through a chain of them.
+
+1. A session is opened by the book: each message of each hop's handshake is sent when the one before has been answered.
+2. It costs the load little. What will be said, and what will most likely be answered, is written down beforehand, by
+   our own handshakes; only a hop that answers otherwise is listened to by a handshake of its own.
+3. Every step is bounded, and every failure names the hop and the step, as in the dial (`chainsocks.chain.dial`).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+from chainsocks.chain.causes import explain_connect_error
+from chainsocks.chain.dial import CONNECT, RESOLVE
+from chainsocks.chain.legs import Leg, legs, open_handshake
+from chainsocks.config.hops import Chain, Hop
+from chainsocks.config.models import Timeouts
+from chainsocks.errors import (
+    ChainsocksError,
+    ConnectError,
+    DialError,
+    DialTimeout,
+    HopAuthenticationError,
+    HopProtocolError,
+    HopRefused,
+    Place,
+    UnsupportedAddress,
+)
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.errors import LoginRefused, ProtocolError
+from chainsocks.protocol.handshake import ClientHandshake, State
+from chainsocks.protocol.messages import Credentials, Method, UsernamePassword, Version, describe_reply
+from chainsocks.tools.bench.loop import NEXT_IN, NEXT_OUT, Expired, Loop
+
+__all__ = ["BenchError", "Opening", "Route", "Way"]
+
+Opening = Generator[None, int, tuple[socket.socket, bytes]]
+"""Part of a task: it opens a session, and returns its socket, attached for what arrives next, and what came already."""
+
+ANSWER = 4096
+"""Bytes that are read at once of a hop's answer; what comes behind the last one belongs to the session."""
+
+
+class BenchError(ChainsocksError):
+    """Something could not be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to the far end: a name for people, and the hops, none of them for the direct connection."""
+
+    name: str
+    hops: tuple[Hop, ...] = ()
+    timeouts: Timeouts = field(default=Timeouts(), repr=False)
+    """How long a connect, and each hop, may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One message to a hop, and how the answer to it most likely begins."""
+
+    step: State
+    says: bytes
+    expects: bytes
+    size: int
+    """Bytes in that answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    leg: Leg
+    lines: tuple[_Line, ...]
+
+
+class Route:
+    """A way, with everything worked out that is the same for each session to `destination`.
+
+    Raises:
+        ConnectError: the first hop has a name, and that has no address.
+        UnsupportedAddress: a hop cannot be asked for what comes behind it.
+    """
+
+    def __init__(self, way: Way, destination: Address) -> None:
+        self.way = way
+        self.timeouts = way.timeouts
+        self._destination = destination
+        plan = legs(Chain(*way.hops, name=way.name), destination)
+        for leg in plan:
+            if problem := leg.hop.cannot_carry(leg.target):
+                raise UnsupportedAddress(self._place(leg, State.REQUEST), problem, elapsed=0, limit=self.timeouts.hop)
+        self._first = plan[0] if plan else None
+        self._family, self._address = self._look_up(plan[0].hop.address if plan else destination)
+        self._scripts = tuple(_Script(leg, _rehearse(leg)) for leg in plan)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that an open session has for a word there and back: what one hop may take for its negotiation."""
+        return self.timeouts.hop
+
+    def open(self, loop: Loop) -> Opening:
+        """Open a session, in a task of `loop`; whoever goes on closes it, through the loop.
+
+        Raises:
+            DialError: it could not be opened, and is closed.
+        """
+        sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            trailing = b""
+            yield from self._connect(sock, loop)
+            for script in self._scripts:
+                if trailing:
+                    unasked = f"{len(trailing)} bytes came behind the reply of the hop before, unasked"
+                    raise self._error(HopProtocolError, script.leg, script.lines[0].step, unasked)
+                trailing = yield from self._ask(script, sock, loop)
+        except BaseException:
+            loop.close(sock)
+            raise
+        return sock, trailing
+
+    def _connect(self, sock: socket.socket, loop: Loop) -> Generator[None, int, None]:
+        loop.allow(self.timeouts.connect)
+        began = time.monotonic()
+        number = sock.connect_ex(self._address)
+        try:
+            if number == errno.EINPROGRESS and not _is_connected(sock):
+                loop.attach(sock, NEXT_OUT)
+                yield
+                number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                loop.expect(sock, NEXT_IN)
+            elif number in (0, errno.EINPROGRESS):
+                number = 0
+                loop.attach(sock, NEXT_IN)
+        except Expired:
+            elapsed = time.monotonic() - began
+            raise self._error(DialTimeout, self._first, CONNECT, "no answer", elapsed) from None
+        if number:
+            problem, _ = explain_connect_error(OSError(number, ""))
+            if number == errno.EADDRNOTAVAIL:
+                problem += "; this machine may have run out of ports for so many short sessions: wait a minute"
+            raise self._error(ConnectError, self._first, CONNECT, problem, time.monotonic() - began)
+
+    def _ask(self, script: _Script, sock: socket.socket, loop: Loop) -> Generator[None, int, bytes]:
+        """Have one hop connect to its leg's target, by the script; return what came behind its reply."""
+        limit = self.timeouts.hop if script.leg.hop.timeout is None else script.leg.hop.timeout
+        loop.allow(limit)
+        began = time.monotonic()
+        last = len(script.lines) - 1
+        for number, line in enumerate(script.lines):
+            try:
+                sock.send(line.says)
+                answer = yield from _receive(sock)
+            except Expired:
+                raise self._timeout(script.leg, line.step, began) from None
+            except OSError:
+                raise self._error(HopProtocolError, script.leg, line.step, "the connection was reset") from None
+            if (
+                not answer.startswith(line.expects)
+                or len(answer) < line.size
+                or (number < last and answer[line.size :])
+            ):
+                return (yield from self._improvise(script, number, answer, sock, began))
+        return answer[line.size :]
+
+    def _improvise(
+        self, script: _Script, number: int, answer: bytes, sock: socket.socket, began: float
+    ) -> Generator[None, int, bytes]:
+        """Go on without the script, from an answer that is not in it."""
+        leg = script.leg
+        handshake = open_handshake(leg.hop, leg.target)
+        for line in script.lines[:number]:
+            handshake.data_to_send()
+            handshake.receive_data(line.expects)
+        handshake.data_to_send()
+        try:
+            handshake.receive_data(answer)
+            while not handshake.done:
+                if message := handshake.data_to_send():
+                    sock.send(message)
+                handshake.receive_data((yield from _receive(sock)))
+        except Expired:
+            raise self._timeout(leg, handshake.step, began) from None
+        except LoginRefused as error:
+            raise self._error(HopAuthenticationError, leg, handshake.step, str(error)) from None
+        except ProtocolError as error:
+            raise self._error(HopProtocolError, leg, handshake.step, str(error)) from None
+        except OSError:
+            raise self._error(HopProtocolError, leg, handshake.step, "the connection was reset") from None
+        return self._granted(leg, handshake)
+
+    def _granted(self, leg: Leg, handshake: ClientHandshake) -> bytes:
+        if handshake.reply.succeeded:
+            return handshake.trailing_data
+        what = leg.following.name if leg.following else "the far end of the measurement"
+        said = f"it could not reach {what} at {leg.target}, it says: {describe_reply(handshake.reply.code)}"
+        raise self._error(HopRefused, leg, State.REQUEST, said)
+
+    def _look_up(self, address: Address) -> tuple[int, tuple[object, ...]]:
+        began = time.monotonic()
+        try:
+            family, _, _, _, found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        except OSError as error:
+            problem = f"no address for {address.host}: {error.strerror or error}"
+            raise self._error(ConnectError, self._first, RESOLVE, problem, time.monotonic() - began) from None
+        return family, found
+
+    def _timeout(self, leg: Leg, step: State, began: float) -> DialError:
+        problem = f"no complete answer on the way to {leg.target}"
+        return self._error(DialTimeout, leg, step, problem, time.monotonic() - began)
+
+    def _error(self, kind: type[DialError], leg: Leg | None, step: str, problem: str, elapsed: float = 0) -> DialError:
+        limits = {CONNECT: self.timeouts.connect, RESOLVE: self.timeouts.resolve}
+        limit = self.timeouts.hop if leg is None or leg.hop.timeout is None else leg.hop.timeout
+        return kind(self._place(leg, step), problem, elapsed=elapsed, limit=limits.get(step, limit))
+
+    def _place(self, leg: Leg | None, step: str) -> Place:
+        if leg is None:
+            return Place(None, self._destination, step)
+        return Place(f"{leg.hop.name} ({leg.position} of {len(self.way.hops)})", leg.hop.address, step)
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    """Tell whether a connect has come to its good end already, as it has on loopback."""
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def _receive(sock: socket.socket) -> Generator[None, int, bytes]:
+    while True:
+        try:
+            return sock.recv(ANSWER)
+        except BlockingIOError:
+            yield
+
+
+def _rehearse(leg: Leg) -> tuple[_Line, ...]:
+    """Write down a conversation with a hop that grants everything, and that likes a login if we have one."""
+    handshake = open_handshake(leg.hop, leg.target)
+    lines = []
+    while not handshake.done:
+        step = handshake.state
+        says = handshake.data_to_send()
+        expects, rest = _likely_answer(leg.hop.protocol.version, step, leg.hop.credentials)
+        lines.append(_Line(step, says, expects, len(expects) + len(rest)))
+        handshake.receive_data(expects + rest)
+    return tuple(lines)
+
+
+def _likely_answer(version: Version, step: State, credentials: Credentials | None) -> tuple[bytes, bytes]:
+    """Return an answer, up to where servers differ and from there on."""
+    if version is Version.SOCKS4:
+        return b"\x00\x5a", bytes(6)
+    match step:
+        case State.METHOD_NEGOTIATION if isinstance(credentials, UsernamePassword):
+            return bytes((Version.SOCKS5, Method.USERNAME_PASSWORD)), b""
+        case State.METHOD_NEGOTIATION:
+            return bytes((Version.SOCKS5, Method.NO_AUTHENTICATION_REQUIRED)), b""
+        case State.SUB_NEGOTIATION:
+            return b"\x01\x00", b""
+        case _:
+            return bytes((Version.SOCKS5, 0, 0, 1)), bytes(6)
