@@ -22,8 +22,8 @@ CPU_CLOCK = 2
 
 
 def exists(pid: int) -> bool:
-    """Tell whether there is such a process."""
-    return bool(_stat(pid))
+    """Tell whether there is such a process, and it has not ended."""
+    return _stat(pid)[:1] not in ([], ["Z"], ["X"])
 
 
 def family(pid: int) -> tuple[int, ...]:

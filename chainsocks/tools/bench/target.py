@@ -35,6 +35,9 @@ LOOPBACK = "127.0.0.1"
 MESSAGE = 1 << 16
 """Bytes that are echoed at once."""
 
+PACE = 0.05
+"""Seconds between two looks at what has arrived and was not worth waking for: the counters are so old at most."""
+
 IN, OUT, GONE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLRDHUP
 
 
@@ -186,6 +189,7 @@ class _Server:
         self._epoll = select.epoll()
         self._listeners: dict[int, tuple[Kind, socket.socket]] = {}
         self._connections: dict[int, tuple[Kind, _Connection, int]] = {}
+        self._sinks: set[int] = set()
 
     def listen(self, kind: Kind, listener: socket.socket) -> None:
         self._listeners[listener.fileno()] = kind, listener
@@ -194,8 +198,13 @@ class _Server:
     def run(self, lifeline: int) -> None:
         """Serve until `lifeline` comes to its end."""
         self._epoll.register(lifeline, IN)
+        next_look = 0.0
         while True:
-            for fd, events in self._epoll.poll():
+            if self._sinks and time.monotonic() >= next_look:
+                next_look = time.monotonic() + PACE
+                for fd in tuple(self._sinks):
+                    self._serve(fd, IN)
+            for fd, events in self._epoll.poll(PACE if self._sinks else None):
                 if fd in self._connections:
                     self._serve(fd, events)
                 elif fd in self._listeners:
@@ -214,6 +223,9 @@ class _Server:
             self.counters.add(kind, What.ACCEPTED, 1)
             self._connections[sock.fileno()] = kind, make(sock, self), make.first
             self._epoll.register(sock, make.first)
+            if kind in (Kind.SINK, Kind.BOTH):
+                self.flow.receive_in_bulk(sock)
+                self._sinks.add(sock.fileno())
 
     def _serve(self, fd: int, events: int) -> None:
         kind, connection, waits_for = self._connections[fd]
@@ -225,6 +237,7 @@ class _Server:
             wanted = None
         if wanted is None:
             del self._connections[fd]
+            self._sinks.discard(fd)
             connection.sock.close()
             self.counters.add(kind, What.CLOSED, 1)
         elif wanted != waits_for:
