@@ -70,7 +70,7 @@ def as_svg(report: Report) -> str:
         f'font-family="system-ui, sans-serif" font-size="12" fill="{INK}">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         f'<text x="{MARGIN}" y="{MARGIN + 12}" font-size="16" font-weight="600">'
-        "chainsocks bench: how many times the direct connection</text>",
+        "chainsocks bench: the direct connection is 1.0</text>",
         *_legend(columns),
     ]
     y = MARGIN + 2 * LINE + ABOVE
