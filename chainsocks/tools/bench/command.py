@@ -12,11 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.errors import ConfigError, Problem
+from chainsocks.net.poller import AVAILABLE
 from chainsocks.tools.bench.accounting import exists
 from chainsocks.tools.bench.figures import Part
 from chainsocks.tools.bench.plot import as_svg
 from chainsocks.tools.bench.report import as_json, show
 from chainsocks.tools.bench.run import OnStep, Plan, open_subjects, run
+from chainsocks.tools.bench.way import BenchError
 
 __all__ = ["Options", "bench", "parse_parts"]
 
@@ -45,8 +47,10 @@ def bench(options: Options, output: Console, progress: Console) -> None:
         ConfigError: options that cannot be; nothing has been measured.
         OSError: the plot cannot be written, and nothing has been measured.
         DialError: a way cannot be opened.
-        BenchError: a way does not work.
+        BenchError: a way does not work, or this is not Linux.
     """
+    if not AVAILABLE:
+        raise BenchError("bench runs on Linux: epoll, sendfile and MSG_TRUNC are what keeps its own load cheap")
     hops, parts = _read(options)
     if options.plot:
         _try_to_write(options.plot)

@@ -19,9 +19,12 @@ from typing import Self, TypeVar
 
 __all__ = ["IN", "NEXT_IN", "NEXT_OUT", "OUT", "Expired", "Loop", "Task"]
 
-IN, OUT = select.EPOLLIN, select.EPOLLOUT
+# Where there is no epoll there is no bench, and the command line is loaded all the same.
+IN: int = getattr(select, "EPOLLIN", 0)
+OUT: int = getattr(select, "EPOLLOUT", 0)
 """As long as something can be read, or written."""
-NEXT_IN, NEXT_OUT = select.EPOLLIN | select.EPOLLET, select.EPOLLOUT | select.EPOLLET
+_EDGE: int = getattr(select, "EPOLLET", 0)
+NEXT_IN, NEXT_OUT = IN | _EDGE, OUT | _EDGE
 """Once, whenever something more has arrived, or room has become free: one system call less for each wait."""
 
 T = TypeVar("T")

@@ -24,6 +24,7 @@ from chainsocks.tools.bench.child import open_child, say_ready
 from chainsocks.tools.bench.counters import Counters, Kind, What
 from chainsocks.tools.bench.descriptors import raise_limit
 from chainsocks.tools.bench.flow import Flow
+from chainsocks.tools.bench.loop import IN, OUT
 
 __all__ = ["LOOPBACK", "Target", "main", "open_target"]
 
@@ -38,7 +39,8 @@ MESSAGE = 1 << 16
 PACE = 0.05
 """Seconds between two looks at what has arrived and was not worth waking for: the counters are so old at most."""
 
-IN, OUT, GONE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLRDHUP
+GONE: int = getattr(select, "EPOLLRDHUP", 0)
+"""The peer has finished, at least with sending."""
 
 
 @dataclass(frozen=True, slots=True)

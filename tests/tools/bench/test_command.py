@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,6 +166,29 @@ def test_through_a_proxy_whose_process_is_known(capsys: pytest.CaptureFixture[st
         ["sessions", "us"],
         ["idle", "session,"],
     ]
+
+
+ELSEWHERE = """
+import importlib.util, select, sys
+for name in dir(select):
+    if name.lower().startswith("epoll"):
+        delattr(select, name)
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "resource" else find_spec(name, package)
+import chainsocks.tools.bench.idle, chainsocks.tools.bench.sessions, chainsocks.tools.bench.target
+"""
+
+
+def test_elsewhere_there_is_no_bench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "AVAILABLE", False)
+    status, out, err = run_main(capsys, "bench")
+    assert (status, out) == (1, "")
+    assert err.startswith("chainsocks: bench runs on Linux")
+
+
+def test_elsewhere_it_is_loaded_all_the_same() -> None:
+    """With the command line, and without epoll and resource limits."""
+    subprocess.run([sys.executable, "-c", ELSEWHERE], check=True)
 
 
 @pytest.mark.parametrize("terminal", [True, False])

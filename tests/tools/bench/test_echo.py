@@ -46,9 +46,9 @@ def test_those_of_an_echo() -> None:
 @pytest.mark.parametrize("length", [0, 1, 2])
 @pytest.mark.parametrize("size", [1, 64])
 def test_each_word_was_there(target: Target, hops: tuple[Hop, ...], length: int, size: int) -> None:
-    before = target.counters.read(Kind.ECHO, What.SENT)
+    before = target.counters.read(Kind.ECHO, What.RECEIVED)
     echo = measure_echo(Way("way", hops[:length]), target, seconds=SHORT, size=size)
-    echoed, rest = divmod(target.counters.read(Kind.ECHO, What.SENT) - before, size)
+    echoed, rest = divmod(target.counters.read(Kind.ECHO, What.RECEIVED) - before, size)
     assert rest == 0
     assert 1 <= echoed - len(echo.latencies) <= WARM_UP
     assert list(echo.latencies) == sorted(echo.latencies)

@@ -17,11 +17,11 @@ from tests.background import PATIENCE, Background, Script
 @pytest.mark.parametrize("length", [0, 2])
 @pytest.mark.parametrize("count", [1, 100])
 def test_they_are_there(target: Target, hops: tuple[Hop, ...], length: int, count: int) -> None:
-    sent = target.counters.read(Kind.ECHO, What.SENT)
+    echoed = target.counters.read(Kind.ECHO, What.RECEIVED)
     with open_idle(Way("way", hops[:length]), target, count) as sessions:
         assert sessions == Idle(count, count)
         assert target.open_connections == count
-        assert target.counters.read(Kind.ECHO, What.SENT) - sent == count
+        assert target.counters.read(Kind.ECHO, What.RECEIVED) - echoed == count
     assert target.wait_until_quiet(PATIENCE)
 
 

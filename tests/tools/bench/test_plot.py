@@ -58,6 +58,14 @@ def test_bars_are_as_high_as_they_say() -> None:
             assert height / heights[first] == pytest.approx(float(text or "nan"), abs=0.01)
 
 
+def test_the_direct_bars_reach_the_line_at_one() -> None:
+    picture = draw(report("direct", "1 hop"))
+    ones = {float(line.get("y1", "nan")) for line in picture.iter(f"{SVG}line") if line.get("stroke-dasharray")}
+    tops = {float(bar.get("y", "nan")) for bar in bars(picture)[::2]}
+    assert len(ones) == 2, "the panels in a row have theirs at the same height here"
+    assert sorted(tops) == pytest.approx(sorted(ones), abs=0.11)
+
+
 def test_the_best_bar_fills_its_panel_and_none_leaves_the_picture() -> None:
     picture = draw(report("direct", *(f"{number} hops" for number in range(1, 7))))
     width, height = numbers(picture, "width", "height")

@@ -31,12 +31,12 @@ def test_each_was_there(target: Target, hops: tuple[Hop, ...], length: int, conc
     def read(what: What) -> int:
         return target.counters.read(Kind.ECHO, what)
 
-    accepted, sent = read(What.ACCEPTED), read(What.SENT)
+    accepted, echoed = read(What.ACCEPTED), read(What.RECEIVED)
     sessions = measure_sessions(Way("way", hops[:length]), target, concurrency=concurrency, seconds=SHORT)
     assert sessions.seconds >= SHORT
     assert sessions.failed == 0
     assert target.wait_until_quiet(20)
-    assert 0 < sessions.count <= read(What.SENT) - sent, "each byte was echoed"
+    assert 0 < sessions.count <= read(What.RECEIVED) - echoed, "each byte was echoed"
     assert sessions.count <= read(What.ACCEPTED) - accepted
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.accounting import exists
-from chainsocks.tools.bench.counters import Kind, What
+from chainsocks.tools.bench.child import open_child
+from chainsocks.tools.bench.counters import Counters, Kind, What
 from chainsocks.tools.bench.target import LOOPBACK, Target, open_target
 from tests.background import PATIENCE
 
@@ -71,7 +72,7 @@ def test_an_echo_that_nobody_reads_waits(target: Target) -> None:
             assert read(other, 1) == b"x", "it echoes to others meanwhile"
         assert read(sock, MUCH) == data
         sender.join(PATIENCE)
-    assert growth.of(What.SENT) == MUCH + 1
+    growth.wait_for(What.SENT, MUCH + 1)
 
 
 def test_the_sink_counts_every_byte(target: Target) -> None:
@@ -156,3 +157,12 @@ def test_it_ends_with_its_block() -> None:
     assert not any(map(exists, target.pids))
     with pytest.raises(ConnectionRefusedError):
         connect(target.echo)
+
+
+def test_it_ends_by_itself_when_nobody_needs_it() -> None:
+    counters = Counters.create()
+    arguments = ("chainsocks.tools.bench.target", str(counters.fd), LOOPBACK, Kind.SINK.name)
+    with open_child(*arguments, descriptors=[counters.fd]) as child, connect(Address(LOOPBACK, int(child.words[0]))):
+        pass
+    counters.close()
+    assert child.process.returncode == 0, "it was not killed"

@@ -123,6 +123,7 @@ class TestByTheBook:
         [
             pytest.param((NO_LOGIN, b"\x05\x00\x00\x04" + bytes(18)), id="IPv6"),
             pytest.param((NO_LOGIN, b"\x05\x00\x00\x03\x04name\x00\x50"), id="name"),
+            pytest.param((NO_LOGIN + GRANTED,), id="hasty"),
             pytest.param((NO_LOGIN, b"\x05\x00\xff\x01" + bytes(6)), id="reserved-byte"),
         ],
     )
@@ -182,6 +183,23 @@ class TestFailures:
         with pytest.raises(kind, match=rf"^hop paris \(1 of 1\) at .*, {complaint}"):
             walk(Way("one", (hop_at(background.listen(script)),), HASTY))
         assert script.left.wait(20), "the connection is closed"
+
+    @pytest.mark.parametrize("answers", [(b"nonsense",), (NO_LOGIN, b"")])
+    def test_nothing_stays_behind_where_others_go_on(self, background: Background, answers: tuple[bytes, ...]) -> None:
+        route = Route(Way("one", (hop_at(background.listen(Script(*answers))),)), DESTINATION)
+        failures: list[int] = []
+
+        def task(loop: Loop) -> Task:
+            for _ in range(3):
+                try:
+                    yield from route.open(loop)
+                except HopProtocolError:
+                    failures.append(len(loop._waiting))
+
+        with Loop() as loop:
+            loop.start(task(loop))
+            loop.run(math.inf)
+        assert failures == [0, 0, 0]
 
     def test_a_hop_of_a_chain(self, background: Background) -> None:
         proxy = background.listen(Script(NO_LOGIN, GRANTED, b"nonsense"))
