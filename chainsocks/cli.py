@@ -11,6 +11,7 @@ import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import trio
@@ -26,6 +27,8 @@ from chainsocks.observe.log import start_logging
 from chainsocks.protocol.socks5 import MAX_LOGIN
 from chainsocks.server.serve import serve_until_signalled
 from chainsocks.server.workers import count_workers, serve_with_workers
+from chainsocks.tools.bench.command import Options as BenchOptions
+from chainsocks.tools.bench.command import bench as run_bench
 from chainsocks.tools.check import show_config, warnings
 from chainsocks.tools.demo import demo as run_demo
 
@@ -106,6 +109,26 @@ def demo(*, stay: bool) -> None:
     """
     start_logging(logging.WARNING)
     trio.run(functools.partial(run_demo, _console(), stay=stay))
+
+
+@cli.command()
+@click.option("--proxy", metavar="URL", help="Measure this SOCKS server, as in socks5://127.0.0.1:1080.")
+@click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of a chain to measure, in order; repeatable.")
+@click.option("--hops", "count", type=click.IntRange(1, 6), metavar="N", help="Most hops of our own; 3 if not told.")
+@click.option("--pid", "pids", type=click.IntRange(1), multiple=True, help="Whose CPU and memory to count; repeatable.")
+@click.option("--seconds", type=click.FloatRange(0.01, 3600), default=1.0, show_default=True, help="For each step.")
+@click.option("--only", metavar="PARTS", help="Some of bulk,sessions,echo,idle.")
+@click.option("--idle-sessions", type=click.IntRange(1), default=1000, show_default=True, help="How many to hold.")
+@click.option("--json", "json", is_flag=True, help="Print JSON, in bytes and seconds.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw bars as well (SVG).")
+def bench(**options: Any) -> None:
+    """Measure what a relay can carry.
+
+    Through a SOCKS server, through a chain of them, or by itself through 1, 2 and 3 hops of our own; always beside
+    the direct connection.
+    """
+    start_logging(logging.WARNING)
+    run_bench(BenchOptions(**options), _console(), Console(stderr=True))
 
 
 @cli.command("hash-password")

@@ -22,8 +22,8 @@ CPU_CLOCK = 2
 
 
 def exists(pid: int) -> bool:
-    """Tell whether there is such a process."""
-    return bool(_stat(pid))
+    """Tell whether there is such a process, and it has not ended."""
+    return _stat(pid)[:1] not in ([], ["Z"], ["X"])
 
 
 def family(pid: int) -> tuple[int, ...]:
@@ -39,11 +39,11 @@ def family(pid: int) -> tuple[int, ...]:
 
 
 def cpu_seconds(pids: Collection[int]) -> float:
-    """Return the CPU time that these processes and their families have used since they started, children that have
-    ended and been waited for included; in seconds.
+    """Return the CPU seconds that these processes and their families have used since they started.
 
-    The living are known to the nanosecond, the dead to a tick of the kernel (10 ms).
-    """  # noqa: D205
+    Children that have ended and been waited for are included. The living are known to the nanosecond, the dead to a
+    tick of the kernel (10 ms).
+    """
     members = {member: None for pid in pids for member in family(pid)}
     # Children come before their parents: one that ends in between is then found in its parent's account.
     return sum(_used_itself(pid) + _used_by_dead_children(pid) for pid in reversed(members))

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+import socket
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -52,13 +53,28 @@ class Streams:
     """Streams that send, receive or do both as fast as they can, for as long as the loop runs."""
 
     def __init__(self, loop: Loop, flow: Flow, route: Route, count: int, direction: Direction) -> None:
-        self.received = 0
+        self._received = 0
+        self._sockets: list[socket.socket] = []
         self._loop = loop
         self._flow = flow
+        self._name = route.way.name
         self._missing = count
         for _ in range(count):
             loop.start(self._stream(route, direction))
         loop.run(math.inf, lambda: not self._missing)  # each stream is bounded while it opens
+
+    @property
+    def received(self) -> int:
+        """Bytes that have arrived here until now.
+
+        Raises:
+            BenchError: a stream is broken.
+        """
+        try:
+            self._received += sum(self._flow.discard(sock) or 0 for sock in self._sockets)
+        except OSError as error:
+            raise self._broken(error) from None
+        return self._received
 
     def run(self, seconds: float) -> None:
         """Let them flow for so long."""
@@ -69,8 +85,11 @@ class Streams:
         sock, trailing = yield from route.open(loop)
         loop.allow(math.inf)
         self._missing -= 1
-        self.received += len(trailing)
+        self._received += len(trailing)
         sends, receives = direction != "down", direction != "up"
+        if receives:
+            flow.receive_in_bulk(sock)
+            self._sockets.append(sock)
         # Upwards nothing is ever said to us: what can be read is the end.
         loop.expect(sock, (OUT if sends else 0) | IN)
         try:
@@ -78,15 +97,18 @@ class Streams:
                 events = yield
                 if events & ~OUT:
                     if not receives:
-                        raise BenchError(f"{route.way.name}: a stream was closed from the other side")
+                        raise BenchError(f"{self._name}: a stream was closed from the other side")
                     size = flow.discard(sock)
                     if size == 0:
-                        raise BenchError(f"{route.way.name}: a stream came to an end, which it does not have")
-                    self.received += size or 0
+                        raise BenchError(f"{self._name}: a stream came to an end, which it does not have")
+                    self._received += size or 0
                 if events & OUT:
                     flow.send(sock)
         except OSError as error:
-            raise BenchError(f"{route.way.name}: a stream broke: {error.strerror or error}") from None
+            raise self._broken(error) from None
+
+    def _broken(self, error: OSError) -> BenchError:
+        return BenchError(f"{self._name}: a stream broke: {error.strerror or error}")
 
 
 def measure_bulk(

@@ -20,8 +20,8 @@ from chainsocks.tools.bench.way import BenchError, Route, Way
 
 __all__ = ["Echo", "exchange", "measure_echo", "percentile"]
 
-WARM_UP = 50
-"""Echoes before the first one that counts."""
+WARM_UP, LONGEST_WARM_UP = 50, 0.3
+"""Echoes before the first one that counts, and the seconds after which fewer will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ def exchange(sock: socket.socket, word: bytes, route: Route, loop: Loop) -> Gene
         BenchError: it did not, or something else came.
     """
     loop.allow(route.patience)
+    heard = b""
     try:
         sock.send(word)
-        heard = b""
         while len(heard) < len(word):
             try:
                 data = sock.recv(len(word) + 1 - len(heard))
@@ -63,14 +63,14 @@ def exchange(sock: socket.socket, word: bytes, route: Route, loop: Loop) -> Gene
                 yield
                 continue
             if not data:
-                raise BenchError(f"{route.way.name}: a session was closed while a word was on its way")
+                raise _closed(route)
             heard += data
     except Expired:
-        raise BenchError(f"{route.way.name}: a word did not come back within {route.patience:g} s") from None
+        raise _late(route) from None
     except OSError as error:
-        raise BenchError(f"{route.way.name}: a session broke: {error.strerror or error}") from None
+        raise _broken(route, error) from None
     if heard != word:
-        raise BenchError(f"{route.way.name}: what came back is not what was sent")
+        raise _wrong(route)
 
 
 def measure_echo(way: Way, target: Target, *, seconds: float, size: int = 32, beside: int = 0) -> Echo:
@@ -93,7 +93,7 @@ def measure_echo(way: Way, target: Target, *, seconds: float, size: int = 32, be
     [sock] = opened
     with sock:
         _wait_at_most(sock, route.patience)
-        latencies = _ping(sock, way, bytes(range(1, size + 1)), seconds)
+        latencies = _ping(sock, route, bytes(range(1, size + 1)), seconds)
     return Echo(tuple(sorted(latencies)))
 
 
@@ -111,31 +111,49 @@ def _wait_at_most(sock: socket.socket, seconds: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _ping(sock: socket.socket, way: Way, word: bytes, seconds: float) -> list[float]:
+def _ping(sock: socket.socket, route: Route, word: bytes, seconds: float) -> list[float]:
     size = len(word)
     clock = time.perf_counter
     latencies: list[float] = []
-    ends = math.inf
+    warm_until, ends = clock() + LONGEST_WARM_UP, math.inf
     try:
         while True:
             began = clock()
             sock.send(word)
             heard = sock.recv(size)
             while len(heard) < size:
-                more = sock.recv(size - len(heard))
+                more = sock.recv(size - len(heard)) if heard else b""
                 if not more:
-                    raise BenchError(f"{way.name}: the session was closed while a word was on its way")
+                    raise _closed(route)
+                if clock() - began > route.patience:
+                    raise _late(route)
                 heard += more
             ended = clock()
             if heard != word:
-                raise BenchError(f"{way.name}: what came back is not what was sent")
+                raise _wrong(route)
             latencies.append(ended - began)
-            if len(latencies) == WARM_UP and math.isinf(ends):
+            if ends == math.inf and (len(latencies) == WARM_UP or ended > warm_until):
                 latencies.clear()
                 ends = ended + seconds
-            if ended > ends:
+            elif ended > ends:
                 return latencies
     except BlockingIOError:
-        raise BenchError(f"{way.name}: a word did not come back in time") from None
+        raise _late(route) from None
     except OSError as error:
-        raise BenchError(f"{way.name}: the session broke: {error.strerror or error}") from None
+        raise _broken(route, error) from None
+
+
+def _late(route: Route) -> BenchError:
+    return BenchError(f"{route.way.name}: a word did not come back within {route.patience:g} s")
+
+
+def _closed(route: Route) -> BenchError:
+    return BenchError(f"{route.way.name}: a session was closed while a word was on its way")
+
+
+def _wrong(route: Route) -> BenchError:
+    return BenchError(f"{route.way.name}: what came back is not what was sent")
+
+
+def _broken(route: Route, error: OSError) -> BenchError:
+    return BenchError(f"{route.way.name}: a session broke: {error.strerror or error}")

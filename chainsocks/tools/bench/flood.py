@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from chainsocks.errors import ChainsocksError
 from chainsocks.tools.bench.bulk import Direction, Streams, far_end
-from chainsocks.tools.bench.child import open_child, say_ready
+from chainsocks.tools.bench.child import Child, open_child, say_ready
 from chainsocks.tools.bench.flow import Flow
 from chainsocks.tools.bench.loop import Loop
 from chainsocks.tools.bench.target import Target
@@ -28,7 +28,7 @@ FAILED = "failed:"
 
 
 @contextmanager
-def open_flood(way: Way, target: Target, *, streams: int, direction: Direction) -> Iterator[None]:
+def open_flood(way: Way, target: Target, *, streams: int, direction: Direction) -> Iterator[Child]:
     """Let `streams` flow through `way`, from another process, until the end of the block.
 
     Raises:
@@ -40,7 +40,7 @@ def open_flood(way: Way, target: Target, *, streams: int, direction: Direction) 
         first, *words = child.words
         if first == FAILED:
             raise BenchError(" ".join(words))
-        yield
+        yield child
         if child.ended:
             raise BenchError(f"{way.name}: a stream broke beside the measurement")
 

@@ -15,14 +15,19 @@ import socket
 import time
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 __all__ = ["IN", "NEXT_IN", "NEXT_OUT", "OUT", "Expired", "Loop", "Task"]
 
-IN, OUT = select.EPOLLIN, select.EPOLLOUT
+# Where there is no epoll there is no bench, and the command line is loaded all the same.
+IN: int = getattr(select, "EPOLLIN", 0)
+OUT: int = getattr(select, "EPOLLOUT", 0)
 """As long as something can be read, or written."""
-NEXT_IN, NEXT_OUT = select.EPOLLIN | select.EPOLLET, select.EPOLLOUT | select.EPOLLET
+_EDGE: int = getattr(select, "EPOLLET", 0)
+NEXT_IN, NEXT_OUT = IN | _EDGE, OUT | _EDGE
 """Once, whenever something more has arrived, or room has become free: one system call less for each wait."""
+
+T = TypeVar("T")
 
 Task = Generator[None, int, None]
 
@@ -66,16 +71,11 @@ class Loop:
             sock.close()
         self._epoll.close()
 
-    @property
-    def busy(self) -> bool:
-        """Whether there is a task that has not ended."""
-        return bool(self._running)
-
     def start(self, task: Task) -> None:
         """Run a task up to its first wait, and further in `run`."""
         running = _Running(task)
         self._running.add(running)
-        self._resume(running, lambda: next(task))
+        self._resume(running, next, task)
 
     def run(self, until: float, stop: Callable[[], bool] = lambda: False) -> None:
         """Run the tasks until all have ended, `stop` says so, or it is `until` on the monotonic clock."""
@@ -88,12 +88,7 @@ class Loop:
             for fd, events in self._epoll.poll(max(0.0, min(until, self._next_look) - now)):
                 waiting = self._waiting.get(fd)
                 if waiting:
-                    running = waiting[0]
-                    self._current = running
-                    try:
-                        running.task.send(events)
-                    except StopIteration:
-                        self._running.discard(running)
+                    self._resume(waiting[0], waiting[0].task.send, events)
 
     # For tasks:
 
@@ -126,10 +121,10 @@ class Loop:
             raise RuntimeError("no task is running")
         return self._current
 
-    def _resume(self, running: _Running, go: Callable[[], object]) -> None:
+    def _resume(self, running: _Running, go: Callable[[T], object], value: T) -> None:
         self._current = running
         try:
-            go()
+            go(value)
         except StopIteration:
             self._running.discard(running)
 
@@ -137,5 +132,4 @@ class Loop:
         self._next_look = now + PACE
         for running in [running for running in self._running if running.due <= now]:
             running.due = math.inf
-            error = Expired()
-            self._resume(running, lambda running=running, error=error: running.task.throw(error))  # type: ignore[misc]
+            self._resume(running, running.task.throw, Expired())

@@ -24,6 +24,7 @@ from chainsocks.tools.bench.child import open_child, say_ready
 from chainsocks.tools.bench.counters import Counters, Kind, What
 from chainsocks.tools.bench.descriptors import raise_limit
 from chainsocks.tools.bench.flow import Flow
+from chainsocks.tools.bench.loop import IN, OUT
 
 __all__ = ["LOOPBACK", "Target", "main", "open_target"]
 
@@ -35,7 +36,11 @@ LOOPBACK = "127.0.0.1"
 MESSAGE = 1 << 16
 """Bytes that are echoed at once."""
 
-IN, OUT, GONE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLRDHUP
+PACE = 0.05
+"""Seconds between two looks at what has arrived and was not worth waking for: the counters are so old at most."""
+
+GONE: int = getattr(select, "EPOLLRDHUP", 0)
+"""The peer has finished, at least with sending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,7 @@ class _Server:
         self._epoll = select.epoll()
         self._listeners: dict[int, tuple[Kind, socket.socket]] = {}
         self._connections: dict[int, tuple[Kind, _Connection, int]] = {}
+        self._sinks: set[int] = set()
 
     def listen(self, kind: Kind, listener: socket.socket) -> None:
         self._listeners[listener.fileno()] = kind, listener
@@ -194,8 +200,13 @@ class _Server:
     def run(self, lifeline: int) -> None:
         """Serve until `lifeline` comes to its end."""
         self._epoll.register(lifeline, IN)
+        next_look = 0.0
         while True:
-            for fd, events in self._epoll.poll():
+            if self._sinks and time.monotonic() >= next_look:
+                next_look = time.monotonic() + PACE
+                for fd in tuple(self._sinks):
+                    self._serve(fd, IN)
+            for fd, events in self._epoll.poll(PACE if self._sinks else None):
                 if fd in self._connections:
                     self._serve(fd, events)
                 elif fd in self._listeners:
@@ -214,6 +225,9 @@ class _Server:
             self.counters.add(kind, What.ACCEPTED, 1)
             self._connections[sock.fileno()] = kind, make(sock, self), make.first
             self._epoll.register(sock, make.first)
+            if kind in (Kind.SINK, Kind.BOTH):
+                self.flow.receive_in_bulk(sock)
+                self._sinks.add(sock.fileno())
 
     def _serve(self, fd: int, events: int) -> None:
         kind, connection, waits_for = self._connections[fd]
@@ -225,6 +239,7 @@ class _Server:
             wanted = None
         if wanted is None:
             del self._connections[fd]
+            self._sinks.discard(fd)
             connection.sock.close()
             self.counters.add(kind, What.CLOSED, 1)
         elif wanted != waits_for:

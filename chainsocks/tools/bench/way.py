@@ -13,12 +13,13 @@ import socket
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from itertools import cycle
 
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.dial import CONNECT, RESOLVE
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.config.hops import Chain, Hop
-from chainsocks.config.models import Timeouts
+from chainsocks.config.models import Timeouts, is_loopback
 from chainsocks.errors import (
     ChainsocksError,
     ConnectError,
@@ -35,8 +36,9 @@ from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import ClientHandshake, State
 from chainsocks.protocol.messages import Credentials, Method, UsernamePassword, Version, describe_reply
 from chainsocks.tools.bench.loop import NEXT_IN, NEXT_OUT, Expired, Loop
+from chainsocks.tools.bench.target import LOOPBACK
 
-__all__ = ["BenchError", "Opening", "Route", "Way"]
+__all__ = ["BenchError", "Opening", "Route", "Way", "own_host"]
 
 Opening = Generator[None, int, tuple[socket.socket, bytes]]
 """Part of a task: it opens a session, and returns its socket, attached for what arrives next, and what came already."""
@@ -94,6 +96,9 @@ class Route:
                 raise UnsupportedAddress(self._place(leg, State.REQUEST), problem, elapsed=0, limit=self.timeouts.hop)
         self._first = plan[0] if plan else None
         self._family, self._address = self._look_up(plan[0].hop.address if plan else destination)
+        # Short sessions leave their ports in TIME_WAIT, and on loopback they can be faster than ports become free.
+        on_loopback = self._family == socket.AF_INET and str(self._address[0]).startswith("127.")
+        self._spare_hosts = cycle(f"127.{number}.0.1" for number in range(1, 250)) if on_loopback else None
         self._scripts = tuple(_Script(leg, _rehearse(leg)) for leg in plan)
 
     @property
@@ -125,6 +130,9 @@ class Route:
         loop.allow(self.timeouts.connect)
         began = time.monotonic()
         number = sock.connect_ex(self._address)
+        if number == errno.EADDRNOTAVAIL and self._spare_hosts:
+            sock.bind((next(self._spare_hosts), 0))
+            number = sock.connect_ex(self._address)
         try:
             if number == errno.EINPROGRESS and not _is_connected(sock):
                 loop.attach(sock, NEXT_OUT)
@@ -140,7 +148,7 @@ class Route:
         if number:
             problem, _ = explain_connect_error(OSError(number, ""))
             if number == errno.EADDRNOTAVAIL:
-                problem += "; this machine may have run out of ports for so many short sessions: wait a minute"
+                problem += "; this machine has no port left for so many short sessions: wait a minute"
             raise self._error(ConnectError, self._first, CONNECT, problem, time.monotonic() - began)
 
     def _ask(self, script: _Script, sock: socket.socket, loop: Loop) -> Generator[None, int, bytes]:
@@ -220,6 +228,29 @@ class Route:
         if leg is None:
             return Place(None, self._destination, step)
         return Place(f"{leg.hop.name} ({leg.position} of {len(self.way.hops)})", leg.hop.address, step)
+
+
+def own_host(way: Way) -> str:
+    """Return the address of this machine under which the last hop of `way` most likely reaches it.
+
+    That is loopback for a hop on this machine, and otherwise the address that we would talk to that hop from; the
+    first hop's where only the hops know the name of the last one. No packet is sent.
+    """
+    for hop in (*way.hops[-1:], *way.hops[:1]):
+        try:
+            host = _address_towards(hop.address)
+        except OSError:
+            continue
+        return LOOPBACK if is_loopback(Address(host, 0)) else host
+    return LOOPBACK
+
+
+def _address_towards(address: Address) -> str:
+    """Return the address that we talk to another from; raise `OSError` when there is none."""
+    family, _, _, _, found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect(found)
+        return str(sock.getsockname()[0])
 
 
 def _is_connected(sock: socket.socket) -> bool:

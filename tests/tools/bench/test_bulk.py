@@ -1,0 +1,137 @@
+"""Bulk: what is counted has arrived, and what does not arrive is said."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import trio
+
+from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.models import Timeouts
+from chainsocks.errors import DialTimeout
+from chainsocks.protocol.address import Address
+from chainsocks.tools.bench.bulk import Bulk, Direction, far_end, measure_bulk
+from chainsocks.tools.bench.counters import Kind, What
+from chainsocks.tools.bench.hops import RunningHop
+from chainsocks.tools.bench.target import Target
+from chainsocks.tools.bench.way import BenchError, Way
+from tests.background import Background, Script
+
+DIRECTIONS: tuple[Direction, ...] = ("up", "down", "both")
+SHORT = 0.1
+ANSWERS = (b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6))
+
+
+def way_through(address: Address) -> Way:
+    return Way("rude", (Hop("rude", HopProtocol.SOCKS5, address),), Timeouts(hop=0.2))
+
+
+class Seen:
+    """What the far end counts from now on, all kinds together."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.before = self._read()
+
+    def _read(self) -> dict[What, int]:
+        return {what: sum(self.target.counters.read(kind, what) for kind in Kind) for what in What}
+
+    def __getitem__(self, what: What) -> int:
+        return self._read()[what] - self.before[what]
+
+
+@pytest.fixture(params=[0, 1, 2], ids=["direct", "1-hop", "2-hops"])
+def way(request: pytest.FixtureRequest, hops: tuple[Hop, ...]) -> Way:
+    return Way("way", hops[: request.param])
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("streams", [1, 3])
+def test_what_is_counted_was_there(target: Target, way: Way, streams: int, direction: Direction) -> None:
+    seen = Seen(target)
+    bulk = measure_bulk(way, target, streams=streams, direction=direction, seconds=SHORT)
+    assert bulk.seconds >= SHORT
+    assert (bulk.up > 0, bulk.down > 0) == (direction != "down", direction != "up")
+    assert bulk.bytes == bulk.up + bulk.down
+    assert seen[What.ACCEPTED] == streams
+    assert bulk.up <= seen[What.RECEIVED]
+    assert bulk.down <= seen[What.SENT]
+    assert target.wait_until_quiet(20)
+
+
+def test_a_slow_way_is_counted_to_the_byte(target: Target, background: Background) -> None:
+    """Even though that little is not worth waking for."""
+    done = trio.Event()
+
+    async def trickle(stream: trio.SocketStream) -> None:
+        for answer in ANSWERS:
+            await stream.receive_some()
+            await stream.send_all(answer)
+        for _ in range(20):
+            await stream.send_all(b"x" * 10)
+            await trio.sleep(0.02)
+        await done.wait()
+
+    bulk = measure_bulk(way_through(background.listen(trickle)), target, streams=1, direction="down", seconds=0.2)
+    assert bulk.down in range(10, 200, 10)
+
+
+def test_what_a_proxy_swallows_has_not_arrived(target: Target, background: Background) -> None:
+    """However much of it was sent."""
+    script = Script(*ANSWERS)
+    with pytest.raises(BenchError, match=r"^rude: 2 open stream\(s\), and not a byte arrived within 0\.\d\d s$"):
+        measure_bulk(way_through(background.listen(script)), target, streams=2, direction="up", seconds=SHORT)
+    assert sum(map(len, script.heard)) > 1 << 20
+
+
+def test_a_proxy_that_carries_nothing_down(target: Target, background: Background) -> None:
+    way = way_through(background.listen(Script(*ANSWERS)))
+    with pytest.raises(BenchError, match="not a byte arrived"):
+        measure_bulk(way, target, streams=1, direction="down", seconds=SHORT)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_proxy_that_breaks_off(target: Target, background: Background, direction: Direction) -> None:
+    async def break_off(stream: trio.SocketStream) -> None:
+        for answer in ANSWERS:
+            await stream.receive_some()
+            await stream.send_all(answer)
+        await trio.sleep(0.02)
+
+    way = way_through(background.listen(break_off))
+    with pytest.raises(BenchError, match=r"^rude: a stream (was closed from the other side|came to an end|broke: )"):
+        measure_bulk(way, target, streams=1, direction=direction, seconds=20)
+
+
+def test_a_proxy_that_is_mute(target: Target, background: Background) -> None:
+    way = way_through(background.listen(Script()))
+    with pytest.raises(DialTimeout):
+        measure_bulk(way, target, streams=1, direction="up", seconds=20)
+
+
+@pytest.fixture
+def watched(target: Target, running_hops: tuple[RunningHop, ...]) -> Bulk:
+    way = Way("one", (running_hops[0].hop,))
+    return measure_bulk(way, target, streams=1, direction="down", seconds=SHORT, pids=[running_hops[0].pid])
+
+
+def test_the_account_of_who_is_watched(watched: Bulk) -> None:
+    assert watched.cpu
+    assert 0 < watched.cpu < 10 * watched.seconds
+
+
+def test_nobody_is_watched_unasked(target: Target) -> None:
+    bulk = measure_bulk(Way("direct"), target, streams=1, direction="up", seconds=SHORT)
+    assert bulk.cpu is None
+    assert 0 < bulk.load_cpu < 10 * bulk.seconds
+
+
+def test_no_descriptor_is_left(target: Target, hops: tuple[Hop, ...]) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    measure_bulk(Way("one", hops[:1]), target, streams=3, direction="both", seconds=SHORT)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_who_does_the_other_half(target: Target) -> None:
+    assert [far_end(target, direction) for direction in DIRECTIONS] == [target.sink, target.source, target.both]

@@ -1,0 +1,202 @@
+"""`chainsocks bench` as it is typed: what is understood, what is refused before anything runs, what comes out."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from chainsocks.config.hops import Hop
+from chainsocks.tools.bench import command
+from chainsocks.tools.bench.command import Options, bench, parse_parts
+from chainsocks.tools.bench.figures import Part
+from chainsocks.tools.bench.run import OnStep, Plan, Report, Subject
+from tests.background import Background, Script
+from tests.commands import run_main, run_program
+
+QUICK = ("--seconds", "0.02", "--idle-sessions", "20")
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Hop], tuple[int, ...], int, Plan]]:
+    """What would have been measured."""
+    calls: list[tuple[list[Hop], tuple[int, ...], int, Plan]] = []
+
+    @contextmanager
+    def open_subjects(hops: list[Hop], pids: tuple[int, ...], count: int) -> Iterator[tuple[Subject, ...]]:
+        calls.append((hops, pids, count, Plan()))
+        yield ()
+
+    def run(plan: Plan, subjects: tuple[Subject, ...], on_step: OnStep) -> Report:
+        calls.append((*calls.pop()[:3], plan))
+        on_step(0, 2, "direct: [b]sessions[/b]")
+        on_step(1, 2, "proxy: echo")
+        return Report(plan.seconds)
+
+    monkeypatch.setattr(command, "open_subjects", open_subjects)
+    monkeypatch.setattr(command, "run", run)
+    return calls
+
+
+Ran = list[tuple[list[Hop], tuple[int, ...], int, Plan]]
+
+
+class TestWhatIsUnderstood:
+    def test_by_itself(self, capsys: pytest.CaptureFixture[str], ran: Ran) -> None:
+        assert run_main(capsys, "bench")[0] == 0
+        [(hops, pids, count, plan)] = ran
+        assert (hops, pids, count) == ([], (), 3)
+        assert (set(plan.parts), plan.seconds, plan.idle_sessions) == (set(Part), 1, 1000)
+
+    def test_all_options(self, capsys: pytest.CaptureFixture[str], ran: Ran) -> None:
+        pid = str(os.getpid())
+        chain = ["--hop", "socks5://alice:secret@a:1", "--hop", "socks4a://b"]
+        status, out, err = run_main(capsys, "bench", *chain, "--pid", pid, *QUICK, "--only", "idle, bulk", "--json")
+        assert (status, err) == (0, "")
+        assert json.loads(out)["seconds"] == 0.02
+        [(hops, pids, _, plan)] = ran
+        assert [str(hop.address) for hop in hops] == ["a:1", "b:1080"]
+        assert pids == (os.getpid(),)
+        assert plan == Plan(frozenset({Part.IDLE, Part.BULK}), 0.02, 20)
+
+    def test_a_proxy(self, capsys: pytest.CaptureFixture[str], ran: Ran) -> None:
+        assert run_main(capsys, "bench", "--proxy", "socks4://fred@127.0.0.1:9")[0] == 0
+        assert [hop.protocol for hop in ran[0][0]] == ["socks4"]
+
+    def test_a_number_of_hops(self, capsys: pytest.CaptureFixture[str], ran: Ran) -> None:
+        assert run_main(capsys, "bench", "--hops", "1")[0] == 0
+        assert ran[0][2] == 1
+
+    def test_parts(self) -> None:
+        assert parse_parts("echo") == {Part.ECHO}
+        assert parse_parts("echo, bulk,echo") == {Part.ECHO, Part.BULK}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaints"),
+    [
+        pytest.param(["--proxy", "socks6://alice:hunter2@a"], ["--proxy: unknown scheme 'socks6'"], id="scheme"),
+        pytest.param(["--proxy", ""], ["--proxy: expected a URL"], id="empty"),
+        pytest.param(["--proxy", "socks5://a", "--hop", "socks5://b"], ["--hop: goes without --proxy"], id="both"),
+        pytest.param(["--proxy", "socks5://a", "--hops", "2"], ["--hops: is a number of hops of our own"], id="count"),
+        pytest.param(["--pid", "1"], ["--pid: goes with --proxy or --hop"], id="pid-of-nobody"),
+        pytest.param(["--proxy", "socks5://a", "--pid", "4194305"], ["--pid: there is no process 4194305"], id="pid"),
+        pytest.param(
+            ["--only", "bulk,speed"], ["--only: there is no part 'speed'; expected some of bulk, ses"], id="only"
+        ),
+        pytest.param(["--only", ""], ["--only: there is no part ''"], id="only-nothing"),
+        pytest.param(["--proxy", "socks5://a", "--only", "idle"], ["--only: the memory of idle sessions"], id="no-pid"),
+        pytest.param(
+            ["--hop", "nonsense", "--pid", "4194305", "--only", "speed"],
+            ["--hop: expected a URL", "--pid: there is no process", "--only: there is no part"],
+            id="all-at-once",
+        ),
+    ],
+)
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], ran: Ran, arguments: list[str], complaints: list[str]) -> None:
+    status, out, err = run_main(capsys, "bench", *arguments)
+    assert (status, out, ran) == (2, "", [])
+    lines = err.splitlines()
+    assert len(lines) == len(complaints)
+    for line, complaint in zip(lines, complaints, strict=True):
+        assert line.startswith(f"chainsocks: {complaint}")
+    assert "hunter2" not in err
+
+
+class TestThePlot:
+    def test_a_folder_that_is_not_there(self, capsys: pytest.CaptureFixture[str], ran: Ran, tmp_path: Path) -> None:
+        path = tmp_path / "none" / "plot.svg"
+        assert run_main(capsys, "bench", "--plot", path) == (1, "", f"chainsocks: {path}: No such file or directory\n")
+        assert ran == []
+
+    def test_a_folder(self, capsys: pytest.CaptureFixture[str], ran: Ran, tmp_path: Path) -> None:
+        assert run_main(capsys, "bench", "--plot", tmp_path) == (1, "", f"chainsocks: {tmp_path}: Is a directory\n")
+        assert ran == []
+
+    def test_finding_out_leaves_nothing_and_harms_nothing(self, background: Background, tmp_path: Path) -> None:
+        new, old = tmp_path / "new.svg", tmp_path / "old.svg"
+        old.write_text("a picture")
+        for path in (new, old):
+            status, _, err = run_program(tmp_path, "bench", "--proxy", "socks5://127.0.0.1:1", "--plot", path)
+            assert (status, err.count("\n")) == (1, 1)
+            assert "hop 127.0.0.1:1 (1 of 1) at 127.0.0.1:1, TCP connect: connection refused" in err
+        assert not new.exists()
+        assert old.read_text() == "a picture"
+
+
+def test_a_mute_proxy_does_not_hang_it(
+    capsys: pytest.CaptureFixture[str], background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chainsocks.tools.bench.way.Route.patience", 0.2)
+    script = Script(b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6))
+    proxy = f"socks5://{background.listen(script)}"
+    status, out, err = run_main(capsys, "bench", "--proxy", proxy)
+    assert (status, out, err) == (1, "", "chainsocks: proxy: a word did not come back within 0.2 s\n")
+
+
+def test_everything_by_itself(tmp_path: Path) -> None:
+    """As a program; on standard output there is JSON, and nothing on standard error, which is no terminal."""
+    status, out, err = run_program(tmp_path, "bench", "--hops", "1", *QUICK, "--json", "--plot", "plot.svg")
+    assert (status, err) == (0, "")
+    ways = json.loads(out)["ways"]
+    assert [way["name"] for way in ways] == ["direct", "1 hop"]
+    assert len(ways[0]["figures"]) == 11
+    assert len(ways[1]["figures"]) == 19
+    picture = ElementTree.fromstring((tmp_path / "plot.svg").read_text())
+    assert sum(rect.get("class") == "bar" for rect in picture.iter()) == 22
+
+
+def test_through_a_proxy_whose_process_is_known(capsys: pytest.CaptureFixture[str], background: Background) -> None:
+    proxy = ["--proxy", f"socks5://{background.proxy()}", "--pid", str(os.getpid())]
+    status, out, _ = run_main(capsys, "bench", *proxy, *QUICK, "--only", "sessions,idle")
+    assert status == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[0] == ["unit", "direct", "proxy"]
+    assert [row[:2] for row in rows[1:] if row] == [
+        ["sessions", "sessions/s"],
+        ["sessions", "us"],
+        ["idle", "session,"],
+    ]
+
+
+ELSEWHERE = """
+import importlib.util, select, sys
+for name in dir(select):
+    if name.lower().startswith("epoll"):
+        delattr(select, name)
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "resource" else find_spec(name, package)
+import chainsocks.tools.bench.idle, chainsocks.tools.bench.sessions, chainsocks.tools.bench.target
+"""
+
+
+def test_elsewhere_there_is_no_bench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "AVAILABLE", False)
+    status, out, err = run_main(capsys, "bench")
+    assert (status, out) == (1, "")
+    assert err.startswith("chainsocks: bench runs on Linux")
+
+
+def test_elsewhere_it_is_loaded_all_the_same() -> None:
+    """With the command line, and without epoll and resource limits."""
+    subprocess.run([sys.executable, "-c", ELSEWHERE], check=True)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_is_for_terminals(ran: Ran, *, terminal: bool) -> None:
+    output, progress = io.StringIO(), io.StringIO()
+    bench(Options(), Console(file=output), Console(file=progress, force_terminal=terminal, width=100))
+    assert ("0/2" in progress.getvalue()) == terminal
+    assert ("direct: [b]sessions[/b]" in progress.getvalue()) == terminal
+    assert ("1/2" in progress.getvalue()) == terminal
+    assert progress.getvalue() == "" or terminal
+    assert "1/2" not in output.getvalue()

@@ -1,0 +1,95 @@
+"""The echo: percentiles, real words, and load beside it that is real too."""
+
+from __future__ import annotations
+
+import pytest
+
+from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.models import Timeouts
+from chainsocks.errors import DialTimeout
+from chainsocks.tools.bench.counters import Kind, What
+from chainsocks.tools.bench.echo import WARM_UP, Echo, measure_echo, percentile
+from chainsocks.tools.bench.target import Target
+from chainsocks.tools.bench.way import BenchError, Way
+from tests.background import Background, Script
+
+SHORT = 0.05
+ANSWERS = (b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6))
+
+
+@pytest.mark.parametrize(
+    ("count", "percent", "expected"),
+    [
+        (1, 50, 1),
+        (1, 99, 1),
+        (2, 50, 1),
+        (3, 50, 2),
+        (100, 50, 50),
+        (100, 99, 99),
+        (101, 99, 100),
+        (1000, 99, 990),
+        (1000, 99.9, 999),
+        (10, 0, 1),
+        (10, 100, 10),
+    ],
+)
+def test_percentiles(count: int, percent: float, expected: int) -> None:
+    """The values are 1, 2, 3 and so on: the first one that `percent` of them do not exceed."""
+    assert percentile(range(1, count + 1), percent) == expected
+
+
+def test_those_of_an_echo() -> None:
+    echo = Echo(tuple(number / 1000 for number in range(1, 201)))
+    assert (echo.p50, echo.p99) == (0.1, 0.198)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2])
+@pytest.mark.parametrize("size", [1, 64])
+def test_each_word_was_there(target: Target, hops: tuple[Hop, ...], length: int, size: int) -> None:
+    before = target.counters.read(Kind.ECHO, What.RECEIVED)
+    echo = measure_echo(Way("way", hops[:length]), target, seconds=SHORT, size=size)
+    echoed, rest = divmod(target.counters.read(Kind.ECHO, What.RECEIVED) - before, size)
+    assert rest == 0
+    assert 1 <= echoed - len(echo.latencies) <= WARM_UP
+    assert list(echo.latencies) == sorted(echo.latencies)
+    assert 0 < echo.latencies[0] <= echo.p50 <= echo.p99 <= echo.latencies[-1]
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_beside_bulk(target: Target, hops: tuple[Hop, ...], length: int) -> None:
+    before = [target.counters.read(Kind.SOURCE, what) for what in (What.ACCEPTED, What.SENT)]
+    echo = measure_echo(Way("way", hops[:length]), target, seconds=SHORT, beside=3)
+    streams, sent = (
+        target.counters.read(Kind.SOURCE, what) - old
+        for what, old in zip((What.ACCEPTED, What.SENT), before, strict=True)
+    )
+    assert echo.latencies
+    assert streams == 3
+    assert sent > 1 << 20
+
+
+def test_the_time_is_kept(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
+    """A latency is from the first byte out to the last byte back: here the clock moves by one at each look."""
+    ticks = iter(range(10**9))
+    monkeypatch.setattr("chainsocks.tools.bench.echo.time.perf_counter", lambda: next(ticks))
+    echo = measure_echo(Way("direct"), target, seconds=20)
+    assert set(echo.latencies) == {1}
+    assert 9 <= len(echo.latencies) <= 11
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "complaint"),
+    [
+        ((), DialTimeout, "method negotiation"),
+        (ANSWERS, BenchError, "^rude: a word did not come back within 0.2 s"),
+        ((*ANSWERS, b"xxxx"), BenchError, "^rude: what came back is not what was sent"),
+        ((*ANSWERS, b"\x01"), BenchError, "^rude: a word did not come back"),
+        ((*ANSWERS, b""), BenchError, "^rude: a session was closed|^rude: a session broke"),
+    ],
+)
+def test_a_proxy_that_does_not_work(
+    target: Target, background: Background, answers: tuple[bytes, ...], kind: type[Exception], complaint: str
+) -> None:
+    hop = Hop("rude", HopProtocol.SOCKS5, background.listen(Script(*answers)))
+    with pytest.raises(kind, match=complaint):
+        measure_echo(Way("rude", (hop,), Timeouts(hop=0.2)), target, seconds=20, size=4)

@@ -1,0 +1,298 @@
+"""The way of the load: by the book, at little cost, and who is to blame when it fails."""
+
+from __future__ import annotations
+
+import errno
+import math
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from chainsocks.config.hops import Hop, HopProtocol, parse_hop_url
+from chainsocks.config.models import Config, Timeouts, User
+from chainsocks.config.passwords import PlainPassword
+from chainsocks.errors import (
+    ConnectError,
+    DialTimeout,
+    HopAuthenticationError,
+    HopProtocolError,
+    HopRefused,
+    UnsupportedAddress,
+)
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.messages import UserId, UsernamePassword
+from chainsocks.tools.bench.echo import exchange
+from chainsocks.tools.bench.loop import Loop, Task
+from chainsocks.tools.bench.target import Target
+from chainsocks.tools.bench.way import Route, Way, own_host
+from tests.background import Background, Script
+
+NO_LOGIN, GRANTED = b"\x05\x00", b"\x05\x00\x00\x01\x7f\0\0\1\x12\x34"
+ALICE = UsernamePassword(b"alice", b"wonderland")
+HASTY = Timeouts(connect=0.2, hop=0.2)
+DESTINATION = Address("192.0.2.1", 80)
+REQUEST = b"\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x50"
+
+
+def hop_at(address: Address, protocol: HopProtocol = HopProtocol.SOCKS5, **extra: UsernamePassword | UserId) -> Hop:
+    return Hop("paris", protocol, address, extra.get("credentials"))
+
+
+def walk(way: Way, destination: Address = DESTINATION, word: bytes = b"") -> bytes:
+    """Open a session, exchange a word on it, close it; return what had come with it."""
+    route = Route(way, destination)
+    came: list[bytes] = []
+
+    def task(loop: Loop) -> Task:
+        sock, trailing = yield from route.open(loop)
+        came.append(trailing)
+        if word:
+            yield from exchange(sock, word, route, loop)
+        loop.close(sock)
+
+    with Loop() as loop:
+        loop.start(task(loop))
+        loop.run(math.inf)
+    return came[0]
+
+
+class Drip(Script):
+    """A peer that answers one byte after the other, each in a segment of its own."""
+
+    async def __call__(self, stream: object) -> None:
+        await super().__call__(_Dripping(stream))  # type: ignore[arg-type]
+
+
+class _Dripping:
+    def __init__(self, stream: object) -> None:
+        self.stream = stream
+
+    async def receive_some(self) -> bytes:
+        return await self.stream.receive_some()  # type: ignore[attr-defined, no-any-return]
+
+    async def send_all(self, data: bytes) -> None:
+        self.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # type: ignore[attr-defined]
+        for byte in data:
+            await self.stream.send_all(bytes((byte,)))  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def with_login(background: Background) -> Hop:
+    config = Config(users=(User("alice", PlainPassword(b"wonderland")),))
+    return hop_at(background.proxy(config), credentials=ALICE)
+
+
+class TestThroughOurOwn:
+    def test_directly(self, target: Target) -> None:
+        assert walk(Way("direct"), target.echo, b"word") == b""
+
+    @pytest.mark.parametrize("protocol", HopProtocol)
+    def test_one_hop(self, target: Target, hops: tuple[Hop, ...], protocol: HopProtocol) -> None:
+        walk(Way("one", (hop_at(hops[0].address, protocol),)), target.echo, b"word")
+
+    def test_with_a_login(self, target: Target, with_login: Hop) -> None:
+        walk(Way("login", (with_login,)), target.echo, b"word")
+
+    def test_with_a_login_that_nobody_wants(self, target: Target, hops: tuple[Hop, ...]) -> None:
+        walk(Way("login", (hop_at(hops[0].address, credentials=ALICE),)), target.echo, b"word")
+
+    def test_a_chain_of_several_kinds(self, target: Target, hops: tuple[Hop, ...], with_login: Hop) -> None:
+        chain = (hop_at(hops[0].address, HopProtocol.SOCKS4A), with_login, hops[1])
+        walk(Way("chain", chain), target.echo, b"word")
+
+    def test_what_the_destination_says_first_is_kept(self, background: Background) -> None:
+        proxy = background.listen(Script(NO_LOGIN, GRANTED + b"hello"))
+        assert walk(Way("one", (hop_at(proxy),))) == b"hello"
+
+
+class TestByTheBook:
+    def test_each_message_waits_for_the_answer_before(self, background: Background) -> None:
+        script = Script(b"\x05\x02", b"\x01\x00", GRANTED)
+        walk(Way("one", (hop_at(background.listen(script), credentials=ALICE),)))
+        assert script.heard == [b"\x05\x02\x00\x02", b"\x01\x05alice\x0awonderland", REQUEST]
+
+    def test_socks4(self, background: Background) -> None:
+        script = Script(b"\x00\x5a" + bytes(6))
+        walk(Way("one", (hop_at(background.listen(script), HopProtocol.SOCKS4, credentials=UserId(b"fred")),)))
+        assert script.heard == [b"\x04\x01\x00\x50\xc0\x00\x02\x01fred\x00"]
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            pytest.param((NO_LOGIN, b"\x05\x00\x00\x04" + bytes(18)), id="IPv6"),
+            pytest.param((NO_LOGIN, b"\x05\x00\x00\x03\x04name\x00\x50"), id="name"),
+            pytest.param((NO_LOGIN + GRANTED,), id="hasty"),
+            pytest.param((NO_LOGIN, b"\x05\x00\xff\x01" + bytes(6)), id="reserved-byte"),
+        ],
+    )
+    def test_other_answers_than_the_likely_ones(self, background: Background, answers: tuple[bytes, ...]) -> None:
+        assert walk(Way("one", (hop_at(background.listen(Script(*answers))),))) == b""
+
+    @pytest.mark.parametrize("credentials", [None, ALICE], ids=["no-login", "login"])
+    def test_answers_in_pieces(self, background: Background, credentials: UsernamePassword | None) -> None:
+        login = (b"\x05\x02", b"\x01\x00") if credentials else (NO_LOGIN,)
+        hop = Hop("paris", HopProtocol.SOCKS5, background.listen(Drip(*login, GRANTED)), credentials)
+        assert walk(Way("one", (hop,))) == b""
+
+    def test_a_chain_in_one_conversation(self, background: Background) -> None:
+        script = Script(NO_LOGIN, GRANTED, NO_LOGIN, GRANTED + b"!")
+        lima = Hop("lima", HopProtocol.SOCKS5, Address("192.0.2.9", 1080))
+        assert walk(Way("two", (hop_at(background.listen(script)), lima))) == b"!"
+        assert script.heard[1] == b"\x05\x01\x00\x01\xc0\x00\x02\x09\x04\x38"
+        assert script.heard[3] == REQUEST
+
+
+class TestFailures:
+    @pytest.fixture
+    def refused(self) -> Iterator[Address]:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            yield Address(*sock.getsockname())
+
+    def test_nobody_listens(self, refused: Address) -> None:
+        with pytest.raises(ConnectError, match=r"^hop paris \(1 of 1\) at .*, TCP connect: connection refused"):
+            walk(Way("one", (hop_at(refused),)))
+
+    def test_no_destination(self, refused: Address) -> None:
+        with pytest.raises(ConnectError, match=r"^destination 127.0.0.1:.* connection refused"):
+            walk(Way("direct"), refused)
+
+    @pytest.mark.parametrize(
+        ("answers", "kind", "complaint"),
+        [
+            ((b"\x05\xff",), HopAuthenticationError, "method negotiation: it wants a login"),
+            ((b"HTTP/1.1 400",), HopProtocolError, "method negotiation: .*HTTP"),
+            ((NO_LOGIN, b"\x05\x05\0\x01" + bytes(6)), HopRefused, r"request: it could not reach .*refused \(05\)"),
+            ((b"",), HopProtocolError, "method negotiation: the connection was"),
+            ((NO_LOGIN, b""), HopProtocolError, "request: the connection was"),
+            ((NO_LOGIN, GRANTED[:4], b""), DialTimeout, "request: no complete answer"),
+            (
+                (NO_LOGIN,),
+                DialTimeout,
+                r"request: no complete answer on the way to 192.0.2.1:80 \(0\.\d\d s of 0.2 s\)",
+            ),
+            ((), DialTimeout, "method negotiation: no complete answer"),
+        ],
+    )
+    def test_the_hop_and_the_step_are_named(
+        self, background: Background, answers: tuple[bytes, ...], kind: type[Exception], complaint: str
+    ) -> None:
+        script = Script(*answers)
+        with pytest.raises(kind, match=rf"^hop paris \(1 of 1\) at .*, {complaint}"):
+            walk(Way("one", (hop_at(background.listen(script)),), HASTY))
+        assert script.left.wait(20), "the connection is closed"
+
+    @pytest.mark.parametrize("answers", [(b"nonsense",), (NO_LOGIN, b"")])
+    def test_nothing_stays_behind_where_others_go_on(self, background: Background, answers: tuple[bytes, ...]) -> None:
+        route = Route(Way("one", (hop_at(background.listen(Script(*answers))),)), DESTINATION)
+        failures: list[int] = []
+
+        def task(loop: Loop) -> Task:
+            for _ in range(3):
+                try:
+                    yield from route.open(loop)
+                except HopProtocolError:
+                    failures.append(len(loop._waiting))
+
+        with Loop() as loop:
+            loop.start(task(loop))
+            loop.run(math.inf)
+        assert failures == [0, 0, 0]
+
+    def test_a_hop_of_a_chain(self, background: Background) -> None:
+        proxy = background.listen(Script(NO_LOGIN, GRANTED, b"nonsense"))
+        lima = Hop("lima", HopProtocol.SOCKS5, Address("192.0.2.9", 1080))
+        with pytest.raises(HopProtocolError, match=r"^hop lima \(2 of 2\) at 192.0.2.9:1080, method negotiation: "):
+            walk(Way("two", (hop_at(proxy), lima), HASTY))
+
+    def test_one_that_speaks_unasked(self, background: Background) -> None:
+        proxy = background.listen(Script(NO_LOGIN, GRANTED + b"welcome"))
+        lima = Hop("lima", HopProtocol.SOCKS5, Address("192.0.2.9", 1080))
+        with pytest.raises(HopProtocolError, match="7 bytes came behind the reply of the hop before"):
+            walk(Way("two", (hop_at(proxy), lima), HASTY))
+
+    def test_a_connect_without_an_answer(self) -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            address = Address(*full.getsockname())
+            queue = [socket.socket() for _ in range(2)]
+            for sock in queue:
+                sock.setblocking(False)  # noqa: FBT003
+                sock.connect_ex((address.host, address.port))
+            with pytest.raises(DialTimeout, match=r"TCP connect: no answer \(0\.\d\d s of 0.2 s\)"):
+                walk(Way("one", (hop_at(address),), HASTY))
+            for sock in queue:
+                sock.close()
+
+    def test_a_name_without_an_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", fail)
+        with pytest.raises(ConnectError, match=r"name look-up: no address for nowhere.invalid: Name or service"):
+            Route(Way("one", (hop_at(Address("nowhere.invalid", 1080)),)), DESTINATION)
+
+    def test_an_address_that_a_hop_cannot_carry(self) -> None:
+        with pytest.raises(UnsupportedAddress, match="socks4 cannot carry the IPv6 address"):
+            Route(Way("one", (hop_at(Address("127.0.0.1", 1), HopProtocol.SOCKS4),)), Address("::1", 80))
+
+
+def test_when_no_port_is_left_another_address_of_ours_has_some(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On loopback, where short sessions can be faster than ports become free."""
+    peers: list[str] = []
+
+    class Exhausted(socket.socket):
+        def connect_ex(self, address: object) -> int:
+            if self.getsockname()[0] == "0.0.0.0":
+                return errno.EADDRNOTAVAIL
+            number = super().connect_ex(address)  # type: ignore[arg-type]
+            peers.append(self.getsockname()[0])
+            return number
+
+    monkeypatch.setattr(socket, "socket", Exhausted)
+    walk(Way("direct"), target.echo, b"word")
+    assert peers == ["127.1.0.1"]
+
+
+def test_a_reset_is_seen_as_one(target: Target) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        route = Route(Way("one", (hop_at(Address(*listener.getsockname())),)), DESTINATION)
+
+        def task(loop: Loop) -> Task:
+            yield from route.open(loop)
+
+        with Loop() as loop:
+            loop.start(task(loop))
+            peer, _ = listener.accept()
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+            with pytest.raises(HopProtocolError, match="the connection was reset"):
+                loop.run(math.inf)
+
+
+class TestOwnHost:
+    @pytest.mark.parametrize("url", ["socks5://127.0.0.1:1", "socks5://127.9.9.9", "socks5://[::1]:1"])
+    def test_a_hop_on_this_machine(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("chainsocks.tools.bench.way._address_towards", lambda address: address.host)
+        assert own_host(Way("one", (parse_hop_url(url),))) == "127.0.0.1"
+
+    def test_directly(self) -> None:
+        assert own_host(Way("direct")) == "127.0.0.1"
+
+    def test_it_is_where_the_last_hop_reaches_us(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        towards = {"10.0.0.1": "10.0.0.9", "192.0.2.1": "192.0.2.9"}
+        monkeypatch.setattr("chainsocks.tools.bench.way._address_towards", lambda address: towards[address.host])
+        hops = tuple(map(parse_hop_url, ("socks5://10.0.0.1", "socks5://192.0.2.1")))
+        assert own_host(Way("two", hops)) == "192.0.2.9"
+
+    def test_or_the_first_where_only_the_hops_know_the_last(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def towards(address: Address) -> str:
+            if address.host != "10.0.0.1":
+                raise socket.gaierror
+            return "10.0.0.9"
+
+        monkeypatch.setattr("chainsocks.tools.bench.way._address_towards", towards)
+        hops = tuple(map(parse_hop_url, ("socks5://10.0.0.1", "socks5://hidden.onion")))
+        assert own_host(Way("two", hops)) == "10.0.0.9"
+        assert own_host(Way("one", hops[1:])) == "127.0.0.1"
