@@ -30,6 +30,8 @@ class Leg:
 def legs(chain: Chain, destination: Address) -> tuple[Leg, ...]:
     """Plan the way: ``legs([a, b, c], dst) = (a: b's address), (b: c's address), (c: dst)``."""
     hops = chain.hops
+    if not hops:
+        return ()
     return tuple(
         Leg(position, hop, after.address if after else destination, before, after)
         for position, (hop, before, after) in enumerate(zip(hops, (None, *hops), (*hops[1:], None), strict=False), 1)

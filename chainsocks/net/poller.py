@@ -29,15 +29,17 @@ __all__ = ["AVAILABLE", "END_EVENTS", "MORE_EVENTS", "READ_EVENTS", "WRITE_EVENT
 AVAILABLE = hasattr(select, "epoll")
 """Whether this system has epoll."""
 
-if AVAILABLE:
-    END_EVENTS = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-    """The other side has finished, or the connection is broken: there is an end to be read."""
-    READ_EVENTS = select.EPOLLIN | select.EPOLLPRI | END_EVENTS
-    MORE_EVENTS = select.EPOLLPRI | END_EVENTS
-    """A read that was not filled may have left something: the end, or what stands behind urgent data."""
-    WRITE_EVENTS = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-    _READ = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
-    _READ_AND_WRITE = _READ | select.EPOLLOUT
+_IN, _PRI, _OUT, _ERR, _HUP, _RDHUP, _ET = (
+    getattr(select, f"EPOLL{name}", 0) for name in ("IN", "PRI", "OUT", "ERR", "HUP", "RDHUP", "ET")
+)
+END_EVENTS = _RDHUP | _HUP | _ERR
+"""The other side has finished, or the connection is broken: there is an end to be read."""
+READ_EVENTS = _IN | _PRI | END_EVENTS
+MORE_EVENTS = _PRI | END_EVENTS
+"""A read that was not filled may have left something: the end, or what stands behind urgent data."""
+WRITE_EVENTS = _OUT | _HUP | _ERR
+_READ = _IN | _PRI | _RDHUP | _ET
+_READ_AND_WRITE = _READ | _OUT
 
 STEPS_BEFORE_YIELD = 8
 """Steps of bulk work after which trio's other tasks get their turn, even if no event woke one."""
@@ -62,7 +64,7 @@ class Poller:
         self._woke = False
         self._asleep = False
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._bell, select.EPOLLIN | select.EPOLLET)
+        self._epoll.register(self._bell, _IN | _ET)
 
     def register(self, fd: int, callback: Callable[[int], None]) -> None:
         """Call `callback` with the events of `fd` from now on; what there is to read already is one of them."""

@@ -165,6 +165,7 @@ async def _accept(
                 name,
                 permits,
                 service,
+                name=name,
             )
             served += 1
             if served % ACCEPTS_BEFORE_YIELD == 0:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -158,3 +160,15 @@ async def test_where_there_is_no_epoll_there_is_no_poller(monkeypatch: pytest.Mo
     monkeypatch.setattr(poller_module, "AVAILABLE", False)
     async with open_poller() as poller:
         assert poller is None
+
+
+def test_the_command_line_loads_where_there_is_no_epoll() -> None:
+    script = """
+import select
+for name in [name for name in dir(select) if name.lower().startswith("epoll")]:
+    delattr(select, name)
+import chainsocks.cli
+from chainsocks.net.poller import AVAILABLE
+assert not AVAILABLE
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
