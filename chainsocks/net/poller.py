@@ -41,14 +41,14 @@ WRITE_EVENTS = _OUT | _HUP | _ERR
 _READ = _IN | _PRI | _RDHUP | _ET
 _READ_AND_WRITE = _READ | _OUT
 
-STEPS_BEFORE_YIELD = 8
+STEPS_BEFORE_YIELD = 4
 """Steps of bulk work after which trio's other tasks get their turn, even if no event woke one."""
 
 LINGER = 0.001
 """Seconds to wait for the next event right here, after one that only a callback wanted: an echo comes back sooner than
 trio could have asked for it, and half of its latency was the way to trio and back. epoll counts in milliseconds."""
 
-MOST_LINGERING = 0.002
+MOST_LINGERING = 0.001
 """Seconds of this after which trio gets its turn: its timers and threads may be late by as much."""
 
 
