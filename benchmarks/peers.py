@@ -13,13 +13,15 @@ import os
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.programs import Program, Running, find_program, free_address, open_programs
+from benchmarks.programs import PATIENCE, CannotStart, Program, Running, find_program, free_address, open_programs
 from chainsocks.protocol.address import Address
+from chainsocks.tools.bench.accounting import family
 
 __all__ = ["OURS", "PEERS", "Peer", "open_ours", "open_peer"]
 
@@ -77,9 +79,17 @@ def open_peer(peer: Peer, folder: Path) -> Iterator[Running]:
 def open_ours(
     folder: Path, *, workers: int = 1, hops: Sequence[Address] = (), grace: float | None = None
 ) -> Iterator[Running]:
-    """Run our server with a configuration; what is not said is left at its default. Otherwise as `open_peer`."""
+    """Run our server with a configuration; what is not said is left at its default. Otherwise as `open_peer`.
+
+    All workers are there when the block begins, though one of them suffices for a connection.
+    """
     server = Peer(OURS, "", lambda own: _ours(own, workers, hops, grace))
     with open_peer(server, folder) as running:
+        deadline = time.monotonic() + PATIENCE
+        while workers > 1 and len(family(running.pids[0])) <= workers:
+            if time.monotonic() > deadline:
+                raise CannotStart(f"{OURS}: fewer than {workers} workers after {PATIENCE:g} s")
+            time.sleep(0.01)
         yield running
 
 

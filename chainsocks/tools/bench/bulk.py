@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,9 +76,9 @@ class Streams:
             raise self._broken(error) from None
         return self._received
 
-    def run(self, seconds: float) -> None:
-        """Let them flow for so long."""
-        self._loop.run(time.monotonic() + seconds)
+    def run(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> None:
+        """Let them flow for so long, or until `stop` says so."""
+        self._loop.run(time.monotonic() + seconds, stop)
 
     def _stream(self, route: Route, direction: Direction) -> Task:
         loop, flow = self._loop, self._flow
@@ -127,11 +127,20 @@ def measure_bulk(
         BenchError: a stream broke, or nothing arrived.
     """
     target.wait_until_quiet()
+    before = _arrived_there(target, direction)
     flow = Flow()
     try:
         with Loop() as loop:
-            load = Streams(loop, flow, Route(way, far_end(target, direction)), streams, direction)
+            route = Route(way, far_end(target, direction))
+            load = Streams(loop, flow, route, streams, direction)
             load.run(min(LONGEST_WARM_UP, seconds / 4))
+            load.run(
+                route.patience,
+                lambda: (
+                    (direction == "down" or _arrived_there(target, direction) > before)
+                    and (direction == "up" or load.received > 0)
+                ),
+            )
             bulk = _measure(load, target, direction, seconds, pids)
     finally:
         flow.close()
@@ -140,15 +149,16 @@ def measure_bulk(
     return bulk
 
 
-def _measure(load: Streams, target: Target, direction: Direction, seconds: float, pids: Collection[int]) -> Bulk:
-    def arrived_there() -> int:
-        return target.counters.read(Kind.BOTH if direction == "both" else Kind.SINK, What.RECEIVED)
+def _arrived_there(target: Target, direction: Direction) -> int:
+    return target.counters.read(Kind.BOTH if direction == "both" else Kind.SINK, What.RECEIVED)
 
+
+def _measure(load: Streams, target: Target, direction: Direction, seconds: float, pids: Collection[int]) -> Bulk:
     def cpu() -> tuple[float, float, float]:
         return cpu_seconds(pids) if pids else 0.0, time.process_time(), cpu_seconds(target.pids)
 
     def read() -> tuple[float, int, int]:
-        return time.monotonic(), arrived_there(), load.received
+        return time.monotonic(), _arrived_there(target, direction), load.received
 
     cpu_before = cpu()
     began, up_before, down_before = read()

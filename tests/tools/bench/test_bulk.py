@@ -19,7 +19,7 @@ from chainsocks.tools.bench.way import BenchError, Way
 from tests.background import Background, Script
 
 DIRECTIONS: tuple[Direction, ...] = ("up", "down", "both")
-SHORT = 0.1
+SHORT = 0.3
 ANSWERS = (b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6))
 
 
