@@ -18,7 +18,7 @@ from trio.lowlevel import checkpoint, wait_readable
 from chainsocks.net.poller import Poller
 from chainsocks.protocol.address import Address
 
-__all__ = ["Received", "UDPSocket", "open_udp"]
+__all__ = ["ANY_PORT", "Received", "UDPSocket", "open_udp"]
 
 BATCH = 32
 """Datagrams that one socket may hand on before the others have their turn: some 300 microseconds."""

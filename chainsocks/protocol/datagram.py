@@ -6,15 +6,19 @@ behind the header is the payload, also when there is none of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.socks5 import encode_address
 
-__all__ = ["Header", "decode_header", "encode_header", "header_size"]
+__all__ = ["PLAIN", "Header", "Nesting", "decode_header", "encode_header", "header_size"]
 
-_BEFORE_ADDRESS = 3  # RSV RSV FRAG
+PLAIN = b"\0\0\0"
+"""RSV RSV FRAG of a datagram that stands alone."""
+
+_BEFORE_ADDRESS = len(PLAIN)
 _IPV4_SIZE, _IPV6_SIZE, _NAME_SIZE = 10, 22, 7  # of a whole header; that of a name without the name
 
 
@@ -29,7 +33,7 @@ class Header:
 
 def encode_header(address: Address) -> bytes:
     """Write RSV FRAG ATYP DST.ADDR DST.PORT for a datagram that stands alone."""
-    return bytes(_BEFORE_ADDRESS) + encode_address(address)
+    return PLAIN + encode_address(address)
 
 
 def header_size(data: bytes) -> int:
@@ -70,3 +74,38 @@ def decode_header(data: bytes) -> Header:
     except ValueError as error:
         raise ProtocolError(str(error)) from None
     return Header(address, data[2])
+
+
+class Nesting:
+    """The headers by which a datagram goes through several relays: each of them takes off one, and sends the rest on.
+
+    `relays` are all but the first, which the datagram is sent to. What comes back has a header of each of them, in the
+    same order, and has to: another address there is a stranger's, who has sent something to the relay before it.
+    """
+
+    __slots__ = ("_headers", "_relays")
+
+    def __init__(self, relays: Sequence[Address]) -> None:
+        self._relays = [canonical(relay) for relay in relays]
+        self._headers = b"".join(encode_header(relay) for relay in self._relays)
+
+    def wrap(self, datagram: bytes) -> bytes:
+        """Put the headers in front of a datagram that has its own, for its destination."""
+        return self._headers + datagram
+
+    def unwrap(self, datagram: bytes) -> bytes | None:
+        """Take the headers off but for the last, which says whence the datagram is; None when it is a stranger's.
+
+        Raises:
+            ProtocolError: there are no such headers.
+        """
+        if datagram.startswith(self._headers):
+            return datagram[len(self._headers) :]
+        for relay in self._relays:  # it may be a stranger's, or another way to write the same address
+            header = decode_header(datagram)
+            if header.fragment:
+                raise ProtocolError("a relay has made fragments")
+            if canonical(header.address) != relay:
+                return None
+            datagram = datagram[header_size(datagram) :]
+        return datagram

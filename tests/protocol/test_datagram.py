@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainsocks.protocol.address import Address, AddressType
-from chainsocks.protocol.datagram import Header, decode_header, encode_header, header_size
+from chainsocks.protocol.datagram import Header, Nesting, decode_header, encode_header, header_size
 from chainsocks.protocol.errors import ProtocolError
 from tests.protocol.playbook import wire
 from tests.protocol.test_fuzz import addresses, conversations, fuzz
@@ -91,3 +91,61 @@ def test_any_address_arrives_as_it_was_sent(address: Address, payload: bytes) ->
     data = encode_header(address) + payload
     assert decode_header(data) == Header(address)
     assert data[header_size(data) :] == payload
+
+
+# --- through several relays -------------------------------------------------------------------------------------------
+
+OSAKA, LIMA, FAR = Address("192.0.2.2", 2000), Address("2001:db8::3", 3000), Address("example.org", 53)
+FROM_OSAKA, FROM_LIMA = "0000 00 01 C0000202 07D0", "0000 00 04 20010DB8 00*11 03 0BB8"
+
+
+def test_each_relay_sees_the_next_one() -> None:
+    datagram = encode_header(FAR) + b"question"
+    assert Nesting(()).wrap(datagram) == datagram
+    assert Nesting((OSAKA, LIMA)).wrap(datagram) == wire(f"{FROM_OSAKA} {FROM_LIMA}") + datagram
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param(f"{FROM_OSAKA} {FROM_LIMA}", id="as we wrote them"),
+        pytest.param(f"0000 00 04 00*10 FFFF C0000202 07D0 {FROM_LIMA}", id="IPv4 inside IPv6"),
+        pytest.param(f"0000 00 03 09 '192.0.2.2' 07D0 {FROM_LIMA}", id="in letters"),
+    ],
+)
+def test_what_comes_back_through_the_relays(headers: str) -> None:
+    datagram = encode_header(FAR) + b"answer"
+    assert Nesting((OSAKA, LIMA)).unwrap(wire(headers) + datagram) == datagram
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param(f"0000 00 01 C0000203 07D0 {FROM_LIMA}", id="host"),
+        pytest.param(f"0000 00 01 C0000202 07D1 {FROM_LIMA}", id="port"),
+        pytest.param(f"{FROM_OSAKA} 0000 00 04 20010DB8 00*11 03 0BB9", id="the last one's port"),
+        pytest.param(f"{FROM_LIMA} {FROM_OSAKA}", id="order"),
+        pytest.param("0000 00 03 04 'lima' 07D0", id="name"),
+    ],
+)
+def test_what_a_stranger_has_sent_to_a_relay(headers: str) -> None:
+    assert Nesting((OSAKA, LIMA)).unwrap(wire(headers) + encode_header(FAR)) is None
+
+
+@pytest.mark.parametrize("headers", ["", FROM_OSAKA, f"0000 01 01 C0000202 07D0 {FROM_LIMA}", f"{FROM_OSAKA} 0000 00"])
+def test_what_no_relay_should_say(headers: str) -> None:
+    with pytest.raises(ProtocolError):
+        Nesting((OSAKA, LIMA)).unwrap(wire(headers))
+
+
+@fuzz
+@given(conversations([f"{FROM_OSAKA} {FROM_LIMA} {said}" for said, _ in HEADERS.values()]))
+def test_whatever_comes_back_is_the_relays_or_nobodys(data: bytes) -> None:
+    nesting = Nesting((OSAKA, LIMA))
+    try:
+        datagram = nesting.unwrap(data)
+    except ProtocolError:
+        return
+    if datagram is not None:
+        assert data.endswith(datagram)
+        assert nesting.unwrap(nesting.wrap(datagram)) == datagram
