@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -52,18 +53,16 @@ class AssociationWalk(Walk):
         self._scope = scope
         streams: dict[str, ByteStream] = {}
         relays: list[Address] = []
-        try:
+        async with AsyncExitStack() as opened:  # closes them all, also when the first closing is where a limit strikes
             for stop in range(1, len(self._chain.hops) + 1):
                 plan = legs(self._chain, self._destination, Command.UDP_ASSOCIATE, stop)
                 stream, reply, trailing_data = await self._follow(plan)
+                opened.push_async_callback(anyio.aclose_forcefully, stream)
                 streams[str(self._place.hop)] = stream
                 if trailing_data:
                     raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
                 relays.append(self._relay_of(plan[-1], stream, reply.bound))
-        except BaseException:
-            for stream in streams.values():
-                await anyio.aclose_forcefully(stream)
-            raise
+            opened.pop_all()
         self._at(None, OPEN)
         return Association(streams, tuple(relays))
 
