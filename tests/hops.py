@@ -15,11 +15,14 @@ from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
-from chainsocks.protocol.messages import Method, Reply, ReplyCode, UserId, UsernamePassword
+from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, UserId, UsernamePassword
 from chainsocks.protocol.socks5 import ServerHandshake as Socks5ServerHandshake
 from chainsocks.relay.relay import Outcome, Traffic
 from tests.memory import Handler, Host, MemoryNetwork, MemoryStream
 from tests.relay.ways import relay
+
+RELAY = Address("0.0.0.0", 2000)
+"""Where an honest hop takes datagrams: all zero is its own address. Nobody listens there."""
 
 GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
@@ -106,6 +109,9 @@ def _hop_handler(network: MemoryNetwork, trouble: Trouble | None) -> Handler:
 
 
 async def _connect(network: MemoryNetwork, handshake: ServerHandshake) -> MemoryStream | None:
+    if handshake.request.command is Command.UDP_ASSOCIATE:
+        handshake.send_reply(Reply(ReplyCode.SUCCEEDED, RELAY))
+        return network.pair("association")[0]  # says nothing, and ends with its client
     try:
         upstream = await network.open_tcp(handshake.request.destination)
     except OSError as error:

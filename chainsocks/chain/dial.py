@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -40,7 +40,7 @@ from chainsocks.errors import (
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, printable
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import ClientHandshake, State
-from chainsocks.protocol.messages import Reply, ReplyCode, describe_reply
+from chainsocks.protocol.messages import Command, Reply, ReplyCode, describe_reply
 
 __all__ = ["CONNECT", "OPEN", "RESOLVE", "CancelScope", "Network", "OnStep", "Upstream", "Walk", "dial"]
 
@@ -162,6 +162,12 @@ class Walk:
         """
         self._scope = scope
         plan = legs(self._chain, self._destination)
+        stream, reply, trailing_data = await self._follow(plan)
+        self._at(None, OPEN)
+        return Upstream(stream, reply.bound, trailing_data)
+
+    async def _follow(self, plan: Sequence[Leg]) -> tuple[ByteStream, Reply, bytes]:
+        """Connect, and have each hop do what its leg says; return the last one's reply, and what came behind it."""
         for leg in plan:
             if problem := leg.hop.cannot_carry(leg.target):
                 self._at(leg, State.REQUEST)
@@ -176,8 +182,7 @@ class Walk:
         except BaseException:
             await anyio.aclose_forcefully(stream)
             raise
-        self._at(None, OPEN)
-        return Upstream(stream, reply.bound, trailing_data)
+        return stream, reply, trailing_data
 
     async def _connect(self, first: Leg | None) -> ByteStream:
         """Connect to the first hop, or to the destination when there is none."""
@@ -205,14 +210,14 @@ class Walk:
             raise self._error(ConnectError, problem, code) from error
 
     async def _ask(self, leg: Leg, stream: ByteStream) -> tuple[Reply, bytes]:
-        """Have one hop connect to its leg's target; return its reply and what came behind it."""
+        """Have one hop do what its leg says; return its reply and what came behind it."""
         hop, target = leg.hop, leg.target
         if hop.resolve is Resolve.LOCAL and target.type is AddressType.DOMAINNAME:
             usable = [found for found in await self._look_up(leg, target) if not hop.cannot_carry(found)]
             if not usable:
                 raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
             target = usable[0]
-        handshake = open_handshake(hop, target)
+        handshake = open_handshake(hop, target, leg.command)
         limit = self._timeouts.hop if hop.timeout is None else hop.timeout
         self._allow(limit, target)
         await self._negotiate(leg, handshake, stream)
@@ -221,7 +226,8 @@ class Walk:
             return reply, handshake.trailing_data
         said = describe_reply(reply.code)
         if leg.following is None:
-            raise self._error(HopRefused, f"it refused {target}: {said}", reply.code)
+            asked = target if leg.command is Command.CONNECT else leg.command.name
+            raise self._error(HopRefused, f"it refused {asked}: {said}", reply.code)
         raise self._error(HopRefused, f"it could not reach {leg.following.name} at {target}, it says: {said}")
 
     async def _negotiate(self, leg: Leg, handshake: ClientHandshake, stream: ByteStream) -> None:

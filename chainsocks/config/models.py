@@ -51,6 +51,10 @@ class Server:
     max_sessions: int = 10_000
     """At a time, in all workers together."""
     open: bool = False
+    udp_address: str | None = None
+    """The IP address to tell clients for their datagrams, where that is not the one they have connected to (NAT)."""
+    udp_ports: range = range(1)
+    """The ports that clients send their datagrams to; 0 is whichever the kernel picks."""
 
     @property
     def has_idle_workers(self) -> bool:
@@ -81,7 +85,7 @@ class Timeouts:
     bind: float = 120
     """Waiting for the inbound connection of a BIND; nothing waits for one yet."""
     udp_idle: float = 120
-    """Silence on a UDP association; there are none yet."""
+    """Silence on a UDP association, in both directions."""
     grace: float = 10
     """Shutdown: from the signal to cancelling what still runs."""
 

@@ -7,6 +7,7 @@ import trio
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.net.tcp import open_tcp, resolve
+from chainsocks.net.udp import ANY_PORT, UDPSocket, open_udp
 from chainsocks.protocol.address import Address
 from chainsocks.server.alarms import Alarms, AlarmScope
 
@@ -23,6 +24,10 @@ class TrioNetwork:
     async def open_tcp(self, address: Address) -> SocketStream:
         """Connect to an IP address; see `chainsocks.net.tcp.open_tcp`."""
         return await open_tcp(address, self._poller)
+
+    def open_udp(self, host: str, ports: range = ANY_PORT) -> UDPSocket:
+        """Open a UDP socket; see `chainsocks.net.udp.open_udp`."""
+        return open_udp(host, self._poller, ports)
 
     async def resolve(self, address: Address) -> list[Address]:
         """Look a name up; see `chainsocks.net.tcp.resolve`."""

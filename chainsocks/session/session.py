@@ -21,17 +21,20 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.chain.dial import CancelScope, Network, OnStep, Walk
+from chainsocks.chain.associate import AssociationWalk
+from chainsocks.chain.dial import CancelScope, OnStep, Walk
 from chainsocks.config.hops import Chain
 from chainsocks.config.models import Config
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword
+from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
+from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
 from chainsocks.session.login import Logins
 from chainsocks.session.record import Record
 
@@ -50,7 +53,7 @@ class Service:
 
     config: Config
     logins: Logins
-    network: Network
+    network: DatagramNetwork
     on_step: OnStep | None = None
 
 
@@ -84,7 +87,7 @@ class _Session:
         self._record = record
         self._handshake: ServerHandshake | None = None
         self._walk: Walk | None = None
-        self._relay: Relay | None = None
+        self._relay: Relay | DatagramRelay | None = None
 
     async def run(self) -> None:
         """Serve the client, and part with it in a way that it understands."""
@@ -117,6 +120,9 @@ class _Session:
             return
         request = record.request = handshake.request
         chain = record.chain = _route(request, self._service)
+        if request.command is Command.UDP_ASSOCIATE:
+            await self._associate(handshake, chain, scope)
+            return
         walk = self._walk = Walk(chain, request.destination, timeouts, network, self._service.on_step)
         upstream = await walk.go(scope)
         try:
@@ -134,6 +140,19 @@ class _Session:
                 record.outcome = relay.outcome
         finally:
             await upstream.stream.aclose()
+
+    async def _associate(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+        """Open associations at all hops, reply, and relay datagrams."""
+        service, tally = self._service, Tally(self._record.traffic)
+        walk = AssociationWalk(chain, UNSPECIFIED, self._timeouts, service.network, service.on_step)
+        self._walk = walk
+        async with open_datagram_relay(
+            self._client, handshake.request, chain, service.config, service.network, walk, scope, tally
+        ) as (relay, bound):
+            if await self._grant(handshake, bound, scope):
+                self._relay = relay
+                await relay.run(scope)
+                self._record.outcome = relay.outcome
 
     async def _hear(self) -> ServerHandshake:
         """Return a handshake that has a request and waits for our reply.
@@ -246,7 +265,7 @@ def _route(request: Request, service: Service) -> Chain:
     Raises:
         RequestRefused: none does.
     """
-    if request.command is not Command.CONNECT:
+    if request.command not in (Command.CONNECT, Command.UDP_ASSOCIATE):
         raise RequestRefused(f"{request.command.name} is not offered", ReplyCode.COMMAND_NOT_SUPPORTED)
     if service.logins.required and not isinstance(request.credentials, UsernamePassword):
         raise RequestRefused("SOCKS4 cannot log in, and a login is required", ReplyCode.NOT_ALLOWED_BY_RULESET)

@@ -174,7 +174,11 @@ REFUSALS = {
     "wrong login version": ("05 01 02 05 01 61", "05 02 01 01", "the login has version 5"),
     "unknown command": ("05 01 00 05 09 00 01", "05 00 05 07 00 01 00000000 0000", "SOCKS5 has no command 9"),
     "BIND": ("05 01 00 05 02 00 01 c0000250 0050", "05 00 05 07 00 01 00000000 0000", "BIND is not offered"),
-    "UDP": ("05 01 00 05 03 00 01 c0000250 0050", "05 00 05 07 00 01 00000000 0000", "UDP_ASSOCIATE is not offered"),
+    "UDP": (
+        "05 01 00 05 03 00 01 c0000250 0050",
+        "05 00 05 07 00 01 00000000 0000",
+        "the client has no IP address",
+    ),
     "unknown ATYP": ("05 01 00 05 01 00 07", "05 00 05 08 00 01 00000000 0000", "address type 7"),
     "reserved byte": ("05 01 00 05 01 01 01", "05 00 05 01 00 01 00000000 0000", "the reserved byte"),
     "an empty name": ("05 01 00 05 01 00 03 00 0050", "05 00 05 01 00 01 00000000 0000", "the host is empty"),
