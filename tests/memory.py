@@ -6,6 +6,7 @@ Everything that is opened is remembered, so that a test can ask what was left op
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -128,6 +129,32 @@ class Host:
     """An ``errno`` to fail with; with neither handler nor error, a connect is never answered."""
 
 
+class MemoryListener:
+    """A port of ours."""
+
+    def __init__(self, network: MemoryNetwork, address: Address) -> None:
+        self.address = address
+        self.label = str(address)
+        self.network = network
+        self.calls, self._waiting = trio.open_memory_channel[tuple[MemoryStream, Address]](math.inf)
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return f"<MemoryListener {self.address} {'closed' if self.closed else 'open'}>"
+
+    async def accept(self) -> tuple[MemoryStream, Address]:
+        stream, peer = await self._waiting.receive()
+        self.network.streams.append(stream)
+        return stream, peer
+
+    async def aclose(self) -> None:
+        self.closed = True
+        self.network.ports.pop(self.address, None)
+        while self._waiting.statistics().current_buffer_used:
+            stream, _ = self._waiting.receive_nowait()
+            stream.reset()
+
+
 @dataclass
 class MemoryNetwork:
     """Hosts by address and names by host; `nursery` runs their handlers."""
@@ -138,6 +165,11 @@ class MemoryNetwork:
     resolve_delay: float = 0
     streams: list[MemoryStream] = field(default_factory=list)
     connects: list[tuple[float, Address]] = field(default_factory=list)
+    listeners: list[MemoryListener] = field(default_factory=list)
+    ports: dict[Address, MemoryListener] = field(default_factory=dict)
+    """Who listens where, of all parties."""
+    own: tuple[str, ...] = ("198.51.100.1", "2001:db8:1::1")
+    """Our addresses; the first one of its family is on the route to any peer."""
 
     async def open_tcp(self, address: Address) -> MemoryStream:
         self.connects.append((trio.current_time(), address))
@@ -158,6 +190,27 @@ class MemoryNetwork:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [Address(host, name.port) for host in self.names[name.host]]
 
+    async def listen(self, address: Address) -> MemoryListener:
+        await trio.lowlevel.checkpoint()
+        if address.host not in (*self.own, "0.0.0.0", "::"):
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        listener = MemoryListener(self, Address(address.host, 40001 + len(self.ports)))
+        self.listeners.append(listener)
+        self.ports[listener.address] = listener
+        return listener
+
+    def own_address(self, peer: Address) -> Address:
+        for host in self.own:
+            if Address(host, 0).type is peer.type:
+                return Address(host, 0)
+        raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+    def call(self, port: Address, peer: Address) -> MemoryStream:
+        """Connect to a port as `peer`; return the peer's end."""
+        near, far = memory_stream_pair(label=str(peer))
+        self.ports[port].calls.send_nowait((near, peer))
+        return far
+
     def open_scope(self, deadline: float) -> trio.CancelScope:
         return trio.CancelScope(deadline=deadline)
 
@@ -170,9 +223,10 @@ class MemoryNetwork:
         return near, far
 
     @property
-    def left_open(self) -> list[MemoryStream]:
-        """Our ends of connections that nobody closed."""
-        return [stream for stream in self.streams if not stream.closed]
+    def left_open(self) -> list[MemoryStream | MemoryListener]:
+        """Our ends of connections, and our ports, that nobody closed."""
+        opened: list[MemoryStream | MemoryListener] = [*self.streams, *self.listeners]
+        return [one for one in opened if not one.closed]
 
     async def _serve(self, handler: Handler, stream: MemoryStream) -> None:
         try:
@@ -192,3 +246,4 @@ class WatchedNetwork(MemoryNetwork):
     def __init__(self, network: MemoryNetwork) -> None:
         super().__init__(network.nursery, network.hosts, network.names, network.resolve_delay)
         self.connects = network.connects
+        self.ports, self.own = network.ports, network.own

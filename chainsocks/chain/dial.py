@@ -40,7 +40,7 @@ from chainsocks.errors import (
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, printable
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import ClientHandshake, State
-from chainsocks.protocol.messages import Reply, ReplyCode, describe_reply
+from chainsocks.protocol.messages import Command, ReplyCode, describe_reply
 
 __all__ = ["CONNECT", "OPEN", "RESOLVE", "CancelScope", "Network", "OnStep", "Upstream", "Walk", "dial"]
 
@@ -119,10 +119,14 @@ class Walk:
     There is one cancel scope for all of it, armed anew for each step: opening one costs as much as the step itself.
     """
 
+    command = Command.CONNECT
+    """What the last hop is asked for."""
+
     __slots__ = (
         "_began",
         "_chain",
         "_destination",
+        "_handshake",
         "_leg",
         "_limit",
         "_network",
@@ -168,16 +172,16 @@ class Walk:
                 raise self._error(UnsupportedAddress, problem)
         stream = await self._connect(plan[0] if plan else None)
         try:
-            reply, trailing_data = Reply(ReplyCode.SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
+            bound, trailing_data = UNSPECIFIED if plan else _local_address(stream), b""
             for leg in plan:
                 if trailing_data:
                     raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
-                reply, trailing_data = await self._ask(leg, stream)
+                bound, trailing_data = await self._ask(leg, stream)
         except BaseException:
             await anyio.aclose_forcefully(stream)
             raise
         self._at(None, OPEN)
-        return Upstream(stream, reply.bound, trailing_data)
+        return Upstream(stream, bound, trailing_data)
 
     async def _connect(self, first: Leg | None) -> ByteStream:
         """Connect to the first hop, or to the destination when there is none."""
@@ -204,21 +208,22 @@ class Walk:
             code = ReplyCode.HOST_UNREACHABLE if name is self._destination else None
             raise self._error(ConnectError, problem, code) from error
 
-    async def _ask(self, leg: Leg, stream: ByteStream) -> tuple[Reply, bytes]:
-        """Have one hop connect to its leg's target; return its reply and what came behind it."""
+    async def _ask(self, leg: Leg, stream: ByteStream) -> tuple[Address, bytes]:
+        """Have one hop connect to its leg's target; return BND.ADDR and what came behind its reply."""
         hop, target = leg.hop, leg.target
         if hop.resolve is Resolve.LOCAL and target.type is AddressType.DOMAINNAME:
             usable = [found for found in await self._look_up(leg, target) if not hop.cannot_carry(found)]
             if not usable:
                 raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
             target = usable[0]
-        handshake = open_handshake(hop, target)
+        command = Command.CONNECT if leg.following else self.command
+        handshake = self._handshake = open_handshake(hop, target, command)
         limit = self._timeouts.hop if hop.timeout is None else hop.timeout
         self._allow(limit, target)
         await self._negotiate(leg, handshake, stream)
         reply = handshake.reply
         if reply.succeeded:
-            return reply, handshake.trailing_data
+            return reply.bound, handshake.trailing_data
         said = describe_reply(reply.code)
         if leg.following is None:
             raise self._error(HopRefused, f"it refused {target}: {said}", reply.code)
@@ -238,15 +243,18 @@ class Walk:
                     answer = b""
                 self._trace("<", answer)
                 handshake.receive_data(answer)
-        except LoginRefused as error:
-            self._at(leg, handshake.step)
-            raise self._error(HopAuthenticationError, str(error)) from None
         except (ProtocolError, BrokenResourceError) as error:
-            self._at(leg, handshake.step)
-            problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
-            if leg.carrier:
-                problem += f" (as seen through {leg.carrier.name})"
-            raise self._error(HopProtocolError, problem) from None
+            raise self._broken(leg, handshake, error) from None
+
+    def _broken(self, leg: Leg, handshake: ClientHandshake, error: ProtocolError | BrokenResourceError) -> DialError:
+        """Blame a hop for the end that its handshake came to."""
+        self._at(leg, handshake.step)
+        if isinstance(error, LoginRefused):
+            return self._error(HopAuthenticationError, str(error))
+        problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
+        if leg.carrier:
+            problem += f" (as seen through {leg.carrier.name})"
+        return self._error(HopProtocolError, problem)
 
     @property
     def _place(self) -> Place:
@@ -280,6 +288,7 @@ class Walk:
         complaints = {
             RESOLVE: f"the look-up of {printable(self._target.host)} got no answer",
             CONNECT: "no answer",
+            State.SECOND_REPLY: "nobody connected",
         }
         complaint = complaints.get(self._step, f"no complete answer on the way to {self._target}")
         if self._began + self._total < self._started + self._limit:

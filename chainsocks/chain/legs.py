@@ -38,7 +38,7 @@ def legs(chain: Chain, destination: Address) -> tuple[Leg, ...]:
     )
 
 
-def open_handshake(hop: Hop, target: Address) -> ClientHandshake:
-    """Begin the conversation in which `hop` is asked to connect to `target`."""
-    request = Request(hop.protocol.version, Command.CONNECT, target, hop.credentials)
+def open_handshake(hop: Hop, target: Address, command: Command = Command.CONNECT) -> ClientHandshake:
+    """Begin the conversation in which `hop` is asked to connect to `target`, or for something else about it."""
+    request = Request(hop.protocol.version, command, target, hop.credentials)
     return socks5.ClientHandshake(request) if hop.protocol is HopProtocol.SOCKS5 else socks4.ClientHandshake(request)

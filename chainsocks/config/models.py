@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 
 from chainsocks.config.hops import DIRECT, Chain, Hop
@@ -51,6 +51,8 @@ class Server:
     max_sessions: int = 10_000
     """At a time, in all workers together."""
     open: bool = False
+    bind_address: IPv4Address | IPv6Address | None = None
+    """What is told to clients as the address of the ports that BIND opens here, for peers of its family."""
 
     @property
     def has_idle_workers(self) -> bool:
@@ -79,7 +81,7 @@ class Timeouts:
     half_close: float = 60
     """Silence after one side has finished."""
     bind: float = 120
-    """Waiting for the inbound connection of a BIND; nothing waits for one yet."""
+    """Waiting for the inbound connection of a BIND."""
     udp_idle: float = 120
     """Silence on a UDP association; there are none yet."""
     grace: float = 10

@@ -31,6 +31,8 @@ def show_config(config: Config, console: Console) -> None:
     console.print("listen:", ", ".join(printable(str(listen)) for listen in config.server.listen))
     users = ", ".join(printable(user.name) for user in config.users)
     console.print("users:", users or "none, nobody has to log in")
+    if config.server.bind_address:
+        console.print("bind_address:", str(config.server.bind_address))
     console.print()
     console.print(_chains(config))
     console.print()

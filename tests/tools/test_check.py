@@ -19,6 +19,7 @@ from tests.commands import run_main, run_program
 GOOD = """
 [server]
 listen = ["127.0.0.1:1081", "[::1]:1081", "unix:/run/chainsocks.sock"]
+bind_address = "203.0.113.7"
 
 [timeouts]
 idle = "1m30s"
@@ -42,6 +43,7 @@ password_hash = "scrypt:16384:8:1:Ts0zvk-LykGf9gEhELPRXA:8sijjYQnHe8f-WOYjQYm9Pt
 MEANING = """\
 listen: 127.0.0.1:1081, [::1]:1081, unix:/run/chainsocks.sock
 users: carol
+bind_address: 203.0.113.7
 
 chain    hop        protocol  address             seconds
 default  1 paris    socks5    10.0.0.1:1080           0.5  with login
