@@ -5,8 +5,8 @@
     accept ─ handshake ─ request ─ chain ─ dial ─ reply ─ relay ─ close ─ one line in the log
                                         └─ bind ─ reply ─ wait ─ second reply ─┘   (`chainsocks.session.bind`)
 
-1. Every step has its deadline, opened here: `handshake` until the request is complete, `reply` for each answer; the
-   dial and the relay bring their own.
+1. Every step has its deadline: `handshake` until the request is complete, then those of the dial, `reply` for an
+   answer, and the relay's. One cancel scope serves them all, armed anew for each; a refusal has scopes of its own.
 2. The reply is sent when the last hop has said so, and says what is true.
 3. What the client sends behind its request is the first data upstream; what follows the last hop's reply is the first
    data down.
