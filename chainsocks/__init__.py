@@ -8,7 +8,7 @@
 This module is the library: it works under trio and asyncio, and imports neither. The server is `chainsocks.server`.
 """
 
-from chainsocks.client import connect_tcp
+from chainsocks.client import BoundPort, bind_tcp, connect_tcp
 from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
@@ -30,6 +30,7 @@ from chainsocks.protocol.address import Address
 __all__ = [
     "DIRECT",
     "Address",
+    "BoundPort",
     "Chain",
     "ChainsocksError",
     "ConfigError",
@@ -47,5 +48,6 @@ __all__ = [
     "Resolve",
     "Timeouts",
     "UnsupportedAddress",
+    "bind_tcp",
     "connect_tcp",
 ]

@@ -6,6 +6,7 @@ Everything that is opened is remembered, so that a test can ask what was left op
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -182,6 +183,32 @@ class Host:
     """An ``errno`` to fail with; with neither handler nor error, a connect is never answered."""
 
 
+class MemoryListener:
+    """A port of ours."""
+
+    def __init__(self, network: MemoryNetwork, address: Address) -> None:
+        self.address = address
+        self.label = str(address)
+        self.network = network
+        self.calls, self._waiting = trio.open_memory_channel[tuple[MemoryStream, Address]](math.inf)
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return f"<MemoryListener {self.address} {'closed' if self.closed else 'open'}>"
+
+    async def accept(self) -> tuple[MemoryStream, Address]:
+        stream, peer = await self._waiting.receive()
+        self.network.streams.append(stream)
+        return stream, peer
+
+    async def aclose(self) -> None:
+        self.closed = True
+        self.network.ports.pop(self.address, None)
+        while self._waiting.statistics().current_buffer_used:
+            stream, _ = self._waiting.receive_nowait()
+            stream.reset()
+
+
 @dataclass
 class MemoryNetwork:
     """Hosts by address and names by host; `nursery` runs their handlers."""
@@ -197,7 +224,12 @@ class MemoryNetwork:
     sockets: dict[Place, MemorySocket] = field(default_factory=dict)
     datagrams: list[tuple[Place, Place, bytes]] = field(default_factory=list)
     """All that were ever sent: from, to, what."""
-    ports: count[int] = field(default_factory=lambda: count(50_000))
+    udp_ports: count[int] = field(default_factory=lambda: count(50_000))
+    listeners: list[MemoryListener] = field(default_factory=list)
+    ports: dict[Address, MemoryListener] = field(default_factory=dict)
+    """Who listens where, of all parties."""
+    own: tuple[str, ...] = ("198.51.100.1", "2001:db8:1::1")
+    """Our addresses; the first one of its family is on the route to any peer."""
 
     async def open_tcp(self, address: Address) -> MemoryStream:
         self.connects.append((trio.current_time(), address))
@@ -209,7 +241,7 @@ class MemoryNetwork:
             await trio.sleep_forever()
             raise AssertionError
         near, far = self.pair(str(address))
-        far.ends = (address.host, address.port), (self.host, next(self.ports))
+        far.ends = (address.host, address.port), (self.host, next(self.udp_ports))
         self.nursery.start_soon(self._serve, host.handler, far)
         return near
 
@@ -220,7 +252,28 @@ class MemoryNetwork:
         return [Address(host, name.port) for host in self.names[name.host]]
 
     def open_udp(self, host: str, ports: range = range(1)) -> MemorySocket:
-        return MemorySocket(self, host, ports[0] or next(self.ports))
+        return MemorySocket(self, host, ports[0] or next(self.udp_ports))
+
+    async def listen(self, address: Address) -> MemoryListener:
+        await trio.lowlevel.checkpoint()
+        if address.host not in (*self.own, "0.0.0.0", "::"):
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        listener = MemoryListener(self, Address(address.host, 40001 + len(self.ports)))
+        self.listeners.append(listener)
+        self.ports[listener.address] = listener
+        return listener
+
+    def own_address(self, peer: Address) -> Address:
+        for host in self.own:
+            if Address(host, 0).type is peer.type:
+                return Address(host, 0)
+        raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+    def call(self, port: Address, peer: Address) -> MemoryStream:
+        """Connect to a port as `peer`; return the peer's end."""
+        near, far = memory_stream_pair(label=str(peer))
+        self.ports[port].calls.send_nowait((near, peer))
+        return far
 
     def open_scope(self, deadline: float) -> trio.CancelScope:
         return trio.CancelScope(deadline=deadline)
@@ -234,9 +287,10 @@ class MemoryNetwork:
         return near, far
 
     @property
-    def left_open(self) -> list[MemoryStream]:
-        """Our ends of connections that nobody closed."""
-        return [stream for stream in self.streams if not stream.closed]
+    def left_open(self) -> list[MemoryStream | MemoryListener]:
+        """Our ends of connections, and our ports, that nobody closed."""
+        opened: list[MemoryStream | MemoryListener] = [*self.streams, *self.listeners]
+        return [one for one in opened if not one.closed]
 
     async def _serve(self, handler: Handler, stream: MemoryStream) -> None:
         try:
@@ -257,4 +311,5 @@ class WatchedNetwork(MemoryNetwork):
         super().__init__(network.nursery, network.hosts, network.names, network.resolve_delay)
         self.connects = network.connects
         self.host = host
-        self.sockets, self.datagrams, self.ports = network.sockets, network.datagrams, network.ports
+        self.sockets, self.datagrams, self.udp_ports = network.sockets, network.datagrams, network.udp_ports
+        self.ports, self.own = network.ports, network.own

@@ -119,10 +119,14 @@ class Walk:
     There is one cancel scope for all of it, armed anew for each step: opening one costs as much as the step itself.
     """
 
+    command = Command.CONNECT
+    """What the last hop is asked for."""
+
     __slots__ = (
         "_began",
         "_chain",
         "_destination",
+        "_handshake",
         "_leg",
         "_limit",
         "_network",
@@ -161,7 +165,7 @@ class Walk:
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        plan = legs(self._chain, self._destination)
+        plan = legs(self._chain, self._destination, self.command)
         stream, reply, trailing_data = await self._follow(plan)
         self._at(None, OPEN)
         return Upstream(stream, reply.bound, trailing_data)
@@ -217,7 +221,7 @@ class Walk:
             if not usable:
                 raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
             target = usable[0]
-        handshake = open_handshake(hop, target, leg.command)
+        handshake = self._handshake = open_handshake(hop, target, leg.command)
         limit = self._timeouts.hop if hop.timeout is None else hop.timeout
         self._allow(limit, target)
         await self._negotiate(leg, handshake, stream)
@@ -226,7 +230,7 @@ class Walk:
             return reply, handshake.trailing_data
         said = describe_reply(reply.code)
         if leg.following is None:
-            asked = target if leg.command is Command.CONNECT else leg.command.name
+            asked = leg.command.name if leg.command is Command.UDP_ASSOCIATE else target
             raise self._error(HopRefused, f"it refused {asked}: {said}", reply.code)
         raise self._error(HopRefused, f"it could not reach {leg.following.name} at {target}, it says: {said}")
 
@@ -244,15 +248,18 @@ class Walk:
                     answer = b""
                 self._trace("<", answer)
                 handshake.receive_data(answer)
-        except LoginRefused as error:
-            self._at(leg, handshake.step)
-            raise self._error(HopAuthenticationError, str(error)) from None
         except (ProtocolError, BrokenResourceError) as error:
-            self._at(leg, handshake.step)
-            problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
-            if leg.carrier:
-                problem += f" (as seen through {leg.carrier.name})"
-            raise self._error(HopProtocolError, problem) from None
+            raise self._broken(leg, handshake, error) from None
+
+    def _broken(self, leg: Leg, handshake: ClientHandshake, error: ProtocolError | BrokenResourceError) -> DialError:
+        """Blame a hop for the end that its handshake came to."""
+        self._at(leg, handshake.step)
+        if isinstance(error, LoginRefused):
+            return self._error(HopAuthenticationError, str(error))
+        problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
+        if leg.carrier:
+            problem += f" (as seen through {leg.carrier.name})"
+        return self._error(HopProtocolError, problem)
 
     @property
     def _place(self) -> Place:
@@ -286,6 +293,7 @@ class Walk:
         complaints = {
             RESOLVE: f"the look-up of {printable(self._target.host)} got no answer",
             CONNECT: "no answer",
+            State.SECOND_REPLY: "nobody connected",
         }
         complaint = complaints.get(self._step, f"no complete answer on the way to {self._target}")
         if self._began + self._total < self._started + self._limit:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 
 from chainsocks.config.hops import DIRECT, Chain, Hop
@@ -55,6 +55,8 @@ class Server:
     """The IP address to tell clients for their datagrams, where that is not the one they have connected to (NAT)."""
     udp_ports: range = range(1)
     """The ports that clients send their datagrams to; 0 is whichever the kernel picks."""
+    bind_address: IPv4Address | IPv6Address | None = None
+    """What is told to clients as the address of the ports that BIND opens here, for peers of its family."""
 
     @property
     def has_idle_workers(self) -> bool:
@@ -83,7 +85,7 @@ class Timeouts:
     half_close: float = 60
     """Silence after one side has finished."""
     bind: float = 120
-    """Waiting for the inbound connection of a BIND; nothing waits for one yet."""
+    """Waiting for the inbound connection of a BIND."""
     udp_idle: float = 120
     """Silence on a UDP association, in both directions."""
     grace: float = 10

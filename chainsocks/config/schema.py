@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -161,6 +161,16 @@ def _parse_part_address(value: str) -> Address:
     return parse_hop_address(value)
 
 
+def _parse_ip(value: str) -> IPv4Address | IPv6Address:
+    try:
+        ip = ip_address(value)
+    except ValueError:
+        raise ValueError(f"found {describe(value)}, expected an IP address without a port") from None
+    if ip.is_unspecified:
+        raise ValueError(f"found {describe(value)}, expected an address that others can connect to")
+    return ip
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("expected a text in quotes")  # not what was found: most of these hold a secret
@@ -184,6 +194,7 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
 HopAddress = Annotated[Address, BeforeValidator(lambda value: _parse_part_address(_text(value)))]
 IPAddress = Annotated[str, BeforeValidator(lambda value: _ip_address(_text(value)))]
+IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: _parse_ip(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
 
@@ -209,6 +220,7 @@ class ServerTable(Table):
     open: StrictBool = False
     udp_address: IPAddress | None = None
     udp_ports: Annotated[range, BeforeValidator(lambda value: parse_ports(_text(value)))] = range(1)
+    bind_address: IPText | None = None
 
     def build(self) -> Server:
         """Make the value."""

@@ -87,7 +87,8 @@ class ServerHandshake(BaseServerHandshake):
 
     def _encode_reply(self, reply: Reply) -> bytes:
         code = _GRANTED if reply.succeeded else _REJECTED
-        # The memo's DSTIP has room for an IPv4 address only; clients ignore it for CONNECT.
+        # The memo's DSTIP has room for an IPv4 address only. Clients ignore it for CONNECT, and for BIND zero means our
+        # own address: the session sees to it that nothing else is hidden behind that.
         ip = reply.bound.packed if reply.bound.type is AddressType.IPV4 else UNSPECIFIED.packed
         return bytes((0, code)) + reply.bound.port.to_bytes(2, "big") + ip
 
@@ -121,7 +122,7 @@ class ClientHandshake(BaseClientHandshake):
 
     def _advance(self) -> bool:
         data = self._incoming
-        if self.state is not State.REQUEST or not data:
+        if self.state not in (State.REQUEST, State.SECOND_REPLY) or not data:
             return False
         if data[0] != 0:
             raise ProtocolError(f"a SOCKS4 reply begins with 00; this one {guess(data)}")

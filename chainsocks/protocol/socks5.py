@@ -215,7 +215,7 @@ class ClientHandshake(BaseClientHandshake):
                 return self._read_method(data)
             case State.SUB_NEGOTIATION if len(data) >= 2:
                 return self._read_login_status(data)
-            case State.REQUEST if data:
+            case State.REQUEST | State.SECOND_REPLY if data:
                 return self._read_reply(data)
             case _:
                 return False
@@ -277,7 +277,8 @@ class ClientHandshake(BaseClientHandshake):
 
     def _end_of_data(self) -> None:
         # tiny-proxy cuts its refusals short; the code is all that a refusal has to say.
-        if self.state is State.REQUEST and len(self._incoming) >= 2 and self._incoming[1]:
+        replying = self.state in (State.REQUEST, State.SECOND_REPLY)
+        if replying and len(self._incoming) >= 2 and self._incoming[1]:
             self._finish(Reply(self._incoming[1]), b"")
         else:
             super()._end_of_data()

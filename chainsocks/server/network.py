@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import trio
 
+from chainsocks.chain.route import own_address
+from chainsocks.net.inbound import InboundListener, listen
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.net.tcp import open_tcp, resolve
@@ -15,7 +17,7 @@ __all__ = ["TrioNetwork"]
 
 
 class TrioNetwork:
-    """A `chainsocks.chain.dial.Network` on trio."""
+    """A `chainsocks.chain.bind.BindNetwork` on trio."""
 
     def __init__(self, poller: Poller | None, alarms: Alarms) -> None:
         self._poller = poller
@@ -32,6 +34,14 @@ class TrioNetwork:
     async def resolve(self, address: Address) -> list[Address]:
         """Look a name up; see `chainsocks.net.tcp.resolve`."""
         return await resolve(address)
+
+    async def listen(self, address: Address) -> InboundListener:
+        """Listen on an IP address of ours; see `chainsocks.net.inbound.listen`."""
+        return await listen(address, self._poller)
+
+    def own_address(self, peer: Address) -> Address:
+        """Return our address on the way to a peer; see `chainsocks.chain.route.own_address`."""
+        return own_address(peer)
 
     def open_scope(self, deadline: float) -> AlarmScope:
         """Make a cancel scope."""

@@ -32,6 +32,8 @@ def show_config(config: Config, console: Console) -> None:
     users = ", ".join(printable(user.name) for user in config.users)
     console.print("users:", users or "none, nobody has to log in")
     console.print("udp:", _udp(config.server))
+    if config.server.bind_address:
+        console.print("bind_address:", str(config.server.bind_address))
     console.print()
     console.print(_chains(config))
     console.print()

@@ -184,7 +184,7 @@ def test_a_smoke_run_measures_everything(tmp_path: Path) -> None:
         heading, _, rest = done.stdout.partition(f"### {one.title}\n")
         assert rest, heading
         table = rest.partition("\n###")[0]
-        assert re.search(rf"^\| {one.reference} \| [\d.]+ ", table, re.MULTILINE) or "skipped, no control" in table
+        assert re.search(rf"^\| {one.reference} \| -?[\d.]+ ", table, re.MULTILINE) or "skipped, no control" in table
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given, settings
@@ -227,6 +228,8 @@ def test_an_empty_secret_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> 
         ("workers = 0", Server(workers=0)),
         ("workers = 8", Server(workers=8)),
         ("workers = 8\nmax_sessions = 8", Server(workers=8, max_sessions=8)),
+        ('bind_address = "203.0.113.7"', Server(bind_address=ip_address("203.0.113.7"))),
+        ('bind_address = "2001:db8::7"', Server(bind_address=ip_address("2001:db8::7"))),
         ("workers = 0\nmax_sessions = 1", Server(workers=0, max_sessions=1)),
         ("max_sessions = 1", Server(max_sessions=1)),
         ("open = true", Server(open=True)),
@@ -246,7 +249,20 @@ def test_the_server(line: str, server: Server) -> None:
     ("line", "problem"),
     [
         ("lisen = []", "server.lisen: unknown key; did you mean 'listen'?"),
-        ("port = 1", "server.port: unknown key; known are listen, max_sessions, open, udp_address, udp_ports, workers"),
+        (
+            "port = 1",
+            "server.port: unknown key; "
+            "known are bind_address, listen, max_sessions, open, udp_address, udp_ports, workers",
+        ),
+        ("bind_address = 7", "server.bind_address: expected a text in quotes"),
+        (
+            'bind_address = "203.0.113.7:80"',
+            "server.bind_address: found '203.0.113.7:80', expected an IP address without a port",
+        ),
+        (
+            'bind_address = "0.0.0.0"',
+            "server.bind_address: found '0.0.0.0', expected an address that others can connect to",
+        ),
         ("listen = []", "server.listen: expected at least one entry"),
         (
             'listen = "127.0.0.1:1080"',

@@ -19,6 +19,7 @@ from tests.commands import run_main, run_program
 GOOD = """
 [server]
 listen = ["127.0.0.1:1081", "[::1]:1081", "unix:/run/chainsocks.sock"]
+bind_address = "203.0.113.7"
 
 [timeouts]
 idle = "1m30s"
@@ -43,6 +44,7 @@ MEANING = """\
 listen: 127.0.0.1:1081, [::1]:1081, unix:/run/chainsocks.sock
 users: carol
 udp: any port at the address that the client has connected to
+bind_address: 203.0.113.7
 
 chain    hop        protocol  address             seconds
 default  1 paris    socks5    10.0.0.1:1080           0.5  with login
