@@ -8,8 +8,8 @@
 This module is the library: it works under trio and asyncio, and imports neither. The server is `chainsocks.server`.
 """
 
-from chainsocks.client import connect_tcp
-from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve
+from chainsocks.client import UDPAssociation, connect_tcp, open_udp
+from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve, Udp
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ChainsocksError,
@@ -46,6 +46,9 @@ __all__ = [
     "RequestRefused",
     "Resolve",
     "Timeouts",
+    "UDPAssociation",
+    "Udp",
     "UnsupportedAddress",
     "connect_tcp",
+    "open_udp",
 ]
