@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ from ipaddress import ip_address
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.chain.dial import OPEN, CancelScope, Walk
+from chainsocks.chain.dial import OPEN, CancelScope, Network, Walk
 from chainsocks.chain.legs import Leg, legs
+from chainsocks.config.hops import Chain
+from chainsocks.config.models import Timeouts
 from chainsocks.errors import HopProtocolError
-from chainsocks.protocol.address import Address, AddressType, canonical
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, canonical
 from chainsocks.protocol.messages import Command
 
-__all__ = ["Association", "AssociationWalk"]
+__all__ = ["Association", "AssociationWalk", "associate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,18 @@ class Association:
     """By the names of the hops, with their places: ``osaka (2 of 3)``."""
     relays: tuple[Address, ...]
     """Where each hop takes datagrams, as IP addresses."""
+
+
+async def associate(chain: Chain, timeouts: Timeouts, network: Network) -> Association:
+    """Open an association at every hop of `chain`.
+
+    Raises:
+        DialError: one of its subclasses, by cause.
+    """
+    walk = AssociationWalk(chain, UNSPECIFIED, timeouts, network)
+    with network.open_scope(math.inf) as scope:
+        return await walk.associate(scope)
+    raise walk.timeout()
 
 
 class AssociationWalk(Walk):

@@ -45,8 +45,8 @@ class Datagrams(Protocol):
 class Drops:
     """How many datagrams were dropped, by reason; ``str`` names those that there were."""
 
-    strangers: int = 0
-    fragments: int = 0
+    strangers: int = field(default=0, metadata={"words": "from strangers"})
+    fragments: int = field(default=0, metadata={"words": "in fragments"})
     malformed: int = 0
     nameless: int = field(default=0, metadata={"words": "to names without an address"})
     overflow: int = field(default=0, metadata={"words": "too many at once"})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 
-from chainsocks.chain.associate import Association, AssociationWalk
-from chainsocks.config.hops import Chain, Hop
+from chainsocks.chain.associate import associate
+from chainsocks.config.hops import Chain
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import DialError, HopProtocolError, HopRefused
-from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.errors import DialError, DialTimeout, HopProtocolError, HopRefused
+from chainsocks.protocol.address import Address
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 
@@ -27,13 +29,6 @@ def replying(reply: str) -> Host:
         await trio.sleep_forever()
 
     return Host(serve)
-
-
-async def associate(network: MemoryNetwork, *hops: Hop) -> Association:
-    walk = AssociationWalk(Chain(*hops), UNSPECIFIED, Timeouts(), network)
-    with network.open_scope(float("inf")) as scope:
-        return await walk.associate(scope)
-    raise AssertionError
 
 
 def network_of(nursery: trio.Nursery, last: str) -> MemoryNetwork:
@@ -57,7 +52,7 @@ def network_of(nursery: trio.Nursery, last: str) -> MemoryNetwork:
 )
 async def test_where_a_hop_takes_datagrams(reply: str, relay: Address, nursery: trio.Nursery) -> None:
     ours = WatchedNetwork(network_of(nursery, reply))
-    association = await associate(ours, PARIS, OSAKA)
+    association = await associate(Chain(PARIS, OSAKA), Timeouts(), ours)
     assert association.relays[1] == relay
     assert list(association.streams) == ["paris (1 of 2)", "osaka (2 of 2)"]
     assert list(association.streams.values()) == ours.left_open
@@ -77,7 +72,19 @@ async def test_what_no_association_can_be_made_of(
 ) -> None:
     ours = WatchedNetwork(network_of(nursery, reply))
     with pytest.raises(kind, match=says) as caught:
-        await associate(ours, PARIS, OSAKA)
+        await associate(Chain(PARIS, OSAKA), Timeouts(), ours)
     assert caught.value.place.hop == "osaka (2 of 2)"
     assert caught.value.reply_code == code
+    assert ours.left_open == []
+
+
+async def test_all_of_it_has_one_limit(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
+    """Each connect takes two seconds: paris alone, then paris again, on the way to osaka."""
+    ours = WatchedNetwork(network_of(nursery, "05 00 00 01 00000000 0fa0"))
+    for hop in (PARIS, OSAKA):
+        ours.hosts[hop.address] = replace(ours.hosts[hop.address], delay=2)
+    with pytest.raises(DialTimeout, match=r"the time for the whole chain is over \(5.00 s of 5 s\)") as caught:
+        await associate(Chain(PARIS, OSAKA), Timeouts(dial=5), ours)
+    assert trio.current_time() == 5
+    assert caught.value.place.hop == "paris (1 of 2)"
     assert ours.left_open == []

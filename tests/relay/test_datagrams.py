@@ -84,7 +84,7 @@ async def test_the_first_datagram_says_which_port_is_the_clients(nursery: trio.N
         assert client.waiting == [(HEADER + b"answer", association.socket.place)]
     assert association.way.sent == [(HEADER + b"hello", len(HEADER))]
     assert (association.tally.drops.strangers, association.tally.traffic.down) == (2, 6)
-    assert association.relay.outcome == "finished; dropped: 2 strangers"
+    assert association.relay.outcome == "finished; dropped: 2 from strangers"
 
 
 async def test_a_declared_port_is_the_only_one(nursery: trio.Nursery) -> None:
@@ -133,7 +133,7 @@ async def test_only_what_is_passed_on_breaks_the_silence(autojump_clock: MockClo
 def test_drops_in_words() -> None:
     assert str(Drops()) == ""
     assert str(Drops(1, 2, 3, 4, 5, 6)) == (
-        "1 strangers, 2 fragments, 3 malformed, 4 to names without an address, 5 too many at once, "
+        "1 from strangers, 2 in fragments, 3 malformed, 4 to names without an address, 5 too many at once, "
         "6 not taken by the network"
     )
 

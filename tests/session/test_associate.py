@@ -186,7 +186,7 @@ async def test_strangers_are_never_heard_in_any_direction(count: int, caplog: py
         assert client.take() == [(FAR, b"STILL THERE")]
     strangers = len(spoofers) * 3 * 2
     front = next(line for line in lines(caplog) if "client=front " in line)
-    assert f'outcome="finished; dropped: {strangers} strangers' in front
+    assert f'outcome="finished; dropped: {strangers} from strangers' in front
 
 
 async def test_the_port_is_the_first_datagrams_or_the_declared_one(caplog: pytest.LogCaptureFixture) -> None:
@@ -197,7 +197,7 @@ async def test_the_port_is_the_first_datagrams_or_the_declared_one(caplog: pytes
         other.close()
         await client.say(b"question")
         assert client.take() == [(FAR, b"QUESTION")]
-    assert "dropped: 1 strangers" in lines(caplog)[-1]
+    assert "dropped: 1 from strangers" in lines(caplog)[-1]
 
 
 async def test_a_port_that_was_translated_on_the_way_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -216,7 +216,7 @@ async def test_what_is_dropped_is_counted(caplog: pytest.LogCaptureFixture) -> N
         await client.say(b"lost", Address("no.example", 53))
         assert client.take() == []
         assert [to for _, to, _ in client.network.datagrams if to[0] == FAR.host] == []
-    said = "finished; dropped: 1 fragments, 2 malformed, 1 to names without an address"
+    said = "finished; dropped: 1 in fragments, 2 malformed, 1 to names without an address"
     assert "up=0 down=0 " in lines(caplog)[-1]
     assert f'outcome="{said}"' in lines(caplog)[-1]
 
