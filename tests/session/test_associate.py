@@ -34,6 +34,8 @@ class Client:
     far: MemoryStream
     network: MemoryNetwork
     socket: MemorySocket
+    serving: trio.CancelScope
+    """Of the session at the front."""
     relay: Place = ("", 0)
     heard: list[bytes] = field(default_factory=list)
 
@@ -86,10 +88,15 @@ async def session(caplog: pytest.LogCaptureFixture, config: Config | None = None
         network = MemoryNetwork(handlers, names={"far.example": [FAR.host]})
         chain = config.chains.get("default", Chain())
         parties = [add_own_hop(network, hop) for hop in chain.hops] + [network]
-        client = Client(near, far, network, MemorySocket(network, CLIENT, 5353))
+        client = Client(near, far, network, MemorySocket(network, CLIENT, 5353), trio.CancelScope())
         fixed = {client.socket, echoing(network), echoing(network, FAR6)}
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, far, "front", Service(config, Logins(()), network))
+
+            async def serve() -> None:
+                with client.serving:
+                    await serve_session(far, "front", Service(config, Logins(()), network))
+
+            nursery.start_soon(serve)
             yield client
             await near.aclose()
         await wait_all_tasks_blocked()
@@ -278,3 +285,23 @@ async def test_the_address_that_clients_are_told(server: Server, told: str, capl
     async with session(caplog, Config(replace(server, udp_ports=range(40_000, 40_001)))) as client:
         await client.ask()
         assert client.relay == (told, 40_000)
+
+
+async def test_a_client_on_this_machine_is_told_the_address_that_it_uses(caplog: pytest.LogCaptureFixture) -> None:
+    async with session(caplog, Config(Server(udp_address="203.0.113.1"))) as client:
+        client.far.ends = ("127.0.0.1", 1080), ("127.0.0.1", 5555)
+        await client.ask()
+        assert client.relay[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("count", [0, 2])
+async def test_a_cancelled_association_still_writes_its_line_and_closes(
+    count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog, through(count)) as client:
+        await client.ask()
+        await client.say(b"question")
+        client.serving.cancel()
+    front = next(line for line in lines(caplog) if "client=front " in line)
+    assert "up=8 down=8 " in front
+    assert 'outcome="cut off: the server is stopping"' in front
