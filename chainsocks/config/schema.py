@@ -34,7 +34,7 @@ from chainsocks.config.hops import (
     parse_hop_address,
     parse_hop_url,
 )
-from chainsocks.config.models import Listen, Server, Timeouts, UnixPath, User
+from chainsocks.config.models import Ident, Listen, Server, Timeouts, UnixPath, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.messages import Credentials, Version
@@ -193,6 +193,7 @@ class ServerTable(Table):
     max_sessions: Annotated[StrictInt, Field(ge=1, le=_MAX_INTEGER)] = 0
     open: StrictBool = False
     bind_address: IPText | None = None
+    ident: Ident = Ident.OFF
 
     def build(self) -> Server:
         """Make the value."""
@@ -203,6 +204,7 @@ class TimeoutsTable(Table):
     """``[timeouts]``."""
 
     handshake: Duration = 0
+    ident: Duration = 0
     resolve: Duration = 0
     connect: Duration = 0
     hop: Duration = 0

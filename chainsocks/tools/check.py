@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chainsocks.config.hops import DIRECT, Hop, Resolve
-from chainsocks.config.models import Config, Timeouts
+from chainsocks.config.models import Config, Ident, Timeouts
 from chainsocks.protocol.address import printable
 
 __all__ = ["show_config", "warnings"]
@@ -33,6 +33,8 @@ def show_config(config: Config, console: Console) -> None:
     console.print("users:", users or "none, nobody has to log in")
     if config.server.bind_address:
         console.print("bind_address:", str(config.server.bind_address))
+    if config.server.ident is not Ident.OFF:
+        console.print("ident:", config.server.ident.value)
     console.print()
     console.print(_chains(config))
     console.print()

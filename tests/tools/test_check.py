@@ -20,6 +20,7 @@ GOOD = """
 [server]
 listen = ["127.0.0.1:1081", "[::1]:1081", "unix:/run/chainsocks.sock"]
 bind_address = "203.0.113.7"
+ident = "check"
 
 [timeouts]
 idle = "1m30s"
@@ -44,6 +45,7 @@ MEANING = """\
 listen: 127.0.0.1:1081, [::1]:1081, unix:/run/chainsocks.sock
 users: carol
 bind_address: 203.0.113.7
+ident: check
 
 chain    hop        protocol  address             seconds
 default  1 paris    socks5    10.0.0.1:1080           0.5  with login
@@ -55,6 +57,7 @@ slow     1 osaka    socks4a   osaka.example:1080        5  with login
 
 deadline    seconds
 handshake        10
+ident             5
 resolve           5
 connect          10
 hop             0.5
