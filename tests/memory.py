@@ -228,10 +228,13 @@ class MemoryNetwork:
     listeners: list[MemoryListener] = field(default_factory=list)
     ports: dict[Address, MemoryListener] = field(default_factory=dict)
     """Who listens where, of all parties."""
+    sources: dict[Address, Address | None] = field(default_factory=dict)
+    """Where the connects had to come from, if that mattered."""
     own: tuple[str, ...] = ("198.51.100.1", "2001:db8:1::1")
     """Our addresses; the first one of its family is on the route to any peer."""
 
-    async def open_tcp(self, address: Address) -> MemoryStream:
+    async def open_tcp(self, address: Address, source: Address | None = None) -> MemoryStream:
+        self.sources[address] = source
         self.connects.append((trio.current_time(), address))
         host = self.hosts.get(address, Host(error=errno.ECONNREFUSED))
         await trio.sleep(host.delay)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 
@@ -15,7 +16,18 @@ from chainsocks.config.hops import DIRECT, Chain, Hop
 from chainsocks.config.passwords import Password
 from chainsocks.protocol.address import Address, AddressType
 
-__all__ = ["IDLE_WORKERS", "OPEN_PROXY", "Config", "Listen", "Server", "Timeouts", "UnixPath", "User", "is_loopback"]
+__all__ = [
+    "IDLE_WORKERS",
+    "OPEN_PROXY",
+    "Config",
+    "Ident",
+    "Listen",
+    "Server",
+    "Timeouts",
+    "UnixPath",
+    "User",
+    "is_loopback",
+]
 
 
 OPEN_PROXY = (
@@ -41,6 +53,16 @@ class UnixPath:
 Listen = Address | UnixPath
 
 
+class Ident(StrEnum):
+    """What the user ids of SOCKS4 clients have to stand (RFC 1413)."""
+
+    OFF = "off"
+    CHECK = "check"
+    """An identd that answers has to agree; none is fine."""
+    REQUIRE = "require"
+    """An identd has to answer, and to agree."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """``[server]``."""
@@ -57,6 +79,7 @@ class Server:
     """The ports that clients send their datagrams to; 0 is whichever the kernel picks."""
     bind_address: IPv4Address | IPv6Address | None = None
     """What is told to clients as the address of the ports that BIND opens here, for peers of its family."""
+    ident: Ident = Ident.OFF
 
     @property
     def has_idle_workers(self) -> bool:
@@ -70,6 +93,8 @@ class Timeouts:
 
     handshake: float = 10
     """Accepted .. a complete request."""
+    ident: float = 5
+    """The answer of a SOCKS4 client's identd."""
     resolve: float = 5
     """One local name look-up."""
     connect: float = 10

@@ -35,7 +35,7 @@ from chainsocks.config.hops import (
     parse_hop_address,
     parse_hop_url,
 )
-from chainsocks.config.models import Listen, Server, Timeouts, UnixPath, User
+from chainsocks.config.models import Ident, Listen, Server, Timeouts, UnixPath, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.messages import Credentials, Version
@@ -221,6 +221,7 @@ class ServerTable(Table):
     udp_address: IPAddress | None = None
     udp_ports: Annotated[range, BeforeValidator(lambda value: parse_ports(_text(value)))] = range(1)
     bind_address: IPText | None = None
+    ident: Ident = Ident.OFF
 
     def build(self) -> Server:
         """Make the value."""
@@ -231,6 +232,7 @@ class TimeoutsTable(Table):
     """``[timeouts]``."""
 
     handshake: Duration = 0
+    ident: Duration = 0
     resolve: Duration = 0
     connect: Duration = 0
     hop: Duration = 0

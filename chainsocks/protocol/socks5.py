@@ -185,7 +185,8 @@ class ServerHandshake(BaseServerHandshake):
         return False
 
     def _encode_reply(self, reply: Reply) -> bytes:
-        return bytes((Version.SOCKS5, reply.code, 0)) + encode_address(reply.bound)
+        code = reply.code if reply.code <= 0xFF else ReplyCode.NOT_ALLOWED_BY_RULESET  # a SOCKS4 hop's 92 or 93
+        return bytes((Version.SOCKS5, code, 0)) + encode_address(reply.bound)
 
 
 class ClientHandshake(BaseClientHandshake):

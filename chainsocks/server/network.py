@@ -17,15 +17,15 @@ __all__ = ["TrioNetwork"]
 
 
 class TrioNetwork:
-    """A `chainsocks.chain.bind.BindNetwork` on trio."""
+    """A `chainsocks.session.ident.SessionNetwork` on trio."""
 
     def __init__(self, poller: Poller | None, alarms: Alarms) -> None:
         self._poller = poller
         self._alarms = alarms
 
-    async def open_tcp(self, address: Address) -> SocketStream:
+    async def open_tcp(self, address: Address, source: Address | None = None) -> SocketStream:
         """Connect to an IP address; see `chainsocks.net.tcp.open_tcp`."""
-        return await open_tcp(address, self._poller)
+        return await open_tcp(address, self._poller, source)
 
     def open_udp(self, host: str, ports: range = ANY_PORT) -> UDPSocket:
         """Open a UDP socket; see `chainsocks.net.udp.open_udp`."""

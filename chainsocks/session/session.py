@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,21 +26,22 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import AssociationWalk
-from chainsocks.chain.bind import BindNetwork, BindWalk
+from chainsocks.chain.bind import BindWalk
 from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
 from chainsocks.config.hops import Chain
-from chainsocks.config.models import Config
+from chainsocks.config.models import Config, Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
-from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword
+from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
 from chainsocks.relay.datagrams import Tally
 from chainsocks.relay.relay import Relay
 from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
+from chainsocks.session.ident import IdentNetwork, check_ident
 from chainsocks.session.login import Logins
 from chainsocks.session.record import Record
 
@@ -52,7 +54,7 @@ PARTING = 10
 """Seconds at most that this takes, whatever the deadlines are (RFC 1928 section 6)."""
 
 
-class SessionNetwork(BindNetwork, DatagramNetwork, Protocol):
+class SessionNetwork(IdentNetwork, DatagramNetwork, Protocol):
     """What lies below a session."""
 
 
@@ -128,6 +130,11 @@ class _Session:
             record.outcome = f"client, {self._step}: it reset the connection"
             return
         request = record.request = handshake.request
+        ident = self._service.config.server.ident
+        if ident is not Ident.OFF and request.version is Version.SOCKS4:
+            scope.deadline = math.inf  # it is in time; what follows has limits of its own
+            limit, network = self._timeouts.ident, self._service.network
+            await check_ident(self._client, request.credentials, ident, limit, network)
         chain = record.chain = _route(request, self._service)
         match request.command:
             case Command.CONNECT:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chainsocks.config.hops import DIRECT, Hop, Resolve, Udp
-from chainsocks.config.models import Config, Server, Timeouts
+from chainsocks.config.models import Config, Ident, Server, Timeouts
 from chainsocks.protocol.address import printable
 
 __all__ = ["show_config", "warnings"]
@@ -34,6 +34,8 @@ def show_config(config: Config, console: Console) -> None:
     console.print("udp:", _udp(config.server))
     if config.server.bind_address:
         console.print("bind_address:", str(config.server.bind_address))
+    if config.server.ident is not Ident.OFF:
+        console.print("ident:", config.server.ident.value)
     console.print()
     console.print(_chains(config))
     console.print()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp, parse_hop_url
-from chainsocks.config.models import Listen, Server, Timeouts, UnixPath
+from chainsocks.config.models import Ident, Listen, Server, Timeouts, UnixPath
 from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.config.schema import describe, environment, mask, parse_duration, parse_listen
 from chainsocks.protocol.address import Address
@@ -228,6 +228,7 @@ def test_an_empty_secret_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> 
         ("workers = 0", Server(workers=0)),
         ("workers = 8", Server(workers=8)),
         ("workers = 8\nmax_sessions = 8", Server(workers=8, max_sessions=8)),
+        ('ident = "require"', Server(ident=Ident.REQUIRE)),
         ('bind_address = "203.0.113.7"', Server(bind_address=ip_address("203.0.113.7"))),
         ('bind_address = "2001:db8::7"', Server(bind_address=ip_address("2001:db8::7"))),
         ("workers = 0\nmax_sessions = 1", Server(workers=0, max_sessions=1)),
@@ -252,7 +253,7 @@ def test_the_server(line: str, server: Server) -> None:
         (
             "port = 1",
             "server.port: unknown key; "
-            "known are bind_address, listen, max_sessions, open, udp_address, udp_ports, workers",
+            "known are bind_address, ident, listen, max_sessions, open, udp_address, udp_ports, workers",
         ),
         ("bind_address = 7", "server.bind_address: expected a text in quotes"),
         (

@@ -20,6 +20,7 @@ from chainsocks.protocol.handshake import ClientHandshake, ServerHandshake, Stat
 from chainsocks.protocol.messages import (
     Command,
     Credentials,
+    IdentCode,
     Method,
     Reply,
     ReplyCode,
@@ -168,6 +169,14 @@ def test_a_socks4_refusal_comes_through_as_the_one_there_is(code: ReplyCode) -> 
     client, server = talk(Request(Version.SOCKS4, Command.CONNECT, ADDRESSES["name"]), Reply(code), Cable(), Cable())
     assert client.reply == Reply(ReplyCode.GENERAL_FAILURE)
     assert (client.state, server.state) == (State.DONE, State.FAILED)
+
+
+@pytest.mark.parametrize("code", IdentCode)
+def test_socks4_has_refusals_of_its_own(code: IdentCode) -> None:
+    client, _ = talk(Request(Version.SOCKS4, Command.CONNECT, ADDRESSES["name"]), Reply(code), Cable(), Cable())
+    assert client.reply == Reply(code)
+    client, _ = talk(Request(Version.SOCKS5, Command.CONNECT, ADDRESSES["name"]), Reply(code), Cable(), Cable())
+    assert client.reply == Reply(ReplyCode.NOT_ALLOWED_BY_RULESET)
 
 
 CAROL = UsernamePassword(b"carol", b"sesame")

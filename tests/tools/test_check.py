@@ -20,6 +20,7 @@ GOOD = """
 [server]
 listen = ["127.0.0.1:1081", "[::1]:1081", "unix:/run/chainsocks.sock"]
 bind_address = "203.0.113.7"
+ident = "check"
 
 [timeouts]
 idle = "1m30s"
@@ -45,6 +46,7 @@ listen: 127.0.0.1:1081, [::1]:1081, unix:/run/chainsocks.sock
 users: carol
 udp: any port at the address that the client has connected to
 bind_address: 203.0.113.7
+ident: check
 
 chain    hop        protocol  address             seconds
 default  1 paris    socks5    10.0.0.1:1080           0.5  with login
@@ -56,6 +58,7 @@ slow     1 osaka    socks4a   osaka.example:1080        5  with login
 
 deadline    seconds
 handshake        10
+ident             5
 resolve           5
 connect          10
 hop             0.5
