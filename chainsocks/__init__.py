@@ -8,8 +8,8 @@
 This module is the library: it works under trio and asyncio, and imports neither. The server is `chainsocks.server`.
 """
 
-from chainsocks.client import connect_tcp
-from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve
+from chainsocks.client import BoundPort, UDPAssociation, bind_tcp, connect_tcp, open_udp
+from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve, Udp
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ChainsocksError,
@@ -30,6 +30,7 @@ from chainsocks.protocol.address import Address
 __all__ = [
     "DIRECT",
     "Address",
+    "BoundPort",
     "Chain",
     "ChainsocksError",
     "ConfigError",
@@ -46,6 +47,10 @@ __all__ = [
     "RequestRefused",
     "Resolve",
     "Timeouts",
+    "UDPAssociation",
+    "Udp",
     "UnsupportedAddress",
+    "bind_tcp",
     "connect_tcp",
+    "open_udp",
 ]

@@ -15,11 +15,14 @@ from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
-from chainsocks.protocol.messages import Method, Reply, ReplyCode, UserId, UsernamePassword
+from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, UserId, UsernamePassword
 from chainsocks.protocol.socks5 import ServerHandshake as Socks5ServerHandshake
 from chainsocks.relay.relay import Outcome, Traffic
-from tests.memory import Handler, Host, MemoryNetwork, MemoryStream
+from tests.memory import Handler, Host, MemoryListener, MemoryNetwork, MemoryStream
 from tests.relay.ways import relay
+
+RELAY = Address("0.0.0.0", 2000)
+"""Where an honest hop takes datagrams: all zero is its own address. Nobody listens there."""
 
 GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
@@ -50,7 +53,7 @@ def make_hop(position: int, protocol: HopProtocol = HopProtocol.SOCKS5, timeout:
 
 def add_hop(network: MemoryNetwork, hop: Hop, trouble: Trouble | None = None) -> None:
     """Put a hop into the network, honest but for its trouble."""
-    host = Host(_hop_handler(network, trouble))
+    host = Host(_hop_handler(network, hop.address, trouble))
     if trouble and trouble.step == CONNECT:
         host = {
             Fault.MUTE: Host(),
@@ -72,7 +75,7 @@ async def _greet_with_garbage(stream: MemoryStream) -> None:
     await trio.sleep_forever()
 
 
-def _hop_handler(network: MemoryNetwork, trouble: Trouble | None) -> Handler:
+def _hop_handler(network: MemoryNetwork, address: Address, trouble: Trouble | None) -> Handler:
     async def serve(client: MemoryStream) -> None:
         data = await client.receive()
         handshake = server_handshake(data, (Method.USERNAME_PASSWORD,))
@@ -83,6 +86,9 @@ def _hop_handler(network: MemoryNetwork, trouble: Trouble | None) -> Handler:
                 handshake.accept_login()
             upstream = None
             if handshake.state is State.REPLY:
+                if handshake.request.command is Command.BIND:
+                    await _bind(network, address, handshake, client, trouble)
+                    return
                 if not (trouble and trouble.step == State.REQUEST):
                     upstream = await _connect(network, handshake)
                 else:
@@ -93,19 +99,48 @@ def _hop_handler(network: MemoryNetwork, trouble: Trouble | None) -> Handler:
                 return
             await client.send(answer)
             if upstream:
-                try:
-                    outcome = await relay(client, upstream, Traffic(), idle=1000, half_close=1000)
-                    if outcome is not Outcome.FINISHED:
-                        client.reset()
-                finally:
-                    await anyio.aclose_forcefully(upstream)
+                await _relay(client, upstream)
                 return
             data = await client.receive()
 
     return serve
 
 
+async def _relay(client: MemoryStream, upstream: MemoryStream) -> None:
+    try:
+        outcome = await relay(client, upstream, Traffic(), idle=1000, half_close=1000)
+        if outcome is not Outcome.FINISHED:
+            client.reset()
+    finally:
+        await anyio.aclose_forcefully(upstream)
+
+
+async def _bind(
+    network: MemoryNetwork, address: Address, handshake: ServerHandshake, client: MemoryStream, trouble: Trouble | None
+) -> None:
+    """Open a port at the hop's own address, and tell both replies, but for the one with the trouble."""
+    port = Address(address.host, 50001 + len(network.ports))
+    listener = network.ports[port] = MemoryListener(network, port)
+    handshake.send_reply(Reply(ReplyCode.SUCCEEDED, port))
+    if trouble and trouble.step == State.REQUEST:
+        await _commit(trouble, client, handshake.data_to_send())
+        return
+    await client.send(handshake.data_to_send())
+    if trouble and trouble.step == State.SECOND_REPLY:
+        handshake.send_reply(Reply(ReplyCode.SUCCEEDED, Address("192.0.2.80", 20)))
+        await trio.sleep(1)  # a reset would overtake the first reply
+        await _commit(trouble, client, handshake.data_to_send())
+        return
+    upstream, peer = await listener.accept()
+    handshake.send_reply(Reply(ReplyCode.SUCCEEDED, peer))
+    await client.send(handshake.data_to_send())
+    await _relay(client, upstream)
+
+
 async def _connect(network: MemoryNetwork, handshake: ServerHandshake) -> MemoryStream | None:
+    if handshake.request.command is Command.UDP_ASSOCIATE:
+        handshake.send_reply(Reply(ReplyCode.SUCCEEDED, RELAY))
+        return network.pair("association")[0]  # says nothing, and ends with its client
     try:
         upstream = await network.open_tcp(handshake.request.destination)
     except OSError as error:
@@ -135,4 +170,5 @@ async def _commit(trouble: Trouble, client: MemoryStream, answer: bytes) -> None
                 State.SUB_NEGOTIATION: b"\x01\x01",
                 State.REQUEST: b"\x05\x05\x00\x01\0\0\0\0\0\0" if answer[0] == 5 else b"\0\x5b\0\0\0\0\0\0",
             }
+            refusals[State.SECOND_REPLY] = refusals[State.REQUEST]
             await client.send(refusals[trouble.step])

@@ -1,4 +1,4 @@
-"""A network in memory: byte streams with back-pressure and resets, and hosts to connect to, on trio's mock clock.
+"""A network in memory: byte streams with back-pressure and resets, hosts to connect to, and datagrams, on a mock clock.
 
 Everything that is opened is remembered, so that a test can ask what was left open.
 """
@@ -6,18 +6,24 @@ Everything that is opened is remembered, so that a test can ask what was left op
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
 import trio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.protocol.address import Address
 
 CAPACITY = 64 * 1024
+
+Place = tuple[str, int]
+Received = Callable[[bytes, Place], None]
 
 
 class _Pipe:
@@ -68,6 +74,8 @@ class MemoryStream(ByteStream):
     def __init__(self, incoming: _Pipe, outgoing: _Pipe, label: str = "") -> None:
         self.incoming, self.outgoing, self.label = incoming, outgoing, label
         self.closed = False
+        self.ends: tuple[Place, Place] | None = None
+        """Our place and the other one, for the side that accepts."""
 
     def __repr__(self) -> str:
         return f"<MemoryStream {self.label} {'closed' if self.closed else 'open'}>"
@@ -97,6 +105,13 @@ class MemoryStream(ByteStream):
         self.incoming.mark("abandoned")
         await trio.lowlevel.checkpoint()
 
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        if self.ends is None:
+            return {}
+        here, there = self.ends
+        return {SocketAttribute.local_address: lambda: here, SocketAttribute.remote_address: lambda: there}
+
     def reset(self) -> None:
         """Break the connection both ways, as an RST does."""
         self.incoming.buffer.clear()
@@ -115,6 +130,46 @@ def memory_stream_pair(capacity: int = CAPACITY, label: str = "") -> tuple[Memor
     return MemoryStream(one, other, f"{label} near"), MemoryStream(other, one, f"{label} far")
 
 
+class MemorySocket:
+    """A UDP socket; whoever is to have its datagrams runs it."""
+
+    def __init__(self, network: MemoryNetwork, host: str, port: int) -> None:
+        self.network = network
+        self.address = Address(host, port)
+        self.received: Received | None = None
+        self.waiting: list[tuple[bytes, Place]] = []
+        self.closed = False
+        network.sockets[self.place] = self
+
+    @property
+    def place(self) -> Place:
+        host = self.network.host if self.address.host in ("0.0.0.0", "::") else self.address.host
+        return host, self.address.port
+
+    def send(self, data: bytes, to: Place) -> bool:
+        assert not self.closed
+        self.network.datagrams.append((self.place, to, data))
+        target = self.network.sockets.get(to)
+        if target and target.received:
+            target.received(data, self.place)
+        elif target:
+            target.waiting.append((data, self.place))
+        return True
+
+    async def run(self, received: Received) -> None:
+        self.received = received
+        for datagram in self.waiting:
+            received(*datagram)
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.received = None
+
+    def close(self) -> None:
+        self.closed = True
+        del self.network.sockets[self.place]
+
+
 Handler = Callable[[MemoryStream], Awaitable[None]]
 
 
@@ -128,6 +183,32 @@ class Host:
     """An ``errno`` to fail with; with neither handler nor error, a connect is never answered."""
 
 
+class MemoryListener:
+    """A port of ours."""
+
+    def __init__(self, network: MemoryNetwork, address: Address) -> None:
+        self.address = address
+        self.label = str(address)
+        self.network = network
+        self.calls, self._waiting = trio.open_memory_channel[tuple[MemoryStream, Address]](math.inf)
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return f"<MemoryListener {self.address} {'closed' if self.closed else 'open'}>"
+
+    async def accept(self) -> tuple[MemoryStream, Address]:
+        stream, peer = await self._waiting.receive()
+        self.network.streams.append(stream)
+        return stream, peer
+
+    async def aclose(self) -> None:
+        self.closed = True
+        self.network.ports.pop(self.address, None)
+        while self._waiting.statistics().current_buffer_used:
+            stream, _ = self._waiting.receive_nowait()
+            stream.reset()
+
+
 @dataclass
 class MemoryNetwork:
     """Hosts by address and names by host; `nursery` runs their handlers."""
@@ -138,8 +219,22 @@ class MemoryNetwork:
     resolve_delay: float = 0
     streams: list[MemoryStream] = field(default_factory=list)
     connects: list[tuple[float, Address]] = field(default_factory=list)
+    host: str = "192.0.2.100"
+    """Where whoever uses the network is."""
+    sockets: dict[Place, MemorySocket] = field(default_factory=dict)
+    datagrams: list[tuple[Place, Place, bytes]] = field(default_factory=list)
+    """All that were ever sent: from, to, what."""
+    udp_ports: count[int] = field(default_factory=lambda: count(50_000))
+    listeners: list[MemoryListener] = field(default_factory=list)
+    ports: dict[Address, MemoryListener] = field(default_factory=dict)
+    """Who listens where, of all parties."""
+    sources: dict[Address, Address | None] = field(default_factory=dict)
+    """Where the connects had to come from, if that mattered."""
+    own: tuple[str, ...] = ("198.51.100.1", "2001:db8:1::1")
+    """Our addresses; the first one of its family is on the route to any peer."""
 
-    async def open_tcp(self, address: Address) -> MemoryStream:
+    async def open_tcp(self, address: Address, source: Address | None = None) -> MemoryStream:
+        self.sources[address] = source
         self.connects.append((trio.current_time(), address))
         host = self.hosts.get(address, Host(error=errno.ECONNREFUSED))
         await trio.sleep(host.delay)
@@ -149,6 +244,7 @@ class MemoryNetwork:
             await trio.sleep_forever()
             raise AssertionError
         near, far = self.pair(str(address))
+        far.ends = (address.host, address.port), (self.host, next(self.udp_ports))
         self.nursery.start_soon(self._serve, host.handler, far)
         return near
 
@@ -157,6 +253,30 @@ class MemoryNetwork:
         if name.host not in self.names:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [Address(host, name.port) for host in self.names[name.host]]
+
+    def open_udp(self, host: str, ports: range = range(1)) -> MemorySocket:
+        return MemorySocket(self, host, ports[0] or next(self.udp_ports))
+
+    async def listen(self, address: Address) -> MemoryListener:
+        await trio.lowlevel.checkpoint()
+        if address.host not in (*self.own, "0.0.0.0", "::"):
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        listener = MemoryListener(self, Address(address.host, 40001 + len(self.ports)))
+        self.listeners.append(listener)
+        self.ports[listener.address] = listener
+        return listener
+
+    def own_address(self, peer: Address) -> Address:
+        for host in self.own:
+            if Address(host, 0).type is peer.type:
+                return Address(host, 0)
+        raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+    def call(self, port: Address, peer: Address) -> MemoryStream:
+        """Connect to a port as `peer`; return the peer's end."""
+        near, far = memory_stream_pair(label=str(peer))
+        self.ports[port].calls.send_nowait((near, peer))
+        return far
 
     def open_scope(self, deadline: float) -> trio.CancelScope:
         return trio.CancelScope(deadline=deadline)
@@ -170,9 +290,10 @@ class MemoryNetwork:
         return near, far
 
     @property
-    def left_open(self) -> list[MemoryStream]:
-        """Our ends of connections that nobody closed."""
-        return [stream for stream in self.streams if not stream.closed]
+    def left_open(self) -> list[MemoryStream | MemoryListener]:
+        """Our ends of connections, and our ports, that nobody closed."""
+        opened: list[MemoryStream | MemoryListener] = [*self.streams, *self.listeners]
+        return [one for one in opened if not one.closed]
 
     async def _serve(self, handler: Handler, stream: MemoryStream) -> None:
         try:
@@ -189,6 +310,9 @@ class MemoryNetwork:
 class WatchedNetwork(MemoryNetwork):
     """The same network, seen by one party: `streams` are those that this party opened."""
 
-    def __init__(self, network: MemoryNetwork) -> None:
+    def __init__(self, network: MemoryNetwork, host: str = "192.0.2.100") -> None:
         super().__init__(network.nursery, network.hosts, network.names, network.resolve_delay)
         self.connects = network.connects
+        self.host = host
+        self.sockets, self.datagrams, self.udp_ports = network.sockets, network.datagrams, network.udp_ports
+        self.ports, self.own = network.ports, network.own

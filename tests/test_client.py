@@ -421,3 +421,93 @@ class TestFailures:
 
         run(backend, go)
         assert script.left.wait(PATIENCE), "its connection stays open"
+
+
+# --- BIND
+
+
+async def call(address: Address, words: bytes) -> bytes:
+    """Connect to a port, as its peer."""
+    async with await anyio.connect_tcp(address.host, address.port) as stream:
+        await stream.send(words)
+        return await read_to_end(stream)
+
+
+async def bind_and_answer(chain: Chain, host: str) -> bytes:
+    """Have a port opened, be called there, and answer in capitals."""
+    heard = b""
+
+    async def be_called(address: Address) -> None:
+        nonlocal heard
+        heard = await call(address, b"knock")
+
+    async with anyio.create_task_group() as group:
+        async with await chainsocks.bind_tcp(host, chain=chain) as bound:
+            group.start_soon(be_called, bound.address)
+            stream = await bound.accept()
+        assert bound.peer
+        assert bound.peer.host == "127.0.0.1"
+        async with stream:
+            await stream.send((await stream.receive()).upper())
+    return heard
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_port_for_one_connection(backend: str, hop: Address, count: int) -> None:
+    assert run(backend, bind_and_answer, Chain(*[f"socks5://{hop}"] * count), "127.0.0.1") == b"KNOCK"
+
+
+@pytest.mark.parametrize("protocol", ["socks4", "socks4a", "socks5"])
+def test_ports_of_every_version(backend: str, hop: Address, protocol: str) -> None:
+    assert run(backend, bind_and_answer, Chain(f"{protocol}://{hop}"), "127.0.0.1") == b"KNOCK"
+
+
+async def bind_and_miss(chain: Chain) -> None:
+    async with await chainsocks.bind_tcp("127.0.0.1", chain=chain, timeouts=Timeouts(bind=0.05)) as bound:
+        await bound.accept()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_nobody_calls(backend: str, hop: Address, count: int) -> None:
+    with pytest.raises(chainsocks.DialTimeout, match="second reply: nobody connected"):
+        run(backend, bind_and_miss, Chain(*[f"socks5://{hop}"] * count))
+
+
+async def bind_and_leave() -> None:
+    async with await chainsocks.bind_tcp("127.0.0.1") as bound:
+        address = bound.address
+    await anyio.connect_tcp(address.host, address.port)
+
+
+def test_a_port_that_was_left_is_closed(backend: str) -> None:
+    with pytest.raises(OSError, match=r"\w"):
+        run(backend, bind_and_leave)
+
+
+def test_a_port_that_the_hop_refuses(backend: str, background: Background) -> None:
+    refuser = background.listen(Script(b"\x05\x00", b"\x05\x07\x00\x01" + bytes(6)))
+    with pytest.raises(chainsocks.HopRefused, match="command not supported") as caught:
+        run(backend, bind_and_miss, Chain(f"socks5://{refuser}"))
+    assert caught.value.reply_code == 7
+
+
+def test_what_the_peer_says_at_once_comes_first(backend: str, background: Background) -> None:
+    hasty = background.listen(Script(b"\x05\x00", GRANTED_5 + GRANTED_5 + b"220 hello"))
+
+    async def hear() -> bytes:
+        async with await chainsocks.bind_tcp(chain=Chain(f"socks5://{hasty}")) as bound:
+            assert bound.address == Address("10.0.0.1", 1080)
+            async with await bound.accept() as stream:
+                return await stream.receive()
+
+    assert run(backend, hear) == b"220 hello"
+
+
+def test_zeros_of_a_hop_that_is_known_by_its_name(backend: str, background: Background) -> None:
+    shy = background.listen(Script(b"\x05\x00", b"\x05\x00\x00\x01\0\0\0\0\x9c\x41"))
+
+    async def ask() -> bytes:
+        async with await chainsocks.bind_tcp(chain=Chain(f"socks5://near.example:{shy.port}")) as bound:
+            return str(bound.address).encode()
+
+    assert run(backend, ask) == b"127.0.0.1:40001"

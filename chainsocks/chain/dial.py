@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -40,7 +40,7 @@ from chainsocks.errors import (
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, printable
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import ClientHandshake, State
-from chainsocks.protocol.messages import Reply, ReplyCode, describe_reply
+from chainsocks.protocol.messages import Command, Reply, ReplyCode, describe_reply
 
 __all__ = ["CONNECT", "OPEN", "RESOLVE", "CancelScope", "Network", "OnStep", "Upstream", "Walk", "dial"]
 
@@ -119,10 +119,14 @@ class Walk:
     There is one cancel scope for all of it, armed anew for each step: opening one costs as much as the step itself.
     """
 
+    command = Command.CONNECT
+    """What the last hop is asked for."""
+
     __slots__ = (
         "_began",
         "_chain",
         "_destination",
+        "_handshake",
         "_leg",
         "_limit",
         "_network",
@@ -161,7 +165,13 @@ class Walk:
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        plan = legs(self._chain, self._destination)
+        plan = legs(self._chain, self._destination, self.command)
+        stream, reply, trailing_data = await self._follow(plan)
+        self._at(None, OPEN)
+        return Upstream(stream, reply.bound, trailing_data)
+
+    async def _follow(self, plan: Sequence[Leg]) -> tuple[ByteStream, Reply, bytes]:
+        """Connect, and have each hop do what its leg says; return the last one's reply, and what came behind it."""
         for leg in plan:
             if problem := leg.hop.cannot_carry(leg.target):
                 self._at(leg, State.REQUEST)
@@ -176,8 +186,7 @@ class Walk:
         except BaseException:
             await anyio.aclose_forcefully(stream)
             raise
-        self._at(None, OPEN)
-        return Upstream(stream, reply.bound, trailing_data)
+        return stream, reply, trailing_data
 
     async def _connect(self, first: Leg | None) -> ByteStream:
         """Connect to the first hop, or to the destination when there is none."""
@@ -205,14 +214,14 @@ class Walk:
             raise self._error(ConnectError, problem, code) from error
 
     async def _ask(self, leg: Leg, stream: ByteStream) -> tuple[Reply, bytes]:
-        """Have one hop connect to its leg's target; return its reply and what came behind it."""
+        """Have one hop do what its leg says; return its reply and what came behind it."""
         hop, target = leg.hop, leg.target
         if hop.resolve is Resolve.LOCAL and target.type is AddressType.DOMAINNAME:
             usable = [found for found in await self._look_up(leg, target) if not hop.cannot_carry(found)]
             if not usable:
                 raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
             target = usable[0]
-        handshake = open_handshake(hop, target)
+        handshake = self._handshake = open_handshake(hop, target, leg.command)
         limit = self._timeouts.hop if hop.timeout is None else hop.timeout
         self._allow(limit, target)
         await self._negotiate(leg, handshake, stream)
@@ -221,7 +230,8 @@ class Walk:
             return reply, handshake.trailing_data
         said = describe_reply(reply.code)
         if leg.following is None:
-            raise self._error(HopRefused, f"it refused {target}: {said}", reply.code)
+            asked = leg.command.name if leg.command is Command.UDP_ASSOCIATE else target
+            raise self._error(HopRefused, f"it refused {asked}: {said}", reply.code)
         raise self._error(HopRefused, f"it could not reach {leg.following.name} at {target}, it says: {said}")
 
     async def _negotiate(self, leg: Leg, handshake: ClientHandshake, stream: ByteStream) -> None:
@@ -238,15 +248,18 @@ class Walk:
                     answer = b""
                 self._trace("<", answer)
                 handshake.receive_data(answer)
-        except LoginRefused as error:
-            self._at(leg, handshake.step)
-            raise self._error(HopAuthenticationError, str(error)) from None
         except (ProtocolError, BrokenResourceError) as error:
-            self._at(leg, handshake.step)
-            problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
-            if leg.carrier:
-                problem += f" (as seen through {leg.carrier.name})"
-            raise self._error(HopProtocolError, problem) from None
+            raise self._broken(leg, handshake, error) from None
+
+    def _broken(self, leg: Leg, handshake: ClientHandshake, error: ProtocolError | BrokenResourceError) -> DialError:
+        """Blame a hop for the end that its handshake came to."""
+        self._at(leg, handshake.step)
+        if isinstance(error, LoginRefused):
+            return self._error(HopAuthenticationError, str(error))
+        problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
+        if leg.carrier:
+            problem += f" (as seen through {leg.carrier.name})"
+        return self._error(HopProtocolError, problem)
 
     @property
     def _place(self) -> Place:
@@ -280,6 +293,7 @@ class Walk:
         complaints = {
             RESOLVE: f"the look-up of {printable(self._target.host)} got no answer",
             CONNECT: "no answer",
+            State.SECOND_REPLY: "nobody connected",
         }
         complaint = complaints.get(self._step, f"no complete answer on the way to {self._target}")
         if self._began + self._total < self._started + self._limit:

@@ -25,20 +25,29 @@ class Leg:
     """The hop before, through which we talk to this one; None for the first."""
     following: Hop | None
     """The hop that this leg ends at; None for the last, whose leg ends at the destination."""
+    command: Command = Command.CONNECT
+    """What the hop is asked to do with the target."""
 
 
-def legs(chain: Chain, destination: Address) -> tuple[Leg, ...]:
-    """Plan the way: ``legs([a, b, c], dst) = (a: b's address), (b: c's address), (c: dst)``."""
-    hops = chain.hops
+def legs(
+    chain: Chain, destination: Address, command: Command = Command.CONNECT, stop: int | None = None
+) -> tuple[Leg, ...]:
+    """Plan the way: ``legs([a, b, c], dst) = (a: b's address), (b: c's address), (c: dst)``.
+
+    The last hop, or that at position `stop`, is asked for `command`; those before it are asked to connect.
+    """
+    hops = chain.hops[:stop]
     if not hops:
         return ()
     return tuple(
-        Leg(position, hop, after.address if after else destination, before, after)
+        Leg(position, hop, after.address, before, after)
+        if after
+        else Leg(position, hop, destination, before, None, command)
         for position, (hop, before, after) in enumerate(zip(hops, (None, *hops), (*hops[1:], None), strict=False), 1)
     )
 
 
-def open_handshake(hop: Hop, target: Address) -> ClientHandshake:
-    """Begin the conversation in which `hop` is asked to connect to `target`."""
-    request = Request(hop.protocol.version, Command.CONNECT, target, hop.credentials)
+def open_handshake(hop: Hop, target: Address, command: Command = Command.CONNECT) -> ClientHandshake:
+    """Begin the conversation in which `hop` is asked to connect to `target`, or for another command."""
+    request = Request(hop.protocol.version, command, target, hop.credentials)
     return socks5.ClientHandshake(request) if hop.protocol is HopProtocol.SOCKS5 else socks4.ClientHandshake(request)

@@ -154,10 +154,13 @@ class _Reader:
                 if called not in declared:
                     self._add((*place, index), f"no hop is called {describe(called)}{suggest(called, declared)}")
             if all(called in hops for called in table.hops):
-                chains[name] = chain = table.build(name, hops)
-                for index, (hop, following) in enumerate(pairwise(chain.hops)):
+                for index, (hop, following) in enumerate(pairwise(hops[called] for called in table.hops)):
                     if why := hop.cannot_carry(following.address):
                         self._add((*place, index), why)
+                try:
+                    chains[name] = table.build(name, hops)
+                except ValueError as error:
+                    self._add(("chains", name, "udp"), str(error))
         return chains
 
     def _read_users(self, data: Mapping[str, Any]) -> tuple[User, ...]:

@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 
 from chainsocks.config.hops import DIRECT, Chain, Hop
 from chainsocks.config.passwords import Password
 from chainsocks.protocol.address import Address, AddressType
 
-__all__ = ["IDLE_WORKERS", "OPEN_PROXY", "Config", "Listen", "Server", "Timeouts", "UnixPath", "User", "is_loopback"]
+__all__ = [
+    "IDLE_WORKERS",
+    "OPEN_PROXY",
+    "Config",
+    "Ident",
+    "Listen",
+    "Server",
+    "Timeouts",
+    "UnixPath",
+    "User",
+    "is_loopback",
+]
 
 
 OPEN_PROXY = (
@@ -41,6 +53,16 @@ class UnixPath:
 Listen = Address | UnixPath
 
 
+class Ident(StrEnum):
+    """What the user ids of SOCKS4 clients have to stand (RFC 1413)."""
+
+    OFF = "off"
+    CHECK = "check"
+    """An identd that answers has to agree; none is fine."""
+    REQUIRE = "require"
+    """An identd has to answer, and to agree."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """``[server]``."""
@@ -51,6 +73,13 @@ class Server:
     max_sessions: int = 10_000
     """At a time, in all workers together."""
     open: bool = False
+    udp_address: str | None = None
+    """The IP address to tell clients for their datagrams, where that is not the one they have connected to (NAT)."""
+    udp_ports: range = range(1)
+    """The ports that clients send their datagrams to; 0 is whichever the kernel picks."""
+    bind_address: IPv4Address | IPv6Address | None = None
+    """What is told to clients as the address of the ports that BIND opens here, for peers of its family."""
+    ident: Ident = Ident.OFF
 
     @property
     def has_idle_workers(self) -> bool:
@@ -64,6 +93,8 @@ class Timeouts:
 
     handshake: float = 10
     """Accepted .. a complete request."""
+    ident: float = 5
+    """The answer of a SOCKS4 client's identd."""
     resolve: float = 5
     """One local name look-up."""
     connect: float = 10
@@ -79,9 +110,9 @@ class Timeouts:
     half_close: float = 60
     """Silence after one side has finished."""
     bind: float = 120
-    """Waiting for the inbound connection of a BIND; nothing waits for one yet."""
+    """Waiting for the inbound connection of a BIND."""
     udp_idle: float = 120
-    """Silence on a UDP association; there are none yet."""
+    """Silence on a UDP association, in both directions."""
     grace: float = 10
     """Shutdown: from the signal to cancelling what still runs."""
 

@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -29,11 +30,12 @@ from chainsocks.config.hops import (
     Hop,
     HopProtocol,
     Resolve,
+    Udp,
     make_credentials,
     parse_hop_address,
     parse_hop_url,
 )
-from chainsocks.config.models import Listen, Server, Timeouts, UnixPath, User
+from chainsocks.config.models import Ident, Listen, Server, Timeouts, UnixPath, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.messages import Credentials, Version
@@ -50,10 +52,13 @@ __all__ = [
     "mask",
     "parse_duration",
     "parse_listen",
+    "parse_ports",
 ]
 
 _MAX_INTEGER = 2**63 - 1  # of TOML
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+_MAX_PORT = 65535
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
 
@@ -129,10 +134,41 @@ def parse_listen(value: str) -> Listen:
     return parse_address(value)
 
 
+def parse_ports(value: str) -> range:
+    """Read a range of ports, as in ``"40000-40100"``, or one.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not (match := _PORTS.fullmatch(value)):
+        raise ValueError(f"found {describe(value)}, expected a range of ports, as in 40000-40100")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not 1 <= first <= last <= _MAX_PORT:
+        raise ValueError(f"found {describe(value)}, expected ports in 1..{_MAX_PORT}, the lower one first")
+    return range(first, last + 1)
+
+
+def _ip_address(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError(f"found {describe(value)}, expected an IP address") from None
+
+
 def _parse_part_address(value: str) -> Address:
     if "@" in value:
         raise ValueError("a login does not stand in the address; use username and password, or a url")
     return parse_hop_address(value)
+
+
+def _parse_ip(value: str) -> IPv4Address | IPv6Address:
+    try:
+        ip = ip_address(value)
+    except ValueError:
+        raise ValueError(f"found {describe(value)}, expected an IP address without a port") from None
+    if ip.is_unspecified:
+        raise ValueError(f"found {describe(value)}, expected an address that others can connect to")
+    return ip
 
 
 def _text(value: object) -> str:
@@ -157,6 +193,8 @@ def _user_name(name: str) -> str:
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
 HopAddress = Annotated[Address, BeforeValidator(lambda value: _parse_part_address(_text(value)))]
+IPAddress = Annotated[str, BeforeValidator(lambda value: _ip_address(_text(value)))]
+IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: _parse_ip(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
 
@@ -180,6 +218,10 @@ class ServerTable(Table):
     workers: Annotated[StrictInt, Field(ge=0, le=_MAX_INTEGER)] = 0
     max_sessions: Annotated[StrictInt, Field(ge=1, le=_MAX_INTEGER)] = 0
     open: StrictBool = False
+    udp_address: IPAddress | None = None
+    udp_ports: Annotated[range, BeforeValidator(lambda value: parse_ports(_text(value)))] = range(1)
+    bind_address: IPText | None = None
+    ident: Ident = Ident.OFF
 
     def build(self) -> Server:
         """Make the value."""
@@ -190,6 +232,7 @@ class TimeoutsTable(Table):
     """``[timeouts]``."""
 
     handshake: Duration = 0
+    ident: Duration = 0
     resolve: Duration = 0
     connect: Duration = 0
     hop: Duration = 0
@@ -267,7 +310,7 @@ class ChainTable(Table):
 
     hops: Annotated[list[StrictStr], BeforeValidator(_not_empty)]
     dial: Duration | None = None
-    udp: Literal["refuse"] = "refuse"
+    udp: Udp | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -279,8 +322,9 @@ class ChainTable(Table):
 
         Raises:
             KeyError: one of `hops` is not declared.
+            ValueError: they cannot do what `udp` says.
         """
-        return Chain(*(hops[hop] for hop in self.hops), name=name, dial=self.dial)
+        return Chain(*(hops[hop] for hop in self.hops), name=name, dial=self.dial, udp=self.udp)
 
 
 class UserTable(Table):

@@ -16,8 +16,8 @@ __all__ = ["open_tcp", "resolve"]
 _NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # from birth where the kernel can, which saves a system call
 
 
-async def open_tcp(address: Address, poller: Poller | None = None) -> SocketStream:
-    """Connect to an IP address; the stream waits through `poller` if there is one.
+async def open_tcp(address: Address, poller: Poller | None = None, source: Address | None = None) -> SocketStream:
+    """Connect to an IP address, from `source` if that matters; the stream waits through `poller` if there is one.
 
     *Closing*: the stream is the caller's, and so is a bound on the wait.
 
@@ -32,6 +32,8 @@ async def open_tcp(address: Address, poller: Poller | None = None) -> SocketStre
             sock.settimeout(0)
         # A relay forwards whole chunks: waiting for more to send (Nagle) only adds latency.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source:
+            sock.bind((source.host, source.port))
         await stream.connect((address.host, address.port))
     except BaseException:
         await stream.aclose()

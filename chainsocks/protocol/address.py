@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-__all__ = ["MAX_NAME", "UNSPECIFIED", "Address", "AddressType", "parse_address", "printable"]
+__all__ = ["MAX_NAME", "UNSPECIFIED", "Address", "AddressType", "canonical", "parse_address", "printable"]
 
 MAX_NAME = 255
 """Bytes in a domain name: the length of ATYP 3 is one octet (RFC 1928 section 5)."""
@@ -83,6 +83,17 @@ def _classify(host: str) -> tuple[AddressType, bytes]:
     if b"\0" in name:
         raise ValueError("the name contains a NUL byte")
     return AddressType.DOMAINNAME, name
+
+
+_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
+
+
+def canonical(address: Address) -> Address:
+    """Write an IP address as the kernel does, and one that is IPv4 inside IPv6 as IPv4; a name stays as it is."""
+    kind, packed = address.type, address.packed
+    if kind is AddressType.IPV6 and packed.startswith(_MAPPED):
+        kind, packed = AddressType.IPV4, packed[len(_MAPPED) :]
+    return Address.from_packed(kind, packed, address.port)
 
 
 UNSPECIFIED = Address("0.0.0.0", 0)

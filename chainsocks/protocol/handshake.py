@@ -1,7 +1,11 @@
 """What every handshake has in common: a buffer in, bytes out, a named state, and what trails behind.
 
 A driver alternates between `Handshake.data_to_send` and `Handshake.receive_data` until the handshake is `done`, or,
-on the server's side, until it `pauses` for a decision that is not the wire's to take (`State.LOGIN`, `State.REPLY`).
+on the server's side, until it `pauses` for a decision that is not the wire's to take (`State.LOGIN`, `State.REPLY`,
+`State.SECOND_REPLY`).
+
+BIND has two replies (RFC 1928 section 6): the server sends both by `ServerHandshake.send_reply`, and the client is done
+with the first until it calls `ClientHandshake.expect_second_reply`.
 
 1. A message that has not arrived whole consumes nothing; waiting for more is a state, not an exception.
 2. Each protocol message is built in one piece, so that it can leave in one segment.
@@ -13,7 +17,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from chainsocks.protocol.errors import ProtocolError
-from chainsocks.protocol.messages import Reply, Request
+from chainsocks.protocol.messages import Command, Reply, Request
 
 __all__ = ["ClientHandshake", "Handshake", "ServerHandshake", "State"]
 
@@ -26,6 +30,7 @@ class State(StrEnum):
     LOGIN = "login check"
     REQUEST = "request"
     REPLY = "reply"
+    SECOND_REPLY = "second reply"
     DONE = "done"
     FAILED = "failed"
 
@@ -115,6 +120,19 @@ class ClientHandshake(Handshake):
             raise RuntimeError("the handshake is not done: there is no reply yet")
         return self._reply
 
+    def expect_second_reply(self) -> None:
+        """Go on to the second reply of a BIND that was granted, and decode what of it has come already.
+
+        The handshake is `done` again, with another `reply`, once it is complete.
+
+        Raises:
+            ProtocolError: as `receive_data` does.
+        """
+        if not self.done or not self.reply.succeeded:
+            raise RuntimeError(f"a second reply follows on a first one that grants (state: {self.state})")
+        self.state = State.SECOND_REPLY
+        self._run()
+
     def _finish(self, reply: Reply, trailing_data: bytes) -> None:
         self._reply = reply
         self._incoming = trailing_data
@@ -122,7 +140,10 @@ class ClientHandshake(Handshake):
 
 
 class ServerHandshake(Handshake):
-    """The side that is asked. It pauses at `State.LOGIN` and `State.REPLY`, for `answer_login` and `send_reply`."""
+    """The side that is asked.
+
+    It pauses at `State.LOGIN`, for the login's check, and at `State.REPLY` and `State.SECOND_REPLY`, for `send_reply`.
+    """
 
     __slots__ = ("_request",)
 
@@ -140,15 +161,18 @@ class ServerHandshake(Handshake):
     def send_reply(self, reply: Reply) -> None:
         """Answer the request; `data_to_send` then holds the answer in the client's own version.
 
-        After a refusal the connection is to be closed (RFC 1928 section 6: within ten seconds).
+        A BIND that is granted waits for a second one. After a refusal the connection is to be closed (RFC 1928
+        section 6: within ten seconds).
         """
-        if self.state is not State.REPLY:
+        if self.state not in (State.REPLY, State.SECOND_REPLY):
             raise RuntimeError(f"no request is waiting for a reply (state: {self.state})")
         self._outgoing += self._encode_reply(reply)
-        if reply.succeeded:
-            self.state = State.DONE
-        else:
+        if not reply.succeeded:
             self._fail()
+        elif self.state is State.REPLY and self.request.command is Command.BIND:
+            self.state = State.SECOND_REPLY
+        else:
+            self.state = State.DONE
 
     def _encode_reply(self, reply: Reply) -> bytes:
         raise NotImplementedError

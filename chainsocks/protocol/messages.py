@@ -13,6 +13,7 @@ from chainsocks.protocol.address import UNSPECIFIED, Address
 __all__ = [
     "Command",
     "Credentials",
+    "IdentCode",
     "Method",
     "Reply",
     "ReplyCode",
@@ -21,6 +22,7 @@ __all__ = [
     "UsernamePassword",
     "Version",
     "describe_reply",
+    "show_code",
 ]
 
 
@@ -73,6 +75,13 @@ class ReplyCode(IntEnum):
     ONION_INTRODUCTION_TIMED_OUT = 0xF7
 
 
+class IdentCode(IntEnum):
+    """The refusals that SOCKS4 has and SOCKS5 has not, its 92 and 93: beyond the one byte of REP, to be none of its."""
+
+    IDENTD_MISSING = 0x15C
+    IDENTD_DIFFERS = 0x15D
+
+
 _WORDING: dict[int, str] = {
     ReplyCode.SUCCEEDED: "succeeded",
     ReplyCode.GENERAL_FAILURE: "general SOCKS server failure",
@@ -91,12 +100,19 @@ _WORDING: dict[int, str] = {
     ReplyCode.ONION_CLIENT_AUTH_WRONG: "onion service refused the client authorization",
     ReplyCode.ONION_ADDRESS_INVALID: "onion service address invalid",
     ReplyCode.ONION_INTRODUCTION_TIMED_OUT: "onion service introduction timed out",
+    IdentCode.IDENTD_MISSING: "the server cannot connect to identd on the client",
+    IdentCode.IDENTD_DIFFERS: "the client and its identd report different user-ids",
 }
 
 
 def describe_reply(code: int) -> str:
     """Return the RFC's own words for a reply code, with the code: ``connection refused (05)``."""
-    return f"{_WORDING.get(code, 'unassigned reply code')} ({code:02X})"
+    return f"{_WORDING.get(code, 'unassigned reply code')} ({show_code(code)})"
+
+
+def show_code(code: int) -> str:
+    """Return a reply code as it is on the wire, in hex."""
+    return f"{code & 0xFF:02X}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from chainsocks.protocol.guess import guess
 from chainsocks.protocol.handshake import ClientHandshake as BaseClientHandshake
 from chainsocks.protocol.handshake import ServerHandshake as BaseServerHandshake
 from chainsocks.protocol.handshake import State
-from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UserId, Version
+from chainsocks.protocol.messages import Command, IdentCode, Reply, ReplyCode, Request, UserId, Version
 
 __all__ = ["MAX_USER_ID", "ClientHandshake", "ServerHandshake", "announces_name"]
 
@@ -21,12 +21,13 @@ MAX_USER_ID = 512
 """Bytes in a USERID: what an identd may answer (RFC 1413 section 6)."""
 
 _GRANTED, _REJECTED, _NO_IDENTD, _IDENTD_DIFFERS = 90, 91, 92, 93
-_CODE_FROM_WIRE = {
+_CODE_FROM_WIRE: dict[int, ReplyCode | IdentCode] = {
     _GRANTED: ReplyCode.SUCCEEDED,
     _REJECTED: ReplyCode.GENERAL_FAILURE,
-    _NO_IDENTD: ReplyCode.NOT_ALLOWED_BY_RULESET,
-    _IDENTD_DIFFERS: ReplyCode.NOT_ALLOWED_BY_RULESET,
+    _NO_IDENTD: IdentCode.IDENTD_MISSING,
+    _IDENTD_DIFFERS: IdentCode.IDENTD_DIFFERS,
 }
+_CODE_TO_WIRE = {meaning.value: code for code, meaning in _CODE_FROM_WIRE.items()}
 _HEADER = 8  # VN CD DSTPORT DSTIP
 _REPLY = 8  # VN CD DSTPORT DSTIP
 _COMMANDS = {1: Command.CONNECT, 2: Command.BIND}
@@ -86,8 +87,9 @@ class ServerHandshake(BaseServerHandshake):
         return None
 
     def _encode_reply(self, reply: Reply) -> bytes:
-        code = _GRANTED if reply.succeeded else _REJECTED
-        # The memo's DSTIP has room for an IPv4 address only; clients ignore it for CONNECT.
+        code = _CODE_TO_WIRE.get(reply.code, _REJECTED)
+        # The memo's DSTIP has room for an IPv4 address only. Clients ignore it for CONNECT, and for BIND zero means our
+        # own address: the session sees to it that nothing else is hidden behind that.
         ip = reply.bound.packed if reply.bound.type is AddressType.IPV4 else UNSPECIFIED.packed
         return bytes((0, code)) + reply.bound.port.to_bytes(2, "big") + ip
 
@@ -121,7 +123,7 @@ class ClientHandshake(BaseClientHandshake):
 
     def _advance(self) -> bool:
         data = self._incoming
-        if self.state is not State.REQUEST or not data:
+        if self.state not in (State.REQUEST, State.SECOND_REPLY) or not data:
             return False
         if data[0] != 0:
             raise ProtocolError(f"a SOCKS4 reply begins with 00; this one {guess(data)}")

@@ -21,7 +21,7 @@ from chainsocks.protocol.messages import (
     Version,
 )
 
-__all__ = ["MAX_LOGIN", "ClientHandshake", "ServerHandshake"]
+__all__ = ["MAX_LOGIN", "ClientHandshake", "ServerHandshake", "encode_address"]
 
 MAX_LOGIN = 255
 """Bytes in a username and in a password: each length is one octet (RFC 1929 section 2)."""
@@ -38,7 +38,8 @@ class _UnknownAddressType(ProtocolError):
     """ATYP is none of 1, 3 and 4, so the length of the message cannot be known."""
 
 
-def _encode_address(address: Address) -> bytes:
+def encode_address(address: Address) -> bytes:
+    """Write ATYP, address and port (RFC 1928 sections 4 to 7)."""
     port = address.port.to_bytes(2, "big")
     if address.type is AddressType.DOMAINNAME:
         return bytes((AddressType.DOMAINNAME, len(address.packed))) + address.packed + port
@@ -184,7 +185,8 @@ class ServerHandshake(BaseServerHandshake):
         return False
 
     def _encode_reply(self, reply: Reply) -> bytes:
-        return bytes((Version.SOCKS5, reply.code, 0)) + _encode_address(reply.bound)
+        code = reply.code if reply.code <= 0xFF else ReplyCode.NOT_ALLOWED_BY_RULESET  # a SOCKS4 hop's 92 or 93
+        return bytes((Version.SOCKS5, code, 0)) + encode_address(reply.bound)
 
 
 class ClientHandshake(BaseClientHandshake):
@@ -214,7 +216,7 @@ class ClientHandshake(BaseClientHandshake):
                 return self._read_method(data)
             case State.SUB_NEGOTIATION if len(data) >= 2:
                 return self._read_login_status(data)
-            case State.REQUEST if data:
+            case State.REQUEST | State.SECOND_REPLY if data:
                 return self._read_reply(data)
             case _:
                 return False
@@ -254,7 +256,7 @@ class ClientHandshake(BaseClientHandshake):
 
     def _send_request(self) -> None:
         request = self._request
-        self._outgoing += bytes((Version.SOCKS5, request.command, 0)) + _encode_address(request.destination)
+        self._outgoing += bytes((Version.SOCKS5, request.command, 0)) + encode_address(request.destination)
         self.state = State.REQUEST
 
     def _read_reply(self, data: bytes) -> bool:
@@ -276,7 +278,8 @@ class ClientHandshake(BaseClientHandshake):
 
     def _end_of_data(self) -> None:
         # tiny-proxy cuts its refusals short; the code is all that a refusal has to say.
-        if self.state is State.REQUEST and len(self._incoming) >= 2 and self._incoming[1]:
+        replying = self.state in (State.REQUEST, State.SECOND_REPLY)
+        if replying and len(self._incoming) >= 2 and self._incoming[1]:
             self._finish(Reply(self._incoming[1]), b"")
         else:
             super()._end_of_data()

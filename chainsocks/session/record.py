@@ -12,7 +12,7 @@ from itertools import count
 import trio
 
 from chainsocks.config.hops import Chain
-from chainsocks.protocol.messages import Request
+from chainsocks.protocol.messages import Request, show_code
 from chainsocks.relay.relay import Traffic
 
 __all__ = ["Record", "prefix_ids"]
@@ -53,7 +53,7 @@ class Record:
         command = request.command.name if request else "-"
         destination = _quoted(str(request.destination)) if request else "-"
         chain = _quoted(self.chain.name) if self.chain else "-"
-        reply = "-" if self.reply is None else f"{self.reply:02X}"
+        reply = "-" if self.reply is None else show_code(self.reply)
         return (
             f"id={_prefix}{self.id} client={self.client} command={command} destination={destination} chain={chain} "
             f"reply={reply} up={traffic.up} down={traffic.down} duration={trio.current_time() - self.began:.3f} "

@@ -3,9 +3,10 @@
 ::
 
     accept ─ handshake ─ request ─ chain ─ dial ─ reply ─ relay ─ close ─ one line in the log
+                                        └─ bind ─ reply ─ wait ─ second reply ─┘   (`chainsocks.session.bind`)
 
-1. Every step has its deadline, opened here: `handshake` until the request is complete, `reply` for each answer; the
-   dial and the relay bring their own.
+1. Every step has its deadline: `handshake` until the request is complete, then those of the dial, `reply` for an
+   answer, and the relay's. One cancel scope serves them all, armed anew for each; a refusal has scopes of its own.
 2. The reply is sent when the last hop has said so, and says what is true.
 3. What the client sends behind its request is the first data upstream; what follows the last hop's reply is the first
    data down.
@@ -15,27 +16,36 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.chain.dial import CancelScope, Network, OnStep, Walk
+from chainsocks.chain.associate import AssociationWalk
+from chainsocks.chain.bind import BindWalk
+from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
 from chainsocks.config.hops import Chain
-from chainsocks.config.models import Config
+from chainsocks.config.models import Config, Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
-from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword
+from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
+from chainsocks.relay.datagrams import Tally
 from chainsocks.relay.relay import Relay
+from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
+from chainsocks.session.bind import await_peer, check_bound
+from chainsocks.session.ident import IdentNetwork, check_ident
 from chainsocks.session.login import Logins
 from chainsocks.session.record import Record
 
-__all__ = ["Service", "serve_session"]
+__all__ = ["Service", "SessionNetwork", "serve_session"]
 
 LEFTOVERS = 256 * 1024
 """Bytes that a refused client may still have on their way and that we read away (`_Session._part`)."""
@@ -44,13 +54,17 @@ PARTING = 10
 """Seconds at most that this takes, whatever the deadlines are (RFC 1928 section 6)."""
 
 
+class SessionNetwork(IdentNetwork, DatagramNetwork, Protocol):
+    """What lies below a session."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """What all sessions of a server share."""
 
     config: Config
     logins: Logins
-    network: Network
+    network: SessionNetwork
     on_step: OnStep | None = None
 
 
@@ -75,7 +89,7 @@ async def serve_session(client: ByteStream, name: str, service: Service) -> None
 class _Session:
     """A client, how far it has come, and what that means when the time for a step is over."""
 
-    __slots__ = ("_client", "_handshake", "_record", "_relay", "_service", "_timeouts", "_walk")
+    __slots__ = ("_client", "_handshake", "_record", "_service", "_time_is_up", "_timeouts")
 
     def __init__(self, client: ByteStream, service: Service, record: Record) -> None:
         self._client = client
@@ -83,8 +97,8 @@ class _Session:
         self._timeouts = service.config.timeouts
         self._record = record
         self._handshake: ServerHandshake | None = None
-        self._walk: Walk | None = None
-        self._relay: Relay | None = None
+        self._time_is_up: Callable[[], DialTimeout | None] = self._no_request
+        """Says which step did not end within its limit; returns the refusal that the client is owed for it, if any."""
 
     async def run(self) -> None:
         """Serve the client, and part with it in a way that it understands."""
@@ -103,25 +117,66 @@ class _Session:
             await self._refuse(self._handshake, refusal)
 
     async def _serve(self, scope: CancelScope) -> None:
-        """Hear the client out, dial, reply, relay. `scope` is armed for the first of these.
+        """Hear the client out, and do what it asks for. `scope` is armed for the first of these.
 
         Raises:
             ProtocolError: the client broke the protocol or may not come in; what it is owed has been sent.
             RequestRefused, DialError: it is owed a refusal.
         """
-        record, timeouts, network = self._record, self._timeouts, self._service.network
+        record = self._record
         try:
             handshake = await self._hear()
         except BrokenResourceError:
             record.outcome = f"client, {self._step}: it reset the connection"
             return
         request = record.request = handshake.request
+        ident = self._service.config.server.ident
+        if ident is not Ident.OFF and request.version is Version.SOCKS4:
+            scope.deadline = math.inf  # it is in time; what follows has limits of its own
+            limit, network = self._timeouts.ident, self._service.network
+            await check_ident(self._client, request.credentials, ident, limit, network)
         chain = record.chain = _route(request, self._service)
-        walk = self._walk = Walk(chain, request.destination, timeouts, network, self._service.on_step)
-        upstream = await walk.go(scope)
+        match request.command:
+            case Command.CONNECT:
+                await self._connect(handshake, chain, scope)
+            case Command.BIND:
+                await self._bind(handshake, chain, scope)
+            case Command.UDP_ASSOCIATE:
+                await self._associate(handshake, chain, scope)
+
+    async def _connect(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+        """Dial, reply, relay."""
+        service = self._service
+        walk = Walk(chain, handshake.request.destination, self._timeouts, service.network, service.on_step)
+        self._time_is_up = walk.timeout
+        await self._carry(handshake, await walk.go(scope), scope)
+
+    async def _bind(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+        """Have a port opened, reply, wait for the peer, reply again, relay."""
+        service, request = self._service, handshake.request
+        advertised = service.config.server.bind_address
+        walk = BindWalk(chain, request.destination, self._timeouts, service.network, service.on_step, advertised)
+        self._time_is_up = walk.timeout
+        bound = await walk.bind(scope)
+        try:
+            check_bound(request.version, bound)
+            if not await self._grant(handshake, bound, scope):
+                return
+            self._time_is_up = walk.timeout
+            upstream = await await_peer(walk, scope, self._client, handshake)
+        finally:
+            await walk.aclose()
+        if upstream:
+            await self._carry(handshake, upstream, scope)
+        else:
+            self._record.outcome = "the client left before its peer came"
+
+    async def _carry(self, handshake: ServerHandshake, upstream: Upstream, scope: CancelScope) -> None:
+        """Reply, relay; `upstream` is closed at the end."""
+        record, timeouts = self._record, self._timeouts
         try:
             if await self._grant(handshake, upstream.bound, scope):
-                relay = self._relay = Relay(
+                relay = Relay(
                     self._client,
                     upstream.stream,
                     record.traffic,
@@ -130,10 +185,32 @@ class _Session:
                     idle=timeouts.idle,
                     half_close=timeouts.half_close,
                 )
+
+                def fell_silent() -> None:
+                    record.outcome = relay.outcome
+
+                self._time_is_up = fell_silent
                 await relay.run(scope)
                 record.outcome = relay.outcome
         finally:
             await upstream.stream.aclose()
+
+    async def _associate(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+        """Open associations at all hops, reply, and relay datagrams."""
+        service, tally = self._service, Tally(self._record.traffic)
+        walk = AssociationWalk(chain, UNSPECIFIED, self._timeouts, service.network, service.on_step)
+        self._time_is_up = walk.timeout
+        async with open_datagram_relay(
+            self._client, handshake.request, chain, service.config, service.network, walk, scope, tally
+        ) as (relay, bound):
+            if await self._grant(handshake, bound, scope):
+
+                def fell_silent() -> None:
+                    self._record.outcome = relay.outcome
+
+                self._time_is_up = fell_silent
+                await relay.run(scope)
+                self._record.outcome = relay.outcome
 
     async def _hear(self) -> ServerHandshake:
         """Return a handshake that has a request and waits for our reply.
@@ -177,6 +254,7 @@ class _Session:
     async def _grant(self, handshake: ServerHandshake, bound: Address, scope: CancelScope) -> bool:
         """Tell the client that its way is open; False when it does not want to know any more."""
         self._record.reply = ReplyCode.SUCCEEDED
+        self._time_is_up = self._reply_not_taken
         handshake.send_reply(Reply(ReplyCode.SUCCEEDED, bound))
         answer = handshake.data_to_send()
         try:
@@ -189,18 +267,11 @@ class _Session:
             return False
         return True
 
-    def _time_is_up(self) -> DialTimeout | None:
-        """Say which step did not end within its limit; return the refusal that the client is owed for it, if any."""
-        if self._relay:
-            self._record.outcome = self._relay.outcome
-        elif self._record.reply is not None:
-            self._record.outcome = f"client, reply: not taken (within {self._timeouts.reply:g} s)"
-        elif self._walk:
-            return self._walk.timeout()
-        else:
-            limit = self._timeouts.handshake
-            self._record.outcome = f"client, {self._step}: no complete request (within {limit:g} s)"
-        return None
+    def _no_request(self) -> None:
+        self._record.outcome = f"client, {self._step}: no complete request (within {self._timeouts.handshake:g} s)"
+
+    def _reply_not_taken(self) -> None:
+        self._record.outcome = f"client, reply: not taken (within {self._timeouts.reply:g} s)"
 
     @property
     def _step(self) -> str:
@@ -220,7 +291,7 @@ class _Session:
                 record.outcome = "the client left before its reply"
                 return
         if scope.cancelled_caught:
-            record.outcome = f"client, reply: not taken (within {self._timeouts.reply:g} s)"
+            self._reply_not_taken()
             return
         await self._part()
 
@@ -246,8 +317,6 @@ def _route(request: Request, service: Service) -> Chain:
     Raises:
         RequestRefused: none does.
     """
-    if request.command is not Command.CONNECT:
-        raise RequestRefused(f"{request.command.name} is not offered", ReplyCode.COMMAND_NOT_SUPPORTED)
     if service.logins.required and not isinstance(request.credentials, UsernamePassword):
         raise RequestRefused("SOCKS4 cannot log in, and a login is required", ReplyCode.NOT_ALLOWED_BY_RULESET)
     chain = service.config.default_chain

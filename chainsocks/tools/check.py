@@ -9,8 +9,8 @@ from dataclasses import fields
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.config.hops import DIRECT, Hop, Resolve
-from chainsocks.config.models import Config, Timeouts
+from chainsocks.config.hops import DIRECT, Hop, Resolve, Udp
+from chainsocks.config.models import Config, Ident, Server, Timeouts
 from chainsocks.protocol.address import printable
 
 __all__ = ["show_config", "warnings"]
@@ -31,6 +31,11 @@ def show_config(config: Config, console: Console) -> None:
     console.print("listen:", ", ".join(printable(str(listen)) for listen in config.server.listen))
     users = ", ".join(printable(user.name) for user in config.users)
     console.print("users:", users or "none, nobody has to log in")
+    console.print("udp:", _udp(config.server))
+    if config.server.bind_address:
+        console.print("bind_address:", str(config.server.bind_address))
+    if config.server.ident is not Ident.OFF:
+        console.print("ident:", config.server.ident.value)
     console.print()
     console.print(_chains(config))
     console.print()
@@ -49,8 +54,16 @@ def _chains(config: Config) -> Table:
             table.add_row(name, *row, ", ".join(_remarks(hop)))
             name = ""
         limit = config.timeouts.dial if chain.dial is None else chain.dial
-        table.add_row(name, "all of it" if chain.hops else "none", "", "", _seconds(limit))
+        row = ("all of it" if chain.hops else "none", "", "", _seconds(limit))
+        table.add_row(name, *row, "no UDP" if chain.udp is Udp.REFUSE else "")
     return table
+
+
+def _udp(server: Server) -> str:
+    """Say where clients send their datagrams to."""
+    ports = server.udp_ports
+    where = f"ports {ports[0]}-{ports[-1]}" if ports[-1] else "any port"
+    return f"{where} at {server.udp_address or 'the address that the client has connected to'}"
 
 
 def _remarks(hop: Hop) -> Iterator[str]:

@@ -16,6 +16,7 @@ from chainsocks.config.hops import (
     Hop,
     HopProtocol,
     Resolve,
+    Udp,
     make_credentials,
     parse_hop_address,
     parse_hop_url,
@@ -334,3 +335,22 @@ def test_a_chain_is_a_value() -> None:
 def test_a_chain_refuses_what_is_no_hop() -> None:
     with pytest.raises(ValueError, match="did you mean 'socks5'"):
         Chain("socks5://paris.example", "sock5://osaka.example")
+
+
+@pytest.mark.parametrize(
+    ("urls", "udp"),
+    [
+        ((), Udp.NESTED),
+        (("socks5://paris.example", "socks5://osaka.example"), Udp.NESTED),
+        (("socks5://paris.example", "socks4a://osaka.example"), Udp.REFUSE),
+        (("socks4://10.0.0.1", "socks5://osaka.example"), Udp.REFUSE),
+    ],
+)
+def test_udp_is_carried_where_all_hops_can(urls: tuple[str, ...], udp: Udp) -> None:
+    assert Chain(*urls).udp is udp
+    assert Chain(*urls, udp=Udp.REFUSE).udp is Udp.REFUSE
+
+
+def test_socks4_carries_no_udp() -> None:
+    with pytest.raises(ValueError, match=r"hop osaka.example:1080 speaks socks4a, and only socks5 carries UDP"):
+        Chain("socks5://paris.example", "socks4a://osaka.example", udp=Udp.NESTED)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp
 from chainsocks.config.load import find_config, load_config, parse_config, suggest
 from chainsocks.config.models import Config, Server, Timeouts, UnixPath, User
 from chainsocks.config.passwords import parse_hash
@@ -91,7 +91,7 @@ def test_a_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
         Server(listen=(Address("0.0.0.0", 1080), UnixPath("/run/chainsocks.sock")), workers=0),
         Timeouts(idle=3600),
         {"paris": paris, "osaka": osaka, "lima": lima},
-        {"default": Chain(paris, osaka), "slow": Chain(lima, paris, name="slow", dial=90)},
+        {"default": Chain(paris, osaka), "slow": Chain(lima, paris, name="slow", dial=90, udp=Udp.REFUSE)},
         (User("carol", parse_hash(HASH)),),
     )
 

@@ -21,6 +21,7 @@ def test_the_defaults_of_the_server() -> None:
 def test_every_deadline_and_its_default() -> None:
     assert dataclasses.asdict(Timeouts()) == {
         "handshake": 10,
+        "ident": 5,
         "resolve": 5,
         "connect": 10,
         "hop": 10,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import math
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, parse_hop_url
-from chainsocks.config.models import Listen, Server, Timeouts, UnixPath
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp, parse_hop_url
+from chainsocks.config.models import Ident, Listen, Server, Timeouts, UnixPath
 from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.config.schema import describe, environment, mask, parse_duration, parse_listen
 from chainsocks.protocol.address import Address
@@ -227,10 +228,18 @@ def test_an_empty_secret_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> 
         ("workers = 0", Server(workers=0)),
         ("workers = 8", Server(workers=8)),
         ("workers = 8\nmax_sessions = 8", Server(workers=8, max_sessions=8)),
+        ('ident = "require"', Server(ident=Ident.REQUIRE)),
+        ('bind_address = "203.0.113.7"', Server(bind_address=ip_address("203.0.113.7"))),
+        ('bind_address = "2001:db8::7"', Server(bind_address=ip_address("2001:db8::7"))),
         ("workers = 0\nmax_sessions = 1", Server(workers=0, max_sessions=1)),
         ("max_sessions = 1", Server(max_sessions=1)),
         ("open = true", Server(open=True)),
         ("open = false", Server(open=False)),
+        ('udp_address = "203.0.113.1"', Server(udp_address="203.0.113.1")),
+        ('udp_address = "2001:DB8:0::1"', Server(udp_address="2001:db8::1")),
+        ('udp_ports = "40000-40100"', Server(udp_ports=range(40_000, 40_101))),
+        ('udp_ports = "1-65535"', Server(udp_ports=range(1, 65_536))),
+        ('udp_ports = "40000"', Server(udp_ports=range(40_000, 40_001))),
     ],
 )
 def test_the_server(line: str, server: Server) -> None:
@@ -241,7 +250,20 @@ def test_the_server(line: str, server: Server) -> None:
     ("line", "problem"),
     [
         ("lisen = []", "server.lisen: unknown key; did you mean 'listen'?"),
-        ("port = 1", "server.port: unknown key; known are listen, max_sessions, open, workers"),
+        (
+            "port = 1",
+            "server.port: unknown key; "
+            "known are bind_address, ident, listen, max_sessions, open, udp_address, udp_ports, workers",
+        ),
+        ("bind_address = 7", "server.bind_address: expected a text in quotes"),
+        (
+            'bind_address = "203.0.113.7:80"',
+            "server.bind_address: found '203.0.113.7:80', expected an IP address without a port",
+        ),
+        (
+            'bind_address = "0.0.0.0"',
+            "server.bind_address: found '0.0.0.0', expected an address that others can connect to",
+        ),
         ("listen = []", "server.listen: expected at least one entry"),
         (
             'listen = "127.0.0.1:1080"',
@@ -272,6 +294,13 @@ def test_the_server(line: str, server: Server) -> None:
         ),
         ("open = 1", "server.open: found 1, expected true or false"),
         ('open = "yes"', "server.open: found 'yes', expected true or false"),
+        ('udp_address = "example.org"', "server.udp_address: found 'example.org', expected an IP address"),
+        ("udp_address = 5", "server.udp_address: expected a text in quotes"),
+        ("udp_ports = 40000", "server.udp_ports: expected a text in quotes"),
+        ('udp_ports = "many"', "server.udp_ports: found 'many', expected a range of ports, as in 40000-40100"),
+        ('udp_ports = "0-9"', "server.udp_ports: found '0-9', expected ports in 1..65535, the lower one first"),
+        ('udp_ports = "9-8"', "server.udp_ports: found '9-8', expected ports in 1..65535, the lower one first"),
+        ('udp_ports = "9-65536"', "server.udp_ports: found '9-65536', expected ports in 1..65535, the lower one first"),
     ],
 )
 def test_what_a_server_cannot_be(line: str, problem: str) -> None:
@@ -432,7 +461,7 @@ def test_what_a_hop_cannot_be(written: str, problem: str, monkeypatch: pytest.Mo
 
 # --- [chains] ---------------------------------------------------------------------------------------------------------
 
-HOPS = '[hops]\nparis = "socks5://paris.example"\ntor = "socks5://127.0.0.1:9050"\n'
+HOPS = '[hops]\nparis = "socks5://paris.example"\ntor = "socks5://127.0.0.1:9050"\nold = "socks4a://[::1]"\n'
 PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop_url("socks5://127.0.0.1:9050", "tor")
 
 
@@ -442,7 +471,11 @@ PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop
         ('["paris"]', Chain(PARIS_HOP, name="x")),
         ('["tor", "paris"]', Chain(TOR_HOP, PARIS_HOP, name="x")),
         ('["tor", "tor"]', Chain(TOR_HOP, TOR_HOP, name="x")),
-        ('{ hops = ["tor", "paris"], dial = 90, udp = "refuse" }', Chain(TOR_HOP, PARIS_HOP, name="x", dial=90)),
+        (
+            '{ hops = ["tor", "paris"], dial = 90, udp = "refuse" }',
+            Chain(TOR_HOP, PARIS_HOP, name="x", dial=90, udp=Udp.REFUSE),
+        ),
+        ('{ hops = ["tor", "paris"], udp = "nested" }', Chain(TOR_HOP, PARIS_HOP, name="x")),
         ('{ hops = ["tor"], dial = "off" }', Chain(TOR_HOP, name="x", dial=math.inf)),
     ],
 )
@@ -460,11 +493,15 @@ def test_a_chain(written: str, chain: Chain) -> None:
         ('{ hops = "paris" }', "chains.x.hops: found 'paris', expected a list, in square brackets"),
         ("[5]", "chains.x[0]: found 5, expected a text in quotes"),
         ('{ hops = ["paris", 5] }', "chains.x.hops[1]: found 5, expected a text in quotes"),
-        ('{ hops = ["paris"], udp = "relay" }', "chains.x.udp: found 'relay', expected 'refuse'"),
+        ('{ hops = ["paris"], udp = "relay" }', "chains.x.udp: found 'relay', expected 'nested' or 'refuse'"),
         ('{ hops = ["paris"], dial = 0 }', f"chains.x.dial: found 0, {NOT_POSITIVE}"),
         ('{ hops = ["paris"], hop = 5 }', "chains.x.hop: unknown key; did you mean 'hops'?"),
+        (
+            '{ hops = ["paris", "old"], udp = "nested" }',
+            "chains.x.udp: hop old speaks socks4a, and only socks5 carries UDP; use 'refuse'",
+        ),
         ('["pariss"]', "chains.x[0]: no hop is called 'pariss'; did you mean 'paris'?"),
-        ('{ hops = ["paris", "rot"] }', "chains.x.hops[1]: no hop is called 'rot'; known are paris, tor"),
+        ('{ hops = ["paris", "rot"] }', "chains.x.hops[1]: no hop is called 'rot'; known are old, paris, tor"),
     ],
 )
 def test_what_a_chain_cannot_be(written: str, problem: str) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -137,6 +138,14 @@ def danted(directory: Path) -> Iterator[SocketAddress]:
         return [path, "-f", config, "-p", directory / "danted.pid"]
 
     with listening(command) as address:
+        yield address
+
+
+@contextmanager
+def ftp_server(directory: Path) -> Iterator[SocketAddress]:
+    """Run pyftpdlib, on IPv6 as well; anybody may read and write `directory`."""
+    options: list[str | Path] = ["-i", "::", "-w", "-d", directory]
+    with listening(lambda address: [sys.executable, "-m", "pyftpdlib", "-p", str(address[1]), *options]) as address:
         yield address
 
 

@@ -41,6 +41,14 @@ async def test_connect(host: str) -> None:
                 assert await read_all(stream) == b"goodbye"
 
 
+async def test_where_it_comes_from_may_be_said() -> None:
+    with listening(LOOPBACK) as (listener, address):
+        async with await open_tcp(address, source=Address("127.0.0.2", 0)):
+            accepted, peer = listener.accept()
+            accepted.close()
+            assert peer[0] == "127.0.0.2"
+
+
 @pytest.mark.parametrize(
     "flag", [pytest.param(None, id="born so"), pytest.param(0, id="made so, where the kernel cannot")]
 )

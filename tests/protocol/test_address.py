@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainsocks.protocol.address import MAX_NAME, UNSPECIFIED, Address, AddressType, parse_address, printable
+from chainsocks.protocol.address import MAX_NAME, UNSPECIFIED, Address, AddressType, canonical, parse_address, printable
 from tests.protocol.playbook import wire
 
 IPV4, DOMAINNAME, IPV6 = AddressType
@@ -271,3 +271,19 @@ def test_printable(text: str, shown: str) -> None:
 @given(st.text(st.characters()))
 def test_printable_text_is_printable(text: str) -> None:
     assert printable(text).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("host", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:DB8:0::1", "2001:db8::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::fffe:192.0.2.1", "::fffe:c000:201"),
+        ("::", "::"),
+        ("Example.org", "Example.org"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+    ],
+)
+def test_one_way_to_write_an_ip_address(host: str, same: str) -> None:
+    assert canonical(Address(host, 53)) == Address(same, 53)

@@ -19,6 +19,7 @@ from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.handshake import ClientHandshake, Handshake, ServerHandshake, State
+from chainsocks.protocol.ident import decode_answer
 from chainsocks.protocol.messages import Command, Method, Reply, Request, UserId, UsernamePassword, Version
 from tests.protocol.playbook import wire
 
@@ -58,6 +59,12 @@ SAID_BY_PROXIES = [
     "05 02 01 00 05 04 00 04 20010DB8 00*12 1092",
     "05 02 01 01",
     "05 FF",
+]
+
+ANSWERS_OF_IDENTDS = [
+    "'6193, 23 : USERID : UNIX : fred' 0D0A",
+    "'6193,23:USERID:UNIX,US-ASCII:fred' 0A",
+    "'6193, 23 : ERROR : NO-USER' 0D0A",
 ]
 
 
@@ -143,6 +150,8 @@ def _decide(handshake: Handshake, decisions: Decisions, outcome: Outcome) -> Non
     if isinstance(handshake, ServerHandshake) and handshake.state is State.REPLY:
         outcome.request = handshake.request
         handshake.send_reply(decisions.reply)
+        if handshake.request.command is Command.BIND and decisions.reply.succeeded:
+            handshake.send_reply(decisions.reply)
 
 
 AGREE_TO_ALL = Decisions()
@@ -186,8 +195,8 @@ def test_clients_hear_the_same_in_any_pieces(role: str, said: bytes, cuts: Colle
     assert (outcome.reply is None) == (outcome.error is not None)
 
 
-SOCKS4_ANSWERS = rb"(\0[\x5a\x5b].{6})?"
-SOCKS5_ANSWERS = rb"(\x05\xff|\x05[\0\x02](\x01[\0\x01])?(\x05.\0\x01.{6})?)?"
+SOCKS4_ANSWERS = rb"(\0[\x5a\x5b].{6}){0,2}"  # two to a BIND
+SOCKS5_ANSWERS = rb"(\x05\xff|\x05[\0\x02](\x01[\0\x01])?(\x05.\0\x01.{6}){0,2})?"
 
 
 @pytest.mark.parametrize("role", SERVERS)
@@ -197,6 +206,46 @@ def test_servers_answer_in_whole_messages(role: str, said: bytes, code: int) -> 
     outcome = check(SERVERS[role], said, (), Decisions(Reply(code)))
     answers = SOCKS4_ANSWERS if role.startswith("socks4") else SOCKS5_ANSWERS
     assert re.fullmatch(answers, outcome.sent, re.DOTALL), outcome.sent.hex(" ")
+
+
+def awaiting_second_reply(version: Version) -> ClientHandshake:
+    request = Request(version, Command.BIND, TARGET)
+    if version is Version.SOCKS4:
+        client: ClientHandshake = socks4.ClientHandshake(request)
+        client.receive_data(wire("00 5A 9C41 C6336407"))
+    else:
+        client = socks5.ClientHandshake(request)
+        client.receive_data(wire("05 00 05 00 00 01 C6336407 9C41"))
+    client.data_to_send()
+    client.expect_second_reply()
+    return client
+
+
+@pytest.mark.parametrize("version", Version)
+@fuzz
+@given(conversations([script.removeprefix("05 00 ") for script in SAID_BY_PROXIES]), CUTS)
+def test_second_replies_are_the_same_in_any_pieces(version: Version, said: bytes, cuts: Collection[int]) -> None:
+    outcome = check(lambda: awaiting_second_reply(version), said, cuts)
+    assert (outcome.reply is None) == (outcome.error is not None)
+
+
+@fuzz
+@given(conversations(ANSWERS_OF_IDENTDS), CUTS)
+def test_answers_of_identds_are_the_same_in_any_pieces(said: bytes, cuts: Collection[int]) -> None:
+    def hear_answer(pieces: Iterator[bytes]) -> object:
+        data = b""
+        for piece in pieces:
+            data += piece
+            try:
+                if answer := decode_answer(data, 6193, 23):
+                    return answer
+            except ProtocolError as error:
+                return str(error)
+        return None
+
+    whole = hear_answer(pieces(said, ()))
+    assert hear_answer(pieces(said, cuts)) == whole
+    assert not isinstance(whole, str) or whole.isprintable()
 
 
 @fuzz

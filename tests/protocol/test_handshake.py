@@ -41,6 +41,7 @@ def test_the_steps_are_words_for_people() -> None:
         "login check",
         "request",
         "reply",
+        "second reply",
         "done",
         "failed",
     ]

@@ -10,6 +10,7 @@ import pytest
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.messages import (
     Command,
+    IdentCode,
     Method,
     Reply,
     ReplyCode,
@@ -54,6 +55,11 @@ REPLY_CODES = [
     (0xF6, ReplyCode.ONION_ADDRESS_INVALID, "onion service address invalid (F6)"),
     (0xF7, ReplyCode.ONION_INTRODUCTION_TIMED_OUT, "onion service introduction timed out (F7)"),
 ]
+
+
+def test_the_refusals_that_only_socks4_has() -> None:
+    assert describe_reply(IdentCode.IDENTD_MISSING) == "the server cannot connect to identd on the client (5C)"
+    assert describe_reply(IdentCode.IDENTD_DIFFERS) == "the client and its identd report different user-ids (5D)"
 
 
 @pytest.mark.parametrize(("number", "code", "words"), REPLY_CODES)

@@ -20,6 +20,7 @@ from chainsocks.protocol.handshake import ClientHandshake, ServerHandshake, Stat
 from chainsocks.protocol.messages import (
     Command,
     Credentials,
+    IdentCode,
     Method,
     Reply,
     ReplyCode,
@@ -170,6 +171,14 @@ def test_a_socks4_refusal_comes_through_as_the_one_there_is(code: ReplyCode) -> 
     assert (client.state, server.state) == (State.DONE, State.FAILED)
 
 
+@pytest.mark.parametrize("code", IdentCode)
+def test_socks4_has_refusals_of_its_own(code: IdentCode) -> None:
+    client, _ = talk(Request(Version.SOCKS4, Command.CONNECT, ADDRESSES["name"]), Reply(code), Cable(), Cable())
+    assert client.reply == Reply(code)
+    client, _ = talk(Request(Version.SOCKS5, Command.CONNECT, ADDRESSES["name"]), Reply(code), Cable(), Cable())
+    assert client.reply == Reply(ReplyCode.NOT_ALLOWED_BY_RULESET)
+
+
 CAROL = UsernamePassword(b"carol", b"sesame")
 ANONYMOUS = Request(Version.SOCKS5, Command.CONNECT, ADDRESSES["name"])
 
@@ -208,3 +217,75 @@ def test_a_wrong_login_is_turned_away() -> None:
     with pytest.raises(LoginRefused, match="it refused our username and password") as error:
         client.receive_data(server.data_to_send())
     assert "sesame" not in str(error.value)
+
+
+# --- the two replies of BIND (RFC 1928 section 6) ---
+
+FIRST, SECOND = Reply(ReplyCode.SUCCEEDED, Address("192.0.2.9", 40001)), Reply(ReplyCode.SUCCEEDED, ADDRESSES["IPv4"])
+REFUSED = Reply(ReplyCode.GENERAL_FAILURE)
+
+
+def bound(version: Version) -> tuple[ClientHandshake, ServerHandshake, bytes]:
+    """A client and a server that have come to the first reply, which has not been delivered yet."""
+    client = CLIENTS[version](Request(version, Command.BIND, ADDRESSES["IPv4"]))
+    server = server_handshake(bytes((version,)), [Method.NO_AUTHENTICATION_REQUIRED])
+    while question := client.data_to_send():
+        server.receive_data(question)
+        if answer := server.data_to_send():
+            client.receive_data(answer)
+    server.send_reply(FIRST)
+    assert str(server).endswith("second reply>")
+    return client, server, server.data_to_send()
+
+
+def hear_reply(client: ClientHandshake, pieces: Iterator[bytes]) -> Reply:
+    while not client.done:
+        client.receive_data(next(pieces))
+    return client.reply
+
+
+@pytest.mark.parametrize("version", Version)
+@pytest.mark.parametrize("reply", [SECOND, REFUSED], ids=["granted", "refused"])
+def test_both_replies_of_a_bind_arrive_wherever_the_wire_is_cut(version: Version, reply: Reply) -> None:
+    _, server, first = bound(version)
+    server.receive_data(EARLY)
+    server.send_reply(reply)
+    assert server.state is (State.DONE if reply is SECOND else State.FAILED)
+    assert server.trailing_data == EARLY
+    said = first + server.data_to_send() + BANNER
+    for cut in range(1, len(said)):
+        client, _, _ = bound(version)
+        pieces = iter((said[:cut], said[cut:]))
+        assert hear_reply(client, pieces) == FIRST
+        client.expect_second_reply()
+        assert hear_reply(client, pieces) == reply
+        assert client.trailing_data + b"".join(pieces) == BANNER
+
+
+@pytest.mark.parametrize("version", Version)
+def test_a_second_reply_that_does_not_come(version: Version) -> None:
+    client, _, first = bound(version)
+    client.receive_data(first)
+    client.expect_second_reply()
+    client.receive_data(b"\x05\x00\x00" if version is Version.SOCKS5 else b"\0\x5a\0")
+    with pytest.raises(ProtocolError, match="closed during the second reply, 3 bytes into a message"):
+        client.receive_data(b"")
+
+
+def test_a_second_refusal_may_be_cut_short_too() -> None:
+    client, _, first = bound(Version.SOCKS5)
+    client.receive_data(first)
+    client.expect_second_reply()
+    client.receive_data(b"\x05\x02")
+    client.receive_data(b"")
+    assert client.reply == Reply(ReplyCode.NOT_ALLOWED_BY_RULESET)
+
+
+@pytest.mark.parametrize("version", Version)
+def test_a_second_reply_needs_a_first_one_that_grants(version: Version) -> None:
+    client, server, _ = bound(version)
+    with pytest.raises(RuntimeError, match="a first one that grants"):
+        client.expect_second_reply()
+    server.send_reply(SECOND)
+    with pytest.raises(RuntimeError, match="no request is waiting for a reply"):
+        server.send_reply(SECOND)

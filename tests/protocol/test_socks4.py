@@ -12,7 +12,16 @@ from chainsocks.protocol import socks4
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.handshake import State
-from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UserId, UsernamePassword, Version
+from chainsocks.protocol.messages import (
+    Command,
+    IdentCode,
+    Reply,
+    ReplyCode,
+    Request,
+    UserId,
+    UsernamePassword,
+    Version,
+)
 from tests.protocol.playbook import Feed, play, three_ways, wire
 
 REJECTED = "00 5B 0000 00000000"
@@ -112,6 +121,8 @@ def test_a_stranger_gets_no_answer(feed: Feed) -> None:
         pytest.param(Reply(0x00), "00 5A 0000 00000000", State.DONE, id="granted"),
         pytest.param(Reply(0x00, Address("192.0.2.9", 4242)), "00 5A 1092 C0000209", State.DONE, id="address"),
         # DSTIP has room for IPv4 only; the port is told all the same.
+        pytest.param(Reply(IdentCode.IDENTD_MISSING), "00 5C 0000 00000000", State.FAILED, id="no-identd"),
+        pytest.param(Reply(IdentCode.IDENTD_DIFFERS), "00 5D 0000 00000000", State.FAILED, id="another-user-id"),
         pytest.param(Reply(0x00, Address("2001:db8::1", 4242)), "00 5A 1092 00000000", State.DONE, id="IPv6-address"),
         pytest.param(Reply(0x00, Address("a.example", 4242)), "00 5A 1092 00000000", State.DONE, id="name"),
         *(
@@ -197,8 +208,8 @@ def client() -> socks4.ClientHandshake:
         pytest.param("00 5A 0000 00000000", Reply(ReplyCode.SUCCEEDED), id="90-granted"),
         pytest.param("00 5A 1092 C0000209", Reply(ReplyCode.SUCCEEDED, Address("192.0.2.9", 4242)), id="address"),
         pytest.param("00 5B 0000 00000000", Reply(ReplyCode.GENERAL_FAILURE), id="91-rejected"),
-        pytest.param("00 5C 0000 00000000", Reply(ReplyCode.NOT_ALLOWED_BY_RULESET), id="92-no-identd"),
-        pytest.param("00 5D 0000 00000000", Reply(ReplyCode.NOT_ALLOWED_BY_RULESET), id="93-another-user-id"),
+        pytest.param("00 5C 0000 00000000", Reply(IdentCode.IDENTD_MISSING), id="92-no-identd"),
+        pytest.param("00 5D 0000 00000000", Reply(IdentCode.IDENTD_DIFFERS), id="93-another-user-id"),
         pytest.param(
             "00 5B 1092 C0000209", Reply(ReplyCode.GENERAL_FAILURE, Address("192.0.2.9", 4242)), id="91-address"
         ),

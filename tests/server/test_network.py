@@ -24,6 +24,18 @@ async def test_a_connect_gives_a_stream_that_waits_as_it_should(polled: str) -> 
         await stream.aclose()
 
 
+@pytest.mark.parametrize("polled", ["with a poller", "without"])
+async def test_a_port_gives_streams_that_wait_as_they_should(polled: str) -> None:
+    async with open_poller() as poller:
+        network = TrioNetwork(poller if polled == "with a poller" else None, Alarms())
+        listener = await network.listen(network.own_address(Address("127.0.0.1", 80)))
+        caller = await network.open_tcp(listener.address)
+        stream, _ = await listener.accept()
+        assert isinstance(stream, PolledStream) == (polled == "with a poller")
+        for opened in (stream, caller, listener):
+            await opened.aclose()
+
+
 async def test_names_are_looked_up() -> None:
     assert Address("127.0.0.1", 80) in await TrioNetwork(None, Alarms()).resolve(Address("localhost", 80))
 

@@ -1,4 +1,7 @@
-"""Every fault, at every step, of every hop of a chain of three: what the client gets, when, and whom the log blames."""
+"""Every fault, at every step, of every hop of a chain of three: what the client gets, when, and whom the log blames.
+
+That holds for a connection, and for the associations that datagrams need at every hop.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,14 @@ from chainsocks.config.hops import Chain, HopProtocol
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
+from chainsocks.protocol.messages import Command
 from chainsocks.session.login import Logins
 from chainsocks.session.session import Service, serve_session
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork, memory_stream_pair
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
-TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30)
+TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30, bind=7)
 DESTINATION = Address("example.org", 80)
 NAMES = ("paris", "osaka", "lima")
 
@@ -86,10 +90,12 @@ SCENARIOS = [
 ]
 
 
+@pytest.mark.parametrize("command", [Command.CONNECT, Command.UDP_ASSOCIATE])
 @pytest.mark.parametrize(("position", "case"), SCENARIOS)
 async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
     position: int,
     case: Case,
+    command: Command,
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
     caplog: pytest.LogCaptureFixture,
@@ -101,9 +107,11 @@ async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
         add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
     blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position
 
-    reply, seconds = await _ask(network, Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops)}))
+    reply, seconds = await _ask(network, Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops)}), command=command)
 
-    passed_on = case.step == REQUEST and case.fault is Fault.REFUSAL and position == 3
+    # Every hop is the last one of the way to its own association.
+    is_last = position == 3 or command is Command.UDP_ASSOCIATE
+    passed_on = case.step == REQUEST and case.fault is Fault.REFUSAL and is_last
     assert reply == bytes((5, 5 if passed_on else case.code, 0, 1, 0, 0, 0, 0, 0, 0))
     assert seconds == case.seconds
     [record] = caplog.records
@@ -153,10 +161,61 @@ async def test_the_same_holds_for_socks4_hops_and_a_socks4_client(
     assert case.says in line
 
 
-async def _ask(network: MemoryNetwork, config: Config, request: bytes = b"") -> tuple[bytes, float]:
+# A BIND meets the same faults up to its first reply, and then again at its second.
+SECOND = State.SECOND_REPLY
+SECOND_REPLY = (
+    Case(SECOND, Fault.MUTE, SECOND, 7, 0x06, "nobody connected"),
+    Case(SECOND, Fault.DRIP, SECOND, 7, 0x06, "nobody connected"),
+    Case(SECOND, Fault.RESET, SECOND, 1, 0x01, "the connection was reset"),
+    Case(SECOND, Fault.FIN, SECOND, 1, 0x01, "closed during the second reply"),
+    Case(SECOND, Fault.GARBAGE, SECOND, 1, 0x01, "the reply has version 72"),
+    Case(SECOND, Fault.REFUSAL, SECOND, 1, 0x05, "refused 192.0.2.80:20: connection refused (05)"),
+)
+BIND_SCENARIOS = [
+    pytest.param(position, case, id=f"{NAMES[position - 1]}-{case.step}-{case.fault}")
+    for position in (1, 2, 3)
+    for case in (FIRST_CONNECT if position == 1 else LATER_CONNECT) + CASES + (SECOND_REPLY if position == 3 else ())
+]
+
+
+@pytest.mark.parametrize(("position", "case"), BIND_SCENARIOS)
+async def test_the_two_replies_of_a_bind(
+    position: int,
+    case: Case,
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "chainsocks")
+    network = MemoryNetwork(nursery)
+    hops = [make_hop(number) for number in (1, 2, 3)]
+    for number, hop in enumerate(hops, 1):
+        add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
+    blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position
+    limit = {SECOND: TIMEOUTS.bind, CONNECT: TIMEOUTS.connect}.get(case.found, TIMEOUTS.hop)
+    config = Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops)})
+
+    reply, seconds = await _ask(network, config, b"\x05\x01\x00\x05\x02\x00\x01\xc0\x00\x02\x50\x00\x14")
+
+    assert reply[:2] == b"\x05\x00"
+    first = b"\x05\x00\x00\x01\x0a\x00\x00\x03\xc3\x51" if case.step == SECOND else b""
+    passed_on = case.step == REQUEST and case.fault is Fault.REFUSAL and position == 3
+    assert reply[2:] == first + bytes((5, 5 if passed_on else case.code, 0, 1, 0, 0, 0, 0, 0, 0))
+    assert seconds == case.seconds
+    [record] = caplog.records
+    line = record.getMessage().replace('\\"', '"')
+    assert f"hop {NAMES[blamed - 1]} ({blamed} of 3) at 10.0.0.{blamed}:1080, {case.found}: " in line
+    assert case.says.format(next=NAMES[position - 1], position=position) in line
+    assert f"({case.seconds:.2f} s of {limit:g} s)" in line
+
+
+async def _ask(
+    network: MemoryNetwork, config: Config, request: bytes = b"", command: Command = Command.CONNECT
+) -> tuple[bytes, float]:
     """Have a session serve one client; return the last reply it gets, and when. Nothing of the session may remain."""
     network = WatchedNetwork(network)
     client, ours = memory_stream_pair(label="client")
+    ours.ends = (network.host, 1080), ("192.0.2.1", 5555)
     service = Service(config, Logins(()), network)
     began = answered = trio.current_time()
     answers = b""
@@ -165,7 +224,7 @@ async def _ask(network: MemoryNetwork, config: Config, request: bytes = b"") -> 
         await client.send(request or b"\x05\x01\x00")
         if not request:
             assert await client.receive() == b"\x05\x00"
-            await client.send(b"\x05\x01\x00\x03\x0bexample.org\x00\x50")
+            await client.send(bytes((5, command)) + b"\x00\x03\x0bexample.org\x00\x50")
         try:
             while True:
                 answers += await client.receive()
@@ -174,6 +233,7 @@ async def _ask(network: MemoryNetwork, config: Config, request: bytes = b"") -> 
             await client.aclose()
     assert ours.closed
     assert network.left_open == []
+    assert network.sockets == {}
     return answers, answered - began
 
 

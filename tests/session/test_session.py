@@ -173,12 +173,14 @@ REFUSALS = {
     "no acceptable method": ("05 01 01", "05 ff", "the client offers the methods [01]; we accept 00 or 02"),
     "wrong login version": ("05 01 02 05 01 61", "05 02 01 01", "the login has version 5"),
     "unknown command": ("05 01 00 05 09 00 01", "05 00 05 07 00 01 00000000 0000", "SOCKS5 has no command 9"),
-    "BIND": ("05 01 00 05 02 00 01 c0000250 0050", "05 00 05 07 00 01 00000000 0000", "BIND is not offered"),
-    "UDP": ("05 01 00 05 03 00 01 c0000250 0050", "05 00 05 07 00 01 00000000 0000", "UDP_ASSOCIATE is not offered"),
+    "UDP": (
+        "05 01 00 05 03 00 01 c0000250 0050",
+        "05 00 05 07 00 01 00000000 0000",
+        "the client has no IP address",
+    ),
     "unknown ATYP": ("05 01 00 05 01 00 07", "05 00 05 08 00 01 00000000 0000", "address type 7"),
     "reserved byte": ("05 01 00 05 01 01 01", "05 00 05 01 00 01 00000000 0000", "the reserved byte"),
     "an empty name": ("05 01 00 05 01 00 03 00 0050", "05 00 05 01 00 01 00000000 0000", "the host is empty"),
-    "SOCKS4 BIND": ("04 02 0050 c0000250 00", "00 5b 0000 00000000", "BIND is not offered"),
     "an empty 4a name": ("04 01 0050 00000001 00 00", "00 5b 0000 00000000", "the host is empty"),
     "destination refused": ("05 01 00 05 01 00 01 c0000251 0050", "05 00 05 05 00 01 00000000 0000", "refused"),
 }

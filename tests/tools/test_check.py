@@ -19,6 +19,8 @@ from tests.commands import run_main, run_program
 GOOD = """
 [server]
 listen = ["127.0.0.1:1081", "[::1]:1081", "unix:/run/chainsocks.sock"]
+bind_address = "203.0.113.7"
+ident = "check"
 
 [timeouts]
 idle = "1m30s"
@@ -42,17 +44,21 @@ password_hash = "scrypt:16384:8:1:Ts0zvk-LykGf9gEhELPRXA:8sijjYQnHe8f-WOYjQYm9Pt
 MEANING = """\
 listen: 127.0.0.1:1081, [::1]:1081, unix:/run/chainsocks.sock
 users: carol
+udp: any port at the address that the client has connected to
+bind_address: 203.0.113.7
+ident: check
 
 chain    hop        protocol  address             seconds
 default  1 paris    socks5    10.0.0.1:1080           0.5  with login
          2 lima     socks5    [2001:db8::1]:1080      0.5  names are looked up here
          3 osaka    socks4a   osaka.example:1080        5  with login
-         all of it                                     30
+         all of it                                     30  no UDP
 slow     1 osaka    socks4a   osaka.example:1080        5  with login
-         all of it                                    off
+         all of it                                    off  no UDP
 
 deadline    seconds
 handshake        10
+ident             5
 resolve           5
 connect          10
 hop             0.5
@@ -118,10 +124,27 @@ def test_a_configuration_is_shown_with_every_limit_and_no_secret() -> None:
     assert not [secret for secret in SECRETS if secret in output]
 
 
+@pytest.mark.parametrize(
+    ("server", "line"),
+    [
+        (Server(udp_ports=range(40_000, 40_101)), "ports 40000-40100 at the address that the client has connected to"),
+        (Server(udp_address="203.0.113.1"), "any port at 203.0.113.1"),
+    ],
+)
+def test_where_datagrams_go_is_shown(server: Server, line: str) -> None:
+    assert f"\nudp: {line}\n" in shown(Config(server))
+
+
+def test_a_chain_of_socks5_hops_carries_udp_unless_it_says_otherwise() -> None:
+    hop = 'paris = "socks5://10.0.0.1"\n'
+    assert "no UDP" not in shown(parse_config(f'[hops]\n{hop}[chains]\ndefault = ["paris"]'))
+    assert "no UDP" in shown(parse_config(f'[hops]\n{hop}[chains]\ndefault = {{ hops = ["paris"], udp = "refuse" }}'))
+
+
 def test_without_a_chain_the_way_is_direct() -> None:
     lines = shown(Config()).splitlines()
     assert lines[:2] == ["listen: 127.0.0.1:1080", "users: none, nobody has to log in"]
-    assert [line.split() for line in lines[3:5]] == [
+    assert [line.split() for line in lines[4:6]] == [
         ["chain", "hop", "protocol", "address", "seconds"],
         ["direct", "none", "30"],
     ]

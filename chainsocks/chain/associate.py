@@ -1,0 +1,100 @@
+"""Open a UDP association at every hop of a chain, each through the hops before it (RFC 1928 section 6 and 7).
+
+::
+
+    us ─────────────────────────────> paris    UDP ASSOCIATE, one TCP connection
+    us ──────> paris ───────────────> osaka    UDP ASSOCIATE, another one
+    us ──────> paris ──────> osaka ─> lima     UDP ASSOCIATE, and so on
+
+1. It fails closed: without an association at each hop there is none.
+2. The limits are those of a dial: one for each step, and one for all of it together.
+3. A relay is known by its IP address, or replies could not be told from a stranger's.
+4. On any failure all connections are closed before the error leaves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute
+
+from chainsocks.chain.dial import OPEN, CancelScope, Network, Walk
+from chainsocks.chain.legs import Leg, legs
+from chainsocks.config.hops import Chain
+from chainsocks.config.models import Timeouts
+from chainsocks.errors import HopProtocolError
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, canonical
+from chainsocks.protocol.messages import Command
+
+__all__ = ["Association", "AssociationWalk", "associate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """Associations at all hops of a chain, which live as long as `streams` do. Whoever asked for it closes those."""
+
+    streams: Mapping[str, ByteStream]
+    """By the names of the hops, with their places: ``osaka (2 of 3)``."""
+    relays: tuple[Address, ...]
+    """Where each hop takes datagrams, as IP addresses."""
+
+
+async def associate(chain: Chain, timeouts: Timeouts, network: Network) -> Association:
+    """Open an association at every hop of `chain`.
+
+    Raises:
+        DialError: one of its subclasses, by cause.
+    """
+    walk = AssociationWalk(chain, UNSPECIFIED, timeouts, network)
+    with network.open_scope(math.inf) as scope:
+        return await walk.associate(scope)
+    raise walk.timeout()
+
+
+class AssociationWalk(Walk):
+    """The walks to all hops, one after the other, under one limit for the whole chain."""
+
+    async def associate(self, scope: CancelScope) -> Association:
+        """Walk to every hop, inside `scope`; when that cuts it short, raise `timeout` behind it.
+
+        Raises:
+            DialError: one of its subclasses, by cause.
+        """
+        self._scope = scope
+        streams: dict[str, ByteStream] = {}
+        relays: list[Address] = []
+        async with AsyncExitStack() as opened:  # closes them all, also when the first closing is where a limit strikes
+            for stop in range(1, len(self._chain.hops) + 1):
+                plan = legs(self._chain, self._destination, Command.UDP_ASSOCIATE, stop)
+                stream, reply, trailing_data = await self._follow(plan)
+                opened.push_async_callback(anyio.aclose_forcefully, stream)
+                streams[str(self._place.hop)] = stream
+                if trailing_data:
+                    raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
+                relays.append(self._relay_of(plan[-1], stream, reply.bound))
+            opened.pop_all()
+        self._at(None, OPEN)
+        return Association(streams, tuple(relays))
+
+    def _relay_of(self, leg: Leg, stream: ByteStream, bound: Address) -> Address:
+        """Return where the hop takes datagrams; where its BND.ADDR is all zero, that is the hop's own address."""
+        host = bound.host
+        if bound.type is not AddressType.DOMAINNAME and ip_address(host).is_unspecified:
+            host = _peer_of(stream, leg.hop.address.host) if leg.carrier is None else leg.hop.address.host
+        relay = canonical(Address(host, bound.port))
+        if relay.type is AddressType.DOMAINNAME:
+            raise self._error(HopProtocolError, f"its relay is at {relay}: a name, by which no reply can be told")
+        if not relay.port:
+            raise self._error(HopProtocolError, "its relay has no port")
+        return relay
+
+
+def _peer_of(stream: ByteStream, otherwise: str) -> str:
+    """Return the IP address that a stream is connected to."""
+    name = stream.extra(SocketAttribute.remote_address, None)
+    return str(name[0]) if isinstance(name, tuple) else otherwise

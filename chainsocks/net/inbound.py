@@ -1,0 +1,77 @@
+"""A port for a connection that is expected: what BIND listens on."""
+
+from __future__ import annotations
+
+import socket
+
+from trio.lowlevel import notify_closing, wait_readable
+
+from chainsocks.net.listeners import tcp_socket
+from chainsocks.net.polled import PolledStream
+from chainsocks.net.poller import Poller
+from chainsocks.net.stream import SocketStream
+from chainsocks.protocol.address import Address, AddressType
+
+__all__ = ["InboundListener", "listen"]
+
+BACKLOG = 16
+"""Strangers that may be waiting while the one who is expected knocks."""
+
+
+class InboundListener:
+    """A listening socket, which it owns; the streams it accepts wait through `poller` if there is one."""
+
+    def __init__(self, sock: socket.socket, poller: Poller | None = None) -> None:
+        self._socket = sock
+        self._poller = poller
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return _address_of(self._socket.getsockname())
+
+    async def accept(self) -> tuple[SocketStream, Address]:
+        """Wait for a connection; return it, which is the caller's to close, with its peer's address.
+
+        Raises:
+            OSError: with its ``errno``, as the kernel says it.
+        """
+        while True:
+            await wait_readable(self._socket)
+            try:
+                sock, peer = self._socket.accept()
+            except BlockingIOError:
+                continue  # it was there, and has gone again
+            sock.settimeout(0)
+            poller = self._poller
+            stream = PolledStream(sock, poller, short_read_is_all=True) if poller else SocketStream(sock)
+            return stream, _address_of(peer)
+
+    async def aclose(self) -> None:
+        """Close the socket; whoever waits in its backlog is refused."""
+        if self._socket.fileno() >= 0:
+            notify_closing(self._socket)
+            self._socket.close()
+
+
+async def listen(address: Address, poller: Poller | None = None) -> InboundListener:
+    """Listen on an IP address, on a port of the kernel's choice for port 0.
+
+    *Closing*: the listener is the caller's.
+
+    Raises:
+        OSError: with its ``errno``, as the kernel says it.
+    """
+    sock = tcp_socket(socket.AF_INET6 if address.type is AddressType.IPV6 else socket.AF_INET)
+    try:
+        sock.bind((address.host, address.port))
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return InboundListener(sock, poller)
+
+
+def _address_of(name: tuple[str, int]) -> Address:
+    # No `Address` can hold the scope of a link-local one, as in fe80::1%eth0.
+    return Address(name[0].partition("%")[0], name[1])

@@ -1,0 +1,121 @@
+"""UDP ASSOCIATE: a relay of datagrams for one client, directly or through all hops of its chain.
+
+1. Where the chain cannot carry datagrams, or shall not, the client is told so; none of them ever goes around a hop.
+2. Our own socket is opened before any hop is asked, and all of it is closed when the session ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from ipaddress import ip_address
+from typing import Protocol
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute
+
+from chainsocks.chain.associate import AssociationWalk
+from chainsocks.chain.dial import CancelScope, Network
+from chainsocks.config.hops import Chain, Resolve, Udp
+from chainsocks.config.models import Config, Server
+from chainsocks.errors import RequestRefused
+from chainsocks.protocol.address import Address, AddressType, canonical
+from chainsocks.protocol.datagram import Nesting
+from chainsocks.protocol.messages import ReplyCode, Request
+from chainsocks.relay.datagrams import DatagramRelay, Datagrams, Tally, Way
+from chainsocks.relay.direct import DirectWay
+from chainsocks.relay.lookups import Lookups
+from chainsocks.relay.nested import NestedWay
+
+__all__ = ["DatagramNetwork", "open_datagram_relay"]
+
+
+class DatagramNetwork(Network, Protocol):
+    """The network of a dial, with UDP sockets."""
+
+    def open_udp(self, host: str, ports: range = ...) -> Datagrams:
+        """Open a socket bound to an IP address of ours and a free one of `ports`, or raise `OSError`."""
+
+
+@asynccontextmanager
+async def open_datagram_relay(
+    client: ByteStream,
+    request: Request,
+    chain: Chain,
+    config: Config,
+    network: DatagramNetwork,
+    walk: AssociationWalk,
+    scope: CancelScope,
+    tally: Tally,
+) -> AsyncIterator[tuple[DatagramRelay, Address]]:
+    """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
+
+    *Closing*: all of it is closed at the end of the block.
+
+    Raises:
+        RequestRefused: the chain is not for datagrams, the client is not on TCP, or we have no socket for it.
+        DialError: the way through the hops failed.
+    """
+    if chain.udp is Udp.REFUSE:
+        raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
+    here, there = _ends_of(client)
+    with ExitStack() as sockets:
+        socket = _open_udp(network, here, sockets, config.server.udp_ports)
+        async with AsyncExitStack() as streams:
+            way: Way = DirectWay(network.open_udp, network.resolve, config.timeouts.resolve, tally)
+            if chain.hops:
+                association = await walk.associate(scope)
+                for stream in association.streams.values():
+                    streams.push_async_callback(anyio.aclose_forcefully, stream)
+                first, *others = association.relays
+                any_host = "::" if first.type is AddressType.IPV6 else "0.0.0.0"
+                lookups = None
+                if chain.hops[-1].resolve is Resolve.LOCAL:
+                    lookups = Lookups(network.resolve, config.timeouts.resolve, tally.drops)
+                outer = _open_udp(network, any_host, sockets)
+                way = NestedWay(outer, first, Nesting(others), association.streams, tally, lookups)
+            port = _declared_port(request.destination, there)
+            idle = config.timeouts.udp_idle
+            relay = DatagramRelay(client, socket, way, tally, host=there, port=port, idle=idle)
+            yield relay, Address(_advertised(here, config.server), socket.address.port)
+
+
+def _open_udp(network: DatagramNetwork, host: str, sockets: ExitStack, ports: range = range(1)) -> Datagrams:
+    try:
+        socket = network.open_udp(host, ports)
+    except OSError as error:
+        raise RequestRefused(f"no UDP socket: {error.strerror}", ReplyCode.GENERAL_FAILURE) from error
+    sockets.callback(socket.close)
+    return socket
+
+
+def _ends_of(client: ByteStream) -> tuple[str, str]:
+    """Return our IP address and the client's, as its TCP connection has them."""
+    try:
+        names = [client.extra(end, None) for end in (SocketAttribute.local_address, SocketAttribute.remote_address)]
+    except OSError:
+        raise RequestRefused("the client is gone", ReplyCode.GENERAL_FAILURE) from None
+    match names:
+        case [(str(here), *_), (str(there), *_)]:
+            return here, there
+        case _:
+            what = "the client has no IP address that its datagrams could be known by"
+            raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
+
+
+def _declared_port(declared: Address, host: str) -> int:
+    """Return the port that the client will use, or 0 where it has not said so (RFC 1928 section 4).
+
+    One that comes with another address than we see has been translated on the way (NAT), and the port maybe as well.
+    """
+    declared = canonical(declared)
+    seen_as_said = declared.host == host or declared.packed.strip(b"\0") == b""
+    return declared.port if seen_as_said else 0
+
+
+def _advertised(here: str, server: Server) -> str:
+    """Return the IP address to tell the client: ours, or the one before a NAT for clients from beyond this machine."""
+    told = server.udp_address
+    if told is None or ip_address(here).is_loopback or (":" in told) != (":" in here):
+        return here
+    return told

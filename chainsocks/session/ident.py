@@ -1,0 +1,94 @@
+"""Ask the identd of a SOCKS4 client whether its user is who it says (RFC 1413, and the SOCKS4 memo's 92 and 93)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from anyio import BrokenResourceError, EndOfStream
+from anyio.abc import ByteStream, SocketAttribute
+
+from chainsocks.chain.bind import BindNetwork
+from chainsocks.chain.causes import explain_connect_error
+from chainsocks.config.models import Ident
+from chainsocks.errors import ProtocolError, RequestRefused
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.ident import decode_answer, encode_query
+from chainsocks.protocol.messages import Credentials, IdentCode, UserId
+
+__all__ = ["IDENT_PORT", "IdentNetwork", "check_ident"]
+
+IDENT_PORT = 113
+"""RFC 1413 section 2."""
+
+log = logging.getLogger("chainsocks.session")
+
+
+class IdentNetwork(BindNetwork, Protocol):
+    """What lies below an ident query."""
+
+    async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
+        """Connect to an IP address, from one of ours if it matters, or raise `OSError`."""
+
+
+class _NoAnswerError(Exception):
+    """There is no identd, or none that names a user."""
+
+
+async def check_ident(
+    client: ByteStream, credentials: Credentials | None, policy: Ident, seconds: float, network: IdentNetwork
+) -> None:
+    """Compare the user id of a request with what the identd on the client's machine says, within `seconds`.
+
+    Raises:
+        RequestRefused: they differ; or nobody answers, and `policy` is `Ident.REQUIRE`.
+    """
+    claimed = credentials.user_id if isinstance(credentials, UserId) else b""
+    try:
+        user = await _ask(client, seconds, network)
+    except _NoAnswerError as error:
+        if policy is Ident.REQUIRE:
+            raise RequestRefused(f"ident: {error}", IdentCode.IDENTD_MISSING) from None
+        log.debug("= ident: %s", error)
+        return
+    if user != claimed:
+        raise RequestRefused(
+            "ident: the client's machine names another user than its request", IdentCode.IDENTD_DIFFERS
+        )
+
+
+async def _ask(client: ByteStream, seconds: float, network: IdentNetwork) -> bytes:
+    """Return the user that the identd names."""
+    try:
+        remote = client.extra(SocketAttribute.remote_address, None)
+        local = client.extra(SocketAttribute.local_address, None)
+    except OSError:
+        raise _NoAnswerError("the client is gone") from None
+    if not isinstance(remote, tuple) or not isinstance(local, tuple):
+        raise _NoAnswerError("the client came by a unix socket, of which no identd knows")
+    identd = Address(remote[0].partition("%")[0], IDENT_PORT)
+    # An identd knows a connection by both its ends, and takes our end from where we ask (RFC 1413 section 3).
+    source = Address(local[0].partition("%")[0], 0)
+    with network.open_scope(network.now() + seconds):
+        try:
+            stream = await network.open_tcp(identd, source)
+        except OSError as error:
+            raise _NoAnswerError(f"no identd at {identd}: {explain_connect_error(error)[0]}") from None
+        try:
+            return await _converse(stream, remote[1], local[1])
+        except (ProtocolError, BrokenResourceError, EndOfStream) as error:
+            problem = str(error) if isinstance(error, ProtocolError) else "it closed the connection"
+            raise _NoAnswerError(f"no answer of the identd at {identd}: {problem}") from None
+        finally:
+            await stream.aclose()
+    raise _NoAnswerError(f"no answer of an identd at {identd} (within {seconds:g} s)")
+
+
+async def _converse(stream: ByteStream, theirs: int, ours: int) -> bytes:
+    await stream.send(encode_query(theirs, ours))
+    data = b""
+    while (answer := decode_answer(data, theirs, ours)) is None:
+        data += await stream.receive()
+    if answer.user is None:
+        raise ProtocolError(f"it names no user: {answer.error}")
+    return answer.user

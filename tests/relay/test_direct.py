@@ -1,0 +1,100 @@
+"""The direct way of datagrams: sockets as they are needed, and answers only from who was asked."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.datagram import encode_header
+from chainsocks.relay import direct
+from chainsocks.relay.direct import DirectWay
+from tests.memory import MemorySocket
+from tests.relay.datagram_ways import Beyond, beyond
+
+FOUR, SIX, NAMED = Address("192.0.2.53", 53), Address("2001:db8::53", 53), Address("far.example", 53)
+
+
+def way_of(world: Beyond) -> DirectWay:
+    return DirectWay(world.network.open_udp, world.network.resolve, 5, world.tally)
+
+
+def send(way: DirectWay, to: Address, payload: bytes = b"hello") -> None:
+    header = encode_header(to)
+    way.send(header + payload, len(header))
+
+
+async def test_sockets_are_opened_as_they_are_needed_and_closed_in_the_end(nursery: trio.Nursery) -> None:
+    world = beyond(nursery)
+    async with world.running(way := way_of(world)):
+        assert len(world.network.sockets) == 0
+        for _ in range(3):
+            send(way, FOUR)
+        assert len(world.network.sockets) == 1
+        send(way, SIX)
+        assert len(world.network.sockets) == 2
+    assert world.network.sockets == {}
+    assert world.sent == [((FOUR.host, 53), b"hello")] * 3 + [((SIX.host, 53), b"hello")]
+    assert world.tally.traffic.up == 20
+
+
+@pytest.mark.parametrize("written", ["192.0.2.53", "::ffff:192.0.2.53"])
+async def test_only_who_was_asked_may_answer(written: str, nursery: trio.Nursery) -> None:
+    world = beyond(nursery)
+    async with world.running(way := way_of(world)):
+        send(way, Address(written, 53))
+        [ours] = world.network.sockets
+        await wait_all_tasks_blocked()
+        for port in (53, 54):
+            MemorySocket(world.network, FOUR.host, port).send(b"answer", ours)
+    assert world.delivered == [(encode_header(FOUR) + b"answer", 6)]
+    assert world.tally.drops.strangers == 1
+
+
+async def test_a_name_keeps_nobody_waiting(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
+    world = beyond(nursery, far_example=FOUR.host)
+    world.network.resolve_delay = 2
+    async with world.running(way := way_of(world)):
+        send(way, NAMED, b"first")
+        send(way, SIX, b"second")
+        send(way, NAMED, b"third")
+        assert [data for _, data in world.sent] == [b"second"]
+        await trio.sleep(3)
+        send(way, NAMED, b"fourth")
+        assert [data for _, data in world.sent] == [b"second", b"first", b"third", b"fourth"]
+
+
+async def test_without_a_socket_datagrams_are_dropped(nursery: trio.Nursery) -> None:
+    def none(_: str) -> MemorySocket:
+        raise OSError
+
+    world = beyond(nursery)
+    way = DirectWay(none, world.network.resolve, 5, world.tally)
+    async with world.running(way):
+        send(way, SIX)
+    assert world.tally.drops.unsent == 1
+
+
+async def test_what_is_no_address_is_malformed(nursery: trio.Nursery) -> None:
+    world = beyond(nursery)
+    async with world.running(way := way_of(world)):
+        way.send(b"\0\0\0\x03\x00\0\x35", 7)
+    assert world.tally.drops.malformed == 1
+
+
+async def test_destinations_are_forgotten_when_they_become_too_many(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "REMEMBERED", 4)
+    world = beyond(nursery)
+    async with world.running(way := way_of(world)):
+        for number in range(1, 20):
+            send(way, Address("192.0.2.1", number))
+            send(way, Address("192.0.2.2", 7))  # in use all the time, and never forgotten
+        [ours] = world.network.sockets
+        await wait_all_tasks_blocked()
+        for host, port in (("192.0.2.2", 7), ("192.0.2.1", 19), ("192.0.2.1", 1)):
+            MemorySocket(world.network, host, port).send(b"answer", ours)
+    assert len(world.delivered) == 2
+    assert world.tally.drops.strangers == 1

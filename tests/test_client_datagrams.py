@@ -1,0 +1,133 @@
+"""Datagrams by the client library, under asyncio and under trio, over real sockets and through servers of ours."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import pytest
+from anyio import BrokenResourceError, ClosedResourceError
+
+import chainsocks
+from chainsocks import Address, Chain, Hop, HopProtocol, Resolve, Udp
+from chainsocks.config.hops import parse_hop_url
+from tests.background import Background, Script
+from tests.test_client import backend, background, no_look_ups, nothing_left_open, run
+
+__all__ = ["backend", "background", "no_look_ups", "nothing_left_open"]
+
+
+@contextmanager
+def answering(host: str = "127.0.0.1", *, from_elsewhere: bool = False) -> Iterator[Address]:
+    """A thread that says everything back in capitals; before that, a stranger may say something."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock, socket.socket(family, socket.SOCK_DGRAM) as stranger:
+        sock.bind((host, 0))
+
+        def answer() -> None:
+            while True:
+                data, source = sock.recvfrom(65536)
+                if data == b"stop":
+                    return
+                if from_elsewhere:
+                    stranger.sendto(b"STRANGER", source)
+                sock.sendto(data.upper(), source)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield Address(host, sock.getsockname()[1])
+        finally:
+            stranger.sendto(b"stop", sock.getsockname())
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def hops(background: Background) -> list[str]:
+    return [f"socks5://{background.proxy()}" for _ in range(3)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+@pytest.mark.parametrize("from_elsewhere", [False, True], ids=["", "and a stranger"])
+def test_there_and_back(backend: str, hops: list[str], count: int, from_elsewhere: bool) -> None:  # noqa: FBT001
+    async def go() -> None:
+        with answering(from_elsewhere=from_elsewhere) as there:
+            async with await chainsocks.open_udp(chain=Chain(*hops[:count])) as association:
+                for payload in (b"first", b"", b"x" * 1000):
+                    await association.send_to(payload, there.host, there.port)
+                    assert await association.receive_from() == (payload.upper(), there)
+
+    run(backend, go)
+
+
+def test_ipv4_and_ipv6_from_one(backend: str, hops: list[str]) -> None:
+    async def go() -> None:
+        with answering() as four, answering("::1") as six:
+            for chain in (chainsocks.DIRECT, Chain(hops[0])):
+                async with await chainsocks.open_udp(chain=chain) as association:
+                    for there in (four, six):
+                        await association.send_to(b"hello", there.host, there.port)
+                        assert await association.receive_from() == (b"HELLO", there)
+
+    run(backend, go)
+
+
+def test_names_are_looked_up_here_when_direct_or_asked_for(backend: str, hops: list[str]) -> None:
+    address = parse_hop_url(hops[0]).address
+    looking = Chain(Hop("local", HopProtocol.SOCKS5, address, resolve=Resolve.LOCAL))
+
+    async def go() -> None:
+        with answering() as there:
+            for chain in (chainsocks.DIRECT, looking):
+                async with await chainsocks.open_udp(chain=chain) as association:
+                    await association.send_to(b"hello", "near.example", there.port)
+                    assert await association.receive_from() == (b"HELLO", there)
+                    with pytest.raises(chainsocks.ConnectError, match=r"far\.example:9, name look-up: Name or service"):
+                        await association.send_to(b"hello", "far.example", 9)
+
+    run(backend, go)
+
+
+def test_the_end_of_a_hops_association_is_the_end(backend: str, background: Background) -> None:
+    granted = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x0f\xa0"
+    hop = background.listen(Script(b"\x05\x00", granted, b""))  # leaves when it hears more
+
+    async def go() -> None:
+        async with await chainsocks.open_udp(chain=Chain(f"socks5://{hop}")) as association:
+            [stream] = association._streams.values()
+            await stream.send(b"more")
+            with pytest.raises(BrokenResourceError, match=r"\(1 of 1\) ended its association"):
+                await association.receive_from()
+
+    run(backend, go)
+
+
+def test_closing_wakes_whoever_waits(backend: str, hops: list[str]) -> None:
+    async def go() -> None:
+        for chain in (chainsocks.DIRECT, Chain(*hops[:2])):
+            association = await chainsocks.open_udp(chain=chain)
+            async with anyio.create_task_group() as group:
+
+                async def wait(association: chainsocks.UDPAssociation = association) -> None:
+                    with pytest.raises(ClosedResourceError):
+                        await association.receive_from()
+
+                group.start_soon(wait)
+                await anyio.wait_all_tasks_blocked()
+                await association.aclose()
+            with pytest.raises(ClosedResourceError):
+                await association.send_to(b"late", "127.0.0.1", 9)
+
+    run(backend, go)
+
+
+def test_a_chain_that_carries_no_udp(backend: str) -> None:
+    async def go() -> None:
+        for chain in (Chain("socks4://127.0.0.1:1"), Chain("socks5://127.0.0.1:1", udp=Udp.REFUSE)):
+            with pytest.raises(chainsocks.RequestRefused, match="chain default carries no UDP"):
+                await chainsocks.open_udp(chain=chain)
+
+    run(backend, go)
