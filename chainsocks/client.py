@@ -25,7 +25,7 @@ from chainsocks.chain.route import own_address
 from chainsocks.config.hops import DIRECT, Chain, Resolve, Udp
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, DialTimeout, Place, RequestRefused
-from chainsocks.protocol.address import Address, AddressType, canonical
+from chainsocks.protocol.address import Address, AddressType, address_of, canonical
 from chainsocks.protocol.datagram import Nesting, decode_header, encode_header, header_size
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.messages import ReplyCode
@@ -321,18 +321,14 @@ class _Listener:
 
     @property
     def address(self) -> Address:
-        return _address_of(cast(tuple[str, int], self._listener.extra(SocketAttribute.local_address)))
+        return address_of(cast(tuple[str, int], self._listener.extra(SocketAttribute.local_address)))
 
     async def accept(self) -> tuple[ByteStream, Address]:
         stream = await self._listener.accept()
-        return stream, _address_of(cast(tuple[str, int], stream.extra(SocketAttribute.remote_address)))
+        return stream, address_of(cast(tuple[str, int], stream.extra(SocketAttribute.remote_address)))
 
     async def aclose(self) -> None:
         await self._listener.aclose()
-
-
-def _address_of(name: tuple[str, int]) -> Address:
-    return Address(name[0].partition("%")[0], name[1])  # no `Address` holds a scope, as in fe80::1%eth0
 
 
 class _Network:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from chainsocks.config.models import Config
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.server.serve import serve
 
-__all__ = ["PATIENCE", "Background", "Script", "running_background"]
+__all__ = ["PATIENCE", "Background", "Script", "running_background", "wait_until"]
 
 PATIENCE = 20.0
 """Seconds after which something that has not happened will not happen."""
@@ -115,3 +116,11 @@ class Script:
                     await stream.send_all(answer)
         finally:
             self.left.set()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Ask again and again, of what another process or thread does."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "it does not come to pass"
+        time.sleep(0.005)

@@ -28,7 +28,7 @@ from chainsocks.chain.legs import Leg, legs
 from chainsocks.config.hops import Chain
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import HopProtocolError
-from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, canonical
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, canonical
 from chainsocks.protocol.messages import Command
 
 __all__ = ["Association", "AssociationWalk", "associate"]
@@ -97,4 +97,4 @@ class AssociationWalk(Walk):
 def _peer_of(stream: ByteStream, otherwise: str) -> str:
     """Return the IP address that a stream is connected to."""
     name = stream.extra(SocketAttribute.remote_address, None)
-    return str(name[0]) if isinstance(name, tuple) else otherwise
+    return address_of(name).host if isinstance(name, tuple) else otherwise

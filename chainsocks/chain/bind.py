@@ -25,7 +25,7 @@ from chainsocks.chain.legs import Leg, legs
 from chainsocks.config.hops import Chain
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, HopRefused
-from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.address import Address, AddressType, address_of
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, describe_reply
@@ -116,7 +116,7 @@ class BindWalk(Walk):
         if hop.type is AddressType.DOMAINNAME and len(self._chain.hops) == 1:
             reached = upstream.stream.extra(SocketAttribute.remote_address, None)
             if isinstance(reached, tuple):
-                return Address(_without_scope(reached[0]), bound.port)
+                return Address(address_of(reached).host, bound.port)
         return Address(hop.host, bound.port)
 
     async def accept(self, scope: CancelScope) -> Upstream:
@@ -233,8 +233,3 @@ def _ip(address: Address) -> IPAddress:
     """Return the IP address in `address`, as IPv4 where it is IPv4 in IPv6's clothes (RFC 4291 section 2.5.5.2)."""
     ip = ip_address(address.host)
     return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
-
-
-def _without_scope(host: str) -> str:
-    """Return what an `Address` can hold of the host that a socket tells: ``fe80::1`` of ``fe80::1%eth0``."""
-    return host.partition("%")[0]

@@ -37,7 +37,7 @@ from chainsocks.errors import (
     Place,
     UnsupportedAddress,
 )
-from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, printable
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import ClientHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, describe_reply
@@ -309,4 +309,4 @@ class Walk:
 
 def _local_address(stream: ByteStream) -> Address:
     name = stream.extra(SocketAttribute.local_address, UNSPECIFIED)
-    return Address(str(name[0]), int(name[1])) if isinstance(name, tuple) else UNSPECIFIED
+    return address_of(name) if isinstance(name, tuple) else UNSPECIFIED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.address import Address, AddressType, address_of
 
 __all__ = ["own_address"]
 
@@ -18,4 +18,4 @@ def own_address(peer: Address) -> Address:
     family = socket.AF_INET6 if peer.type is AddressType.IPV6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((peer.host, peer.port or 9))  # for UDP this picks the route and no more; some systems mind port 0
-        return Address(str(probe.getsockname()[0]), 0)
+        return Address(address_of(probe.getsockname()).host, 0)

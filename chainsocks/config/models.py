@@ -73,7 +73,7 @@ class Server:
     max_sessions: int = 10_000
     """At a time, in all workers together."""
     open: bool = False
-    udp_address: str | None = None
+    udp_address: IPv4Address | IPv6Address | None = None
     """The IP address to tell clients for their datagrams, where that is not the one they have connected to (NAT)."""
     udp_ports: range = range(1)
     """The ports that clients send their datagrams to; 0 is whichever the kernel picks."""

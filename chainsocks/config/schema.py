@@ -148,13 +148,6 @@ def parse_ports(value: str) -> range:
     return range(first, last + 1)
 
 
-def _ip_address(value: str) -> str:
-    try:
-        return str(ip_address(value))
-    except ValueError:
-        raise ValueError(f"found {describe(value)}, expected an IP address") from None
-
-
 def _parse_part_address(value: str) -> Address:
     if "@" in value:
         raise ValueError("a login does not stand in the address; use username and password, or a url")
@@ -193,7 +186,6 @@ def _user_name(name: str) -> str:
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
 HopAddress = Annotated[Address, BeforeValidator(lambda value: _parse_part_address(_text(value)))]
-IPAddress = Annotated[str, BeforeValidator(lambda value: _ip_address(_text(value)))]
 IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: _parse_ip(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
@@ -218,7 +210,7 @@ class ServerTable(Table):
     workers: Annotated[StrictInt, Field(ge=0, le=_MAX_INTEGER)] = 0
     max_sessions: Annotated[StrictInt, Field(ge=1, le=_MAX_INTEGER)] = 0
     open: StrictBool = False
-    udp_address: IPAddress | None = None
+    udp_address: IPText | None = None
     udp_ports: Annotated[range, BeforeValidator(lambda value: parse_ports(_text(value)))] = range(1)
     bind_address: IPText | None = None
     ident: Ident = Ident.OFF

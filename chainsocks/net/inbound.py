@@ -10,7 +10,7 @@ from chainsocks.net.listeners import tcp_socket
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
-from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.address import Address, AddressType, address_of
 
 __all__ = ["InboundListener", "listen"]
 
@@ -28,7 +28,7 @@ class InboundListener:
     @property
     def address(self) -> Address:
         """Where it listens."""
-        return _address_of(self._socket.getsockname())
+        return address_of(self._socket.getsockname())
 
     async def accept(self) -> tuple[SocketStream, Address]:
         """Wait for a connection; return it, which is the caller's to close, with its peer's address.
@@ -45,7 +45,7 @@ class InboundListener:
             sock.settimeout(0)
             poller = self._poller
             stream = PolledStream(sock, poller, short_read_is_all=True) if poller else SocketStream(sock)
-            return stream, _address_of(peer)
+            return stream, address_of(peer)
 
     async def aclose(self) -> None:
         """Close the socket; whoever waits in its backlog is refused."""
@@ -70,8 +70,3 @@ async def listen(address: Address, poller: Poller | None = None) -> InboundListe
         sock.close()
         raise
     return InboundListener(sock, poller)
-
-
-def _address_of(name: tuple[str, int]) -> Address:
-    # No `Address` can hold the scope of a link-local one, as in fe80::1%eth0.
-    return Address(name[0].partition("%")[0], name[1])

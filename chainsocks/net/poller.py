@@ -49,7 +49,8 @@ LINGER = 0.001
 trio could have asked for it, and half of its latency was the way to trio and back. epoll counts in milliseconds."""
 
 MOST_LINGERING = 0.001
-"""Seconds of this after which trio gets its turn: its timers and threads may be late by as much."""
+"""Seconds after which no further waiting begins. With the last of it, and the steps of bulk work before, trio's timers,
+signals and threads have their turn some 3 ms late at most."""
 
 
 class Poller:

@@ -16,7 +16,7 @@ import trio
 from trio.lowlevel import checkpoint, wait_readable
 
 from chainsocks.net.poller import Poller
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import address_of
 
 __all__ = ["ANY_PORT", "Received", "UDPSocket", "open_udp"]
 
@@ -50,8 +50,7 @@ class UDPSocket:
         self._queued = False
         self._stopped = trio.Event()
         self._error: Exception | None = None
-        host, port = sock.getsockname()[:2]
-        self.address = Address(host, port)
+        self.address = address_of(sock.getsockname())
 
     def send(self, data: bytes, to: tuple[str, int]) -> bool:
         """Send one datagram to an IP address; False when it could not leave."""

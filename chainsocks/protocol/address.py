@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-__all__ = ["MAX_NAME", "UNSPECIFIED", "Address", "AddressType", "canonical", "parse_address", "printable"]
+__all__ = ["MAX_NAME", "UNSPECIFIED", "Address", "AddressType", "address_of", "canonical", "parse_address", "printable"]
 
 MAX_NAME = 255
 """Bytes in a domain name: the length of ATYP 3 is one octet (RFC 1928 section 5)."""
@@ -61,6 +61,14 @@ class Address:
         if kind is AddressType.IPV6:
             return cls(inet_ntop(AF_INET6, packed), port)
         return cls(packed.decode("utf-8", "surrogateescape"), port)
+
+
+def address_of(sockaddr: tuple[str, int] | tuple[str, int, int, int]) -> Address:
+    """Return what a TCP or UDP socket tells of its own or its peer's address.
+
+    No `Address` holds the scope of a link-local one, as in ``fe80::1%eth0``: it is left out.
+    """
+    return Address(sockaddr[0].partition("%")[0], sockaddr[1])
 
 
 def _classify(host: str) -> tuple[AddressType, bytes]:

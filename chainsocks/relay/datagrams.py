@@ -21,7 +21,8 @@ from chainsocks.net.udp import Received
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import PLAIN, header_size
 from chainsocks.protocol.errors import ProtocolError
-from chainsocks.relay.relay import Outcome, Scope, Traffic
+from chainsocks.relay.relay import Outcome, Traffic
+from chainsocks.relay.silence import Scope, Silence
 
 __all__ = ["DatagramRelay", "Datagrams", "Deliver", "Drops", "Ready", "Tally", "Way", "read_away"]
 
@@ -93,7 +94,7 @@ class DatagramRelay:
     for its datagrams, or 0. They come to `socket`, and leave by `way`. `idle` is in seconds.
     """
 
-    __slots__ = ("_client", "_control", "_end", "_host", "_idle", "_rearm_at", "_scope", "_socket", "_tally", "_way")
+    __slots__ = ("_client", "_control", "_end", "_host", "_idle", "_silence", "_socket", "_tally", "_way")
 
     def __init__(
         self,
@@ -126,8 +127,7 @@ class DatagramRelay:
 
         Silence that lasts too long cancels `scope`, which surrounds this.
         """
-        self._scope = scope
-        self._arm(trio.current_time())
+        self._silence = Silence(scope, self._idle)
         async with trio.open_nursery() as nursery:
 
             async def go_beyond(task_status: trio.TaskStatus[None]) -> None:
@@ -148,7 +148,7 @@ class DatagramRelay:
                 drops.strangers += 1
                 return
             self._client = source
-        self._break_silence()
+        self._silence.broken()
         try:
             size = header_size(datagram)
         except ProtocolError:
@@ -165,19 +165,9 @@ class DatagramRelay:
         """Pass on what came from beyond."""
         if self._client and self._socket.send(datagram, self._client):
             self._tally.traffic.down += payload
-            self._break_silence()
+            self._silence.broken()
         else:
             self._tally.drops.unsent += 1
-
-    def _break_silence(self) -> None:
-        now = trio.current_time()
-        if now >= self._rearm_at:
-            self._arm(now)
-
-    def _arm(self, now: float) -> None:
-        # As coarsely as a relay of bytes does it, and never early.
-        self._scope.deadline = now + self._idle * 9 / 8
-        self._rearm_at = now + self._idle / 8
 
 
 async def read_away(stream: ByteStream) -> bool:

@@ -3,14 +3,13 @@
 1. The end of one direction is passed on and the other goes on, for as long as `half_close` allows silence.
 2. A broken source ends the relay at once. A broken sink ends its direction only: what its peer had still said is
    delivered first.
-3. The deadline is re-armed coarsely: at most an eighth of the limit late and never early, and no scope for each chunk.
+3. Silence is as long as `chainsocks.relay.silence` lets it be, and no scope is opened for each chunk.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 import trio
 from anyio import ClosedResourceError
@@ -22,8 +21,9 @@ from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS
 from chainsocks.net.stream import reset_on_close
 from chainsocks.relay.flow import Flow
 from chainsocks.relay.pump import End, pump
+from chainsocks.relay.silence import Scope, Silence
 
-__all__ = ["Outcome", "Relay", "Scope", "Traffic"]
+__all__ = ["Outcome", "Relay", "Traffic"]
 
 
 class Outcome(StrEnum):
@@ -46,12 +46,6 @@ class Traffic:
     """From the upstream to the client."""
 
 
-class Scope(Protocol):
-    """What a relay needs of the cancel scope that it runs in."""
-
-    deadline: float
-
-
 class Relay:
     """A client, its upstream, and what goes between them: `early_up` and `early_down` first.
 
@@ -65,9 +59,8 @@ class Relay:
         "_early_down",
         "_early_up",
         "_half_close",
-        "_limit",
-        "_rearm_at",
-        "_scope",
+        "_idle",
+        "_silence",
         "_traffic",
         "_unfinished",
         "_up_complete",
@@ -90,7 +83,7 @@ class Relay:
         self._traffic = traffic
         self._early_up = early_up
         self._early_down = early_down
-        self._limit = idle
+        self._idle = idle
         self._half_close = half_close
         self._unfinished = 2
         self._up_complete = self._down_complete = False
@@ -104,8 +97,7 @@ class Relay:
         *Closing*: the streams stay the caller's. A stream that was not given everything and its end, also when the
         relay is cancelled, will be reset by its closing, so that nobody takes a part for the whole.
         """
-        self._scope = scope
-        self._arm(trio.current_time())
+        self._silence = Silence(scope, self._idle)
         try:
             if isinstance(self._client, PolledStream) and isinstance(self._upstream, PolledStream):
                 await self._run_flows(self._client, self._upstream)
@@ -202,11 +194,11 @@ class Relay:
 
     def _moved_up(self, size: int) -> None:
         self._traffic.up += size
-        self._break_silence()
+        self._silence.broken()
 
     def _moved_down(self, size: int) -> None:
         self._traffic.down += size
-        self._break_silence()
+        self._silence.broken()
 
     def _up_ended(self, end: End) -> None:
         self._up_complete = end is End.FINISHED
@@ -224,16 +216,4 @@ class Relay:
         elif end is End.SINK_BROKEN:
             self._broken = self._broken or sink
         if self._unfinished > 0:
-            self._limit = min(self._half_close, self._limit)
-            self._arm(trio.current_time())
-
-    def _break_silence(self) -> None:
-        now = trio.current_time()
-        if now >= self._rearm_at:
-            self._arm(now)
-
-    def _arm(self, now: float) -> None:
-        # A deadline may be dear to move, so it is done once in an eighth of the limit, and set an eighth too far so
-        # that it is never early.
-        self._scope.deadline = now + self._limit * 9 / 8
-        self._rearm_at = now + self._limit / 8
+            self._silence.limit_to(self._half_close)

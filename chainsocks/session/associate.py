@@ -115,7 +115,5 @@ def _declared_port(declared: Address, host: str) -> int:
 
 def _advertised(here: str, server: Server) -> str:
     """Return the IP address to tell the client: ours, or the one before a NAT for clients from beyond this machine."""
-    told = server.udp_address
-    if told is None or ip_address(here).is_loopback or (":" in told) != (":" in here):
-        return here
-    return told
+    told, ours = server.udp_address, ip_address(here)
+    return str(told) if told and told.version == ours.version and not ours.is_loopback else here

@@ -8,11 +8,11 @@ from typing import Protocol
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.chain.bind import BindNetwork
 from chainsocks.chain.causes import explain_connect_error
+from chainsocks.chain.dial import Network
 from chainsocks.config.models import Ident
 from chainsocks.errors import ProtocolError, RequestRefused
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, address_of
 from chainsocks.protocol.ident import decode_answer, encode_query
 from chainsocks.protocol.messages import Credentials, IdentCode, UserId
 
@@ -24,7 +24,7 @@ IDENT_PORT = 113
 log = logging.getLogger("chainsocks.session")
 
 
-class IdentNetwork(BindNetwork, Protocol):
+class IdentNetwork(Network, Protocol):
     """What lies below an ident query."""
 
     async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
@@ -66,9 +66,9 @@ async def _ask(client: ByteStream, seconds: float, network: IdentNetwork) -> byt
         raise _NoAnswerError("the client is gone") from None
     if not isinstance(remote, tuple) or not isinstance(local, tuple):
         raise _NoAnswerError("the client came by a unix socket, of which no identd knows")
-    identd = Address(remote[0].partition("%")[0], IDENT_PORT)
+    identd = Address(address_of(remote).host, IDENT_PORT)
     # An identd knows a connection by both its ends, and takes our end from where we ask (RFC 1413 section 3).
-    source = Address(local[0].partition("%")[0], 0)
+    source = Address(address_of(local).host, 0)
     with network.open_scope(network.now() + seconds):
         try:
             stream = await network.open_tcp(identd, source)

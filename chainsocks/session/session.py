@@ -3,7 +3,8 @@
 ::
 
     accept ─ handshake ─ request ─ chain ─ dial ─ reply ─ relay ─ close ─ one line in the log
-                                        └─ bind ─ reply ─ wait ─ second reply ─┘   (`chainsocks.session.bind`)
+                                        ├─ bind ─ reply ─ wait ─ second reply ─┤   (`chainsocks.session.bind`)
+                                        └─ associate ─ reply ─ relay datagrams ┘   (`chainsocks.session.associate`)
 
 1. Every step has its deadline: `handshake` until the request is complete, then those of the dial, `reply` for an
    answer, and the relay's. One cancel scope serves them all, armed anew for each; a refusal has scopes of its own.
@@ -26,7 +27,7 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import AssociationWalk
-from chainsocks.chain.bind import BindWalk
+from chainsocks.chain.bind import BindNetwork, BindWalk
 from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
 from chainsocks.config.hops import Chain
 from chainsocks.config.models import Config, Ident
@@ -37,7 +38,7 @@ from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
-from chainsocks.relay.datagrams import Tally
+from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
 from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
@@ -54,7 +55,7 @@ PARTING = 10
 """Seconds at most that this takes, whatever the deadlines are (RFC 1928 section 6)."""
 
 
-class SessionNetwork(IdentNetwork, DatagramNetwork, Protocol):
+class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, Protocol):
     """What lies below a session."""
 
 
@@ -173,25 +174,18 @@ class _Session:
 
     async def _carry(self, handshake: ServerHandshake, upstream: Upstream, scope: CancelScope) -> None:
         """Reply, relay; `upstream` is closed at the end."""
-        record, timeouts = self._record, self._timeouts
         try:
             if await self._grant(handshake, upstream.bound, scope):
                 relay = Relay(
                     self._client,
                     upstream.stream,
-                    record.traffic,
+                    self._record.traffic,
                     early_up=handshake.trailing_data,
                     early_down=upstream.trailing_data,
-                    idle=timeouts.idle,
-                    half_close=timeouts.half_close,
+                    idle=self._timeouts.idle,
+                    half_close=self._timeouts.half_close,
                 )
-
-                def fell_silent() -> None:
-                    record.outcome = relay.outcome
-
-                self._time_is_up = fell_silent
-                await relay.run(scope)
-                record.outcome = relay.outcome
+                await self._run(relay, scope)
         finally:
             await upstream.stream.aclose()
 
@@ -204,13 +198,17 @@ class _Session:
             self._client, handshake.request, chain, service.config, service.network, walk, scope, tally
         ) as (relay, bound):
             if await self._grant(handshake, bound, scope):
+                await self._run(relay, scope)
 
-                def fell_silent() -> None:
-                    self._record.outcome = relay.outcome
+    async def _run(self, relay: Relay | DatagramRelay, scope: CancelScope) -> None:
+        """Run a relay to its end, which is the session's."""
 
-                self._time_is_up = fell_silent
-                await relay.run(scope)
-                self._record.outcome = relay.outcome
+        def note_outcome() -> None:
+            self._record.outcome = relay.outcome
+
+        self._time_is_up = note_outcome
+        await relay.run(scope)
+        note_outcome()
 
     async def _hear(self) -> ServerHandshake:
         """Return a handshake that has a request and waits for our reply.

@@ -8,14 +8,14 @@ import re
 import signal
 import socket
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.background import wait_until
 from tests.commands import CHAINSOCKS, run_main
 from tests.e2e.programs import PATIENCE, Program, SocketAddress, clean_environment
 from tests.e2e.servers import Chainsocks, chainsocks
@@ -47,13 +47,6 @@ def talk(sock: socket.socket) -> None:
     """Have a session carry something."""
     sock.sendall(b"still there?")
     assert read(sock, 12) == b"still there?"
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Ask again and again."""
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, "it does not come to pass"
 
 
 def refuses(address: SocketAddress) -> bool:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainsocks.protocol.address import MAX_NAME, UNSPECIFIED, Address, AddressType, canonical, parse_address, printable
+from chainsocks.protocol.address import (
+    MAX_NAME,
+    UNSPECIFIED,
+    Address,
+    AddressType,
+    address_of,
+    canonical,
+    parse_address,
+    printable,
+)
 from tests.protocol.playbook import wire
 
 IPV4, DOMAINNAME, IPV6 = AddressType
@@ -287,3 +296,16 @@ def test_printable_text_is_printable(text: str) -> None:
 )
 def test_one_way_to_write_an_ip_address(host: str, same: str) -> None:
     assert canonical(Address(host, 53)) == Address(same, 53)
+
+
+@pytest.mark.parametrize(
+    ("sockaddr", "address"),
+    [
+        (("192.0.2.1", 80), Address("192.0.2.1", 80)),
+        (("::1", 80, 0, 0), Address("::1", 80)),
+        (("fe80::1%eth0", 80, 0, 2), Address("fe80::1", 80)),
+    ],
+)
+def test_what_a_socket_tells(sockaddr: tuple[str, int], address: Address) -> None:
+    assert address_of(sockaddr) == address
+    assert address_of(sockaddr).type is not AddressType.DOMAINNAME

@@ -50,29 +50,12 @@ class Pump(Protocol):
     ) -> End: ...
 
 
-class BothWays(Protocol):
-    """Both directions."""
-
-    async def __call__(
-        self,
-        client: ByteStream,
-        upstream: ByteStream,
-        traffic: Traffic,
-        *,
-        early_up: bytes = b"",
-        early_down: bytes = b"",
-        idle: float,
-        half_close: float,
-    ) -> Outcome: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Way:
     """An implementation, the kind of line that it is tried over, and how much the two may hold."""
 
     name: str
     pump: Pump
-    relay: BothWays
     open_line: Callable[..., AbstractContextManager[Line]]
     """Takes a poller where `polled`."""
     line_holds: int
@@ -184,16 +167,13 @@ async def flow(source: ByteStream, sink: ByteStream, early_data: bytes, moved: C
 
 
 WAYS = [
-    Way("pump, memory", pump, relay, memory_line, line_holds=ROOM, patience=0),
-    Way("pump, unix", pump, relay, unix_line, line_holds=4 * ROOM),
-    Way("pump, tcp", pump, relay, tcp_line, line_holds=16 * ROOM, resets=True),
-    Way(
-        "flow, tcp", flow, relay, polled_line, line_holds=16 * ROOM, relay_holds=CHUNK + PIPE_SIZE, polled=True, tasks=0
-    ),
+    Way("pump, memory", pump, memory_line, line_holds=ROOM, patience=0),
+    Way("pump, unix", pump, unix_line, line_holds=4 * ROOM),
+    Way("pump, tcp", pump, tcp_line, line_holds=16 * ROOM, resets=True),
+    Way("flow, tcp", flow, polled_line, line_holds=16 * ROOM, relay_holds=CHUNK + PIPE_SIZE, polled=True, tasks=0),
     Way(
         "flow, unix",
         flow,
-        relay,
         polled_unix_line,
         line_holds=4 * ROOM,
         relay_holds=CHUNK + PIPE_SIZE,
@@ -240,7 +220,7 @@ async def relaying(
 
         async def run() -> None:
             with running.scope:
-                running.result = await way.relay(
+                running.result = await relay(
                     running.client.near,
                     running.upstream.near,
                     running.traffic,

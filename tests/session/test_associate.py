@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from itertools import pairwise
 
 import pytest
@@ -275,8 +276,8 @@ async def test_a_client_without_an_ip_address(caplog: pytest.LogCaptureFixture) 
 @pytest.mark.parametrize(
     ("server", "told"),
     [
-        (Server(udp_address="203.0.113.1"), "203.0.113.1"),
-        (Server(udp_address="2001:db8::1"), FRONT),
+        (Server(udp_address=ip_address("203.0.113.1")), "203.0.113.1"),
+        (Server(udp_address=ip_address("2001:db8::1")), FRONT),
         (Server(), FRONT),
     ],
     ids=["before a NAT", "of the other family", "our own"],
@@ -288,7 +289,7 @@ async def test_the_address_that_clients_are_told(server: Server, told: str, capl
 
 
 async def test_a_client_on_this_machine_is_told_the_address_that_it_uses(caplog: pytest.LogCaptureFixture) -> None:
-    async with session(caplog, Config(Server(udp_address="203.0.113.1"))) as client:
+    async with session(caplog, Config(Server(udp_address=ip_address("203.0.113.1")))) as client:
         client.far.ends = ("127.0.0.1", 1080), ("127.0.0.1", 5555)
         await client.ask()
         assert client.relay[0] == "127.0.0.1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from ipaddress import ip_address
 from pathlib import Path
 from textwrap import dedent
 
@@ -128,7 +129,7 @@ def test_a_configuration_is_shown_with_every_limit_and_no_secret() -> None:
     ("server", "line"),
     [
         (Server(udp_ports=range(40_000, 40_101)), "ports 40000-40100 at the address that the client has connected to"),
-        (Server(udp_address="203.0.113.1"), "any port at 203.0.113.1"),
+        (Server(udp_address=ip_address("203.0.113.1")), "any port at 203.0.113.1"),
     ],
 )
 def test_where_datagrams_go_is_shown(server: Server, line: str) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from chainsocks.tools.bench import child
 from chainsocks.tools.bench.accounting import exists
 from chainsocks.tools.bench.child import ChildError, open_child, say_ready
-from tests.background import PATIENCE
+from tests.background import PATIENCE, wait_until
 
 HOPS = "chainsocks.tools.bench.hops"
 SLEEPS = ("timeit", "-n1", "-r1", "import time; time.sleep(60)")
@@ -43,10 +42,7 @@ def test_it_ends_with_a_parent_that_is_killed() -> None:
         pid = int(parent.stdout.readline())
         assert exists(pid)
         parent.kill()
-    deadline = time.monotonic() + PATIENCE
-    while exists(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not exists(pid))
 
 
 def test_the_terminal_does_not_interrupt_it() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 
 import pytest
 
@@ -13,7 +12,7 @@ from chainsocks.tools.bench.accounting import exists
 from chainsocks.tools.bench.child import open_child
 from chainsocks.tools.bench.counters import Counters, Kind, What
 from chainsocks.tools.bench.target import LOOPBACK, Target, open_target
-from tests.background import PATIENCE
+from tests.background import PATIENCE, wait_until
 
 MUCH = 8 << 20
 """More than all buffers on the way hold."""
@@ -43,10 +42,7 @@ class Growth:
         return self.target.counters.read(self.kind, what) - self.before[what]
 
     def wait_for(self, what: What, amount: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while self.of(what) < amount:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        wait_until(lambda: self.of(what) >= amount)
         assert self.of(what) == amount
 
 
