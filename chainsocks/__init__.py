@@ -8,7 +8,8 @@
 This module is the library: it works under trio and asyncio, and imports neither. The server is `chainsocks.server`.
 """
 
-from chainsocks.client import BoundPort, UDPAssociation, bind_tcp, connect_tcp, open_udp
+from chainsocks.client.datagrams import UDPAssociation, open_udp
+from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
 from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve, Udp
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (

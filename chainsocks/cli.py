@@ -21,7 +21,7 @@ from chainsocks.config.hops import Chain, parse_hop_url
 from chainsocks.config.load import find_config, load_config
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config
 from chainsocks.config.passwords import hash_password
-from chainsocks.config.schema import parse_listen
+from chainsocks.config.values import parse_listen
 from chainsocks.errors import ChainsocksError, ConfigError, Problem
 from chainsocks.observe.log import start_logging
 from chainsocks.protocol.socks5 import MAX_LOGIN

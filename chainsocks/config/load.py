@@ -28,9 +28,8 @@ from chainsocks.config.schema import (
     Table,
     TimeoutsTable,
     UserTable,
-    describe,
-    mask,
 )
+from chainsocks.config.values import describe, mask
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import printable
 

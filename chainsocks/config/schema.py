@@ -5,12 +5,9 @@ The tables have no defaults of their own: what a user leaves out is left to the 
 
 from __future__ import annotations
 
-import math
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -25,143 +22,23 @@ from pydantic import (
     model_validator,
 )
 
-from chainsocks.config.hops import (
-    Chain,
-    Hop,
-    HopProtocol,
-    Resolve,
-    Udp,
-    make_credentials,
-    parse_hop_address,
-    parse_hop_url,
-)
-from chainsocks.config.models import Ident, Listen, Server, Timeouts, UnixPath, User
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp, make_credentials, parse_hop_url
+from chainsocks.config.models import Ident, Listen, Server, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
-from chainsocks.protocol.address import Address, parse_address
+from chainsocks.config.values import (
+    MAX_INTEGER,
+    environment,
+    parse_duration,
+    parse_ip,
+    parse_listen,
+    parse_part_address,
+    parse_ports,
+)
+from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Credentials, Version
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
-__all__ = [
-    "ChainTable",
-    "HopTable",
-    "ServerTable",
-    "Table",
-    "TimeoutsTable",
-    "UserTable",
-    "describe",
-    "mask",
-    "parse_duration",
-    "parse_listen",
-    "parse_ports",
-]
-
-_MAX_INTEGER = 2**63 - 1  # of TOML
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
-_MAX_PORT = 65535
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
-
-
-def mask(text: str) -> str:
-    """Hide whatever stands before an "@": it may be a login."""
-    _, at, rest = text.rpartition("@")
-    return f"***@{rest}" if at else text
-
-
-def describe(value: object) -> str:
-    """Say what a user wrote, in the words of TOML, with logins masked."""
-    match value:
-        case dict():
-            return "a table"
-        case list():
-            return "a list"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return repr(mask(value))
-        case int() if abs(value) > _MAX_INTEGER:
-            return "a number that is too large"
-        case int() | float():
-            return repr(value)
-        case _:
-            return "a date or a time"
-
-
-def parse_duration(value: object) -> float:
-    """Read a number of seconds, ``"1m30s"``, or ``"off"``.
-
-    Raises:
-        ValueError: it is none of these, or not positive.
-    """
-    expected = 'expected a number of seconds, a text such as "1m30s", or "off"'
-    if value == "off":
-        return math.inf
-    seconds = _seconds(value)
-    if not math.isfinite(seconds):
-        raise ValueError(f"found {describe(value)}, {expected}")
-    if seconds <= 0:
-        raise ValueError(f'found {describe(value)}, expected more than 0 seconds; "off" disables it')
-    return seconds
-
-
-def _seconds(value: object) -> float:
-    """Count the seconds of what may be a duration; nan when it is none."""
-    match value:
-        case str() if value and not _DURATION.sub("", value):
-            return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
-        case float():
-            return value
-        case int() if not isinstance(value, bool) and abs(value) <= _MAX_INTEGER:
-            return float(value)
-        case _:
-            return math.nan
-
-
-def parse_listen(value: str) -> Listen:
-    """Read ``host:port``, ``[::1]:1080`` or ``unix:/path``.
-
-    Raises:
-        ValueError: saying what is wrong with it.
-    """
-    if value.startswith("unix:"):
-        path = value.removeprefix("unix:")
-        if not path.startswith("/"):
-            raise ValueError("the path of a unix socket starts with /, as in unix:/run/chainsocks.sock")
-        return UnixPath(path)
-    if "@" in value:
-        raise ValueError("a listener has no login in it; declare [[users]]")
-    return parse_address(value)
-
-
-def parse_ports(value: str) -> range:
-    """Read a range of ports, as in ``"40000-40100"``, or one.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not (match := _PORTS.fullmatch(value)):
-        raise ValueError(f"found {describe(value)}, expected a range of ports, as in 40000-40100")
-    first, last = int(match[1]), int(match[2] or match[1])
-    if not 1 <= first <= last <= _MAX_PORT:
-        raise ValueError(f"found {describe(value)}, expected ports in 1..{_MAX_PORT}, the lower one first")
-    return range(first, last + 1)
-
-
-def _parse_part_address(value: str) -> Address:
-    if "@" in value:
-        raise ValueError("a login does not stand in the address; use username and password, or a url")
-    return parse_hop_address(value)
-
-
-def _parse_ip(value: str) -> IPv4Address | IPv6Address:
-    try:
-        ip = ip_address(value)
-    except ValueError:
-        raise ValueError(f"found {describe(value)}, expected an IP address without a port") from None
-    if ip.is_unspecified:
-        raise ValueError(f"found {describe(value)}, expected an address that others can connect to")
-    return ip
+__all__ = ["ChainTable", "HopTable", "ServerTable", "Table", "TimeoutsTable", "UserTable"]
 
 
 def _text(value: object) -> str:
@@ -185,8 +62,8 @@ def _user_name(name: str) -> str:
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
-HopAddress = Annotated[Address, BeforeValidator(lambda value: _parse_part_address(_text(value)))]
-IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: _parse_ip(_text(value)))]
+HopAddress = Annotated[Address, BeforeValidator(lambda value: parse_part_address(_text(value)))]
+IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: parse_ip(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
 
@@ -207,8 +84,8 @@ class ServerTable(Table):
     """``[server]``."""
 
     listen: Annotated[tuple[ListenText, ...], BeforeValidator(_not_empty)] = ()
-    workers: Annotated[StrictInt, Field(ge=0, le=_MAX_INTEGER)] = 0
-    max_sessions: Annotated[StrictInt, Field(ge=1, le=_MAX_INTEGER)] = 0
+    workers: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] = 0
+    max_sessions: Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)] = 0
     open: StrictBool = False
     udp_address: IPText | None = None
     udp_ports: Annotated[range, BeforeValidator(lambda value: parse_ports(_text(value)))] = range(1)
@@ -340,17 +217,3 @@ class UserTable(Table):
     def build(self) -> User:
         """Make the value."""
         return User(self.name, self._password)
-
-
-def environment(name: str) -> bytes:
-    """Return a secret from the environment, byte for byte.
-
-    Raises:
-        ValueError: it is not set, or empty.
-    """
-    value = os.environ.get(name)
-    if not value:
-        # What does not look like a variable's name may be the password itself, typed in the wrong place.
-        shown = name if _VARIABLE.fullmatch(name) else "of this name"
-        raise ValueError(f"the environment variable {shown} is not set")
-    return os.fsencode(value)

@@ -15,7 +15,7 @@ from anyio import EndOfStream
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.client import connect_tcp
+from chainsocks.client.tcp import connect_tcp
 from chainsocks.config.hops import Chain, Hop, HopProtocol
 from chainsocks.config.models import Config, Server, User
 from chainsocks.config.passwords import PlainPassword

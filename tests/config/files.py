@@ -13,7 +13,10 @@ from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config
 from chainsocks.errors import ConfigError
 
-__all__ = ["Toml", "complaint_of", "emit", "problems", "read", "reading"]
+__all__ = ["NOT_POSITIVE", "Toml", "complaint_of", "emit", "problems", "read", "reading"]
+
+NOT_POSITIVE = 'expected more than 0 seconds; "off" disables it'
+"""What is said of a duration of none."""
 
 Toml = str | int | float | bool | datetime.date | datetime.time | Sequence["Toml"] | Mapping[str, "Toml"]
 """Whatever a TOML file can hold."""

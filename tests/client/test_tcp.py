@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import anyio
@@ -21,44 +20,14 @@ from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import Place
 from chainsocks.protocol.messages import ReplyCode
-from tests.background import PATIENCE, Background, Script, running_background
+from tests.background import PATIENCE, Background, Script
+from tests.client.running import run
 
 NAME = "far.example"
 """A name that nobody can look up."""
 
 GRANTED_5 = b"\x05\x00\x00\x01\x0a\x00\x00\x01\x04\x38"
 GRANTED_4 = b"\x00\x5a\x04\x38\x0a\x00\x00\x01"
-
-
-@pytest.fixture(scope="module")
-def background() -> Iterator[Background]:
-    with running_background() as background:
-        yield background
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_open() -> Iterator[None]:
-    """A socket that nobody closed warns when it is collected, and a warning is an error."""
-    yield
-    gc.collect()
-
-
-@pytest.fixture(autouse=True)
-def no_look_ups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine knows one name."""
-
-    async def getaddrinfo(host: bytes, port: int, *, type: socket.SocketKind) -> list[tuple[object, ...]]:  # noqa: A002
-        await anyio.lowlevel.checkpoint()
-        if host != b"near.example":
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [(socket.AF_INET, type, 6, "", ("127.0.0.1", port))]
-
-    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
 
 
 async def shout(stream: trio.SocketStream) -> None:
@@ -111,14 +80,6 @@ async def converse(target: Address, chain: Chain, words: bytes) -> bytes:
 async def connect(target: Address, chain: Chain, timeouts: Timeouts | None = None) -> None:
     """Connect, and close at once."""
     await (await chainsocks.connect_tcp(target.host, target.port, chain=chain, timeouts=timeouts)).aclose()
-
-
-def run(backend: str, function: Callable[..., Awaitable[bytes | None]], *arguments: object) -> bytes | None:
-    async def go() -> bytes | None:
-        with anyio.fail_after(PATIENCE):
-            return await function(*arguments)
-
-    return anyio.run(go, backend=backend)
 
 
 def failure(backend: str, chain: Chain, target: Address, timeouts: Timeouts | None = None) -> chainsocks.DialError:

@@ -1,134 +1,37 @@
-"""The client library: TCP connections through a chain, out and in, and datagrams, under trio and under asyncio.
+"""Datagrams through a chain: `open_udp`.
 
-The chain is walked by the same code that the server runs (`chainsocks.chain`); only the sockets and the look-up below
-it are anyio's.
+The associations are opened by the same code that the server runs (`chainsocks.chain.associate`); the socket is our own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import socket
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
-from anyio.abc import ByteStream, SocketAttribute, SocketListener
-from anyio.streams.buffered import BufferedByteStream
+from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association, associate
-from chainsocks.chain.bind import BindWalk
-from chainsocks.chain.dial import RESOLVE, Network, Upstream, dial
-from chainsocks.chain.route import own_address
+from chainsocks.chain.dial import RESOLVE, Network
+from chainsocks.client.network import AnyioNetwork
 from chainsocks.config.hops import DIRECT, Chain, Resolve, Udp
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, DialTimeout, Place, RequestRefused
-from chainsocks.protocol.address import Address, AddressType, address_of, canonical
+from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.datagram import Nesting, decode_header, encode_header, header_size
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.messages import ReplyCode
 
-__all__ = ["BoundPort", "UDPAssociation", "bind_tcp", "connect_tcp", "open_udp"]
-
-BACKLOG = 16
-"""Strangers that may be waiting while the one who is expected knocks."""
+__all__ = ["UDPAssociation", "open_udp"]
 
 REMEMBERED = 1024
 """Destinations that may answer: those that were sent something last."""
 
 LARGEST = 65536
 """Bytes: more than any datagram has."""
-
-
-async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -> ByteStream:
-    """Connect to `host` and `port` through `chain`, and return the stream.
-
-    A name goes to the last hop as it is. `timeouts` are the server's own by default, see
-    `chainsocks.config.models.Timeouts`.
-
-    *Closing*: the stream is the caller's to close. Nothing is left open when this raises, or is cancelled.
-
-    Raises:
-        DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
-        ValueError: `host` or `port` cannot be part of a SOCKS request.
-    """
-    return _stream_of(await dial(chain, Address(host, port), timeouts or Timeouts(), _Network()))
-
-
-async def bind_tcp(
-    host: str = "0.0.0.0", port: int = 0, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None
-) -> BoundPort:
-    """Have a port opened at the far end of `chain`, for one connection from `host`; this is SOCKS's BIND.
-
-    The default host, 0.0.0.0, stands for anyone, as ``::`` does. `port` goes to the last hop as it is; most, such as
-    ours, let the peer come from any. A chain without hops opens the port on this machine::
-
-        async with await chainsocks.bind_tcp("192.0.2.21", 20, chain=chain) as bound:
-            await tell_the_peer(bound.address)
-            stream = await bound.accept()
-
-    *Closing*: the port is the caller's to close. Nothing is left open when this raises, or is cancelled.
-
-    Raises:
-        DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
-        ValueError: `host` or `port` cannot be part of a SOCKS request.
-    """
-    network = _Network()
-    walk = BindWalk(chain, Address(host, port), timeouts or Timeouts(), network)
-    with network.open_scope(math.inf) as scope:
-        return BoundPort(walk, await walk.bind(scope))
-    raise walk.timeout()
-
-
-class BoundPort:
-    """A port that `bind_tcp` opened, for one connection.
-
-    *Closing*: leaving its ``async with`` block, or `aclose`, closes the port. The stream that `accept` returned is
-    another matter: it is the caller's, and stays open.
-    """
-
-    def __init__(self, walk: BindWalk, address: Address) -> None:
-        self._walk = walk
-        self.address = address
-        """Where the peer has to connect to. Its host is a name or zeros where a hop does not say more."""
-        self.peer: Address | None = None
-        """Who has connected, once `accept` has returned."""
-
-    async def accept(self) -> ByteStream:
-        """Wait for the peer, at most `Timeouts.bind` seconds, and return the stream, which is the caller's to close.
-
-        There is one connection to be had. When this raises, or is cancelled, the port is closed.
-
-        Raises:
-            DialError: one of its subclasses, `DialTimeout` when nobody has connected in time.
-        """
-        with _Network().open_scope(math.inf) as scope:
-            upstream = await self._walk.accept(scope)
-            self.peer = upstream.bound
-            return _stream_of(upstream)
-        raise self._walk.timeout()
-
-    async def aclose(self) -> None:
-        """Close the port."""
-        await self._walk.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-def _stream_of(upstream: Upstream) -> ByteStream:
-    if not upstream.trailing_data:
-        return upstream.stream
-    stream = BufferedByteStream(upstream.stream)
-    stream.feed_data(upstream.trailing_data)
-    return stream
 
 
 async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -> UDPAssociation:
@@ -142,7 +45,7 @@ async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -
     """
     if chain.udp is Udp.REFUSE:
         raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
-    timeouts, network = timeouts or Timeouts(), _Network()
+    timeouts, network = timeouts or Timeouts(), AnyioNetwork()
     association = await associate(chain, timeouts, network)
     try:
         local = not chain.hops or chain.hops[-1].resolve is Resolve.LOCAL
@@ -311,46 +214,3 @@ async def _close_all(streams: Iterable[ByteStream]) -> None:
     async with contextlib.AsyncExitStack() as stack:  # also when the first one does not close in order
         for stream in streams:
             stack.push_async_callback(anyio.aclose_forcefully, stream)
-
-
-class _Listener:
-    """One of anyio's listeners, as a BIND wants it."""
-
-    def __init__(self, listener: SocketListener) -> None:
-        self._listener = listener
-
-    @property
-    def address(self) -> Address:
-        return address_of(cast(tuple[str, int], self._listener.extra(SocketAttribute.local_address)))
-
-    async def accept(self) -> tuple[ByteStream, Address]:
-        stream = await self._listener.accept()
-        return stream, address_of(cast(tuple[str, int], stream.extra(SocketAttribute.remote_address)))
-
-    async def aclose(self) -> None:
-        await self._listener.aclose()
-
-
-class _Network:
-    """The network as anyio sees it."""
-
-    async def open_tcp(self, address: Address) -> ByteStream:
-        return await anyio.connect_tcp(address.host, address.port)
-
-    async def resolve(self, address: Address) -> list[Address]:
-        found = await anyio.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
-        return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]
-
-    async def listen(self, address: Address) -> _Listener:
-        opened = await anyio.create_tcp_listener(local_host=address.host, local_port=address.port, backlog=BACKLOG)
-        [listener] = opened.listeners
-        return _Listener(cast(SocketListener, listener))
-
-    def own_address(self, peer: Address) -> Address:
-        return own_address(peer)
-
-    def open_scope(self, deadline: float) -> anyio.CancelScope:
-        return anyio.CancelScope(deadline=deadline)
-
-    def now(self) -> float:
-        return anyio.current_time()

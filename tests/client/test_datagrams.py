@@ -15,9 +15,7 @@ import chainsocks
 from chainsocks import Address, Chain, Hop, HopProtocol, Resolve, Udp
 from chainsocks.config.hops import parse_hop_url
 from tests.background import Background, Script
-from tests.test_client import backend, background, no_look_ups, nothing_left_open, run
-
-__all__ = ["backend", "background", "no_look_ups", "nothing_left_open"]
+from tests.client.running import run
 
 
 @contextmanager

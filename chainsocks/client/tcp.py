@@ -1,0 +1,111 @@
+"""TCP connections through a chain, out (`connect_tcp`) and in (`bind_tcp`).
+
+The chain is walked by the same code that the server runs (`chainsocks.chain`).
+"""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import Self
+
+from anyio.abc import ByteStream
+from anyio.streams.buffered import BufferedByteStream
+
+from chainsocks.chain.bind import BindWalk
+from chainsocks.chain.dial import Upstream, dial
+from chainsocks.client.network import AnyioNetwork
+from chainsocks.config.hops import DIRECT, Chain
+from chainsocks.config.models import Timeouts
+from chainsocks.protocol.address import Address
+
+__all__ = ["BoundPort", "bind_tcp", "connect_tcp"]
+
+
+async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -> ByteStream:
+    """Connect to `host` and `port` through `chain`, and return the stream.
+
+    A name goes to the last hop as it is. `timeouts` are the server's own by default, see
+    `chainsocks.config.models.Timeouts`.
+
+    *Closing*: the stream is the caller's to close. Nothing is left open when this raises, or is cancelled.
+
+    Raises:
+        DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
+        ValueError: `host` or `port` cannot be part of a SOCKS request.
+    """
+    return _stream_of(await dial(chain, Address(host, port), timeouts or Timeouts(), AnyioNetwork()))
+
+
+async def bind_tcp(
+    host: str = "0.0.0.0", port: int = 0, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None
+) -> BoundPort:
+    """Have a port opened at the far end of `chain`, for one connection from `host`; this is SOCKS's BIND.
+
+    The default host, 0.0.0.0, stands for anyone, as ``::`` does. `port` goes to the last hop as it is; most, such as
+    ours, let the peer come from any. A chain without hops opens the port on this machine::
+
+        async with await chainsocks.bind_tcp("192.0.2.21", 20, chain=chain) as bound:
+            await tell_the_peer(bound.address)
+            stream = await bound.accept()
+
+    *Closing*: the port is the caller's to close. Nothing is left open when this raises, or is cancelled.
+
+    Raises:
+        DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
+        ValueError: `host` or `port` cannot be part of a SOCKS request.
+    """
+    network = AnyioNetwork()
+    walk = BindWalk(chain, Address(host, port), timeouts or Timeouts(), network)
+    with network.open_scope(math.inf) as scope:
+        return BoundPort(walk, await walk.bind(scope))
+    raise walk.timeout()
+
+
+class BoundPort:
+    """A port that `bind_tcp` opened, for one connection.
+
+    *Closing*: leaving its ``async with`` block, or `aclose`, closes the port. The stream that `accept` returned is
+    another matter: it is the caller's, and stays open.
+    """
+
+    def __init__(self, walk: BindWalk, address: Address) -> None:
+        self._walk = walk
+        self.address = address
+        """Where the peer has to connect to. Its host is a name or zeros where a hop does not say more."""
+        self.peer: Address | None = None
+        """Who has connected, once `accept` has returned."""
+
+    async def accept(self) -> ByteStream:
+        """Wait for the peer, at most `Timeouts.bind` seconds, and return the stream, which is the caller's to close.
+
+        There is one connection to be had. When this raises, or is cancelled, the port is closed.
+
+        Raises:
+            DialError: one of its subclasses, `DialTimeout` when nobody has connected in time.
+        """
+        with AnyioNetwork().open_scope(math.inf) as scope:
+            upstream = await self._walk.accept(scope)
+            self.peer = upstream.bound
+            return _stream_of(upstream)
+        raise self._walk.timeout()
+
+    async def aclose(self) -> None:
+        """Close the port."""
+        await self._walk.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _stream_of(upstream: Upstream) -> ByteStream:
+    if not upstream.trailing_data:
+        return upstream.stream
+    stream = BufferedByteStream(upstream.stream)
+    stream.feed_data(upstream.trailing_data)
+    return stream

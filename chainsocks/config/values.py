@@ -1,0 +1,158 @@
+"""Single values as users write them, and as we name them back in a complaint."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from chainsocks.config.hops import parse_hop_address
+from chainsocks.config.models import Listen, UnixPath
+from chainsocks.protocol.address import Address, parse_address
+
+__all__ = [
+    "MAX_INTEGER",
+    "describe",
+    "environment",
+    "mask",
+    "parse_duration",
+    "parse_ip",
+    "parse_listen",
+    "parse_part_address",
+    "parse_ports",
+]
+
+MAX_INTEGER = 2**63 - 1
+"""What TOML can hold."""
+
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+_MAX_PORT = 65535
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
+
+
+def mask(text: str) -> str:
+    """Hide whatever stands before an "@": it may be a login."""
+    _, at, rest = text.rpartition("@")
+    return f"***@{rest}" if at else text
+
+
+def describe(value: object) -> str:
+    """Say what a user wrote, in the words of TOML, with logins masked."""
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return repr(mask(value))
+        case int() if abs(value) > MAX_INTEGER:
+            return "a number that is too large"
+        case int() | float():
+            return repr(value)
+        case _:
+            return "a date or a time"
+
+
+def parse_duration(value: object) -> float:
+    """Read a number of seconds, ``"1m30s"``, or ``"off"``.
+
+    Raises:
+        ValueError: it is none of these, or not positive.
+    """
+    expected = 'expected a number of seconds, a text such as "1m30s", or "off"'
+    if value == "off":
+        return math.inf
+    seconds = _seconds(value)
+    if not math.isfinite(seconds):
+        raise ValueError(f"found {describe(value)}, {expected}")
+    if seconds <= 0:
+        raise ValueError(f'found {describe(value)}, expected more than 0 seconds; "off" disables it')
+    return seconds
+
+
+def _seconds(value: object) -> float:
+    """Count the seconds of what may be a duration; nan when it is none."""
+    match value:
+        case str() if value and not _DURATION.sub("", value):
+            return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
+        case float():
+            return value
+        case int() if not isinstance(value, bool) and abs(value) <= MAX_INTEGER:
+            return float(value)
+        case _:
+            return math.nan
+
+
+def parse_listen(value: str) -> Listen:
+    """Read ``host:port``, ``[::1]:1080`` or ``unix:/path``.
+
+    Raises:
+        ValueError: saying what is wrong with it.
+    """
+    if value.startswith("unix:"):
+        path = value.removeprefix("unix:")
+        if not path.startswith("/"):
+            raise ValueError("the path of a unix socket starts with /, as in unix:/run/chainsocks.sock")
+        return UnixPath(path)
+    if "@" in value:
+        raise ValueError("a listener has no login in it; declare [[users]]")
+    return parse_address(value)
+
+
+def parse_ports(value: str) -> range:
+    """Read a range of ports, as in ``"40000-40100"``, or one.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not (match := _PORTS.fullmatch(value)):
+        raise ValueError(f"found {describe(value)}, expected a range of ports, as in 40000-40100")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not 1 <= first <= last <= _MAX_PORT:
+        raise ValueError(f"found {describe(value)}, expected ports in 1..{_MAX_PORT}, the lower one first")
+    return range(first, last + 1)
+
+
+def parse_part_address(value: str) -> Address:
+    """Read the address of a hop whose other parts stand beside it.
+
+    Raises:
+        ValueError: saying what is wrong with it.
+    """
+    if "@" in value:
+        raise ValueError("a login does not stand in the address; use username and password, or a url")
+    return parse_hop_address(value)
+
+
+def parse_ip(value: str) -> IPv4Address | IPv6Address:
+    """Read an IP address that is to be told to others.
+
+    Raises:
+        ValueError: it is none, or stands for all of them.
+    """
+    try:
+        ip = ip_address(value)
+    except ValueError:
+        raise ValueError(f"found {describe(value)}, expected an IP address without a port") from None
+    if ip.is_unspecified:
+        raise ValueError(f"found {describe(value)}, expected an address that others can connect to")
+    return ip
+
+
+def environment(name: str) -> bytes:
+    """Return a secret from the environment, byte for byte.
+
+    Raises:
+        ValueError: it is not set, or empty.
+    """
+    value = os.environ.get(name)
+    if not value:
+        # What does not look like a variable's name may be the password itself, typed in the wrong place.
+        shown = name if _VARIABLE.fullmatch(name) else "of this name"
+        raise ValueError(f"the environment variable {shown} is not set")
+    return os.fsencode(value)

@@ -1,0 +1,54 @@
+"""What the library gives the dial: anyio's connects, look-ups, listeners, scopes and time, under both backends."""
+
+from __future__ import annotations
+
+import socket
+
+import anyio
+import pytest
+
+from chainsocks.chain.bind import BindNetwork
+from chainsocks.client.network import AnyioNetwork
+from chainsocks.protocol.address import Address
+from tests.client.running import run
+
+
+def test_a_connect_meets_a_listener(backend: str) -> None:
+    async def go() -> None:
+        network: BindNetwork = AnyioNetwork()
+        listener = await network.listen(Address("127.0.0.1", 0))
+        async with await network.open_tcp(listener.address) as caller:
+            called, peer = await listener.accept()
+            async with called:
+                assert peer.host == "127.0.0.1"
+                await caller.send(b"hello")
+                assert await called.receive() == b"hello"
+        await listener.aclose()
+        with pytest.raises(OSError):  # noqa: PT011  (what it says is each backend's own)
+            await network.open_tcp(listener.address)
+
+    run(backend, go)
+
+
+def test_names_are_looked_up(backend: str) -> None:
+    async def go() -> None:
+        assert await AnyioNetwork().resolve(Address("near.example", 80)) == [Address("127.0.0.1", 80)]
+        with pytest.raises(socket.gaierror):
+            await AnyioNetwork().resolve(Address("far.example", 80))
+
+    run(backend, go)
+
+
+def test_the_way_to_a_neighbour_begins_at_home() -> None:
+    assert AnyioNetwork().own_address(Address("127.0.0.1", 80)) == Address("127.0.0.1", 0)
+
+
+def test_scopes_and_time_are_the_backends(backend: str) -> None:
+    async def go() -> None:
+        network = AnyioNetwork()
+        assert anyio.current_time() <= network.now() <= anyio.current_time()
+        with network.open_scope(network.now()) as scope:
+            await anyio.sleep_forever()
+        assert scope.cancelled_caught
+
+    run(backend, go)
