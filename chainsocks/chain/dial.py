@@ -295,7 +295,9 @@ class Walk:
             CONNECT: "no answer",
             State.SECOND_REPLY: "nobody connected",
         }
-        complaint = complaints.get(self._step, f"no complete answer on the way to {self._target}")
+        ends_here = self._leg is not None and self._leg.command is Command.UDP_ASSOCIATE
+        asked = f"to {Command.UDP_ASSOCIATE.name}" if ends_here else f"on the way to {self._target}"
+        complaint = complaints.get(self._step, f"no complete answer {asked}")
         if self._began + self._total < self._started + self._limit:
             self._started, self._limit = self._began, self._total
             complaint += ", and the time for the whole chain is over"

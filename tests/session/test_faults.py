@@ -1,6 +1,6 @@
 """Every fault, at every step, of every hop of a chain of three: what the client gets, when, and whom the log blames.
 
-That holds for a connection, and for the associations that datagrams need at every hop.
+That holds for a connection, for both replies of a BIND, and for the associations that datagrams need at every hop.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork, memory_stream_pair
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
+SECOND = State.SECOND_REPLY
 TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30, bind=7)
 DESTINATION = Address("example.org", 80)
 NAMES = ("paris", "osaka", "lima")
@@ -83,19 +84,33 @@ LATER_CONNECT = (
 )
 
 
+SECOND_REPLY = (
+    Case(SECOND, Fault.MUTE, SECOND, 7, 0x06, "nobody connected"),
+    Case(SECOND, Fault.DRIP, SECOND, 7, 0x06, "nobody connected"),
+    Case(SECOND, Fault.RESET, SECOND, 1, 0x01, "the connection was reset"),
+    Case(SECOND, Fault.FIN, SECOND, 1, 0x01, "closed during the second reply"),
+    Case(SECOND, Fault.GARBAGE, SECOND, 1, 0x01, "the reply has version 72"),
+    Case(SECOND, Fault.REFUSAL, SECOND, 1, 0x05, "refused example.org:80: connection refused (05)"),
+)
+"""A BIND meets the other faults up to its first reply, and these at its second."""
+
+LIMITS = {CONNECT: TIMEOUTS.connect, SECOND: TIMEOUTS.bind}
+
 SCENARIOS = [
-    pytest.param(position, case, id=f"{NAMES[position - 1]}-{case.step}-{case.fault}")
+    pytest.param(command, position, case, id=f"{command.name}-{NAMES[position - 1]}-{case.step}-{case.fault}")
+    for command in Command
     for position in (1, 2, 3)
-    for case in (FIRST_CONNECT if position == 1 else LATER_CONNECT) + CASES
+    for case in (FIRST_CONNECT if position == 1 else LATER_CONNECT)
+    + CASES
+    + (SECOND_REPLY if command is Command.BIND and position == 3 else ())
 ]
 
 
-@pytest.mark.parametrize("command", [Command.CONNECT, Command.UDP_ASSOCIATE])
-@pytest.mark.parametrize(("position", "case"), SCENARIOS)
+@pytest.mark.parametrize(("command", "position", "case"), SCENARIOS)
 async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
+    command: Command,
     position: int,
     case: Case,
-    command: Command,
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
     caplog: pytest.LogCaptureFixture,
@@ -112,15 +127,15 @@ async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
     # Every hop is the last one of the way to its own association.
     is_last = position == 3 or command is Command.UDP_ASSOCIATE
     passed_on = case.step == REQUEST and case.fault is Fault.REFUSAL and is_last
-    assert reply == bytes((5, 5 if passed_on else case.code, 0, 1, 0, 0, 0, 0, 0, 0))
+    first = b"\x05\x00\x00\x01\x0a\x00\x00\x03\xc3\x51" if case.step == SECOND else b""
+    assert reply == first + bytes((5, 5 if passed_on else case.code, 0, 1, 0, 0, 0, 0, 0, 0))
     assert seconds == case.seconds
     [record] = caplog.records
     line = record.getMessage().replace('\\"', '"')
-    name = NAMES[blamed - 1]
-    assert f"hop {name} ({blamed} of 3) at 10.0.0.{blamed}:1080, {case.found}: " in line
+    assert " 0.0.0.0:0" not in line.partition("outcome=")[2], "nobody asked for that"
+    assert f"hop {NAMES[blamed - 1]} ({blamed} of 3) at 10.0.0.{blamed}:1080, {case.found}: " in line
     assert case.says.format(next=NAMES[position - 1], position=position) in line
-    limit = TIMEOUTS.connect if case.found == CONNECT else TIMEOUTS.hop
-    assert f"({case.seconds:.2f} s of {limit:g} s)" in line
+    assert f"({case.seconds:.2f} s of {LIMITS.get(case.found, TIMEOUTS.hop):g} s)" in line
 
 
 @pytest.mark.parametrize("protocol", [HopProtocol.SOCKS4, HopProtocol.SOCKS4A])
@@ -159,54 +174,6 @@ async def test_the_same_holds_for_socks4_hops_and_a_socks4_client(
     line = caplog.records[0].getMessage()
     assert f"hop {NAMES[position - 1]} ({position} of 3)" in line
     assert case.says in line
-
-
-# A BIND meets the same faults up to its first reply, and then again at its second.
-SECOND = State.SECOND_REPLY
-SECOND_REPLY = (
-    Case(SECOND, Fault.MUTE, SECOND, 7, 0x06, "nobody connected"),
-    Case(SECOND, Fault.DRIP, SECOND, 7, 0x06, "nobody connected"),
-    Case(SECOND, Fault.RESET, SECOND, 1, 0x01, "the connection was reset"),
-    Case(SECOND, Fault.FIN, SECOND, 1, 0x01, "closed during the second reply"),
-    Case(SECOND, Fault.GARBAGE, SECOND, 1, 0x01, "the reply has version 72"),
-    Case(SECOND, Fault.REFUSAL, SECOND, 1, 0x05, "refused 192.0.2.80:20: connection refused (05)"),
-)
-BIND_SCENARIOS = [
-    pytest.param(position, case, id=f"{NAMES[position - 1]}-{case.step}-{case.fault}")
-    for position in (1, 2, 3)
-    for case in (FIRST_CONNECT if position == 1 else LATER_CONNECT) + CASES + (SECOND_REPLY if position == 3 else ())
-]
-
-
-@pytest.mark.parametrize(("position", "case"), BIND_SCENARIOS)
-async def test_the_two_replies_of_a_bind(
-    position: int,
-    case: Case,
-    autojump_clock: trio.testing.MockClock,
-    nursery: trio.Nursery,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO, "chainsocks")
-    network = MemoryNetwork(nursery)
-    hops = [make_hop(number) for number in (1, 2, 3)]
-    for number, hop in enumerate(hops, 1):
-        add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
-    blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position
-    limit = {SECOND: TIMEOUTS.bind, CONNECT: TIMEOUTS.connect}.get(case.found, TIMEOUTS.hop)
-    config = Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops)})
-
-    reply, seconds = await _ask(network, config, b"\x05\x01\x00\x05\x02\x00\x01\xc0\x00\x02\x50\x00\x14")
-
-    assert reply[:2] == b"\x05\x00"
-    first = b"\x05\x00\x00\x01\x0a\x00\x00\x03\xc3\x51" if case.step == SECOND else b""
-    passed_on = case.step == REQUEST and case.fault is Fault.REFUSAL and position == 3
-    assert reply[2:] == first + bytes((5, 5 if passed_on else case.code, 0, 1, 0, 0, 0, 0, 0, 0))
-    assert seconds == case.seconds
-    [record] = caplog.records
-    line = record.getMessage().replace('\\"', '"')
-    assert f"hop {NAMES[blamed - 1]} ({blamed} of 3) at 10.0.0.{blamed}:1080, {case.found}: " in line
-    assert case.says.format(next=NAMES[position - 1], position=position) in line
-    assert f"({case.seconds:.2f} s of {limit:g} s)" in line
 
 
 async def _ask(
