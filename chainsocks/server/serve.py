@@ -156,13 +156,15 @@ async def _accept(
                 continue
             complained = False
             sock.settimeout(0)
-            name = "unix"
+            host, name = "", "unix"
             if is_tcp:
-                name = f"{peer[0]}:{peer[1]}" if family is socket.AF_INET else f"[{peer[0]}]:{peer[1]}"
+                host = peer[0]
+                name = f"{host}:{peer[1]}" if family is socket.AF_INET else f"[{host}]:{peer[1]}"
             sessions.start_soon(
                 _run_session,
                 PolledStream(sock, poller, short_read_is_all=is_tcp) if poller else SocketStream(sock),
                 name,
+                host,
                 permits,
                 service,
                 name=name,
@@ -172,9 +174,9 @@ async def _accept(
                 await checkpoint()
 
 
-async def _run_session(client: ByteStream, name: str, permits: trio.Semaphore, service: Service) -> None:
+async def _run_session(client: ByteStream, name: str, host: str, permits: trio.Semaphore, service: Service) -> None:
     try:
-        await serve_session(client, name, service)
+        await serve_session(client, name, service, host)
     except Exception as error:
         log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
         log.debug("where it happened", exc_info=error)

@@ -40,6 +40,7 @@ from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
+from chainsocks.routing.caller import Caller
 from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
 from chainsocks.session.ident import IdentNetwork, check_ident
@@ -69,14 +70,14 @@ class Service:
     on_step: OnStep | None = None
 
 
-async def serve_session(client: ByteStream, name: str, service: Service) -> None:
-    """Serve one connection; `name` is the client's address for the log.
+async def serve_session(client: ByteStream, name: str, service: Service, host: str = "") -> None:
+    """Serve one connection; `name` is the client's address for the log, `host` its IP address if it has one.
 
     *Closing*: `client`, and whatever is opened on its behalf, is closed before this returns.
     """
     record = Record(name)
     try:
-        await _Session(client, service, record).run()
+        await _Session(client, service, record, host).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome = "cut off: the server is stopping"
         if record.reply is None:  # otherwise the relay has seen to it, where it had to
@@ -90,10 +91,11 @@ async def serve_session(client: ByteStream, name: str, service: Service) -> None
 class _Session:
     """A client, how far it has come, and what that means when the time for a step is over."""
 
-    __slots__ = ("_client", "_handshake", "_record", "_service", "_time_is_up", "_timeouts")
+    __slots__ = ("_client", "_handshake", "_host", "_record", "_service", "_time_is_up", "_timeouts")
 
-    def __init__(self, client: ByteStream, service: Service, record: Record) -> None:
+    def __init__(self, client: ByteStream, service: Service, record: Record, host: str) -> None:
         self._client = client
+        self._host = host
         self._service = service
         self._timeouts = service.config.timeouts
         self._record = record
@@ -136,7 +138,7 @@ class _Session:
             scope.deadline = math.inf  # it is in time; what follows has limits of its own
             limit, network = self._timeouts.ident, self._service.network
             await check_ident(self._client, request.credentials, ident, limit, network)
-        chain = record.chain = _route(request, self._service)
+        chain = record.chain = _route(request, self._service, self._caller(request))
         match request.command:
             case Command.CONNECT:
                 await self._connect(handshake, chain, scope)
@@ -271,6 +273,13 @@ class _Session:
     def _reply_not_taken(self) -> None:
         self._record.outcome = f"client, reply: not taken (within {self._timeouts.reply:g} s)"
 
+    def _caller(self, request: Request) -> Caller:
+        """Say who asks."""
+        login = request.credentials
+        if self._service.logins.required and isinstance(login, UsernamePassword):
+            return Caller(self._host, login.username)
+        return Caller(self._host)
+
     @property
     def _step(self) -> str:
         """How far the client has come with its request."""
@@ -309,13 +318,13 @@ class _Session:
                 return
 
 
-def _route(request: Request, service: Service) -> Chain:
+def _route(request: Request, service: Service, caller: Caller) -> Chain:
     """Decide which chain serves a request.
 
     Raises:
         RequestRefused: none does.
     """
-    if service.logins.required and not isinstance(request.credentials, UsernamePassword):
+    if service.logins.required and caller.user is None:
         raise RequestRefused("SOCKS4 cannot log in, and a login is required", ReplyCode.NOT_ALLOWED_BY_RULESET)
     chain = service.config.default_chain
     if chain is None:
