@@ -100,6 +100,7 @@ class DialError(ChainsocksError):
         elapsed: seconds spent in that step's limit.
         limit: seconds that were allowed; ``inf`` where the limit is off.
         reply_code: what a waiting client is told.
+        earlier: the errors of tries by other hops before this one, for the same request.
     """
 
     reply_code: int = ReplyCode.GENERAL_FAILURE
@@ -112,12 +113,14 @@ class DialError(ChainsocksError):
         self.problem = problem
         self.elapsed = elapsed
         self.limit = limit
+        self.earlier: tuple[DialError, ...] = ()
         if reply_code is not None:
             self.reply_code = reply_code
 
     def __str__(self) -> str:
         limit = f"of {self.limit:g} s" if math.isfinite(self.limit) else "without a limit"
-        return f"{self.place}: {self.problem} ({self.elapsed:.2f} s {limit})"
+        before = "".join(f"; before that, {error}" for error in self.earlier)
+        return f"{self.place}: {self.problem} ({self.elapsed:.2f} s {limit}){before}"
 
 
 class UnsupportedAddress(DialError):
@@ -142,8 +145,10 @@ class HopRefused(DialError):
     """A hop answered our request with a refusal.
 
     The last hop's code goes to the client as it is. A middle hop's refusal speaks of the next hop, and may be either's
-    failure: the client is told of a general failure.
+    failure: the client is told of a general failure. `code` is the hop's own word in either case.
     """
+
+    code: int = ReplyCode.GENERAL_FAILURE
 
 
 class DialTimeout(DialError):

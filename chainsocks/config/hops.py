@@ -1,4 +1,4 @@
-"""Hops and the chains made of them, and the URLs in which people write hops."""
+"""Hops, and the URLs in which people write them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from chainsocks.protocol.socks5 import MAX_LOGIN
 
 __all__ = [
     "DEFAULT_PORT",
-    "DIRECT",
-    "Chain",
     "Hop",
     "HopProtocol",
     "Resolve",
-    "Udp",
     "make_credentials",
     "parse_hop_address",
     "parse_hop_url",
@@ -49,14 +46,6 @@ class Resolve(StrEnum):
 
     REMOTE = "remote"
     LOCAL = "local"
-
-
-class Udp(StrEnum):
-    """What a chain does with UDP ASSOCIATE."""
-
-    NESTED = "nested"
-    """Through an association at every hop, each opened through the hops before it."""
-    REFUSE = "refuse"
 
 
 _SCHEMES = {protocol.value: protocol for protocol in HopProtocol} | {
@@ -95,42 +84,6 @@ class Hop:
             f"plain socks4 cannot carry the name in {target}; give this hop "
             'protocol = "socks4a", or resolve = "local" (which shows the name to the local resolver)'
         )
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Chain:
-    """Ordered hops: the first is the one we connect to. A chain of no hops is the direct way.
-
-    Hops may be given as URLs, as in ``Chain("socks5://127.0.0.1:9050", "socks4a://fred@10.0.0.2:1080")``.
-    `dial` bounds the way through all of them in seconds; None means ``[timeouts] dial``. `udp` is `Udp.NESTED` where it
-    is not given and all hops can do that; SOCKS4 cannot.
-
-    Raises:
-        ValueError: a URL that is not a hop's, or UDP through hops that cannot carry it.
-    """
-
-    hops: tuple[Hop, ...]
-    name: str
-    dial: float | None
-    udp: Udp
-
-    def __init__(
-        self, *hops: Hop | str, name: str = "default", dial: float | None = None, udp: Udp | None = None
-    ) -> None:
-        made = tuple(parse_hop_url(hop) if isinstance(hop, str) else hop for hop in hops)
-        object.__setattr__(self, "hops", made)
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "dial", dial)
-        unfit = next((hop for hop in made if hop.protocol is not HopProtocol.SOCKS5), None)
-        if unfit and udp is Udp.NESTED:
-            raise ValueError(f"hop {unfit.name} speaks {unfit.protocol}, and only socks5 carries UDP; use 'refuse'")
-        object.__setattr__(self, "udp", udp or (Udp.REFUSE if unfit else Udp.NESTED))
-
-    def __str__(self) -> str:
-        return " -> ".join(hop.name for hop in self.hops) or "direct"
-
-
-DIRECT = Chain(name="direct")
 
 
 def parse_hop_url(url: str, name: str | None = None) -> Hop:

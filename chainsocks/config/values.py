@@ -21,6 +21,7 @@ __all__ = [
     "parse_listen",
     "parse_part_address",
     "parse_ports",
+    "parse_target",
 ]
 
 MAX_INTEGER = 2**63 - 1
@@ -127,6 +128,18 @@ def parse_part_address(value: str) -> Address:
     if "@" in value:
         raise ValueError("a login does not stand in the address; use username and password, or a url")
     return parse_hop_address(value)
+
+
+def parse_target(value: str) -> Address:
+    """Read the address of something to connect to, as in ``"example.org:443"``.
+
+    Raises:
+        ValueError: it is none, or has no port.
+    """
+    address = parse_address(value)
+    if not address.port:
+        raise ValueError(f"found {describe(value)}, expected host:port, as in example.org:443")
+    return address
 
 
 def parse_ip(value: str) -> IPv4Address | IPv6Address:

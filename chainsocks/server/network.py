@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from chainsocks.chain.route import own_address
+from chainsocks.chain.source import own_address
 from chainsocks.net.inbound import InboundListener, listen
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
@@ -40,7 +40,7 @@ class TrioNetwork:
         return await listen(address, self._poller)
 
     def own_address(self, peer: Address) -> Address:
-        """Return our address on the way to a peer; see `chainsocks.chain.route.own_address`."""
+        """Return our address on the way to a peer; see `chainsocks.chain.source.own_address`."""
         return own_address(peer)
 
     def open_scope(self, deadline: float) -> AlarmScope:

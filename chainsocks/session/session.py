@@ -18,18 +18,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.chain.associate import AssociationWalk
+from chainsocks.chain.associate import Association, AssociationWalk
 from chainsocks.chain.bind import BindNetwork, BindWalk
 from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
-from chainsocks.config.hops import Chain
+from chainsocks.chain.health import Health
+from chainsocks.chain.tries import Choices, Tries, close_upstream
+from chainsocks.config.chains import Chain, Route
 from chainsocks.config.models import Config, Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.net.stream import SocketStream, reset_on_close
@@ -56,6 +58,10 @@ PARTING = 10
 """Seconds at most that this takes, whatever the deadlines are (RFC 1928 section 6)."""
 
 
+WalkT = TypeVar("WalkT", bound=Walk)
+ResultT = TypeVar("ResultT")
+
+
 class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, Protocol):
     """What lies below a session."""
 
@@ -68,6 +74,10 @@ class Service:
     logins: Logins
     network: SessionNetwork
     on_step: OnStep | None = None
+    choices: Choices = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", Choices(Health(self.network.now, self.config.health)))
 
 
 async def serve_session(client: ByteStream, name: str, service: Service, host: str = "") -> None:
@@ -149,18 +159,24 @@ class _Session:
 
     async def _connect(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
         """Dial, reply, relay."""
-        service = self._service
-        walk = Walk(chain, handshake.request.destination, self._timeouts, service.network, service.on_step)
-        self._time_is_up = walk.timeout
-        await self._carry(handshake, await walk.go(scope), scope)
+        service, destination = self._service, handshake.request.destination
+
+        def begin(route: Route, began: float | None = None) -> Walk:
+            return Walk(route, destination, self._timeouts, service.network, service.on_step, began)
+
+        _, upstream = await self._through(chain, begin, Walk.go, scope, close_upstream)
+        await self._carry(handshake, upstream, scope)
 
     async def _bind(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
         """Have a port opened, reply, wait for the peer, reply again, relay."""
         service, request = self._service, handshake.request
         advertised = service.config.server.bind_address
-        walk = BindWalk(chain, request.destination, self._timeouts, service.network, service.on_step, advertised)
-        self._time_is_up = walk.timeout
-        bound = await walk.bind(scope)
+
+        def begin(route: Route, began: float | None = None) -> BindWalk:
+            network, on_step = service.network, service.on_step
+            return BindWalk(route, request.destination, self._timeouts, network, on_step, began, advertised)
+
+        walk, bound = await self._through(chain, begin, BindWalk.bind, scope)
         try:
             check_bound(request.version, bound)
             if not await self._grant(handshake, bound, scope):
@@ -173,6 +189,28 @@ class _Session:
             await self._carry(handshake, upstream, scope)
         else:
             self._record.outcome = "the client left before its peer came"
+
+    async def _through(
+        self,
+        chain: Chain,
+        begin: Callable[[Route, float | None], WalkT],
+        go: Callable[[WalkT, CancelScope], Awaitable[ResultT]],
+        scope: CancelScope,
+        discard: Callable[[ResultT], Awaitable[None]] | None = None,
+    ) -> tuple[WalkT, ResultT]:
+        """Walk the only route through a chain, or try what there is; see `chainsocks.chain.tries`."""
+        if chain.route:
+            walk = begin(chain.route, None)
+            self._time_is_up = walk.timeout
+            return walk, await go(walk, scope)
+        scope.deadline = math.inf  # each try has a scope of its own
+        service, record = self._service, self._record
+        destination = record.request.destination.packed if record.request else b""
+        key = self._host.encode() + b"\0" + destination
+        walk, result = await Tries(chain, key, service.choices, service.network, begin, go, discard).run()
+        self._time_is_up = walk.timeout
+        record.route = walk.route
+        return walk, result
 
     async def _carry(self, handshake: ServerHandshake, upstream: Upstream, scope: CancelScope) -> None:
         """Reply, relay; `upstream` is closed at the end."""
@@ -194,10 +232,16 @@ class _Session:
     async def _associate(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
         """Open associations at all hops, reply, and relay datagrams."""
         service, tally = self._service, Tally(self._record.traffic)
-        walk = AssociationWalk(chain, UNSPECIFIED, self._timeouts, service.network, service.on_step)
-        self._time_is_up = walk.timeout
+
+        def begin(route: Route, began: float | None = None) -> AssociationWalk:
+            return AssociationWalk(route, UNSPECIFIED, self._timeouts, service.network, service.on_step, began)
+
+        async def associate() -> Association:
+            _, association = await self._through(chain, begin, AssociationWalk.associate, scope)
+            return association
+
         async with open_datagram_relay(
-            self._client, handshake.request, chain, service.config, service.network, walk, scope, tally
+            self._client, handshake.request, chain, service.config, service.network, associate, tally
         ) as (relay, bound):
             if await self._grant(handshake, bound, scope):
                 await self._run(relay, scope)

@@ -8,7 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp, parse_hop_url
+from chainsocks.config.chains import Chain, Udp
+from chainsocks.config.hops import Hop, HopProtocol, Resolve, parse_hop_url
 from chainsocks.config.models import Ident, Server, Timeouts, UnixPath
 from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.address import Address
@@ -309,8 +310,8 @@ def test_a_chain(written: str, chain: Chain) -> None:
             '{ hops = ["paris", "old"], udp = "nested" }',
             "chains.x.udp: hop old speaks socks4a, and only socks5 carries UDP; use 'refuse'",
         ),
-        ('["pariss"]', "chains.x[0]: no hop is called 'pariss'; did you mean 'paris'?"),
-        ('{ hops = ["paris", "rot"] }', "chains.x.hops[1]: no hop is called 'rot'; known are old, paris, tor"),
+        ('["pariss"]', "chains.x[0]: no hop or group is called 'pariss'; did you mean 'paris'?"),
+        ('{ hops = ["paris", "rot"] }', "chains.x.hops[1]: no hop or group is called 'rot'; known are old, paris, tor"),
     ],
 )
 def test_what_a_chain_cannot_be(written: str, problem: str) -> None:

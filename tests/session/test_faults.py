@@ -13,7 +13,8 @@ import trio
 from anyio import EndOfStream
 
 from chainsocks.chain.dial import CONNECT
-from chainsocks.config.hops import Chain, HopProtocol
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State

@@ -10,7 +10,8 @@ from textwrap import dedent
 import pytest
 from rich.console import Console
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import Hop, HopProtocol, Resolve
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config, Server, UnixPath
 from chainsocks.protocol.address import Address
@@ -99,7 +100,7 @@ COMPLAINTS = [
     "in 1..65535; a login stands before an @, or under keys of its own",
     "hops.osaka: unknown scheme 'sock5'; did you mean 'socks5'?",
     "hops.lima: password, username does not go with protocol 'socks4'",
-    "chains.default[0]: no hop is called 'pari'; did you mean 'paris'?",
+    "chains.default[0]: no hop or group is called 'pari'; did you mean 'paris'?",
     "users[0].password_hash: expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it",
 ]
 
