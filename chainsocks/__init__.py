@@ -10,7 +10,7 @@ This module is the library: it works under trio and asyncio, and imports neither
 
 from chainsocks.client.datagrams import UDPAssociation, open_udp
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
-from chainsocks.config.chains import DIRECT, Chain, Udp
+from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
 from chainsocks.config.hops import Hop, HopProtocol, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
@@ -39,12 +39,14 @@ __all__ = [
     "ConnectError",
     "DialError",
     "DialTimeout",
+    "Group",
     "Hop",
     "HopAuthenticationError",
     "HopProtocol",
     "HopProtocolError",
     "HopRefused",
     "LoginRefused",
+    "Pick",
     "ProtocolError",
     "RequestRefused",
     "Resolve",
