@@ -72,6 +72,9 @@ class Hop:
 
     `timeout` bounds its whole negotiation in seconds; None means ``[timeouts] hop``. With `Resolve.LOCAL` a name is
     looked up on this machine before the hop is asked for it, which tells the local resolver where we go.
+
+    Raises:
+        ValueError: `tor` with a protocol that it does not go with.
     """
 
     name: str
@@ -80,6 +83,12 @@ class Hop:
     credentials: Credentials | None = None
     timeout: float | None = None
     resolve: Resolve = Resolve.REMOTE
+    tor: bool = False
+    """Whether it has tor's commands RESOLVE and RESOLVE_PTR. Only socks5."""
+
+    def __post_init__(self) -> None:
+        if self.tor and self.protocol is not HopProtocol.SOCKS5:
+            raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; only socks5 has its commands")
 
     def cannot_carry(self, target: Address) -> str | None:
         """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""

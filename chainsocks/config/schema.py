@@ -130,6 +130,7 @@ class HopTable(Table):
     password_env: StrictStr | None = None
     timeout: Duration | None = None
     resolve: Resolve = Resolve.REMOTE
+    tor: StrictBool = False
     _hop: Hop
 
     @model_validator(mode="before")
@@ -140,7 +141,7 @@ class HopTable(Table):
     @model_validator(mode="after")
     def _assemble(self) -> Self:
         if self.url:
-            parts = self.model_fields_set - {"url", "timeout", "resolve"}
+            parts = self.model_fields_set - {"url", "timeout", "resolve", "tor"}
             if parts:
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
@@ -148,7 +149,7 @@ class HopTable(Table):
             hop = Hop("", self.protocol, self.address, self._credentials(self.protocol))
         else:
             raise ValueError("expected a url, or both protocol and address")
-        self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve)
+        self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve, tor=self.tor)
         return self
 
     def _credentials(self, protocol: HopProtocol) -> Credentials | None:

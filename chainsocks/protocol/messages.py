@@ -34,11 +34,17 @@ class Version(IntEnum):
 
 
 class Command(IntEnum):
-    """CMD of RFC 1928 section 4; SOCKS4 knows the first two under the same numbers."""
+    """CMD of RFC 1928 section 4; SOCKS4 knows the first two under the same numbers.
+
+    tor has added two (its socks-extensions.txt section 2), of which SOCKS4 knows the first: to look up a name, and the
+    name of an address. The answer is the reply's BND.ADDR, and the end of the conversation.
+    """
 
     CONNECT = 1
     BIND = 2
     UDP_ASSOCIATE = 3
+    RESOLVE = 0xF0
+    RESOLVE_PTR = 0xF1
 
 
 class Method(IntEnum):

@@ -4,7 +4,8 @@
 
     accept ─ handshake ─ request ─ chain ─ dial ─ reply ─ relay ─ close ─ one line in the log
                                         ├─ bind ─ reply ─ wait ─ second reply ─┤   (`chainsocks.session.bind`)
-                                        └─ associate ─ reply ─ relay datagrams ┘   (`chainsocks.session.associate`)
+                                        ├─ associate ─ reply ─ relay datagrams ┤   (`chainsocks.session.associate`)
+                                        └─ resolve ─ reply ────────────────────┘   (`chainsocks.chain.resolve`)
 
 1. Every step has its deadline: `handshake` until the request is complete, then those of the dial, `reply` for an
    answer, and the relay's. One cancel scope serves them all, armed anew for each; a refusal has scopes of its own.
@@ -29,12 +30,13 @@ from anyio.abc import ByteStream
 from chainsocks.chain.associate import AssociationWalk
 from chainsocks.chain.bind import BindNetwork, BindWalk
 from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
+from chainsocks.chain.resolve import ResolveNetwork, ResolveWalk
 from chainsocks.config.hops import Chain
 from chainsocks.config.models import Config, Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
-from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
@@ -56,7 +58,7 @@ PARTING = 10
 """Seconds at most that this takes, whatever the deadlines are (RFC 1928 section 6)."""
 
 
-class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, Protocol):
+class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, ResolveNetwork, Protocol):
     """What lies below a session."""
 
 
@@ -146,6 +148,8 @@ class _Session:
                 await self._bind(handshake, chain, scope)
             case Command.UDP_ASSOCIATE:
                 await self._associate(handshake, chain, scope)
+            case Command.RESOLVE | Command.RESOLVE_PTR:
+                await self._resolve(handshake, chain, scope)
 
     async def _connect(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
         """Dial, reply, relay."""
@@ -201,6 +205,20 @@ class _Session:
         ) as (relay, bound):
             if await self._grant(handshake, bound, scope):
                 await self._run(relay, scope)
+
+    async def _resolve(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+        """Look up a name, or the name of an address, and reply with it: that is all."""
+        service, request = self._service, handshake.request
+        walk = ResolveWalk(
+            chain, request.command, request.destination, self._timeouts, service.network, service.on_step
+        )
+        self._time_is_up = walk.timeout
+        answer = await walk.answer(scope)
+        check_bound(request.version, answer)
+        if await self._grant(handshake, answer, scope):
+            scope.deadline = math.inf
+            self._record.outcome = f"answered {printable(answer.host)}"
+            await self._part()
 
     async def _run(self, relay: Relay | DatagramRelay, scope: CancelScope) -> None:
         """Run a relay to its end, which is the session's."""
@@ -303,7 +321,7 @@ class _Session:
         await self._part()
 
     async def _part(self) -> None:
-        """Let a client that we refuse read why, before the connection closes.
+        """Let a client to which we have no more to say read our answer, before the connection closes.
 
         Closing a socket that holds unread data resets it, and a reset can overtake our answer; so the rest of what the
         client is saying is read away, up to a limit, until it closes.

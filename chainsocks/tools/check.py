@@ -71,6 +71,8 @@ def _remarks(hop: Hop) -> Iterator[str]:
         yield "with login"
     if hop.resolve is Resolve.LOCAL:
         yield "names are looked up here"
+    if hop.tor:
+        yield "answers RESOLVE"
 
 
 def _deadlines(timeouts: Timeouts) -> Table:

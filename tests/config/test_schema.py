@@ -181,6 +181,7 @@ PARIS = Address("paris.example", 1080)
         pytest.param(
             '{ url = "socks5://paris.example", resolve = "remote" }', Hop("x", SOCKS5, PARIS), id="remote, said aloud"
         ),
+        pytest.param('{ url = "socks5://paris.example", tor = true }', Hop("x", SOCKS5, PARIS, tor=True), id="tor"),
     ],
 )
 def test_a_hop(written: str, hop: Hop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,6 +261,11 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
         (
             '{ url = "socks5://paris.example", username = "bob", password = "geheim", timeout = 5 }',
             "hops.x: the url says it already: take out password, username",
+        ),
+        (f'{{ {SOCKS5_HOP}, tor = "yes" }}', "hops.x.tor: found 'yes', expected true or false"),
+        (
+            '{ url = "socks4a://paris.example", tor = true }',
+            "hops.x: tor does not go with protocol 'socks4a'; only socks5 has its commands",
         ),
     ],
 )

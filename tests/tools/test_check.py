@@ -32,10 +32,12 @@ hop = 0.5
 paris = "socks5://alice:hunter2@10.0.0.1:1080"
 osaka = { protocol = "socks4a", address = "osaka.example:1080", user_id = "fred", timeout = 5 }
 lima = { protocol = "socks5", address = "[2001:db8::1]:1080", resolve = "local" }
+tor = { url = "socks5://127.0.0.1:9050", tor = true }
 
 [chains]
 default = ["paris", "lima", "osaka"]
 slow = { hops = ["osaka"], dial = "off" }
+onion = ["tor"]
 
 [[users]]
 name = "carol"
@@ -56,6 +58,8 @@ default  1 paris    socks5    10.0.0.1:1080           0.5  with login
          all of it                                     30  no UDP
 slow     1 osaka    socks4a   osaka.example:1080        5  with login
          all of it                                    off  no UDP
+onion    1 tor      socks5    127.0.0.1:9050          0.5  answers RESOLVE
+         all of it                                     30
 
 deadline    seconds
 handshake        10

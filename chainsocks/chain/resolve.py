@@ -1,0 +1,157 @@
+"""tor's RESOLVE and RESOLVE_PTR: look up a name, or the name of an address, the way that a chain's connections go.
+
+Who answers is decided by the chain:
+
+1. An IP address that is to be resolved is its own answer, as tor has it. Nobody is asked.
+2. A direct chain asks the resolver of this machine, and so does one whose last hop has ``resolve = "local"``.
+3. A last hop with ``tor = true`` is sent the command, and what it says is passed on, its refusals with their codes.
+4. Otherwise the chain's `resolver` is asked in DNS over TCP through all hops (`chainsocks.chain.dns`).
+5. Otherwise the request is refused. No name ever goes around a hop.
+
+Of a name with addresses of both families, an IPv4 one is told, as tor does by default. The way to who answers has the
+limits of a dial, and his answer has `resolve`, or `hop` where a hop gives it.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum, auto
+from typing import Protocol
+
+import anyio
+
+from chainsocks.chain.dial import OPEN, RESOLVE, CancelScope, Network, OnStep, Walk
+from chainsocks.chain.legs import legs
+from chainsocks.config.hops import Chain, Resolve
+from chainsocks.config.models import Timeouts
+from chainsocks.errors import ConnectError, HopProtocolError, RequestRefused
+from chainsocks.protocol.address import Address, AddressType, canonical, printable
+from chainsocks.protocol.messages import Command, ReplyCode
+
+__all__ = ["ResolveNetwork", "ResolveWalk", "resolve"]
+
+
+class ResolveNetwork(Network, Protocol):
+    """The network of a dial, with names for addresses."""
+
+    async def name_of(self, address: Address) -> str:
+        """Look up the name of an IP address locally, or raise `OSError`."""
+
+
+class _Oracle(Enum):
+    """Who is asked."""
+
+    NOBODY = auto()
+    THIS_MACHINE = auto()
+    LAST_HOP = auto()
+
+
+async def resolve(
+    chain: Chain,
+    subject: Address,
+    timeouts: Timeouts,
+    network: ResolveNetwork,
+    command: Command = Command.RESOLVE,
+) -> Address:
+    """Return the address of a name, or with `Command.RESOLVE_PTR` the name of an address; its port is 0.
+
+    Raises:
+        DialError: one of its subclasses, by cause.
+        RequestRefused: this chain has nobody to ask, or there is no asking for this.
+    """
+    walk = ResolveWalk(chain, command, subject, timeouts, network)
+    with network.open_scope(math.inf) as scope:
+        return await walk.answer(scope)
+    raise walk.timeout()
+
+
+class ResolveWalk(Walk):
+    """The walk to whoever answers, and the question. The port of `subject` means nothing.
+
+    Raises:
+        RequestRefused: this chain has nobody to ask, or there is no asking for this.
+    """
+
+    __slots__ = ("_asked", "_names", "_oracle", "_subject")
+
+    def __init__(
+        self,
+        chain: Chain,
+        command: Command,
+        subject: Address,
+        timeouts: Timeouts,
+        network: ResolveNetwork,
+        on_step: OnStep | None = None,
+    ) -> None:
+        self._asked = command
+        self._subject = Address(subject.host, 0)
+        self._names = network
+        self._oracle = _oracle(chain, command, subject)
+        super().__init__(chain, self._subject, timeouts, network, on_step)
+
+    async def answer(self, scope: CancelScope) -> Address:
+        """Ask, inside `scope`; when that cuts it short, raise `timeout` behind it. Nothing is left open.
+
+        Raises:
+            DialError: one of its subclasses, by cause.
+        """
+        self._scope = scope
+        match self._oracle:
+            case _Oracle.NOBODY:
+                answer = self._subject
+            case _Oracle.THIS_MACHINE:
+                answer = await self._ask_this_machine()
+            case _Oracle.LAST_HOP:
+                answer = await self._ask_last_hop()
+        self._at(None, OPEN)
+        return answer
+
+    async def _ask_this_machine(self) -> Address:
+        if self._asked is Command.RESOLVE:
+            found = await self._look_up(None, self._destination)
+            return canonical(min(found, key=lambda address: address.type))
+        self._at(None, RESOLVE)
+        self._allow(self._timeouts.resolve, self._subject)
+        try:
+            name = await self._names.name_of(self._subject)
+        except OSError as error:
+            problem = f"no name for {self._subject.host}: {error.strerror or error}"
+            raise self._error(ConnectError, problem, ReplyCode.HOST_UNREACHABLE) from error
+        if problem := _unfit(name):
+            raise self._error(ConnectError, f"no name for {self._subject.host}: {problem}", ReplyCode.HOST_UNREACHABLE)
+        return Address(name, 0)
+
+    async def _ask_last_hop(self) -> Address:
+        plan = legs(self._chain, self._subject, self._asked)
+        stream, reply, _ = await self._follow(plan)
+        await anyio.aclose_forcefully(stream)
+        answer = reply.bound
+        is_name = answer.type is AddressType.DOMAINNAME
+        if is_name is not (self._asked is Command.RESOLVE_PTR):
+            wanted = "an IP address" if is_name else "a name"
+            raise self._error(HopProtocolError, f"it answered {self._asked.name} with {answer}, which is not {wanted}")
+        return Address(answer.host, 0)
+
+
+def _oracle(chain: Chain, command: Command, subject: Address) -> _Oracle:
+    """Decide who is asked."""
+    is_name = subject.type is AddressType.DOMAINNAME
+    if command is Command.RESOLVE_PTR and is_name:
+        problem = f"RESOLVE_PTR asks for the name of an IP address, which {printable(subject.host)} is not"
+        raise RequestRefused(problem, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED)
+    if command is Command.RESOLVE and not is_name:
+        return _Oracle.NOBODY
+    if not chain.hops or chain.hops[-1].resolve is Resolve.LOCAL:
+        return _Oracle.THIS_MACHINE
+    if chain.hops[-1].tor:
+        return _Oracle.LAST_HOP
+    problem = f"chain {chain.name} has nobody to ask for names: its last hop is not declared with tor = true"
+    raise RequestRefused(problem, ReplyCode.COMMAND_NOT_SUPPORTED)
+
+
+def _unfit(name: str) -> str:
+    """Say what is wrong with a name that a resolver gave; nothing if it is one. Anybody can put anything there."""
+    try:
+        return "it is called by an address" if Address(name, 0).type is not AddressType.DOMAINNAME else ""
+    except ValueError as error:
+        return str(error)
