@@ -9,8 +9,9 @@ This module is the library: it works under trio and asyncio, and imports neither
 """
 
 from chainsocks.client.datagrams import UDPAssociation, open_udp
+from chainsocks.client.names import resolve, resolve_ptr
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
-from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve, Udp
+from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Isolate, Resolve, Udp
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ChainsocksError,
@@ -24,6 +25,7 @@ from chainsocks.errors import (
     LoginRefused,
     ProtocolError,
     RequestRefused,
+    ResolverError,
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address
@@ -43,10 +45,12 @@ __all__ = [
     "HopProtocol",
     "HopProtocolError",
     "HopRefused",
+    "Isolate",
     "LoginRefused",
     "ProtocolError",
     "RequestRefused",
     "Resolve",
+    "ResolverError",
     "Timeouts",
     "UDPAssociation",
     "Udp",
@@ -54,4 +58,6 @@ __all__ = [
     "bind_tcp",
     "connect_tcp",
     "open_udp",
+    "resolve",
+    "resolve_ptr",
 ]

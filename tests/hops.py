@@ -86,6 +86,7 @@ def _hop_handler(network: MemoryNetwork, address: Address, trouble: Trouble | No
             step = handshake.state
             handshake.receive_data(data)
             if isinstance(handshake, Socks5ServerHandshake) and handshake.state is State.LOGIN:
+                network.logins.append((address.host, handshake.login.username, handshake.login.password))
                 handshake.accept_login()
             upstream = None
             if handshake.state is State.REPLY:

@@ -232,6 +232,8 @@ class MemoryNetwork:
     """Who listens where, of all parties."""
     sources: dict[Address, Address | None] = field(default_factory=dict)
     """Where the connects had to come from, if that mattered."""
+    logins: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    """Which hops were logged in to, and with what."""
     own: tuple[str, ...] = ("198.51.100.1", "2001:db8:1::1")
     """Our addresses; the first one of its family is on the route to any peer."""
 

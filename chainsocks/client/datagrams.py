@@ -16,6 +16,7 @@ from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association, associate
 from chainsocks.chain.dial import RESOLVE, Network
+from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import AnyioNetwork
 from chainsocks.config.hops import DIRECT, Chain, Resolve, Udp
 from chainsocks.config.models import Timeouts
@@ -46,7 +47,7 @@ async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -
     if chain.udp is Udp.REFUSE:
         raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
     timeouts, network = timeouts or Timeouts(), AnyioNetwork()
-    association = await associate(chain, timeouts, network)
+    association = await associate(own_circuit(chain), timeouts, network)
     try:
         local = not chain.hops or chain.hops[-1].resolve is Resolve.LOCAL
         return UDPAssociation(association, network, timeouts.resolve if local else None)

@@ -14,6 +14,7 @@ from anyio.streams.buffered import BufferedByteStream
 
 from chainsocks.chain.bind import BindWalk
 from chainsocks.chain.dial import Upstream, dial
+from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import AnyioNetwork
 from chainsocks.config.hops import DIRECT, Chain
 from chainsocks.config.models import Timeouts
@@ -34,7 +35,9 @@ async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: 
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
         ValueError: `host` or `port` cannot be part of a SOCKS request.
     """
-    return _stream_of(await dial(chain, Address(host, port), timeouts or Timeouts(), AnyioNetwork()))
+    destination = Address(host, port)
+    way = own_circuit(chain, destination)
+    return _stream_of(await dial(way, destination, timeouts or Timeouts(), AnyioNetwork()))
 
 
 async def bind_tcp(
@@ -56,7 +59,8 @@ async def bind_tcp(
         ValueError: `host` or `port` cannot be part of a SOCKS request.
     """
     network = AnyioNetwork()
-    walk = BindWalk(chain, Address(host, port), timeouts or Timeouts(), network)
+    peer = Address(host, port)
+    walk = BindWalk(own_circuit(chain, peer), peer, timeouts or Timeouts(), network)
     with network.open_scope(math.inf) as scope:
         return BoundPort(walk, await walk.bind(scope))
     raise walk.timeout()

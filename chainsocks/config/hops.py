@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
@@ -20,6 +20,7 @@ __all__ = [
     "Chain",
     "Hop",
     "HopProtocol",
+    "Isolate",
     "Resolve",
     "Udp",
     "make_credentials",
@@ -51,6 +52,20 @@ class Resolve(StrEnum):
     LOCAL = "local"
 
 
+class Isolate(StrEnum):
+    """What must not share a circuit of tor's (`chainsocks.routing.isolation`)."""
+
+    OFF = "off"
+    SESSION = "session"
+    """Any two sessions."""
+    USER = "user"
+    """Sessions of different users. Where nobody logs in, there is one."""
+    CLIENT = "client"
+    """Sessions from different IP addresses. All clients on unix sockets are one."""
+    DESTINATION = "destination"
+    """Sessions to different hosts, on whatever ports; and any two that carry datagrams."""
+
+
 class Udp(StrEnum):
     """What a chain does with UDP ASSOCIATE."""
 
@@ -74,7 +89,7 @@ class Hop:
     looked up on this machine before the hop is asked for it, which tells the local resolver where we go.
 
     Raises:
-        ValueError: `tor` with a protocol that it does not go with.
+        ValueError: `tor` or `isolate` with a protocol that it does not go with, or `isolate` with credentials.
     """
 
     name: str
@@ -85,10 +100,21 @@ class Hop:
     resolve: Resolve = Resolve.REMOTE
     tor: bool = False
     """Whether it has tor's commands RESOLVE and RESOLVE_PTR. Only socks5."""
+    isolate: Isolate = Isolate.OFF
+    """What it keeps on circuits of their own, by the login that we derive for it. Only socks5."""
 
     def __post_init__(self) -> None:
-        if self.tor and self.protocol is not HopProtocol.SOCKS5:
+        socks5 = self.protocol is HopProtocol.SOCKS5
+        if self.tor and not socks5:
             raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; only socks5 has its commands")
+        if self.isolate is Isolate.OFF:
+            return
+        if not socks5:
+            raise ValueError(
+                f"isolate does not go with protocol {self.protocol.value!r}; only socks5 has logins for it"
+            )
+        if self.credentials:
+            raise ValueError("isolate makes up the username and the password: take yours out")
 
     def cannot_carry(self, target: Address) -> str | None:
         """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""
@@ -122,6 +148,8 @@ class Chain:
     name: str
     dial: float | None
     udp: Udp
+    isolates: bool = field(repr=False, compare=False)
+    """Whether any of its hops gets a login that depends on the session."""
 
     def __init__(
         self, *hops: Hop | str, name: str = "default", dial: float | None = None, udp: Udp | None = None
@@ -130,6 +158,7 @@ class Chain:
         object.__setattr__(self, "hops", made)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "dial", dial)
+        object.__setattr__(self, "isolates", any(hop.isolate is not Isolate.OFF for hop in made))
         unfit = next((hop for hop in made if hop.protocol is not HopProtocol.SOCKS5), None)
         if unfit and udp is Udp.NESTED:
             raise ValueError(f"hop {unfit.name} speaks {unfit.protocol}, and only socks5 carries UDP; use 'refuse'")

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp, make_credentials, parse_hop_url
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Isolate, Resolve, Udp, make_credentials, parse_hop_url
 from chainsocks.config.models import Ident, Listen, Server, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.values import (
@@ -131,6 +131,7 @@ class HopTable(Table):
     timeout: Duration | None = None
     resolve: Resolve = Resolve.REMOTE
     tor: StrictBool = False
+    isolate: Isolate = Isolate.OFF
     _hop: Hop
 
     @model_validator(mode="before")
@@ -141,7 +142,7 @@ class HopTable(Table):
     @model_validator(mode="after")
     def _assemble(self) -> Self:
         if self.url:
-            parts = self.model_fields_set - {"url", "timeout", "resolve", "tor"}
+            parts = self.model_fields_set - {"url", "timeout", "resolve", "tor", "isolate"}
             if parts:
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
@@ -149,7 +150,7 @@ class HopTable(Table):
             hop = Hop("", self.protocol, self.address, self._credentials(self.protocol))
         else:
             raise ValueError("expected a url, or both protocol and address")
-        self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve, tor=self.tor)
+        self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve, tor=self.tor, isolate=self.isolate)
         return self
 
     def _credentials(self, protocol: HopProtocol) -> Credentials | None:

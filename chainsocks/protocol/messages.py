@@ -14,6 +14,7 @@ __all__ = [
     "Command",
     "Credentials",
     "IdentCode",
+    "IsolationLogin",
     "Method",
     "Reply",
     "ReplyCode",
@@ -134,6 +135,15 @@ class UsernamePassword:
 
     username: bytes = field(repr=False)
     password: bytes = field(repr=False)
+
+
+class IsolationLogin(UsernamePassword):
+    """A login that says whose streams belong together, and not who they are: a proxy that does not take it mixes them.
+
+    So no other method is offered beside it.
+    """
+
+    __slots__ = ()
 
 
 Credentials = UserId | UsernamePassword

@@ -43,6 +43,7 @@ from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Use
 from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.caller import Caller
+from chainsocks.routing.isolation import Circumstances, isolated_chain
 from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
 from chainsocks.session.ident import IdentNetwork, check_ident
@@ -140,7 +141,11 @@ class _Session:
             scope.deadline = math.inf  # it is in time; what follows has limits of its own
             limit, network = self._timeouts.ident, self._service.network
             await check_ident(self._client, request.credentials, ident, limit, network)
-        chain = record.chain = _route(request, self._service, self._caller(request))
+        caller = self._caller(request)
+        chain = record.chain = _route(request, self._service, caller)
+        if chain.isolates:
+            one = None if request.command is Command.UDP_ASSOCIATE else request.destination
+            chain = isolated_chain(chain, Circumstances(self._service.config.isolation_key, caller, one))
         match request.command:
             case Command.CONNECT:
                 await self._connect(handshake, chain, scope)

@@ -9,7 +9,7 @@ from dataclasses import fields
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.config.hops import DIRECT, Hop, Resolve, Udp
+from chainsocks.config.hops import DIRECT, Hop, Isolate, Resolve, Udp
 from chainsocks.config.models import Config, Ident, Server, Timeouts
 from chainsocks.protocol.address import printable
 
@@ -73,6 +73,8 @@ def _remarks(hop: Hop) -> Iterator[str]:
         yield "names are looked up here"
     if hop.tor:
         yield "answers RESOLVE"
+    if hop.isolate is not Isolate.OFF:
+        yield f"isolated by {hop.isolate}"
 
 
 def _deadlines(timeouts: Timeouts) -> Table:

@@ -15,6 +15,7 @@ from chainsocks.config.hops import (
     Chain,
     Hop,
     HopProtocol,
+    Isolate,
     Resolve,
     Udp,
     make_credentials,
@@ -269,6 +270,12 @@ def test_tor_speaks_socks5(protocol: HopProtocol) -> None:
     why = f"tor does not go with protocol '{protocol}'; only socks5 has its commands"
     with pytest.raises(ValueError, match=f"^{why}$"):
         Hop("tor", protocol, Address("127.0.0.1", 9050), tor=True)
+
+
+def test_a_chain_knows_whether_it_isolates() -> None:
+    tor = Hop("tor", SOCKS5, Address("127.0.0.1", 9050), isolate=Isolate.USER)
+    assert Chain("socks5://paris.example", tor).isolates
+    assert not Chain("socks5://paris.example").isolates
 
 
 # --- credentials ------------------------------------------------------------------------------------------------------

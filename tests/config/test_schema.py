@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp, parse_hop_url
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Isolate, Resolve, Udp, parse_hop_url
 from chainsocks.config.models import Ident, Server, Timeouts, UnixPath
 from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.address import Address
@@ -182,6 +182,14 @@ PARIS = Address("paris.example", 1080)
             '{ url = "socks5://paris.example", resolve = "remote" }', Hop("x", SOCKS5, PARIS), id="remote, said aloud"
         ),
         pytest.param('{ url = "socks5://paris.example", tor = true }', Hop("x", SOCKS5, PARIS, tor=True), id="tor"),
+        *(
+            pytest.param(
+                f'{{ url = "socks5://paris.example", isolate = "{isolate}" }}',
+                Hop("x", SOCKS5, PARIS, isolate=isolate),
+                id=f"isolate-{isolate}",
+            )
+            for isolate in Isolate
+        ),
     ],
 )
 def test_a_hop(written: str, hop: Hop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,6 +274,19 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
         (
             '{ url = "socks4a://paris.example", tor = true }',
             "hops.x: tor does not go with protocol 'socks4a'; only socks5 has its commands",
+        ),
+        (
+            '{ url = "socks4://paris.example", isolate = "session" }',
+            "hops.x: isolate does not go with protocol 'socks4'; only socks5 has logins for it",
+        ),
+        (
+            '{ url = "socks5://bob:geheim@paris.example", isolate = "session" }',
+            "hops.x: isolate makes up the username and the password: take yours out",
+        ),
+        (
+            f'{{ {SOCKS5_HOP}, isolate = "sesion" }}',
+            "hops.x.isolate: found 'sesion', expected 'off' or 'session' or 'user' or 'client' or 'destination'; "
+            "did you mean 'session'?",
         ),
     ],
 )

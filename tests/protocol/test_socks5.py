@@ -18,6 +18,7 @@ from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import (
     Command,
     Credentials,
+    IsolationLogin,
     Method,
     Reply,
     ReplyCode,
@@ -307,6 +308,9 @@ def test_reply(reply: Reply, message: str, state: State) -> None:
 # --- the client negotiates a method -----------------------------------------------------------------------------------
 
 
+APART = IsolationLogin(b"c", b"s")
+
+
 def client(credentials: Credentials | None = None) -> Playbook:
     return play(socks5.ClientHandshake(ask("192.0.2.1", 80, credentials=credentials)))
 
@@ -342,6 +346,11 @@ def test_login_on_the_wire(username: bytes, password: bytes, message: str) -> No
     asking.receive("05 02").expect_send(message).expect_state(State.SUB_NEGOTIATION)
 
 
+def test_a_login_that_separates_circuits_has_to_be_taken() -> None:
+    asking = client(APART).expect_send("05 01 02")
+    asking.receive("05 02").expect_send("01 01 'c' 01 's'").expect_state(State.SUB_NEGOTIATION)
+
+
 @pytest.mark.parametrize(
     ("credentials", "why"),
     [
@@ -365,6 +374,8 @@ def test_what_no_login_can_be(credentials: UsernamePassword, why: str) -> None:
         pytest.param(CAROL, "05 FF", LoginRefused, "it accepts neither", id="neither-acceptable"),
         pytest.param(None, "05 02", LoginRefused, "it wants a login and we have none", id="login-not-offered"),
         pytest.param(None, "05 01", ProtocolError, "it picked method 01, which we did not offer", id="gssapi"),
+        pytest.param(APART, "05 00", ProtocolError, "it picked method 00, which we did not offer", id="not-separated"),
+        pytest.param(APART, "05 FF", LoginRefused, r"by which its circuits .* \(isolate\)$", id="separates-nothing"),
         pytest.param(CAROL, "05 80", ProtocolError, "it picked method 80, which we did not offer", id="private-method"),
         pytest.param(None, "04", ProtocolError, "is not SOCKS5; it looks like SOCKS4", id="version-04"),
         pytest.param(None, "00", ProtocolError, "is not SOCKS5; it looks like nothing we know", id="version-00"),
