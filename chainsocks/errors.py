@@ -13,7 +13,7 @@
         ├── HopProtocolError        a hop broke the protocol, or broke off
         ├── HopAuthenticationError  a hop refused our login
         ├── HopRefused              a hop answered our request with a refusal
-        ├── ResolverError           the resolver behind a chain has no answer, or none that can be used
+        ├── ResolverError           the resolver, here or behind a chain, has no answer that can be used
         └── DialTimeout             a step did not end within its limit
 
 Each error that a client may be waiting for knows the reply code that tells the truth about it.
@@ -150,7 +150,7 @@ class HopRefused(DialError):
 
 
 class ResolverError(DialError):
-    """The resolver that is asked through a chain knows no such name, fails, or does not speak proper DNS."""
+    """The resolver that was asked, here or through a chain, knows no such name, fails, or does not speak proper DNS."""
 
 
 class DialTimeout(DialError):

@@ -410,7 +410,7 @@ def loaded_by(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
-HEAVY = {"trio", "asyncio", "pydantic", "click", "rich"}
+HEAVY = {"trio", "asyncio", "pydantic", "click", "rich", "dns"}
 
 
 def test_the_library_is_light() -> None:
@@ -419,4 +419,4 @@ def test_the_library_is_light() -> None:
 
 def test_the_server_needs_no_asyncio() -> None:
     loaded = loaded_by("import chainsocks.cli")
-    assert loaded & HEAVY == HEAVY - {"asyncio"}
+    assert loaded & HEAVY == HEAVY - {"asyncio", "dns"}

@@ -5,26 +5,38 @@ Who answers is decided by the chain:
 1. An IP address that is to be resolved is its own answer, as tor has it. Nobody is asked.
 2. A direct chain asks the resolver of this machine, and so does one whose last hop has ``resolve = "local"``.
 3. A last hop with ``tor = true`` is sent the command, and what it says is passed on, its refusals with their codes.
-4. Otherwise the chain's `resolver` is asked in DNS over TCP through all hops (`chainsocks.chain.dns`).
+4. Otherwise the chain's `resolver` is asked, in DNS over TCP through all hops (`chainsocks.chain.resolver`). Failing
+   to reach it is a general failure: the client has not asked for it.
 5. Otherwise the request is refused. No name ever goes around a hop.
 
 Of a name with addresses of both families, an IPv4 one is told, as tor does by default. The way to who answers has the
-limits of a dial, and his answer has `resolve`, or `hop` where a hop gives it.
+limits of a dial, and the answer has `resolve`, or `hop` where a hop gives it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Protocol
 
 import anyio
 
-from chainsocks.chain.dial import OPEN, RESOLVE, CancelScope, Network, OnStep, Walk
+from chainsocks.chain.dial import OPEN, RESOLVE, CancelScope, Network, OnStep, Upstream, Walk
 from chainsocks.chain.legs import legs
+from chainsocks.chain.resolver import NotFoundError, Question, ask, dialect
 from chainsocks.config.hops import Chain, Resolve
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import ConnectError, HopProtocolError, RequestRefused
+from chainsocks.errors import (
+    ConnectError,
+    DialError,
+    HopProtocolError,
+    Place,
+    ProtocolError,
+    RequestRefused,
+    ResolverError,
+)
 from chainsocks.protocol.address import Address, AddressType, canonical, printable
 from chainsocks.protocol.messages import Command, ReplyCode
 
@@ -44,6 +56,7 @@ class _Oracle(Enum):
     NOBODY = auto()
     THIS_MACHINE = auto()
     LAST_HOP = auto()
+    RESOLVER = auto()
 
 
 async def resolve(
@@ -87,7 +100,8 @@ class ResolveWalk(Walk):
         self._subject = Address(subject.host, 0)
         self._names = network
         self._oracle = _oracle(chain, command, subject)
-        super().__init__(chain, self._subject, timeouts, network, on_step)
+        resolver = chain.resolver if self._oracle is _Oracle.RESOLVER else None
+        super().__init__(chain, resolver or self._subject, timeouts, network, on_step)
 
     async def answer(self, scope: CancelScope) -> Address:
         """Ask, inside `scope`; when that cuts it short, raise `timeout` behind it. Nothing is left open.
@@ -103,12 +117,17 @@ class ResolveWalk(Walk):
                 answer = await self._ask_this_machine()
             case _Oracle.LAST_HOP:
                 answer = await self._ask_last_hop()
+            case _Oracle.RESOLVER:
+                answer = await self._ask_resolver(scope)
         self._at(None, OPEN)
         return answer
 
     async def _ask_this_machine(self) -> Address:
         if self._asked is Command.RESOLVE:
-            found = await self._look_up(None, self._destination)
+            try:
+                found = await self._look_up(None, self._destination)
+            except ConnectError as error:
+                raise self._error(ResolverError, error.problem, error.reply_code) from error
             return canonical(min(found, key=lambda address: address.type))
         self._at(None, RESOLVE)
         self._allow(self._timeouts.resolve, self._subject)
@@ -116,10 +135,8 @@ class ResolveWalk(Walk):
             name = await self._names.name_of(self._subject)
         except OSError as error:
             problem = f"no name for {self._subject.host}: {error.strerror or error}"
-            raise self._error(ConnectError, problem, ReplyCode.HOST_UNREACHABLE) from error
-        if problem := _unfit(name):
-            raise self._error(ConnectError, f"no name for {self._subject.host}: {problem}", ReplyCode.HOST_UNREACHABLE)
-        return Address(name, 0)
+            raise self._error(ResolverError, problem, ReplyCode.HOST_UNREACHABLE) from error
+        return self._usable(name)
 
     async def _ask_last_hop(self) -> Address:
         plan = legs(self._chain, self._subject, self._asked)
@@ -132,6 +149,54 @@ class ResolveWalk(Walk):
             raise self._error(HopProtocolError, f"it answered {self._asked.name} with {answer}, which is not {wanted}")
         return Address(answer.host, 0)
 
+    async def _ask_resolver(self, scope: CancelScope) -> Address:
+        try:
+            questions = dialect().questions(self._asked, self._subject)
+        except ValueError as error:
+            self._at(None, RESOLVE)
+            problem = f"no name that could be asked for is {printable(self._subject.host)}: {error}"
+            raise self._error(ResolverError, problem, ReplyCode.HOST_UNREACHABLE) from None
+        try:
+            upstream = await self.go(scope)
+        except DialError as error:
+            error.reply_code = ReplyCode.GENERAL_FAILURE  # it is not the client's destination that cannot be reached
+            raise
+        try:
+            return await self._converse(upstream, questions)
+        finally:
+            await anyio.aclose_forcefully(upstream.stream)
+
+    async def _converse(self, upstream: Upstream, questions: Sequence[Question]) -> Address:
+        self._at(None, RESOLVE)
+        self._total = math.inf  # the dial is over: from here on it is the resolver's time
+        self._allow(self._timeouts.resolve, self._subject)
+        seen = f" (as seen through {self._chain.hops[-1].name})" if self._chain.hops else ""
+        try:
+            answer = await ask(upstream.stream, upstream.trailing_data, questions)
+        except NotFoundError as error:
+            problem = f"no answer for {printable(self._subject.host)}: {error}"
+            raise self._error(ResolverError, problem, error.reply_code) from None
+        except ProtocolError as error:
+            raise self._error(ResolverError, f"{error}{seen}") from None
+        return self._usable(answer)
+
+    def _usable(self, answer: str) -> Address:
+        """Return what a resolver has found, if it can be told. Anybody can put anything there for their address."""
+        is_ptr = self._asked is Command.RESOLVE_PTR
+        try:
+            found = Address(answer, 0)
+            if is_ptr and found.type is not AddressType.DOMAINNAME:
+                raise ValueError("it is called by an address")
+        except ValueError as error:
+            problem = f"no name for {self._subject.host}: {error}"
+            raise self._error(ResolverError, problem, ReplyCode.HOST_UNREACHABLE) from None
+        return found
+
+    @property
+    def _place(self) -> Place:
+        place = super()._place
+        return replace(place, end="resolver") if self._oracle is _Oracle.RESOLVER and place.hop is None else place
+
 
 def _oracle(chain: Chain, command: Command, subject: Address) -> _Oracle:
     """Decide who is asked."""
@@ -141,17 +206,14 @@ def _oracle(chain: Chain, command: Command, subject: Address) -> _Oracle:
         raise RequestRefused(problem, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED)
     if command is Command.RESOLVE and not is_name:
         return _Oracle.NOBODY
-    if not chain.hops or chain.hops[-1].resolve is Resolve.LOCAL:
+    last = chain.hops[-1] if chain.hops else None
+    if last and last.resolve is Resolve.LOCAL:
         return _Oracle.THIS_MACHINE
-    if chain.hops[-1].tor:
+    if last and last.tor:
         return _Oracle.LAST_HOP
-    problem = f"chain {chain.name} has nobody to ask for names: its last hop is not declared with tor = true"
+    if chain.resolver:
+        return _Oracle.RESOLVER
+    if last is None:
+        return _Oracle.THIS_MACHINE
+    problem = f"chain {chain.name} has nobody to ask for names; give it a resolver, or its last hop tor = true"
     raise RequestRefused(problem, ReplyCode.COMMAND_NOT_SUPPORTED)
-
-
-def _unfit(name: str) -> str:
-    """Say what is wrong with a name that a resolver gave; nothing if it is one. Anybody can put anything there."""
-    try:
-        return "it is called by an address" if Address(name, 0).type is not AddressType.DOMAINNAME else ""
-    except ValueError as error:
-        return str(error)

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
+from chainsocks.config.extras import DNS, require
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
 from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
 from chainsocks.protocol.socks4 import MAX_USER_ID, announces_name
@@ -138,26 +139,36 @@ class Chain:
 
     Hops may be given as URLs, as in ``Chain("socks5://127.0.0.1:9050", "socks4a://fred@10.0.0.2:1080")``.
     `dial` bounds the way through all of them in seconds; None means ``[timeouts] dial``. `udp` is `Udp.NESTED` where it
-    is not given and all hops can do that; SOCKS4 cannot.
+    is not given and all hops can do that; SOCKS4 cannot. `resolver` is asked, through all hops, what clients want to
+    have looked up, unless the last hop does that; it takes the extra ``dns``.
 
     Raises:
-        ValueError: a URL that is not a hop's, or UDP through hops that cannot carry it.
+        ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, or a resolver without dnspython.
     """
 
     hops: tuple[Hop, ...]
     name: str
     dial: float | None
     udp: Udp
+    resolver: Address | None
     isolates: bool = field(repr=False, compare=False)
     """Whether any of its hops gets a login that depends on the session."""
 
     def __init__(
-        self, *hops: Hop | str, name: str = "default", dial: float | None = None, udp: Udp | None = None
+        self,
+        *hops: Hop | str,
+        name: str = "default",
+        dial: float | None = None,
+        udp: Udp | None = None,
+        resolver: Address | None = None,
     ) -> None:
         made = tuple(parse_hop_url(hop) if isinstance(hop, str) else hop for hop in hops)
         object.__setattr__(self, "hops", made)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "dial", dial)
+        if resolver:
+            require(*DNS)
+        object.__setattr__(self, "resolver", resolver)
         object.__setattr__(self, "isolates", any(hop.isolate is not Isolate.OFF for hop in made))
         unfit = next((hop for hop in made if hop.protocol is not HopProtocol.SOCKS5), None)
         if unfit and udp is Udp.NESTED:

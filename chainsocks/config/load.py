@@ -156,6 +156,8 @@ class _Reader:
                 for index, (hop, following) in enumerate(pairwise(hops[called] for called in table.hops)):
                     if why := hop.cannot_carry(following.address):
                         self._add((*place, index), why)
+                if table.resolver and (why := hops[table.hops[-1]].cannot_carry(table.resolver)):
+                    self._add(("chains", name, "resolver"), why)
                 try:
                     chains[name] = table.build(name, hops)
                 except ValueError as error:

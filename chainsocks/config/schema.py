@@ -33,6 +33,7 @@ from chainsocks.config.values import (
     parse_listen,
     parse_part_address,
     parse_ports,
+    parse_resolver,
 )
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Credentials, Version
@@ -64,6 +65,7 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
 HopAddress = Annotated[Address, BeforeValidator(lambda value: parse_part_address(_text(value)))]
 IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: parse_ip(_text(value)))]
+ResolverText = Annotated[Address, BeforeValidator(lambda value: parse_resolver(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
 
@@ -182,6 +184,7 @@ class ChainTable(Table):
     hops: Annotated[list[StrictStr], BeforeValidator(_not_empty)]
     dial: Duration | None = None
     udp: Udp | None = None
+    resolver: ResolverText | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -195,7 +198,7 @@ class ChainTable(Table):
             KeyError: one of `hops` is not declared.
             ValueError: they cannot do what `udp` says.
         """
-        return Chain(*(hops[hop] for hop in self.hops), name=name, dial=self.dial, udp=self.udp)
+        return Chain(*(hops[hop] for hop in self.hops), name=name, dial=self.dial, udp=self.udp, resolver=self.resolver)
 
 
 class UserTable(Table):

@@ -47,7 +47,7 @@ def isolated(hop: Hop, circumstances: Circumstances) -> Hop:
 def isolated_chain(chain: Chain, circumstances: Circumstances) -> Chain:
     """Return `chain` with the logins that its hops get in these circumstances."""
     hops = (isolated(hop, circumstances) for hop in chain.hops)
-    return Chain(*hops, name=chain.name, dial=chain.dial, udp=chain.udp)
+    return Chain(*hops, name=chain.name, dial=chain.dial, udp=chain.udp, resolver=chain.resolver)
 
 
 def _apart(isolate: Isolate, circumstances: Circumstances) -> bytes:

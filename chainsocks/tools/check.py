@@ -9,7 +9,7 @@ from dataclasses import fields
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.config.hops import DIRECT, Hop, Isolate, Resolve, Udp
+from chainsocks.config.hops import DIRECT, Chain, Hop, Isolate, Resolve, Udp
 from chainsocks.config.models import Config, Ident, Server, Timeouts
 from chainsocks.protocol.address import printable
 
@@ -55,7 +55,7 @@ def _chains(config: Config) -> Table:
             name = ""
         limit = config.timeouts.dial if chain.dial is None else chain.dial
         row = ("all of it" if chain.hops else "none", "", "", _seconds(limit))
-        table.add_row(name, *row, "no UDP" if chain.udp is Udp.REFUSE else "")
+        table.add_row(name, *row, ", ".join(_remarks_on_chain(chain)))
     return table
 
 
@@ -75,6 +75,13 @@ def _remarks(hop: Hop) -> Iterator[str]:
         yield "answers RESOLVE"
     if hop.isolate is not Isolate.OFF:
         yield f"isolated by {hop.isolate}"
+
+
+def _remarks_on_chain(chain: Chain) -> Iterator[str]:
+    if chain.udp is Udp.REFUSE:
+        yield "no UDP"
+    if chain.resolver:
+        yield f"names from {chain.resolver}"
 
 
 def _deadlines(timeouts: Timeouts) -> Table:

@@ -5,6 +5,7 @@ The faults of hops have a whole table in tests/session.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,15 +13,28 @@ import trio
 
 from chainsocks.chain.dial import OPEN, RESOLVE
 from chainsocks.chain.resolve import ResolveWalk, resolve
-from chainsocks.config.hops import DIRECT, Chain
+from chainsocks.config.hops import DIRECT, Chain, HopProtocol
 from chainsocks.config.hops import Resolve as Resolving
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import ConnectError, DialTimeout, HopProtocolError, HopRefused, Place, RequestRefused
+from chainsocks.errors import (
+    ConnectError,
+    DialError,
+    DialTimeout,
+    HopProtocolError,
+    HopRefused,
+    Place,
+    RequestRefused,
+    ResolverError,
+    UnsupportedAddress,
+)
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command
 from tests import hops as honest
 from tests.hops import Fault, Trouble, add_hop, make_hop
-from tests.memory import MemoryNetwork
+from tests.memory import Host, MemoryNetwork, MemoryStream
+from tests.resolvers import MISBEHAVIOUR, framed, respond
+
+Respond = Callable[[bytes], bytes]
 
 ASK, ASK_BACK = Command.RESOLVE, Command.RESOLVE_PTR
 NAME, IP, IP6 = Address("host.example", 0), Address("192.0.2.80", 0), Address("2001:db8::80", 0)
@@ -75,7 +89,7 @@ class TestThisMachine:
     async def test_there_is_none(
         self, chain: Chain, command: Command, subject: Address, what: str, nursery: trio.Nursery
     ) -> None:
-        with pytest.raises(ConnectError) as caught:
+        with pytest.raises(ResolverError) as caught:
             await resolve(chain, subject, Timeouts(), MemoryNetwork(nursery), command)
         assert caught.value.place == Place(None, subject, RESOLVE)
         assert caught.value.problem == f"no {what} for {subject.host}: Name or service not known"
@@ -106,7 +120,7 @@ class TestThisMachine:
         self, chain: Chain, name: str, problem: str, nursery: trio.Nursery
     ) -> None:
         network = MemoryNetwork(nursery, reverse={IP.host: name})
-        with pytest.raises(ConnectError, match=problem) as caught:
+        with pytest.raises(ResolverError, match=problem) as caught:
             await resolve(chain, IP, Timeouts(), network, ASK_BACK)
         assert caught.value.reply_code == 0x04
 
@@ -143,6 +157,154 @@ class TestTor:
         assert caught.value.place.hop == "lima (3 of 3)"
         assert caught.value.problem == f"it answered {command.name} with {other}, which is not {wanted}"
         assert network.streams[0].closed
+
+
+RESOLVER = Address("192.0.2.53", 53)
+THROUGH = Chain(*HOPS, name="onion", resolver=RESOLVER)
+
+
+class TestResolver:
+    """Where a resolver is asked, in DNS over TCP, through all hops."""
+
+    @staticmethod
+    def network(nursery: trio.Nursery, respond: Respond = respond) -> MemoryNetwork:
+        """The hops, and the resolver behind them."""
+
+        async def serve(stream: MemoryStream) -> None:
+            while True:
+                message = await stream.receive()
+                await stream.send(framed(respond(message[2:])))
+
+        network = network_of(nursery)
+        network.hosts[RESOLVER] = Host(serve)
+        return network
+
+    @pytest.mark.parametrize("chain", [THROUGH, Chain(resolver=RESOLVER)], ids=["hops", "direct"])
+    @pytest.mark.parametrize(
+        ("command", "subject", "answer"),
+        [
+            (ASK, "four.example", "192.0.2.4"),
+            (ASK, "six.example", "2001:db8::6"),
+            (ASK, "both.example", "192.0.2.64"),
+            (ASK, "alias.example", "192.0.2.4"),
+            (ASK_BACK, "192.0.2.4", "four.example"),
+            (ASK_BACK, "2001:db8::6", "six.example"),
+        ],
+    )
+    async def test_it_is_reached_by_the_chain(
+        self, chain: Chain, command: Command, subject: str, answer: str, nursery: trio.Nursery
+    ) -> None:
+        network = self.network(nursery)
+        assert await resolve(chain, Address(subject, 7), Timeouts(), network, command) == Address(answer, 0)
+        assert [address for _, address in network.connects] == [hop.address for hop in chain.hops] + [RESOLVER]
+        assert network.streams[0].closed
+
+    @pytest.mark.parametrize(
+        ("command", "subject", "code", "problem"),
+        [
+            (ASK, "none.example", 0x04, "no answer for none.example: there is no such name (NXDOMAIN)"),
+            (ASK, "mail.example", 0x04, "no answer for mail.example: it knows the name, and no address of it"),
+            (ASK, "lost.example", 0x04, "no answer for lost.example: it knows the name, and no address of it"),
+            (ASK, "fails.example", 0x01, "no answer for fails.example: it says SERVFAIL"),
+            (ASK_BACK, "192.0.2.6", 0x04, "no answer for 192.0.2.6: there is no such name (NXDOMAIN)"),
+            (ASK_BACK, "192.0.2.5", 0x04, "no name for 192.0.2.5: it is called by an address"),
+        ],
+    )
+    async def test_it_has_no_answer(
+        self, command: Command, subject: str, code: int, problem: str, nursery: trio.Nursery
+    ) -> None:
+        network = self.network(nursery)
+        with pytest.raises(ResolverError) as caught:
+            await resolve(THROUGH, Address(subject, 0), Timeouts(), network, command)
+        assert (caught.value.problem, caught.value.reply_code) == (problem, code)
+        assert str(caught.value).startswith("resolver 192.0.2.53:53, name look-up: ")
+        assert network.streams[0].closed
+
+    @pytest.mark.parametrize(("misbehave", "why"), MISBEHAVIOUR.values(), ids=list(MISBEHAVIOUR))
+    async def test_it_misbehaves(self, misbehave: Respond, why: str, nursery: trio.Nursery) -> None:
+        network = self.network(nursery, misbehave)
+        with pytest.raises(ResolverError, match=r" \(as seen through lima\) ") as caught:
+            await resolve(THROUGH, Address("four.example", 0), Timeouts(), network)
+        assert why in caught.value.problem
+        assert caught.value.place == Place(None, RESOLVER, RESOLVE, "resolver")
+        assert caught.value.reply_code == 0x01
+        assert network.streams[0].closed
+
+    @pytest.mark.parametrize(
+        ("handler", "problem"),
+        [(Fault.FIN, "it closed the connection"), (Fault.RESET, "the connection was reset")],
+    )
+    async def test_it_leaves(self, handler: Fault, problem: str, nursery: trio.Nursery) -> None:
+        async def leave(stream: MemoryStream) -> None:
+            await stream.receive()
+            if handler is Fault.RESET:
+                stream.reset()
+
+        network = network_of(nursery)
+        network.hosts[RESOLVER] = Host(leave)
+        with pytest.raises(ResolverError) as caught:
+            await resolve(THROUGH, NAME, Timeouts(), network)
+        assert caught.value.problem == f"{problem} (as seen through lima)"
+        assert caught.value.reply_code == 0x01
+
+    @pytest.mark.parametrize("drips", [0, 1])
+    async def test_it_takes_its_time(
+        self, drips: int, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+    ) -> None:
+        async def dawdle(stream: MemoryStream) -> None:
+            message = await stream.receive()
+            for byte in framed(respond(message[2:])) * drips:
+                await trio.sleep(1)
+                await stream.send(bytes((byte,)))
+            await trio.sleep_forever()
+
+        network = network_of(nursery)
+        network.hosts[RESOLVER] = Host(dawdle, delay=2)
+        with pytest.raises(DialTimeout) as caught:
+            await resolve(THROUGH, NAME, Timeouts(dial=3, resolve=7), network)
+        assert trio.current_time() == 2 + 7, "the way took two seconds, the dial's, and the answer has its own seven"
+        assert caught.value.place == Place(None, RESOLVER, RESOLVE, "resolver")
+        assert caught.value.problem == "the look-up of host.example got no answer"
+        assert caught.value.reply_code == 0x06
+        assert network.streams[0].closed
+
+    @pytest.mark.parametrize(
+        ("chain", "error", "problem"),
+        [
+            (THROUGH, HopRefused, "it refused 192.0.2.53:53: connection refused (05)"),
+            (Chain(resolver=RESOLVER), ConnectError, "connection refused"),
+            (
+                Chain(make_hop(1, HopProtocol.SOCKS4), resolver=Address("dns.example", 53)),
+                UnsupportedAddress,
+                "plain socks4 cannot carry the name in dns.example:53",
+            ),
+        ],
+        ids=["refused", "direct", "unsupported"],
+    )
+    async def test_it_cannot_be_reached(
+        self, chain: Chain, error: type[DialError], problem: str, nursery: trio.Nursery
+    ) -> None:
+        """The client has not asked for the resolver, and is not told how that went."""
+        with pytest.raises(error) as caught:
+            await resolve(chain, NAME, Timeouts(), network_of(nursery))
+        assert caught.value.problem.startswith(problem)
+        assert caught.value.reply_code == 0x01
+
+    @pytest.mark.parametrize("host", ["n" * 64, "a..b", "host.onion"])
+    async def test_it_is_not_bothered_with_what_is_no_name(self, host: str, nursery: trio.Nursery) -> None:
+        network = self.network(nursery)
+        with pytest.raises(ResolverError, match="no name that could be asked for") as caught:
+            await resolve(THROUGH, Address(host, 0), Timeouts(), network)
+        assert caught.value.reply_code == 0x04
+        assert network.connects == []
+
+    @pytest.mark.parametrize("chain", [TOR, LOCAL], ids=["tor", "local"])
+    async def test_it_is_not_asked_what_others_know(self, chain: Chain, nursery: trio.Nursery) -> None:
+        network = self.network(nursery)
+        network.names[NAME.host] = ["192.0.2.99"]
+        chain = Chain(*chain.hops, resolver=RESOLVER)
+        assert await resolve(chain, NAME, Timeouts(), network) == honest.ANSWERS[ASK]
+        assert RESOLVER not in [address for _, address in network.connects]
 
 
 async def test_nobody_to_ask(nursery: trio.Nursery) -> None:

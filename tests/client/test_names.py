@@ -24,7 +24,7 @@ def test_a_name_is_looked_up_here_when_direct(backend: str) -> None:
     async def go() -> None:
         assert await chainsocks.resolve("near.example") == "127.0.0.1"
         assert await chainsocks.resolve("192.0.2.80") == "192.0.2.80"
-        with pytest.raises(chainsocks.ConnectError) as caught:
+        with pytest.raises(chainsocks.ResolverError) as caught:
             await chainsocks.resolve("far.example")
         assert caught.value.place == Place(None, chainsocks.Address("far.example", 0), "name look-up")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -313,6 +315,7 @@ PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop
         ),
         ('{ hops = ["tor", "paris"], udp = "nested" }', Chain(TOR_HOP, PARIS_HOP, name="x")),
         ('{ hops = ["tor"], dial = "off" }', Chain(TOR_HOP, name="x", dial=math.inf)),
+        ('{ hops = ["tor"], resolver = "9.9.9.9" }', Chain(TOR_HOP, name="x", resolver=Address("9.9.9.9", 53))),
     ],
 )
 def test_a_chain(written: str, chain: Chain) -> None:
@@ -336,12 +339,31 @@ def test_a_chain(written: str, chain: Chain) -> None:
             '{ hops = ["paris", "old"], udp = "nested" }',
             "chains.x.udp: hop old speaks socks4a, and only socks5 carries UDP; use 'refuse'",
         ),
+        ('{ hops = ["paris"], resolver = 53 }', "chains.x.resolver: expected a text in quotes"),
+        (
+            '{ hops = ["paris"], resolver = "9.9.9.9:0" }',
+            "chains.x.resolver: found '9.9.9.9:0', expected a port in 1..65535",
+        ),
+        (
+            '{ hops = ["paris", "old"], resolver = "[2620:fe::fe]" }',
+            "chains.x.resolver: socks4a cannot carry the IPv6 address of [2620:fe::fe]:53; only socks5 can",
+        ),
         ('["pariss"]', "chains.x[0]: no hop is called 'pariss'; did you mean 'paris'?"),
         ('{ hops = ["paris", "rot"] }', "chains.x.hops[1]: no hop is called 'rot'; known are old, paris, tor"),
     ],
 )
 def test_what_a_chain_cannot_be(written: str, problem: str) -> None:
     assert problems(f"{HOPS}[chains]\nx = {written}") == [problem]
+
+
+def test_a_resolver_takes_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dns.message", None)
+    why = "this takes more than is installed: pip install 'chainsocks[dns]'"
+    assert problems(f'{HOPS}[chains]\nx = {{ hops = ["paris"], resolver = "9.9.9.9" }}') == [
+        f"chains.x.resolver: {why}"
+    ]
+    with pytest.raises(ValueError, match=re.escape(why)):
+        Chain("socks5://paris.example", resolver=Address("9.9.9.9", 53))
 
 
 # --- [[users]] --------------------------------------------------------------------------------------------------------

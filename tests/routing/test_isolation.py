@@ -14,6 +14,7 @@ from chainsocks.routing.isolation import Circumstances, isolated, isolated_chain
 
 TOR = Hop("tor", HopProtocol.SOCKS5, Address("127.0.0.1", 9050), timeout=5, resolve=Resolve.LOCAL, tor=True)
 PARIS = Hop("paris", HopProtocol.SOCKS5, Address("10.0.0.1", 1080), UsernamePassword(b"bob", b"pw"))
+DNS = Address("9.9.9.9", 53)
 KEY = bytes(32)
 CAROL = Circumstances(KEY, Caller("192.0.2.1", b"carol"), Address("example.org", 443), b"session 1")
 
@@ -36,8 +37,8 @@ def test_nothing_else_of_a_hop_changes() -> None:
 
 def test_the_hops_of_a_chain_that_separate() -> None:
     tor = replace(TOR, isolate=Isolate.USER)
-    chain = isolated_chain(Chain(PARIS, tor, name="onion", dial=90, udp=Udp.REFUSE), CAROL)
-    assert chain == Chain(PARIS, isolated(tor, CAROL), name="onion", dial=90, udp=Udp.REFUSE)
+    chain = isolated_chain(Chain(PARIS, tor, name="onion", dial=90, udp=Udp.REFUSE, resolver=DNS), CAROL)
+    assert chain == Chain(PARIS, isolated(tor, CAROL), name="onion", dial=90, udp=Udp.REFUSE, resolver=DNS)
     assert not chain.isolates
 
 

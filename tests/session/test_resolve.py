@@ -9,8 +9,11 @@ import trio
 
 from chainsocks.config.hops import Chain
 from chainsocks.config.models import Config, Timeouts
+from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command
 from tests.hops import ANSWERS, add_hop, make_hop
+from tests.memory import Host, MemoryStream
+from tests.resolvers import framed, respond
 from tests.session.test_session import session
 
 NAME = b"host.example"
@@ -105,6 +108,23 @@ async def test_socks4_has_no_words_for_some_answers(caplog: pytest.LogCaptureFix
         await client.expect_end()
     assert "reply=08 " in client.line
     assert "SOCKS4 cannot tell a client of [2001:db8::80]:0" in client.line
+
+
+async def test_a_resolver_is_blamed_for_itself(caplog: pytest.LogCaptureFixture) -> None:
+    hop, resolver = make_hop(1), Address("192.0.2.53", 53)
+    async with session(caplog, Config(chains={"default": Chain(hop, resolver=resolver)})) as client:
+        add_hop(client.network, hop)
+
+        async def serve(stream: MemoryStream) -> None:
+            message = await stream.receive()
+            await stream.send(framed(respond(message[2:])))
+
+        client.network.hosts[resolver] = Host(serve)
+        await client.send(RESOLVE5)
+        await client.expect("05 00 05 04 00 01 00000000 0000")
+        await client.expect_end()
+    assert "command=RESOLVE destination=host.example:0 chain=default reply=04 " in client.line
+    assert "resolver 192.0.2.53:53, name look-up: no answer for host.example: there is no such name" in client.line
 
 
 async def test_no_name_goes_around_a_hop(caplog: pytest.LogCaptureFixture) -> None:

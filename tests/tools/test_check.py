@@ -38,6 +38,7 @@ tor = { url = "socks5://127.0.0.1:9050", tor = true, isolate = "destination" }
 default = ["paris", "lima", "osaka"]
 slow = { hops = ["osaka"], dial = "off" }
 onion = ["tor"]
+names = { hops = ["osaka"], resolver = "9.9.9.9" }
 
 [[users]]
 name = "carol"
@@ -60,6 +61,8 @@ slow     1 osaka    socks4a   osaka.example:1080        5  with login
          all of it                                    off  no UDP
 onion    1 tor      socks5    127.0.0.1:9050          0.5  answers RESOLVE, isolated by destination
          all of it                                     30
+names    1 osaka    socks4a   osaka.example:1080        5  with login
+         all of it                                     30  no UDP, names from 9.9.9.9:53
 
 deadline    seconds
 handshake        10
