@@ -9,7 +9,7 @@ Who answers is decided by the chain:
    to reach it is a general failure: the client has not asked for it.
 5. Otherwise the request is refused. No name ever goes around a hop.
 
-Of a name with addresses of both families, an IPv4 one is told, as tor does by default. The way to who answers has the
+Of a name with addresses of both families, an IPv4 one is told. The way to who answers has the
 limits of a dial, and the answer has `resolve`, or `hop` where a hop gives it.
 """
 
