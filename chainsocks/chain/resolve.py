@@ -9,8 +9,8 @@ Who answers is decided by the chain:
    to reach it is a general failure: the client has not asked for it.
 5. Otherwise the request is refused. No name ever goes around a hop.
 
-Of a name with addresses of both families, an IPv4 one is told. The way to who answers has the
-limits of a dial, and the answer has `resolve`, or `hop` where a hop gives it.
+Of a name with addresses of both families, an IPv4 one is told. The way to whoever answers has the limits of a dial, and
+the answer has `resolve`, or `hop` where a hop gives it.
 """
 
 from __future__ import annotations

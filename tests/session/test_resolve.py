@@ -140,12 +140,12 @@ async def test_no_name_goes_around_a_hop(caplog: pytest.LogCaptureFixture) -> No
 
 
 async def test_a_client_that_lingers(autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture) -> None:
-    async with session(caplog, Config(timeouts=Timeouts(reply=3))) as client:
+    async with session(caplog, Config(timeouts=Timeouts(resolve=3, reply=8))) as client:
         client.network.names[NAME.decode()] = ["192.0.2.80"]
         await client.send(RESOLVE5)
         await client.expect(ANSWER5)
-        await trio.sleep(4)
-        assert "reply=00 up=0 down=0 duration=3.000 " in client.line
+        await trio.sleep(9)
+        assert 'reply=00 up=0 down=0 duration=8.000 outcome="answered 192.0.2.80"' in client.line
 
 
 async def test_a_slow_resolver(autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture) -> None:
