@@ -13,6 +13,7 @@
         ├── HopProtocolError        a hop broke the protocol, or broke off
         ├── HopAuthenticationError  a hop refused our login
         ├── HopRefused              a hop answered our request with a refusal
+        ├── ResolverError           the resolver, here or behind a chain, has no answer that can be used
         └── DialTimeout             a step did not end within its limit
 
 Each error that a client may be waiting for knows the reply code that tells the truth about it.
@@ -42,6 +43,7 @@ __all__ = [
     "Problem",
     "ProtocolError",
     "RequestRefused",
+    "ResolverError",
     "UnsupportedAddress",
 ]
 
@@ -80,14 +82,15 @@ class RequestRefused(ChainsocksError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where on the way something happened: at a hop, or (`hop` is None) at the destination itself."""
+    """Where on the way something happened: at a hop, or (`hop` is None) at its end, which is what `end` says."""
 
     hop: str | None
     address: Address
     step: str
+    end: str = "destination"
 
     def __str__(self) -> str:
-        who = f"hop {self.hop} at {self.address}" if self.hop else f"destination {self.address}"
+        who = f"hop {self.hop} at {self.address}" if self.hop else f"{self.end} {self.address}"
         return f"{who}, {self.step}"
 
 
@@ -149,6 +152,10 @@ class HopRefused(DialError):
     """
 
     code: int = ReplyCode.GENERAL_FAILURE
+
+
+class ResolverError(DialError):
+    """The resolver that was asked, here or through a chain, knows no such name, fails, or does not speak proper DNS."""
 
 
 class DialTimeout(DialError):

@@ -17,6 +17,7 @@ from anyio.abc import ByteStream
 from chainsocks.chain.associate import Association
 from chainsocks.chain.dial import RESOLVE, Network
 from chainsocks.chain.tries import associate
+from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import CHOICES, AnyioNetwork
 from chainsocks.config.chains import DIRECT, Chain, Udp
 from chainsocks.config.hops import Resolve
@@ -48,7 +49,7 @@ async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -
     if chain.udp is Udp.REFUSE:
         raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
     limits, network = timeouts or Timeouts(), AnyioNetwork()
-    association = await associate(chain, limits, network, CHOICES)
+    association = await associate(own_circuit(chain), limits, network, CHOICES)
     try:
         hops = association.hops
         local = not hops or hops[-1].resolve is Resolve.LOCAL

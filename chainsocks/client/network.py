@@ -53,6 +53,11 @@ class AnyioNetwork:
         found = await anyio.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
         return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]
 
+    async def name_of(self, address: Address) -> str:
+        """Look up the name of an IP address."""
+        name, _ = await anyio.getnameinfo((address.host, 0), socket.NI_NAMEREQD)
+        return name
+
     async def listen(self, address: Address) -> _Listener:
         """Listen on an IP address of ours."""
         opened = await anyio.create_tcp_listener(local_host=address.host, local_port=address.port, backlog=BACKLOG)

@@ -15,6 +15,7 @@ from anyio.streams.buffered import BufferedByteStream
 from chainsocks.chain.bind import BindWalk
 from chainsocks.chain.dial import Upstream
 from chainsocks.chain.tries import dial, walk_through
+from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import CHOICES, AnyioNetwork
 from chainsocks.config.chains import DIRECT, Chain, Route
 from chainsocks.config.models import Timeouts
@@ -36,7 +37,8 @@ async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: 
         ValueError: `host` or `port` cannot be part of a SOCKS request.
     """
     destination, limits = Address(host, port), timeouts or Timeouts()
-    return _stream_of(await dial(chain, destination, limits, AnyioNetwork(), choices=CHOICES))
+    way = own_circuit(chain, destination)
+    return _stream_of(await dial(way, destination, limits, AnyioNetwork(), choices=CHOICES))
 
 
 async def bind_tcp(
@@ -62,7 +64,8 @@ async def bind_tcp(
     def begin(route: Route, began: float | None) -> BindWalk:
         return BindWalk(route, peer, limits, network, began=began)
 
-    return BoundPort(*await walk_through(chain, peer.packed, CHOICES, network, begin, BindWalk.bind))
+    way = own_circuit(chain, peer)
+    return BoundPort(*await walk_through(way, peer.packed, CHOICES, network, begin, BindWalk.bind))
 
 
 class BoundPort:

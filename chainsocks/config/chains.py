@@ -6,11 +6,13 @@ A `Route` is a chain with all of that decided: hops and nothing else. Only route
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
-from chainsocks.config.hops import Hop, HopProtocol, parse_hop_url
+from chainsocks.config.extras import DNS, require
+from chainsocks.config.hops import Hop, HopProtocol, Isolate, parse_hop_url
 from chainsocks.protocol.address import Address
 
 __all__ = ["DIRECT", "Chain", "Group", "Pick", "Route", "Udp", "hops_of"]
@@ -92,25 +94,30 @@ class Chain:
 
     Hops may be given as URLs, as in ``Chain("socks5://127.0.0.1:9050", "socks4a://fred@10.0.0.2:1080")``.
     `dial` bounds the way through all of them in seconds; None means ``[timeouts] dial``. `udp` is `Udp.NESTED` where it
-    is not given and all hops can do that; SOCKS4 cannot. `hedge`: after so many seconds without success another way is
-    tried beside the first.
+    is not given and all hops can do that; SOCKS4 cannot. `resolver` is asked, through all hops, what clients want to
+    have looked up, unless the last hop does that; it takes the extra ``dns``. `hedge`: after so many seconds without
+    success another way is tried beside the first.
 
     A chain gets shorter only where it says so: with `skip_dead` hops that rest, or have failed in this very request,
     are left out; at least one stays. `length` is then how many hops the way has, not one less: the first that live.
 
     Raises:
-        ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, or a length that cannot be.
+        ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, a resolver without dnspython, or a
+            length that cannot be.
     """
 
     hops: tuple[Hop | Group, ...]
     name: str
     dial: float | None
     udp: Udp
+    resolver: Address | None
     hedge: float | None
     skip_dead: bool
     length: int | None
     route: Route | None = field(compare=False, repr=False)
     """The only way that there is through this chain; None where there is a choice."""
+    isolates: bool = field(compare=False, repr=False)
+    """Whether any of its hops gets a login that depends on the session."""
 
     def __init__(
         self,
@@ -118,6 +125,7 @@ class Chain:
         name: str = "default",
         dial: float | None = None,
         udp: Udp | None = None,
+        resolver: Address | None = None,
         hedge: float | None = None,
         skip_dead: bool = False,
         length: int | None = None,
@@ -126,6 +134,10 @@ class Chain:
         object.__setattr__(self, "hops", made)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "dial", dial)
+        if resolver:
+            require(*DNS)
+        object.__setattr__(self, "resolver", resolver)
+        object.__setattr__(self, "isolates", any(hop.isolate is not Isolate.OFF for hop in hops_of(made)))
         object.__setattr__(self, "hedge", hedge)
         object.__setattr__(self, "skip_dead", skip_dead)
         object.__setattr__(self, "length", length)
@@ -141,6 +153,10 @@ class Chain:
 
     def __str__(self) -> str:
         return " -> ".join(hop.name for hop in self.hops) or "direct"
+
+    def with_each(self, change: Callable[[Hop], Hop]) -> Chain:
+        """Return the same chain with each hop, in groups as well, in a changed form."""
+        return Chain(*_changed(self.hops, change), **_keys(self, "hops", "route", "isolates"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +177,18 @@ def hops_of(members: tuple[Hop | Group, ...]) -> Iterator[Hop]:
             yield member
         else:
             yield from hops_of(member.hops)
+
+
+def _changed(members: tuple[Hop | Group, ...], change: Callable[[Hop], Hop]) -> Iterator[Hop | Group]:
+    for member in members:
+        if isinstance(member, Hop):
+            yield change(member)
+        else:
+            yield Group(*_changed(member.hops, change), **_keys(member, "hops"))
+
+
+def _keys(value: Chain | Group, *left_out: str) -> dict[str, Any]:
+    return {key.name: getattr(value, key.name) for key in fields(value) if key.name not in left_out}
 
 
 def _made(hops: tuple[Hop | Group | str, ...]) -> tuple[Hop | Group, ...]:

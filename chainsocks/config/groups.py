@@ -79,6 +79,8 @@ def unfit(chain: Chain) -> Iterator[tuple[int | str, str]]:
             if why := hop.cannot_carry(after.address):
                 yield index, why
                 break
+    if resolver := chain.resolver:
+        yield from (("resolver", why) for hop in places[-1] if (why := hop.cannot_carry(resolver)))
     wanted = sum(isinstance(member, Group) for member in chain.hops)
     if chain.hedge is not None and not wanted:
         yield "hedge", "it needs a group, whose next member it could try"

@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_PORT",
     "Hop",
     "HopProtocol",
+    "Isolate",
     "Resolve",
     "make_credentials",
     "parse_hop_address",
@@ -48,6 +49,20 @@ class Resolve(StrEnum):
     LOCAL = "local"
 
 
+class Isolate(StrEnum):
+    """What must not share a circuit of tor's (`chainsocks.routing.isolation`)."""
+
+    OFF = "off"
+    SESSION = "session"
+    """Any two sessions."""
+    USER = "user"
+    """Sessions of different users. Where nobody logs in, there is one."""
+    CLIENT = "client"
+    """Sessions from different IP addresses. All clients on unix sockets are one."""
+    DESTINATION = "destination"
+    """Sessions to different hosts, on whatever ports; and any two that carry datagrams."""
+
+
 _SCHEMES = {protocol.value: protocol for protocol in HopProtocol} | {
     "socks5h": HopProtocol.SOCKS5  # curl's word for "the proxy resolves names"; ours always do
 }
@@ -61,6 +76,9 @@ class Hop:
 
     `timeout` bounds its whole negotiation in seconds; None means ``[timeouts] hop``. With `Resolve.LOCAL` a name is
     looked up on this machine before the hop is asked for it, which tells the local resolver where we go.
+
+    Raises:
+        ValueError: `tor` or `isolate` with a protocol that it does not go with, or `isolate` with credentials.
     """
 
     name: str
@@ -69,6 +87,23 @@ class Hop:
     credentials: Credentials | None = None
     timeout: float | None = None
     resolve: Resolve = Resolve.REMOTE
+    tor: bool = False
+    """Whether it has tor's commands RESOLVE and RESOLVE_PTR. Only socks5."""
+    isolate: Isolate = Isolate.OFF
+    """What it keeps on circuits of their own, by the login that we derive for it. Only socks5."""
+
+    def __post_init__(self) -> None:
+        socks5 = self.protocol is HopProtocol.SOCKS5
+        if self.tor and not socks5:
+            raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; only socks5 has its commands")
+        if self.isolate is Isolate.OFF:
+            return
+        if not socks5:
+            raise ValueError(
+                f"isolate does not go with protocol {self.protocol.value!r}; only socks5 has logins for it"
+            )
+        if self.credentials:
+            raise ValueError("isolate makes up the username and the password: take yours out")
 
     def cannot_carry(self, target: Address) -> str | None:
         """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""

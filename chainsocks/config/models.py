@@ -6,6 +6,7 @@ The defaults of the whole program are the defaults of these fields, and stand no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -149,6 +150,8 @@ class Config:
     users: tuple[User, ...] = ()
     groups: Mapping[str, Group] = field(default_factory=lambda: MappingProxyType({}))
     health: HealthSettings = HealthSettings()
+    isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
+    """What the logins of hops with `isolate` are derived with: all workers share it, and it ends with the server."""
 
     @property
     def default_chain(self) -> Chain | None:

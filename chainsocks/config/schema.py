@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from chainsocks.config.chains import Chain, Group, Pick, Udp
-from chainsocks.config.hops import Hop, HopProtocol, Resolve, make_credentials, parse_hop_url
+from chainsocks.config.hops import Hop, HopProtocol, Isolate, Resolve, make_credentials, parse_hop_url
 from chainsocks.config.models import HealthSettings, Ident, Listen, Server, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.values import (
@@ -34,6 +34,7 @@ from chainsocks.config.values import (
     parse_listen,
     parse_part_address,
     parse_ports,
+    parse_resolver,
     parse_target,
 )
 from chainsocks.protocol.address import Address
@@ -66,6 +67,7 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
 HopAddress = Annotated[Address, BeforeValidator(lambda value: parse_part_address(_text(value)))]
 IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: parse_ip(_text(value)))]
+ResolverText = Annotated[Address, BeforeValidator(lambda value: parse_resolver(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
 
@@ -132,6 +134,8 @@ class HopTable(Table):
     password_env: StrictStr | None = None
     timeout: Duration | None = None
     resolve: Resolve = Resolve.REMOTE
+    tor: StrictBool = False
+    isolate: Isolate = Isolate.OFF
     _hop: Hop
 
     @model_validator(mode="before")
@@ -142,7 +146,7 @@ class HopTable(Table):
     @model_validator(mode="after")
     def _assemble(self) -> Self:
         if self.url:
-            parts = self.model_fields_set - {"url", "timeout", "resolve"}
+            parts = self.model_fields_set - {"url", "timeout", "resolve", "tor", "isolate"}
             if parts:
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
@@ -150,7 +154,7 @@ class HopTable(Table):
             hop = Hop("", self.protocol, self.address, self._credentials(self.protocol))
         else:
             raise ValueError("expected a url, or both protocol and address")
-        self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve)
+        self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve, tor=self.tor, isolate=self.isolate)
         return self
 
     def _credentials(self, protocol: HopProtocol) -> Credentials | None:
@@ -236,6 +240,7 @@ class ChainTable(_ListOfHops):
 
     dial: Duration | None = None
     udp: Udp | None = None
+    resolver: ResolverText | None = None
     hedge: Duration | None = None
     skip_dead: StrictBool = False
     length: Annotated[StrictInt, Field(ge=1)] | None = None

@@ -7,6 +7,7 @@ import trio
 from chainsocks.chain.source import own_address
 from chainsocks.net.inbound import InboundListener, listen
 from chainsocks.net.poller import Poller
+from chainsocks.net.reverse import name_of
 from chainsocks.net.stream import SocketStream
 from chainsocks.net.tcp import open_tcp, resolve
 from chainsocks.net.udp import ANY_PORT, UDPSocket, open_udp
@@ -34,6 +35,10 @@ class TrioNetwork:
     async def resolve(self, address: Address) -> list[Address]:
         """Look a name up; see `chainsocks.net.tcp.resolve`."""
         return await resolve(address)
+
+    async def name_of(self, address: Address) -> str:
+        """Look up the name of an address; see `chainsocks.net.reverse.name_of`."""
+        return await name_of(address)
 
     async def listen(self, address: Address) -> InboundListener:
         """Listen on an IP address of ours; see `chainsocks.net.inbound.listen`."""

@@ -4,7 +4,8 @@
 
     accept ─ handshake ─ request ─ chain ─ dial ─ reply ─ relay ─ close ─ one line in the log
                                         ├─ bind ─ reply ─ wait ─ second reply ─┤   (`chainsocks.session.bind`)
-                                        └─ associate ─ reply ─ relay datagrams ┘   (`chainsocks.session.associate`)
+                                        ├─ associate ─ reply ─ relay datagrams ┤   (`chainsocks.session.associate`)
+                                        └─ resolve ─ reply ────────────────────┘   (`chainsocks.chain.resolve`)
 
 1. Every step has its deadline: `handshake` until the request is complete, then those of the dial, `reply` for an
    answer, and the relay's. One cancel scope serves them all, armed anew for each; a refusal has scopes of its own.
@@ -30,19 +31,21 @@ from chainsocks.chain.associate import Association, AssociationWalk
 from chainsocks.chain.bind import BindNetwork, BindWalk
 from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
 from chainsocks.chain.health import Health
+from chainsocks.chain.resolve import ResolveNetwork, ResolveWalk
 from chainsocks.chain.tries import Choices, Tries, close_upstream
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.models import Config, Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
-from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.caller import Caller
+from chainsocks.routing.isolation import Circumstances, isolated_chain
 from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
 from chainsocks.session.ident import IdentNetwork, check_ident
@@ -62,7 +65,7 @@ WalkT = TypeVar("WalkT", bound=Walk)
 ResultT = TypeVar("ResultT")
 
 
-class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, Protocol):
+class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, ResolveNetwork, Protocol):
     """What lies below a session."""
 
 
@@ -148,7 +151,11 @@ class _Session:
             scope.deadline = math.inf  # it is in time; what follows has limits of its own
             limit, network = self._timeouts.ident, self._service.network
             await check_ident(self._client, request.credentials, ident, limit, network)
-        chain = record.chain = _route(request, self._service, self._caller(request))
+        caller = self._caller(request)
+        chain = record.chain = _route(request, self._service, caller)
+        if chain.isolates:
+            one = None if request.command is Command.UDP_ASSOCIATE else request.destination
+            chain = isolated_chain(chain, Circumstances(self._service.config.isolation_key, caller, one))
         match request.command:
             case Command.CONNECT:
                 await self._connect(handshake, chain, scope)
@@ -156,6 +163,8 @@ class _Session:
                 await self._bind(handshake, chain, scope)
             case Command.UDP_ASSOCIATE:
                 await self._associate(handshake, chain, scope)
+            case Command.RESOLVE | Command.RESOLVE_PTR:
+                await self._resolve(handshake, chain, scope)
 
     async def _connect(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
         """Dial, reply, relay."""
@@ -245,6 +254,21 @@ class _Session:
         ) as (relay, bound):
             if await self._grant(handshake, bound, scope):
                 await self._run(relay, scope)
+
+    async def _resolve(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+        """Look up a name, or the name of an address, and reply with it: that is all."""
+        service, request = self._service, handshake.request
+        command, subject = request.command, request.destination
+
+        def begin(route: Route, began: float | None = None) -> ResolveWalk:
+            return ResolveWalk(route, command, subject, self._timeouts, service.network, service.on_step, began)
+
+        _, answer = await self._through(chain, begin, ResolveWalk.answer, scope)
+        check_bound(request.version, answer)
+        if await self._grant(handshake, answer, scope):
+            scope.deadline = math.inf
+            self._record.outcome = f"answered {printable(answer.host)}"
+            await self._part()
 
     async def _run(self, relay: Relay | DatagramRelay, scope: CancelScope) -> None:
         """Run a relay to its end, which is the session's."""
@@ -347,7 +371,7 @@ class _Session:
         await self._part()
 
     async def _part(self) -> None:
-        """Let a client that we refuse read why, before the connection closes.
+        """Let a client to which we have no more to say read our answer, before the connection closes.
 
         Closing a socket that holds unread data resets it, and a reset can overtake our answer; so the rest of what the
         client is saying is read away, up to a limit, until it closes.

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chainsocks.config.chains import DIRECT, Chain, Group, Udp
-from chainsocks.config.hops import Hop, Resolve
+from chainsocks.config.hops import Hop, Isolate, Resolve
 from chainsocks.config.models import Config, Ident, Server, Timeouts
 from chainsocks.protocol.address import printable
 
@@ -89,6 +89,8 @@ def _habits(chain: Chain) -> Iterator[str]:
     """Say what holds for a chain as a whole."""
     if chain.udp is Udp.REFUSE:
         yield "no UDP"
+    if chain.resolver:
+        yield f"names from {chain.resolver}"
     if chain.hedge is not None:
         yield f"another way as well after {_seconds(chain.hedge)} s"
     if chain.skip_dead:
@@ -114,6 +116,10 @@ def _remarks(hop: Hop) -> Iterator[str]:
         yield "with login"
     if hop.resolve is Resolve.LOCAL:
         yield "names are looked up here"
+    if hop.tor:
+        yield "answers RESOLVE"
+    if hop.isolate is not Isolate.OFF:
+        yield f"isolated by {hop.isolate}"
 
 
 def _deadlines(timeouts: Timeouts) -> Table:

@@ -39,6 +39,10 @@ def test_a_chain_is_a_value() -> None:
         chain.hops = ()  # type: ignore[misc]
 
 
+def test_a_chain_has_no_resolver_of_its_own_accord() -> None:
+    assert Chain("socks5://paris.example").resolver is None
+
+
 def test_a_chain_refuses_what_is_no_hop() -> None:
     with pytest.raises(ValueError, match="did you mean 'socks5'"):
         Chain("socks5://paris.example", "sock5://osaka.example")

@@ -13,6 +13,7 @@ from chainsocks.config.hops import (
     DEFAULT_PORT,
     Hop,
     HopProtocol,
+    Isolate,
     Resolve,
     make_credentials,
     parse_hop_address,
@@ -259,6 +260,19 @@ def test_what_a_hop_can_be_asked_for(protocol: HopProtocol, resolve: Resolve, ca
 )
 def test_a_hop_says_why_it_cannot(protocol: HopProtocol, target: Address, why: str) -> None:
     assert Hop("osaka", protocol, Address("10.0.0.1", 1080)).cannot_carry(target) == why
+
+
+@pytest.mark.parametrize("protocol", [SOCKS4, SOCKS4A])
+def test_tor_speaks_socks5(protocol: HopProtocol) -> None:
+    why = f"tor does not go with protocol '{protocol}'; only socks5 has its commands"
+    with pytest.raises(ValueError, match=f"^{why}$"):
+        Hop("tor", protocol, Address("127.0.0.1", 9050), tor=True)
+
+
+def test_a_chain_knows_whether_it_isolates() -> None:
+    tor = Hop("tor", SOCKS5, Address("127.0.0.1", 9050), isolate=Isolate.USER)
+    assert Chain("socks5://paris.example", tor).isolates
+    assert not Chain("socks5://paris.example").isolates
 
 
 # --- credentials ------------------------------------------------------------------------------------------------------
