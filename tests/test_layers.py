@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "protocol": 0,
     "config": 1,
-    "routing": 1,
+    "routing": 2,
     "net": 2,
     "chain": 3,
     "relay": 3,

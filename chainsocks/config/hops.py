@@ -20,6 +20,7 @@ __all__ = [
     "Chain",
     "Hop",
     "HopProtocol",
+    "NamesOnly",
     "Resolve",
     "Udp",
     "make_credentials",
@@ -56,6 +57,14 @@ class Udp(StrEnum):
 
     NESTED = "nested"
     """Through an association at every hop, each opened through the hops before it."""
+    REFUSE = "refuse"
+
+
+class NamesOnly(StrEnum):
+    """What to do about a request for an IP address: the client may have looked a name up itself, for all to see."""
+
+    OFF = "off"
+    WARN = "warn"
     REFUSE = "refuse"
 
 
@@ -103,7 +112,8 @@ class Chain:
 
     Hops may be given as URLs, as in ``Chain("socks5://127.0.0.1:9050", "socks4a://fred@10.0.0.2:1080")``.
     `dial` bounds the way through all of them in seconds; None means ``[timeouts] dial``. `udp` is `Udp.NESTED` where it
-    is not given and all hops can do that; SOCKS4 cannot.
+    is not given and all hops can do that; SOCKS4 cannot. `names_only` holds
+    beside the listener's: the stricter one wins.
 
     Raises:
         ValueError: a URL that is not a hop's, or UDP through hops that cannot carry it.
@@ -113,14 +123,21 @@ class Chain:
     name: str
     dial: float | None
     udp: Udp
+    names_only: NamesOnly
 
     def __init__(
-        self, *hops: Hop | str, name: str = "default", dial: float | None = None, udp: Udp | None = None
+        self,
+        *hops: Hop | str,
+        name: str = "default",
+        dial: float | None = None,
+        udp: Udp | None = None,
+        names_only: NamesOnly = NamesOnly.OFF,
     ) -> None:
         made = tuple(parse_hop_url(hop) if isinstance(hop, str) else hop for hop in hops)
         object.__setattr__(self, "hops", made)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "dial", dial)
+        object.__setattr__(self, "names_only", names_only)
         unfit = next((hop for hop in made if hop.protocol is not HopProtocol.SOCKS5), None)
         if unfit and udp is Udp.NESTED:
             raise ValueError(f"hop {unfit.name} speaks {unfit.protocol}, and only socks5 carries UDP; use 'refuse'")

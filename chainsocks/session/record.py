@@ -41,6 +41,8 @@ class Record:
     reply: int | None = None
     traffic: Traffic = field(default_factory=Traffic)
     outcome: str = "ended by a bug in chainsocks"
+    rule: str = ""
+    """The number of the rule that decided, "-" if none did; empty where there are no rules."""
 
     def write(self) -> None:
         """Write the session's line."""
@@ -53,11 +55,12 @@ class Record:
         command = request.command.name if request else "-"
         destination = _quoted(str(request.destination)) if request else "-"
         chain = _quoted(self.chain.name) if self.chain else "-"
+        rule = f" rule={self.rule}" if self.rule else ""
         reply = "-" if self.reply is None else show_code(self.reply)
         return (
-            f"id={_prefix}{self.id} client={self.client} command={command} destination={destination} chain={chain} "
-            f"reply={reply} up={traffic.up} down={traffic.down} duration={trio.current_time() - self.began:.3f} "
-            f"outcome={_in_quotes(self.outcome)}"
+            f"id={_prefix}{self.id} client={self.client} command={command} destination={destination} "
+            f"chain={chain}{rule} reply={reply} up={traffic.up} down={traffic.down} "
+            f"duration={trio.current_time() - self.began:.3f} outcome={_in_quotes(self.outcome)}"
         )
 
 

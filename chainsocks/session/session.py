@@ -2,7 +2,7 @@
 
 ::
 
-    accept ─ handshake ─ request ─ chain ─ dial ─ reply ─ relay ─ close ─ one line in the log
+    accept ─ handshake ─ request ─ rules ─ dial ─ reply ─ relay ─ close ─ one line in the log
                                         ├─ bind ─ reply ─ wait ─ second reply ─┤   (`chainsocks.session.bind`)
                                         └─ associate ─ reply ─ relay datagrams ┘   (`chainsocks.session.associate`)
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -29,7 +29,7 @@ from anyio.abc import ByteStream
 from chainsocks.chain.associate import AssociationWalk
 from chainsocks.chain.bind import BindNetwork, BindWalk
 from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
-from chainsocks.config.hops import Chain
+from chainsocks.config.hops import Chain, NamesOnly
 from chainsocks.config.models import Config, Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.net.stream import SocketStream, reset_on_close
@@ -41,11 +41,13 @@ from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Use
 from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.caller import Caller
+from chainsocks.routing.rules import Router
 from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
 from chainsocks.session.ident import IdentNetwork, check_ident
 from chainsocks.session.login import Logins
 from chainsocks.session.record import Record
+from chainsocks.session.route import Route, check_login, decide, judge_of, mind_addresses, route_of, stricter
 
 __all__ = ["Service", "SessionNetwork", "serve_session"]
 
@@ -68,16 +70,24 @@ class Service:
     logins: Logins
     network: SessionNetwork
     on_step: OnStep | None = None
+    router: Router = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "router", Router(self.config))
 
 
-async def serve_session(client: ByteStream, name: str, service: Service, host: str = "") -> None:
+async def serve_session(
+    client: ByteStream, name: str, service: Service, host: str = "", names_only: NamesOnly = NamesOnly.OFF
+) -> None:
     """Serve one connection; `name` is the client's address for the log, `host` its IP address if it has one.
+
+    `names_only` is that of the listener.
 
     *Closing*: `client`, and whatever is opened on its behalf, is closed before this returns.
     """
     record = Record(name)
     try:
-        await _Session(client, service, record, host).run()
+        await _Session(client, service, record, host, names_only).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome = "cut off: the server is stopping"
         if record.reply is None:  # otherwise the relay has seen to it, where it had to
@@ -91,11 +101,12 @@ async def serve_session(client: ByteStream, name: str, service: Service, host: s
 class _Session:
     """A client, how far it has come, and what that means when the time for a step is over."""
 
-    __slots__ = ("_client", "_handshake", "_host", "_record", "_service", "_time_is_up", "_timeouts")
+    __slots__ = ("_client", "_handshake", "_host", "_names_only", "_record", "_service", "_time_is_up", "_timeouts")
 
-    def __init__(self, client: ByteStream, service: Service, record: Record, host: str) -> None:
+    def __init__(self, client: ByteStream, service: Service, record: Record, host: str, names_only: NamesOnly) -> None:
         self._client = client
         self._host = host
+        self._names_only = names_only
         self._service = service
         self._timeouts = service.config.timeouts
         self._record = record
@@ -133,32 +144,60 @@ class _Session:
             record.outcome = f"client, {self._step}: it reset the connection"
             return
         request = record.request = handshake.request
-        ident = self._service.config.server.ident
+        ident, user = self._service.config.server.ident, None
         if ident is not Ident.OFF and request.version is Version.SOCKS4:
             scope.deadline = math.inf  # it is in time; what follows has limits of its own
             limit, network = self._timeouts.ident, self._service.network
-            await check_ident(self._client, request.credentials, ident, limit, network)
-        chain = record.chain = _route(request, self._service, self._caller(request))
+            user = await check_ident(self._client, request.credentials, ident, limit, network)
+        caller = self._caller(request, user)
+        route = await self._route(request, caller, scope)
         match request.command:
             case Command.CONNECT:
-                await self._connect(handshake, chain, scope)
+                await self._connect(handshake, route, scope)
             case Command.BIND:
-                await self._bind(handshake, chain, scope)
+                await self._bind(handshake, route, scope)
             case Command.UDP_ASSOCIATE:
-                await self._associate(handshake, chain, scope)
+                await self._associate(handshake, route, caller, scope)
 
-    async def _connect(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+    async def _route(self, request: Request, caller: Caller, scope: CancelScope) -> Route:
+        """Find the way of a request.
+
+        Raises:
+            RequestRefused: it has none.
+        """
+        service, record = self._service, self._record
+        router, network = service.router, service.network
+        check_login(request, caller, required=service.logins.required)
+        if router.default and not router.has_rules:
+            route = Route(router.default, request.destination, network)
+        else:
+            scope.deadline = math.inf  # it is in time; a look-up has a limit of its own
+            decision = await decide(router, request, caller, network, self._timeouts.resolve)
+            if router.has_rules:
+                record.rule = str(decision.rule.number) if decision.rule else "-"
+            route = route_of(decision, network)
+        record.chain = route.chain
+        if names_only := self._guard(route.chain):
+            mind_addresses(names_only, request, self._who)
+        return route
+
+    def _guard(self, chain: Chain) -> NamesOnly | None:
+        """Return what is to be done about IP addresses, by the listener and the chain; None for nothing."""
+        if self._names_only is NamesOnly.OFF and chain.names_only is NamesOnly.OFF:
+            return None
+        return stricter(self._names_only, chain.names_only)
+
+    async def _connect(self, handshake: ServerHandshake, route: Route, scope: CancelScope) -> None:
         """Dial, reply, relay."""
-        service = self._service
-        walk = Walk(chain, handshake.request.destination, self._timeouts, service.network, service.on_step)
+        walk = Walk(route.chain, route.destination, self._timeouts, route.network, self._service.on_step)
         self._time_is_up = walk.timeout
         await self._carry(handshake, await walk.go(scope), scope)
 
-    async def _bind(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+    async def _bind(self, handshake: ServerHandshake, route: Route, scope: CancelScope) -> None:
         """Have a port opened, reply, wait for the peer, reply again, relay."""
         service, request = self._service, handshake.request
         advertised = service.config.server.bind_address
-        walk = BindWalk(chain, request.destination, self._timeouts, service.network, service.on_step, advertised)
+        walk = BindWalk(route.chain, route.destination, self._timeouts, route.network, service.on_step, advertised)
         self._time_is_up = walk.timeout
         bound = await walk.bind(scope)
         try:
@@ -191,13 +230,16 @@ class _Session:
         finally:
             await upstream.stream.aclose()
 
-    async def _associate(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+    async def _associate(self, handshake: ServerHandshake, route: Route, caller: Caller, scope: CancelScope) -> None:
         """Open associations at all hops, reply, and relay datagrams."""
-        service, tally = self._service, Tally(self._record.traffic)
+        service, tally, chain = self._service, Tally(self._record.traffic), route.chain
+        names_only, judge = self._guard(chain) or NamesOnly.OFF, None
+        if service.router.has_rules or names_only is not NamesOnly.OFF:
+            judge = judge_of(service.router, handshake.request, caller, chain, names_only, self._who)
         walk = AssociationWalk(chain, UNSPECIFIED, self._timeouts, service.network, service.on_step)
         self._time_is_up = walk.timeout
         async with open_datagram_relay(
-            self._client, handshake.request, chain, service.config, service.network, walk, scope, tally
+            self._client, handshake.request, chain, service.config, service.network, walk, scope, tally, judge
         ) as (relay, bound):
             if await self._grant(handshake, bound, scope):
                 await self._run(relay, scope)
@@ -273,12 +315,17 @@ class _Session:
     def _reply_not_taken(self) -> None:
         self._record.outcome = f"client, reply: not taken (within {self._timeouts.reply:g} s)"
 
-    def _caller(self, request: Request) -> Caller:
-        """Say who asks."""
+    def _caller(self, request: Request, user: bytes | None) -> Caller:
+        """Say who asks; `user` is what the identd of a SOCKS4 client confirms."""
         login = request.credentials
         if self._service.logins.required and isinstance(login, UsernamePassword):
             return Caller(self._host, login.username)
-        return Caller(self._host)
+        return Caller(self._host, user)
+
+    @property
+    def _who(self) -> str:
+        """The session and its client, for a line of the log that is not the session's own."""
+        return f"session {self._record.id}, client {self._record.client}:"
 
     @property
     def _step(self) -> str:
@@ -316,17 +363,3 @@ class _Session:
                     left -= len(await self._client.receive())
             except (BrokenResourceError, EndOfStream):
                 return
-
-
-def _route(request: Request, service: Service, caller: Caller) -> Chain:
-    """Decide which chain serves a request.
-
-    Raises:
-        RequestRefused: none does.
-    """
-    if service.logins.required and caller.user is None:
-        raise RequestRefused("SOCKS4 cannot log in, and a login is required", ReplyCode.NOT_ALLOWED_BY_RULESET)
-    chain = service.config.default_chain
-    if chain is None:
-        raise RequestRefused('no chain is called "default"', ReplyCode.NOT_ALLOWED_BY_RULESET)
-    return chain
