@@ -97,7 +97,12 @@ def mind_addresses(names_only: NamesOnly, request: Request, who: str) -> None:
     """
     destination = request.destination
     anyone = request.command is Command.BIND and not destination.packed.strip(b"\0")
-    if request.command is Command.UDP_ASSOCIATE or anyone or not _is_address(destination):
+    if (
+        names_only is NamesOnly.OFF
+        or request.command is Command.UDP_ASSOCIATE
+        or anyone
+        or not _is_address(destination)
+    ):
         return
     if names_only is NamesOnly.REFUSE:
         raise RequestRefused("names_only: the client asks for an IP address", ReplyCode.NOT_ALLOWED_BY_RULESET)

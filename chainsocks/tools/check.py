@@ -1,4 +1,4 @@
-"""Show a configuration that has no problems: where it listens, its chains, its deadlines. No secret is shown."""
+"""Show a configuration that has no problems: its listeners, chains, rules and deadlines. No secret is shown."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import fields
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.config.hops import DIRECT, Hop, Resolve, Udp
+from chainsocks.config.hops import DIRECT, Chain, Hop, NamesOnly, Resolve, Udp
 from chainsocks.config.models import Config, Ident, Server, Timeouts
 from chainsocks.protocol.address import printable
+from chainsocks.tools.rules import rule_warnings, rules_table
 
 __all__ = ["show_config", "warnings"]
 
@@ -19,16 +20,16 @@ __all__ = ["show_config", "warnings"]
 def warnings(config: Config) -> list[str]:
     """Return what is allowed and yet hardly meant."""
     found = []
-    if config.default_chain is None:
+    if config.default_chain is None and not config.rules:
         found.append('no chain is called "default": every request will be refused')
     used = {hop.name for chain in config.chains.values() for hop in chain.hops}
     found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
-    return found
+    return [*found, *rule_warnings(config)]
 
 
 def show_config(config: Config, console: Console) -> None:
     """Print the resolved configuration: a row for each hop of each chain, with the limit that holds there."""
-    console.print("listen:", ", ".join(printable(str(listen)) for listen in config.server.listen))
+    console.print("listen:", ", ".join(_listens(config.server)))
     users = ", ".join(printable(user.name) for user in config.users)
     console.print("users:", users or "none, nobody has to log in")
     console.print("udp:", _udp(config.server))
@@ -39,6 +40,9 @@ def show_config(config: Config, console: Console) -> None:
     console.print()
     console.print(_chains(config))
     console.print()
+    if config.rules:
+        console.print(rules_table(config))
+        console.print()
     console.print(_deadlines(config.timeouts))
 
 
@@ -55,7 +59,7 @@ def _chains(config: Config) -> Table:
             name = ""
         limit = config.timeouts.dial if chain.dial is None else chain.dial
         row = ("all of it" if chain.hops else "none", "", "", _seconds(limit))
-        table.add_row(name, *row, "no UDP" if chain.udp is Udp.REFUSE else "")
+        table.add_row(name, *row, ", ".join(_chain_remarks(chain)))
     return table
 
 
@@ -71,6 +75,19 @@ def _remarks(hop: Hop) -> Iterator[str]:
         yield "with login"
     if hop.resolve is Resolve.LOCAL:
         yield "names are looked up here"
+
+
+def _chain_remarks(chain: Chain) -> Iterator[str]:
+    if chain.udp is Udp.REFUSE:
+        yield "no UDP"
+    if chain.names_only is not NamesOnly.OFF:
+        yield f"names_only = {chain.names_only}"
+
+
+def _listens(server: Server) -> Iterator[str]:
+    for listen in server.listen:
+        names_only = server.names_only_at(listen)
+        yield printable(str(listen)) + ("" if names_only is NamesOnly.OFF else f" (names_only = {names_only})")
 
 
 def _deadlines(timeouts: Timeouts) -> Table:
