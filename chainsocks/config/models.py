@@ -92,7 +92,7 @@ class Server:
         """
         if not self.names_only or (bound in self.listen and bound not in self.names_only):
             return NamesOnly.OFF
-        likely = [names_only for listen, names_only in self.names_only.items() if _may_become(listen, bound)]
+        likely = [self.names_only[each] for each in self.listen if each in self.names_only and _may_become(each, bound)]
         return self.names_only.get(bound) or max(likely, key=list(NamesOnly).index, default=NamesOnly.OFF)
 
     @property

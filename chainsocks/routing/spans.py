@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from chainsocks.config.rules import Network
 
@@ -14,8 +13,7 @@ __all__ = ["AddressSpans", "Span", "Spans", "span_of"]
 ValueT = TypeVar("ValueT")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """All numbers from `first` to `last`; `size` is 4 or 16 for IP addresses, by their bytes, and 0 for others."""
 
     first: int
@@ -25,8 +23,8 @@ class Span:
 
 def span_of(network: Network) -> Span:
     """Return the addresses of a network."""
-    size = network.max_prefixlen // 8
-    return Span(int(network.network_address), int(network.broadcast_address), size)
+    first = int(network.network_address)
+    return Span(first, first + (1 << (network.max_prefixlen - network.prefixlen)) - 1, network.max_prefixlen // 8)
 
 
 class Spans(Generic[ValueT]):
