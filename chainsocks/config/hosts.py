@@ -5,7 +5,8 @@ Rules compare hosts in this form, so that no other way to write one gets around 
 1. A name is lower-case, has no dots at its end, and its labels are A-labels (UTS 46): ``MÜNCHEN.example.`` is
    ``xn--mnchen-3ya.example``. A label that is no IDNA label, such as ``_dmarc`` or bytes, stays what it is.
 2. What a resolver, or a hop, would take for an IP address is one: ``127.1``, ``0x7f.1``, ``0177.0.0.1``,
-   ``2130706433`` (inet_aton), ``[::1]``, ``::1%1``. A name that ends in a number and is no address is refused.
+   ``2130706433`` (inet_aton), ``[::1]``, ``::1%1``. A name that ends in a number and is no address is refused, and so
+   is one with blanks in it, which somebody might take off.
 3. IPv4 inside IPv6 (``::ffff:10.0.0.1``) is IPv4.
 4. ``0.0.0.0`` and ``::`` are also the loopback address, which is what a kernel connects them to; so are ``localhost``
    and the names below it (RFC 6761 section 6.3).
@@ -27,6 +28,7 @@ _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 _ANY4, _ANY6 = bytes(4), bytes(16)
 _LOOPBACK4, _LOOPBACK6 = b"\x7f\0\0\1", bytes(15) + b"\1"
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")  # all that IDNA takes for a dot (RFC 3490 section 3.1)
+_BLANK = re.compile(r"[\x00-\x20\x7f]")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
 
@@ -44,10 +46,12 @@ def host_of(address: Address) -> Host:
     """Return the host in an address.
 
     Raises:
-        ValueError: it is nothing but dots, or ends in a number, as no name does, and yet is no IP address.
+        ValueError: it is nothing but dots, has a blank in it, or ends in a number and yet is no IP address.
     """
     if address.type is not AddressType.DOMAINNAME:
         return host_of_ip(address.packed)
+    if _BLANK.search(address.host):
+        raise ValueError("there are blanks in the name")
     name = normal_name(address.host)
     if ":" in name:
         try:

@@ -91,9 +91,11 @@ def test_localhost_is_a_name_and_two_addresses(text: str) -> None:
     assert host.ips == (ip_address("127.0.0.1").packed, ip_address("::1").packed)
 
 
-@pytest.mark.parametrize("text", ["256.1", "1.2.3.4.5", "08.0.0.1", "0x", "1.-1.1.1", "example.0x1f", "x.7", ".", ".."])
+@pytest.mark.parametrize(
+    "text", ["256.1", "1.2.3.4.5", "08.0.0.1", "0x", "1.-1.1.1", "example.0x1f", "x.7", ".", "..", "10.0.0.1 ", "a\tb"]
+)
 def test_what_is_neither_a_name_nor_an_address(text: str) -> None:
-    with pytest.raises(ValueError, match=r"neither|no label"):
+    with pytest.raises(ValueError, match=r"neither|no label|blanks"):
         host_of(Address(text, 1))
 
 
