@@ -22,7 +22,17 @@ from chainsocks.routing.caller import Caller
 from chainsocks.routing.rules import Decision, Router
 from chainsocks.session.pinned import PinnedNetwork
 
-__all__ = ["Judge", "Route", "check_login", "decide", "judge_of", "mind_addresses", "route_of", "stricter"]
+__all__ = [
+    "Judge",
+    "Route",
+    "check_login",
+    "decide",
+    "judge_of",
+    "mind_addresses",
+    "names_an_address",
+    "route_of",
+    "stricter",
+]
 
 Judge = Callable[[Address], Address | None]
 """Says what a datagram's destination is to be written as; None when the datagram must not pass."""
@@ -101,7 +111,7 @@ def mind_addresses(names_only: NamesOnly, request: Request, who: str) -> None:
         names_only is NamesOnly.OFF
         or request.command is Command.UDP_ASSOCIATE
         or anyone
-        or not _is_address(destination)
+        or not names_an_address(destination)
     ):
         return
     if names_only is NamesOnly.REFUSE:
@@ -118,7 +128,7 @@ def judge_of(router: Router, request: Request, caller: Caller, chain: Chain, nam
 
     def judge(destination: Address) -> Address | None:
         nonlocal warned
-        if not warned and _is_address(destination):
+        if not warned and names_an_address(destination):
             if names_only is NamesOnly.REFUSE:
                 return None
             warned = True
@@ -133,7 +143,8 @@ def _warn(who: str, destination: Address) -> None:
     log.warning("%s asks for the IP address of %s: it may have looked a name up itself (names_only)", who, destination)
 
 
-def _is_address(destination: Address) -> bool:
+def names_an_address(destination: Address) -> bool:
+    """Whether a destination is an IP address, in whatever disguise, or no name at least."""
     try:
         return not host_of(destination).name
     except ValueError:

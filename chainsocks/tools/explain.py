@@ -1,7 +1,7 @@
 """Say what the server would do with a request, and which rule decides that.
 
 It asks what a session asks, in the same order: the login, the rules (with a look-up, if they want one), names_only of
-the chain. Nothing is dialled.
+the chain. Which listener the client comes to is not known: those that would refuse it are named. Nothing is dialled.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import trio
 
 from chainsocks.chain.bind import BindNetwork
-from chainsocks.config.hops import Chain
+from chainsocks.config.hops import Chain, NamesOnly
 from chainsocks.config.load import suggest
-from chainsocks.config.models import Config, Ident
+from chainsocks.config.models import Config, Ident, Listen
 from chainsocks.config.rules import Rule, Spoken, parse_command
 from chainsocks.errors import ConfigError, Problem, RequestRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, parse_address, printable
@@ -25,7 +25,7 @@ from chainsocks.routing.caller import Caller
 from chainsocks.routing.rules import Decision, Router
 from chainsocks.server.alarms import open_alarms
 from chainsocks.server.network import TrioNetwork
-from chainsocks.session.route import check_login, decide, judge_of, mind_addresses, route_of
+from chainsocks.session.route import check_login, decide, judge_of, mind_addresses, names_an_address, route_of
 
 __all__ = ["Explanation", "explain", "explain_here", "read_question"]
 
@@ -42,6 +42,8 @@ class Explanation:
     refusal: str = ""
     addresses: tuple[Address, ...] | None = None
     """What a look-up for the rules has found."""
+    refused_at: tuple[Listen, ...] = ()
+    """The listeners that refuse it all the same: it is for an IP address, and they want names."""
 
     @property
     def let_in(self) -> bool:
@@ -59,6 +61,8 @@ class Explanation:
         if self.chain:
             hops = [f"{printable(hop.name)} ({hop.protocol} {hop.address})" for hop in self.chain.hops]
             yield f"chain {printable(self.chain.name)}: {' -> '.join([*hops, str(self.destination)])}"
+        if self.refused_at:
+            yield f"but refused at {', '.join(printable(str(each)) for each in self.refused_at)} (names_only)"
 
     def json(self) -> str:
         """Return it as JSON."""
@@ -72,6 +76,7 @@ class Explanation:
                 "text": str(self.rule) if self.rule else None,
                 "addresses": None if self.addresses is None else [address.host for address in self.addresses],
                 "chain": self.chain.name if self.chain else None,
+                "refused_at": [str(each) for each in self.refused_at],
                 "hops": [{"name": hop.name, "protocol": hop.protocol, "address": str(hop.address)} for hop in hops],
             }
         )
@@ -143,7 +148,11 @@ async def explain(config: Config, request: Request, caller: Caller, network: Bin
             _check_datagram(router, association, caller, route.chain, request.destination)
     except RequestRefused as error:
         return Explanation(request.destination, decision.rule, None, str(error), decision.addresses)
-    return Explanation(decision.destination, decision.rule, route.chain, "", decision.addresses)
+    refused_at = [listen for listen, guard in config.server.names_only.items() if guard is NamesOnly.REFUSE]
+    if not names_an_address(request.destination):
+        refused_at = []
+    destination, addresses = decision.destination, decision.addresses
+    return Explanation(destination, decision.rule, route.chain, "", addresses, tuple(refused_at))
 
 
 def _check_datagram(router: Router, request: Request, caller: Caller, chain: Chain, destination: Address) -> None:

@@ -268,6 +268,7 @@ def test_json(capsys: pytest.CaptureFixture[str], path: Path) -> None:
         "text": 'to = ["*.onion"], chain = "onion"',
         "addresses": None,
         "chain": "onion",
+        "refused_at": [],
         "hops": [{"name": "tor", "protocol": "socks5", "address": "127.0.0.1:9050"}],
     }
 
@@ -292,6 +293,14 @@ def test_what_cannot_be_asked(
     code, out, err = run_main(capsys, "check", path, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith(f"chainsocks: {complaint}")
+
+
+def test_listeners_that_want_names_are_named(capsys: pytest.CaptureFixture[str], path: Path) -> None:
+    listeners = "['127.0.0.1:1080', { address = '[::1]:1080', names_only = 'refuse' }]"
+    path.write_text(FILE + f"[server]\nlisten = {listeners}\n")
+    code, out, _ = run_main(capsys, "check", path, "--explain", "127.1:80")
+    assert (code, out.splitlines()[-1]) == (0, "but refused at [::1]:1080 (names_only)")
+    assert "but refused" not in run_main(capsys, "check", path, "--explain", "example.org:80")[1]
 
 
 def test_who_has_to_log_in(capsys: pytest.CaptureFixture[str], path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
