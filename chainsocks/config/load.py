@@ -139,7 +139,8 @@ class _Reader:
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))
         self._check_rules(config, data)
-        if server and data.get("users", []) == [] and len(config.rules) == len(data.get("rules", [])):
+        bad_rules = any(problem.path.startswith("rules") for problem in self.problems)
+        if server and data.get("users", []) == [] and not bad_rules:
             for listen in config.exposed:
                 self._add(("server", "listen"), f"{listen} {OPEN_PROXY}")
         return config

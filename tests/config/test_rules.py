@@ -178,6 +178,12 @@ def test_what_a_rule_cannot_be(text: str, complaints: list[str]) -> None:
     assert [each.partition("; known are chain,")[0] for each in found] == complaints
 
 
+def test_without_proper_rules_nobody_can_say_whether_strangers_are_let_in() -> None:
+    assert problems("rules = 5\n[server]\nlisten = ['0.0.0.0:1080']") == [
+        "rules: expected [[rules]], in double brackets, once for each rule"
+    ]
+
+
 def test_rules_in_the_wrong_brackets() -> None:
     assert problems("[rules]\ndeny = true") == ["rules: expected [[rules]], in double brackets, once for each rule"]
 
