@@ -43,6 +43,8 @@ class Record:
     outcome: str = "ended by a bug in chainsocks"
     route: Route | None = None
     """Which hops were chosen, where there was a choice."""
+    rule: str = ""
+    """The number of the rule that decided, "-" if none did; empty where there are no rules."""
 
     def write(self) -> None:
         """Write the session's line."""
@@ -57,11 +59,12 @@ class Record:
         chain = _quoted(self.chain.name) if self.chain else "-"
         if self.route:
             chain += " hops=" + _quoted(",".join(hop.name for hop in self.route.hops))
+        rule = f" rule={self.rule}" if self.rule else ""
         reply = "-" if self.reply is None else show_code(self.reply)
         return (
-            f"id={_prefix}{self.id} client={self.client} command={command} destination={destination} chain={chain} "
-            f"reply={reply} up={traffic.up} down={traffic.down} duration={trio.current_time() - self.began:.3f} "
-            f"outcome={_in_quotes(self.outcome)}"
+            f"id={_prefix}{self.id} client={self.client} command={command} destination={destination} "
+            f"chain={chain}{rule} reply={reply} up={traffic.up} down={traffic.down} "
+            f"duration={trio.current_time() - self.began:.3f} outcome={_in_quotes(self.outcome)}"
         )
 
 

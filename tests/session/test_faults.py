@@ -21,7 +21,8 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
 from chainsocks.session.login import Logins
-from chainsocks.session.session import Service, serve_session
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork, memory_stream_pair
 
