@@ -113,7 +113,7 @@ class Timeouts:
     ident: float = 5
     """The answer of a SOCKS4 client's identd."""
     resolve: float = 5
-    """One local name look-up."""
+    """One local name look-up; the answer of a chain's resolver."""
     connect: float = 10
     """One TCP connect: to the first hop, or to the destination when direct."""
     hop: float = 10
