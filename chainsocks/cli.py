@@ -92,7 +92,9 @@ def serve(
 @click.option("--explain", metavar="HOST:PORT", help="Say what becomes of a request for this, and why.")
 @click.option("--from", "host", metavar="IP", help="Of a client at this address; of one in no `from` if not told.")
 @click.option("--user", metavar="NAME", help="Of a client that has logged in, or that its identd names, as this.")
-@click.option("--command", "what", type=click.Choice(["connect", "bind", "udp"]), default="connect", show_default=True)
+@click.option(
+    "--command", "what", type=click.Choice(["connect", "bind", "udp", "resolve"]), default="connect", show_default=True
+)
 @click.option("--socks", type=click.Choice(["4", "4a", "5"]), default="5", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Explain in JSON.")
 def check(

@@ -36,7 +36,7 @@ from chainsocks.config.rules import (
     Network,
     Rule,
     Spoken,
-    parse_command,
+    parse_commands,
     parse_networks,
     parse_spoken,
     parse_to,
@@ -341,7 +341,7 @@ class RuleTable(Table):
     ] = []
     users: Annotated[list[StrictStr], _LIST] = []
     commands: Annotated[
-        list[Annotated[Command, BeforeValidator(lambda value: parse_command(_text(value)))]], _LIST
+        list[Annotated[frozenset[Command], BeforeValidator(lambda value: parse_commands(_text(value)))]], _LIST
     ] = []
     versions: Annotated[list[Annotated[Spoken, BeforeValidator(_version)]], _LIST] = []
     chain: StrictStr | None = None
@@ -366,7 +366,7 @@ class RuleTable(Table):
             tuple(self.ports),
             tuple(network for networks in self.clients for network in networks),
             frozenset(user.encode() for user in self.users),
-            frozenset(self.commands),
+            frozenset().union(*self.commands),
             frozenset(self.versions),
             self.resolve,
             MappingProxyType({key: tuple(map(json.dumps, values)) for key, values in conditions.items()}),

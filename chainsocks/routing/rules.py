@@ -148,8 +148,7 @@ def _question(request: Request, caller: Caller, host: Host, port: int) -> Questi
     if request.version is Version.SOCKS4:
         by_name = request.destination.type is AddressType.DOMAINNAME
         version = Spoken.SOCKS4A if by_name else Spoken.SOCKS4
-    command = Command.RESOLVE if request.command is Command.RESOLVE_PTR else request.command
-    return Question(host, port, caller.ips, caller.user, command, version)
+    return Question(host, port, caller.ips, caller.user, request.command, version)
 
 
 def _is_among(address: Address, rule: Rule) -> bool:

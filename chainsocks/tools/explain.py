@@ -16,7 +16,7 @@ import trio
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.models import Config, Ident, Listen
-from chainsocks.config.rules import Rule, Spoken, parse_command
+from chainsocks.config.rules import Rule, Spoken, parse_commands
 from chainsocks.config.suggest import suggest
 from chainsocks.errors import ConfigError, Problem, RequestRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, parse_address, printable
@@ -114,7 +114,7 @@ def read_question(
         raise ConfigError([Problem("--socks", problem)])
     if user is not None and (problem := _unknown(config, user, version)):
         raise ConfigError([Problem("--user", problem)])
-    request = Request(version, parse_command(command), address)
+    request = Request(version, _command(command, address), address)
     return request, Caller(host or "", None if user is None else os.fsencode(user))
 
 
@@ -124,7 +124,16 @@ def _unfit(address: Address, command: str, socks: str) -> str:
         return "SOCKS4 carries no names; 4a does"
     if address.type is AddressType.IPV6:
         return "SOCKS4 carries no IPv6 addresses"
-    return "SOCKS4 has no UDP" if parse_command(command) is Command.UDP_ASSOCIATE else ""
+    return "SOCKS4 has no UDP" if command == "udp" else ""
+
+
+def _command(word: str, address: Address) -> Command:
+    """Return the command that a word stands for; an address has its name looked up."""
+    commands = parse_commands(word)
+    if Command.RESOLVE in commands:
+        return Command.RESOLVE if address.type is AddressType.DOMAINNAME else Command.RESOLVE_PTR
+    [command] = commands
+    return command
 
 
 def _unknown(config: Config, user: str, version: Version) -> str:

@@ -39,7 +39,7 @@ _some: dict[str, st.SearchStrategy[str | int]] = {
     "ports": st.sampled_from([*PORTS, "1-1023", "6000-6100", "20-25", "1-65535"]),
     "from": st.sampled_from(["10.0.0.0/8", "10.0.0.1", "192.168.0.0/16", "2001:db8::/32", "10.0.0.0-10.0.0.5"]),
     "users": st.sampled_from(USERS),
-    "commands": st.sampled_from(["connect", "bind", "udp", "resolve"]),
+    "commands": st.sampled_from(["connect", "bind", "udp"]),
     "versions": st.sampled_from(["4", "4a", "5"]),
 }
 _ways: st.SearchStrategy[Table] = st.sampled_from([{"chain": name} for name in CHAINS] + [{"deny": True}])
@@ -63,7 +63,7 @@ callers = st.builds(Caller, st.sampled_from(CLIENTS), st.sampled_from([None, *(u
 requests = st.builds(
     Request,
     st.sampled_from(Version),
-    st.sampled_from([Command.CONNECT, Command.BIND, Command.RESOLVE, Command.RESOLVE_PTR]),
+    st.sampled_from([Command.CONNECT, Command.BIND]),
     st.builds(Address, st.sampled_from(HOSTS), st.sampled_from(PORTS)),
 )
 
@@ -90,7 +90,7 @@ def _matches(rule: Rule, request: Request, caller: Caller, found: Found) -> bool
         and (not rule.ports or any(request.destination.port in ports for ports in rule.ports))
         and (not rule.clients or (caller.host != "" and _within(rule.clients, [caller.host])))
         and (not rule.users or caller.user in rule.users)
-        and (not rule.commands or _ruled(request.command) in rule.commands)
+        and (not rule.commands or request.command in rule.commands)
         and (not rule.versions or spoken in rule.versions)
     )
 
@@ -112,7 +112,3 @@ def _is_to(rule: Rule, host: str, found: Found) -> bool:
 def _within(networks: Sequence[object], ips: Sequence[str]) -> bool:
     plain: list[IPv4Address | IPv6Address] = [ip_address(ip) for ip in ips]
     return any(ip in network for ip in plain for network in networks)  # type: ignore[operator]
-
-
-def _ruled(command: Command) -> Command:
-    return Command.RESOLVE if command is Command.RESOLVE_PTR else command

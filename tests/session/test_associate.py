@@ -337,3 +337,16 @@ async def test_datagrams_to_addresses_where_a_chain_wants_names(caplog: pytest.L
         await client.say(b"question", Address("far.example", 53))
         assert client.take() == [(FAR, b"QUESTION")]
     assert "dropped: 1 not allowed to go there" in next(line for line in lines(caplog) if "client=front " in line)
+
+
+async def test_circuits_of_their_own_do_not_make_another_chain_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The hops get logins for this session; the rules know the chain as it is declared."""
+    config = read(
+        "[hops]\ntor = { url = 'socks5://10.0.0.1:1080', isolate = 'session' }\n[chains]\ndefault = ['tor']\n"
+        "[[rules]]\nto = '203.0.113.0/24'\ndeny = true\n"
+    )
+    async with session(caplog, config) as client:
+        assert await client.ask() == 0
+        await client.say(b"question", Address("203.0.113.7", 53))
+        await client.say(b"question", FAR)
+        assert client.take() == [(FAR, b"QUESTION")]
