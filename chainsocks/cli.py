@@ -17,7 +17,8 @@ import click
 import trio
 from rich.console import Console
 
-from chainsocks.config.hops import Chain, parse_hop_url
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import parse_hop_url
 from chainsocks.config.load import find_config, load_config
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config
 from chainsocks.config.passwords import hash_password
@@ -91,7 +92,9 @@ def serve(
 @click.option("--explain", metavar="HOST:PORT", help="Say what becomes of a request for this, and why.")
 @click.option("--from", "host", metavar="IP", help="Of a client at this address; of one in no `from` if not told.")
 @click.option("--user", metavar="NAME", help="Of a client that has logged in, or that its identd names, as this.")
-@click.option("--command", "what", type=click.Choice(["connect", "bind", "udp"]), default="connect", show_default=True)
+@click.option(
+    "--command", "what", type=click.Choice(["connect", "bind", "udp", "resolve"]), default="connect", show_default=True
+)
 @click.option("--socks", type=click.Choice(["4", "4a", "5"]), default="5", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Explain in JSON.")
 def check(

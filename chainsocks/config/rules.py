@@ -32,7 +32,7 @@ __all__ = [
     "Rule",
     "Spoken",
     "lets_strangers_in",
-    "parse_command",
+    "parse_commands",
     "parse_networks",
     "parse_spoken",
     "parse_to",
@@ -49,7 +49,12 @@ EXPECTED = (
 )
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
-_COMMANDS = {"connect": Command.CONNECT, "bind": Command.BIND, "udp": Command.UDP_ASSOCIATE}
+_COMMANDS = {
+    "connect": frozenset({Command.CONNECT}),
+    "bind": frozenset({Command.BIND}),
+    "udp": frozenset({Command.UDP_ASSOCIATE}),
+    "resolve": frozenset({Command.RESOLVE, Command.RESOLVE_PTR}),
+}
 KnownT = TypeVar("KnownT")
 NetworkT = TypeVar("NetworkT", IPv4Network, IPv6Network)
 
@@ -240,8 +245,8 @@ def _unmapped(network: Network) -> Network:
     return network
 
 
-def parse_command(text: str) -> Command:
-    """Read one entry of ``commands``.
+def parse_commands(text: str) -> frozenset[Command]:
+    """Read one entry of ``commands``; "resolve" stands for both of tor's.
 
     Raises:
         ValueError: it is none.

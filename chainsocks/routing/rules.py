@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
-from chainsocks.config.hops import DIRECT, Chain
+from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hosts import Host, host_of, host_of_ip, spelt_out
 from chainsocks.config.models import Config
 from chainsocks.config.rules import DIRECTLY, Rule, Spoken

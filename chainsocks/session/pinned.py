@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from anyio.abc import ByteStream
 
 from chainsocks.chain.bind import BindNetwork, Listener
 from chainsocks.chain.dial import CancelScope
+from chainsocks.chain.resolve import ResolveNetwork
 from chainsocks.protocol.address import Address
 
 __all__ = ["PinnedNetwork"]
 
 
+class Pinnable(BindNetwork, ResolveNetwork, Protocol):
+    """What a way is walked on."""
+
+
 class PinnedNetwork:
-    """A `chainsocks.chain.bind.BindNetwork` on which one name has the addresses that the rules have seen, and no more.
+    """A network to walk on, on which one name has the addresses that the rules have seen, and no more.
 
     A second look-up might find another one: whoever owns the name decides that, and could get around a rule by it.
     """
 
-    def __init__(self, network: BindNetwork, name: Address, addresses: Sequence[Address]) -> None:
+    def __init__(self, network: Pinnable, name: Address, addresses: Sequence[Address]) -> None:
         self._network = network
         self._host = name.host
         self._addresses = addresses
@@ -33,6 +39,10 @@ class PinnedNetwork:
         if address.host == self._host:
             return [Address(known.host, address.port) for known in self._addresses]
         return await self._network.resolve(address)
+
+    async def name_of(self, address: Address) -> str:
+        """Look up the name of an IP address."""
+        return await self._network.name_of(address)
 
     async def listen(self, address: Address) -> Listener:
         """Listen on an IP address of ours."""

@@ -11,7 +11,7 @@ from itertools import count
 
 import trio
 
-from chainsocks.config.hops import Chain
+from chainsocks.config.chains import Chain, Route
 from chainsocks.protocol.messages import Request, show_code
 from chainsocks.relay.relay import Traffic
 
@@ -41,6 +41,8 @@ class Record:
     reply: int | None = None
     traffic: Traffic = field(default_factory=Traffic)
     outcome: str = "ended by a bug in chainsocks"
+    route: Route | None = None
+    """Which hops were chosen, where there was a choice."""
     rule: str = ""
     """The number of the rule that decided, "-" if none did; empty where there are no rules."""
 
@@ -55,11 +57,14 @@ class Record:
         command = request.command.name if request else "-"
         destination = _quoted(str(request.destination)) if request else "-"
         chain = _quoted(self.chain.name) if self.chain else "-"
-        rule = f" rule={self.rule}" if self.rule else ""
+        if self.rule:
+            chain += f" rule={self.rule}"
+        if self.route:
+            chain += " hops=" + _quoted(",".join(hop.name for hop in self.route.hops))
         reply = "-" if self.reply is None else show_code(self.reply)
         return (
             f"id={_prefix}{self.id} client={self.client} command={command} destination={destination} "
-            f"chain={chain}{rule} reply={reply} up={traffic.up} down={traffic.down} "
+            f"chain={chain} reply={reply} up={traffic.up} down={traffic.down} "
             f"duration={trio.current_time() - self.began:.3f} outcome={_in_quotes(self.outcome)}"
         )
 

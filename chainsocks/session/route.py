@@ -10,10 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from chainsocks.chain.bind import BindNetwork
 from chainsocks.chain.dial import Network
-from chainsocks.config.hops import Chain, NamesOnly
+from chainsocks.chain.resolve import ResolveNetwork
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import NamesOnly
 from chainsocks.config.hosts import host_of
 from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import Address, printable
@@ -23,31 +26,42 @@ from chainsocks.routing.rules import Decision, Router
 from chainsocks.session.pinned import PinnedNetwork
 
 __all__ = [
+    "Admission",
     "Judge",
-    "Route",
+    "RouteNetwork",
+    "admission_of",
     "check_login",
     "decide",
     "judge_of",
     "mind_addresses",
     "names_an_address",
-    "route_of",
     "stricter",
 ]
 
 Judge = Callable[[Address], Address | None]
 """Says what a datagram's destination is to be written as; None when the datagram must not pass."""
 
+MINDED = (Command.CONNECT, Command.BIND)
+"""The commands whose addresses may come from a look-up of the client's own; RESOLVE_PTR is for addresses."""
+
 log = logging.getLogger("chainsocks.session")
 
 
+class RouteNetwork(BindNetwork, ResolveNetwork, Protocol):
+    """What a way is walked on, whatever for."""
+
+
 @dataclass(frozen=True, slots=True)
-class Route:
-    """The way of a request."""
+class Admission:
+    """What a request that is let in goes by."""
 
     chain: Chain
+    """The one that was decided on."""
+    walked: Chain
+    """The same, with the logins that its hops get for this session."""
     destination: Address
     """What to ask for."""
-    network: BindNetwork
+    network: RouteNetwork
     """What to dial on."""
 
 
@@ -77,7 +91,7 @@ async def decide(router: Router, request: Request, caller: Caller, network: Netw
     return router.decide(request, caller, found)
 
 
-def route_of(decision: Decision, network: BindNetwork) -> Route:
+def admission_of(decision: Decision, network: RouteNetwork) -> Admission:
     """Return the way that the rules have decided on.
 
     Raises:
@@ -91,7 +105,7 @@ def route_of(decision: Decision, network: BindNetwork) -> Route:
         raise RequestRefused(f"no address for {host}, which the rules asked for", ReplyCode.HOST_UNREACHABLE)
     if addresses:
         network = PinnedNetwork(network, decision.destination, addresses)
-    return Route(chain, decision.destination, network)
+    return Admission(chain, chain, decision.destination, network)
 
 
 def stricter(one: NamesOnly, other: NamesOnly) -> NamesOnly:
@@ -107,12 +121,7 @@ def mind_addresses(names_only: NamesOnly, request: Request, who: str) -> None:
     """
     destination = request.destination
     anyone = request.command is Command.BIND and not destination.packed.strip(b"\0")
-    if (
-        names_only is NamesOnly.OFF
-        or request.command is Command.UDP_ASSOCIATE
-        or anyone
-        or not names_an_address(destination)
-    ):
+    if names_only is NamesOnly.OFF or request.command not in MINDED or anyone or not names_an_address(destination):
         return
     if names_only is NamesOnly.REFUSE:
         raise RequestRefused("names_only: the client asks for an IP address", ReplyCode.NOT_ALLOWED_BY_RULESET)

@@ -4,7 +4,8 @@
 
     accept ─ handshake ─ request ─ rules ─ dial ─ reply ─ relay ─ close ─ one line in the log
                                         ├─ bind ─ reply ─ wait ─ second reply ─┤   (`chainsocks.session.bind`)
-                                        └─ associate ─ reply ─ relay datagrams ┘   (`chainsocks.session.associate`)
+                                        ├─ associate ─ reply ─ relay datagrams ┤   (`chainsocks.session.associate`)
+                                        └─ resolve ─ reply ────────────────────┘   (`chainsocks.chain.resolve`)
 
 1. Every step has its deadline: `handshake` until the request is complete, then those of the dial, `reply` for an
    answer, and the relay's. One cancel scope serves them all, armed anew for each; a refusal has scopes of its own.
@@ -18,36 +19,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.chain.associate import AssociationWalk
-from chainsocks.chain.bind import BindNetwork, BindWalk
+from chainsocks.chain.associate import Association, AssociationWalk
+from chainsocks.chain.bind import BindWalk
 from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
-from chainsocks.config.hops import Chain, NamesOnly
+from chainsocks.chain.health import Health
+from chainsocks.chain.resolve import ResolveWalk
+from chainsocks.chain.tries import Choices, Tries, close_upstream
+from chainsocks.config.chains import Chain, Route
+from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Config, Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
-from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.caller import Caller
+from chainsocks.routing.isolation import Circumstances, isolated_chain
 from chainsocks.routing.rules import Router
 from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
 from chainsocks.session.ident import IdentNetwork, check_ident
 from chainsocks.session.login import Logins
 from chainsocks.session.record import Record
-from chainsocks.session.route import Route, check_login, decide, judge_of, mind_addresses, route_of, stricter
+from chainsocks.session.route import (
+    Admission,
+    RouteNetwork,
+    admission_of,
+    check_login,
+    decide,
+    judge_of,
+    mind_addresses,
+    stricter,
+)
 
 __all__ = ["Service", "SessionNetwork", "serve_session"]
 
@@ -58,7 +73,11 @@ PARTING = 10
 """Seconds at most that this takes, whatever the deadlines are (RFC 1928 section 6)."""
 
 
-class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, Protocol):
+WalkT = TypeVar("WalkT", bound=Walk)
+ResultT = TypeVar("ResultT")
+
+
+class SessionNetwork(IdentNetwork, RouteNetwork, DatagramNetwork, Protocol):
     """What lies below a session."""
 
 
@@ -70,9 +89,11 @@ class Service:
     logins: Logins
     network: SessionNetwork
     on_step: OnStep | None = None
+    choices: Choices = field(init=False)
     router: Router = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", Choices(Health(self.network.now, self.config.health)))
         object.__setattr__(self, "router", Router(self.config))
 
 
@@ -150,16 +171,18 @@ class _Session:
             limit, network = self._timeouts.ident, self._service.network
             user = await check_ident(self._client, request.credentials, ident, limit, network)
         caller = self._caller(request, user)
-        route = await self._route(request, caller, scope)
+        way = await self._find_way(request, caller, scope)
         match request.command:
             case Command.CONNECT:
-                await self._connect(handshake, route, scope)
+                await self._connect(handshake, way, scope)
             case Command.BIND:
-                await self._bind(handshake, route, scope)
+                await self._bind(handshake, way, scope)
             case Command.UDP_ASSOCIATE:
-                await self._associate(handshake, route, caller, scope)
+                await self._associate(handshake, way, caller, scope)
+            case Command.RESOLVE | Command.RESOLVE_PTR:
+                await self._resolve(handshake, way, scope)
 
-    async def _route(self, request: Request, caller: Caller, scope: CancelScope) -> Route:
+    async def _find_way(self, request: Request, caller: Caller, scope: CancelScope) -> Admission:
         """Find the way of a request.
 
         Raises:
@@ -169,17 +192,21 @@ class _Session:
         router, network = service.router, service.network
         check_login(request, caller, required=service.logins.required)
         if router.default and not router.has_rules:
-            route = Route(router.default, request.destination, network)
+            way = Admission(router.default, router.default, request.destination, network)
         else:
             scope.deadline = math.inf  # it is in time; a look-up has a limit of its own
             decision = await decide(router, request, caller, network, self._timeouts.resolve)
             if router.has_rules:
                 record.rule = str(decision.rule.number) if decision.rule else "-"
-            route = route_of(decision, network)
-        record.chain = route.chain
-        if names_only := self._guard(route.chain):
+            way = admission_of(decision, network)
+        record.chain = way.chain
+        if names_only := self._guard(way.chain):
             mind_addresses(names_only, request, self._who)
-        return route
+        if way.chain.isolates:
+            one = None if request.command is Command.UDP_ASSOCIATE else way.destination
+            apart = Circumstances(service.config.isolation_key, caller, one)
+            return replace(way, walked=isolated_chain(way.chain, apart))
+        return way
 
     def _guard(self, chain: Chain) -> NamesOnly | None:
         """Return what is to be done about IP addresses, by the listener and the chain; None for nothing."""
@@ -187,19 +214,25 @@ class _Session:
             return None
         return stricter(self._names_only, chain.names_only)
 
-    async def _connect(self, handshake: ServerHandshake, route: Route, scope: CancelScope) -> None:
+    async def _connect(self, handshake: ServerHandshake, way: Admission, scope: CancelScope) -> None:
         """Dial, reply, relay."""
-        walk = Walk(route.chain, route.destination, self._timeouts, route.network, self._service.on_step)
-        self._time_is_up = walk.timeout
-        await self._carry(handshake, await walk.go(scope), scope)
 
-    async def _bind(self, handshake: ServerHandshake, route: Route, scope: CancelScope) -> None:
+        def begin(route: Route, began: float | None = None) -> Walk:
+            return Walk(route, way.destination, self._timeouts, way.network, self._service.on_step, began)
+
+        _, upstream = await self._through(way.walked, begin, Walk.go, scope, close_upstream)
+        await self._carry(handshake, upstream, scope)
+
+    async def _bind(self, handshake: ServerHandshake, way: Admission, scope: CancelScope) -> None:
         """Have a port opened, reply, wait for the peer, reply again, relay."""
         service, request = self._service, handshake.request
         advertised = service.config.server.bind_address
-        walk = BindWalk(route.chain, route.destination, self._timeouts, route.network, service.on_step, advertised)
-        self._time_is_up = walk.timeout
-        bound = await walk.bind(scope)
+
+        def begin(route: Route, began: float | None = None) -> BindWalk:
+            network, on_step = way.network, service.on_step
+            return BindWalk(route, way.destination, self._timeouts, network, on_step, began, advertised)
+
+        walk, bound = await self._through(way.walked, begin, BindWalk.bind, scope)
         try:
             check_bound(request.version, bound)
             if not await self._grant(handshake, bound, scope):
@@ -212,6 +245,28 @@ class _Session:
             await self._carry(handshake, upstream, scope)
         else:
             self._record.outcome = "the client left before its peer came"
+
+    async def _through(
+        self,
+        chain: Chain,
+        begin: Callable[[Route, float | None], WalkT],
+        go: Callable[[WalkT, CancelScope], Awaitable[ResultT]],
+        scope: CancelScope,
+        discard: Callable[[ResultT], Awaitable[None]] | None = None,
+    ) -> tuple[WalkT, ResultT]:
+        """Walk the only route through a chain, or try what there is; see `chainsocks.chain.tries`."""
+        if chain.route:
+            walk = begin(chain.route, None)
+            self._time_is_up = walk.timeout
+            return walk, await go(walk, scope)
+        scope.deadline = math.inf  # each try has a scope of its own
+        service, record = self._service, self._record
+        destination = record.request.destination.packed if record.request else b""
+        key = self._host.encode() + b"\0" + destination
+        walk, result = await Tries(chain, key, service.choices, service.network, begin, go, discard).run()
+        self._time_is_up = walk.timeout
+        record.route = walk.route
+        return walk, result
 
     async def _carry(self, handshake: ServerHandshake, upstream: Upstream, scope: CancelScope) -> None:
         """Reply, relay; `upstream` is closed at the end."""
@@ -230,19 +285,40 @@ class _Session:
         finally:
             await upstream.stream.aclose()
 
-    async def _associate(self, handshake: ServerHandshake, route: Route, caller: Caller, scope: CancelScope) -> None:
+    async def _associate(self, handshake: ServerHandshake, way: Admission, caller: Caller, scope: CancelScope) -> None:
         """Open associations at all hops, reply, and relay datagrams."""
-        service, tally, chain = self._service, Tally(self._record.traffic), route.chain
-        names_only, judge = self._guard(chain) or NamesOnly.OFF, None
+        service, tally = self._service, Tally(self._record.traffic)
+        names_only, judge = self._guard(way.chain) or NamesOnly.OFF, None
         if service.router.has_rules or names_only is not NamesOnly.OFF:
-            judge = judge_of(service.router, handshake.request, caller, chain, names_only, self._who)
-        walk = AssociationWalk(chain, UNSPECIFIED, self._timeouts, service.network, service.on_step)
-        self._time_is_up = walk.timeout
+            judge = judge_of(service.router, handshake.request, caller, way.chain, names_only, self._who)
+
+        def begin(route: Route, began: float | None = None) -> AssociationWalk:
+            return AssociationWalk(route, UNSPECIFIED, self._timeouts, service.network, service.on_step, began)
+
+        async def associate() -> Association:
+            _, association = await self._through(way.walked, begin, AssociationWalk.associate, scope)
+            return association
+
         async with open_datagram_relay(
-            self._client, handshake.request, chain, service.config, service.network, walk, scope, tally, judge
+            self._client, handshake.request, way.walked, service.config, service.network, associate, tally, judge
         ) as (relay, bound):
             if await self._grant(handshake, bound, scope):
                 await self._run(relay, scope)
+
+    async def _resolve(self, handshake: ServerHandshake, way: Admission, scope: CancelScope) -> None:
+        """Look up a name, or the name of an address, and reply with it: that is all."""
+        service, request = self._service, handshake.request
+        command, subject = request.command, way.destination
+
+        def begin(route: Route, began: float | None = None) -> ResolveWalk:
+            return ResolveWalk(route, command, subject, self._timeouts, way.network, service.on_step, began)
+
+        _, answer = await self._through(way.walked, begin, ResolveWalk.answer, scope)
+        check_bound(request.version, answer)
+        if await self._grant(handshake, answer, scope):
+            scope.deadline = math.inf
+            self._record.outcome = f"answered {printable(answer.host)}"
+            await self._part()
 
     async def _run(self, relay: Relay | DatagramRelay, scope: CancelScope) -> None:
         """Run a relay to its end, which is the session's."""
@@ -350,7 +426,7 @@ class _Session:
         await self._part()
 
     async def _part(self) -> None:
-        """Let a client that we refuse read why, before the connection closes.
+        """Let a client to which we have no more to say read our answer, before the connection closes.
 
         Closing a socket that holds unread data resets it, and a reset can overtake our answer; so the rest of what the
         client is saying is read away, up to a limit, until it closes.

@@ -10,14 +10,15 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import trio
 
-from chainsocks.chain.bind import BindNetwork
-from chainsocks.config.hops import Chain, NamesOnly
-from chainsocks.config.load import suggest
+from chainsocks.config.chains import Chain, Group
+from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.models import Config, Ident, Listen
-from chainsocks.config.rules import Rule, Spoken, parse_command
+from chainsocks.config.rules import Rule, Spoken, parse_commands
+from chainsocks.config.suggest import suggest
 from chainsocks.errors import ConfigError, Problem, RequestRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, parse_address, printable
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
@@ -25,7 +26,15 @@ from chainsocks.routing.caller import Caller
 from chainsocks.routing.rules import Decision, Router
 from chainsocks.server.alarms import open_alarms
 from chainsocks.server.network import TrioNetwork
-from chainsocks.session.route import check_login, decide, judge_of, mind_addresses, names_an_address, route_of
+from chainsocks.session.route import (
+    RouteNetwork,
+    admission_of,
+    check_login,
+    decide,
+    judge_of,
+    mind_addresses,
+    names_an_address,
+)
 
 __all__ = ["Explanation", "explain", "explain_here", "read_question"]
 
@@ -59,7 +68,7 @@ class Explanation:
             found = ", ".join(printable(address.host) for address in self.addresses)
             yield f"looked up here: {found or 'no address that counts'}"
         if self.chain:
-            hops = [f"{printable(hop.name)} ({hop.protocol} {hop.address})" for hop in self.chain.hops]
+            hops = map(_in_words, self.chain.hops)
             yield f"chain {printable(self.chain.name)}: {' -> '.join([*hops, str(self.destination)])}"
         if self.refused_at:
             yield f"but refused at {', '.join(printable(str(each)) for each in self.refused_at)} (names_only)"
@@ -77,9 +86,22 @@ class Explanation:
                 "addresses": None if self.addresses is None else [address.host for address in self.addresses],
                 "chain": self.chain.name if self.chain else None,
                 "refused_at": [str(each) for each in self.refused_at],
-                "hops": [{"name": hop.name, "protocol": hop.protocol, "address": str(hop.address)} for hop in hops],
+                "hops": [_as_json(member) for member in hops],
             }
         )
+
+
+def _in_words(member: Hop | Group) -> str:
+    name = printable(member.name)
+    if isinstance(member, Hop):
+        return f"{name} ({member.protocol} {member.address})"
+    return f"{name} ({member.pick}: {', '.join(map(_in_words, member.hops))})"
+
+
+def _as_json(member: Hop | Group) -> dict[str, Any]:
+    if isinstance(member, Hop):
+        return {"name": member.name, "protocol": member.protocol, "address": str(member.address)}
+    return {"name": member.name, "pick": member.pick, "hops": [_as_json(one) for one in member.hops]}
 
 
 def read_question(
@@ -101,7 +123,7 @@ def read_question(
         raise ConfigError([Problem("--socks", problem)])
     if user is not None and (problem := _unknown(config, user, version)):
         raise ConfigError([Problem("--user", problem)])
-    request = Request(version, parse_command(command), address)
+    request = Request(version, _command(command, address), address)
     return request, Caller(host or "", None if user is None else os.fsencode(user))
 
 
@@ -111,7 +133,16 @@ def _unfit(address: Address, command: str, socks: str) -> str:
         return "SOCKS4 carries no names; 4a does"
     if address.type is AddressType.IPV6:
         return "SOCKS4 carries no IPv6 addresses"
-    return "SOCKS4 has no UDP" if parse_command(command) is Command.UDP_ASSOCIATE else ""
+    return "SOCKS4 has no UDP" if command == "udp" else ""
+
+
+def _command(word: str, address: Address) -> Command:
+    """Return the command that a word stands for; an address has its name looked up."""
+    commands = parse_commands(word)
+    if Command.RESOLVE in commands:
+        return Command.RESOLVE if address.type is AddressType.DOMAINNAME else Command.RESOLVE_PTR
+    [command] = commands
+    return command
 
 
 def _unknown(config: Config, user: str, version: Version) -> str:
@@ -134,14 +165,14 @@ def explain_here(config: Config, request: Request, caller: Caller) -> Explanatio
     return trio.run(run)
 
 
-async def explain(config: Config, request: Request, caller: Caller, network: BindNetwork) -> Explanation:
+async def explain(config: Config, request: Request, caller: Caller, network: RouteNetwork) -> Explanation:
     """Explain a request; the destination of a UDP association stands for that of a datagram in it."""
     router, decision = Router(config), Decision(request.destination)
     association = replace(request, destination=UNSPECIFIED) if request.command is Command.UDP_ASSOCIATE else None
     try:
         check_login(request, caller, required=bool(config.users))
         decision = await decide(router, association or request, caller, network, config.timeouts.resolve)
-        route = route_of(decision, network)
+        route = admission_of(decision, network)
         mind_addresses(route.chain.names_only, association or request, "this client:")
         if association:
             decision = router.decide_datagram(association, caller, request.destination)

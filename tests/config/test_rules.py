@@ -98,7 +98,7 @@ def test_every_condition() -> None:
         ports = [25, "6000-6100"]
         from = ["192.168.7.0/24", "::1"]
         users = ["carol", "dave"]
-        commands = ["connect", "bind", "udp"]
+        commands = ["connect", "bind", "udp", "resolve"]
         versions = ["4", "4a", 5]
         resolve = true
         chain = "onion"
@@ -117,7 +117,7 @@ def test_every_condition() -> None:
     )
     assert str(rule) == (
         'to = ["*.onion", "10.0.0.0/8"], ports = [25, "6000-6100"], from = ["192.168.7.0/24", "::1"], '
-        'users = ["carol", "dave"], commands = ["connect", "bind", "udp"], versions = ["4", "4a", 5], '
+        'users = ["carol", "dave"], commands = ["connect", "bind", "udp", "resolve"], versions = ["4", "4a", 5], '
         'resolve = true, chain = "onion"'
     )
 
@@ -163,7 +163,8 @@ def test_rules_are_counted_from_1() -> None:
         (
             "commands = 'conect'\nversions = ['6']\ndeny = true",
             [
-                "rules[0].commands: found 'conect', expected 'connect' or 'bind' or 'udp'; did you mean 'connect'?",
+                "rules[0].commands: found 'conect', expected 'connect' or 'bind' or 'udp' or 'resolve'; "
+                "did you mean 'connect'?",
                 "rules[0].versions[0]: found '6', expected '4' or '4a' or '5'",
             ],
         ),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainsocks.config.hops import DIRECT
+from chainsocks.config.chains import DIRECT
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config
 from chainsocks.protocol.address import Address
@@ -197,3 +197,13 @@ def test_a_datagram_waits_for_no_look_up() -> None:
 
 def test_all_chains_of_the_reference_are_declared() -> None:
     assert {*CHAINS} <= {*config_of().chains, "direct"}
+
+
+def test_both_of_tors_commands_are_one_word() -> None:
+    router = Router(config_of("commands = 'resolve'\ndeny = true"))
+    denied = [
+        command
+        for command in Command
+        if not router.decide(Request(Version.SOCKS5, command, Address("192.0.2.1", 0)), NOBODY).chain
+    ]
+    assert denied == [Command.RESOLVE, Command.RESOLVE_PTR]

@@ -14,7 +14,8 @@ import trio
 from anyio import EndOfStream
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, NamesOnly, Resolve, Udp
+from chainsocks.config.chains import Chain, Udp, hops_of
+from chainsocks.config.hops import Hop, HopProtocol, NamesOnly, Resolve
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header, header_size
@@ -89,7 +90,7 @@ async def session(caplog: pytest.LogCaptureFixture, config: Config | None = None
     async with trio.open_nursery() as handlers:
         network = MemoryNetwork(handlers, names={"far.example": [FAR.host]})
         chain = config.chains.get("default", Chain())
-        parties = [add_own_hop(network, hop) for hop in chain.hops] + [network]
+        parties = [add_own_hop(network, hop) for hop in hops_of(chain.hops)] + [network]
         client = Client(near, far, network, MemorySocket(network, CLIENT, 5353), trio.CancelScope())
         fixed = {client.socket, echoing(network), echoing(network, FAR6)}
         async with trio.open_nursery() as nursery:
@@ -335,3 +336,16 @@ async def test_datagrams_to_addresses_where_a_chain_wants_names(caplog: pytest.L
         await client.say(b"question", Address("far.example", 53))
         assert client.take() == [(FAR, b"QUESTION")]
     assert "dropped: 1 not allowed to go there" in next(line for line in lines(caplog) if "client=front " in line)
+
+
+async def test_circuits_of_their_own_do_not_make_another_chain_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The hops get logins for this session; the rules know the chain as it is declared."""
+    config = read(
+        "[hops]\ntor = { url = 'socks5://10.0.0.1:1080', isolate = 'session' }\n[chains]\ndefault = ['tor']\n"
+        "[[rules]]\nto = '203.0.113.0/24'\ndeny = true\n"
+    )
+    async with session(caplog, config) as client:
+        assert await client.ask() == 0
+        await client.say(b"question", Address("203.0.113.7", 53))
+        await client.say(b"question", FAR)
+        assert client.take() == [(FAR, b"QUESTION")]

@@ -8,14 +8,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.config.hops import Chain, NamesOnly
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Config
 from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
 from chainsocks.routing.caller import Caller
 from chainsocks.routing.rules import Decision, Router
-from chainsocks.session.route import check_login, judge_of, mind_addresses, route_of, stricter
+from chainsocks.session.route import admission_of, check_login, judge_of, mind_addresses, stricter
 from tests.config.files import read
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryNetwork
@@ -215,6 +216,8 @@ def request(host: str, command: Command = Command.CONNECT, version: Version = Ve
         (request("192.0.2.1", Command.UDP_ASSOCIATE), False),
         (request("256.1"), True),
         (request("x.onion"), False),
+        (request("192.0.2.1", Command.RESOLVE), False),
+        (request("192.0.2.1", Command.RESOLVE_PTR), False),
         (request("localhost"), False),
     ],
 )
@@ -279,5 +282,5 @@ async def test_a_refusal_has_its_code() -> None:
     async with trio.open_nursery() as nursery:
         network = MemoryNetwork(nursery)
         with pytest.raises(RequestRefused) as caught:
-            route_of(Decision(DESTINATION, refusal="rule 7 says no"), network)
+            admission_of(Decision(DESTINATION, refusal="rule 7 says no"), network)
     assert (str(caught.value), caught.value.reply_code) == ("rule 7 says no", ReplyCode.NOT_ALLOWED_BY_RULESET)

@@ -11,7 +11,8 @@ import pytest
 import trio
 from anyio import BrokenResourceError, EndOfStream
 
-from chainsocks.config.hops import Chain, NamesOnly
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address

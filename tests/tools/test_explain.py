@@ -198,6 +198,15 @@ deny = true
 """
 )
 
+GROUPS = """
+[[rules]]
+commands = "resolve"
+chain = "slow"
+
+[groups]
+exits = { hops = ["paris", "tor"], pick = "random" }
+"""
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -293,6 +302,18 @@ def test_what_cannot_be_asked(
     code, out, err = run_main(capsys, "check", path, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith(f"chainsocks: {complaint}")
+
+
+def test_a_group_is_told_with_its_members(capsys: pytest.CaptureFixture[str], path: Path) -> None:
+    path.write_text(FILE.replace('slow = ["tor", "paris"]', 'slow = ["tor", "exits"]') + GROUPS)
+    question: list[str | Path] = ["check", path, "--explain", "example.org:80", "--command", "resolve"]
+    assert run_main(capsys, *question)[1].splitlines()[-1] == (
+        "chain slow: tor (socks5 127.0.0.1:9050) -> exits (random: paris (socks5 10.0.0.1:1080), "
+        "tor (socks5 127.0.0.1:9050)) -> example.org:80"
+    )
+    hops = json.loads(run_main(capsys, *question, "--json")[1])["hops"]
+    assert [hop["name"] for hop in hops] == ["tor", "exits"]
+    assert [hop["name"] for hop in hops[1]["hops"]] == ["paris", "tor"]
 
 
 def test_listeners_that_want_names_are_named(capsys: pytest.CaptureFixture[str], path: Path) -> None:
