@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.protocol.gssapi import Gssapi, Principal
 
 __all__ = [
     "Command",
@@ -130,7 +131,8 @@ class UsernamePassword:
     password: bytes = field(repr=False)
 
 
-Credentials = UserId | UsernamePassword
+Credentials = UserId | UsernamePassword | Gssapi | Principal
+"""Of a hop, what we log in with; of a client, what it has logged in with."""
 
 
 @dataclass(frozen=True, slots=True)
