@@ -10,6 +10,7 @@ from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
+from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
 from chainsocks.protocol.socks4 import MAX_USER_ID, announces_name
 from chainsocks.protocol.socks5 import MAX_LOGIN
@@ -81,6 +82,15 @@ class Hop:
     timeout: float | None = None
     resolve: Resolve = Resolve.REMOTE
 
+    @property
+    def carries_no_udp(self) -> str | None:
+        """Say why there is no UDP through this hop; None when there may be."""
+        if self.protocol is not HopProtocol.SOCKS5:
+            return f"hop {self.name} speaks {self.protocol}, and only socks5 carries UDP"
+        if isinstance(self.credentials, Gssapi) and self.credentials.protection is not Protection.NONE:
+            return f"hop {self.name} protects what it is told by GSSAPI, and datagrams would go without"
+        return None
+
     def cannot_carry(self, target: Address) -> str | None:
         """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""
         if self.protocol is HopProtocol.SOCKS5:
@@ -121,9 +131,9 @@ class Chain:
         object.__setattr__(self, "hops", made)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "dial", dial)
-        unfit = next((hop for hop in made if hop.protocol is not HopProtocol.SOCKS5), None)
+        unfit = next((why for hop in made if (why := hop.carries_no_udp)), None)
         if unfit and udp is Udp.NESTED:
-            raise ValueError(f"hop {unfit.name} speaks {unfit.protocol}, and only socks5 carries UDP; use 'refuse'")
+            raise ValueError(f"{unfit}; use 'refuse'")
         object.__setattr__(self, "udp", udp or (Udp.REFUSE if unfit else Udp.NESTED))
 
     def __str__(self) -> str:

@@ -134,6 +134,9 @@ class _Reader:
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))
+        if config.requires_gssapi and config.users:
+            say = "with it, none of [[users]] can log in: take them out, or say gssapi_required = false"
+            self._add(("server", "gssapi"), say)
         if server and data.get("users", []) == []:
             for listen in config.exposed:
                 self._add(("server", "listen"), f"{listen} {OPEN_PROXY}")

@@ -22,8 +22,16 @@ from pydantic import (
     model_validator,
 )
 
+from chainsocks.config.gssapi import (
+    gather_gssapi,
+    parse_keytab,
+    parse_principal,
+    parse_protection,
+    parse_service,
+    with_gssapi,
+)
 from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp, make_credentials, parse_hop_url
-from chainsocks.config.models import Ident, Listen, Server, Timeouts, User
+from chainsocks.config.models import Ident, Listen, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.values import (
     MAX_INTEGER,
@@ -35,6 +43,7 @@ from chainsocks.config.values import (
     parse_ports,
 )
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Credentials, Version
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
@@ -64,6 +73,8 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
 HopAddress = Annotated[Address, BeforeValidator(lambda value: parse_part_address(_text(value)))]
 IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: parse_ip(_text(value)))]
+LeastProtection = Annotated[Protection, BeforeValidator(lambda value: parse_protection(_text(value)))]
+ServiceName = Annotated[str, BeforeValidator(lambda value: parse_service(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
 
@@ -91,10 +102,25 @@ class ServerTable(Table):
     udp_ports: Annotated[range, BeforeValidator(lambda value: parse_ports(_text(value)))] = range(1)
     bind_address: IPText | None = None
     ident: Ident = Ident.OFF
+    gssapi: LeastProtection | None = None
+    gssapi_services: Annotated[tuple[ServiceName, ...], BeforeValidator(_not_empty)] = ()
+    gssapi_keytab: Annotated[str, BeforeValidator(lambda value: parse_keytab(_text(value)))] = ""
+    gssapi_principals: Annotated[
+        tuple[Annotated[str, BeforeValidator(lambda value: parse_principal(_text(value)))], ...],
+        BeforeValidator(_not_empty),
+    ] = ()
+    gssapi_required: StrictBool = True
+    _gssapi: ServerGssapi | None
+
+    @model_validator(mode="after")
+    def _assemble(self) -> Self:
+        self._gssapi = gather_gssapi(ServerGssapi, self.given())
+        return self
 
     def build(self) -> Server:
         """Make the value."""
-        return Server(**self.given())
+        plain = {key: value for key, value in self.given().items() if not key.startswith("gssapi")}
+        return Server(**plain, gssapi=self._gssapi)
 
 
 class TimeoutsTable(Table):
@@ -130,6 +156,9 @@ class HopTable(Table):
     password_env: StrictStr | None = None
     timeout: Duration | None = None
     resolve: Resolve = Resolve.REMOTE
+    gssapi: LeastProtection | None = None
+    gssapi_service: ServiceName = ""
+    gssapi_host: StrictStr = ""
     _hop: Hop
 
     @model_validator(mode="before")
@@ -141,13 +170,15 @@ class HopTable(Table):
     def _assemble(self) -> Self:
         if self.url:
             parts = self.model_fields_set - {"url", "timeout", "resolve"}
-            if parts:
+            if parts := {part for part in parts if not part.startswith("gssapi")}:
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
         elif self.protocol and self.address:
             hop = Hop("", self.protocol, self.address, self._credentials(self.protocol))
         else:
             raise ValueError("expected a url, or both protocol and address")
+        if login := gather_gssapi(Gssapi, self.given()):
+            hop = with_gssapi(hop, login)
         self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve)
         return self
 

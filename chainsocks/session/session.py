@@ -32,10 +32,12 @@ from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
 from chainsocks.config.hops import Chain
 from chainsocks.config.models import Config, Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
+from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.detect import server_handshake
+from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
@@ -43,6 +45,7 @@ from chainsocks.relay.relay import Relay
 from chainsocks.routing.caller import Caller
 from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
+from chainsocks.session.gssapi import GssapiLogin, accepted_methods
 from chainsocks.session.ident import IdentNetwork, check_ident
 from chainsocks.session.login import Logins
 from chainsocks.session.record import Record
@@ -129,8 +132,9 @@ class _Session:
         record = self._record
         try:
             handshake = await self._hear()
-        except BrokenResourceError:
-            record.outcome = f"client, {self._step}: it reset the connection"
+        except BrokenResourceError as error:
+            problem = str(error) if isinstance(error, CapsuleError) else "it reset the connection"
+            record.outcome = f"client, {self._step}: {problem}"
             return
         request = record.request = handshake.request
         ident = self._service.config.server.ident
@@ -188,11 +192,17 @@ class _Session:
                     half_close=self._timeouts.half_close,
                 )
                 await self._run(relay, scope)
+                for stream in (self._client, upstream.stream):
+                    if isinstance(stream, EncapsulatedStream) and stream.problem:
+                        self._record.outcome += f": {stream.problem}"
         finally:
             await upstream.stream.aclose()
 
     async def _associate(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
         """Open associations at all hops, reply, and relay datagrams."""
+        if isinstance(self._client, EncapsulatedStream):
+            what = "datagrams would go without the protection that was agreed on by GSSAPI"
+            raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
         service, tally = self._service, Tally(self._record.traffic)
         walk = AssociationWalk(chain, UNSPECIFIED, self._timeouts, service.network, service.on_step)
         self._time_is_up = walk.timeout
@@ -223,7 +233,9 @@ class _Session:
         if not data:
             raise ProtocolError("it left without a word")
         logins = self._service.logins
-        handshake = self._handshake = server_handshake(data, logins.methods)
+        gssapi = self._service.config.server.gssapi
+        by_gssapi = GssapiLogin(gssapi) if gssapi else None
+        handshake = self._handshake = server_handshake(data, accepted_methods(gssapi, logins.methods))
         try:
             while True:
                 handshake.receive_data(data)
@@ -233,6 +245,8 @@ class _Session:
                     else:
                         handshake.refuse_login()
                         raise LoginRefused("wrong username or password")
+                elif by_gssapi and isinstance(handshake, socks5.ServerHandshake):
+                    self._client = await by_gssapi.go_on(handshake, self._client)
                 await self._answer(handshake)
                 if handshake.state is State.REPLY:
                     return handshake
@@ -278,6 +292,8 @@ class _Session:
         login = request.credentials
         if self._service.logins.required and isinstance(login, UsernamePassword):
             return Caller(self._host, login.username)
+        if isinstance(login, Principal):
+            return Caller(self._host, login.name.encode("utf-8", "surrogateescape"))
         return Caller(self._host)
 
     @property
@@ -324,7 +340,7 @@ def _route(request: Request, service: Service, caller: Caller) -> Chain:
     Raises:
         RequestRefused: none does.
     """
-    if service.logins.required and caller.user is None:
+    if (service.logins.required or service.config.requires_gssapi) and caller.user is None:
         raise RequestRefused("SOCKS4 cannot log in, and a login is required", ReplyCode.NOT_ALLOWED_BY_RULESET)
     chain = service.config.default_chain
     if chain is None:
