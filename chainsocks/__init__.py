@@ -27,6 +27,7 @@ from chainsocks.errors import (
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.gssapi import Gssapi, Protection
 
 __all__ = [
     "DIRECT",
@@ -38,12 +39,14 @@ __all__ = [
     "ConnectError",
     "DialError",
     "DialTimeout",
+    "Gssapi",
     "Hop",
     "HopAuthenticationError",
     "HopProtocol",
     "HopProtocolError",
     "HopRefused",
     "LoginRefused",
+    "Protection",
     "ProtocolError",
     "RequestRefused",
     "Resolve",

@@ -14,7 +14,15 @@ from chainsocks.config.models import ServerGssapi
 from chainsocks.config.values import describe
 from chainsocks.protocol.gssapi import Gssapi, Protection
 
-__all__ = ["gather_gssapi", "parse_keytab", "parse_principal", "parse_protection", "parse_service", "with_gssapi"]
+__all__ = [
+    "gather_gssapi",
+    "parse_keytab",
+    "parse_principal",
+    "parse_protection",
+    "parse_service",
+    "parse_service_host",
+    "with_gssapi",
+]
 
 PREFIX = "gssapi_"
 
@@ -74,9 +82,25 @@ def parse_service(value: str) -> str:
     Raises:
         ValueError: it is none.
     """
-    if not value or not value.isprintable() or {*value} & {*"/@ "}:
+    if not _is_component(value):
         raise ValueError(f"found {describe(value)}, expected the name of a service, such as 'rcmd', without its host")
     return value
+
+
+def parse_service_host(value: str) -> str:
+    """Read the host that a service is at, which is the second part of its principal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _is_component(value):
+        raise ValueError(f"found {describe(value)}, expected the name of the host that the service's key is for")
+    return value
+
+
+def _is_component(text: str) -> bool:
+    """Whether this may be one part of a principal."""
+    return text != "" and text.isprintable() and not {*text} & {*"/@ "}
 
 
 def parse_principal(value: str) -> str:

@@ -28,6 +28,7 @@ from chainsocks.config.gssapi import (
     parse_principal,
     parse_protection,
     parse_service,
+    parse_service_host,
     with_gssapi,
 )
 from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp, make_credentials, parse_hop_url
@@ -158,7 +159,7 @@ class HopTable(Table):
     resolve: Resolve = Resolve.REMOTE
     gssapi: LeastProtection | None = None
     gssapi_service: ServiceName = ""
-    gssapi_host: StrictStr = ""
+    gssapi_host: Annotated[str, BeforeValidator(lambda value: parse_service_host(_text(value)))] = ""
     _hop: Hop
 
     @model_validator(mode="before")

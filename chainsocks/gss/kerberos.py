@@ -177,7 +177,11 @@ def _text(name: gssapi.Name) -> str:
 
 def _explain(error: GSSError) -> GssError:
     """Put an error in the mechanism's own words, if it has some, and say what to do."""
-    words = error.get_all_statuses(error.min_code, is_maj=False) if error.min_code else []
-    if not any(words):
-        words = error.get_all_statuses(error.maj_code, is_maj=True)
-    return GssError(printable(", ".join(word.strip().rstrip(".") for word in words if word)))
+    words = _words(error, error.min_code, is_maj=False) or _words(error, error.maj_code, is_maj=True)
+    return GssError(printable(", ".join(words)))
+
+
+def _words(error: GSSError, code: int, *, is_maj: bool) -> list[str]:
+    """Return what there is to say of a code; nothing of one that knows of no error."""
+    found = error.get_all_statuses(code, is_maj=is_maj) if code else []
+    return [words.strip().rstrip(".") for words in found if words not in ("", "Success")]

@@ -19,6 +19,7 @@ ADDRESS = 'address = "proxy.example:1080"'
 WITHOUT = 'of no use without gssapi, as in gssapi = "integrity"'
 NO_PRINCIPAL = "expected a principal as in 'carol@EXAMPLE.ORG', or '*@EXAMPLE.ORG' for all"
 NO_SERVICE = "expected the name of a service, such as 'rcmd', without its host"
+NO_HOST = "expected the name of the host that the service's key is for"
 
 
 @pytest.fixture(autouse=True)

@@ -140,6 +140,24 @@ async def test_what_is_no_ticket(kerberos: Mechanism, token: bytes) -> None:
     assert not acceptor.complete
 
 
+async def test_a_ticket_that_was_changed_makes_nobody_somebody_else(kerberos: Mechanism) -> None:
+    """A few of its bits mean nothing; all others are refused, in words."""
+    token = await kerberos.initiate(LOGIN, HOST).step(b"")
+    refusals = []
+    places = range(0, len(token), 5)
+    for place in places:
+        acceptor = kerberos.accept(None)
+        try:
+            await acceptor.step(token[:place] + bytes((token[place] ^ 1,)) + token[place + 1 :])
+        except GssError as error:
+            refusals.append(str(error))
+        else:
+            if acceptor.complete:
+                assert (acceptor.principal, acceptor.service) == ("carol@TEST.EXAMPLE", "rcmd")
+    assert len(refusals) > 0.9 * len(places)
+    assert not {"", "Success"} & {*refusals}
+
+
 async def test_a_peer_that_does_not_prove_itself(kerberos: Mechanism) -> None:
     ours = kerberos.initiate(LOGIN, HOST)
     await ours.step(b"")
