@@ -28,6 +28,9 @@ from tests.relay.ways import relay
 RELAY = Address("0.0.0.0", 2000)
 """Where an honest hop takes datagrams: all zero is its own address. Nobody listens there."""
 
+ANSWERS = {Command.RESOLVE: Address("192.0.2.99", 0), Command.RESOLVE_PTR: Address("ninety-nine.example", 0)}
+"""What an honest hop knows, whatever it is asked."""
+
 GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
@@ -96,6 +99,7 @@ def _hop_handler(network: MemoryNetwork, hop: Hop, trouble: Trouble | None) -> H
             step = handshake.state
             handshake.receive_data(data)
             if isinstance(handshake, Socks5ServerHandshake) and handshake.state is State.LOGIN:
+                network.logins.append((hop.address.host, handshake.login.username, handshake.login.password))
                 handshake.accept_login()
             if isinstance(handshake, Socks5ServerHandshake) and handshake.token is not None:
                 await client.work(handshake)
@@ -192,6 +196,9 @@ async def _bind(
 
 
 async def _connect(network: MemoryNetwork, handshake: ServerHandshake) -> MemoryStream | None:
+    if handshake.request.command in ANSWERS:
+        handshake.send_reply(Reply(ReplyCode.SUCCEEDED, ANSWERS[handshake.request.command]))
+        return None
     if handshake.request.command is Command.UDP_ASSOCIATE:
         handshake.send_reply(Reply(ReplyCode.SUCCEEDED, RELAY))
         return network.pair("association")[0]  # says nothing, and ends with its client

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
+from chainsocks.config.extras import GSSAPI, require
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import ServerGssapi
 from chainsocks.config.values import describe
@@ -43,8 +43,7 @@ def gather_gssapi(kind: type[ValueT], given: Mapping[str, Any]) -> ValueT | None
             names = ", ".join(PREFIX + name for name in sorted(others))
             raise ValueError(f'{names}: of no use without gssapi, as in gssapi = "{Protection.INTEGRITY}"')
         return None
-    if find_spec("gssapi") is None:
-        raise ValueError("gssapi needs a package that is not here: pip install 'chainsocks[gssapi]'")
+    require(*GSSAPI)
     return kind(given["gssapi"], **others)
 
 

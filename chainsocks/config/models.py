@@ -6,21 +6,24 @@ The defaults of the whole program are the defaults of these fields, and stand no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 
-from chainsocks.config.hops import DIRECT, Chain, Hop
+from chainsocks.config.chains import DIRECT, Chain, Group
+from chainsocks.config.hops import Hop
 from chainsocks.config.passwords import Password
 from chainsocks.protocol.address import Address, AddressType
-from chainsocks.protocol.gssapi import Gssapi, Protection
+from chainsocks.protocol.gssapi import Protection
 
 __all__ = [
     "IDLE_WORKERS",
     "OPEN_PROXY",
     "Config",
+    "HealthSettings",
     "Ident",
     "Listen",
     "Server",
@@ -142,6 +145,17 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """``[health]``: for how long a hop that has failed is left alone, and for how long a measurement is good."""
+
+    rest: float = 2
+    """After the first failure; each further one doubles it."""
+    longest_rest: float = 120
+    remeasure: float = 60
+    """A group that picks the fastest measures each member again after so long."""
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """One of ``[[users]]``: somebody who may log in."""
 
@@ -158,6 +172,10 @@ class Config:
     hops: Mapping[str, Hop] = field(default_factory=lambda: MappingProxyType({}))
     chains: Mapping[str, Chain] = field(default_factory=lambda: MappingProxyType({}))
     users: tuple[User, ...] = ()
+    groups: Mapping[str, Group] = field(default_factory=lambda: MappingProxyType({}))
+    health: HealthSettings = HealthSettings()
+    isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
+    """What the logins of hops with `isolate` are derived with: all workers share it, and it ends with the server."""
 
     @property
     def default_chain(self) -> Chain | None:
@@ -166,11 +184,6 @@ class Config:
         Hops that were declared and put into no chain are no reason to go without them.
         """
         return self.chains.get("default") if self.chains or self.hops else DIRECT
-
-    @property
-    def uses_gssapi(self) -> bool:
-        """Whether it takes GSSAPI to serve, or to reach one of the hops."""
-        return bool(self.server.gssapi) or any(isinstance(hop.credentials, Gssapi) for hop in self.hops.values())
 
     @property
     def requires_gssapi(self) -> bool:

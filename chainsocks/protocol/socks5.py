@@ -12,6 +12,7 @@ from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import (
     Command,
     Credentials,
+    IsolationLogin,
     Method,
     Reply,
     ReplyCode,
@@ -195,8 +196,8 @@ class ServerHandshake(GssapiServerHandshake):
 class ClientHandshake(GssapiClientHandshake):
     """Our method negotiation, login and request to a proxy.
 
-    With a username and a password, "no authentication" is offered beside them and the proxy picks, as curl does it.
-    GSSAPI is offered alone; the handshake then pauses with `token` set.
+    With a username and a password, "no authentication" is offered beside them and the proxy picks, as curl does it; but
+    for an `IsolationLogin`, which has to be taken. GSSAPI is offered alone; the handshake then pauses with `token` set.
 
     Raises:
         ValueError: the username or the password is empty or over 255 bytes.
@@ -211,6 +212,8 @@ class ClientHandshake(GssapiClientHandshake):
         methods = [Method.NO_AUTHENTICATION_REQUIRED]
         if self._by_gssapi:
             methods = [Method.GSSAPI]
+        elif isinstance(self._credentials, IsolationLogin):
+            methods = [Method.USERNAME_PASSWORD]
         elif self._credentials:
             methods.append(Method.USERNAME_PASSWORD)
         self._outgoing = bytes((Version.SOCKS5, len(methods), *methods))
@@ -246,12 +249,16 @@ class ClientHandshake(GssapiClientHandshake):
                 self._token = b""
             case Method.NO_ACCEPTABLE_METHODS if self._by_gssapi:
                 raise LoginRefused("it does not accept GSSAPI")
-            case Method.NO_AUTHENTICATION_REQUIRED if not self._by_gssapi:
+            case Method.NO_AUTHENTICATION_REQUIRED if not (
+                self._by_gssapi or isinstance(self._credentials, IsolationLogin)
+            ):
                 self._send_request()
             case Method.USERNAME_PASSWORD if self._credentials:
                 username, password = self._credentials.username, self._credentials.password
                 self._outgoing += bytes((_LOGIN_VERSION, len(username))) + username + bytes((len(password),)) + password
                 self.state = State.SUB_NEGOTIATION
+            case Method.NO_ACCEPTABLE_METHODS if isinstance(self._credentials, IsolationLogin):
+                raise LoginRefused("it takes no username/password, by which its circuits would be separated (isolate)")
             case Method.NO_ACCEPTABLE_METHODS if self._credentials:
                 raise LoginRefused("it accepts neither username/password nor going without")
             case Method.NO_ACCEPTABLE_METHODS | Method.USERNAME_PASSWORD if not self._by_gssapi:

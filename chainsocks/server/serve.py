@@ -23,7 +23,6 @@ from trio.lowlevel import checkpoint, wait_readable
 
 from chainsocks.chain.dial import OnStep
 from chainsocks.config.models import Config
-from chainsocks.gss.contexts import mechanism
 from chainsocks.net.listeners import bound_to, open_listeners
 from chainsocks.net.polled import PolledListener, PolledStream
 from chainsocks.net.poller import Poller, open_poller
@@ -99,10 +98,7 @@ async def serve(
 
     Raises:
         OSError: an address cannot be listened on; ``filename`` says which.
-        GssError: GSSAPI is configured, and there is none.
     """
-    if config.uses_gssapi:
-        mechanism()  # loads it now, which takes a while
     anyio.current_time()  # loads anyio's backend now: the first session may have no file descriptor left for that
     permits = trio.Semaphore(config.server.max_sessions)
     level = logging.DEBUG if listeners else logging.INFO

@@ -28,7 +28,6 @@ from itertools import chain, count, repeat
 
 from chainsocks.config.models import Config, Server
 from chainsocks.errors import ConfigError, Problem
-from chainsocks.gss.contexts import mechanism
 from chainsocks.net.listeners import bound_to
 from chainsocks.net.sharing import can_share, listen_beside, reserve_listeners
 from chainsocks.server.worker import END_NOW, Worker, flush_output, run_worker
@@ -81,10 +80,7 @@ def serve_with_workers(config: Config, workers: int) -> None:
 
     Raises:
         OSError: an address cannot be listened on, and ``filename`` says which; or there cannot be so many processes.
-        GssError: GSSAPI is configured, and there is none.
     """
-    if config.uses_gssapi:
-        mechanism()  # for all of them
     with _signals_held(), ExitStack() as addresses:
         reserved = addresses.enter_context(reserve_listeners(config.server.listen))
         with _full_crew(config, workers, reserved) as crew:

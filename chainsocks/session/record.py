@@ -11,7 +11,7 @@ from itertools import count
 
 import trio
 
-from chainsocks.config.hops import Chain
+from chainsocks.config.chains import Chain, Route
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.messages import Request, show_code
@@ -43,6 +43,8 @@ class Record:
     reply: int | None = None
     traffic: Traffic = field(default_factory=Traffic)
     outcome: str = "ended by a bug in chainsocks"
+    route: Route | None = None
+    """Which hops were chosen, where there was a choice."""
 
     def write(self) -> None:
         """Write the session's line."""
@@ -57,6 +59,8 @@ class Record:
         chain = _quoted(self.chain.name) if self.chain else "-"
         login = request.credentials if request else None
         user = f" user={_quoted(printable(login.name))}" if isinstance(login, Principal) else ""
+        if self.route:
+            chain += " hops=" + _quoted(",".join(hop.name for hop in self.route.hops))
         reply = "-" if self.reply is None else show_code(self.reply)
         duration = trio.current_time() - self.began
         return (

@@ -6,9 +6,9 @@ import pytest
 import trio
 from anyio import BrokenResourceError
 
-from chainsocks.chain.associate import associate
-from chainsocks.chain.dial import Upstream, dial
-from chainsocks.config.hops import Chain
+from chainsocks.chain.dial import Upstream
+from chainsocks.chain.tries import associate, dial
+from chainsocks.config.chains import Chain
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopAuthenticationError, HopProtocolError
 from chainsocks.gss.stream import EncapsulatedStream

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.machinery import ModuleSpec
+import sys
 from pathlib import Path
 
 import pytest
 
 from chainsocks.config import gssapi
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Udp
+from chainsocks.config.chains import Chain, Udp
+from chainsocks.config.extras import require
+from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Config, Server, ServerGssapi
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi, Protection
@@ -25,7 +27,7 @@ NO_HOST = "expected the name of the host that the service's key is for"
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package is there, as far as anybody can see."""
-    monkeypatch.setattr(gssapi, "find_spec", lambda name: ModuleSpec(name, None))
+    monkeypatch.setattr(gssapi, "require", lambda *_: None)
 
 
 # --- [server] ---------------------------------------------------------------------------------------------------------
@@ -130,8 +132,9 @@ def test_it_protects_a_server_where_it_is_required() -> None:
 
 
 def test_without_the_package_a_file_is_refused_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gssapi, "find_spec", lambda _: None)
-    missing = "gssapi needs a package that is not here: pip install 'chainsocks[gssapi]'"
+    monkeypatch.setattr(gssapi, "require", require)
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+    missing = "this takes more than is installed: pip install 'chainsocks[gssapi]'"
     hop = f'[hops]\na = {{ protocol = "socks5", {ADDRESS}, gssapi = "none" }}'
     assert problems(f'[server]\ngssapi = "none"\n{hop}') == [f"server: {missing}", f"hops.a: {missing}"]
 
@@ -161,7 +164,6 @@ def test_a_hop(keys: str, login: Gssapi) -> None:
     for address in (f'protocol = "socks5", {ADDRESS}', 'url = "socks5://proxy.example"'):
         config = read(f"[hops]\na = {{ {address}, {keys} }}")
         assert config.hops["a"] == expected
-        assert config.uses_gssapi
 
 
 @pytest.mark.parametrize(
@@ -190,10 +192,8 @@ def test_mistakes_of_a_hop(keys: str, problem: str) -> None:
     assert found.startswith(problem.removesuffix("..."))
 
 
-def test_who_uses_it() -> None:
-    assert not Config().uses_gssapi
+def test_who_requires_it() -> None:
     assert not Config().requires_gssapi
-    assert Config(Server(gssapi=ServerGssapi())).uses_gssapi
     assert Config(Server(gssapi=ServerGssapi())).requires_gssapi
     assert not Config(Server(gssapi=ServerGssapi(required=False))).requires_gssapi
 

@@ -11,9 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 import trio
@@ -21,9 +19,8 @@ from anyio import BrokenResourceError, EndOfStream
 from trio.testing import MockClock
 
 from chainsocks.chain.dial import CONNECT, OPEN
-from chainsocks.config.models import Config, Server, ServerGssapi, UnixPath
+from chainsocks.config.models import Config, UnixPath
 from chainsocks.errors import Place
-from chainsocks.gss.contexts import GssError
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.server.serve import PAUSE_WHEN_EXHAUSTED, serve, serve_until_signalled
@@ -45,16 +42,6 @@ Log = pytest.LogCaptureFixture
 DAY = 24 * 3600
 
 # --- listening
-
-
-async def test_without_a_mechanism_nobody_is_promised_one(monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
-    def mechanism() -> NoReturn:
-        raise GssError("GSSAPI is not there")
-
-    monkeypatch.setattr("chainsocks.server.serve.mechanism", mechanism)
-    with pytest.raises(GssError, match="not there"):
-        await serve(replace(config_of(ANY_PORT), server=Server(gssapi=ServerGssapi())), trio.Event())
-    assert said(log, logging.INFO) == []
 
 
 async def test_port_0_is_told_as_the_port_that_it_became(sockets_on_mock_clock: MockClock, log: Log) -> None:

@@ -15,26 +15,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
 
 import pytest
 
-from chainsocks.config.models import Config, Server, ServerGssapi, UnixPath
+from chainsocks.config.models import Config, Server, UnixPath
 from chainsocks.errors import ConfigError
-from chainsocks.gss.contexts import GssError
 from chainsocks.server.workers import count_workers, next_pause, serve_with_workers, share_out
 from tests.net.sockets import descriptors
 from tests.server.serving import ANY_PORT
-
-
-def test_without_a_mechanism_there_are_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def mechanism() -> NoReturn:
-        raise GssError("GSSAPI is not there")
-
-    monkeypatch.setattr("chainsocks.server.workers.mechanism", mechanism)
-    with pytest.raises(GssError, match="not there"):
-        serve_with_workers(Config(Server(gssapi=ServerGssapi())), 2)
-
 
 # --- how many, and for how many sessions
 
