@@ -23,6 +23,7 @@ FLOORS = {
     "config": 1,
     "routing": 2,
     "net": 2,
+    "gss": 2,
     "chain": 3,
     "relay": 3,
     "session": 4,

@@ -139,6 +139,9 @@ class _Reader:
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))
+        if config.requires_gssapi and config.users:
+            say = "with it, none of [[users]] can log in: take them out, or say gssapi_required = false"
+            self._add(("server", "gssapi"), say)
         self._check_rules(config, data)
         bad_rules = any(problem.path.startswith("rules") for problem in self.problems)
         if server and data.get("users", []) == [] and not bad_rules:
@@ -214,7 +217,8 @@ class _Reader:
         """See that the chains and users that rules speak of exist."""
         chains = [DIRECTLY, *(name for name, _ in self._entries(data, "chains", report=False))]
         users = [user.name for user in config.users]
-        nobody = not data.get("users") and config.server.ident is Ident.OFF
+        gssapi = config.server.gssapi
+        nobody = not data.get("users") and config.server.ident is Ident.OFF and not gssapi
         for rule in config.rules:
             place = ("rules", rule.number - 1)
             if rule.chain is not None and rule.chain not in chains:
@@ -222,11 +226,12 @@ class _Reader:
                 self._add((*place, "chain"), f"no chain is called {found}{suggest(rule.chain, chains)}")
             if rule.users and nobody:
                 self._add(
-                    (*place, "users"), "nobody has to say who they are: declare [[users]], or set ident in [server]"
+                    (*place, "users"),
+                    "nobody has to say who they are: declare [[users]], or set ident or gssapi in [server]",
                 )
             for user in sorted(rule.users) if config.users else ():
                 name = user.decode()
-                if name not in users:
+                if name not in users and not (gssapi and "@" in name):  # a principal
                     self._add((*place, "users"), f"no user is called {describe(name)}{suggest(name, users)}")
 
     def _entries(self, data: Mapping[str, Any], section: str, *, report: bool = True) -> Iterator[tuple[str, Any]]:

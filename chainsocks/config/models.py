@@ -18,6 +18,7 @@ from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.passwords import Password
 from chainsocks.config.rules import Family, Rule, lets_strangers_in
 from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.gssapi import Protection
 
 __all__ = [
     "IDLE_WORKERS",
@@ -27,6 +28,7 @@ __all__ = [
     "Ident",
     "Listen",
     "Server",
+    "ServerGssapi",
     "Timeouts",
     "UnixPath",
     "User",
@@ -69,6 +71,27 @@ class Ident(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServerGssapi:
+    """``gssapi`` in ``[server]``: how clients may prove who they are by Kerberos (RFC 1961)."""
+
+    protection: Protection = Protection.INTEGRITY
+    """The least that a client has to agree to."""
+    services: tuple[str, ...] = ("rcmd", "socks")
+    """What a client may call us: the first parts of our principals."""
+    keytab: str | None = None
+    """Where our keys are; None for where the system has them."""
+    principals: tuple[str, ...] = ()
+    """Who may come in, as ``carol@EXAMPLE.ORG`` or ``*@EXAMPLE.ORG``; empty for whoever has a ticket for us."""
+    required: bool = True
+    """Whether there is no other way in. Otherwise those who do not use it are treated as if it were not there."""
+
+    def admits(self, principal: str) -> bool:
+        """Whether somebody may come in."""
+        realm = "*@" + principal.rpartition("@")[2]
+        return not self.principals or principal in self.principals or realm in self.principals
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """``[server]``."""
 
@@ -85,6 +108,7 @@ class Server:
     bind_address: IPv4Address | IPv6Address | None = None
     """What is told to clients as the address of the ports that BIND opens here, for peers of its family."""
     ident: Ident = Ident.OFF
+    gssapi: ServerGssapi | None = None
     names_only: Mapping[Listen, NamesOnly] = field(default_factory=lambda: MappingProxyType({}))
     """For those of `listen` that have it."""
 
@@ -177,9 +201,14 @@ class Config:
         return self.chains.get("default") if self.chains or self.hops else DIRECT
 
     @property
+    def requires_gssapi(self) -> bool:
+        """Whether clients have to log in by GSSAPI."""
+        return self.server.gssapi is not None and self.server.gssapi.required
+
+    @property
     def exposed(self) -> tuple[Listen, ...]:
         """The listeners through which strangers could use this server: beyond loopback, without users, by the rules."""
-        if self.users or self.server.open:
+        if self.users or self.server.open or self.requires_gssapi:
             return ()
         return tuple(listen for listen in self.server.listen if not is_loopback(listen) and self._admits(listen))
 

@@ -27,8 +27,17 @@ from pydantic import (
 )
 
 from chainsocks.config.chains import Chain, Group, Pick, Udp
+from chainsocks.config.gssapi import (
+    gather_gssapi,
+    parse_keytab,
+    parse_principal,
+    parse_protection,
+    parse_service,
+    parse_service_host,
+    with_gssapi,
+)
 from chainsocks.config.hops import Hop, HopProtocol, Isolate, NamesOnly, Resolve, make_credentials, parse_hop_url
-from chainsocks.config.models import HealthSettings, Ident, Listen, Server, Timeouts, User
+from chainsocks.config.models import HealthSettings, Ident, Listen, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.rules import (
     DIRECTLY,
@@ -53,6 +62,7 @@ from chainsocks.config.values import (
     parse_target,
 )
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Command, Credentials, Version
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
@@ -114,6 +124,8 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
 HopAddress = Annotated[Address, BeforeValidator(lambda value: parse_part_address(_text(value)))]
 IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: parse_ip(_text(value)))]
+LeastProtection = Annotated[Protection, BeforeValidator(lambda value: parse_protection(_text(value)))]
+ServiceName = Annotated[str, BeforeValidator(lambda value: parse_service(_text(value)))]
 ResolverText = Annotated[Address, BeforeValidator(lambda value: parse_resolver(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
@@ -154,16 +166,30 @@ class ServerTable(Table):
     udp_ports: Annotated[range, BeforeValidator(lambda value: parse_ports(_text(value)))] = range(1)
     bind_address: IPText | None = None
     ident: Ident = Ident.OFF
+    gssapi: LeastProtection | None = None
+    gssapi_services: Annotated[tuple[ServiceName, ...], BeforeValidator(_not_empty)] = ()
+    gssapi_keytab: Annotated[str, BeforeValidator(lambda value: parse_keytab(_text(value)))] = ""
+    gssapi_principals: Annotated[
+        tuple[Annotated[str, BeforeValidator(lambda value: parse_principal(_text(value)))], ...],
+        BeforeValidator(_not_empty),
+    ] = ()
+    gssapi_required: StrictBool = True
+    _gssapi: ServerGssapi | None
+
+    @model_validator(mode="after")
+    def _assemble(self) -> Self:
+        self._gssapi = gather_gssapi(ServerGssapi, self.given())
+        return self
 
     def build(self) -> Server:
         """Make the value."""
-        given = self.given()
+        given = {key: value for key, value in self.given().items() if not key.startswith("gssapi")}
         if self.listen:
             given["listen"] = tuple(table.address for table in self.listen)
             given["names_only"] = {
                 table.address: table.names_only for table in self.listen if table.model_fields_set > {"address"}
             }
-        return Server(**given)
+        return Server(**given, gssapi=self._gssapi)
 
 
 class TimeoutsTable(Table):
@@ -201,6 +227,9 @@ class HopTable(Table):
     resolve: Resolve = Resolve.REMOTE
     tor: StrictBool = False
     isolate: Isolate = Isolate.OFF
+    gssapi: LeastProtection | None = None
+    gssapi_service: ServiceName = ""
+    gssapi_host: Annotated[str, BeforeValidator(lambda value: parse_service_host(_text(value)))] = ""
     _hop: Hop
 
     @model_validator(mode="before")
@@ -212,13 +241,15 @@ class HopTable(Table):
     def _assemble(self) -> Self:
         if self.url:
             parts = self.model_fields_set - {"url", "timeout", "resolve", "tor", "isolate"}
-            if parts:
+            if parts := {part for part in parts if not part.startswith("gssapi")}:
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
         elif self.protocol and self.address:
             hop = Hop("", self.protocol, self.address, self._credentials(self.protocol))
         else:
             raise ValueError("expected a url, or both protocol and address")
+        if login := gather_gssapi(Gssapi, self.given()):
+            hop = with_gssapi(hop, login)
         self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve, tor=self.tor, isolate=self.isolate)
         return self
 

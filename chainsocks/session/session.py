@@ -36,10 +36,12 @@ from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
+from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
 from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.detect import server_handshake
+from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
@@ -48,6 +50,7 @@ from chainsocks.routing.caller import Caller
 from chainsocks.routing.isolation import Circumstances, isolated_chain
 from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
+from chainsocks.session.gssapi import GssapiLogin, accepted_methods
 from chainsocks.session.ident import check_ident
 from chainsocks.session.parting import part
 from chainsocks.session.passage import Passage, check_login, decide, judge_of, mind_addresses, passage_of, stricter
@@ -124,8 +127,9 @@ class _Session:
         record = self._record
         try:
             handshake = await self._hear()
-        except BrokenResourceError:
-            record.outcome = f"client, {self._step}: it reset the connection"
+        except BrokenResourceError as error:
+            problem = str(error) if isinstance(error, CapsuleError) else "it reset the connection"
+            record.outcome = f"client, {self._step}: {problem}"
             return
         request = record.request = handshake.request
         ident, user = self._service.config.server.ident, None
@@ -153,7 +157,8 @@ class _Session:
         """
         service, record = self._service, self._record
         router, network = service.router, service.network
-        check_login(request, caller, required=service.logins.required)
+        required = service.logins.required or service.config.requires_gssapi
+        check_login(request, caller, required=required)
         if router.default and not router.has_rules:
             passage = Passage(router.default, request.destination, network)
         else:
@@ -248,6 +253,9 @@ class _Session:
                     half_close=self._timeouts.half_close,
                 )
                 await self._run(relay, scope)
+                for stream in (self._client, upstream.stream):
+                    if isinstance(stream, EncapsulatedStream) and stream.problem:
+                        self._record.outcome += f": {stream.problem}"
         finally:
             await upstream.stream.aclose()
 
@@ -255,6 +263,9 @@ class _Session:
         self, handshake: ServerHandshake, passage: Passage, caller: Caller, scope: CancelScope
     ) -> None:
         """Open associations at all hops, reply, and relay datagrams."""
+        if isinstance(self._client, EncapsulatedStream):
+            what = "datagrams would go without the protection that was agreed on by GSSAPI"
+            raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
         service, request, tally, judge = self._service, handshake.request, Tally(self._record.traffic), None
         network, on_step = service.network, service.on_step
         names_only, chain = self._guard(passage.chain) or NamesOnly.OFF, self._record.chain
@@ -308,7 +319,9 @@ class _Session:
         if not data:
             raise ProtocolError("it left without a word")
         logins = self._service.logins
-        handshake = self._handshake = server_handshake(data, logins.methods)
+        gssapi = self._service.config.server.gssapi
+        by_gssapi = GssapiLogin(gssapi) if gssapi else None
+        handshake = self._handshake = server_handshake(data, accepted_methods(gssapi, logins.methods))
         try:
             while True:
                 handshake.receive_data(data)
@@ -318,6 +331,8 @@ class _Session:
                     else:
                         handshake.refuse_login()
                         raise LoginRefused("wrong username or password")
+                elif by_gssapi and isinstance(handshake, socks5.ServerHandshake):
+                    self._client = await by_gssapi.go_on(handshake, self._client)
                 await self._answer(handshake)
                 if handshake.state is State.REPLY:
                     return handshake
@@ -363,6 +378,8 @@ class _Session:
         login = request.credentials
         if self._service.logins.required and isinstance(login, UsernamePassword):
             return Caller(self._host, login.username)
+        if isinstance(login, Principal):
+            return Caller(self._host, login.name.encode("utf-8", "surrogateescape"))
         return Caller(self._host, user)
 
     @property

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from chainsocks.config.chains import DIRECT, Chain, Group, Udp
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Resolve
-from chainsocks.config.models import Config, Ident, Server, Timeouts
+from chainsocks.config.models import Config, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import printable
+from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.tools.rules import rule_warnings, rules_table
 
 __all__ = ["show_config", "warnings"]
@@ -33,7 +34,9 @@ def show_config(config: Config, console: Console) -> None:
     """Print the resolved configuration: a row for each hop of each chain, with the limit that holds there."""
     console.print("listen:", ", ".join(_listens(config.server)))
     users = ", ".join(printable(user.name) for user in config.users)
-    console.print("users:", users or "none, nobody has to log in")
+    console.print("users:", users or ("none" if config.requires_gssapi else "none, nobody has to log in"))
+    if config.server.gssapi:
+        console.print("gssapi:", _gssapi(config.server.gssapi))
     console.print("udp:", _udp(config.server))
     if config.server.bind_address:
         console.print("bind_address:", str(config.server.bind_address))
@@ -117,8 +120,20 @@ def _udp(server: Server) -> str:
     return f"{where} at {server.udp_address or 'the address that the client has connected to'}"
 
 
+def _gssapi(gssapi: ServerGssapi) -> str:
+    """Say how clients log in by it, and which ones."""
+    who = ", ".join(gssapi.principals) or "whoever has a ticket"
+    rule = "required of all" if gssapi.required else "not required"
+    services = " or ".join(gssapi.services)
+    return printable(f"{rule}; {who}; for {services}; protection: {gssapi.protection} at least")
+
+
 def _remarks(hop: Hop) -> Iterator[str]:
-    if hop.credentials:
+    if isinstance(hop.credentials, Gssapi):
+        login = hop.credentials
+        yield f"by GSSAPI to {printable(login.service)}@{printable(login.host or hop.address.host)}"
+        yield f"protection: {login.protection}"
+    elif hop.credentials:
         yield "with login"
     if hop.resolve is Resolve.LOCAL:
         yield "names are looked up here"

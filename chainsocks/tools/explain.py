@@ -138,6 +138,8 @@ def _command(word: str, address: Address) -> Command:
 
 def _unknown(config: Config, user: str, version: Version) -> str:
     """Say why the server would not know a user."""
+    if config.server.gssapi and version is Version.SOCKS5 and (not config.users or "@" in user):
+        return ""  # a principal
     if config.users:
         known = {declared.name for declared in config.users}
         return "" if user in known else f"no user is called {user!r}{suggest(user, known)}"
@@ -161,7 +163,7 @@ async def explain(config: Config, request: Request, caller: Caller, network: Pas
     router, decision = Router(config), Decision(request.destination)
     association = replace(request, destination=UNSPECIFIED) if request.command is Command.UDP_ASSOCIATE else None
     try:
-        check_login(request, caller, required=bool(config.users))
+        check_login(request, caller, required=bool(config.users) or config.requires_gssapi)
         decision = await decide(router, association or request, caller, network, config.timeouts.resolve)
         passage = passage_of(decision, network)
         mind_addresses(passage.chain.names_only, association or request, "this client:")

@@ -200,7 +200,7 @@ CAROL = "[[users]]\nname = 'carol'\npassword_hash = 'scrypt:16:8:1:AAAA:AAAAAAAA
 def test_users_have_to_exist() -> None:
     text = "[[rules]]\nusers = ['carol', 'carl']\nchain = 'direct'\n"
     assert problems(text) == [
-        "rules[0].users: nobody has to say who they are: declare [[users]], or set ident in [server]"
+        "rules[0].users: nobody has to say who they are: declare [[users]], or set ident or gssapi in [server]"
     ]
     assert problems(CAROL + text) == ["rules[0].users: no user is called 'carl'; did you mean 'carol'?"]
     assert read("[server]\nident = 'require'\n" + text).rules[0].users == {b"carol", b"carl"}
@@ -254,3 +254,11 @@ def test_an_open_proxy_in_spite_of_rules(listen: str, text: str, exposed: list[s
         ]
     else:
         read(file)
+
+
+@pytest.mark.parametrize("users", ["", "[[users]]\nname = 'dave'\npassword_env = 'DAVE'\n"])
+def test_who_comes_by_gssapi_may_be_named(users: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAVE", "geheim")
+    server = "[server]\ngssapi = 'none'\ngssapi_required = false\n"
+    [rule] = read(f"{server}{users}[[rules]]\nusers = 'carol@EXAMPLE.ORG'\ndeny = true\n").rules
+    assert rule.users == {b"carol@EXAMPLE.ORG"}

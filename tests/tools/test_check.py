@@ -13,8 +13,9 @@ from rich.console import Console
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, HopProtocol, Resolve
 from chainsocks.config.load import parse_config
-from chainsocks.config.models import Config, Server, UnixPath
+from chainsocks.config.models import Config, Server, ServerGssapi, UnixPath
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.tools.check import show_config, warnings
 from tests.commands import run_main, run_program
 
@@ -125,6 +126,21 @@ def write(folder: Path, text: str) -> Path:
     path = folder / "chainsocks.toml"
     path.write_text(dedent(text))
     return path
+
+
+def test_gssapi_is_shown() -> None:
+    rule = ServerGssapi(Protection.CONFIDENTIALITY, principals=("carol@EXAMPLE.ORG", "*@STAFF"))
+    server = Server(gssapi=rule)
+    ways = [Gssapi(Protection.NONE), Gssapi(service="socks", host="inner.example")]
+    hops = [Hop(f"h{n}", HopProtocol.SOCKS5, Address("h", n), login) for n, login in enumerate(ways, 1)]
+    output = shown(Config(server, chains={"default": Chain(*hops)}))
+    assert "users: none\ngssapi: required of all; carol@EXAMPLE.ORG, *@STAFF; for rcmd or socks; " in output
+    assert "; protection: confidentiality at least\n" in output
+    assert " by GSSAPI to rcmd@h, protection: none\n" in output
+    assert " by GSSAPI to socks@inner.example, protection: integrity\n" in output
+    server = Server(gssapi=ServerGssapi(required=False))
+    output = shown(Config(server))
+    assert "users: none, nobody has to log in\ngssapi: not required; whoever has a ticket; for rcmd or socks" in output
 
 
 def test_a_configuration_is_shown_with_every_limit_and_no_secret() -> None:
