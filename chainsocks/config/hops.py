@@ -20,6 +20,7 @@ __all__ = [
     "Hop",
     "HopProtocol",
     "Isolate",
+    "NamesOnly",
     "Resolve",
     "make_credentials",
     "parse_hop_address",
@@ -62,6 +63,14 @@ class Isolate(StrEnum):
     """Sessions from different IP addresses. All clients on unix sockets are one."""
     DESTINATION = "destination"
     """Sessions to different hosts, on whatever ports; and any two that carry datagrams."""
+
+
+class NamesOnly(StrEnum):
+    """What to do about a request for an IP address: the client may have looked a name up itself, for all to see."""
+
+    OFF = "off"
+    WARN = "warn"
+    REFUSE = "refuse"
 
 
 _SCHEMES = {protocol.value: protocol for protocol in HopProtocol} | {

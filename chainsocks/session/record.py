@@ -45,6 +45,8 @@ class Record:
     outcome: str = "ended by a bug in chainsocks"
     route: Route | None = None
     """Which hops were chosen, where there was a choice."""
+    rule: str = ""
+    """The number of the rule that decided, "-" if none did; empty where there are no rules."""
 
     def write(self) -> None:
         """Write the session's line."""
@@ -61,12 +63,13 @@ class Record:
         user = f" user={_quoted(printable(login.name))}" if isinstance(login, Principal) else ""
         if self.route:
             chain += " hops=" + _quoted(",".join(hop.name for hop in self.route.hops))
+        rule = f" rule={self.rule}" if self.rule else ""
         reply = "-" if self.reply is None else show_code(self.reply)
         duration = trio.current_time() - self.began
         return (
             f"id={_prefix}{self.id} client={self.client}{user} command={command} destination={destination} "
-            f"chain={chain} reply={reply} up={traffic.up} down={traffic.down} duration={duration:.3f} "
-            f"outcome={_in_quotes(self.outcome)}"
+            f"chain={chain}{rule} reply={reply} up={traffic.up} down={traffic.down} "
+            f"duration={duration:.3f} outcome={_in_quotes(self.outcome)}"
         )
 
 

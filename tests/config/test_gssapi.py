@@ -124,6 +124,13 @@ def test_users_have_no_way_in_where_it_is_required() -> None:
     assert read(f'[server]\ngssapi = "none"\ngssapi_required = false\n{users}').users
 
 
+def test_rules_may_speak_of_principals() -> None:
+    rule = '[[rules]]\nusers = ["carol@EXAMPLE.ORG"]\ndeny = true'
+    assert read(f'[server]\ngssapi = "none"\n{rule}').rules[0].users == {b"carol@EXAMPLE.ORG"}
+    [problem] = problems(rule)
+    assert problem.endswith("declare [[users]], or set ident or gssapi in [server]")
+
+
 def test_it_protects_a_server_where_it_is_required() -> None:
     lines = '[server]\nlisten = ["0.0.0.0:1080"]\ngssapi = "none"\n'
     assert read(lines).exposed == ()

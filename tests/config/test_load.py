@@ -178,7 +178,10 @@ def test_a_broken_hop_is_not_an_unknown_one() -> None:
     [
         ("[sever]", "sever: unknown section; did you mean 'server'?"),
         ("[[user]]", "user: unknown section; did you mean 'users'?"),
-        ("workers = 1", "workers: unknown section; known are chains, groups, health, hops, server, timeouts, users"),
+        (
+            "workers = 1",
+            "workers: unknown section; known are chains, groups, health, hops, rules, server, timeouts, users",
+        ),
         ("server = []", "server: expected a table, found a list"),
         ("[[server]]", "server: expected a table, found a list"),
         ("server = 5", "server: expected a table, found 5"),
@@ -277,7 +280,8 @@ CAROL = f'[[users]]\nname = "carol"\npassword_hash = "{HASH}"\n'
 def refusal(listen: str) -> str:
     return (
         f"server.listen: {listen} can be reached from beyond this machine, and nobody has to log in: "
-        "declare [[users]], or say open = true in [server] if that is what you want"
+        "declare [[users]]; or [[rules]] with `from`, and behind them one with deny = true and nothing else for all "
+        "others; or say open = true in [server] if that is what you want"
     )
 
 

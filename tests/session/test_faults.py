@@ -24,7 +24,8 @@ from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
 from chainsocks.session.login import Logins
-from chainsocks.session.session import Service, serve_session
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.mechanism import FakeMechanism
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork, memory_stream_pair

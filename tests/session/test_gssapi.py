@@ -13,6 +13,7 @@ from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.models import Config, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
+from chainsocks.config.rules import Rule
 from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import ABORT, MessageType, Protection, encode_message
@@ -20,7 +21,8 @@ from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Method
 from chainsocks.session.gssapi import accepted_methods
 from chainsocks.session.login import Logins
-from chainsocks.session.session import Service, serve_session
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
 from tests.mechanism import FakeInitiator, FakeMechanism
 from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
 
@@ -102,13 +104,17 @@ class Client:
 
 @asynccontextmanager
 async def session(
-    caplog: pytest.LogCaptureFixture, gssapi: ServerGssapi | None = None, users: tuple[User, ...] = ()
+    caplog: pytest.LogCaptureFixture,
+    gssapi: ServerGssapi | None = None,
+    users: tuple[User, ...] = (),
+    rules: tuple[Rule, ...] = (),
 ) -> AsyncIterator[Client]:
     """Serve one client; at the end of the block its session must have ended too, with nothing left open."""
     caplog.set_level(logging.DEBUG, "chainsocks")
     near, far = memory_stream_pair()
     far.ends = ("192.0.2.100", 1080), ("192.0.2.1", 5555)
-    config = Config(Server(gssapi=gssapi or ServerGssapi(NONE)), Timeouts(handshake=3, reply=2), users=users)
+    server, timeouts = Server(gssapi=gssapi or ServerGssapi(NONE)), Timeouts(handshake=3, reply=2)
+    config = Config(server, timeouts, users=users, rules=rules)
     async with trio.open_nursery() as handlers:
         network = MemoryNetwork(handlers, {DESTINATION: Host(echo)})
         service = Service(config, Logins(config.users), network)
@@ -261,6 +267,17 @@ async def test_datagrams_only_go_where_nothing_was_promised(
         await stream.send(bytes.fromhex("05 03 00 01 00000000 0000"))
         assert (await stream.receive())[:2] == bytes((5, code))
     assert ("datagrams would go without the protection" in client.line) is (code == 7)
+
+
+async def test_rules_know_a_client_by_its_principal(fake: FakeMechanism, caplog: pytest.LogCaptureFixture) -> None:
+    rules = (Rule(1, None, users=frozenset({b"eve@TEST"})), Rule(2, "direct", users=frozenset({b"carol@TEST"})))
+    for user, code in (("carol@TEST", 0), ("eve@TEST", 2)):
+        async with session(caplog, rules=rules) as client:
+            client.context = FakeInitiator(user=user)
+            stream = await client.agree(INTEGRITY)
+            await stream.send(REQUEST)
+            assert (await stream.receive())[:2] == bytes((5, code))
+        caplog.clear()
 
 
 # --- out --------------------------------------------------------------------------------------------------------------

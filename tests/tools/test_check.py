@@ -166,6 +166,29 @@ def test_a_chain_of_socks5_hops_carries_udp_unless_it_says_otherwise() -> None:
     assert "no UDP" in shown(parse_config(f'[hops]\n{hop}[chains]\ndefault = {{ hops = ["paris"], udp = "refuse" }}'))
 
 
+def test_rules_are_shown_between_chains_and_deadlines() -> None:
+    output = shown(parse_config(GOOD + "[[rules]]\nto = '*.lan'\nchain = 'direct'\n"))
+    table = "rule  to     ports  from  other conditions  way\n1     *.lan  any    any                     direct\n"
+    assert f"names from 9.9.9.9:53\n\n{table}none  any    any    any                     default\n\ndeadline " in output
+
+
+def test_who_wants_names_is_shown() -> None:
+    output = shown(
+        parse_config(
+            "[server]\nlisten = ['127.0.0.1:1080', { address = '[::1]:1080', names_only = 'refuse' }]\n"
+            "[hops]\ntor = 'socks5://10.0.0.1'\n[chains]\ndefault = { hops = ['tor'], names_only = 'warn' }\n"
+        )
+    )
+    assert output.startswith("listen: 127.0.0.1:1080, [::1]:1080 (names_only = refuse)\n")
+    assert "  30  names_only = warn\n" in output
+
+
+def test_with_rules_there_need_be_no_default() -> None:
+    text = "[hops]\ntor = 'socks5://10.0.0.1'\n[chains]\nonion = ['tor']\n"
+    assert warnings(parse_config(text)) == ['no chain is called "default": every request will be refused']
+    assert warnings(parse_config(text + "[[rules]]\nto = '*.onion'\nchain = 'onion'\n")) == []
+
+
 def test_without_a_chain_the_way_is_direct() -> None:
     lines = shown(Config()).splitlines()
     assert lines[:2] == ["listen: 127.0.0.1:1080", "users: none, nobody has to log in"]
