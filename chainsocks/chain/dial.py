@@ -234,10 +234,12 @@ class Walk:
             raise self._error(HopRefused, f"it refused {asked}: {said}", reply.code)
         raise self._error(HopRefused, f"it could not reach {leg.following.name} at {target}, it says: {said}")
 
-    async def _negotiate(self, leg: Leg, handshake: ClientHandshake, stream: ByteStream) -> None:
+    async def _negotiate(
+        self, leg: Leg, handshake: ClientHandshake, stream: ByteStream, end: State = State.DONE
+    ) -> None:
         """Drive a handshake to its end: one send and one receive for each message, as the kernel allows."""
         try:
-            while not handshake.done:
+            while handshake.state is not end:
                 self._at(leg, handshake.state)
                 if request := handshake.data_to_send():
                     self._trace(">", request)
@@ -295,13 +297,17 @@ class Walk:
             CONNECT: "no answer",
             State.SECOND_REPLY: "nobody connected",
         }
-        ends_here = self._leg is not None and self._leg.command is Command.UDP_ASSOCIATE
-        asked = f"to {Command.UDP_ASSOCIATE.name}" if ends_here else f"on the way to {self._target}"
-        complaint = complaints.get(self._step, f"no complete answer {asked}")
+        complaint = complaints.get(self._step, f"no complete answer{self._purpose}")
         if self._began + self._total < self._started + self._limit:
             self._started, self._limit = self._began, self._total
             complaint += ", and the time for the whole chain is over"
         return self._error(DialTimeout, complaint)
+
+    @property
+    def _purpose(self) -> str:
+        """What the hop that we are at was to do for us."""
+        ends_here = self._leg is not None and self._leg.command is Command.UDP_ASSOCIATE
+        return f" to {Command.UDP_ASSOCIATE.name}" if ends_here else f" on the way to {self._target}"
 
     def _error(self, kind: type[DialErrorT], problem: str, reply_code: int | None = None) -> DialErrorT:
         """Make an error of this place and time."""
