@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from chainsocks.chain.causes import errno_of
 from chainsocks.chain.dial import CONNECT, RESOLVE
+from chainsocks.config.hops import HopProtocol
 from chainsocks.errors import (
     ConnectError,
     DialError,
@@ -98,10 +99,12 @@ class _Adviser:
                 yield from self._may_be_before()
             case State.SUB_NEGOTIATION:
                 yield "it wants a login and does not come to an answer: the service that it checks logins with may hang"
-            case _ if self._next:
-                yield from self._suspects("is switched off or behind a firewall that says nothing")
-            case _ if self._destination:
-                yield f"{self._destination} may not answer: try a destination that surely does"
+            case _:
+                yield from self._may_be_no_socks4()
+                if self._next:
+                    yield from self._suspects("is switched off or behind a firewall that says nothing")
+                else:
+                    yield f"{self._destination} may not answer: try a destination that surely does"
         yield self._longer(step)
 
     def _longer(self, step: str) -> str:
@@ -144,10 +147,16 @@ class _Adviser:
             yield "a list of who may connect may keep us out; or it has no room for more connections"
             yield from self._may_be_before()
         elif error.place.step == State.REQUEST:
+            yield from self._may_be_no_socks4()
             yield "some proxies, such as ssh -D, hang up instead of saying that they cannot connect"
             yield from self._refused()
         else:
             yield "ask whoever runs it: its log may tell more"
+
+    def _may_be_no_socks4(self) -> Iterator[str]:
+        if self._hop and self._hop.protocol is not HopProtocol.SOCKS5:
+            port, protocol = self._hop.address.port, self._hop.protocol
+            yield f"this is the first word that {protocol} has: is {port} the port of a SOCKS4 proxy?"
 
     def _may_be_before(self) -> Iterator[str]:
         if self._before and self._hop:

@@ -95,7 +95,7 @@ async def ask_hops(walked: Walked, timeouts: Timeouts, network: Network) -> Mapp
 
     async def find(position: int, question: Question) -> None:
         known = _known(walked, position, question)
-        found[position][question] = known or await _ask(question, walked.chain, position, timeouts, network)
+        found[position][question] = known or await _Asker(walked.chain, position, timeouts, network).ask(question)
 
     async with trio.open_nursery() as nursery:
         for position in found:
@@ -124,48 +124,62 @@ def _known(walked: Walked, position: int, question: Question) -> Finding | None:
     return None
 
 
-async def _ask(question: Question, chain: Chain, position: int, timeouts: Timeouts, network: Network) -> Finding:
-    match question:
-        case Question.UDP:
-            return _judge_udp(await _put(chain, UNSPECIFIED, Command.UDP_ASSOCIATE, position, timeouts, network))
-        case Question.IPV6:
-            return await _ask_twice(LOOPBACK, NOWHERE, _judge_ipv6, chain, position, timeouts, network)
-        case Question.NAMES:
-            return await _ask_twice(LOCALHOST, NOBODY, _judge_names, chain, position, timeouts, network)
-
-
 Judge = Callable[[_Outcome, _Outcome | None], Answer]
-"""Makes an answer of what a hop said to one request, or to two."""
+"""Makes an answer of what a hop said to a request, and to the one before it if there was one."""
 
 
-async def _ask_twice(
-    first: Address,
-    second: Address,
-    judge: Judge,
-    chain: Chain,
-    position: int,
-    timeouts: Timeouts,
-    network: Network,
-) -> Finding:
-    """Ask for `first`; and for `second` where that leaves the answer open."""
-    outcome = await _put(chain, first, Command.CONNECT, position, timeouts, network)
-    answer = judge(outcome, None)
-    if answer is not Answer.UNKNOWN:
-        return Finding(answer, outcome.said)
-    another = await _put(chain, second, Command.CONNECT, position, timeouts, network)
-    return Finding(judge(another, outcome), f"{outcome.said}; {another.said}")
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """A hop, by its place in its chain, and what it takes to put requests to it."""
+
+    chain: Chain
+    position: int
+    timeouts: Timeouts
+    network: Network
+
+    async def ask(self, question: Question) -> Finding:
+        match question:
+            case Question.UDP:
+                outcome = await self._put(UNSPECIFIED, Command.UDP_ASSOCIATE)
+                return Finding(_judge_udp(outcome), outcome.said)
+            case Question.IPV6:
+                return await self._ask_for(LOOPBACK, NOWHERE, _judge_ipv6)
+            case Question.NAMES:
+                return await self._ask_for(LOCALHOST, NOBODY, _judge_names)
+
+    async def _ask_for(self, first: Address, second: Address, judge: Judge) -> Finding:
+        """Ask for `first`; and for `second` where that leaves the answer open."""
+        outcome = await self._put(first)
+        answer = judge(outcome, None)
+        if answer is not Answer.UNKNOWN:
+            return Finding(answer, outcome.said)
+        another = await self._put(second)
+        return Finding(judge(another, outcome), f"{outcome.said}; {another.said}")
+
+    async def _put(self, destination: Address, command: Command = Command.CONNECT) -> _Outcome:
+        """Walk to the hop, and put one request to it."""
+        walk = _QuestionWalk(self.chain, destination, self.timeouts, self.network)
+        asked = f"asked for {destination}" if command is Command.CONNECT else f"asked to {command.name}"
+        with self.network.open_scope(math.inf) as scope:
+            try:
+                said = await walk.put(scope, command, self.position)
+            except DialError as error:
+                return walk.explain(error, asked)
+        if scope.cancelled_caught:
+            return walk.explain(walk.timeout(), asked)
+        return _Outcome(f"{asked} it said: {said}", ReplyCode.SUCCEEDED)
 
 
-def _judge_udp(outcome: _Outcome) -> Finding:
+def _judge_udp(outcome: _Outcome) -> Answer:
     match outcome.code:
         case ReplyCode.SUCCEEDED:
-            return Finding(Answer.YES, outcome.said)
+            return Answer.YES
         case ReplyCode.COMMAND_NOT_SUPPORTED | ReplyCode.NOT_ALLOWED_BY_RULESET:
-            return Finding(Answer.NO, outcome.said)
+            return Answer.NO
         case None if outcome.was_no_answer:
-            return Finding(Answer.NO, outcome.said)
+            return Answer.NO
         case _:
-            return Finding(Answer.UNKNOWN, outcome.said)
+            return Answer.UNKNOWN
 
 
 def _judge_ipv6(outcome: _Outcome, before: _Outcome | None) -> Answer:
@@ -194,22 +208,6 @@ def _judge_names(outcome: _Outcome, before: _Outcome | None) -> Answer:
             return Answer.YES  # it has found none for what nobody has, and says so of nothing else
         case _:
             return Answer.UNKNOWN
-
-
-async def _put(
-    chain: Chain, destination: Address, command: Command, position: int, timeouts: Timeouts, network: Network
-) -> _Outcome:
-    """Walk to the hop at `position` and put one request to it."""
-    walk = _QuestionWalk(chain, destination, timeouts, network)
-    asked = f"asked for {destination}" if command is Command.CONNECT else f"asked to {command.name}"
-    with network.open_scope(math.inf) as scope:
-        try:
-            said = await walk.put(scope, command, position)
-        except DialError as error:
-            return walk.explain(error, asked)
-    if scope.cancelled_caught:
-        return walk.explain(walk.timeout(), asked)
-    return _Outcome(f"{asked} it said: {said}", ReplyCode.SUCCEEDED)
 
 
 class _QuestionWalk(AssociationWalk):

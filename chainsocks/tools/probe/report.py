@@ -106,8 +106,7 @@ def as_json(all_probed: Sequence[Probed], *, fine: bool) -> str:
 def _purpose(probed: Probed) -> str:
     chain, destination = probed.walked.chain, probed.walked.destination
     if destination is None:
-        last = "that hop is" if len(chain.hops) == 1 else "each hop is"
-        return f"{last} reached, and no destination is asked for (name a HOST:PORT for that)"
+        return "as far as its last hop, which is asked for nothing (name a HOST:PORT to ask it for that)"
     if not chain.hops:
         return f"no hops, straight to {destination}"
     return f"to {destination}, which only {printable(chain.hops[-1].name)} is told"

@@ -126,6 +126,15 @@ async def test_a_socks5_proxy_that_is_declared_as_socks4(nursery: trio.Nursery) 
     assert 'protocol = "socks5"' in await advice(network, Chain(make_hop(1, HopProtocol.SOCKS4A)))
 
 
+@pytest.mark.parametrize("fault", [Fault.MUTE, Fault.FIN, Fault.RESET])
+async def test_socks4_may_be_none(fault: Fault, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """The request is the first that one hears of such a hop."""
+    network = MemoryNetwork(nursery)
+    hop = make_hop(1, HopProtocol.SOCKS4A)
+    add_hop(network, hop, Trouble(REQUEST, fault))
+    assert (await advice(network, Chain(hop))).startswith("this is the first word that socks4a has: is 1080 the port")
+
+
 async def test_a_hop_whose_name_is_not_found(nursery: trio.Nursery) -> None:
     text = await advice(MemoryNetwork(nursery), Chain(Hop("rome", HopProtocol.SOCKS5, Address("rome.example", 1080))))
     assert "`getent hosts rome.example`" in text

@@ -132,7 +132,7 @@ async def test_without_a_destination(autojump_clock: MockClock, nursery: trio.Nu
     chain = Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4))
     text = shown(await probed_of(nursery, chain=chain, destination=None))
     assert text.startswith(
-        "chain default: each hop is reached, and no destination is asked for (name a HOST:PORT for that)\n"
+        "chain default: as far as its last hop, which is asked for nothing (name a HOST:PORT to ask it for that)\n"
     )
     assert "│ osaka (2 of 2) │ socks4   │ 10.0.0.2:1080 │ nothing to say yet │" in text
     assert "  osaka: socks4 says nothing before it is asked for something: it took the connection" in text
@@ -233,7 +233,7 @@ async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
             }
         ],
     }
-    assert document["probes"][0]["failure"]["advice"][0].startswith("suspect lima first")
+    assert document["probes"][0]["failure"]["advice"][1].startswith("suspect lima first")
 
 
 async def test_json_without_hops_and_without_limits(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
