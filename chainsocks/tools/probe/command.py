@@ -24,7 +24,7 @@ from chainsocks.server.alarms import open_alarms
 from chainsocks.server.network import TrioNetwork
 from chainsocks.tools.probe.questions import ask_hops
 from chainsocks.tools.probe.report import Kind, Probed, as_json, show, show_summary
-from chainsocks.tools.probe.walk import walk
+from chainsocks.tools.probe.walk import walk_repeatedly
 
 __all__ = ["Options", "Target", "probe", "targets"]
 
@@ -37,6 +37,7 @@ class Options:
     hops: Sequence[str] = ()
     destination: str | None = None
     everything: bool = False
+    count: int = 1
     json: bool = False
 
 
@@ -132,7 +133,7 @@ async def _probe(todo: Sequence[Target], timeouts: Timeouts, options: Options, o
     async with open_alarms() as alarms:
         network = TrioNetwork(None, alarms)
         for target in todo:
-            probed = await _probe_one(target, timeouts, network)
+            probed = await _probe_one(target, timeouts, network, options.count)
             found.append(probed)
             if not options.json:
                 show(probed, output)
@@ -146,9 +147,10 @@ async def _probe(todo: Sequence[Target], timeouts: Timeouts, options: Options, o
     return fine
 
 
-async def _probe_one(target: Target, timeouts: Timeouts, network: Network) -> Probed:
-    walked = await walk(target.chain, target.destination, timeouts, network)
-    return Probed(target.kind, target.name, walked, await ask_hops(walked, timeouts, network))
+async def _probe_one(target: Target, timeouts: Timeouts, network: Network, count: int) -> Probed:
+    walked = await walk_repeatedly(target.chain, target.destination, timeouts, network, count)
+    findings = await ask_hops(walked, timeouts, network)
+    return Probed(target.kind, target.name, walked, findings, 1 if walked.failure else count)
 
 
 def _all_fine(found: Sequence[Probed]) -> bool:

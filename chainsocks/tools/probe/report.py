@@ -5,7 +5,8 @@ asked for::
 
     {"fine": false,
      "probes": [
-       {"kind": "chain", "name": "default", "destination": "example.org:443", "fine": false, "seconds": 0.012,
+       {"kind": "chain", "name": "default", "destination": "example.org:443", "fine": false, "count": 1,
+        "seconds": 0.012,
         "hops": [
           {"position": 1, "name": "paris", "protocol": "socks5", "address": "10.0.0.1:1080", "state": "passed",
            "steps": [{"step": "TCP connect", "seconds": 0.004}, ...], "login": "username/password",
@@ -16,8 +17,9 @@ asked for::
         "failure": {"hop": "osaka", "position": 2, "address": "10.0.0.2:1080", "step": "request", "problem": "...",
                     "reply_code": 5, "seconds": 0.001, "limit": 10, "advice": ["...", ...]}}]}
 
-``kind`` is "chain" or, for a hop by itself, "hop". ``direct`` holds the steps of a way without hops. ``answer`` is
-"yes", "no", "understood" or "unknown", see `chainsocks.tools.probe.questions`.
+``kind`` is "chain" or, for a hop by itself, "hop". The seconds are those of one walk, or the medians of ``count``.
+``direct`` holds the steps of a way without hops. ``answer`` is "yes", "no", "understood" or "unknown", see
+`chainsocks.tools.probe.questions`.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ class Probed:
     name: str
     walked: Walked
     findings: Mapping[int, Findings] = field(default_factory=dict)
+    count: int = 1
+    """Of how many walks the times are the medians."""
 
     @property
     def fine(self) -> bool:
@@ -163,7 +167,8 @@ def _notes(probed: Probed) -> Iterator[str]:
 def _verdict(probed: Probed) -> Iterator[str]:
     failure = probed.walked.failure
     if failure is None:
-        yield f"The {probed.title} is fine: {_total(probed)} ms."
+        medians = f" (medians of {probed.count} walks)" if probed.count > 1 else ""
+        yield f"The {probed.title} is fine: {_total(probed)} ms{medians}."
         return
     yield f"BROKEN: {failure.error}"
     yield from (f"  - {line}" for line in advise(probed.walked))
@@ -185,6 +190,7 @@ def _document(probed: Probed) -> dict[str, object]:
         "name": probed.name,
         "destination": str(walked.destination) if walked.destination else None,
         "fine": probed.fine,
+        "count": probed.count,
         "seconds": walked.seconds,
         "hops": [_hop_document(probed, position, hop) for position, hop in enumerate(walked.chain.hops, 1)],
         "direct": [] if walked.chain.hops else _step_documents(walked.taken),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 import anyio
 from anyio.abc import ByteStream
@@ -19,13 +20,13 @@ from chainsocks.chain.dial import Network, Walk
 from chainsocks.chain.legs import Leg, open_handshake
 from chainsocks.config.hops import Chain
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import DialError, DialTimeout, HopRefused
+from chainsocks.errors import DialError, DialTimeout, HopRefused, Place
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Reply, ReplyCode
 from chainsocks.tools.steps import Taken, Trail
 
-__all__ = ["Failure", "Walked", "hop_names", "walk"]
+__all__ = ["Failure", "Walked", "hop_names", "walk", "walk_repeatedly"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,22 @@ async def walk(chain: Chain, destination: Address | None, timeouts: Timeouts, ne
         error = step.timeout()
     trail.end()
     return Walked(chain, destination, trail.taken, step.explain(error) if error else None)
+
+
+async def walk_repeatedly(
+    chain: Chain, destination: Address | None, timeouts: Timeouts, network: Network, count: int
+) -> Walked:
+    """Walk so many times, one after the other, and return the median of each step; or the first walk that fails."""
+    walks = []
+    for _ in range(count):
+        walked = await walk(chain, destination, timeouts, network)
+        if walked.failure:
+            return walked
+        walks.append(walked)
+    times: dict[Place, list[float]] = {}
+    for step in (step for walked in walks for step in walked.taken):
+        times.setdefault(step.place, []).append(step.seconds)
+    return Walked(chain, destination, tuple(Taken(place, median(seconds)) for place, seconds in times.items()))
 
 
 class _ProbeWalk(Walk):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -172,6 +173,13 @@ class TestExitStatus:
             [probed] = document["probes"]
             assert [hop["state"] for hop in probed["hops"]] == ["passed", "passed", "failed" if expected else "passed"]
             assert "hunter2" not in out
+
+    def test_medians(self, capsys: pytest.CaptureFixture[str], hops: list[str], target: str) -> None:
+        status, out, _ = run_main(capsys, "probe", *chained(hops[0]), "--count", "5", target)
+        assert status == 0
+        assert re.search(r"^The chain default is fine: \d+\.\d\d ms \(medians of 5 walks\)\.$", out, re.MULTILINE)
+        status, out, _ = run_main(capsys, "probe", *chained(hops[0]), "--count", "5", "--json", target)
+        assert json.loads(out)["probes"][0]["count"] == 5
 
     def test_an_interrupt(self, tmp_path: Path, background: Background) -> None:
         mute = Script()

@@ -175,6 +175,7 @@ async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
                 "name": "default",
                 "destination": "example.org:80",
                 "fine": False,
+                "count": 1,
                 "seconds": 2.5,
                 "hops": [
                     {

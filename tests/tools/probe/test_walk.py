@@ -14,7 +14,7 @@ from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout, UnsupportedAddress
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.probe.walk import Walked, hop_names, walk
+from chainsocks.tools.probe.walk import Walked, hop_names, walk, walk_repeatedly
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 
@@ -227,6 +227,31 @@ async def test_the_refusal_of_a_middle_hop_is_known_by_its_code(nursery: trio.Nu
     walked = await walked_through(network_of(nursery, {2: Trouble(CONNECT, Fault.REFUSAL)}), DESTINATION)
     assert walked.failure
     assert walked.failure.code == 5
+
+
+async def test_medians_of_several_walks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    network = network_of(nursery)
+
+    host, delays = network.hosts[make_hop(1).address], iter((9.0, 2.0, 0.0))
+    honest, host.delay = host.handler, 1
+    assert honest
+
+    async def serve(stream: MemoryStream) -> None:
+        host.delay = next(delays)  # for the next one
+        await honest(stream)
+
+    host.handler = serve
+    walked = await walk_repeatedly(Chain(make_hop(1)), None, Timeouts(), network, 3)
+    assert trio.current_time() == 12
+    assert steps_of(walked)[0] == ("paris (1 of 1)", CONNECT, 2)
+    assert [step for _, step, _ in steps_of(walked)] == [CONNECT, METHOD, LOGIN]
+
+
+async def test_the_first_walk_that_fails_is_the_last_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    network = network_of(nursery, {1: Trouble(METHOD, Fault.MUTE)})
+    walked = await walk_repeatedly(Chain(make_hop(1)), None, TIMEOUTS, network, 3)
+    assert walked.failure
+    assert trio.current_time() == 1.5
 
 
 def test_names_of_hops() -> None:
