@@ -38,7 +38,7 @@ from chainsocks.protocol.address import printable
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.advice import advise
 from chainsocks.tools.probe.picture import ASCII, SIGNS, picture
-from chainsocks.tools.probe.questions import Answer, Findings, Question
+from chainsocks.tools.probe.questions import Answer, Finding, Findings, Question
 from chainsocks.tools.probe.walk import Walked, hop_names
 from chainsocks.tools.steps import Taken, milliseconds, step_table
 
@@ -109,6 +109,8 @@ def as_json(all_probed: Sequence[Probed], *, fine: bool) -> str:
 
 def _purpose(probed: Probed) -> str:
     chain, destination = probed.walked.chain, probed.walked.destination
+    if probed.kind is Kind.HOP:
+        return "by itself, straight from here, and asked for nothing"
     if destination is None:
         return "as far as its last hop, which is asked for nothing (name a HOST:PORT to ask it for that)"
     if not chain.hops:
@@ -150,13 +152,15 @@ _TITLES = {Question.NAMES: "names", Question.UDP: "UDP", Question.IPV6: "IPv6"}
 
 
 def _notes(probed: Probed) -> Iterator[str]:
-    """Say what the answers other than yes were taken from."""
+    """Say what the answers other than yes were taken from, once for all hops that said the same."""
+    hops = probed.walked.chain.hops
+    names: dict[tuple[Question, Finding], list[str]] = {}
     for position, findings in probed.findings.items():
-        name = printable(probed.walked.chain.hops[position - 1].name)
         for question, finding in findings.items():
             if finding.answer is not Answer.YES:
-                yield f"{name}, {_TITLES[question]}: {finding.answer}: {finding.why}"
-    hops = probed.walked.chain.hops
+                names.setdefault((question, finding), []).append(printable(hops[position - 1].name))
+    for (question, finding), alike in names.items():
+        yield f"{_TITLES[question]} {finding.answer}: {', '.join(alike)}: {finding.why}"
     if hops and hops[-1].protocol is not HopProtocol.SOCKS5 and probed.fine and probed.walked.destination is None:
         yield (
             f"{printable(hops[-1].name)}: {hops[-1].protocol} says nothing before it is asked for something: "

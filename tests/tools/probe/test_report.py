@@ -77,12 +77,11 @@ hop             login              names    UDP  IPv6
 paris (1 of 3)  username/password  yes      yes  understood
 osaka (2 of 3)  user id            unknown  no   no
 lima (3 of 3)   username/password  yes      yes  understood
-  paris, IPv6: understood: asked for [::1]:9 it said: connection refused (05)
-  osaka, names: unknown: asked for localhost:9 it said: general SOCKS server failure (01); \
+  IPv6 understood: paris, lima: asked for [::1]:9 it said: connection refused (05)
+  names unknown: osaka: asked for localhost:9 it said: general SOCKS server failure (01); \
 asked for chainsocks.invalid:9 it said: general SOCKS server failure (01)
-  osaka, UDP: no: socks4a has none
-  osaka, IPv6: no: socks4a has none
-  lima, IPv6: understood: asked for [::1]:9 it said: connection refused (05)
+  UDP no: osaka: socks4a has none
+  IPv6 no: osaka: socks4a has none
 
 The chain default is fine: 1500.00 ms."""
 
@@ -109,7 +108,7 @@ hop             login              names  UDP  IPv6
 paris (1 of 3)  username/password  yes    yes  understood
 osaka (2 of 3)  -                  -      -    -
 lima (3 of 3)   -                  -      -    -
-  paris, IPv6: understood: asked for [::1]:9 it said: connection refused (05)
+  IPv6 understood: paris: asked for [::1]:9 it said: connection refused (05)
 
 BROKEN: hop paris (1 of 3) at 10.0.0.1:1080, request: it could not reach osaka at 10.0.0.2:1080, \
 it says: connection refused (05) (0.50 s of 1.5 s)
