@@ -41,9 +41,9 @@ class Trail:
         if not self._began or self._began[-1][1] != place:
             self._began.append((self.now(), place))
 
-    def end(self) -> None:
-        """Hear that it is over, in the middle of the last step or not."""
-        self.ended = self.now()
+    def end(self, moment: float) -> None:
+        """Hear when it was over, in the middle of the last step or not."""
+        self.ended = moment
 
     @property
     def taken(self) -> tuple[Taken, ...]:

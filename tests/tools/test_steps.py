@@ -30,43 +30,41 @@ class Clock:
         return self.time
 
 
-def trail_of(*places: tuple[float, Place]) -> tuple[Trail, Clock]:
+def trail_of(*places: tuple[float, Place]) -> Trail:
     clock = Clock()
     trail = Trail(clock)
     for clock.time, place in places:
         trail.note(place)
-    return trail, clock
+    return trail
 
 
 def test_a_step_lasts_until_the_next_one() -> None:
-    trail, _ = trail_of((1, FIRST), (1.5, SECOND), (3.5, THIRD))
+    trail = trail_of((1, FIRST), (1.5, SECOND), (3.5, THIRD))
     assert trail.taken == (Taken(FIRST, 0.5), Taken(SECOND, 2))
 
 
 def test_a_step_that_goes_on_is_one_step() -> None:
     """A hop that answers in pieces is heard of once for each of them."""
-    trail, _ = trail_of((1, FIRST), (2, SECOND), (3, SECOND), (4, SECOND), (6, THIRD))
+    trail = trail_of((1, FIRST), (2, SECOND), (3, SECOND), (4, SECOND), (6, THIRD))
     assert trail.taken == (Taken(FIRST, 1), Taken(SECOND, 4))
 
 
 def test_the_end_in_the_middle_of_a_step() -> None:
-    trail, clock = trail_of((1, FIRST), (2, SECOND))
+    trail = trail_of((1, FIRST), (2, SECOND))
     before = trail.taken
-    clock.time = 9
-    trail.end()
+    trail.end(9)
     assert (before, trail.taken) == ((Taken(FIRST, 1),), (Taken(FIRST, 1), Taken(SECOND, 7)))
 
 
 def test_the_end_of_an_open_way_is_no_step() -> None:
-    trail, clock = trail_of((1, FIRST), (2, THIRD))
-    clock.time = 9
-    trail.end()
+    trail = trail_of((1, FIRST), (2, THIRD))
+    trail.end(9)
     assert trail.taken == (Taken(FIRST, 1),)
 
 
 def test_nothing_at_all() -> None:
-    trail, _ = trail_of()
-    trail.end()
+    trail = trail_of()
+    trail.end(9)
     assert trail.taken == ()
 
 

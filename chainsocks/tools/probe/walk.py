@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import ByteStream
 
 from chainsocks.chain.dial import Network, Walk
@@ -88,6 +89,7 @@ def hop_names(chain: Chain) -> list[str]:
 
 async def walk(chain: Chain, destination: Address | None, timeouts: Timeouts, network: Network) -> Walked:
     """Walk a chain, once."""
+    await anyio.lowlevel.checkpoint()  # has anyio load what it needs now, and not in the middle of a step
     trail = Trail(network.now)
     step = _ProbeWalk(chain, destination, timeouts, network, trail)
     error: DialError | None = None
@@ -99,7 +101,8 @@ async def walk(chain: Chain, destination: Address | None, timeouts: Timeouts, ne
             error = caught
     if scope.cancelled_caught:
         error = step.timeout()
-    trail.end()
+    if error:
+        trail.end(step.ended(error))
     return Walked(chain, destination, trail.taken, step.explain(error) if error else None)
 
 
@@ -135,6 +138,10 @@ class _ProbeWalk(Walk):
         """Say which limit was not kept, and keep that in mind for `explain`."""
         self._chain_is_over = self._began + self._total < self._started + self._limit
         return super().timeout()
+
+    def ended(self, error: DialError) -> float:
+        """Return the moment of an error of this walk; what came behind it was only to clear away."""
+        return self._started + error.elapsed
 
     def explain(self, error: DialError) -> Failure:
         """Add to an error of this walk what its words do not tell."""
