@@ -149,7 +149,7 @@ def probe(context: click.Context, /, path: Path | None, **options: Any) -> None:
     last hop is asked for it; without, the walk ends when the last hop is ready. Exit status 1: something is broken.
     """
     start_logging(logging.WARNING)
-    if not run_probe(_load(path), ProbeOptions(**options), _console()):
+    if not run_probe(_load(path), ProbeOptions(**options), _console(), Console(stderr=True)):
         context.exit(FAILED)
 
 

@@ -11,9 +11,9 @@ from rich.table import Table
 from chainsocks.chain.dial import OPEN
 from chainsocks.config.hops import Hop
 from chainsocks.errors import Place
-from chainsocks.protocol.address import Address, printable
+from chainsocks.protocol.address import printable
 
-__all__ = ["Taken", "Trail", "milliseconds", "step_table"]
+__all__ = ["Taken", "Trail", "hop_names", "milliseconds", "step_table"]
 
 STEP_WIDTH = 18
 """Columns for a step, which brings the table below 80."""
@@ -62,7 +62,7 @@ def step_table(taken: Sequence[Taken], hops: Sequence[Hop], silent: Sequence[tup
     table = Table("hop", "protocol", "address")
     table.add_column("step", max_width=STEP_WIDTH)
     table.add_column("ms", justify="right")
-    protocols = {hop.address: hop.protocol.value for hop in hops}
+    protocols = {name: hop.protocol.value for name, hop in zip(hop_names(hops), hops, strict=True)}
     for cells in _rows(taken, protocols):
         table.add_row(*cells)
     for name, hop, why in silent:
@@ -72,19 +72,24 @@ def step_table(taken: Sequence[Taken], hops: Sequence[Hop], silent: Sequence[tup
     return table
 
 
+def hop_names(hops: Sequence[Hop]) -> list[str]:
+    """Return the names of a chain's hops with their places, as a `chainsocks.errors.Place` has them."""
+    return [f"{hop.name} ({position} of {len(hops)})" for position, hop in enumerate(hops, 1)]
+
+
 def milliseconds(seconds: float) -> str:
     """Show a time."""
     return f"{seconds * 1000:.2f}"
 
 
-def _rows(taken: Sequence[Taken], protocols: dict[Address, str]) -> Iterator[tuple[str, ...]]:
+def _rows(taken: Sequence[Taken], protocols: dict[str, str]) -> Iterator[tuple[str, ...]]:
     previous: Place | None = None
     for step in taken:
         place, lasted = step.place, milliseconds(step.seconds)
         if previous is not None and previous.hop == place.hop:
             yield "", "", "", place.step, lasted
         else:
-            protocol = protocols.get(place.address, "") if place.hop else ""
+            protocol = protocols.get(place.hop or "", "")
             yield (
                 printable(place.hop or "destination"),
                 protocol,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 from rich.console import Console
 
@@ -11,7 +12,7 @@ from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.errors import Place
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.steps import Taken, Trail, milliseconds, step_table
+from chainsocks.tools.steps import Taken, Trail, hop_names, milliseconds, step_table
 
 PARIS = Hop("paris", HopProtocol.SOCKS5, Address("10.0.0.1", 1080))
 OSAKA = Hop("os\x1bka", HopProtocol.SOCKS4A, Address("10.0.0.2", 1080))
@@ -89,3 +90,18 @@ def test_the_table() -> None:
         [r"os\x1bka (2 of 2)", "socks4a", "10.0.0.2:1080", "not reached", ""],
         ["all hops", "", "", "", "33.00"],
     ]
+
+
+def test_names_of_hops() -> None:
+    """They are those of the errors, which the faults in `tests.tools.probe.test_walk` hold them against."""
+    assert hop_names([PARIS, PARIS]) == ["paris (1 of 2)", "paris (2 of 2)"]
+    assert hop_names([]) == []
+
+
+def test_hops_that_share_an_address() -> None:
+    """Each row has its own protocol."""
+    places = [Place(name, PARIS.address, CONNECT) for name in ("paris (1 of 2)", "rome (2 of 2)")]
+    rome = Hop("rome", HopProtocol.SOCKS4, PARIS.address)
+    output = io.StringIO()
+    Console(file=output, width=200).print(step_table([Taken(place, 1) for place in places], (PARIS, rome)))
+    assert re.findall(r"(\w+) \(\d of 2\) +│ (\w+) ", output.getvalue()) == [("paris", "socks5"), ("rome", "socks4")]

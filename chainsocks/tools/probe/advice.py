@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 
 from chainsocks.chain.causes import errno_of
@@ -142,6 +143,8 @@ class _Adviser:
         elif "unasked" in problem:
             who = printable(self._next.name) if self._next else "whoever is behind it"
             yield f"{who} may have spoken first, which no SOCKS proxy does: is its port right?"
+        elif not _HUNG_UP.search(problem):
+            yield "it does not keep to the protocol: is it another kind of proxy? Its log may tell more"
         elif error.place.step == State.METHOD_NEGOTIATION:
             yield f"it hung up on our greeting: is {hop.address.port} the port of a SOCKS5 proxy, and not of another?"
             yield "a list of who may connect may keep us out; or it has no room for more connections"
@@ -151,7 +154,7 @@ class _Adviser:
             yield "some proxies, such as ssh -D, hang up instead of saying that they cannot connect"
             yield from self._refused()
         else:
-            yield "ask whoever runs it: its log may tell more"
+            yield "it hung up on our login: its log may tell more"
 
     def _may_be_no_socks4(self) -> Iterator[str]:
         if self._hop and self._hop.protocol is not HopProtocol.SOCKS5:
@@ -193,6 +196,7 @@ class _Adviser:
         yield f"nothing answers there: is {host} right, is that machine up, does a firewall on the way drop this?"
 
 
+_HUNG_UP = re.compile("connection was (closed|reset)")
 _SLOW = "if it is only slow: "
 _ALONE = "`chainsocks probe --all`"
 _SHOWN = " (and so shows it your own address)"

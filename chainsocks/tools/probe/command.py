@@ -8,17 +8,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
 from rich.console import Console
+from rich.status import Status
+from rich.text import Text
 
-from chainsocks.chain.dial import Network
+from chainsocks.chain.dial import OPEN, Network, OnStep
 from chainsocks.config.hops import DIRECT, Chain, Hop, parse_hop_url
 from chainsocks.config.load import suggest
 from chainsocks.config.models import Config, Timeouts
-from chainsocks.errors import ConfigError, Problem
+from chainsocks.errors import ConfigError, Place, Problem
 from chainsocks.protocol.address import Address, parse_address, printable
 from chainsocks.server.alarms import open_alarms
 from chainsocks.server.network import TrioNetwork
@@ -26,7 +29,11 @@ from chainsocks.tools.probe.questions import ask_hops
 from chainsocks.tools.probe.report import Kind, Probed, as_json, show, show_summary
 from chainsocks.tools.probe.walk import walk_repeatedly
 
-__all__ = ["Options", "Target", "probe", "targets"]
+__all__ = ["Options", "Target", "all_fine", "probe", "probe_all", "targets"]
+
+_NOWHERE = Console(quiet=True)
+
+ShowOne = Callable[[Probed], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +58,32 @@ class Target:
     destination: Address | None
 
 
-def probe(config: Config, options: Options, output: Console) -> bool:
+def probe(config: Config, options: Options, output: Console, progress: Console) -> bool:
     """Walk what the options say, print what was found, and return whether all of it is fine.
+
+    What it is at is shown on `progress` meanwhile, if that is a terminal.
 
     Raises:
         ConfigError: options that cannot be; nothing has been walked.
     """
-    return trio.run(_probe, targets(config, options), config.timeouts, options, output)
+    todo = targets(config, options)
+    status = (progress if progress.is_terminal else _NOWHERE).status("")
+
+    def show_one(probed: Probed) -> None:
+        if not options.json:
+            status.stop()  # both may be the same terminal
+            show(probed, output)
+            if len(todo) > 1:
+                output.print()
+
+    with status:
+        found = trio.run(_run, todo, config.timeouts, options.count, show_one, functools.partial(_tell, status))
+    fine = all_fine(found)
+    if options.json:
+        output.print(as_json(found, fine=fine), soft_wrap=True)
+    elif len(todo) > 1:
+        show_summary(found, output)
+    return fine
 
 
 def targets(config: Config, options: Options) -> list[Target]:
@@ -128,32 +154,39 @@ def _chosen(config: Config, options: Options, chains: dict[str, Chain]) -> Chain
     return chains[options.chain]
 
 
-async def _probe(todo: Sequence[Target], timeouts: Timeouts, options: Options, output: Console) -> bool:
-    found: list[Probed] = []
+async def _run(
+    todo: Sequence[Target], timeouts: Timeouts, count: int, show_one: ShowOne, on_step: OnStep
+) -> list[Probed]:
     async with open_alarms() as alarms:
-        network = TrioNetwork(None, alarms)
-        for target in todo:
-            probed = await _probe_one(target, timeouts, network, options.count)
-            found.append(probed)
-            if not options.json:
-                show(probed, output)
-                if len(todo) > 1:
-                    output.print()
-    fine = _all_fine(found)
-    if options.json:
-        output.print(as_json(found, fine=fine), soft_wrap=True)
-    elif len(todo) > 1:
-        show_summary(found, output)
-    return fine
+        return await probe_all(todo, timeouts, TrioNetwork(None, alarms), count, show_one, on_step)
 
 
-async def _probe_one(target: Target, timeouts: Timeouts, network: Network, count: int) -> Probed:
-    walked = await walk_repeatedly(target.chain, target.destination, timeouts, network, count)
-    findings = await ask_hops(walked, timeouts, network)
-    return Probed(target.kind, target.name, walked, findings, 1 if walked.failure else count)
+async def probe_all(
+    todo: Sequence[Target],
+    timeouts: Timeouts,
+    network: Network,
+    count: int = 1,
+    show_one: ShowOne = lambda probed: None,
+    on_step: OnStep = lambda place: None,
+) -> list[Probed]:
+    """Walk one after the other, and ask the hops that have answered. `show_one` hears of each one at its end."""
+    found = []
+    for target in todo:
+        walked = await walk_repeatedly(count, target.chain, target.destination, timeouts, network, on_step)
+        findings = await ask_hops(walked, timeouts, network)
+        found.append(Probed(target.kind, target.name, walked, findings, 1 if walked.failure else count))
+        show_one(found[-1])
+    return found
 
 
-def _all_fine(found: Sequence[Probed]) -> bool:
+def all_fine(found: Sequence[Probed]) -> bool:
     """Whether all chains are fine, and each hop by itself or in one of them."""
     working = {hop for probed in found for hop in probed.walked.chain.hops[: probed.walked.passed]}
     return all(probed.fine or (probed.kind is Kind.HOP and probed.walked.chain.hops[0] in working) for probed in found)
+
+
+def _tell(status: Status, place: Place) -> None:
+    """Say where a walk is; when it is through, the questions follow."""
+    text = "asking the hops what they can do" if place.step == OPEN else printable(str(place))
+    status.update(Text(text))
+    status.start()

@@ -33,14 +33,15 @@ from enum import StrEnum
 from rich.console import Console
 from rich.table import Table
 
+from chainsocks.chain.dial import CONNECT, RESOLVE
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.advice import advise
 from chainsocks.tools.probe.picture import ASCII, SIGNS, picture
 from chainsocks.tools.probe.questions import Answer, Finding, Findings, Question
-from chainsocks.tools.probe.walk import Walked, hop_names
-from chainsocks.tools.steps import Taken, milliseconds, step_table
+from chainsocks.tools.probe.walk import Walked
+from chainsocks.tools.steps import Taken, hop_names, milliseconds, step_table
 
 __all__ = ["Kind", "Probed", "as_json", "show", "show_summary"]
 
@@ -120,7 +121,7 @@ def _purpose(probed: Probed) -> str:
 
 def _silent(walked: Walked) -> list[tuple[str, Hop, str]]:
     """Return the hops that took no step, and why."""
-    named = zip(hop_names(walked.chain), walked.chain.hops, strict=True)
+    named = zip(hop_names(walked.chain.hops), walked.chain.hops, strict=True)
     return [
         (name, hop, "not reached" if position > walked.passed else "nothing to say yet")
         for position, (name, hop) in enumerate(named, 1)
@@ -131,11 +132,15 @@ def _silent(walked: Walked) -> list[tuple[str, Hop, str]]:
 def _hop_table(probed: Probed) -> Table:
     table = Table("hop", "login", "names", "UDP", "IPv6", box=None, pad_edge=False)
     walked = probed.walked
-    for position, name in enumerate(hop_names(walked.chain), 1):
+    for position, name in enumerate(hop_names(walked.chain.hops), 1):
         findings = probed.findings.get(position, {})
         answers = (findings[question].answer.value if question in findings else "-" for question in Question)
         table.add_row(printable(name), _login(walked, position) or "-", *answers)
     return table
+
+
+_OTHER_STEPS = (RESOLVE, CONNECT, State.METHOD_NEGOTIATION, State.REQUEST)
+"""What a login is not."""
 
 
 def _login(walked: Walked, position: int) -> str | None:
@@ -143,8 +148,9 @@ def _login(walked: Walked, position: int) -> str | None:
     hop, steps = walked.chain.hops[position - 1], [step.place.step for step in walked.steps[position]]
     if hop.protocol is not HopProtocol.SOCKS5:
         return ("user id" if hop.credentials else "none") if position <= walked.answered else None
-    if State.SUB_NEGOTIATION in steps:
-        return "username/password"
+    between = [step for step in steps if step not in _OTHER_STEPS]
+    if between:
+        return between[0].partition(" ")[0]  # "username/password sub-negotiation"
     return "none" if State.REQUEST in steps or position <= walked.answered else None
 
 
@@ -160,7 +166,7 @@ def _notes(probed: Probed) -> Iterator[str]:
             if finding.answer is not Answer.YES:
                 names.setdefault((question, finding), []).append(printable(hops[position - 1].name))
     for (question, finding), alike in names.items():
-        yield f"{_TITLES[question]} {finding.answer}: {', '.join(alike)}: {finding.why}"
+        yield f"{_TITLES[question]} {finding.answer}: {', '.join(alike)}: {printable(finding.why)}"
     if hops and hops[-1].protocol is not HopProtocol.SOCKS5 and probed.fine and probed.walked.destination is None:
         yield (
             f"{printable(hops[-1].name)}: {hops[-1].protocol} says nothing before it is asked for something: "
@@ -174,13 +180,13 @@ def _verdict(probed: Probed) -> Iterator[str]:
         medians = f" (medians of {probed.count} walks)" if probed.count > 1 else ""
         yield f"The {probed.title} is fine: {_total(probed)} ms{medians}."
         return
-    yield f"BROKEN: {failure.error}"
+    yield f"BROKEN: {printable(str(failure.error))}"
     yield from (f"  - {line}" for line in advise(probed.walked))
 
 
 def _where(probed: Probed) -> str:
     failure = probed.walked.failure
-    return f"BROKEN at {failure.error.place}" if failure else ""
+    return f"BROKEN at {printable(str(failure.error.place))}" if failure else ""
 
 
 def _total(probed: Probed) -> str:

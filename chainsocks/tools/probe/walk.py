@@ -17,7 +17,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import ByteStream
 
-from chainsocks.chain.dial import Network, Walk
+from chainsocks.chain.dial import Network, OnStep, Walk
 from chainsocks.chain.legs import Leg, open_handshake
 from chainsocks.config.hops import Chain
 from chainsocks.config.models import Timeouts
@@ -25,9 +25,9 @@ from chainsocks.errors import DialError, DialTimeout, HopRefused, Place
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Reply, ReplyCode
-from chainsocks.tools.steps import Taken, Trail
+from chainsocks.tools.steps import Taken, Trail, hop_names
 
-__all__ = ["Failure", "Walked", "hop_names", "walk", "walk_repeatedly"]
+__all__ = ["Failure", "Walked", "walk", "walk_repeatedly"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Walked:
     """Those of each hop, by its place in the chain."""
 
     def __post_init__(self) -> None:
-        names = hop_names(self.chain)
+        names = hop_names(self.chain.hops)
         steps = {
             position: [step for step in self.taken if step.place.hop == name] for position, name in enumerate(names, 1)
         }
@@ -81,17 +81,22 @@ class Walked:
         return self.passed + (self.failure is not None and self.failure.code is not None)
 
 
-def hop_names(chain: Chain) -> list[str]:
-    """Return the hops' names with their places, as a `chainsocks.errors.Place` has them."""
-    count = len(chain.hops)
-    return [f"{hop.name} ({position} of {count})" for position, hop in enumerate(chain.hops, 1)]
-
-
-async def walk(chain: Chain, destination: Address | None, timeouts: Timeouts, network: Network) -> Walked:
+async def walk(
+    chain: Chain,
+    destination: Address | None,
+    timeouts: Timeouts,
+    network: Network,
+    on_step: OnStep = lambda place: None,
+) -> Walked:
     """Walk a chain, once."""
     await anyio.lowlevel.checkpoint()  # has anyio load what it needs now, and not in the middle of a step
     trail = Trail(network.now)
-    step = _ProbeWalk(chain, destination, timeouts, network, trail)
+
+    def note(place: Place) -> None:
+        trail.note(place)
+        on_step(place)
+
+    step = _ProbeWalk(chain, destination, timeouts, network, note)
     error: DialError | None = None
     with network.open_scope(math.inf) as scope:
         try:
@@ -107,12 +112,17 @@ async def walk(chain: Chain, destination: Address | None, timeouts: Timeouts, ne
 
 
 async def walk_repeatedly(
-    chain: Chain, destination: Address | None, timeouts: Timeouts, network: Network, count: int
+    count: int,
+    chain: Chain,
+    destination: Address | None,
+    timeouts: Timeouts,
+    network: Network,
+    on_step: OnStep = lambda place: None,
 ) -> Walked:
     """Walk so many times, one after the other, and return the median of each step; or the first walk that fails."""
     walks = []
     for _ in range(count):
-        walked = await walk(chain, destination, timeouts, network)
+        walked = await walk(chain, destination, timeouts, network, on_step)
         if walked.failure:
             return walked
         walks.append(walked)
@@ -128,9 +138,9 @@ class _ProbeWalk(Walk):
     __slots__ = ("_chain_is_over", "_has_destination")
 
     def __init__(
-        self, chain: Chain, destination: Address | None, timeouts: Timeouts, network: Network, trail: Trail
+        self, chain: Chain, destination: Address | None, timeouts: Timeouts, network: Network, on_step: OnStep
     ) -> None:
-        super().__init__(chain, destination or UNSPECIFIED, timeouts, network, trail.note)
+        super().__init__(chain, destination or UNSPECIFIED, timeouts, network, on_step)
         self._has_destination = destination is not None
         self._chain_is_over = False
 

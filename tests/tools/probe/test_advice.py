@@ -67,7 +67,10 @@ CASES = {
     "wrong login": Case(1, Trouble(LOGIN, Fault.REFUSAL), ("username or the password is wrong", "%40")),
     "another login": Case(1, Trouble(METHOD, Fault.REFUSAL), ("another kind of login",)),
     "login, mute": Case(1, Trouble(LOGIN, Fault.MUTE), ("the service that it checks logins with", "`timeout`")),
-    "login, reset": Case(1, Trouble(LOGIN, Fault.RESET), ("its log may tell more",)),
+    "login, reset": Case(1, Trouble(LOGIN, Fault.RESET), ("hung up on our login",)),
+    "login, garbage": Case(1, Trouble(LOGIN, Fault.GARBAGE), ("does not keep to the protocol",)),
+    "reply, garbage": Case(1, Trouble(REQUEST, Fault.GARBAGE), ("does not keep to the protocol",)),
+    "a method of its own": Case(1, saying(b"\x05\x01"), ("does not keep to the protocol",)),
     "next refused": Case(
         2,
         Trouble(CONNECT, Fault.REFUSAL),

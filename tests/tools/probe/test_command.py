@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import re
 import signal
 import socket
@@ -11,15 +14,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
+from rich.console import Console
 
+from chainsocks.config.hops import Chain
 from chainsocks.config.load import parse_config
-from chainsocks.config.models import Config, User
+from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import ConfigError
-from chainsocks.tools.probe.command import Options, targets
+from chainsocks.protocol.address import Address
+from chainsocks.tools.probe.command import Options, all_fine, probe, probe_all, targets
 from tests.background import Background, Script, running_background
 from tests.commands import CHAINSOCKS, run_main, run_program
 from tests.e2e.programs import Program, clean_environment
+from tests.hops import add_hop, make_hop
+from tests.memory import MemoryNetwork, MemoryStream, WatchedNetwork
 
 FILE = """
 [hops]
@@ -60,6 +69,19 @@ def closed() -> Iterator[str]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield "127.0.0.1:{1}".format(*sock.getsockname())
+
+
+class _OutOfReach(WatchedNetwork):
+    """The network of somebody who cannot reach an address that others can."""
+
+    def __init__(self, network: MemoryNetwork, address: Address) -> None:
+        super().__init__(network)
+        self.address = address
+
+    async def open_tcp(self, address: Address, source: Address | None = None) -> MemoryStream:
+        if address == self.address:
+            raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+        return await super().open_tcp(address, source)
 
 
 def chained(*urls: str) -> list[str]:
@@ -195,10 +217,7 @@ class TestExitStatus:
 
 
 class TestAll:
-    def test_a_hop_that_only_a_chain_can_reach(
-        self, capsys: pytest.CaptureFixture[str], hops: list[str], target: str
-    ) -> None:
-        """It is no failure; here every hop can be reached."""
+    def test_each_has_its_line(self, capsys: pytest.CaptureFixture[str], hops: list[str], target: str) -> None:
         status, out, err = run_main(capsys, "probe", "--all", *chained(*hops), target)
         assert (status, err) == (0, "")
         assert [line.split()[:3] for line in out.splitlines()[-4:]] == [
@@ -206,11 +225,40 @@ class TestAll:
             ["chain", "default", "fine"],
         ]
 
+    @pytest.mark.parametrize("is_dead", [False, True])
+    async def test_a_hop_that_only_a_chain_can_reach(self, nursery: trio.Nursery, *, is_dead: bool) -> None:
+        """It is no failure, if it does its work there."""
+        paris, osaka = make_hop(1), make_hop(2)
+        network = MemoryNetwork(nursery)
+        add_hop(network, paris)
+        if not is_dead:
+            add_hop(network, osaka)
+        config = Config(hops={"paris": paris, "osaka": osaka}, chains={"default": Chain(paris, osaka)})
+        found = await probe_all(
+            targets(config, Options(everything=True)), Timeouts(), _OutOfReach(network, osaka.address)
+        )
+        assert [(one.title, one.fine) for one in found] == [
+            ("hop paris", True),
+            ("hop osaka", False),
+            ("chain default", not is_dead),
+        ]
+        assert all_fine(found) == (not is_dead)
+
     def test_the_dead_hop_is_seen(self, capsys: pytest.CaptureFixture[str], hops: list[str], closed: str) -> None:
         status, out, _ = run_main(capsys, "probe", "--all", *chained(hops[0], f"socks5://{closed}"), "--json")
         assert status == 1
         probes = json.loads(out)["probes"]
         assert [(one["kind"], one["fine"]) for one in probes] == [("hop", True), ("hop", False), ("chain", False)]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_somebody_who_watches_is_told_where_it_is(hops: list[str], *, is_terminal: bool) -> None:
+    output, progress = io.StringIO(), io.StringIO()
+    console = Console(file=progress, force_terminal=is_terminal, width=200)
+    assert probe(Config(), Options(hops=hops[:1]), Console(file=output), console)
+    assert ("asking the hops what they can do" in progress.getvalue()) == is_terminal
+    assert bool(progress.getvalue()) == is_terminal
+    assert output.getvalue().startswith("chain default: ")
 
 
 def test_a_program_with_too_few_descriptors(tmp_path: Path, hops: list[str]) -> None:

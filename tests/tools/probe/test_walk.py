@@ -14,7 +14,7 @@ from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout, UnsupportedAddress
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.probe.walk import Walked, hop_names, walk, walk_repeatedly
+from chainsocks.tools.probe.walk import Walked, walk, walk_repeatedly
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 
@@ -241,7 +241,7 @@ async def test_medians_of_several_walks(autojump_clock: MockClock, nursery: trio
         await honest(stream)
 
     host.handler = serve
-    walked = await walk_repeatedly(Chain(make_hop(1)), None, Timeouts(), network, 3)
+    walked = await walk_repeatedly(3, Chain(make_hop(1)), None, Timeouts(), network)
     assert trio.current_time() == 12
     assert steps_of(walked)[0] == ("paris (1 of 1)", CONNECT, 2)
     assert [step for _, step, _ in steps_of(walked)] == [CONNECT, METHOD, LOGIN]
@@ -249,12 +249,6 @@ async def test_medians_of_several_walks(autojump_clock: MockClock, nursery: trio
 
 async def test_the_first_walk_that_fails_is_the_last_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     network = network_of(nursery, {1: Trouble(METHOD, Fault.MUTE)})
-    walked = await walk_repeatedly(Chain(make_hop(1)), None, TIMEOUTS, network, 3)
+    walked = await walk_repeatedly(3, Chain(make_hop(1)), None, TIMEOUTS, network)
     assert walked.failure
     assert trio.current_time() == 1.5
-
-
-def test_names_of_hops() -> None:
-    """They are those of the errors, see the faults above."""
-    assert hop_names(Chain(make_hop(1), make_hop(1))) == ["paris (1 of 2)", "paris (2 of 2)"]
-    assert hop_names(DIRECT) == []
