@@ -181,7 +181,7 @@ async def probe_all(
 
 def all_fine(found: Sequence[Probed]) -> bool:
     """Whether all chains are fine, and each hop by itself or in one of them."""
-    working = {hop for probed in found for hop in probed.walked.chain.hops[: probed.walked.passed]}
+    working = {hop for probed in found if probed.fine for hop in probed.walked.chain.hops}
     return all(probed.fine or (probed.kind is Kind.HOP and probed.walked.chain.hops[0] in working) for probed in found)
 
 

@@ -137,6 +137,26 @@ async def test_without_a_destination(autojump_clock: MockClock, nursery: trio.Nu
     assert "  osaka: socks4 says nothing before it is asked for something: it took the connection" in text
 
 
+async def test_a_socks4_hop_that_was_asked_is_known(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    chain = Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4))
+    text = shown(await probed_of(nursery, chain=chain, destination=Address("10.0.0.80", 80)))
+    assert "The chain default is fine" in text
+    assert "says nothing before" not in text
+
+
+@pytest.mark.parametrize("fault", [None, Fault.REFUSAL, Fault.MUTE])
+async def test_names_forge_no_lines_and_no_colours(
+    fault: Fault | None, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    evil = Chain(make_hop(1), replace(make_hop(2), name="a\nb\x1b[31m[red]"), name="c\rd")
+    trouble = Trouble(State.REQUEST, fault) if fault else None
+    text = shown(await probed_of(nursery, trouble, chain=evil))
+    assert "\x1b" not in text
+    assert "\nb" not in text
+    assert r"──> a\nb\x1b[31m[red]" in text
+    assert r"chain c\rd" in text
+
+
 async def test_without_hops(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     text = shown(await probed_of(nursery, chain=DIRECT, destination=Address("10.0.0.80", 80)))
     assert text.startswith("chain direct: no hops, straight to 10.0.0.80:80\n\nhere ──> 10.0.0.80:80\n")
