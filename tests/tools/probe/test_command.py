@@ -244,6 +244,15 @@ class TestAll:
         ]
         assert all_fine(found) == (not is_dead)
 
+    async def test_a_dead_hop_in_no_chain(self, nursery: trio.Nursery) -> None:
+        paris, osaka = make_hop(1), make_hop(2)
+        network = MemoryNetwork(nursery)
+        add_hop(network, paris)
+        config = Config(hops={"paris": paris, "osaka": osaka}, chains={"default": Chain(paris)})
+        found = await probe_all(targets(config, Options(everything=True)), Timeouts(), network)
+        assert [one.fine for one in found] == [True, False, True]
+        assert not all_fine(found)
+
     def test_the_dead_hop_is_seen(self, capsys: pytest.CaptureFixture[str], hops: list[str], closed: str) -> None:
         status, out, _ = run_main(capsys, "probe", "--all", *chained(hops[0], f"socks5://{closed}"), "--json")
         assert status == 1
@@ -259,6 +268,13 @@ def test_somebody_who_watches_is_told_where_it_is(hops: list[str], *, is_termina
     assert ("asking the hops what they can do" in progress.getvalue()) == is_terminal
     assert bool(progress.getvalue()) == is_terminal
     assert output.getvalue().startswith("chain default: ")
+
+
+def test_on_one_terminal_nothing_is_in_the_way_of_what_was_found(hops: list[str]) -> None:
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=200)
+    assert probe(Config(), Options(hops=hops[:1]), console, console)
+    assert "\x1b[2Kchain default: " in terminal.getvalue(), "the line of the spinner is not erased"
 
 
 def test_a_program_with_too_few_descriptors(tmp_path: Path, hops: list[str]) -> None:

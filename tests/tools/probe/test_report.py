@@ -16,7 +16,7 @@ from chainsocks.config.hops import DIRECT, Chain, HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.probe.questions import ask_hops
+from chainsocks.tools.probe.questions import Answer, Finding, Question, ask_hops
 from chainsocks.tools.probe.report import Kind, Probed, as_json, show, show_summary
 from chainsocks.tools.probe.walk import walk
 from tests.hops import Fault, Trouble, add_hop, make_hop
@@ -155,6 +155,13 @@ async def test_names_forge_no_lines_and_no_colours(
     assert "\nb" not in text
     assert r"──> a\nb\x1b[31m[red]" in text
     assert r"chain c\rd" in text
+
+
+async def test_nor_does_what_was_found(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    probed = await probed_of(nursery, chain=Chain(make_hop(1)))
+    finding = Finding(Answer.UNKNOWN, "it could not be asked: hop a\nb")
+    text = shown(replace(probed, findings={1: {Question.UDP: finding}}))
+    assert r"  UDP unknown: paris: it could not be asked: hop a\nb" in text
 
 
 async def test_without_hops(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
