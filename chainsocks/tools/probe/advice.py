@@ -98,14 +98,14 @@ class _Adviser:
                 yield f"something took the connection and says nothing: is {address.port} the port of a SOCKS5 proxy?"
                 yield "web servers, and whatever wants TLS or speaks SOCKS4 only, may be silent like this"
                 yield from self._may_be_before()
-            case State.SUB_NEGOTIATION:
-                yield "it wants a login and does not come to an answer: the service that it checks logins with may hang"
-            case _:
+            case State.REQUEST:
                 yield from self._may_be_no_socks4()
                 if self._next:
                     yield from self._suspects("is switched off or behind a firewall that says nothing")
                 else:
                     yield f"{self._destination} may not answer: try a destination that surely does"
+            case _:
+                yield "it wants a login and does not come to an answer: the service that it checks logins with may hang"
         yield self._longer(step)
 
     def _longer(self, step: str) -> str:
