@@ -9,8 +9,10 @@ This module is the library: it works under trio and asyncio, and imports neither
 """
 
 from chainsocks.client.datagrams import UDPAssociation, open_udp
+from chainsocks.client.names import resolve, resolve_ptr
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
-from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve, Udp
+from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
+from chainsocks.config.hops import Hop, HopProtocol, Isolate, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ChainsocksError,
@@ -24,6 +26,7 @@ from chainsocks.errors import (
     LoginRefused,
     ProtocolError,
     RequestRefused,
+    ResolverError,
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address
@@ -38,15 +41,19 @@ __all__ = [
     "ConnectError",
     "DialError",
     "DialTimeout",
+    "Group",
     "Hop",
     "HopAuthenticationError",
     "HopProtocol",
     "HopProtocolError",
     "HopRefused",
+    "Isolate",
     "LoginRefused",
+    "Pick",
     "ProtocolError",
     "RequestRefused",
     "Resolve",
+    "ResolverError",
     "Timeouts",
     "UDPAssociation",
     "Udp",
@@ -54,4 +61,6 @@ __all__ = [
     "bind_tcp",
     "connect_tcp",
     "open_udp",
+    "resolve",
+    "resolve_ptr",
 ]

@@ -11,6 +11,7 @@ import trio
 
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.dial import CONNECT
+from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
@@ -23,6 +24,9 @@ from tests.relay.ways import relay
 
 RELAY = Address("0.0.0.0", 2000)
 """Where an honest hop takes datagrams: all zero is its own address. Nobody listens there."""
+
+ANSWERS = {Command.RESOLVE: Address("192.0.2.99", 0), Command.RESOLVE_PTR: Address("ninety-nine.example", 0)}
+"""What an honest hop knows, whatever it is asked."""
 
 GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
@@ -49,6 +53,12 @@ def make_hop(position: int, protocol: HopProtocol = HopProtocol.SOCKS5, timeout:
     name = ("paris", "osaka", "lima")[position - 1]
     login = UsernamePassword(b"bob", b"pw") if protocol is HopProtocol.SOCKS5 else UserId(b"fred")
     return Hop(name, protocol, Address(f"10.0.0.{position}", 1080), login, timeout)
+
+
+def way_of(chain: Chain) -> Route:
+    """Return the only route of a chain without groups."""
+    assert chain.route
+    return chain.route
 
 
 def add_hop(network: MemoryNetwork, hop: Hop, trouble: Trouble | None = None) -> None:
@@ -83,6 +93,7 @@ def _hop_handler(network: MemoryNetwork, address: Address, trouble: Trouble | No
             step = handshake.state
             handshake.receive_data(data)
             if isinstance(handshake, Socks5ServerHandshake) and handshake.state is State.LOGIN:
+                network.logins.append((address.host, handshake.login.username, handshake.login.password))
                 handshake.accept_login()
             upstream = None
             if handshake.state is State.REPLY:
@@ -138,6 +149,9 @@ async def _bind(
 
 
 async def _connect(network: MemoryNetwork, handshake: ServerHandshake) -> MemoryStream | None:
+    if handshake.request.command in ANSWERS:
+        handshake.send_reply(Reply(ReplyCode.SUCCEEDED, ANSWERS[handshake.request.command]))
+        return None
     if handshake.request.command is Command.UDP_ASSOCIATE:
         handshake.send_reply(Reply(ReplyCode.SUCCEEDED, RELAY))
         return network.pair("association")[0]  # says nothing, and ends with its client

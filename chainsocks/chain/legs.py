@@ -1,10 +1,11 @@
-"""A chain and a destination, planned as a list of legs before anything is opened."""
+"""Hops and a destination, planned as a list of legs before anything is opened."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol
+from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import ClientHandshake
@@ -30,13 +31,13 @@ class Leg:
 
 
 def legs(
-    chain: Chain, destination: Address, command: Command = Command.CONNECT, stop: int | None = None
+    hops: Sequence[Hop], destination: Address, command: Command = Command.CONNECT, stop: int | None = None
 ) -> tuple[Leg, ...]:
     """Plan the way: ``legs([a, b, c], dst) = (a: b's address), (b: c's address), (c: dst)``.
 
     The last hop, or that at position `stop`, is asked for `command`; those before it are asked to connect.
     """
-    hops = chain.hops[:stop]
+    hops = hops[:stop]
     if not hops:
         return ()
     return tuple(

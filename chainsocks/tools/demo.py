@@ -12,7 +12,8 @@ from anyio import EndOfStream
 from rich.console import Console
 
 from chainsocks.client.tcp import connect_tcp
-from chainsocks.config.hops import Chain, Hop, HopProtocol
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Config, Server, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address, parse_address
@@ -42,7 +43,7 @@ async def demo(console: Console, *, stay: bool) -> None:
         [proxy] = await nursery.start(functools.partial(serve, front, stopping, on_step=trail.note))
         console.print(f"client -> front ({proxy}) -> {chain}\n       -> web server ({target})")
         page = await _fetch(proxy, target)
-        console.print(step_table(trail.taken, chain.hops))
+        console.print(step_table(trail.taken, hops))
         console.print(f"The web server answered: {page.decode('latin-1').splitlines()[-1]}")
         if stay:
             console.print("Try it yourself; Ctrl-C ends the demo:")

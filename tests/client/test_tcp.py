@@ -15,7 +15,7 @@ from anyio import EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
 import chainsocks
-from chainsocks import Address, Chain, Hop, HopProtocol, Timeouts
+from chainsocks import Address, Chain, Group, Hop, HopProtocol, Timeouts
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import Place
@@ -112,6 +112,13 @@ class TestConnections:
         chain = Chain(*(url.format(hop=hop, hop_with_login=hop_with_login) for url in way))
         words = b"abcdefgh" * 50_000
         assert run(backend, converse, shouter, chain, words) == words.upper()
+
+    @pytest.mark.parametrize("hedge", [None, 5.0])
+    def test_a_group_finds_a_hop_that_lives(
+        self, backend: str, shouter: Address, hop: Address, dead: Address, hedge: float | None
+    ) -> None:
+        chain = Chain(Group(f"socks5://{dead}", f"socks5://{hop}", hedge=hedge))
+        assert run(backend, converse, shouter, chain, b"hello") == b"HELLO"
 
     @pytest.mark.parametrize(
         "way",

@@ -36,8 +36,8 @@ class _Adviser:
     """A failure, and who takes part in it: the hop, the one behind it, and what it was to reach."""
 
     def __init__(self, walked: Walked, failure: Failure) -> None:
-        hops, position = walked.chain.hops, failure.position
-        self._chain = walked.chain
+        hops, position = walked.route.hops, failure.position
+        self._chain = walked.route.chain
         self._failure = failure
         self._hop = hops[position - 1] if position else None
         self._before = hops[position - 2] if position and position > 1 else None

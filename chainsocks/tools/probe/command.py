@@ -18,11 +18,14 @@ from rich.status import Status
 from rich.text import Text
 
 from chainsocks.chain.dial import OPEN, Network, OnStep
-from chainsocks.config.hops import DIRECT, Chain, Hop, parse_hop_url
-from chainsocks.config.load import suggest
+from chainsocks.chain.health import Health
+from chainsocks.config.chains import DIRECT, Chain, Route
+from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.models import Config, Timeouts
+from chainsocks.config.suggest import suggest
 from chainsocks.errors import ConfigError, Place, Problem
 from chainsocks.protocol.address import Address, parse_address, printable
+from chainsocks.routing.pick import Picks, choose
 from chainsocks.server.alarms import open_alarms
 from chainsocks.server.network import TrioNetwork
 from chainsocks.tools.probe.questions import ask_hops
@@ -172,17 +175,29 @@ async def probe_all(
     """Walk one after the other, and ask the hops that have answered. `show_one` hears of each one at its end."""
     found = []
     for target in todo:
-        walked = await walk_repeatedly(count, target.chain, target.destination, timeouts, network, on_step)
+        route = _first_route(target.chain, network)
+        walked = await walk_repeatedly(count, route, target.destination, timeouts, network, on_step)
         findings = await ask_hops(walked, timeouts, network)
         found.append(Probed(target.kind, target.name, walked, findings, 1 if walked.failure else count))
         show_one(found[-1])
     return found
 
 
+def _first_route(chain: Chain, network: Network) -> Route:
+    """Return the way through a chain, or the first of its choice."""
+    if chain.route:
+        return chain.route
+    health = Health(network.now)
+    route = choose(chain, Picks().orders(chain, b"", health), (), health)
+    if route is None:
+        raise ConfigError([Problem("", f"chain {printable(chain.name)} has more places than hops")])
+    return route
+
+
 def all_fine(found: Sequence[Probed]) -> bool:
     """Whether all chains are fine, and each hop by itself or in one of them."""
-    working = {hop for probed in found if probed.fine for hop in probed.walked.chain.hops}
-    return all(probed.fine or (probed.kind is Kind.HOP and probed.walked.chain.hops[0] in working) for probed in found)
+    working = {hop for probed in found if probed.fine for hop in probed.walked.route.hops}
+    return all(probed.fine or (probed.kind is Kind.HOP and probed.walked.route.hops[0] in working) for probed in found)
 
 
 def _tell(status: Status, place: Place) -> None:

@@ -43,7 +43,7 @@ ASCII = Signs("-->", "--X", "..>", "X")
 
 def picture(walked: Walked, signs: Signs) -> Text:
     """Draw a walk."""
-    names = [printable(hop.name) for hop in walked.chain.hops]
+    names = [printable(hop.name) for hop in walked.route.hops]
     if walked.destination:
         names.append(str(walked.destination))
     dead, cut = _trouble(walked)

@@ -21,7 +21,8 @@ import trio
 from chainsocks.chain.associate import AssociationWalk
 from chainsocks.chain.dial import CancelScope, Network
 from chainsocks.chain.legs import legs
-from chainsocks.config.hops import Chain, HopProtocol, Resolve
+from chainsocks.config.chains import Route
+from chainsocks.config.hops import HopProtocol, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
@@ -95,7 +96,7 @@ async def ask_hops(walked: Walked, timeouts: Timeouts, network: Network) -> Mapp
 
     async def find(position: int, question: Question) -> None:
         known = _known(walked, position, question)
-        found[position][question] = known or await _Asker(walked.chain, position, timeouts, network).ask(question)
+        found[position][question] = known or await _Asker(walked.route, position, timeouts, network).ask(question)
 
     async with trio.open_nursery() as nursery:
         for position in found:
@@ -106,7 +107,7 @@ async def ask_hops(walked: Walked, timeouts: Timeouts, network: Network) -> Mapp
 
 def _known(walked: Walked, position: int, question: Question) -> Finding | None:
     """Return what needs no question: what the protocol rules out, and what the walk has shown."""
-    hops = walked.chain.hops
+    hops = walked.route.hops
     hop = hops[position - 1]
     target = hops[position].address if position < len(hops) else walked.destination
     shown = target if position <= walked.passed and hop.resolve is Resolve.REMOTE else None
@@ -130,9 +131,9 @@ Judge = Callable[[_Outcome, _Outcome | None], Answer]
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """A hop, by its place in its chain, and what it takes to put requests to it."""
+    """A hop, by its place in its route, and what it takes to put requests to it."""
 
-    chain: Chain
+    route: Route
     position: int
     timeouts: Timeouts
     network: Network
@@ -158,7 +159,7 @@ class _Asker:
 
     async def _put(self, destination: Address, command: Command = Command.CONNECT) -> _Outcome:
         """Walk to the hop, and put one request to it."""
-        walk = _QuestionWalk(self.chain, destination, self.timeouts, self.network)
+        walk = _QuestionWalk(self.route, destination, self.timeouts, self.network)
         asked = f"asked for {destination}" if command is Command.CONNECT else f"asked to {command.name}"
         with self.network.open_scope(math.inf) as scope:
             try:
@@ -222,7 +223,7 @@ class _QuestionWalk(AssociationWalk):
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        plan = legs(self._chain, self._destination, command, position)
+        plan = legs(self._route.hops, self._destination, command, position)
         stream, reply, _ = await self._follow(plan)
         try:
             if command is Command.UDP_ASSOCIATE:
@@ -237,8 +238,7 @@ class _QuestionWalk(AssociationWalk):
         if leg is None or leg.following or self._step != State.REQUEST:
             return _Outcome(f"it could not be asked: {error}")
         if isinstance(error, HopRefused):
-            code = self._handshake.reply.code
-            return _Outcome(f"{asked} it said: {describe_reply(code)}", code)
+            return _Outcome(f"{asked} it said: {describe_reply(error.code)}", error.code)
         if isinstance(error, DialTimeout):
             return _Outcome(f"{asked} it said nothing within {error.limit:g} s")
         return _Outcome(f"{asked}: {error.problem}", was_no_answer=True)

@@ -83,8 +83,8 @@ def show(probed: Probed, console: Console) -> None:
     console.print()
     console.print(picture(walked, ASCII if console.options.ascii_only else SIGNS), soft_wrap=True)
     console.print()
-    console.print(step_table(walked.taken, walked.chain.hops, _silent(walked)))
-    if walked.chain.hops:
+    console.print(step_table(walked.taken, walked.route.hops, _silent(walked)))
+    if walked.route.hops:
         console.print()
         console.print(_hop_table(probed))
     for note in _notes(probed):
@@ -109,19 +109,19 @@ def as_json(all_probed: Sequence[Probed], *, fine: bool) -> str:
 
 
 def _purpose(probed: Probed) -> str:
-    chain, destination = probed.walked.chain, probed.walked.destination
+    route, destination = probed.walked.route, probed.walked.destination
     if probed.kind is Kind.HOP:
         return "by itself, straight from here, and asked for nothing"
     if destination is None:
         return "as far as its last hop, which is asked for nothing (name a HOST:PORT to ask it for that)"
-    if not chain.hops:
+    if not route.hops:
         return f"no hops, straight to {destination}"
-    return f"to {destination}, which only {printable(chain.hops[-1].name)} is told"
+    return f"to {destination}, which only {printable(route.hops[-1].name)} is told"
 
 
 def _silent(walked: Walked) -> list[tuple[str, Hop, str]]:
     """Return the hops that took no step, and why."""
-    named = zip(hop_names(walked.chain.hops), walked.chain.hops, strict=True)
+    named = zip(hop_names(walked.route.hops), walked.route.hops, strict=True)
     return [
         (name, hop, "not reached" if position > walked.passed else "nothing to say yet")
         for position, (name, hop) in enumerate(named, 1)
@@ -132,7 +132,7 @@ def _silent(walked: Walked) -> list[tuple[str, Hop, str]]:
 def _hop_table(probed: Probed) -> Table:
     table = Table("hop", "login", "names", "UDP", "IPv6", box=None, pad_edge=False)
     walked = probed.walked
-    for position, name in enumerate(hop_names(walked.chain.hops), 1):
+    for position, name in enumerate(hop_names(walked.route.hops), 1):
         findings = probed.findings.get(position, {})
         answers = (findings[question].answer.value if question in findings else "-" for question in Question)
         table.add_row(printable(name), _login(walked, position) or "-", *answers)
@@ -145,7 +145,7 @@ _OTHER_STEPS = (RESOLVE, CONNECT, State.METHOD_NEGOTIATION, State.REQUEST)
 
 def _login(walked: Walked, position: int) -> str | None:
     """Say how we are known to a hop; None where it has not come to that."""
-    hop, steps = walked.chain.hops[position - 1], [step.place.step for step in walked.steps[position]]
+    hop, steps = walked.route.hops[position - 1], [step.place.step for step in walked.steps[position]]
     if hop.protocol is not HopProtocol.SOCKS5:
         return ("user id" if hop.credentials else "none") if position <= walked.answered else None
     between = [step for step in steps if step not in _OTHER_STEPS]
@@ -159,7 +159,7 @@ _TITLES = {Question.NAMES: "names", Question.UDP: "UDP", Question.IPV6: "IPv6"}
 
 def _notes(probed: Probed) -> Iterator[str]:
     """Say what the answers other than yes were taken from, once for all hops that said the same."""
-    hops = probed.walked.chain.hops
+    hops = probed.walked.route.hops
     names: dict[tuple[Question, Finding], list[str]] = {}
     for position, findings in probed.findings.items():
         for question, finding in findings.items():
@@ -202,8 +202,8 @@ def _document(probed: Probed) -> dict[str, object]:
         "fine": probed.fine,
         "count": probed.count,
         "seconds": walked.seconds,
-        "hops": [_hop_document(probed, position, hop) for position, hop in enumerate(walked.chain.hops, 1)],
-        "direct": [] if walked.chain.hops else _step_documents(walked.taken),
+        "hops": [_hop_document(probed, position, hop) for position, hop in enumerate(walked.route.hops, 1)],
+        "direct": [] if walked.route.hops else _step_documents(walked.taken),
         "failure": _failure_document(walked),
     }
 
@@ -238,7 +238,7 @@ def _failure_document(walked: Walked) -> dict[str, object] | None:
         return None
     error = failure.error
     return {
-        "hop": walked.chain.hops[failure.position - 1].name if failure.position else None,
+        "hop": walked.route.hops[failure.position - 1].name if failure.position else None,
         "position": failure.position,
         "address": str(error.place.address),
         "step": str(error.place.step),

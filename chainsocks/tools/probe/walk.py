@@ -1,8 +1,7 @@
-"""The walk of a probe: the server's own dial, which may stop where the last hop is ready to be asked.
+"""The walk of a probe, with what each step took, and where it ended.
 
-1. It is `chainsocks.chain.dial.Walk`, under the limits of the configuration: what it meets, the server meets.
-2. Without a destination the last hop is asked for nothing: the walk ends with its method negotiation and its login.
-   SOCKS4 has neither, so there it ends with the connection to the hop.
+1. It is the server's own, under the limits of the configuration: what it meets, the server meets.
+2. Without a destination the last hop is asked for nothing.
 3. Whatever it opens is closed before it is told of.
 """
 
@@ -17,14 +16,17 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import ByteStream
 
-from chainsocks.chain.dial import Network, OnStep, Walk
-from chainsocks.chain.legs import Leg, open_handshake
-from chainsocks.config.hops import Chain
+from chainsocks.chain.dial import OPEN, CancelScope, Network, OnStep, Walk
+from chainsocks.chain.legs import Leg, legs
+from chainsocks.chain.tries import close_upstream
+from chainsocks.config.chains import Route
+from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import DialError, DialTimeout, HopRefused, Place
+from chainsocks.errors import DialError, HopProtocolError, HopRefused, Place
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.handshake import State
-from chainsocks.protocol.messages import Reply, ReplyCode
+from chainsocks.protocol.messages import Command, Request
+from chainsocks.protocol.socks5 import ClientHandshake
 from chainsocks.tools.steps import Taken, Trail, hop_names
 
 __all__ = ["Failure", "Walked", "walk", "walk_repeatedly"]
@@ -35,28 +37,36 @@ class Failure:
     """Where a walk ended, and why."""
 
     error: DialError
-    position: int | None
-    """The hop's place in the chain, from 1; None where it is the destination, reached directly."""
-    code: int | None = None
-    """What the hop answered to our request, where that was a refusal."""
+    leg: Leg | None
+    """What the hop was asked for; None where it is the destination, reached directly."""
     chain_is_over: bool = False
-    """Whether the time for the whole chain was over, and not that of the step."""
+    """Whether the time for the whole chain was over, and not only that of the step."""
+
+    @property
+    def position(self) -> int | None:
+        """The hop's place in the route, from 1; None where it is the destination, reached directly."""
+        return self.leg.position if self.leg else None
+
+    @property
+    def code(self) -> int | None:
+        """What the hop answered to our request, where that was a refusal."""
+        return self.error.code if isinstance(self.error, HopRefused) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Walked:
     """One walk, as far as it went."""
 
-    chain: Chain
+    route: Route
     destination: Address | None
     """What the last hop was asked for, or what was connected to directly; None where the walk ended before that."""
     taken: tuple[Taken, ...]
     failure: Failure | None = None
     steps: Mapping[int, Sequence[Taken]] = field(init=False)
-    """Those of each hop, by its place in the chain."""
+    """Those of each hop, by its place in the route."""
 
     def __post_init__(self) -> None:
-        names = hop_names(self.chain.hops)
+        names = hop_names(self.route.hops)
         steps = {
             position: [step for step in self.taken if step.place.hop == name] for position, name in enumerate(names, 1)
         }
@@ -71,7 +81,7 @@ class Walked:
     def passed(self) -> int:
         """How many hops, from the first one on, have done what they were asked to."""
         if self.failure is None:
-            return len(self.chain.hops)
+            return len(self.route.hops)
         # A chain that cannot be is seen before anything is opened: then no hop before the guilty one has taken a step.
         return sum(bool(self.steps[position]) for position in range(1, self.failure.position or 1))
 
@@ -82,13 +92,13 @@ class Walked:
 
 
 async def walk(
-    chain: Chain,
+    route: Route,
     destination: Address | None,
     timeouts: Timeouts,
     network: Network,
     on_step: OnStep = lambda place: None,
 ) -> Walked:
-    """Walk a chain, once."""
+    """Walk a route, once."""
     await anyio.lowlevel.checkpoint()  # has anyio load what it needs now, and not in the middle of a step
     trail = Trail(network.now)
 
@@ -96,24 +106,28 @@ async def walk(
         trail.note(place)
         on_step(place)
 
-    step = _ProbeWalk(chain, destination, timeouts, network, note)
+    way = (
+        Walk(route, destination, timeouts, network, note)
+        if destination
+        else GreetingWalk(route, timeouts, network, note)
+    )
     error: DialError | None = None
     with network.open_scope(math.inf) as scope:
         try:
-            upstream = await step.go(scope)
-            await anyio.aclose_forcefully(upstream.stream)
+            await _go(way, scope)
         except DialError as caught:
             error = caught
     if scope.cancelled_caught:
-        error = step.timeout()
-    if error:
-        trail.end(step.ended(error))
-    return Walked(chain, destination, trail.taken, step.explain(error) if error else None)
+        error = way.timeout()
+    if error is None:
+        return Walked(route, destination, trail.taken)
+    trail.end(network.now())
+    return Walked(route, destination, trail.taken, Failure(error, way.leg, way.is_over_time))
 
 
 async def walk_repeatedly(
     count: int,
-    chain: Chain,
+    route: Route,
     destination: Address | None,
     timeouts: Timeouts,
     network: Network,
@@ -122,52 +136,81 @@ async def walk_repeatedly(
     """Walk so many times, one after the other, and return the median of each step; or the first walk that fails."""
     walks = []
     for _ in range(count):
-        walked = await walk(chain, destination, timeouts, network, on_step)
+        walked = await walk(route, destination, timeouts, network, on_step)
         if walked.failure:
             return walked
         walks.append(walked)
     times: dict[Place, list[float]] = {}
     for step in (step for walked in walks for step in walked.taken):
         times.setdefault(step.place, []).append(step.seconds)
-    return Walked(chain, destination, tuple(Taken(place, median(seconds)) for place, seconds in times.items()))
+    return Walked(route, destination, tuple(Taken(place, median(seconds)) for place, seconds in times.items()))
 
 
-class _ProbeWalk(Walk):
-    """See the module."""
+async def _go(way: Walk, scope: CancelScope) -> None:
+    """Go all the way, and leave nothing open."""
+    if isinstance(way, GreetingWalk):
+        await way.greet(scope)
+    else:
+        await close_upstream(await way.go(scope))
 
-    __slots__ = ("_chain_is_over", "_has_destination")
+
+class GreetingWalk(Walk):
+    """The walk to the last hop of `route`.
+
+    Raises:
+        ValueError: there is no hop to greet.
+    """
+
+    __slots__ = ("_plan",)
 
     def __init__(
-        self, chain: Chain, destination: Address | None, timeouts: Timeouts, network: Network, on_step: OnStep
+        self,
+        route: Route,
+        timeouts: Timeouts,
+        network: Network,
+        on_step: OnStep | None = None,
+        began: float | None = None,
     ) -> None:
-        super().__init__(chain, destination or UNSPECIFIED, timeouts, network, on_step)
-        self._has_destination = destination is not None
-        self._chain_is_over = False
+        if not route.hops:
+            raise ValueError("the direct way has no hop to greet")
+        super().__init__(route, UNSPECIFIED, timeouts, network, on_step, began)
+        self._plan = legs(route.hops, UNSPECIFIED)
 
-    def timeout(self) -> DialTimeout:
-        """Say which limit was not kept, and keep that in mind for `explain`."""
-        self._chain_is_over = self._began + self._total < self._started + self._limit
-        return super().timeout()
+    async def greet(self, scope: CancelScope) -> None:
+        """Walk there, inside `scope`; when that cuts it short, raise `timeout` behind it.
 
-    def ended(self, error: DialError) -> float:
-        """Return the moment of an error of this walk; what came behind it was only to clear away."""
-        return self._started + error.elapsed
+        Raises:
+            DialError: one of its subclasses, by cause.
+        """
+        self._scope = scope
+        *before, last = self._plan
+        stream, _, trailing_data = await self._follow(before)
+        try:
+            if trailing_data:
+                raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
+            hop = last.hop
+            if hop.protocol is HopProtocol.SOCKS5:
+                self._allow(self._timeouts.hop if hop.timeout is None else hop.timeout, hop.address)
+                request = Request(hop.protocol.version, Command.CONNECT, UNSPECIFIED, hop.credentials)
+                await self._negotiate(last, _Greeting(request), stream)
+        finally:
+            await anyio.aclose_forcefully(stream)
+        self._at(None, OPEN)
 
-    def explain(self, error: DialError) -> Failure:
-        """Add to an error of this walk what its words do not tell."""
-        leg = self._leg
-        code = self._handshake.reply.code if leg and isinstance(error, HopRefused) else None
-        return Failure(error, leg.position if leg else None, code, self._chain_is_over)
-
-    async def _ask(self, leg: Leg, stream: ByteStream) -> tuple[Reply, bytes]:
-        if leg.following or self._has_destination:
-            return await super()._ask(leg, stream)
-        hop = leg.hop
-        self._allow(self._timeouts.hop if hop.timeout is None else hop.timeout, hop.address)
-        await self._negotiate(leg, open_handshake(hop, UNSPECIFIED), stream, State.REQUEST)
-        return Reply(ReplyCode.SUCCEEDED), b""
+    async def _connect(self, first: Leg | None) -> ByteStream:
+        return await super()._connect(first or self._plan[0])
 
     @property
     def _purpose(self) -> str:
-        asks_nothing = self._leg is not None and not self._leg.following and not self._has_destination
-        return "" if asks_nothing else super()._purpose
+        at_the_end = self._leg is not None and self._leg.following is None
+        return "" if at_the_end else super()._purpose
+
+
+class _Greeting(ClientHandshake):
+    """A handshake that is done when its request would be next."""
+
+    __slots__ = ()
+
+    @property
+    def done(self) -> bool:
+        return self.state in (State.REQUEST, State.DONE)

@@ -10,13 +10,14 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.chain.dial import CONNECT
-from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.advice import advise
 from chainsocks.tools.probe.walk import walk
-from tests.hops import Fault, Trouble, add_hop, make_hop
+from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
@@ -89,7 +90,7 @@ CASES = {
 
 
 async def advice(network: MemoryNetwork, chain: Chain, timeouts: Timeouts | None = None) -> str:
-    lines = advise(await walk(chain, DESTINATION, timeouts or Timeouts(), network))
+    lines = advise(await walk(way_of(chain), DESTINATION, timeouts or Timeouts(), network))
     for line in lines:
         assert "pw" not in line, "a secret"
         assert line[0].islower() or line[0] in "`", "it goes on with a list"

@@ -17,7 +17,7 @@ import pytest
 import trio
 from rich.console import Console
 
-from chainsocks.config.hops import Chain
+from chainsocks.config.chains import Chain
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword

@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.config.hops import Chain, HopProtocol, Resolve
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import HopProtocol, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
@@ -17,7 +18,7 @@ from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, Method, Reply
 from chainsocks.tools.probe.questions import Answer, Question, ask_hops
 from chainsocks.tools.probe.walk import walk
-from tests.hops import Fault, Trouble, add_hop, make_hop
+from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 
 YES, NO, UNDERSTOOD, UNKNOWN = Answer
@@ -65,7 +66,7 @@ async def found_of(
 ) -> tuple[Found, dict[int, dict[Question, str]]]:
     """Walk, ask, and leave nothing open."""
     ours = WatchedNetwork(network)
-    walked = await walk(chain, destination, TIMEOUTS, ours)
+    walked = await walk(way_of(chain), destination, TIMEOUTS, ours)
     findings = await ask_hops(walked, TIMEOUTS, ours)
     assert ours.left_open == []
     answers = {where: {what: one.answer for what, one in found.items()} for where, found in findings.items()}
@@ -217,7 +218,7 @@ async def test_a_hop_that_dies_in_between_is_not_judged(nursery: trio.Nursery) -
     network = MemoryNetwork(nursery)
     for position in (1, 2):
         add_hop(network, make_hop(position))
-    walked = await walk(Chain(make_hop(1), make_hop(2)), None, TIMEOUTS, network)
+    walked = await walk(way_of(Chain(make_hop(1), make_hop(2))), None, TIMEOUTS, network)
     network.hosts[make_hop(2).address] = Host(error=111)
     findings = await ask_hops(walked, TIMEOUTS, network)
     for finding in findings[2].values():

@@ -12,14 +12,15 @@ from rich.console import Console
 from trio.testing import MockClock
 
 from chainsocks.chain.dial import CONNECT
-from chainsocks.config.hops import DIRECT, Chain, HopProtocol
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.questions import Answer, Finding, Question, ask_hops
 from chainsocks.tools.probe.report import Kind, Probed, as_json, show, show_summary
 from chainsocks.tools.probe.walk import walk
-from tests.hops import Fault, Trouble, add_hop, make_hop
+from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream
 
 DESTINATION = Address("example.org", 80)
@@ -35,11 +36,12 @@ async def probed_of(
     timeouts: Timeouts = TIMEOUTS,
 ) -> Probed:
     """Probe a chain whose second hop has that trouble; every connect takes half a second."""
+    route = way_of(chain)
     network = MemoryNetwork(nursery, {DESTINATION: Host(_say_nothing), Address("10.0.0.80", 80): Host(_say_nothing)})
-    for position, hop in enumerate(chain.hops, 1):
+    for position, hop in enumerate(route.hops, 1):
         add_hop(network, hop, trouble if position == 2 else None)
         network.hosts[hop.address] = replace(network.hosts[hop.address], delay=0.5)
-    walked = await walk(chain, destination, timeouts, network)
+    walked = await walk(route, destination, timeouts, network)
     return Probed(Kind.CHAIN, chain.name, walked, await ask_hops(walked, timeouts, network))
 
 

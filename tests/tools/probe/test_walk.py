@@ -9,13 +9,14 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.chain.dial import CONNECT, RESOLVE
-from chainsocks.config.hops import DIRECT, Chain, HopProtocol
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout, UnsupportedAddress
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.walk import Walked, walk, walk_repeatedly
-from tests.hops import Fault, Trouble, add_hop, make_hop
+from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
@@ -50,7 +51,7 @@ async def walked_through(
     """Walk, and leave nothing open."""
     ours = WatchedNetwork(network)
     chain = chain or Chain(*(make_hop(position) for position in (1, 2, 3)))
-    walked = await walk(chain, destination, timeouts, ours)
+    walked = await walk(way_of(chain), destination, timeouts, ours)
     assert ours.left_open == []
     return walked
 
@@ -182,8 +183,8 @@ async def test_its_own_limit_of_the_last_hop(autojump_clock: MockClock, nursery:
 
 @pytest.mark.parametrize(
     ("timeouts", "dial", "is_over"),
-    [(Timeouts(hop=3), None, False), (Timeouts(hop=3, dial=3), None, False), (Timeouts(hop=3), 2, True)],
-    ids=["the step's", "the same", "the chain's"],
+    [(Timeouts(hop=3), None, False), (Timeouts(hop=3, dial=3), None, True), (Timeouts(hop=3), 2, True)],
+    ids=["the step's", "both", "the chain's"],
 )
 async def test_whose_limit_it_was(
     timeouts: Timeouts, dial: float | None, autojump_clock: MockClock, nursery: trio.Nursery, *, is_over: bool
@@ -241,7 +242,7 @@ async def test_medians_of_several_walks(autojump_clock: MockClock, nursery: trio
         await honest(stream)
 
     host.handler = serve
-    walked = await walk_repeatedly(3, Chain(make_hop(1)), None, Timeouts(), network)
+    walked = await walk_repeatedly(3, way_of(Chain(make_hop(1))), None, Timeouts(), network)
     assert trio.current_time() == 12
     assert steps_of(walked)[0] == ("paris (1 of 1)", CONNECT, 2)
     assert [step for _, step, _ in steps_of(walked)] == [CONNECT, METHOD, LOGIN]
@@ -249,6 +250,6 @@ async def test_medians_of_several_walks(autojump_clock: MockClock, nursery: trio
 
 async def test_the_first_walk_that_fails_is_the_last_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     network = network_of(nursery, {1: Trouble(METHOD, Fault.MUTE)})
-    walked = await walk_repeatedly(3, Chain(make_hop(1)), None, TIMEOUTS, network)
+    walked = await walk_repeatedly(3, way_of(Chain(make_hop(1))), None, TIMEOUTS, network)
     assert walked.failure
     assert trio.current_time() == 1.5
