@@ -63,7 +63,7 @@ class GreetingWalk(Walk):
             if hop.protocol is HopProtocol.SOCKS5:
                 self._allow(self._timeouts.hop if hop.timeout is None else hop.timeout, hop.address)
                 request = Request(hop.protocol.version, Command.CONNECT, UNSPECIFIED, hop.credentials)
-                await self._negotiate(last, _Greeting(request), stream)
+                stream = await self._negotiate(last, _Greeting(request), stream)
         finally:
             await anyio.aclose_forcefully(stream)
         self._at(None, OPEN)
