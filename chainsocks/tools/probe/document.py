@@ -25,7 +25,8 @@ The shape is kept: seconds as numbers (null for a limit that is off), null for w
 ``members`` holds all hops of all groups (and of a chain that may leave out hops, those with ``group`` null), each as a
 hop of the walk that tells of it: with its ``place`` in the chain, the ``position`` in that walk, the walk's ``seconds``
 and its ``failure``. Their ``state`` is "works", "failed", "stuck", "not reached" or "not used", see
-`chainsocks.tools.probe.members`. What the walk in ``hops`` tells of a member is the same there.
+`chainsocks.tools.probe.members`; one that is not used has no walk, and nothing but its place, group and name. What the
+walk in ``hops`` tells of a member is the same there.
 """
 
 from __future__ import annotations
