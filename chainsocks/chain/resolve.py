@@ -25,7 +25,7 @@ import anyio
 
 from chainsocks.chain.dial import OPEN, RESOLVE, CancelScope, Network, OnStep, Upstream, Walk
 from chainsocks.chain.legs import legs
-from chainsocks.chain.resolver import NotFoundError, Question, ask, dialect
+from chainsocks.chain.resolver import Question, ask, dialect
 from chainsocks.chain.tries import Choices, walk_through
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Resolve
@@ -34,6 +34,7 @@ from chainsocks.errors import (
     ConnectError,
     DialError,
     HopProtocolError,
+    NotFoundError,
     Place,
     ProtocolError,
     RequestRefused,
