@@ -168,6 +168,28 @@ async def test_each_walk_has_all_the_time_of_a_dial(autojump_clock: MockClock, n
     assert trio.current_time() == 6, "nobody is walked to twice"
 
 
+async def test_no_more_dead_hops_are_in_the_way_than_need_to_be(nursery: trio.Nursery) -> None:
+    """Where b is taken away from the second place, only a is left for that; at the first place, d works."""
+    network = MemoryNetwork(nursery)
+    for hop in (A, B, C, D, E):
+        add_hop(network, hop, REFUSAL if hop in (A, C) else None)
+    first, second, third = group(C, D, name="first"), group(A, B, name="second"), group(B, E, name="third")
+
+    async def walk_one(route: Route) -> Walked:
+        return await walk(route, None, Timeouts(), network)
+
+    explored = await explore(Chain(first, second, third), walk_one)
+    known = {(one.seat.place, one.seat.hop): one for one in explored.members}
+    assert [one.standing.value for one in explored.members] == [
+        *("failed", "works"),
+        *("failed", "works"),
+        *("not reached", "works"),
+    ]
+    walked = known[3, B].walked
+    assert walked
+    assert walked.route.hops == (D, A, B)
+
+
 def test_a_chain_with_more_places_than_hops() -> None:
     crowded = Chain(group(A, name="one"), group(A, name="two"), OTHER)
     assert not has_a_way(crowded)
