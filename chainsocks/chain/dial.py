@@ -23,6 +23,7 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.eyeballs import connect_first, interleave
+from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import Resolve
@@ -37,8 +38,11 @@ from chainsocks.errors import (
     Place,
     UnsupportedAddress,
 )
+from chainsocks.gss.stream import CapsuleError
+from chainsocks.protocol import socks5
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
+from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import ClientHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, describe_reply
 
@@ -173,7 +177,7 @@ class Walk:
             for leg in plan:
                 if trailing_data:
                     raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
-                reply, trailing_data = await self._ask(leg, stream)
+                stream, reply, trailing_data = await self._ask(leg, stream)
         except BaseException:
             await anyio.aclose_forcefully(stream)
             raise
@@ -204,8 +208,8 @@ class Walk:
             code = ReplyCode.HOST_UNREACHABLE if name is self._destination else None
             raise self._error(ConnectError, problem, code) from error
 
-    async def _ask(self, leg: Leg, stream: ByteStream) -> tuple[Reply, bytes]:
-        """Have one hop do what its leg says; return its reply and what came behind it."""
+    async def _ask(self, leg: Leg, stream: ByteStream) -> tuple[ByteStream, Reply, bytes]:
+        """Have one hop do what its leg says; return the stream to go on with, its reply and what came behind it."""
         hop, target = leg.hop, leg.target
         if hop.resolve is Resolve.LOCAL and target.type is AddressType.DOMAINNAME:
             usable = [found for found in await self._look_up(leg, target) if not hop.cannot_carry(found)]
@@ -215,10 +219,10 @@ class Walk:
         handshake = self._handshake = open_handshake(hop, target, leg.command)
         limit = self._timeouts.hop if hop.timeout is None else hop.timeout
         self._allow(limit, target)
-        await self._negotiate(leg, handshake, stream)
+        stream = await self._negotiate(leg, handshake, stream)
         reply = handshake.reply
         if reply.succeeded:
-            return reply, handshake.trailing_data
+            return stream, reply, handshake.trailing_data
         said = describe_reply(reply.code)
         if leg.following is None:
             asked = leg.command.name if leg.command is Command.UDP_ASSOCIATE else target
@@ -229,8 +233,13 @@ class Walk:
         refusal.code = reply.code
         raise refusal
 
-    async def _negotiate(self, leg: Leg, handshake: ClientHandshake, stream: ByteStream) -> None:
-        """Drive a handshake to its end: one send and one receive for each message, as the kernel allows."""
+    async def _negotiate(self, leg: Leg, handshake: ClientHandshake, stream: ByteStream) -> ByteStream:
+        """Drive a handshake to its end: one send and one receive for each message, as the kernel allows.
+
+        Return the stream, or what stands for it from here on.
+        """
+        login = leg.hop.credentials
+        by_gssapi = HopLogin(login, leg.hop.address.host, leg.command) if isinstance(login, Gssapi) else None
         try:
             while not handshake.done:
                 self._at(leg, handshake.state)
@@ -243,15 +252,19 @@ class Walk:
                     answer = b""
                 self._trace("<", answer)
                 handshake.receive_data(answer)
+                if by_gssapi and isinstance(handshake, socks5.ClientHandshake) and handshake.token is not None:
+                    self._at(leg, handshake.state)
+                    stream = await by_gssapi.go_on(handshake, stream)
         except (ProtocolError, BrokenResourceError) as error:
             raise self._broken(leg, handshake, error) from None
+        return stream
 
     def _broken(self, leg: Leg, handshake: ClientHandshake, error: ProtocolError | BrokenResourceError) -> DialError:
         """Blame a hop for the end that its handshake came to."""
         self._at(leg, handshake.step)
         if isinstance(error, LoginRefused):
             return self._error(HopAuthenticationError, str(error))
-        problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
+        problem = str(error) if isinstance(error, ProtocolError | CapsuleError) else "the connection was reset"
         if leg.carrier:
             problem += f" (as seen through {leg.carrier.name})"
         return self._error(HopProtocolError, problem)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
+from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
 from chainsocks.protocol.socks4 import MAX_USER_ID, announces_name
 from chainsocks.protocol.socks5 import MAX_LOGIN
@@ -19,6 +20,7 @@ __all__ = [
     "Hop",
     "HopProtocol",
     "Isolate",
+    "NamesOnly",
     "Resolve",
     "make_credentials",
     "parse_hop_address",
@@ -63,6 +65,14 @@ class Isolate(StrEnum):
     """Sessions to different hosts, on whatever ports; and any two that carry datagrams."""
 
 
+class NamesOnly(StrEnum):
+    """What to do about a request for an IP address: the client may have looked a name up itself, for all to see."""
+
+    OFF = "off"
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
 _SCHEMES = {protocol.value: protocol for protocol in HopProtocol} | {
     "socks5h": HopProtocol.SOCKS5  # curl's word for "the proxy resolves names"; ours always do
 }
@@ -104,6 +114,15 @@ class Hop:
             )
         if self.credentials:
             raise ValueError("isolate makes up the username and the password: take yours out")
+
+    @property
+    def carries_no_udp(self) -> str | None:
+        """Say why there is no UDP through this hop; None when there may be."""
+        if self.protocol is not HopProtocol.SOCKS5:
+            return f"hop {self.name} speaks {self.protocol}, and only socks5 carries UDP"
+        if isinstance(self.credentials, Gssapi) and self.credentials.protection is not Protection.NONE:
+            return f"hop {self.name} protects what it is told by GSSAPI, and datagrams would go without"
+        return None
 
     def cannot_carry(self, target: Address) -> str | None:
         """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""
