@@ -90,10 +90,15 @@ class Run:
         return [one for one, hop in self.sessions if one.error and not self._is_cut(one, hop)]
 
     @property
-    def back_after(self) -> float:
-        """Seconds from the moment when the hop could be used to the first session through it; infinite without one."""
+    def used_again_at(self) -> float:
+        """When the first session was granted through the hop since it could be used again; infinite without one."""
         granted = (one.opened for one, hop in self.sessions if hop == FIRST and one.opened >= self.alive_at)
-        return min(granted, default=math.inf) - self.alive_at
+        return min(granted, default=math.inf)
+
+    @property
+    def back_after(self) -> float:
+        """Seconds that this took."""
+        return self.used_again_at - self.alive_at
 
     def _is_cut(self, session: Session, hop: str) -> bool:
         return bool(session.error) and hop == FIRST and session.due <= self.died_at

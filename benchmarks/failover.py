@@ -55,10 +55,10 @@ class Slice:
     name: str
     bounds: Callable[[Run, float], tuple[float, float]]
 
-    def has(self, due: float, run: Run, limit: float) -> bool:
-        """Whether what was due then is in it."""
+    def has(self, moment: float, run: Run, limit: float) -> bool:
+        """Whether a moment is in it."""
         begin, end = self.bounds(run, limit)
-        return begin <= due < end
+        return begin <= moment < end
 
 
 BEFORE = Slice("before", lambda run, _: (-math.inf, run.died_at))
@@ -95,7 +95,9 @@ def tabulate(scenario: Scenario, runs: Sequence[Run], effort: Effort, results: R
 
 
 def _in(part: Slice, run: Run, sessions: Sequence[Session], effort: Effort) -> list[Session]:
-    return [one for one in sessions if part.has(one.due, run, effort.limit)]
+    """Return those that are in a slice: where they began, or where the hop died under them."""
+    moments = [(one, run.died_at if run.was_on_its_way(one) else one.due) for one in sessions]
+    return [one for one, moment in moments if part.has(moment, run, effort.limit)]
 
 
 def _remarks(runs: Sequence[Run]) -> Iterator[str]:
@@ -103,7 +105,7 @@ def _remarks(runs: Sequence[Run]) -> Iterator[str]:
     cut = sum(len(run.cut) for run in runs)
     yield f"{on_their_way} on their way when the hop died, {cut} of them cut off with it"
     yield f"used again {' s, '.join(f'{run.back_after:.1f}' for run in runs)} s after it could be"
-    again = [hop for run in runs for one, hop in run.sessions if one.due >= run.alive_at + run.back_after]
+    again = [hop for run in runs for one, hop in run.sessions if one.opened >= run.used_again_at]
     if again:
         yield f"{again.count(FIRST) / len(again):.0%} of the sessions went through it from then on"
     errors = Counter(one.error for run in runs for one in run.failed)

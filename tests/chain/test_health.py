@@ -176,18 +176,20 @@ def test_a_watched_hop_is_tried_by_its_watcher_alone(health: Health, clock: Cloc
     assert not health.rests(PARIS), "nobody watches it any more"
 
 
-def test_when_a_hop_was_last_proved_to_live(health: Health, clock: Clock) -> None:
+@pytest.mark.parametrize("how", ["a dial", "a connect", "a greeting"])
+def test_when_a_hop_was_last_proved_to_live(health: Health, clock: Clock, how: str) -> None:
     assert health.proved_at(PARIS) == -math.inf
-    for prove in (
-        lambda: health.succeeded([PARIS], 0.1),
-        lambda: health.connected([PARIS]),
-        lambda: health.greeted(PARIS),
-    ):
-        clock.time += 1
-        prove()
-        assert health.proved_at(PARIS) == clock.time
+    clock.time += 1
+    if how == "a dial":
+        health.succeeded([PARIS], 0.1)
+    elif how == "a connect":
+        health.connected([PARIS])
+    else:
+        health.greeted(PARIS)
+    proved_at = clock.time
+    clock.time += 1
     health.failed(PARIS, "refused")
-    assert health.proved_at(PARIS) == clock.time
+    assert health.proved_at(PARIS) == proved_at
 
 
 def test_only_requests_measure(health: Health) -> None:

@@ -286,6 +286,16 @@ async def test_nobody_is_condemned_for_what_the_only_carrier_says(autojump_clock
         assert len(party.network.connects) == asked, "and nobody is asked again before it is time"
 
 
+async def test_a_check_that_says_nothing_about_a_resting_hop_is_no_reason_to_ask_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with checking(Chain(PARIS, group(A, B))) as party:
+        party.add(PARIS, CONNECT)
+        party.service.choices.health.failed(A, "something")
+        await trio.sleep(FIRST + EVERY)
+        assert sorted(party.asked(PARIS)) == [("paris", 2), ("paris", FIRST), ("paris", 2 + EVERY)]
+
+
 @pytest.mark.parametrize("fault", [Fault.REFUSAL, Fault.MUTE])
 async def test_a_dead_carrier_is_no_members_fault(fault: Fault, autojump_clock: MockClock) -> None:
     async with checking(Chain(Group(C, D, name="entries"), group(A, B)), rest=1000) as party:
