@@ -10,7 +10,7 @@ This module is the library: it works under trio and asyncio, and imports neither
 
 from chainsocks.client.datagrams import UDPAssociation, open_udp
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
-from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve, Udp
+from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Pipeline, Resolve, Udp
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ChainsocksError,
@@ -44,6 +44,7 @@ __all__ = [
     "HopProtocolError",
     "HopRefused",
     "LoginRefused",
+    "Pipeline",
     "ProtocolError",
     "RequestRefused",
     "Resolve",

@@ -77,11 +77,12 @@ async def _greet_with_garbage(stream: MemoryStream) -> None:
 
 def _hop_handler(network: MemoryNetwork, address: Address, trouble: Trouble | None) -> Handler:
     async def serve(client: MemoryStream) -> None:
-        data = await client.receive()
-        handshake = server_handshake(data, (Method.USERNAME_PASSWORD,))
+        unread = await client.receive()
+        handshake = server_handshake(unread, (Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION_REQUIRED))
         while True:
             step = handshake.state
-            handshake.receive_data(data)
+            handshake.receive_data(unread[:1])  # one by one, for what is behind a message has to be kept
+            unread = unread[1:]
             if isinstance(handshake, Socks5ServerHandshake) and handshake.state is State.LOGIN:
                 handshake.accept_login()
             upstream = None
@@ -93,21 +94,23 @@ def _hop_handler(network: MemoryNetwork, address: Address, trouble: Trouble | No
                     upstream = await _connect(network, handshake)
                 else:
                     handshake.send_reply(Reply(ReplyCode.SUCCEEDED))
-            answer = handshake.data_to_send()
-            if trouble and trouble.step == step:
-                await _commit(trouble, client, answer)
-                return
-            await client.send(answer)
+            if answer := handshake.data_to_send():
+                if trouble and trouble.step == step:
+                    await _commit(trouble, client, answer)
+                    return
+                await client.send(answer)
             if upstream:
-                await _relay(client, upstream)
+                await _relay(client, upstream, unread)
                 return
-            data = await client.receive()
+            unread = unread or await client.receive()
 
     return serve
 
 
-async def _relay(client: MemoryStream, upstream: MemoryStream) -> None:
+async def _relay(client: MemoryStream, upstream: MemoryStream, early: bytes = b"") -> None:
     try:
+        if early:
+            await upstream.send(early)
         outcome = await relay(client, upstream, Traffic(), idle=1000, half_close=1000)
         if outcome is not Outcome.FINISHED:
             client.reset()

@@ -3,7 +3,8 @@
 1. Every step is bounded by a total, and the whole chain by another; whichever ends first is the limit in the error.
 2. It fails closed: no hop is ever left out, and a chain never becomes direct.
 3. Every failure names the hop, its address, the step, the seconds spent and the limit.
-4. What trails the last hop's reply is handed on; a middle hop has no business saying anything behind its reply.
+4. What trails the last hop's reply is handed on. A middle hop has no business saying anything behind its reply, unless
+   the next hop was asked along with it: then that is the next one's answer.
 5. On any failure the stream is closed before the error leaves.
 
 What it needs of the network, and of the clock, is a `Network` given by the caller.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -25,6 +26,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.eyeballs import connect_first, interleave
 from chainsocks.chain.legs import Leg, legs, open_handshake
+from chainsocks.chain.pipeline import flights
 from chainsocks.config.hops import Chain, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
@@ -179,10 +181,10 @@ class Walk:
         stream = await self._connect(plan[0] if plan else None)
         try:
             reply, trailing_data = Reply(ReplyCode.SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
-            for leg in plan:
+            for flight in flights(plan):
                 if trailing_data:
                     raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
-                reply, trailing_data = await self._ask(leg, stream)
+                reply, trailing_data = await self._ask(flight, stream)
         except BaseException:
             await anyio.aclose_forcefully(stream)
             raise
@@ -213,41 +215,68 @@ class Walk:
             code = ReplyCode.HOST_UNREACHABLE if name is self._destination else None
             raise self._error(ConnectError, problem, code) from error
 
-    async def _ask(self, leg: Leg, stream: ByteStream) -> tuple[Reply, bytes]:
-        """Have one hop do what its leg says; return its reply and what came behind it."""
+    async def _ask(self, flight: Sequence[Leg], stream: ByteStream) -> tuple[Reply, bytes]:
+        """Have hops do what their legs say, asked at once; return the last one's reply and what came behind it."""
+        asked = []
+        for leg in flight:
+            if leg.hop.resolve is Resolve.LOCAL and leg.target.type is AddressType.DOMAINNAME:
+                leg = await self._resolved(leg)
+            asked.append((leg, open_handshake(leg.hop, leg.target, leg.command, leg.pipeline)))
+        ahead = b"".join([handshake.data_to_send() for _, handshake in asked[1:]])
+        said = b""
+        for leg, handshake in asked:
+            self._handshake = handshake
+            self._allow(self._timeouts.hop if leg.hop.timeout is None else leg.hop.timeout, leg.target)
+            await self._negotiate(leg, handshake, stream, ahead, said)
+            self._check(leg, handshake.reply)
+            ahead, said = b"", handshake.trailing_data
+        return handshake.reply, said
+
+    async def _resolved(self, leg: Leg) -> Leg:
+        """Return a leg with the address of its target in place of the name."""
         hop, target = leg.hop, leg.target
-        if hop.resolve is Resolve.LOCAL and target.type is AddressType.DOMAINNAME:
-            usable = [found for found in await self._look_up(leg, target) if not hop.cannot_carry(found)]
-            if not usable:
-                raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
-            target = usable[0]
-        handshake = self._handshake = open_handshake(hop, target, leg.command)
-        limit = self._timeouts.hop if hop.timeout is None else hop.timeout
-        self._allow(limit, target)
-        await self._negotiate(leg, handshake, stream)
-        reply = handshake.reply
+        usable = [found for found in await self._look_up(leg, target) if not hop.cannot_carry(found)]
+        if not usable:
+            raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
+        return replace(leg, target=usable[0])
+
+    def _check(self, leg: Leg, reply: Reply) -> None:
+        """See that a hop granted what it was asked for."""
         if reply.succeeded:
-            return reply, handshake.trailing_data
-        said = describe_reply(reply.code)
+            return
+        target, said = leg.target, describe_reply(reply.code)
         if leg.following is None:
             asked = leg.command.name if leg.command is Command.UDP_ASSOCIATE else target
             raise self._error(HopRefused, f"it refused {asked}: {said}", reply.code)
         raise self._error(HopRefused, f"it could not reach {leg.following.name} at {target}, it says: {said}")
 
-    async def _negotiate(self, leg: Leg, handshake: ClientHandshake, stream: ByteStream) -> None:
-        """Drive a handshake to its end: one send and one receive for each message, as the kernel allows."""
+    async def _negotiate(
+        self, leg: Leg, handshake: ClientHandshake, stream: ByteStream, ahead: bytes = b"", said: bytes = b""
+    ) -> None:
+        """Drive a handshake to its end: one send and one receive for each message, as the kernel allows.
+
+        `ahead` goes behind the first message; `said` is what of the hop's answers has been received already.
+        """
         try:
             while not handshake.done:
                 self._at(leg, handshake.state)
-                if request := handshake.data_to_send():
+                if request := handshake.data_to_send() + ahead:
+                    ahead = b""
                     self._trace(">", request)
                     await stream.send(request)
+                if said:
+                    answer, said = said, b""
+                else:
+                    try:
+                        answer = await stream.receive()
+                    except EndOfStream:
+                        answer = b""
+                    self._trace("<", answer)
                 try:
-                    answer = await stream.receive()
-                except EndOfStream:
-                    answer = b""
-                self._trace("<", answer)
-                handshake.receive_data(answer)
+                    handshake.receive_data(answer)
+                finally:
+                    for step in handshake.passed:
+                        self._at(leg, step)
         except (ProtocolError, BrokenResourceError) as error:
             raise self._broken(leg, handshake, error) from None
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline
 from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import ClientHandshake
 from chainsocks.protocol.messages import Command, Request
+from chainsocks.protocol.pipelined import PipelinedHandshake
 
 __all__ = ["Leg", "legs", "open_handshake"]
 
@@ -27,6 +28,8 @@ class Leg:
     """The hop that this leg ends at; None for the last, whose leg ends at the destination."""
     command: Command = Command.CONNECT
     """What the hop is asked to do with the target."""
+    pipeline: Pipeline = Pipeline.OFF
+    """What the hop keeps: its own setting, or else its chain's."""
 
 
 def legs(
@@ -40,14 +43,18 @@ def legs(
     if not hops:
         return ()
     return tuple(
-        Leg(position, hop, after.address, before, after)
+        Leg(position, hop, after.address, before, after, pipeline=hop.pipeline or chain.pipeline)
         if after
-        else Leg(position, hop, destination, before, None, command)
+        else Leg(position, hop, destination, before, None, command, hop.pipeline or chain.pipeline)
         for position, (hop, before, after) in enumerate(zip(hops, (None, *hops), (*hops[1:], None), strict=False), 1)
     )
 
 
-def open_handshake(hop: Hop, target: Address, command: Command = Command.CONNECT) -> ClientHandshake:
+def open_handshake(
+    hop: Hop, target: Address, command: Command = Command.CONNECT, pipeline: Pipeline = Pipeline.OFF
+) -> ClientHandshake:
     """Begin the conversation in which `hop` is asked to connect to `target`, or for another command."""
     request = Request(hop.protocol.version, command, target, hop.credentials)
-    return socks5.ClientHandshake(request) if hop.protocol is HopProtocol.SOCKS5 else socks4.ClientHandshake(request)
+    if hop.protocol is not HopProtocol.SOCKS5:
+        return socks4.ClientHandshake(request)  # which has but one message
+    return socks5.ClientHandshake(request) if pipeline is Pipeline.OFF else PipelinedHandshake(request)

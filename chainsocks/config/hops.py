@@ -20,6 +20,7 @@ __all__ = [
     "Chain",
     "Hop",
     "HopProtocol",
+    "Pipeline",
     "Resolve",
     "Udp",
     "make_credentials",
@@ -51,6 +52,20 @@ class Resolve(StrEnum):
     LOCAL = "local"
 
 
+class Pipeline(StrEnum):
+    """What of a dial may be sent to a hop, and behind it, before the answers are there: what the hop is known to keep.
+
+    It says something of the hop itself: a hop that throws away what it did not expect yet never answers the rest.
+    """
+
+    OFF = "off"
+    """One message at a time."""
+    HOP = "hop"
+    """Its own messages at once: greeting, login and request."""
+    CHAIN = "chain"
+    """These, and right behind its request whatever comes first for the next hop."""
+
+
 class Udp(StrEnum):
     """What a chain does with UDP ASSOCIATE."""
 
@@ -71,7 +86,8 @@ class Hop:
     """One upstream proxy.
 
     `timeout` bounds its whole negotiation in seconds; None means ``[timeouts] hop``. With `Resolve.LOCAL` a name is
-    looked up on this machine before the hop is asked for it, which tells the local resolver where we go.
+    looked up on this machine before the hop is asked for it, which tells the local resolver where we go. Where
+    `pipeline` is None, the chain's holds.
     """
 
     name: str
@@ -80,6 +96,7 @@ class Hop:
     credentials: Credentials | None = None
     timeout: float | None = None
     resolve: Resolve = Resolve.REMOTE
+    pipeline: Pipeline | None = None
 
     def cannot_carry(self, target: Address) -> str | None:
         """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""
@@ -103,24 +120,32 @@ class Chain:
 
     Hops may be given as URLs, as in ``Chain("socks5://127.0.0.1:9050", "socks4a://fred@10.0.0.2:1080")``.
     `dial` bounds the way through all of them in seconds; None means ``[timeouts] dial``. `udp` is `Udp.NESTED` where it
-    is not given and all hops can do that; SOCKS4 cannot.
+    is not given and all hops can do that; SOCKS4 cannot. `pipeline`, which may be given as text, holds for each hop
+    that has none of its own.
 
     Raises:
-        ValueError: a URL that is not a hop's, or UDP through hops that cannot carry it.
+        ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, or no kind of `Pipeline`.
     """
 
     hops: tuple[Hop, ...]
     name: str
     dial: float | None
     udp: Udp
+    pipeline: Pipeline
 
     def __init__(
-        self, *hops: Hop | str, name: str = "default", dial: float | None = None, udp: Udp | None = None
+        self,
+        *hops: Hop | str,
+        name: str = "default",
+        dial: float | None = None,
+        udp: Udp | None = None,
+        pipeline: Pipeline | str = Pipeline.OFF,
     ) -> None:
         made = tuple(parse_hop_url(hop) if isinstance(hop, str) else hop for hop in hops)
         object.__setattr__(self, "hops", made)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "dial", dial)
+        object.__setattr__(self, "pipeline", Pipeline(pipeline))
         unfit = next((hop for hop in made if hop.protocol is not HopProtocol.SOCKS5), None)
         if unfit and udp is Udp.NESTED:
             raise ValueError(f"hop {unfit.name} speaks {unfit.protocol}, and only socks5 carries UDP; use 'refuse'")

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp, make_credentials, parse_hop_url
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline, Resolve, Udp, make_credentials, parse_hop_url
 from chainsocks.config.models import Ident, Listen, Server, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.values import (
@@ -130,6 +130,7 @@ class HopTable(Table):
     password_env: StrictStr | None = None
     timeout: Duration | None = None
     resolve: Resolve = Resolve.REMOTE
+    pipeline: Pipeline | None = None
     _hop: Hop
 
     @model_validator(mode="before")
@@ -140,7 +141,7 @@ class HopTable(Table):
     @model_validator(mode="after")
     def _assemble(self) -> Self:
         if self.url:
-            parts = self.model_fields_set - {"url", "timeout", "resolve"}
+            parts = self.model_fields_set - {"url", "timeout", "resolve", "pipeline"}
             if parts:
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
@@ -148,7 +149,7 @@ class HopTable(Table):
             hop = Hop("", self.protocol, self.address, self._credentials(self.protocol))
         else:
             raise ValueError("expected a url, or both protocol and address")
-        self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve)
+        self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve, pipeline=self.pipeline)
         return self
 
     def _credentials(self, protocol: HopProtocol) -> Credentials | None:
@@ -180,6 +181,7 @@ class ChainTable(Table):
     hops: Annotated[list[StrictStr], BeforeValidator(_not_empty)]
     dial: Duration | None = None
     udp: Udp | None = None
+    pipeline: Pipeline = Pipeline.OFF
 
     @model_validator(mode="before")
     @classmethod
@@ -193,7 +195,8 @@ class ChainTable(Table):
             KeyError: one of `hops` is not declared.
             ValueError: they cannot do what `udp` says.
         """
-        return Chain(*(hops[hop] for hop in self.hops), name=name, dial=self.dial, udp=self.udp)
+        made = (hops[hop] for hop in self.hops)
+        return Chain(*made, name=name, dial=self.dial, udp=self.udp, pipeline=self.pipeline)
 
 
 class UserTable(Table):

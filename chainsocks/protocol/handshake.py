@@ -14,6 +14,7 @@ with the first until it calls `ClientHandshake.expect_second_reply`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from chainsocks.protocol.errors import ProtocolError
@@ -106,6 +107,9 @@ class Handshake:
 
 class ClientHandshake(Handshake):
     """The side that asks. `reply` is set when `done`; only its code says whether the request was granted."""
+
+    passed: Sequence[State] = ()
+    """Steps that the last `receive_data` went right through: none, unless messages are sent ahead of the answers."""
 
     __slots__ = ("_reply",)
 

@@ -204,6 +204,9 @@ class ClientHandshake(BaseClientHandshake):
         super().__init__(State.METHOD_NEGOTIATION)
         self._request = request
         self._credentials = _login_of(request.credentials)
+        self._greet()
+
+    def _greet(self) -> None:
         methods = [Method.NO_AUTHENTICATION_REQUIRED]
         if self._credentials:
             methods.append(Method.USERNAME_PASSWORD)
@@ -232,9 +235,7 @@ class ClientHandshake(BaseClientHandshake):
             case Method.NO_AUTHENTICATION_REQUIRED:
                 self._send_request()
             case Method.USERNAME_PASSWORD if self._credentials:
-                username, password = self._credentials.username, self._credentials.password
-                self._outgoing += bytes((_LOGIN_VERSION, len(username))) + username + bytes((len(password),)) + password
-                self.state = State.SUB_NEGOTIATION
+                self._send_login(self._credentials)
             case Method.NO_ACCEPTABLE_METHODS if self._credentials:
                 raise LoginRefused("it accepts neither username/password nor going without")
             case Method.NO_ACCEPTABLE_METHODS | Method.USERNAME_PASSWORD:
@@ -253,6 +254,11 @@ class ClientHandshake(BaseClientHandshake):
         self._incoming = data[2:]
         self._send_request()
         return True
+
+    def _send_login(self, login: UsernamePassword) -> None:
+        username, password = login.username, login.password
+        self._outgoing += bytes((_LOGIN_VERSION, len(username))) + username + bytes((len(password),)) + password
+        self.state = State.SUB_NEGOTIATION
 
     def _send_request(self) -> None:
         request = self._request

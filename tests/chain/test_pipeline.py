@@ -1,0 +1,369 @@
+"""Pipelining: which messages travel together, and what that makes of the time of a dial.
+
+The faults of hops have a table of their own in tests/session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+import trio
+from anyio import EndOfStream
+
+from chainsocks.chain.dial import CONNECT, OPEN, RESOLVE, Upstream, dial
+from chainsocks.chain.legs import legs
+from chainsocks.chain.pipeline import flights, round_trips
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline, Resolve
+from chainsocks.config.models import Timeouts
+from chainsocks.errors import DialTimeout, HopProtocolError, HopRefused
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import State
+from chainsocks.protocol.messages import UserId, UsernamePassword
+from tests.hops import add_hop, make_hop
+from tests.memory import Host, MemoryNetwork, MemoryStream
+
+OFF, HOP, CHAIN = Pipeline
+METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
+DESTINATION = Address("192.0.2.80", 80)
+NAMED = Address("example.org", 80)
+LATENCY = 0.5
+"""Of each link, in seconds: a round trip takes one."""
+PATIENT = Timeouts(connect=100, hop=100, dial=100)
+LOGINS = UsernamePassword(b"bob", b"pw")
+MOST = 5
+KINDS = {
+    "o": (HopProtocol.SOCKS5, None, OFF),
+    "h": (HopProtocol.SOCKS5, None, HOP),
+    "c": (HopProtocol.SOCKS5, None, CHAIN),
+    "O": (HopProtocol.SOCKS5, LOGINS, OFF),
+    "H": (HopProtocol.SOCKS5, LOGINS, HOP),
+    "C": (HopProtocol.SOCKS5, LOGINS, CHAIN),
+    "4": (HopProtocol.SOCKS4, UserId(b"fred"), OFF),
+    "a": (HopProtocol.SOCKS4A, UserId(b"fred"), CHAIN),
+}
+"""Hops by letter: pipelined off, hop or chain; a capital one logs in."""
+
+
+def chain_of(kinds: str) -> Chain:
+    """A chain with a hop for each letter."""
+    hops = (
+        Hop(f"hop{number}", protocol, Address(f"10.0.0.{number}", 1080), login, pipeline=pipeline)
+        for number, (protocol, login, pipeline) in enumerate((KINDS[kind] for kind in kinds), 1)
+    )
+    return Chain(*hops)
+
+
+async def wait(stream: MemoryStream) -> None:
+    await trio.sleep_forever()
+
+
+def slow_network(nursery: trio.Nursery, chain: Chain) -> MemoryNetwork:
+    """All hops and the destination, one link from each other."""
+    network = MemoryNetwork(nursery, {DESTINATION: Host(wait), NAMED: Host(wait)})
+    for hop in chain.hops:
+        add_hop(network, hop)
+    network.hosts = {address: replace(host, latency=LATENCY) for address, host in network.hosts.items()}
+    return network
+
+
+async def time_of(network: MemoryNetwork, chain: Chain) -> float:
+    began = trio.current_time()
+    await dial(chain, DESTINATION, PATIENT, network)
+    return trio.current_time() - began
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", range(1, MOST + 1))
+@pytest.mark.parametrize(
+    ("kind", "formula"),
+    [
+        ("o", lambda n: (n + 1) ** 2),
+        ("O", lambda n: (n + 1) ** 2 + n * (n + 1) / 2),
+        ("4", lambda n: (n + 1) * (n + 2) / 2),
+        ("h", lambda n: (n + 1) * (n + 2) / 2),
+        ("H", lambda n: (n + 1) * (n + 2) / 2),
+        ("c", lambda n: 2 * n + 1),
+        ("C", lambda n: 2 * n + 1),
+        ("a", lambda n: 2 * n + 1),
+    ],
+)
+async def test_a_dial_takes_the_round_trips_of_its_formula(
+    kind: str,
+    formula: Callable[[int], float],
+    count: int,
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+) -> None:
+    chain = chain_of(kind * count)
+    assert await time_of(slow_network(nursery, chain), chain) == formula(count)
+    assert round_trips(legs(chain, DESTINATION)) == formula(count)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "cut", "trips"),
+    [
+        ("", [], 1),
+        ("co", ["co"], 7),
+        ("oc", ["o", "c"], 7),
+        ("ch", ["ch"], 5),
+        ("hc", ["h", "c"], 6),
+        ("cco", ["cco"], 10),
+        ("CcO", ["CcO"], 13),
+        ("coc", ["co", "c"], 11),
+        ("ohc", ["o", "h", "c"], 11),
+        ("occ", ["o", "cc"], 9),
+        ("chcc", ["ch", "cc"], 11),
+        ("a4c", ["a4", "c"], 9),
+        ("caCac", ["caCac"], 11),
+        ("cc4Ha", ["cc4", "H", "a"], 18),
+    ],
+)
+async def test_hops_of_several_kinds(
+    kinds: str, cut: list[str], trips: int, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """Each goes along with those before it up to the first that does not keep what comes behind its request."""
+    chain = chain_of(kinds)
+    plan = legs(chain, DESTINATION)
+    assert ["".join(kinds[leg.position - 1] for leg in flight) for flight in flights(plan)] == cut
+    assert round_trips(plan) == trips
+    assert await time_of(slow_network(nursery, chain), chain) == trips
+
+
+def test_a_chains_own_setting_holds_for_the_hops_that_have_none() -> None:
+    paris, osaka, lima = (make_hop(number) for number in (1, 2, 3))
+    chain = Chain(paris, replace(osaka, pipeline=OFF), replace(lima, pipeline=CHAIN), pipeline="hop")
+    assert [leg.pipeline for leg in legs(chain, DESTINATION)] == [HOP, OFF, CHAIN]
+
+
+def test_a_kind_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match="'both' is not a valid Pipeline"):
+        Chain(pipeline="both")
+
+
+# --- what is sent, and when ------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """A first hop that answers as it is told, and keeps what it is sent."""
+
+    def __init__(self, *answers: tuple[float, bytes]) -> None:
+        self.answers = answers
+        self.received: list[tuple[float, bytes]] = []
+
+    async def serve(self, stream: MemoryStream) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen, stream)
+            began = trio.current_time()
+            for at, answer in self.answers:
+                await trio.sleep_until(began + at)
+                await stream.send(answer)
+
+    async def _listen(self, stream: MemoryStream) -> None:
+        with suppress(EndOfStream):
+            while True:
+                data = await stream.receive()
+                self.received.append((trio.current_time(), data))
+
+
+GREETING, LOGIN_MESSAGE, WITH_LOGIN = "050100", "0103626f62027077", "050102"
+TO_SECOND, TO_DESTINATION = "050100010a0000020438", "05010001c00002500050"
+GRANTED = b"\x05\x00\x00\x01\0\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "first"),
+    [
+        ("o", GREETING),
+        ("h", GREETING + TO_DESTINATION),
+        ("H", WITH_LOGIN + LOGIN_MESSAGE + TO_DESTINATION),
+        ("ho", GREETING + TO_SECOND),
+        ("hC", GREETING + TO_SECOND),
+        ("co", GREETING + TO_SECOND + GREETING),
+        ("cO", GREETING + TO_SECOND + "05020002"),
+        ("CC", WITH_LOGIN + LOGIN_MESSAGE + TO_SECOND + WITH_LOGIN + LOGIN_MESSAGE + TO_DESTINATION),
+        ("ca", GREETING + TO_SECOND + "04010050c00002506672656400"),
+    ],
+)
+async def test_what_goes_out_before_any_answer(
+    kinds: str, first: str, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """One method is offered where the rest goes along."""
+    recorder = Recorder()
+    network = MemoryNetwork(nursery, {Address("10.0.0.1", 1080): Host(recorder.serve)})
+    with pytest.raises(DialTimeout):
+        await dial(chain_of(kinds), DESTINATION, Timeouts(), network)
+    assert [data.hex() for _, data in recorder.received] == [first]
+    assert network.left_open == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100], ids=lambda size: f"in-portions-of-{size}")
+async def test_answers_come_in_any_portions(size: int, nursery: trio.Nursery) -> None:
+    chain = chain_of("CcaC")
+    with_login, without, granted4 = b"\x05\x02\x01\x00" + GRANTED, b"\x05\x00" + GRANTED, b"\0\x5a" + bytes(6)
+    answers = with_login + without + granted4 + with_login[:-6] + b"\xc0\0\2\1\0\7" + b"220 welcome\r\n"
+
+    async def serve(stream: MemoryStream) -> None:
+        for start in range(0, len(answers), size):
+            await stream.send(answers[start : start + size])
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep_forever()
+
+    network = MemoryNetwork(nursery, {chain.hops[0].address: Host(serve)})
+    upstream = await dial(chain, DESTINATION, Timeouts(), network)
+    assert upstream.bound == Address("192.0.2.1", 7)
+    rest = upstream.trailing_data
+    while len(rest) < 13:
+        rest += await upstream.stream.receive()
+    assert rest == b"220 welcome\r\n"
+
+
+async def test_what_trails_a_reply_between_two_flights_is_an_error(nursery: trio.Nursery) -> None:
+    chain = chain_of("hc")
+
+    async def serve(stream: MemoryStream) -> None:
+        await stream.send(b"\x05\x00" + GRANTED + b"\x05\x00")
+        await trio.sleep_forever()
+
+    network = MemoryNetwork(nursery, {chain.hops[0].address: Host(serve)})
+    with pytest.raises(HopProtocolError, match="2 bytes came behind its reply, unasked") as caught:
+        await dial(chain, DESTINATION, Timeouts(), network)
+    assert caught.value.place.hop == "hop1 (1 of 2)"
+
+
+async def test_a_refusal_ends_the_dial_whatever_was_sent_behind(nursery: trio.Nursery) -> None:
+    """The next hop's messages have been sent to nobody; what looks like its answers is not read."""
+    chain = chain_of("cc")
+
+    async def serve(stream: MemoryStream) -> None:
+        await stream.send(b"\x05\x00\x05\x04\x00\x01\0\0\0\0\0\0" + b"\x05\x00" + GRANTED)
+        await trio.sleep_forever()
+
+    network = MemoryNetwork(nursery, {chain.hops[0].address: Host(serve)})
+    with pytest.raises(HopRefused, match=r"could not reach hop2 at 10\.0\.0\.2:1080") as caught:
+        await dial(chain, DESTINATION, Timeouts(), network)
+    assert caught.value.place.hop == "hop1 (1 of 2)"
+    assert network.left_open == []
+
+
+@pytest.mark.parametrize(
+    ("timeout", "answers", "hop", "step", "at"),
+    [
+        pytest.param(3, [], "hop1 (1 of 2)", METHOD, 3, id="the first hop says nothing"),
+        pytest.param(3, [(2, b"\x05\x00")], "hop1 (1 of 2)", REQUEST, 3, id="and then is slow"),
+        pytest.param(3, [(2, b"\x05\x00" + GRANTED)], "hop2 (2 of 2)", METHOD, 5, id="the second one says nothing"),
+        pytest.param(
+            3, [(2, b"\x05\x00" + GRANTED + b"\x05\x00")], "hop2 (2 of 2)", REQUEST, 5, id="and then is slow itself"
+        ),
+        pytest.param(
+            3, [(2, b"\x05\x00" + GRANTED), (4, b"\x05\x00")], "hop2 (2 of 2)", REQUEST, 5, id="a total, not per read"
+        ),
+        pytest.param(9, [(8, b"\x05\x00" + GRANTED)], "hop2 (2 of 2)", METHOD, 10, id="the whole chain's time is over"),
+    ],
+)
+async def test_each_hops_clock_starts_when_the_one_before_has_replied(
+    timeout: float,
+    answers: list[tuple[float, bytes]],
+    hop: str,
+    step: str,
+    at: float,
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+) -> None:
+    chain = chain_of("cc")
+    network = MemoryNetwork(nursery, {chain.hops[0].address: Host(Recorder(*answers).serve)})
+    with pytest.raises(DialTimeout) as caught:
+        await dial(chain, DESTINATION, Timeouts(hop=timeout, dial=10), network)
+    assert (caught.value.place.hop, caught.value.place.step) == (hop, step)
+    assert trio.current_time() == at
+
+
+async def test_a_hops_own_limit_holds_for_its_own_answers(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    first, second = chain_of("cc").hops
+    recorder = Recorder((4, b"\x05\x00" + GRANTED))
+    network = MemoryNetwork(nursery, {first.address: Host(recorder.serve)})
+    with pytest.raises(DialTimeout, match=r"no complete answer on the way to 192.0.2.80:80 \(2.00 s of 2 s\)"):
+        await dial(Chain(first, replace(second, timeout=2)), DESTINATION, Timeouts(hop=5), network)
+    assert trio.current_time() == 6
+
+
+async def test_names_are_looked_up_before_their_requests_are_sent(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    hops = [replace(hop, resolve=Resolve.LOCAL) for hop in chain_of("cc").hops]
+    recorder = Recorder()
+    network = MemoryNetwork(nursery, {hops[0].address: Host(recorder.serve)}, {"example.org": ["192.0.2.80"]}, 2)
+    told: list[tuple[str | None, str]] = []
+    with pytest.raises(DialTimeout):
+        await dial(Chain(*hops), NAMED, Timeouts(hop=1), network, lambda place: told.append((place.hop, place.step)))
+    assert told == [("hop1 (1 of 2)", CONNECT), ("hop2 (2 of 2)", RESOLVE), ("hop1 (1 of 2)", METHOD)]
+    assert [(at, data.hex()) for at, data in recorder.received] == [
+        (2, GREETING + TO_SECOND + GREETING + TO_DESTINATION),
+    ]
+    assert trio.current_time() == 3
+
+
+async def test_a_look_up_has_its_own_limit(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
+    hops = [replace(hop, resolve=Resolve.LOCAL) for hop in chain_of("cc").hops]
+    recorder = Recorder()
+    network = MemoryNetwork(nursery, {hops[0].address: Host(recorder.serve)}, {"example.org": ["192.0.2.80"]}, 9)
+    with pytest.raises(DialTimeout) as caught:
+        await dial(Chain(*hops), NAMED, Timeouts(resolve=4), network)
+    assert (caught.value.place.hop, caught.value.place.step) == ("hop2 (2 of 2)", RESOLVE)
+    assert recorder.received == []
+    assert trio.current_time() == 4
+
+
+@pytest.mark.parametrize("latency", [0, LATENCY])
+async def test_each_step_is_told_also_when_its_answer_came_with_others(
+    latency: float, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    chain = chain_of("CaC")
+    network = slow_network(nursery, chain)
+    network.hosts = {address: replace(host, latency=latency) for address, host in network.hosts.items()}
+    told: list[tuple[str | None, str]] = []
+    await dial(chain, DESTINATION, PATIENT, network, lambda place: told.append((place.hop, place.step)))
+    first, second, third = (f"hop{number} ({number} of 3)" for number in (1, 2, 3))
+    assert told == [
+        (first, CONNECT),
+        *((first, step) for step in (METHOD, LOGIN, REQUEST)),
+        (second, REQUEST),
+        *((third, step) for step in (METHOD, LOGIN, REQUEST)),
+        (None, OPEN),
+    ]
+
+
+async def test_a_hop_that_loses_what_comes_behind_is_found_by_its_limit(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """It is the next hop that does not answer then, as far as anybody can tell."""
+    chain = chain_of("cc")
+
+    async def lose(stream: MemoryStream) -> None:
+        await stream.receive()
+        await stream.send(b"\x05\x00" + GRANTED)
+        await trio.sleep_forever()
+
+    network = MemoryNetwork(nursery, {chain.hops[0].address: Host(lose)})
+    with pytest.raises(DialTimeout, match="no complete answer") as caught:
+        await dial(chain, DESTINATION, Timeouts(), network)
+    assert caught.value.place.hop == "hop2 (2 of 2)"
+
+
+async def test_the_way_is_open_for_the_clients_data_only_then(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    chain = chain_of("ccc")
+    network = slow_network(nursery, chain)
+    recorder = Recorder()
+    network.hosts[DESTINATION] = Host(recorder.serve, latency=LATENCY)
+    upstream: Upstream = await dial(chain, DESTINATION, PATIENT, network)
+    await upstream.stream.send(b"GET / HTTP/1.0\r\n\r\n")
+    await trio.sleep(10)
+    assert [data for _, data in recorder.received] == [b"GET / HTTP/1.0\r\n\r\n"]
