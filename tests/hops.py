@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import anyio
 import trio
+import trio.testing
 
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.dial import CONNECT
@@ -31,6 +32,8 @@ class Fault(StrEnum):
     MUTE = "mute"
     DRIP = "one byte per second"
     RESET = "reset"
+    OVERTAKING = "reset at once"
+    """It throws away answers that were sent before, if nobody has read them yet."""
     FIN = "FIN"
     GARBAGE = "garbage"
     REFUSAL = "refusal"
@@ -71,6 +74,7 @@ async def _close_at_once(stream: MemoryStream) -> None:
 
 
 async def _greet_with_garbage(stream: MemoryStream) -> None:
+    await trio.testing.wait_all_tasks_blocked()  # not glued to what the hop before says of it
     await stream.send(GARBAGE)
     await trio.sleep_forever()
 
@@ -162,6 +166,9 @@ async def _commit(trouble: Trouble, client: MemoryStream, answer: bytes) -> None
                 await trio.sleep(1)
                 await client.send(bytes((byte,)))
         case Fault.RESET:
+            await trio.testing.wait_all_tasks_blocked()  # what was answered before has been read: see OVERTAKING
+            client.reset()
+        case Fault.OVERTAKING:
             client.reset()
         case Fault.FIN:
             return

@@ -9,9 +9,11 @@ from dataclasses import fields
 from rich.console import Console
 from rich.table import Table
 
+from chainsocks.chain.legs import legs
 from chainsocks.config.hops import DIRECT, Hop, Resolve, Udp
 from chainsocks.config.models import Config, Ident, Server, Timeouts
-from chainsocks.protocol.address import printable
+from chainsocks.protocol.address import UNSPECIFIED, printable
+from chainsocks.tools.pipelining import remark_on_chain, remark_on_hop, warn_of_pipelining
 
 __all__ = ["show_config", "warnings"]
 
@@ -23,6 +25,7 @@ def warnings(config: Config) -> list[str]:
         found.append('no chain is called "default": every request will be refused')
     used = {hop.name for chain in config.chains.values() for hop in chain.hops}
     found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
+    found += warn_of_pipelining(config)
     return found
 
 
@@ -48,14 +51,16 @@ def _chains(config: Config) -> Table:
     table.add_column("")
     for chain in config.chains.values() or (DIRECT,):
         name = printable(chain.name)
-        for position, hop in enumerate(chain.hops, 1):
+        for leg in legs(chain, UNSPECIFIED):
+            hop = leg.hop
             limit = config.timeouts.hop if hop.timeout is None else hop.timeout
-            row = (f"{position} {printable(hop.name)}", hop.protocol.value, str(hop.address), _seconds(limit))
-            table.add_row(name, *row, ", ".join(_remarks(hop)))
+            row = (f"{leg.position} {printable(hop.name)}", hop.protocol.value, str(hop.address), _seconds(limit))
+            table.add_row(name, *row, ", ".join((*_remarks(hop), *remark_on_hop(leg))))
             name = ""
         limit = config.timeouts.dial if chain.dial is None else chain.dial
         row = ("all of it" if chain.hops else "none", "", "", _seconds(limit))
-        table.add_row(name, *row, "no UDP" if chain.udp is Udp.REFUSE else "")
+        remarks = ["no UDP"] if chain.udp is Udp.REFUSE else []
+        table.add_row(name, *row, "; ".join((*remarks, *remark_on_chain(chain))))
     return table
 
 

@@ -199,8 +199,8 @@ def test_sections_of_the_wrong_name_or_type(text: str, problem: str) -> None:
 
 def test_nothing_in_a_problem_breaks_its_line() -> None:
     assert problems('[hops]\n"a\\nb" = { "c\\u001b" = 5 }\n[chains]\nx = ["\\n"]') == [
-        r"hops.a\nb.c\x1b: unknown key; known are address, password, password_env, protocol, resolve, timeout, url, "
-        "user_id, username",
+        r"hops.a\nb.c\x1b: unknown key; known are address, password, password_env, pipeline, protocol, resolve, "
+        "timeout, url, user_id, username",
         r"chains.x[0]: no hop is called '\n'; known are a\nb",
     ]
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp, parse_hop_url
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline, Resolve, Udp, parse_hop_url
 from chainsocks.config.models import Ident, Server, Timeouts, UnixPath
 from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.address import Address
@@ -149,6 +149,11 @@ PARIS = Address("paris.example", 1080)
             Hop("x", SOCKS4, PARIS, UserId(b"fred"), 60, Resolve.LOCAL),
             id="URL and more",
         ),
+        pytest.param(
+            '{ url = "socks5://paris.example", pipeline = "hop" }',
+            Hop("x", SOCKS5, PARIS, pipeline=Pipeline.HOP),
+            id="URL, pipelined",
+        ),
         pytest.param('{ protocol = "socks5", address = "paris.example" }', Hop("x", SOCKS5, PARIS), id="parts"),
         pytest.param(
             '{ protocol = "socks5", address = "[::1]:9050" }', Hop("x", SOCKS5, Address("::1", 9050)), id="IPv6"
@@ -220,6 +225,10 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
             f'{{ {SOCKS5_HOP}, resolve = "locl" }}',
             "hops.x.resolve: found 'locl', expected 'remote' or 'local'; did you mean 'local'?",
         ),
+        (
+            f'{{ {SOCKS5_HOP}, pipeline = "hopp" }}',
+            "hops.x.pipeline: found 'hopp', expected 'off' or 'hop' or 'chain'; did you mean 'hop'?",
+        ),
         (f'{{ {SOCKS5_HOP}, timeout = "0s" }}', f"hops.x.timeout: found '0s', {NOT_POSITIVE}"),
         (f"{{ {SOCKS5_HOP}, user = 5 }}", "hops.x.user: unknown key; did you mean 'user_id'?"),
         (f'{{ {SOCKS5_HOP}, pasword = "x" }}', "hops.x.pasword: unknown key; did you mean 'password'?"),
@@ -285,6 +294,7 @@ PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop
             Chain(TOR_HOP, PARIS_HOP, name="x", dial=90, udp=Udp.REFUSE),
         ),
         ('{ hops = ["tor", "paris"], udp = "nested" }', Chain(TOR_HOP, PARIS_HOP, name="x")),
+        ('{ hops = ["tor"], pipeline = "chain" }', Chain(TOR_HOP, name="x", pipeline=Pipeline.CHAIN)),
         ('{ hops = ["tor"], dial = "off" }', Chain(TOR_HOP, name="x", dial=math.inf)),
     ],
 )
@@ -303,6 +313,10 @@ def test_a_chain(written: str, chain: Chain) -> None:
         ("[5]", "chains.x[0]: found 5, expected a text in quotes"),
         ('{ hops = ["paris", 5] }', "chains.x.hops[1]: found 5, expected a text in quotes"),
         ('{ hops = ["paris"], udp = "relay" }', "chains.x.udp: found 'relay', expected 'nested' or 'refuse'"),
+        (
+            '{ hops = ["paris"], pipeline = true }',
+            "chains.x.pipeline: found true, expected 'off' or 'hop' or 'chain'",
+        ),
         ('{ hops = ["paris"], dial = 0 }', f"chains.x.dial: found 0, {NOT_POSITIVE}"),
         ('{ hops = ["paris"], hop = 5 }', "chains.x.hop: unknown key; did you mean 'hops'?"),
         (
