@@ -30,7 +30,7 @@ from benchmarks.tables import render_markdown, render_text
 from chainsocks.errors import ChainsocksError
 from chainsocks.tools.bench.descriptors import raise_limit
 
-__all__ = ["choose_peers", "choose_sections", "compare", "main"]
+__all__ = ["choose_peers", "choose_sections", "compare", "describe_run", "main"]
 
 SMOKE = Effort(seconds=0.05, idle=20)
 
@@ -97,7 +97,7 @@ def _remark_on(results: Results, name: str) -> Callable[[str], None]:
     return lambda remark: results.remark(name, remark)
 
 
-def _describe_run() -> str:
+def describe_run(module: str = "benchmarks.compare") -> str:
     """Say when, on which machine and how this is measured."""
     model = "an unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -105,7 +105,7 @@ def _describe_run() -> str:
             model = line.partition(": ")[2]
     cores = len(os.sched_getaffinity(0))
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
-    command = shlex.join(["python", "-m", "benchmarks.compare", *sys.argv[1:]])
+    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
     return f"{datetime.now(UTC):%Y-%m-%d}, {model}, {cores} cores, {system}: `{command}`"
 
 
@@ -145,7 +145,7 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or else the servers would be left
     raise_limit()
     effort, rounds = (SMOKE, 1) if smoke else (Effort(seconds, idle), rounds)
-    click.echo(_describe_run())
+    click.echo(describe_run())
     peers = choose_peers(names)
     failed = []
     with tempfile.TemporaryDirectory(prefix="chainsocks-benchmark-") as folder:
