@@ -12,7 +12,7 @@ from chainsocks.tools.bench.plot import COLOURS, FAINT, INK
 __all__ = ["Curve", "as_svg"]
 
 WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 64, 132, 56, 52
+LEFT, RIGHT, TOP, BOTTOM = 64, 148, 56, 52
 APART = 15
 """Between the names at the ends of two curves."""
 

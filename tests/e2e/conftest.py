@@ -80,6 +80,12 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"socks5://{host}:{port}"
 
 
+@pytest.fixture(scope="session")
+def tor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with servers.tor(tmp_path_factory.mktemp("tor")) as (host, port):
+        yield f"socks5://{host}:{port}"
+
+
 @pytest.fixture
 def closed_port() -> Iterator[SocketAddress]:
     """An address that refuses connections: it is taken, and nobody listens there."""

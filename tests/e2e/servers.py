@@ -74,6 +74,7 @@ def chainsocks(
     users: Mapping[str, str] | None = None,
     workers: int = 1,
     max_sessions: int = 10_000,
+    pipeline: str = "off",
     **timeouts: float,
 ) -> Iterator[Chainsocks]:
     """Run our server: its chain is `hops`, as URLs. It has to stop in order, with nothing in its log to regret.
@@ -90,7 +91,7 @@ def chainsocks(
         lines += [f"{name} = {seconds}" for name, seconds in ({"grace": 1} | timeouts).items()]
         if hops:
             lines += ["[hops]", *(f"{name} = {json.dumps(url)}" for name, url in zip(names, hops, strict=True))]
-            lines += ["[chains]", f"default = {json.dumps(names)}"]
+            lines += ["[chains]", f'default = {{ hops = {json.dumps(names)}, pipeline = "{pipeline}" }}']
         for name, password in (users or {}).items():
             lines += ["[[users]]", f'name = "{name}"', f'password_hash = "{hash_password(password.encode())}"']
         config.write_text("\n".join(lines))
@@ -138,6 +139,16 @@ def danted(directory: Path) -> Iterator[SocketAddress]:
         return [path, "-f", config, "-p", directory / "danted.pid"]
 
     with listening(command) as address:
+        yield address
+
+
+@contextmanager
+def tor(directory: Path) -> Iterator[SocketAddress]:
+    """Run tor as a client; that it has no network does not keep it from speaking SOCKS."""
+    path = find_program("tor", "tor")
+    options: list[str | Path] = ["--ignore-missing-torrc", "-f", directory / "torrc", "--DataDirectory", directory]
+    options += ["--ClientOnly", "1", "--Log", "notice stderr"]
+    with listening(lambda address: [path, *options, "--SocksPort", f"{address[0]}:{address[1]}"]) as address:
         yield address
 
 
