@@ -82,6 +82,8 @@ class CancelScope(Protocol):
 OnStep = Callable[[Place], None]
 """Is told of each step as it begins."""
 
+LOCAL, DOMAINNAME, DEBUG = Resolve.LOCAL, AddressType.DOMAINNAME, logging.DEBUG  # which every step looks at
+
 RESOLVE, CONNECT, OPEN = "name look-up", "TCP connect", "open"
 """The steps around a handshake's own (`chainsocks.protocol.handshake.State`); the last says that the way is open."""
 
@@ -139,6 +141,7 @@ class Walk:
         "_target",
         "_timeouts",
         "_total",
+        "_traced",
     )
 
     def __init__(
@@ -156,6 +159,7 @@ class Walk:
         self._began = self._started = network.now()
         self._total = self._limit = timeouts.dial if chain.dial is None else chain.dial
         self._on_step = on_step
+        self._traced = log.isEnabledFor(DEBUG)
         self._leg: Leg | None = None
         self._step = CONNECT
         self._target = destination
@@ -194,7 +198,7 @@ class Walk:
         """Connect to the first hop, or to the destination when there is none."""
         address = first.hop.address if first else self._destination
         addresses = [address]
-        if address.type is AddressType.DOMAINNAME:
+        if address.type is DOMAINNAME:
             addresses = await self._look_up(first, address)
         self._at(first, CONNECT)
         self._allow(self._timeouts.connect, address)
@@ -217,20 +221,24 @@ class Walk:
 
     async def _ask(self, flight: Sequence[Leg], stream: ByteStream) -> tuple[Reply, bytes]:
         """Have hops do what their legs say, asked at once; return the last one's reply and what came behind it."""
-        asked = []
+        asked: list[tuple[Leg, ClientHandshake]] = []
+        ahead = said = b""
         for leg in flight:
-            if leg.hop.resolve is Resolve.LOCAL and leg.target.type is AddressType.DOMAINNAME:
+            if leg.hop.resolve is LOCAL and leg.target.type is DOMAINNAME:
                 leg = await self._resolved(leg)
-            asked.append((leg, open_handshake(leg.hop, leg.target, leg.command, leg.pipeline)))
-        ahead = b"".join([handshake.data_to_send() for _, handshake in asked[1:]])
-        said = b""
+            handshake = open_handshake(leg.hop, leg.target, leg.command, leg.pipeline)
+            if asked:
+                ahead += handshake.data_to_send()
+            asked.append((leg, handshake))
         for leg, handshake in asked:
-            self._handshake = handshake
-            self._allow(self._timeouts.hop if leg.hop.timeout is None else leg.hop.timeout, leg.target)
+            hop, self._handshake = leg.hop, handshake
+            self._allow(self._timeouts.hop if hop.timeout is None else hop.timeout, leg.target)
             await self._negotiate(leg, handshake, stream, ahead, said)
-            self._check(leg, handshake.reply)
+            reply = handshake.reply
+            if not reply.succeeded:
+                raise self._refusal(leg, reply)
             ahead, said = b"", handshake.trailing_data
-        return handshake.reply, said
+        return reply, said
 
     async def _resolved(self, leg: Leg) -> Leg:
         """Return a leg with the address of its target in place of the name."""
@@ -240,15 +248,13 @@ class Walk:
             raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
         return replace(leg, target=usable[0])
 
-    def _check(self, leg: Leg, reply: Reply) -> None:
-        """See that a hop granted what it was asked for."""
-        if reply.succeeded:
-            return
+    def _refusal(self, leg: Leg, reply: Reply) -> HopRefused:
+        """Say what a hop did not grant."""
         target, said = leg.target, describe_reply(reply.code)
         if leg.following is None:
             asked = leg.command.name if leg.command is Command.UDP_ASSOCIATE else target
-            raise self._error(HopRefused, f"it refused {asked}: {said}", reply.code)
-        raise self._error(HopRefused, f"it could not reach {leg.following.name} at {target}, it says: {said}")
+            return self._error(HopRefused, f"it refused {asked}: {said}", reply.code)
+        return self._error(HopRefused, f"it could not reach {leg.following.name} at {target}, it says: {said}")
 
     async def _negotiate(
         self, leg: Leg, handshake: ClientHandshake, stream: ByteStream, ahead: bytes = b"", said: bytes = b""
@@ -257,12 +263,14 @@ class Walk:
 
         `ahead` goes behind the first message; `said` is what of the hop's answers has been received already.
         """
+        traced = self._traced
         try:
             while not handshake.done:
                 self._at(leg, handshake.state)
                 if request := handshake.data_to_send() + ahead:
                     ahead = b""
-                    self._trace(">", request)
+                    if traced:
+                        self._trace(">", request)
                     await stream.send(request)
                 if said:
                     answer, said = said, b""
@@ -271,7 +279,8 @@ class Walk:
                         answer = await stream.receive()
                     except EndOfStream:
                         answer = b""
-                    self._trace("<", answer)
+                    if traced:
+                        self._trace("<", answer)
                 try:
                     handshake.receive_data(answer)
                 finally:
@@ -304,13 +313,12 @@ class Walk:
         self._step = step
         if self._on_step:
             self._on_step(self._place)
-        if log.isEnabledFor(logging.DEBUG):
+        if self._traced:
             log.debug("= %s", self._place)
 
     def _trace(self, direction: str, data: bytes) -> None:
         """Log how much went over the wire; never what, since it holds passwords."""
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s %s %d bytes", direction, self._leg.hop.name if self._leg else self._destination, len(data))
+        log.debug("%s %s %d bytes", direction, self._leg.hop.name if self._leg else self._destination, len(data))
 
     def _allow(self, limit: float, target: Address) -> None:
         """Give what begins now, on the way to `target`, so many seconds, or what is left for the whole chain."""

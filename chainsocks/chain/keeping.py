@@ -145,7 +145,8 @@ class _Attempt(Walk):
         self._allow(limit, leg.target)
         await self._negotiate(leg, handshake, stream, ahead)
         self.replied = True
-        self._check(leg, handshake.reply)
+        if not handshake.reply.succeeded:
+            raise self._refusal(leg, handshake.reply)
         self._at(leg, BEHIND)
         self._allow(limit, leg.target)
         said = handshake.trailing_data

@@ -8,10 +8,13 @@ from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline
 from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import ClientHandshake
-from chainsocks.protocol.messages import Command, Request
+from chainsocks.protocol.messages import Command, Request, Version
 from chainsocks.protocol.pipelined import PipelinedHandshake
 
 __all__ = ["Leg", "legs", "open_handshake"]
+
+CONNECT, OFF, SOCKS5 = Command.CONNECT, Pipeline.OFF, HopProtocol.SOCKS5  # which every dial looks at
+SOCKS4_BYTE, SOCKS5_BYTE = Version.SOCKS4, Version.SOCKS5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +29,13 @@ class Leg:
     """The hop before, through which we talk to this one; None for the first."""
     following: Hop | None
     """The hop that this leg ends at; None for the last, whose leg ends at the destination."""
-    command: Command = Command.CONNECT
+    command: Command = CONNECT
     """What the hop is asked to do with the target."""
-    pipeline: Pipeline = Pipeline.OFF
+    pipeline: Pipeline = OFF
     """What the hop keeps: its own setting, or else its chain's."""
 
 
-def legs(
-    chain: Chain, destination: Address, command: Command = Command.CONNECT, stop: int | None = None
-) -> tuple[Leg, ...]:
+def legs(chain: Chain, destination: Address, command: Command = CONNECT, stop: int | None = None) -> tuple[Leg, ...]:
     """Plan the way: ``legs([a, b, c], dst) = (a: b's address), (b: c's address), (c: dst)``.
 
     The last hop, or that at position `stop`, is asked for `command`; those before it are asked to connect.
@@ -43,18 +44,16 @@ def legs(
     if not hops:
         return ()
     return tuple(
-        Leg(position, hop, after.address, before, after, pipeline=hop.pipeline or chain.pipeline)
+        Leg(position, hop, after.address, before, after, CONNECT, hop.pipeline or chain.pipeline)
         if after
         else Leg(position, hop, destination, before, None, command, hop.pipeline or chain.pipeline)
         for position, (hop, before, after) in enumerate(zip(hops, (None, *hops), (*hops[1:], None), strict=False), 1)
     )
 
 
-def open_handshake(
-    hop: Hop, target: Address, command: Command = Command.CONNECT, pipeline: Pipeline = Pipeline.OFF
-) -> ClientHandshake:
+def open_handshake(hop: Hop, target: Address, command: Command = CONNECT, pipeline: Pipeline = OFF) -> ClientHandshake:
     """Begin the conversation in which `hop` is asked to connect to `target`, or for another command."""
-    request = Request(hop.protocol.version, command, target, hop.credentials)
-    if hop.protocol is not HopProtocol.SOCKS5:
-        return socks4.ClientHandshake(request)  # which has but one message
-    return socks5.ClientHandshake(request) if pipeline is Pipeline.OFF else PipelinedHandshake(request)
+    if hop.protocol is not SOCKS5:
+        return socks4.ClientHandshake(Request(SOCKS4_BYTE, command, target, hop.credentials))  # it has but one message
+    request = Request(SOCKS5_BYTE, command, target, hop.credentials)
+    return socks5.ClientHandshake(request) if pipeline is OFF else PipelinedHandshake(request)

@@ -19,7 +19,6 @@ one exchange with the last of them. A login costs an exchange where a hop is ``o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from chainsocks.chain.legs import Leg
 from chainsocks.config.hops import HopProtocol, Pipeline
@@ -27,13 +26,20 @@ from chainsocks.protocol.messages import UsernamePassword
 
 __all__ = ["flights", "round_trips"]
 
+CHAIN = Pipeline.CHAIN  # which every dial looks for
+
 
 def flights(plan: Sequence[Leg]) -> list[Sequence[Leg]]:
     """Cut a plan into the legs that are asked at once."""
-    if not any(leg.pipeline is Pipeline.CHAIN for leg in plan):
-        return [(leg,) for leg in plan]
-    ends = [index for index, leg in enumerate(plan, 1) if leg.pipeline is not Pipeline.CHAIN or index == len(plan)]
-    return [plan[start:end] for start, end in pairwise((0, *ends))]
+    cut: list[Sequence[Leg]] = []
+    start = 0
+    for index, leg in enumerate(plan):
+        if leg.pipeline is not CHAIN:
+            cut.append(plan[start : index + 1])
+            start = index + 1
+    if start < len(plan):
+        cut.append(plan[start:])
+    return cut
 
 
 def round_trips(plan: Sequence[Leg]) -> int:

@@ -36,6 +36,9 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+DONE = State.DONE  # every driver asks for it before each message
+
+
 class Handshake:
     """The part that both roles and both versions share."""
 
@@ -58,7 +61,7 @@ class Handshake:
     @property
     def done(self) -> bool:
         """Whether the handshake has come to its good end."""
-        return self.state is State.DONE
+        return self.state is DONE
 
     @property
     def trailing_data(self) -> bytes:
