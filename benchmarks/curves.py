@@ -34,9 +34,10 @@ class _Axes:
     def __init__(self, curves: Sequence[Curve]) -> None:
         points = [point for curve in curves for point in (*curve.measured, *curve.expected)]
         self.xs = sorted({x for x, _ in points})
-        step = 10.0 ** math.floor(math.log10(max(y for _, y in points)))
-        step = next(step / part for part in (5, 2, 1) if max(y for _, y in points) / (step / part) <= 8)
-        self.marks = [step * number for number in range(math.ceil(max(y for _, y in points) / step) + 1)]
+        highest = max(y for _, y in points)
+        power = 10.0 ** math.floor(math.log10(highest))
+        step = next(power * part for part in (0.2, 0.5, 1, 2) if highest <= 8 * power * part)
+        self.marks = [step * number for number in range(math.ceil(highest / step) + 1)]
 
     def x(self, value: float) -> float:
         first, last = self.xs[0], self.xs[-1]

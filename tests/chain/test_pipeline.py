@@ -13,6 +13,8 @@ import pytest
 import trio
 from anyio import EndOfStream
 
+from chainsocks.chain.associate import associate
+from chainsocks.chain.bind import BindWalk
 from chainsocks.chain.dial import CONNECT, OPEN, RESOLVE, Upstream, dial
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import flights, round_trips
@@ -367,3 +369,38 @@ async def test_the_way_is_open_for_the_clients_data_only_then(
     await upstream.stream.send(b"GET / HTTP/1.0\r\n\r\n")
     await trio.sleep(10)
     assert [data for _, data in recorder.received] == [b"GET / HTTP/1.0\r\n\r\n"]
+
+
+# --- the other commands ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "trips"), [("o", 15), ("h", 9), ("c", 6)])
+async def test_a_bind_through_three_hops(
+    kind: str, trips: float, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """There is no connect to the destination in it, up to the first reply; the second one is waited for as ever."""
+    chain = chain_of(kind * 3)
+    network = slow_network(nursery, chain)
+    walk = BindWalk(chain, DESTINATION, PATIENT, network)
+    began = trio.current_time()
+    with network.open_scope(began + 100) as scope:
+        bound = await walk.bind(scope)
+        assert trio.current_time() - began == trips
+        peer = network.call(bound, DESTINATION)
+        upstream = await walk.accept(scope)
+    assert upstream.bound == DESTINATION
+    await peer.send(b"150 here it comes\r\n")
+    assert await upstream.stream.receive() == b"150 here it comes\r\n"
+
+
+@pytest.mark.parametrize(("kind", "trips"), [("o", 3 + 8 + 15), ("h", 2 + 5 + 9), ("c", 2 + 4 + 6)])
+async def test_associations_at_three_hops(
+    kind: str, trips: float, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """Each of the three is a dial of its own, without a connect at its end."""
+    chain = chain_of(kind * 3)
+    network = slow_network(nursery, chain)
+    began = trio.current_time()
+    association = await associate(chain, PATIENT, network)
+    assert trio.current_time() - began == trips
+    assert [relay.host for relay in association.relays] == [hop.address.host for hop in chain.hops]
