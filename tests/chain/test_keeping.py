@@ -17,8 +17,10 @@ from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Method, Reply
 from chainsocks.protocol.socks5 import ServerHandshake as Socks5ServerHandshake
+from chainsocks.relay.relay import Traffic
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Handler, Host, MemoryNetwork, MemoryStream, WatchedNetwork
+from tests.relay.ways import relay
 
 KEEPS, LOSES, UNKNOWN = Keeping
 TIMEOUTS = Timeouts(hop=2, connect=3)
@@ -152,6 +154,28 @@ async def test_a_hop_before_is_not_the_hop(autojump_clock: trio.testing.MockCloc
     found = await find(network, make_hop(2), Chain(make_hop(1)))
     assert (found.own, found.behind) == (UNKNOWN, UNKNOWN)
     assert "hop paris (1 of 2)" in found.reason
+
+
+async def test_the_hops_before_are_not_pipelined_whatever_they_are_declared_to_be(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """One that loses its own messages when they come at once would never let us through."""
+    network = MemoryNetwork(nursery)
+    first, hop = replace(make_hop(1), pipeline=Pipeline.CHAIN), make_hop(2)
+    add_hop(network, hop)
+    add_hop(network, first)
+
+    async def serve(client: MemoryStream) -> None:
+        head = await client.receive()
+        assert head[:2] == b"\x05\x02", "more than one method: not at once"
+        await client.send(b"\x05\x00")
+        await client.receive()
+        upstream = await network.open_tcp(hop.address)
+        await client.send(b"\x05\x00\x00\x01\0\0\0\0\0\0")
+        await relay(client, upstream, Traffic(), idle=100, half_close=100)
+
+    network.hosts[first.address] = Host(serve)
+    assert await find(network, hop, Chain(first)) == Finding(KEEPS, KEEPS)
 
 
 async def test_a_target_that_is_no_socks_server(nursery: trio.Nursery) -> None:
