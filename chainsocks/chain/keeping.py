@@ -22,10 +22,11 @@ from anyio.abc import ByteStream
 
 from chainsocks.chain.dial import CancelScope, Network, Walk
 from chainsocks.chain.legs import Leg, legs, open_handshake
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, HopAuthenticationError, HopProtocolError, UnsupportedAddress
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.handshake import State
 
 __all__ = ["Finding", "Keeping", "find_keeping"]
 
@@ -126,6 +127,7 @@ class _Attempt(Walk):
         self._scope = scope
         *before, leg = legs(self._chain, self._destination)
         if problem := leg.hop.cannot_carry(leg.target):
+            self._at(leg, State.REQUEST)
             raise self._error(UnsupportedAddress, problem)
         stream, _, said = await self._follow(before)
         try:
@@ -140,6 +142,8 @@ class _Attempt(Walk):
         return await super()._connect(first or legs(self._chain, self._destination)[0])
 
     async def _ask_for_target(self, leg: Leg, stream: ByteStream, pipeline: Pipeline, ahead: bytes) -> None:
+        if leg.hop.resolve is Resolve.LOCAL and leg.target.type is AddressType.DOMAINNAME:
+            leg = await self._resolved(leg)
         handshake = open_handshake(leg.hop, leg.target, pipeline=pipeline)
         limit = self._timeouts.hop if leg.hop.timeout is None else leg.hop.timeout
         self._allow(limit, leg.target)

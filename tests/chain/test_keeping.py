@@ -10,7 +10,7 @@ import trio
 
 from chainsocks.chain.dial import CONNECT
 from chainsocks.chain.keeping import Finding, Keeping, find_keeping
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline
+from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
@@ -232,4 +232,13 @@ async def test_an_address_that_the_hop_cannot_carry(nursery: trio.Nursery) -> No
     hop = replace(make_hop(1, HopProtocol.SOCKS4), address=Address("2001:db8::1", 1080))
     found = await find(MemoryNetwork(nursery), hop)
     assert (found.own, found.behind) == (UNKNOWN, UNKNOWN)
-    assert "only socks5 can" in found.reason
+    assert "hop paris (1 of 1) at [2001:db8::1]:1080, request: socks4 cannot carry" in found.reason
+
+
+async def test_a_name_is_looked_up_here_where_the_hop_wants_that(nursery: trio.Nursery) -> None:
+    hop, target = replace(make_hop(1, HopProtocol.SOCKS4), resolve=Resolve.LOCAL), make_hop(2)
+    network = MemoryNetwork(nursery, names={"osaka.example": [target.address.host]})
+    for one in (hop, target):
+        add_hop(network, one)
+    assert await find(network, hop, target=Address("osaka.example", target.address.port)) == Finding(KEEPS, KEEPS)
+    assert {address for _, address in network.connects} == {hop.address, target.address}
