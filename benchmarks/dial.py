@@ -14,8 +14,9 @@ import trio
 from anyio.abc import ByteStream
 
 from benchmarks.timing import Timing, table
-from chainsocks.chain.dial import dial
-from chainsocks.config.hops import Chain, Hop, HopProtocol
+from chainsocks.chain.tries import dial
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.server.alarms import Alarms, open_alarms

@@ -29,11 +29,12 @@ from benchmarks.curves import Curve, as_svg
 from benchmarks.links import open_links
 from benchmarks.peers import open_ours
 from benchmarks.programs import find_program, free_address
-from chainsocks.chain.dial import dial
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import round_trips
+from chainsocks.chain.tries import dial
 from chainsocks.client.network import AnyioNetwork
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 
@@ -73,9 +74,9 @@ class Measured:
         return self.round_trips(delay) / self.expected
 
 
-def chain_to(entrances: Sequence[Address], pipeline: Pipeline) -> Chain:
-    """Return the chain of the hops behind these links."""
-    return Chain(*(Hop(f"hop {n}", HopProtocol.SOCKS5, at) for n, at in enumerate(entrances, 1)), pipeline=pipeline)
+def hops_at(entrances: Sequence[Address]) -> list[Hop]:
+    """Return the hops behind these links."""
+    return [Hop(f"hop {number}", HopProtocol.SOCKS5, at) for number, at in enumerate(entrances, 1)]
 
 
 def dial_once(chain: Chain, destination: Address) -> float:
@@ -128,12 +129,12 @@ def measure(most: int, delay: float, rounds: int, folder: Path, progress: Callab
 
 def _dials(entrances: Sequence[Address], destination: Address, folder: Path) -> Iterator[tuple[str, int, float]]:
     """Dial in every mode; say which, how many round trips it should take, and how many seconds it took."""
+    hops = hops_at(entrances)
     for pipeline in Pipeline:
-        chain = chain_to(entrances, pipeline)
-        expected = round_trips(legs(chain, destination))
-        yield pipeline.value, expected, dial_once(chain, destination)
+        expected = round_trips(legs(hops, destination, pipeline=pipeline))
+        yield pipeline.value, expected, dial_once(Chain(*hops, pipeline=pipeline), destination)
     if find_program(PROXYCHAINS):
-        expected = round_trips(legs(chain_to(entrances, Pipeline.OFF), destination))
+        expected = round_trips(legs(hops, destination))
         yield PROXYCHAINS, expected, connect_under_proxychains(entrances, destination, folder)
 
 

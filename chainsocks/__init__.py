@@ -9,8 +9,10 @@ This module is the library: it works under trio and asyncio, and imports neither
 """
 
 from chainsocks.client.datagrams import UDPAssociation, open_udp
+from chainsocks.client.names import resolve, resolve_ptr
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
-from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Pipeline, Resolve, Udp
+from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
+from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ChainsocksError,
@@ -24,6 +26,7 @@ from chainsocks.errors import (
     LoginRefused,
     ProtocolError,
     RequestRefused,
+    ResolverError,
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address
@@ -38,16 +41,20 @@ __all__ = [
     "ConnectError",
     "DialError",
     "DialTimeout",
+    "Group",
     "Hop",
     "HopAuthenticationError",
     "HopProtocol",
     "HopProtocolError",
     "HopRefused",
+    "Isolate",
     "LoginRefused",
+    "Pick",
     "Pipeline",
     "ProtocolError",
     "RequestRefused",
     "Resolve",
+    "ResolverError",
     "Timeouts",
     "UDPAssociation",
     "Udp",
@@ -55,4 +62,6 @@ __all__ = [
     "bind_tcp",
     "connect_tcp",
     "open_udp",
+    "resolve",
+    "resolve_ptr",
 ]

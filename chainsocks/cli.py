@@ -17,7 +17,8 @@ import click
 import trio
 from rich.console import Console
 
-from chainsocks.config.hops import Chain, parse_hop_url
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import parse_hop_url
 from chainsocks.config.load import find_config, load_config
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config
 from chainsocks.config.passwords import hash_password

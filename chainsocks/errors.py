@@ -13,6 +13,7 @@
         ├── HopProtocolError        a hop broke the protocol, or broke off
         ├── HopAuthenticationError  a hop refused our login
         ├── HopRefused              a hop answered our request with a refusal
+        ├── ResolverError           the resolver, here or behind a chain, has no answer that can be used
         └── DialTimeout             a step did not end within its limit
 
 Each error that a client may be waiting for knows the reply code that tells the truth about it.
@@ -42,6 +43,7 @@ __all__ = [
     "Problem",
     "ProtocolError",
     "RequestRefused",
+    "ResolverError",
     "UnsupportedAddress",
 ]
 
@@ -80,14 +82,15 @@ class RequestRefused(ChainsocksError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where on the way something happened: at a hop, or (`hop` is None) at the destination itself."""
+    """Where on the way something happened: at a hop, or (`hop` is None) at its end, which is what `end` says."""
 
     hop: str | None
     address: Address
     step: str
+    end: str = "destination"
 
     def __str__(self) -> str:
-        who = f"hop {self.hop} at {self.address}" if self.hop else f"destination {self.address}"
+        who = f"hop {self.hop} at {self.address}" if self.hop else f"{self.end} {self.address}"
         return f"{who}, {self.step}"
 
 
@@ -100,6 +103,7 @@ class DialError(ChainsocksError):
         elapsed: seconds spent in that step's limit.
         limit: seconds that were allowed; ``inf`` where the limit is off.
         reply_code: what a waiting client is told.
+        earlier: the errors of tries by other hops before this one, for the same request.
     """
 
     reply_code: int = ReplyCode.GENERAL_FAILURE
@@ -112,12 +116,14 @@ class DialError(ChainsocksError):
         self.problem = problem
         self.elapsed = elapsed
         self.limit = limit
+        self.earlier: tuple[DialError, ...] = ()
         if reply_code is not None:
             self.reply_code = reply_code
 
     def __str__(self) -> str:
         limit = f"of {self.limit:g} s" if math.isfinite(self.limit) else "without a limit"
-        return f"{self.place}: {self.problem} ({self.elapsed:.2f} s {limit})"
+        before = "".join(f"; before that, {error}" for error in self.earlier)
+        return f"{self.place}: {self.problem} ({self.elapsed:.2f} s {limit}){before}"
 
 
 class UnsupportedAddress(DialError):
@@ -142,8 +148,14 @@ class HopRefused(DialError):
     """A hop answered our request with a refusal.
 
     The last hop's code goes to the client as it is. A middle hop's refusal speaks of the next hop, and may be either's
-    failure: the client is told of a general failure.
+    failure: the client is told of a general failure. `code` is the hop's own word in either case.
     """
+
+    code: int = ReplyCode.GENERAL_FAILURE
+
+
+class ResolverError(DialError):
+    """The resolver that was asked, here or through a chain, knows no such name, fails, or does not speak proper DNS."""
 
 
 class DialTimeout(DialError):

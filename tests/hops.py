@@ -25,6 +25,9 @@ from tests.relay.ways import relay
 RELAY = Address("0.0.0.0", 2000)
 """Where an honest hop takes datagrams: all zero is its own address. Nobody listens there."""
 
+ANSWERS = {Command.RESOLVE: Address("192.0.2.99", 0), Command.RESOLVE_PTR: Address("ninety-nine.example", 0)}
+"""What an honest hop knows, whatever it is asked."""
+
 GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
@@ -37,6 +40,8 @@ class Fault(StrEnum):
     FIN = "FIN"
     GARBAGE = "garbage"
     REFUSAL = "refusal"
+    LOSS = "loss"
+    """It answers as it should, and loses what it has been sent behind the message of this step."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,19 @@ async def _greet_with_garbage(stream: MemoryStream) -> None:
 
 
 def _hop_handler(network: MemoryNetwork, address: Address, trouble: Trouble | None) -> Handler:
+    loses_in = None
+    if trouble and trouble.fault is Fault.LOSS:
+        loses_in, trouble = trouble.step, None
+
     async def serve(client: MemoryStream) -> None:
         unread = await client.receive()
         handshake = server_handshake(unread, (Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION_REQUIRED))
         while True:
             step = handshake.state
             handshake.receive_data(unread[:1])  # one by one, for what is behind a message has to be kept
-            unread = unread[1:]
+            unread = b"" if step == loses_in and handshake.state is not step else unread[1:]
             if isinstance(handshake, Socks5ServerHandshake) and handshake.state is State.LOGIN:
+                network.logins.append((address.host, handshake.login.username, handshake.login.password))
                 handshake.accept_login()
             upstream = None
             if handshake.state is State.REPLY:
@@ -145,6 +155,9 @@ async def _bind(
 
 
 async def _connect(network: MemoryNetwork, handshake: ServerHandshake) -> MemoryStream | None:
+    if handshake.request.command in ANSWERS:
+        handshake.send_reply(Reply(ReplyCode.SUCCEEDED, ANSWERS[handshake.request.command]))
+        return None
     if handshake.request.command is Command.UDP_ASSOCIATE:
         handshake.send_reply(Reply(ReplyCode.SUCCEEDED, RELAY))
         return network.pair("association")[0]  # says nothing, and ends with its client

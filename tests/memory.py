@@ -273,6 +273,8 @@ class MemoryNetwork:
     hosts: dict[Address, Host] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
     resolve_delay: float = 0
+    reverse: dict[str, str] = field(default_factory=dict)
+    """Names by address."""
     streams: list[MemoryStream] = field(default_factory=list)
     connects: list[tuple[float, Address]] = field(default_factory=list)
     host: str = "192.0.2.100"
@@ -286,6 +288,8 @@ class MemoryNetwork:
     """Who listens where, of all parties."""
     sources: dict[Address, Address | None] = field(default_factory=dict)
     """Where the connects had to come from, if that mattered."""
+    logins: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    """Which hops were logged in to, and with what."""
     own: tuple[str, ...] = ("198.51.100.1", "2001:db8:1::1")
     """Our addresses; the first one of its family is on the route to any peer."""
 
@@ -309,6 +313,12 @@ class MemoryNetwork:
         if name.host not in self.names:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [Address(host, name.port) for host in self.names[name.host]]
+
+    async def name_of(self, address: Address) -> str:
+        await trio.sleep(self.resolve_delay)
+        if address.host not in self.reverse:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return self.reverse[address.host]
 
     def open_udp(self, host: str, ports: range = range(1)) -> MemorySocket:
         return MemorySocket(self, host, ports[0] or next(self.udp_ports))
@@ -368,7 +378,7 @@ class WatchedNetwork(MemoryNetwork):
 
     def __init__(self, network: MemoryNetwork, host: str = "192.0.2.100") -> None:
         super().__init__(network.nursery, network.hosts, network.names, network.resolve_delay)
-        self.connects = network.connects
+        self.reverse, self.connects = network.reverse, network.connects
         self.host = host
         self.sockets, self.datagrams, self.udp_ports = network.sockets, network.datagrams, network.udp_ports
         self.ports, self.own = network.ports, network.own

@@ -15,7 +15,7 @@ import pytest
 import trio
 from rich.console import Console
 
-from chainsocks.config.hops import DIRECT
+from chainsocks.config.chains import DIRECT, hops_of
 from chainsocks.config.load import load_config
 from chainsocks.config.models import Config, UnixPath
 from chainsocks.config.passwords import parse_hash
@@ -146,7 +146,7 @@ class TestServe:
         assert config.server.listen == (Address("127.0.0.1", 2), UnixPath("/run/a.sock"), Address("::1", 3))
         assert config.timeouts.hop == 7
         assert config.default_chain
-        assert [str(hop.address) for hop in config.default_chain.hops] == ["b:1080", "c:3"]
+        assert [str(hop.address) for hop in hops_of(config.default_chain.hops)] == ["b:1080", "c:3"]
 
     def test_a_file_is_taken_as_it_is(
         self, capsys: pytest.CaptureFixture[str], served: list[Config], tmp_path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from chainsocks.errors import (
     Place,
     Problem,
     RequestRefused,
+    ResolverError,
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address
@@ -94,8 +96,9 @@ def test_a_refused_request_knows_its_reply_code() -> None:
     [
         (PARIS, "hop paris at 10.0.0.1:1080, waiting for the reply"),
         (DESTINATION, "destination [2001:db8::1]:443, connecting"),
+        (replace(DESTINATION, end="resolver"), "resolver [2001:db8::1]:443, connecting"),
     ],
-    ids=["hop", "destination"],
+    ids=["hop", "destination", "resolver"],
 )
 def test_a_place_names_the_hop_or_the_destination(place: Place, text: str) -> None:
     assert str(place) == text
@@ -125,6 +128,7 @@ def test_a_failure_says_who_where_what_and_how_long(elapsed: float, limit: float
         (HopProtocolError, ReplyCode.GENERAL_FAILURE),
         (HopAuthenticationError, ReplyCode.GENERAL_FAILURE),
         (HopRefused, ReplyCode.GENERAL_FAILURE),
+        (ResolverError, ReplyCode.GENERAL_FAILURE),
         (DialTimeout, ReplyCode.TTL_EXPIRED),
     ],
 )

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "protocol": 0,
     "config": 1,
-    "routing": 1,
+    "routing": 2,
     "net": 2,
     "chain": 3,
     "relay": 3,
@@ -46,7 +46,7 @@ class SideRoom:
 SIDE_ROOMS = {
     "errors": SideRoom(frozenset({"protocol"}), users=1),
     "observe": SideRoom(frozenset({"protocol", "errors", "config"}), users=4),
-    "client": SideRoom(frozenset({"protocol", "errors", "config", "chain"}), users=6),
+    "client": SideRoom(frozenset({"protocol", "errors", "config", "routing", "chain"}), users=6),
     "chainsocks": SideRoom(frozenset({"protocol", "errors", "config", "client"}), users=99),  # the library's front door
 }
 
@@ -410,7 +410,7 @@ def loaded_by(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
-HEAVY = {"trio", "asyncio", "pydantic", "click", "rich"}
+HEAVY = {"trio", "asyncio", "pydantic", "click", "rich", "dns"}
 
 
 def test_the_library_is_light() -> None:
@@ -419,4 +419,4 @@ def test_the_library_is_light() -> None:
 
 def test_the_server_needs_no_asyncio() -> None:
     loaded = loaded_by("import chainsocks.cli")
-    assert loaded & HEAVY == HEAVY - {"asyncio"}
+    assert loaded & HEAVY == HEAVY - {"asyncio", "dns"}

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -23,15 +22,14 @@ from ipaddress import ip_address
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.chain.dial import OPEN, CancelScope, Network, Walk
-from chainsocks.chain.legs import Leg, legs
-from chainsocks.config.hops import Chain
-from chainsocks.config.models import Timeouts
+from chainsocks.chain.dial import OPEN, CancelScope, Walk
+from chainsocks.chain.legs import Leg
+from chainsocks.config.hops import Hop
 from chainsocks.errors import HopProtocolError
-from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, canonical
+from chainsocks.protocol.address import Address, AddressType, address_of, canonical
 from chainsocks.protocol.messages import Command
 
-__all__ = ["Association", "AssociationWalk", "associate"]
+__all__ = ["Association", "AssociationWalk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +40,7 @@ class Association:
     """By the names of the hops, with their places: ``osaka (2 of 3)``."""
     relays: tuple[Address, ...]
     """Where each hop takes datagrams, as IP addresses."""
-
-
-async def associate(chain: Chain, timeouts: Timeouts, network: Network) -> Association:
-    """Open an association at every hop of `chain`.
-
-    Raises:
-        DialError: one of its subclasses, by cause.
-    """
-    walk = AssociationWalk(chain, UNSPECIFIED, timeouts, network)
-    with network.open_scope(math.inf) as scope:
-        return await walk.associate(scope)
-    raise walk.timeout()
+    hops: tuple[Hop, ...]
 
 
 class AssociationWalk(Walk):
@@ -69,8 +56,8 @@ class AssociationWalk(Walk):
         streams: dict[str, ByteStream] = {}
         relays: list[Address] = []
         async with AsyncExitStack() as opened:  # closes them all, also when the first closing is where a limit strikes
-            for stop in range(1, len(self._chain.hops) + 1):
-                plan = legs(self._chain, self._destination, Command.UDP_ASSOCIATE, stop)
+            for stop in range(1, len(self._route.hops) + 1):
+                plan = self._plan(self._destination, Command.UDP_ASSOCIATE, stop)
                 stream, reply, trailing_data = await self._follow(plan)
                 opened.push_async_callback(anyio.aclose_forcefully, stream)
                 streams[str(self._place.hop)] = stream
@@ -79,7 +66,7 @@ class AssociationWalk(Walk):
                 relays.append(self._relay_of(plan[-1], stream, reply.bound))
             opened.pop_all()
         self._at(None, OPEN)
-        return Association(streams, tuple(relays))
+        return Association(streams, tuple(relays), self._route.hops)
 
     def _relay_of(self, leg: Leg, stream: ByteStream, bound: Address) -> Address:
         """Return where the hop takes datagrams; where its BND.ADDR is all zero, that is the hop's own address."""

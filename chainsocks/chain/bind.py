@@ -21,8 +21,8 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.causes import errno_of, explain_connect_error
 from chainsocks.chain.dial import OPEN, CancelScope, Network, OnStep, Upstream, Walk
-from chainsocks.chain.legs import Leg, legs
-from chainsocks.config.hops import Chain
+from chainsocks.chain.legs import Leg
+from chainsocks.config.chains import Route
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, HopRefused
 from chainsocks.protocol.address import Address, AddressType, address_of
@@ -80,14 +80,15 @@ class BindWalk(Walk):
 
     def __init__(
         self,
-        chain: Chain,
+        route: Route,
         destination: Address,
         timeouts: Timeouts,
         network: BindNetwork,
         on_step: OnStep | None = None,
+        began: float | None = None,
         advertised: IPAddress | None = None,
     ) -> None:
-        super().__init__(chain, destination, timeouts, network, on_step)
+        super().__init__(route, destination, timeouts, network, on_step, began)
         self._bind_network = network
         self._advertised = advertised
         self._listener: Listener | None = None
@@ -103,17 +104,17 @@ class BindWalk(Walk):
         Raises:
             DialError: one of its subclasses, by cause.
         """
-        if not self._chain.hops:
+        if not self._route.hops:
             self._scope = scope
             return await self._listen()
         upstream = await self.go(scope)
         self._stream = upstream.stream
-        bound, hop = upstream.bound, self._chain.hops[-1].address
+        bound, hop = upstream.bound, self._route.hops[-1].address
         if bound.type is AddressType.DOMAINNAME or not _ip(bound).is_unspecified:
             return bound
         # Zeros from us would mean our own address. Of a hop known by its name, that name is what there is to tell,
         # unless we have connected to it ourselves.
-        if hop.type is AddressType.DOMAINNAME and len(self._chain.hops) == 1:
+        if hop.type is AddressType.DOMAINNAME and len(self._route.hops) == 1:
             reached = upstream.stream.extra(SocketAttribute.remote_address, None)
             if isinstance(reached, tuple):
                 return Address(address_of(reached).host, bound.port)
@@ -145,7 +146,7 @@ class BindWalk(Walk):
 
     @property
     def _last_leg(self) -> Leg | None:
-        plan = legs(self._chain, self._destination)
+        plan = self._plan(self._destination, self.command)
         return plan[-1] if plan else None
 
     # Through a chain.

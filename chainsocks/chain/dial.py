@@ -13,7 +13,6 @@ What it needs of the network, and of the clock, is a `Network` given by the call
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -27,7 +26,8 @@ from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.eyeballs import connect_first, interleave
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.pipeline import flights
-from chainsocks.config.hops import Chain, Resolve
+from chainsocks.config.chains import Route
+from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ConnectError,
@@ -44,7 +44,7 @@ from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import ClientHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, describe_reply
 
-__all__ = ["CONNECT", "OPEN", "RESOLVE", "CancelScope", "Network", "OnStep", "Upstream", "Walk", "dial"]
+__all__ = ["CONNECT", "OPEN", "RESOLVE", "CancelScope", "Network", "OnStep", "Upstream", "Walk"]
 
 
 class Network(Protocol):
@@ -103,22 +103,10 @@ class Upstream:
     """What the destination has said already; it comes before anything read from `stream`."""
 
 
-async def dial(
-    chain: Chain, destination: Address, timeouts: Timeouts, network: Network, on_step: OnStep | None = None
-) -> Upstream:
-    """Open the way to `destination` through all hops of `chain`, or directly if it has none.
-
-    Raises:
-        DialError: one of its subclasses, by cause.
-    """
-    walk = Walk(chain, destination, timeouts, network, on_step)
-    with network.open_scope(math.inf) as scope:
-        return await walk.go(scope)
-    raise walk.timeout()
-
-
 class Walk:
     """One dial: where it is, and since when, is what its limits and errors are made of.
+
+    The whole of it is bounded from `began`, which is now unless other walks for the same request went before.
 
     There is one cancel scope for all of it, armed anew for each step: opening one costs as much as the step itself.
     """
@@ -128,13 +116,14 @@ class Walk:
 
     __slots__ = (
         "_began",
-        "_chain",
+        "_came_through",
         "_destination",
         "_handshake",
         "_leg",
         "_limit",
         "_network",
         "_on_step",
+        "_route",
         "_scope",
         "_started",
         "_step",
@@ -146,20 +135,24 @@ class Walk:
 
     def __init__(
         self,
-        chain: Chain,
+        route: Route,
         destination: Address,
         timeouts: Timeouts,
         network: Network,
         on_step: OnStep | None = None,
+        began: float | None = None,
     ) -> None:
-        self._chain = chain
+        self._route = route
         self._destination = destination
         self._timeouts = timeouts
         self._network = network
-        self._began = self._started = network.now()
-        self._total = self._limit = timeouts.dial if chain.dial is None else chain.dial
+        self._started = network.now()
+        self._began = self._started if began is None else began
+        dial = route.chain.dial
+        self._total = self._limit = timeouts.dial if dial is None else dial
         self._on_step = on_step
         self._traced = log.isEnabledFor(DEBUG)
+        self._came_through = False
         self._leg: Leg | None = None
         self._step = CONNECT
         self._target = destination
@@ -171,10 +164,15 @@ class Walk:
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        plan = legs(self._chain, self._destination, self.command)
+        plan = self._plan(self._destination, self.command)
         stream, reply, trailing_data = await self._follow(plan)
         self._at(None, OPEN)
         return Upstream(stream, reply.bound, trailing_data)
+
+    def _plan(self, target: Address, command: Command, stop: int | None = None) -> tuple[Leg, ...]:
+        """Plan the way to `target`, or as far as the hop at position `stop`."""
+        route = self._route
+        return legs(route.hops, target, command, stop, route.chain.pipeline)
 
     async def _follow(self, plan: Sequence[Leg]) -> tuple[ByteStream, Reply, bytes]:
         """Connect, and have each hop do what its leg says; return the last one's reply, and what came behind it."""
@@ -192,6 +190,7 @@ class Walk:
         except BaseException:
             await anyio.aclose_forcefully(stream)
             raise
+        self._came_through = True
         return stream, reply, trailing_data
 
     async def _connect(self, first: Leg | None) -> ByteStream:
@@ -253,8 +252,12 @@ class Walk:
         target, said = leg.target, describe_reply(reply.code)
         if leg.following is None:
             asked = leg.command.name if leg.command is Command.UDP_ASSOCIATE else target
-            return self._error(HopRefused, f"it refused {asked}: {said}", reply.code)
-        return self._error(HopRefused, f"it could not reach {leg.following.name} at {target}, it says: {said}")
+            problem = f"it refused {asked}: {said}"
+        else:
+            problem = f"it could not reach {leg.following.name} at {target}, it says: {said}"
+        refusal = self._error(HopRefused, problem, None if leg.following else reply.code)
+        refusal.code = reply.code
+        return refusal
 
     async def _negotiate(
         self, leg: Leg, handshake: ClientHandshake, stream: ByteStream, ahead: bytes = b"", said: bytes = b""
@@ -300,12 +303,32 @@ class Walk:
         return self._error(HopProtocolError, problem)
 
     @property
+    def route(self) -> Route:
+        """What is walked."""
+        return self._route
+
+    @property
+    def leg(self) -> Leg | None:
+        """Where the walk is, or has ended; None at the destination."""
+        return self._leg
+
+    @property
+    def came_through(self) -> bool:
+        """Whether the hops have been gone through. What needed none of them to be done says nothing of them."""
+        return self._came_through
+
+    @property
+    def is_over_time(self) -> bool:
+        """Whether the time for the whole chain is over."""
+        return self._network.now() >= self._began + self._total
+
+    @property
     def _place(self) -> Place:
         """The hop and the step that we are at."""
         if self._leg is None:
             return Place(None, self._destination, self._step)
         hop = self._leg.hop
-        return Place(f"{hop.name} ({self._leg.position} of {len(self._chain.hops)})", hop.address, self._step)
+        return Place(f"{hop.name} ({self._leg.position} of {len(self._route.hops)})", hop.address, self._step)
 
     def _at(self, leg: Leg | None, step: str) -> None:
         """Note that a step begins, at a hop or (None) at the destination."""

@@ -21,8 +21,9 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
 from chainsocks.chain.dial import CancelScope, Network, Walk
-from chainsocks.chain.legs import Leg, legs, open_handshake
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline, Resolve
+from chainsocks.chain.legs import Leg, open_handshake
+from chainsocks.config.chains import Chain, Route
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, HopAuthenticationError, HopProtocolError, UnsupportedAddress
 from chainsocks.protocol.address import Address, AddressType
@@ -65,18 +66,18 @@ class Finding:
 
 
 async def find_keeping(
-    hop: Hop, timeouts: Timeouts, network: Network, *, before: Chain | None = None, target: Address | None = None
+    hop: Hop, timeouts: Timeouts, network: Network, *, before: Route | None = None, target: Address | None = None
 ) -> Finding:
     """Find out what `hop`, which is reached through the hops of `before`, keeps.
 
     `target` is a SOCKS5 server for the hop to connect to, by default the hop itself. A hop that loses something is
     known by its silence: that takes as long as its limit, ``timeouts.hop`` or its own.
     """
-    hops = (replace(one, pipeline=Pipeline.OFF) for one in (*(before.hops if before else ()), hop))
-    chain, target = Chain(*hops), target or hop.address
+    hops = tuple(replace(one, pipeline=Pipeline.OFF) for one in (*(before.hops if before else ()), hop))
+    route, target = Route(Chain(*hops), hops), target or hop.address
 
     async def attempt(pipeline: Pipeline, ahead: bytes = b"") -> _Attempt:
-        walk = _Attempt(chain, target, timeouts, network)
+        walk = _Attempt(route, target, timeouts, network)
         try:
             with network.open_scope(math.inf) as scope:
                 await walk.attempt(scope, pipeline, ahead)
@@ -106,8 +107,8 @@ class _Attempt(Walk):
 
     __slots__ = ("answered", "error", "reached", "replied")
 
-    def __init__(self, chain: Chain, target: Address, timeouts: Timeouts, network: Network) -> None:
-        super().__init__(chain, target, timeouts, network)
+    def __init__(self, route: Route, target: Address, timeouts: Timeouts, network: Network) -> None:
+        super().__init__(route, target, timeouts, network)
         self.reached = self.replied = self.answered = False
         """How far it came: to the hop, to its answer to our request, and to the target's to its greeting."""
         self.error: DialError | None = None
@@ -125,7 +126,7 @@ class _Attempt(Walk):
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        *before, leg = legs(self._chain, self._destination)
+        *before, leg = self._plan(self._destination, self.command)
         if problem := leg.hop.cannot_carry(leg.target):
             self._at(leg, State.REQUEST)
             raise self._error(UnsupportedAddress, problem)
@@ -139,7 +140,7 @@ class _Attempt(Walk):
             await anyio.aclose_forcefully(stream)
 
     async def _connect(self, first: Leg | None) -> ByteStream:
-        return await super()._connect(first or legs(self._chain, self._destination)[0])
+        return await super()._connect(first or self._plan(self._destination, self.command)[0])
 
     async def _ask_for_target(self, leg: Leg, stream: ByteStream, pipeline: Pipeline, ahead: bytes) -> None:
         if leg.hop.resolve is Resolve.LOCAL and leg.target.type is AddressType.DOMAINNAME:

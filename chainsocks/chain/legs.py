@@ -1,10 +1,11 @@
-"""A chain and a destination, planned as a list of legs before anything is opened."""
+"""Hops and a destination, planned as a list of legs before anything is opened."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import ClientHandshake
@@ -33,21 +34,33 @@ class Leg:
     """What the hop is asked to do with the target."""
     pipeline: Pipeline = OFF
     """What the hop keeps: its own setting, or else its chain's."""
+    carrier_keeps: Pipeline = OFF
+    """What the carrier keeps: with ``chain``, what comes first for this hop goes right behind the carrier's request."""
 
 
-def legs(chain: Chain, destination: Address, command: Command = CONNECT, stop: int | None = None) -> tuple[Leg, ...]:
+def legs(
+    hops: Sequence[Hop],
+    destination: Address,
+    command: Command = CONNECT,
+    stop: int | None = None,
+    pipeline: Pipeline = OFF,
+) -> tuple[Leg, ...]:
     """Plan the way: ``legs([a, b, c], dst) = (a: b's address), (b: c's address), (c: dst)``.
 
-    The last hop, or that at position `stop`, is asked for `command`; those before it are asked to connect.
+    The last hop, or that at position `stop`, is asked for `command`; those before it are asked to connect. `pipeline`
+    holds for each hop that has none of its own.
     """
-    hops = chain.hops[:stop]
+    hops = hops[:stop]
     if not hops:
         return ()
+    keep = [hop.pipeline or pipeline for hop in hops]
     return tuple(
-        Leg(position, hop, after.address, before, after, CONNECT, hop.pipeline or chain.pipeline)
+        Leg(position, hop, after.address, before, after, CONNECT, keeps, carrier_keeps)
         if after
-        else Leg(position, hop, destination, before, None, command, hop.pipeline or chain.pipeline)
-        for position, (hop, before, after) in enumerate(zip(hops, (None, *hops), (*hops[1:], None), strict=False), 1)
+        else Leg(position, hop, destination, before, None, command, keeps, carrier_keeps)
+        for position, (hop, before, after, keeps, carrier_keeps) in enumerate(
+            zip(hops, (None, *hops), (*hops[1:], None), keep, (OFF, *keep), strict=False), 1
+        )
     )
 
 

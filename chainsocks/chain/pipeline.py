@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chainsocks.chain.legs import Leg
-from chainsocks.config.hops import HopProtocol, Pipeline
+from chainsocks.config.hops import HopProtocol, Isolate, Pipeline
 from chainsocks.protocol.messages import UsernamePassword
 
 __all__ = ["flights", "round_trips"]
@@ -55,4 +55,5 @@ def _waits(leg: Leg) -> int:
     """Count the further messages of a hop that wait for an answer."""
     if leg.pipeline is not Pipeline.OFF or leg.hop.protocol is not HopProtocol.SOCKS5:
         return 0
-    return 2 if isinstance(leg.hop.credentials, UsernamePassword) else 1
+    logs_in = isinstance(leg.hop.credentials, UsernamePassword) or leg.hop.isolate is not Isolate.OFF
+    return 2 if logs_in else 1

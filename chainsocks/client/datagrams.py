@@ -14,10 +14,13 @@ import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.chain.associate import Association, associate
+from chainsocks.chain.associate import Association
 from chainsocks.chain.dial import RESOLVE, Network
-from chainsocks.client.network import AnyioNetwork
-from chainsocks.config.hops import DIRECT, Chain, Resolve, Udp
+from chainsocks.chain.tries import associate
+from chainsocks.client.isolation import own_circuit
+from chainsocks.client.network import CHOICES, AnyioNetwork
+from chainsocks.config.chains import DIRECT, Chain, Udp
+from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, DialTimeout, Place, RequestRefused
 from chainsocks.protocol.address import Address, AddressType, canonical
@@ -41,15 +44,16 @@ async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -
 
     Raises:
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
-        RequestRefused: the chain carries no UDP, see `chainsocks.config.hops.Udp`.
+        RequestRefused: the chain carries no UDP, see `chainsocks.config.chains.Udp`.
     """
     if chain.udp is Udp.REFUSE:
         raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
-    timeouts, network = timeouts or Timeouts(), AnyioNetwork()
-    association = await associate(chain, timeouts, network)
+    limits, network = timeouts or Timeouts(), AnyioNetwork()
+    association = await associate(own_circuit(chain), limits, network, CHOICES)
     try:
-        local = not chain.hops or chain.hops[-1].resolve is Resolve.LOCAL
-        return UDPAssociation(association, network, timeouts.resolve if local else None)
+        hops = association.hops
+        local = not hops or hops[-1].resolve is Resolve.LOCAL
+        return UDPAssociation(association, network, limits.resolve if local else None)
     except BaseException:
         await _close_all(association.streams.values())
         raise

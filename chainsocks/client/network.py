@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import cast
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketListener
 
-from chainsocks.chain.route import own_address
+from chainsocks.chain.health import Health
+from chainsocks.chain.source import own_address
+from chainsocks.chain.tries import Choices
 from chainsocks.protocol.address import Address, address_of
 
-__all__ = ["AnyioNetwork"]
+__all__ = ["CHOICES", "AnyioNetwork"]
+
+CHOICES = Choices(Health(time.monotonic))
+"""What this process has learnt of the hops of its chains, whichever loop runs."""
 
 BACKLOG = 16
 """Strangers that may be waiting while the one who is expected knocks."""
@@ -46,6 +52,11 @@ class AnyioNetwork:
         """Look a name up, in the order that the resolver gives."""
         found = await anyio.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
         return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]
+
+    async def name_of(self, address: Address) -> str:
+        """Look up the name of an IP address."""
+        name, _ = await anyio.getnameinfo((address.host, 0), socket.NI_NAMEREQD)
+        return name
 
     async def listen(self, address: Address) -> _Listener:
         """Listen on an IP address of ours."""

@@ -13,9 +13,11 @@ from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteStream
 
 from chainsocks.chain.bind import BindWalk
-from chainsocks.chain.dial import Upstream, dial
-from chainsocks.client.network import AnyioNetwork
-from chainsocks.config.hops import DIRECT, Chain
+from chainsocks.chain.dial import Upstream
+from chainsocks.chain.tries import dial, walk_through
+from chainsocks.client.isolation import own_circuit
+from chainsocks.client.network import CHOICES, AnyioNetwork
+from chainsocks.config.chains import DIRECT, Chain, Route
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 
@@ -34,7 +36,9 @@ async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: 
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
         ValueError: `host` or `port` cannot be part of a SOCKS request.
     """
-    return _stream_of(await dial(chain, Address(host, port), timeouts or Timeouts(), AnyioNetwork()))
+    destination, limits = Address(host, port), timeouts or Timeouts()
+    way = own_circuit(chain, destination)
+    return _stream_of(await dial(way, destination, limits, AnyioNetwork(), choices=CHOICES))
 
 
 async def bind_tcp(
@@ -55,11 +59,13 @@ async def bind_tcp(
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
         ValueError: `host` or `port` cannot be part of a SOCKS request.
     """
-    network = AnyioNetwork()
-    walk = BindWalk(chain, Address(host, port), timeouts or Timeouts(), network)
-    with network.open_scope(math.inf) as scope:
-        return BoundPort(walk, await walk.bind(scope))
-    raise walk.timeout()
+    network, peer, limits = AnyioNetwork(), Address(host, port), timeouts or Timeouts()
+
+    def begin(route: Route, began: float | None) -> BindWalk:
+        return BindWalk(route, peer, limits, network, began=began)
+
+    way = own_circuit(chain, peer)
+    return BoundPort(*await walk_through(way, peer.packed, CHOICES, network, begin, BindWalk.bind))
 
 
 class BoundPort:

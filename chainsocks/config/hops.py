@@ -1,4 +1,4 @@
-"""Hops and the chains made of them, and the URLs in which people write hops."""
+"""Hops, and the URLs in which people write them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from chainsocks.protocol.socks5 import MAX_LOGIN
 
 __all__ = [
     "DEFAULT_PORT",
-    "DIRECT",
-    "Chain",
     "Hop",
     "HopProtocol",
+    "Isolate",
     "Pipeline",
     "Resolve",
-    "Udp",
     "make_credentials",
     "parse_hop_address",
     "parse_hop_url",
@@ -66,12 +64,18 @@ class Pipeline(StrEnum):
     """These, and right behind its request whatever comes first for the next hop."""
 
 
-class Udp(StrEnum):
-    """What a chain does with UDP ASSOCIATE."""
+class Isolate(StrEnum):
+    """What must not share a circuit of tor's (`chainsocks.routing.isolation`)."""
 
-    NESTED = "nested"
-    """Through an association at every hop, each opened through the hops before it."""
-    REFUSE = "refuse"
+    OFF = "off"
+    SESSION = "session"
+    """Any two sessions."""
+    USER = "user"
+    """Sessions of different users. Where nobody logs in, there is one."""
+    CLIENT = "client"
+    """Sessions from different IP addresses. All clients on unix sockets are one."""
+    DESTINATION = "destination"
+    """Sessions to different hosts, on whatever ports; and any two that carry datagrams."""
 
 
 _SCHEMES = {protocol.value: protocol for protocol in HopProtocol} | {
@@ -88,6 +92,9 @@ class Hop:
     `timeout` bounds its whole negotiation in seconds; None means ``[timeouts] hop``. With `Resolve.LOCAL` a name is
     looked up on this machine before the hop is asked for it, which tells the local resolver where we go. Where
     `pipeline` is None, the chain's holds.
+
+    Raises:
+        ValueError: `tor` or `isolate` with a protocol that it does not go with, or `isolate` with credentials.
     """
 
     name: str
@@ -97,6 +104,23 @@ class Hop:
     timeout: float | None = None
     resolve: Resolve = Resolve.REMOTE
     pipeline: Pipeline | None = None
+    tor: bool = False
+    """Whether it has tor's commands RESOLVE and RESOLVE_PTR. Only socks5."""
+    isolate: Isolate = Isolate.OFF
+    """What it keeps on circuits of their own, by the login that we derive for it. Only socks5."""
+
+    def __post_init__(self) -> None:
+        socks5 = self.protocol is HopProtocol.SOCKS5
+        if self.tor and not socks5:
+            raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; only socks5 has its commands")
+        if self.isolate is Isolate.OFF:
+            return
+        if not socks5:
+            raise ValueError(
+                f"isolate does not go with protocol {self.protocol.value!r}; only socks5 has logins for it"
+            )
+        if self.credentials:
+            raise ValueError("isolate makes up the username and the password: take yours out")
 
     def cannot_carry(self, target: Address) -> str | None:
         """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""
@@ -112,50 +136,6 @@ class Hop:
             f"plain socks4 cannot carry the name in {target}; give this hop "
             'protocol = "socks4a", or resolve = "local" (which shows the name to the local resolver)'
         )
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Chain:
-    """Ordered hops: the first is the one we connect to. A chain of no hops is the direct way.
-
-    Hops may be given as URLs, as in ``Chain("socks5://127.0.0.1:9050", "socks4a://fred@10.0.0.2:1080")``.
-    `dial` bounds the way through all of them in seconds; None means ``[timeouts] dial``. `udp` is `Udp.NESTED` where it
-    is not given and all hops can do that; SOCKS4 cannot. `pipeline`, which may be given as text, holds for each hop
-    that has none of its own.
-
-    Raises:
-        ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, or no kind of `Pipeline`.
-    """
-
-    hops: tuple[Hop, ...]
-    name: str
-    dial: float | None
-    udp: Udp
-    pipeline: Pipeline
-
-    def __init__(
-        self,
-        *hops: Hop | str,
-        name: str = "default",
-        dial: float | None = None,
-        udp: Udp | None = None,
-        pipeline: Pipeline | str = Pipeline.OFF,
-    ) -> None:
-        made = tuple(parse_hop_url(hop) if isinstance(hop, str) else hop for hop in hops)
-        object.__setattr__(self, "hops", made)
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "dial", dial)
-        object.__setattr__(self, "pipeline", Pipeline(pipeline))
-        unfit = next((hop for hop in made if hop.protocol is not HopProtocol.SOCKS5), None)
-        if unfit and udp is Udp.NESTED:
-            raise ValueError(f"hop {unfit.name} speaks {unfit.protocol}, and only socks5 carries UDP; use 'refuse'")
-        object.__setattr__(self, "udp", udp or (Udp.REFUSE if unfit else Udp.NESTED))
-
-    def __str__(self) -> str:
-        return " -> ".join(hop.name for hop in self.hops) or "direct"
-
-
-DIRECT = Chain(name="direct")
 
 
 def parse_hop_url(url: str, name: str | None = None) -> Hop:

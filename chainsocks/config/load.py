@@ -10,32 +10,36 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from chainsocks.config.hops import Chain, Hop
-from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, Server, Timeouts, User
+from chainsocks.config.chains import Chain, Group
+from chainsocks.config.groups import link_groups, no_such_member, unfit
+from chainsocks.config.hops import Hop
+from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Server, Timeouts, User
 from chainsocks.config.schema import (
     ChainTable,
+    GroupTable,
+    HealthTable,
     HopTable,
     ServerTable,
     Table,
     TimeoutsTable,
     UserTable,
 )
+from chainsocks.config.suggest import suggest
 from chainsocks.config.values import describe, mask
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import printable
 
-__all__ = ["find_config", "load_config", "parse_config", "suggest"]
+__all__ = ["find_config", "load_config", "parse_config"]
 
-_SECTIONS = ("server", "timeouts", "hops", "chains", "users")
+_SECTIONS = ("server", "timeouts", "health", "hops", "groups", "chains", "users")
 _SECRETS = {"user_id", "username", "password", "password_env"}
 _TYPES = {
     "string_type": "a text in quotes",
@@ -43,6 +47,7 @@ _TYPES = {
     "bool_type": "true or false",
     "list_type": "a list, in square brackets",
     "tuple_type": "a list, in square brackets",
+    "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
 }
@@ -100,14 +105,6 @@ def parse_config(text: str, source: str = "") -> Config:
     return config
 
 
-def suggest(name: str, known: Collection[str]) -> str:
-    """Return ``; did you mean 'x'?`` where a known name is close, otherwise the list of what is known."""
-    close = get_close_matches(name, known, n=1, cutoff=0.7)
-    if close:
-        return f"; did you mean {describe(close[0])}?"
-    return f"; known are {', '.join(mask(name) for name in sorted(known))}" if known else ""
-
-
 class _Reader:
     """One pass over a parsed file. Each entry is checked by itself, so that one bad entry does not hide another."""
 
@@ -125,12 +122,16 @@ class _Reader:
             for name, raw in self._entries(data, "hops")
             if (table := self._table(HopTable, raw, "hops", name))
         }
+        health = self._table(HealthTable, data.get("health", {}), "health")
+        groups = self._read_groups(data, hops)
         config = Config(
             server.build() if server else Server(),
             timeouts.build() if timeouts else Timeouts(),
             hops,
-            self._read_chains(data, hops),
+            self._read_chains(data, {**groups, **hops}),
             self._read_users(data),
+            groups,
+            health.build() if health else HealthSettings(),
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))
@@ -139,8 +140,27 @@ class _Reader:
                 self._add(("server", "listen"), f"{listen} {OPEN_PROXY}")
         return config
 
-    def _read_chains(self, data: Mapping[str, Any], hops: Mapping[str, Hop]) -> dict[str, Chain]:
-        declared = [name for name, _ in self._entries(data, "hops", report=False)]
+    def _declared(self, data: Mapping[str, Any]) -> list[str]:
+        """All names that may stand in a list of hops."""
+        return [name for section in ("hops", "groups") for name, _ in self._entries(data, section, report=False)]
+
+    def _read_groups(self, data: Mapping[str, Any], hops: Mapping[str, Hop]) -> dict[str, Group]:
+        tables = {
+            name: table
+            for name, raw in self._entries(data, "groups")
+            if (table := self._table(GroupTable, raw, "groups", name))
+        }
+
+        def complain(place: tuple[str | int, ...], message: str) -> None:
+            section, name, *rest = place
+            if rest[:1] == ["hops"] and isinstance(data["groups"][name], list):
+                rest = rest[1:]  # the short form: the key was put in by us
+            self._add((section, name, *rest), message)
+
+        return link_groups(tables, hops, self._declared(data), complain)
+
+    def _read_chains(self, data: Mapping[str, Any], members: Mapping[str, Hop | Group]) -> dict[str, Chain]:
+        declared = self._declared(data)
         chains = {}
         for name, raw in self._entries(data, "chains"):
             if name == "direct":
@@ -151,15 +171,15 @@ class _Reader:
             place = ("chains", name) if isinstance(raw, list) else ("chains", name, "hops")
             for index, called in enumerate(table.hops):
                 if called not in declared:
-                    self._add((*place, index), f"no hop is called {describe(called)}{suggest(called, declared)}")
-            if all(called in hops for called in table.hops):
-                for index, (hop, following) in enumerate(pairwise(hops[called] for called in table.hops)):
-                    if why := hop.cannot_carry(following.address):
-                        self._add((*place, index), why)
+                    self._add((*place, index), no_such_member(called, declared))
+            if all(called in members for called in table.hops):
                 try:
-                    chains[name] = table.build(name, hops)
+                    chains[name] = table.build(name, members)
                 except ValueError as error:
                     self._add(("chains", name, "udp"), str(error))
+                    continue
+                for where, why in unfit(chains[name]):
+                    self._add((*place, where) if isinstance(where, int) else ("chains", name, where), why)
         return chains
 
     def _read_users(self, data: Mapping[str, Any]) -> tuple[User, ...]:
@@ -223,7 +243,7 @@ def _explain(model: type[Table], detail: Any) -> str:
 def _shape(model: type[Table]) -> str:
     if model is HopTable:
         return "a URL or a table"
-    return "a list of hop names or a table" if model is ChainTable else "a table"
+    return "a list of hop names or a table" if model in (ChainTable, GroupTable) else "a table"
 
 
 def _one_of(known: list[str]) -> str:

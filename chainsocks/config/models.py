@@ -6,13 +6,15 @@ The defaults of the whole program are the defaults of these fields, and stand no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 
-from chainsocks.config.hops import DIRECT, Chain, Hop
+from chainsocks.config.chains import DIRECT, Chain, Group
+from chainsocks.config.hops import Hop
 from chainsocks.config.passwords import Password
 from chainsocks.protocol.address import Address, AddressType
 
@@ -20,6 +22,7 @@ __all__ = [
     "IDLE_WORKERS",
     "OPEN_PROXY",
     "Config",
+    "HealthSettings",
     "Ident",
     "Listen",
     "Server",
@@ -118,6 +121,17 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """``[health]``: for how long a hop that has failed is left alone, and for how long a measurement is good."""
+
+    rest: float = 2
+    """After the first failure; each further one doubles it."""
+    longest_rest: float = 120
+    remeasure: float = 60
+    """A group that picks the fastest measures each member again after so long."""
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """One of ``[[users]]``: somebody who may log in."""
 
@@ -134,6 +148,10 @@ class Config:
     hops: Mapping[str, Hop] = field(default_factory=lambda: MappingProxyType({}))
     chains: Mapping[str, Chain] = field(default_factory=lambda: MappingProxyType({}))
     users: tuple[User, ...] = ()
+    groups: Mapping[str, Group] = field(default_factory=lambda: MappingProxyType({}))
+    health: HealthSettings = HealthSettings()
+    isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
+    """What the logins of hops with `isolate` are derived with: all workers share it, and it ends with the server."""
 
     @property
     def default_chain(self) -> Chain | None:

@@ -22,8 +22,9 @@ from pydantic import (
     model_validator,
 )
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline, Resolve, Udp, make_credentials, parse_hop_url
-from chainsocks.config.models import Ident, Listen, Server, Timeouts, User
+from chainsocks.config.chains import Chain, Group, Pick, Udp
+from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve, make_credentials, parse_hop_url
+from chainsocks.config.models import HealthSettings, Ident, Listen, Server, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.values import (
     MAX_INTEGER,
@@ -33,12 +34,14 @@ from chainsocks.config.values import (
     parse_listen,
     parse_part_address,
     parse_ports,
+    parse_resolver,
+    parse_target,
 )
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Credentials, Version
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
-__all__ = ["ChainTable", "HopTable", "ServerTable", "Table", "TimeoutsTable", "UserTable"]
+__all__ = ["ChainTable", "GroupTable", "HealthTable", "HopTable", "ServerTable", "Table", "TimeoutsTable", "UserTable"]
 
 
 def _text(value: object) -> str:
@@ -64,6 +67,7 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
 HopAddress = Annotated[Address, BeforeValidator(lambda value: parse_part_address(_text(value)))]
 IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: parse_ip(_text(value)))]
+ResolverText = Annotated[Address, BeforeValidator(lambda value: parse_resolver(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
 
@@ -131,6 +135,8 @@ class HopTable(Table):
     timeout: Duration | None = None
     resolve: Resolve = Resolve.REMOTE
     pipeline: Pipeline | None = None
+    tor: StrictBool = False
+    isolate: Isolate = Isolate.OFF
     _hop: Hop
 
     @model_validator(mode="before")
@@ -141,7 +147,7 @@ class HopTable(Table):
     @model_validator(mode="after")
     def _assemble(self) -> Self:
         if self.url:
-            parts = self.model_fields_set - {"url", "timeout", "resolve", "pipeline"}
+            parts = self.model_fields_set - {"url", "timeout", "resolve", "pipeline", "tor", "isolate"}
             if parts:
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
@@ -149,7 +155,14 @@ class HopTable(Table):
             hop = Hop("", self.protocol, self.address, self._credentials(self.protocol))
         else:
             raise ValueError("expected a url, or both protocol and address")
-        self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve, pipeline=self.pipeline)
+        self._hop = replace(
+            hop,
+            timeout=self.timeout,
+            resolve=self.resolve,
+            pipeline=self.pipeline,
+            tor=self.tor,
+            isolate=self.isolate,
+        )
         return self
 
     def _credentials(self, protocol: HopProtocol) -> Credentials | None:
@@ -175,28 +188,88 @@ class HopTable(Table):
         return replace(self._hop, name=name)
 
 
-class ChainTable(Table):
-    """One of ``[chains]``: a list of hop names, or a table with them and more."""
+class HealthTable(Table):
+    """``[health]``."""
+
+    rest: Duration = 0
+    longest_rest: Duration = 0
+    remeasure: Duration = 0
+
+    def build(self) -> HealthSettings:
+        """Make the value."""
+        return HealthSettings(**self.given())
+
+
+class _ListOfHops(Table):
+    """A list of the names of hops and groups, or a table with them and more."""
 
     hops: Annotated[list[StrictStr], BeforeValidator(_not_empty)]
-    dial: Duration | None = None
-    udp: Udp | None = None
-    pipeline: Pipeline = Pipeline.OFF
 
     @model_validator(mode="before")
     @classmethod
     def _accept_list(cls, value: object) -> object:
         return {"hops": value} if isinstance(value, list) else value
 
-    def build(self, name: str, hops: Mapping[str, Hop]) -> Chain:
+    def _rest(self) -> dict[str, Any]:
+        return {key: value for key, value in self.given().items() if key != "hops"}
+
+
+class GroupTable(_ListOfHops):
+    """One of ``[groups]``."""
+
+    pick: Pick = Pick.FAILOVER
+    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None
+    hedge: Duration | None = None
+    retry_refused: StrictBool = False
+    check: Duration | None = None
+    check_target: Annotated[Address, BeforeValidator(lambda value: parse_target(_text(value)))] | None = None
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.weights is not None and self.pick is not Pick.RANDOM:
+            raise ValueError('weights go with pick = "random"')
+        if self.check_target and self.check is None:
+            raise ValueError('check_target goes with check, as in check = "30s"')
+        return self
+
+    def build(self, name: str, members: Mapping[str, Hop | Group]) -> Group:
         """Make the value.
 
         Raises:
-            KeyError: one of `hops` is not declared.
+            KeyError: one of its hops is not among `members`.
+        """
+        weights = self.weights or {}
+        given = self._rest() | {"weights": tuple(weights.get(hop, 1.0) for hop in self.hops)}
+        return Group(*(members[hop] for hop in self.hops), name=name, **given)
+
+
+class ChainTable(_ListOfHops):
+    """One of ``[chains]``."""
+
+    dial: Duration | None = None
+    udp: Udp | None = None
+    resolver: ResolverText | None = None
+    hedge: Duration | None = None
+    skip_dead: StrictBool = False
+    length: Annotated[StrictInt, Field(ge=1)] | None = None
+    pipeline: Pipeline = Pipeline.OFF
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.length is not None and not self.skip_dead:
+            raise ValueError("length goes with skip_dead = true: otherwise each of its hops is gone through")
+        if self.length is not None and self.length > len(self.hops):
+            raise ValueError(f"found length = {self.length}, and {len(self.hops)} hops to go through")
+        return self
+
+    def build(self, name: str, members: Mapping[str, Hop | Group]) -> Chain:
+        """Make the value.
+
+        Raises:
+            KeyError: one of its hops is not among `members`.
             ValueError: they cannot do what `udp` says.
         """
-        made = (hops[hop] for hop in self.hops)
-        return Chain(*made, name=name, dial=self.dial, udp=self.udp, pipeline=self.pipeline)
+        return Chain(*(members[hop] for hop in self.hops), name=name, **self._rest())
 
 
 class UserTable(Table):

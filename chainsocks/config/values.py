@@ -7,6 +7,7 @@ import os
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from chainsocks.config.extras import DNS, require
 from chainsocks.config.hops import parse_hop_address
 from chainsocks.config.models import Listen, UnixPath
 from chainsocks.protocol.address import Address, parse_address
@@ -21,7 +22,12 @@ __all__ = [
     "parse_listen",
     "parse_part_address",
     "parse_ports",
+    "parse_resolver",
+    "parse_target",
 ]
+
+DNS_PORT = 53
+"""IANA's, for TCP too."""
 
 MAX_INTEGER = 2**63 - 1
 """What TOML can hold."""
@@ -127,6 +133,33 @@ def parse_part_address(value: str) -> Address:
     if "@" in value:
         raise ValueError("a login does not stand in the address; use username and password, or a url")
     return parse_hop_address(value)
+
+
+def parse_target(value: str) -> Address:
+    """Read the address of something to connect to, as in ``"example.org:443"``.
+
+    Raises:
+        ValueError: it is none, or has no port.
+    """
+    address = parse_address(value)
+    if not address.port:
+        raise ValueError(f"found {describe(value)}, expected host:port, as in example.org:443")
+    return address
+
+
+def parse_resolver(value: str) -> Address:
+    """Read the address of a resolver, ``host`` or ``host:port``.
+
+    Raises:
+        ValueError: saying what is wrong with it, or with this installation.
+    """
+    if "@" in value:
+        raise ValueError("a resolver has no login in it")
+    address = parse_address(value, DNS_PORT)
+    if not address.port:
+        raise ValueError(f"found {describe(value)}, expected a port in 1..{_MAX_PORT}")
+    require(*DNS)
+    return address
 
 
 def parse_ip(value: str) -> IPv4Address | IPv6Address:

@@ -14,6 +14,7 @@ __all__ = [
     "Command",
     "Credentials",
     "IdentCode",
+    "IsolationLogin",
     "Method",
     "Reply",
     "ReplyCode",
@@ -34,11 +35,17 @@ class Version(IntEnum):
 
 
 class Command(IntEnum):
-    """CMD of RFC 1928 section 4; SOCKS4 knows the first two under the same numbers."""
+    """CMD of RFC 1928 section 4; SOCKS4 knows the first two under the same numbers.
+
+    tor has added two (its socks-extensions.txt section 2), of which SOCKS4 knows the first: to look up a name, and the
+    name of an address. The answer is the reply's BND.ADDR, and the end of the conversation.
+    """
 
     CONNECT = 1
     BIND = 2
     UDP_ASSOCIATE = 3
+    RESOLVE = 0xF0
+    RESOLVE_PTR = 0xF1
 
 
 class Method(IntEnum):
@@ -128,6 +135,15 @@ class UsernamePassword:
 
     username: bytes = field(repr=False)
     password: bytes = field(repr=False)
+
+
+class IsolationLogin(UsernamePassword):
+    """A login that says whose streams belong together, and not who they are: a proxy that does not take it mixes them.
+
+    So no other method is offered beside it.
+    """
+
+    __slots__ = ()
 
 
 Credentials = UserId | UsernamePassword

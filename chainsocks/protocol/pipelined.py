@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import State
-from chainsocks.protocol.messages import Method, UsernamePassword, Version
+from chainsocks.protocol.messages import IsolationLogin, Method, UsernamePassword, Version
 from chainsocks.protocol.socks5 import ClientHandshake
 
 __all__ = ["PipelinedHandshake"]
@@ -54,7 +54,7 @@ class PipelinedHandshake(ClientHandshake):
             match data[1]:
                 case Method.NO_AUTHENTICATION_REQUIRED:
                     raise ProtocolError(f"it picked method {data[1]:02X}, which we did not offer")
-                case Method.NO_ACCEPTABLE_METHODS:
+                case Method.NO_ACCEPTABLE_METHODS if not isinstance(self._credentials, IsolationLogin):
                     raise LoginRefused("it does not accept username/password, and pipelined nothing else is offered")
         return super()._read_method(data)
 

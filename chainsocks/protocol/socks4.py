@@ -30,7 +30,7 @@ _CODE_FROM_WIRE: dict[int, ReplyCode | IdentCode] = {
 _CODE_TO_WIRE = {meaning.value: code for code, meaning in _CODE_FROM_WIRE.items()}
 _HEADER = 8  # VN CD DSTPORT DSTIP
 _REPLY = 8  # VN CD DSTPORT DSTIP
-_COMMANDS = {1: Command.CONNECT, 2: Command.BIND}
+_COMMANDS = {command.value: command for command in (Command.CONNECT, Command.BIND, Command.RESOLVE)}
 _NAME_FOLLOWS = b"\x00\x00\x00\x01"
 
 

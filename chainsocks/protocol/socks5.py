@@ -13,6 +13,7 @@ from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import (
     Command,
     Credentials,
+    IsolationLogin,
     Method,
     Reply,
     ReplyCode,
@@ -192,7 +193,8 @@ class ServerHandshake(BaseServerHandshake):
 class ClientHandshake(BaseClientHandshake):
     """Our method negotiation, login and request to a proxy.
 
-    With credentials, "no authentication" is offered beside username/password and the proxy picks, as curl does it.
+    With credentials, "no authentication" is offered beside username/password and the proxy picks, as curl does it; but
+    for an `IsolationLogin`, which has to be taken.
 
     Raises:
         ValueError: the username or the password is empty or over 255 bytes.
@@ -208,7 +210,9 @@ class ClientHandshake(BaseClientHandshake):
 
     def _greet(self) -> None:
         methods = [Method.NO_AUTHENTICATION_REQUIRED]
-        if self._credentials:
+        if isinstance(self._credentials, IsolationLogin):
+            methods = [Method.USERNAME_PASSWORD]
+        elif self._credentials:
             methods.append(Method.USERNAME_PASSWORD)
         self._outgoing = bytes((Version.SOCKS5, len(methods), *methods))
 
@@ -232,10 +236,12 @@ class ClientHandshake(BaseClientHandshake):
             return False
         self._incoming = data[2:]
         match data[1]:
-            case Method.NO_AUTHENTICATION_REQUIRED:
+            case Method.NO_AUTHENTICATION_REQUIRED if not isinstance(self._credentials, IsolationLogin):
                 self._send_request()
             case Method.USERNAME_PASSWORD if self._credentials:
                 self._send_login(self._credentials)
+            case Method.NO_ACCEPTABLE_METHODS if isinstance(self._credentials, IsolationLogin):
+                raise LoginRefused("it takes no username/password, by which its circuits would be separated (isolate)")
             case Method.NO_ACCEPTABLE_METHODS if self._credentials:
                 raise LoginRefused("it accepts neither username/password nor going without")
             case Method.NO_ACCEPTABLE_METHODS | Method.USERNAME_PASSWORD:

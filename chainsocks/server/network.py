@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import trio
 
-from chainsocks.chain.route import own_address
+from chainsocks.chain.source import own_address
 from chainsocks.net.inbound import InboundListener, listen
 from chainsocks.net.poller import Poller
+from chainsocks.net.reverse import name_of
 from chainsocks.net.stream import SocketStream
 from chainsocks.net.tcp import open_tcp, resolve
 from chainsocks.net.udp import ANY_PORT, UDPSocket, open_udp
@@ -35,12 +36,16 @@ class TrioNetwork:
         """Look a name up; see `chainsocks.net.tcp.resolve`."""
         return await resolve(address)
 
+    async def name_of(self, address: Address) -> str:
+        """Look up the name of an address; see `chainsocks.net.reverse.name_of`."""
+        return await name_of(address)
+
     async def listen(self, address: Address) -> InboundListener:
         """Listen on an IP address of ours; see `chainsocks.net.inbound.listen`."""
         return await listen(address, self._poller)
 
     def own_address(self, peer: Address) -> Address:
-        """Return our address on the way to a peer; see `chainsocks.chain.route.own_address`."""
+        """Return our address on the way to a peer; see `chainsocks.chain.source.own_address`."""
         return own_address(peer)
 
     def open_scope(self, deadline: float) -> AlarmScope:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from ipaddress import ip_address
 from typing import Protocol
@@ -14,9 +14,10 @@ from typing import Protocol
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.chain.associate import AssociationWalk
-from chainsocks.chain.dial import CancelScope, Network
-from chainsocks.config.hops import Chain, Resolve, Udp
+from chainsocks.chain.associate import Association
+from chainsocks.chain.dial import Network
+from chainsocks.config.chains import Chain, Udp
+from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Config, Server
 from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import Address, AddressType, canonical
@@ -44,11 +45,12 @@ async def open_datagram_relay(
     chain: Chain,
     config: Config,
     network: DatagramNetwork,
-    walk: AssociationWalk,
-    scope: CancelScope,
+    associate: Callable[[], Awaitable[Association]],
     tally: Tally,
 ) -> AsyncIterator[tuple[DatagramRelay, Address]]:
     """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
+
+    `associate` opens associations at all hops, which are closed here.
 
     *Closing*: all of it is closed at the end of the block.
 
@@ -64,13 +66,13 @@ async def open_datagram_relay(
         async with AsyncExitStack() as streams:
             way: Way = DirectWay(network.open_udp, network.resolve, config.timeouts.resolve, tally)
             if chain.hops:
-                association = await walk.associate(scope)
+                association = await associate()
                 for stream in association.streams.values():
                     streams.push_async_callback(anyio.aclose_forcefully, stream)
                 first, *others = association.relays
                 any_host = "::" if first.type is AddressType.IPV6 else "0.0.0.0"
                 lookups = None
-                if chain.hops[-1].resolve is Resolve.LOCAL:
+                if association.hops[-1].resolve is Resolve.LOCAL:
                     lookups = Lookups(network.resolve, config.timeouts.resolve, tally.drops)
                 outer = _open_udp(network, any_host, sockets)
                 way = NestedWay(outer, first, Nesting(others), association.streams, tally, lookups)

@@ -11,7 +11,7 @@ from itertools import count
 
 import trio
 
-from chainsocks.config.hops import Chain
+from chainsocks.config.chains import Chain, Route
 from chainsocks.protocol.messages import Request, show_code
 from chainsocks.relay.relay import Traffic
 
@@ -41,6 +41,8 @@ class Record:
     reply: int | None = None
     traffic: Traffic = field(default_factory=Traffic)
     outcome: str = "ended by a bug in chainsocks"
+    route: Route | None = None
+    """Which hops were chosen, where there was a choice."""
 
     def write(self) -> None:
         """Write the session's line."""
@@ -53,6 +55,8 @@ class Record:
         command = request.command.name if request else "-"
         destination = _quoted(str(request.destination)) if request else "-"
         chain = _quoted(self.chain.name) if self.chain else "-"
+        if self.route:
+            chain += " hops=" + _quoted(",".join(hop.name for hop in self.route.hops))
         reply = "-" if self.reply is None else show_code(self.reply)
         return (
             f"id={_prefix}{self.id} client={self.client} command={command} destination={destination} chain={chain} "

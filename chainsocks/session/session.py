@@ -4,7 +4,8 @@
 
     accept ─ handshake ─ request ─ chain ─ dial ─ reply ─ relay ─ close ─ one line in the log
                                         ├─ bind ─ reply ─ wait ─ second reply ─┤   (`chainsocks.session.bind`)
-                                        └─ associate ─ reply ─ relay datagrams ┘   (`chainsocks.session.associate`)
+                                        ├─ associate ─ reply ─ relay datagrams ┤   (`chainsocks.session.associate`)
+                                        └─ resolve ─ reply ────────────────────┘   (`chainsocks.chain.resolve`)
 
 1. Every step has its deadline: `handshake` until the request is complete, then those of the dial, `reply` for an
    answer, and the relay's. One cancel scope serves them all, armed anew for each; a refusal has scopes of its own.
@@ -18,29 +19,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.chain.associate import AssociationWalk
+from chainsocks.chain.associate import Association, AssociationWalk
 from chainsocks.chain.bind import BindNetwork, BindWalk
 from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
-from chainsocks.config.hops import Chain
+from chainsocks.chain.health import Health
+from chainsocks.chain.resolve import ResolveNetwork, ResolveWalk
+from chainsocks.chain.tries import Choices, Tries, close_upstream
+from chainsocks.config.chains import Chain, Route
 from chainsocks.config.models import Config, Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
-from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.caller import Caller
+from chainsocks.routing.isolation import Circumstances, isolated_chain
 from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
 from chainsocks.session.ident import IdentNetwork, check_ident
@@ -56,7 +61,11 @@ PARTING = 10
 """Seconds at most that this takes, whatever the deadlines are (RFC 1928 section 6)."""
 
 
-class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, Protocol):
+WalkT = TypeVar("WalkT", bound=Walk)
+ResultT = TypeVar("ResultT")
+
+
+class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, ResolveNetwork, Protocol):
     """What lies below a session."""
 
 
@@ -68,6 +77,10 @@ class Service:
     logins: Logins
     network: SessionNetwork
     on_step: OnStep | None = None
+    choices: Choices = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", Choices(Health(self.network.now, self.config.health)))
 
 
 async def serve_session(client: ByteStream, name: str, service: Service, host: str = "") -> None:
@@ -138,7 +151,11 @@ class _Session:
             scope.deadline = math.inf  # it is in time; what follows has limits of its own
             limit, network = self._timeouts.ident, self._service.network
             await check_ident(self._client, request.credentials, ident, limit, network)
-        chain = record.chain = _route(request, self._service, self._caller(request))
+        caller = self._caller(request)
+        chain = record.chain = _route(request, self._service, caller)
+        if chain.isolates:
+            one = None if request.command is Command.UDP_ASSOCIATE else request.destination
+            chain = isolated_chain(chain, Circumstances(self._service.config.isolation_key, caller, one))
         match request.command:
             case Command.CONNECT:
                 await self._connect(handshake, chain, scope)
@@ -146,21 +163,29 @@ class _Session:
                 await self._bind(handshake, chain, scope)
             case Command.UDP_ASSOCIATE:
                 await self._associate(handshake, chain, scope)
+            case Command.RESOLVE | Command.RESOLVE_PTR:
+                await self._resolve(handshake, chain, scope)
 
     async def _connect(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
         """Dial, reply, relay."""
-        service = self._service
-        walk = Walk(chain, handshake.request.destination, self._timeouts, service.network, service.on_step)
-        self._time_is_up = walk.timeout
-        await self._carry(handshake, await walk.go(scope), scope)
+        service, destination = self._service, handshake.request.destination
+
+        def begin(route: Route, began: float | None = None) -> Walk:
+            return Walk(route, destination, self._timeouts, service.network, service.on_step, began)
+
+        _, upstream = await self._through(chain, begin, Walk.go, scope, close_upstream)
+        await self._carry(handshake, upstream, scope)
 
     async def _bind(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
         """Have a port opened, reply, wait for the peer, reply again, relay."""
         service, request = self._service, handshake.request
         advertised = service.config.server.bind_address
-        walk = BindWalk(chain, request.destination, self._timeouts, service.network, service.on_step, advertised)
-        self._time_is_up = walk.timeout
-        bound = await walk.bind(scope)
+
+        def begin(route: Route, began: float | None = None) -> BindWalk:
+            network, on_step = service.network, service.on_step
+            return BindWalk(route, request.destination, self._timeouts, network, on_step, began, advertised)
+
+        walk, bound = await self._through(chain, begin, BindWalk.bind, scope)
         try:
             check_bound(request.version, bound)
             if not await self._grant(handshake, bound, scope):
@@ -173,6 +198,28 @@ class _Session:
             await self._carry(handshake, upstream, scope)
         else:
             self._record.outcome = "the client left before its peer came"
+
+    async def _through(
+        self,
+        chain: Chain,
+        begin: Callable[[Route, float | None], WalkT],
+        go: Callable[[WalkT, CancelScope], Awaitable[ResultT]],
+        scope: CancelScope,
+        discard: Callable[[ResultT], Awaitable[None]] | None = None,
+    ) -> tuple[WalkT, ResultT]:
+        """Walk the only route through a chain, or try what there is; see `chainsocks.chain.tries`."""
+        if chain.route:
+            walk = begin(chain.route, None)
+            self._time_is_up = walk.timeout
+            return walk, await go(walk, scope)
+        scope.deadline = math.inf  # each try has a scope of its own
+        service, record = self._service, self._record
+        destination = record.request.destination.packed if record.request else b""
+        key = self._host.encode() + b"\0" + destination
+        walk, result = await Tries(chain, key, service.choices, service.network, begin, go, discard).run()
+        self._time_is_up = walk.timeout
+        record.route = walk.route
+        return walk, result
 
     async def _carry(self, handshake: ServerHandshake, upstream: Upstream, scope: CancelScope) -> None:
         """Reply, relay; `upstream` is closed at the end."""
@@ -194,13 +241,34 @@ class _Session:
     async def _associate(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
         """Open associations at all hops, reply, and relay datagrams."""
         service, tally = self._service, Tally(self._record.traffic)
-        walk = AssociationWalk(chain, UNSPECIFIED, self._timeouts, service.network, service.on_step)
-        self._time_is_up = walk.timeout
+
+        def begin(route: Route, began: float | None = None) -> AssociationWalk:
+            return AssociationWalk(route, UNSPECIFIED, self._timeouts, service.network, service.on_step, began)
+
+        async def associate() -> Association:
+            _, association = await self._through(chain, begin, AssociationWalk.associate, scope)
+            return association
+
         async with open_datagram_relay(
-            self._client, handshake.request, chain, service.config, service.network, walk, scope, tally
+            self._client, handshake.request, chain, service.config, service.network, associate, tally
         ) as (relay, bound):
             if await self._grant(handshake, bound, scope):
                 await self._run(relay, scope)
+
+    async def _resolve(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+        """Look up a name, or the name of an address, and reply with it: that is all."""
+        service, request = self._service, handshake.request
+        command, subject = request.command, request.destination
+
+        def begin(route: Route, began: float | None = None) -> ResolveWalk:
+            return ResolveWalk(route, command, subject, self._timeouts, service.network, service.on_step, began)
+
+        _, answer = await self._through(chain, begin, ResolveWalk.answer, scope)
+        check_bound(request.version, answer)
+        if await self._grant(handshake, answer, scope):
+            scope.deadline = math.inf
+            self._record.outcome = f"answered {printable(answer.host)}"
+            await self._part()
 
     async def _run(self, relay: Relay | DatagramRelay, scope: CancelScope) -> None:
         """Run a relay to its end, which is the session's."""
@@ -303,7 +371,7 @@ class _Session:
         await self._part()
 
     async def _part(self) -> None:
-        """Let a client that we refuse read why, before the connection closes.
+        """Let a client to which we have no more to say read our answer, before the connection closes.
 
         Closing a socket that holds unread data resets it, and a reset can overtake our answer; so the rest of what the
         client is saying is read away, up to a limit, until it closes.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.chain.legs import legs
-from chainsocks.config.hops import DIRECT, Hop, Resolve, Udp
+from chainsocks.config.chains import DIRECT, Chain, Group, Udp
+from chainsocks.config.hops import Hop, Isolate, Resolve
 from chainsocks.config.models import Config, Ident, Server, Timeouts
-from chainsocks.protocol.address import UNSPECIFIED, printable
+from chainsocks.protocol.address import printable
 from chainsocks.tools.pipelining import remark_on_chain, remark_on_hop, warn_of_pipelining
 
 __all__ = ["show_config", "warnings"]
@@ -23,8 +23,9 @@ def warnings(config: Config) -> list[str]:
     found = []
     if config.default_chain is None:
         found.append('no chain is called "default": every request will be refused')
-    used = {hop.name for chain in config.chains.values() for hop in chain.hops}
+    used = {name for chain in config.chains.values() for name in _names(chain.hops)}
     found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
+    found += [f"group {printable(name)} is in no chain" for name in config.groups if name not in used]
     found += warn_of_pipelining(config)
     return found
 
@@ -51,17 +52,62 @@ def _chains(config: Config) -> Table:
     table.add_column("")
     for chain in config.chains.values() or (DIRECT,):
         name = printable(chain.name)
-        for leg in legs(chain, UNSPECIFIED):
-            hop = leg.hop
-            limit = config.timeouts.hop if hop.timeout is None else hop.timeout
-            row = (f"{leg.position} {printable(hop.name)}", hop.protocol.value, str(hop.address), _seconds(limit))
-            table.add_row(name, *row, ", ".join((*_remarks(hop), *remark_on_hop(leg))))
-            name = ""
+        for position, member in enumerate(chain.hops, 1):
+            for row in _rows(f"{position} ", member, chain, config.timeouts):
+                table.add_row(name, *row)
+                name = ""
         limit = config.timeouts.dial if chain.dial is None else chain.dial
-        row = ("all of it" if chain.hops else "none", "", "", _seconds(limit))
-        remarks = ["no UDP"] if chain.udp is Udp.REFUSE else []
-        table.add_row(name, *row, "; ".join((*remarks, *remark_on_chain(chain))))
+        whole = "all of it" if chain.hops else "none"
+        remarks = (", ".join(_habits(chain)), *remark_on_chain(chain))
+        table.add_row(name, whole, "", "", _seconds(limit), "; ".join(filter(None, remarks)))
     return table
+
+
+def _rows(
+    prefix: str, member: Hop | Group, chain: Chain, timeouts: Timeouts
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield the row of a hop; or that of a group, and those of its members, further in."""
+    name = f"{prefix}{printable(member.name)}"
+    if isinstance(member, Hop):
+        limit = timeouts.hop if member.timeout is None else member.timeout
+        remarks = (*_remarks(member), *remark_on_hop(member, chain))
+        yield name, member.protocol.value, str(member.address), _seconds(limit), ", ".join(remarks)
+        return
+    yield name, "group", member.pick.value, "", ", ".join(_terms(member))
+    for one in member.hops:
+        yield from _rows(" " * (len(prefix) + 2), one, chain, timeouts)
+
+
+def _terms(group: Group) -> Iterator[str]:
+    """Say what holds for a group, beside its pick."""
+    if len(set(group.weights)) > 1:
+        yield "weights " + " : ".join(f"{weight:g}" for weight in group.weights)
+    if group.hedge is not None:
+        yield f"the next one as well after {_seconds(group.hedge)} s"
+    if group.retry_refused:
+        yield "a destination's refusal is tried again"
+    if group.check is not None:
+        what = f"by connecting to {group.check_target}" if group.check_target else "by greeting it"
+        yield f"each is checked every {_seconds(group.check)} s {what}"
+
+
+def _habits(chain: Chain) -> Iterator[str]:
+    """Say what holds for a chain as a whole."""
+    if chain.udp is Udp.REFUSE:
+        yield "no UDP"
+    if chain.resolver:
+        yield f"names from {chain.resolver}"
+    if chain.hedge is not None:
+        yield f"another way as well after {_seconds(chain.hedge)} s"
+    if chain.skip_dead:
+        yield "dead hops are left out" if chain.length is None else f"the first {chain.length} that live"
+
+
+def _names(members: Iterable[Hop | Group]) -> Iterator[str]:
+    for member in members:
+        yield member.name
+        if isinstance(member, Group):
+            yield from _names(member.hops)
 
 
 def _udp(server: Server) -> str:
@@ -76,6 +122,10 @@ def _remarks(hop: Hop) -> Iterator[str]:
         yield "with login"
     if hop.resolve is Resolve.LOCAL:
         yield "names are looked up here"
+    if hop.tor:
+        yield "answers RESOLVE"
+    if hop.isolate is not Isolate.OFF:
+        yield f"isolated by {hop.isolate}"
 
 
 def _deadlines(timeouts: Timeouts) -> Table:

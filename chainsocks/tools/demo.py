@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from chainsocks.client.tcp import connect_tcp
-from chainsocks.config.hops import Chain, Hop, HopProtocol
+from chainsocks.config.chains import Chain, hops_of
+from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Config, Server, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import Place
@@ -121,7 +122,7 @@ def _show(console: Console, chain: Chain, steps: Sequence[_Step]) -> None:
     table = Table("hop", "protocol", "address")
     table.add_column("step", max_width=18)  # which brings the table below 80 columns
     table.add_column("ms", justify="right")
-    protocols = {hop.address: hop.protocol.value for hop in chain.hops}
+    protocols = {hop.address: hop.protocol.value for hop in hops_of(chain.hops)}
     previous = None
     for step, following in pairwise(steps):
         place = step.place

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from chainsocks.chain.associate import associate
-from chainsocks.config.hops import Chain
+from chainsocks.chain.tries import associate
+from chainsocks.config.chains import Chain
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopProtocolError, HopRefused
 from chainsocks.protocol.address import Address

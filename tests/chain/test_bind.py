@@ -16,7 +16,8 @@ from anyio import BrokenResourceError
 
 from chainsocks.chain.bind import LISTEN, BindWalk
 from chainsocks.chain.dial import Upstream
-from chainsocks.config.hops import DIRECT, Chain, HopProtocol
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, DialTimeout, HopProtocolError, HopRefused, UnsupportedAddress
 from chainsocks.protocol.address import Address
@@ -52,7 +53,8 @@ async def bind(
     advertised: str | None = None,
 ) -> Bound:
     address = ip_address(advertised) if advertised else None
-    bound = Bound(network, BindWalk(chain, peer, timeouts or Timeouts(), network, advertised=address))
+    assert chain.route
+    bound = Bound(network, BindWalk(chain.route, peer, timeouts or Timeouts(), network, advertised=address))
     with network.open_scope(math.inf) as scope:
         bound.address = await bound.walk.bind(scope)
         return bound

@@ -10,8 +10,10 @@ from dataclasses import replace
 import pytest
 import trio
 
-from chainsocks.chain.dial import CONNECT, OPEN, RESOLVE, Upstream, dial
-from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Resolve
+from chainsocks.chain.dial import CONNECT, OPEN, RESOLVE, Upstream
+from chainsocks.chain.tries import dial
+from chainsocks.config.chains import DIRECT, Chain, hops_of
+from chainsocks.config.hops import Hop, HopProtocol, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ConnectError,
@@ -174,7 +176,7 @@ LOOKING_UP = replace(make_hop(1), resolve=Resolve.LOCAL)
     ids=["destination", "first hop", "destination, looked up for a hop"],
 )
 async def test_a_name_that_does_not_exist(chain: Chain, who: str | None, code: int, nursery: trio.Nursery) -> None:
-    network = network_of(nursery, *chain.hops)
+    network = network_of(nursery, *hops_of(chain.hops))
     with pytest.raises(ConnectError, match=r"name look-up: no address for .*: Name or service not known") as caught:
         await go(network, chain)
     assert (caught.value.place.hop, caught.value.place.step) == (who, RESOLVE)

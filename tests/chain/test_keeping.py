@@ -10,7 +10,8 @@ import trio
 
 from chainsocks.chain.dial import CONNECT
 from chainsocks.chain.keeping import Finding, Keeping, find_keeping
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline, Resolve
+from chainsocks.config.chains import Chain, Route
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
@@ -53,7 +54,7 @@ def lossy(network: MemoryNetwork, keep: Callable[[State], bool]) -> Handler:
     return serve
 
 
-async def find(network: MemoryNetwork, hop: Hop, before: Chain | None = None, target: Address | None = None) -> Finding:
+async def find(network: MemoryNetwork, hop: Hop, before: Route | None = None, target: Address | None = None) -> Finding:
     watched = WatchedNetwork(network)
     found = await find_keeping(hop, TIMEOUTS, watched, before=before, target=target)
     assert watched.left_open == []
@@ -68,7 +69,7 @@ async def test_an_honest_hop_keeps_everything(before: int, protocol: HopProtocol
     hop = make_hop(before + 1, protocol)
     for one in (*hops, hop):
         add_hop(network, one)
-    found = await find(network, hop, Chain(*hops, pipeline="chain"))
+    found = await find(network, hop, Chain(*hops, pipeline="chain").route)
     assert found == Finding(KEEPS, KEEPS)
     assert found.pipeline is Pipeline.CHAIN
 
@@ -151,7 +152,7 @@ async def test_what_fails_in_order_says_nothing(
 async def test_a_hop_before_is_not_the_hop(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
     network = MemoryNetwork(nursery)
     add_hop(network, make_hop(1), Trouble(State.REQUEST, Fault.MUTE))
-    found = await find(network, make_hop(2), Chain(make_hop(1)))
+    found = await find(network, make_hop(2), Chain(make_hop(1)).route)
     assert (found.own, found.behind) == (UNKNOWN, UNKNOWN)
     assert "hop paris (1 of 2)" in found.reason
 
@@ -175,7 +176,7 @@ async def test_the_hops_before_are_not_pipelined_whatever_they_are_declared_to_b
         await relay(client, upstream, Traffic(), idle=100, half_close=100)
 
     network.hosts[first.address] = Host(serve)
-    assert await find(network, hop, Chain(first)) == Finding(KEEPS, KEEPS)
+    assert await find(network, hop, Chain(first).route) == Finding(KEEPS, KEEPS)
 
 
 async def test_a_target_that_is_no_socks_server(nursery: trio.Nursery) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chainsocks.chain.legs import Leg, legs, open_handshake
-from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol, Pipeline
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.protocol.address import Address
 from tests.hops import make_hop
 
@@ -13,12 +13,12 @@ DESTINATION = Address("example.org", 443)
 
 
 def test_direct_has_no_legs() -> None:
-    assert legs(DIRECT, DESTINATION) == ()
+    assert legs((), DESTINATION) == ()
 
 
 def test_each_hop_is_asked_for_the_next_and_the_last_for_the_destination() -> None:
     a, b, c = (make_hop(number) for number in (1, 2, 3))
-    assert legs(Chain(a, b, c), DESTINATION) == (
+    assert legs((a, b, c), DESTINATION) == (
         Leg(1, a, b.address, None, b),
         Leg(2, b, c.address, a, c),
         Leg(3, c, DESTINATION, b, None),

@@ -13,18 +13,20 @@ import pytest
 import trio
 from anyio import EndOfStream
 
-from chainsocks.chain.associate import associate
 from chainsocks.chain.bind import BindWalk
-from chainsocks.chain.dial import CONNECT, OPEN, RESOLVE, Upstream, dial
+from chainsocks.chain.dial import CONNECT, OPEN, RESOLVE, Upstream
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import flights, round_trips
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline, Resolve
+from chainsocks.chain.resolve import resolve
+from chainsocks.chain.tries import associate, dial
+from chainsocks.config.chains import Chain, Route
+from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout, HopProtocolError, HopRefused
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.protocol.messages import UserId, UsernamePassword
-from tests.hops import add_hop, make_hop
+from chainsocks.protocol.messages import Command, UserId, UsernamePassword
+from tests.hops import ANSWERS, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream
 
 OFF, HOP, CHAIN = Pipeline
@@ -49,31 +51,31 @@ KINDS = {
 """Hops by letter: pipelined off, hop or chain; a capital one logs in."""
 
 
-def chain_of(kinds: str) -> Chain:
-    """A chain with a hop for each letter."""
-    hops = (
+def route_of(kinds: str) -> Route:
+    """A way through a hop for each letter."""
+    hops = tuple(
         Hop(f"hop{number}", protocol, Address(f"10.0.0.{number}", 1080), login, pipeline=pipeline)
         for number, (protocol, login, pipeline) in enumerate((KINDS[kind] for kind in kinds), 1)
     )
-    return Chain(*hops)
+    return Route(Chain(*hops), hops)
 
 
 async def wait(stream: MemoryStream) -> None:
     await trio.sleep_forever()
 
 
-def slow_network(nursery: trio.Nursery, chain: Chain) -> MemoryNetwork:
+def slow_network(nursery: trio.Nursery, route: Route) -> MemoryNetwork:
     """All hops and the destination, one link from each other."""
     network = MemoryNetwork(nursery, {DESTINATION: Host(wait), NAMED: Host(wait)})
-    for hop in chain.hops:
+    for hop in route.hops:
         add_hop(network, hop)
     network.hosts = {address: replace(host, latency=LATENCY) for address, host in network.hosts.items()}
     return network
 
 
-async def time_of(network: MemoryNetwork, chain: Chain) -> float:
+async def time_of(network: MemoryNetwork, route: Route) -> float:
     began = trio.current_time()
-    await dial(chain, DESTINATION, PATIENT, network)
+    await dial(route.chain, DESTINATION, PATIENT, network)
     return trio.current_time() - began
 
 
@@ -101,9 +103,9 @@ async def test_a_dial_takes_the_round_trips_of_its_formula(
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    chain = chain_of(kind * count)
-    assert await time_of(slow_network(nursery, chain), chain) == formula(count)
-    assert round_trips(legs(chain, DESTINATION)) == formula(count)
+    route = route_of(kind * count)
+    assert await time_of(slow_network(nursery, route), route) == formula(count)
+    assert round_trips(legs(route.hops, DESTINATION)) == formula(count)
 
 
 @pytest.mark.parametrize(
@@ -129,17 +131,26 @@ async def test_hops_of_several_kinds(
     kinds: str, cut: list[str], trips: int, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     """Each goes along with those before it up to the first that does not keep what comes behind its request."""
-    chain = chain_of(kinds)
-    plan = legs(chain, DESTINATION)
+    route = route_of(kinds)
+    plan = legs(route.hops, DESTINATION)
     assert ["".join(kinds[leg.position - 1] for leg in flight) for flight in flights(plan)] == cut
     assert round_trips(plan) == trips
-    assert await time_of(slow_network(nursery, chain), chain) == trips
+    assert await time_of(slow_network(nursery, route), route) == trips
+
+
+@pytest.mark.parametrize(("kind", "trips"), [("O", 5), ("o", 4), ("H", 3)])
+def test_a_login_that_is_made_up_for_each_session_counts_as_well(kind: str, trips: int) -> None:
+    [hop] = route_of(kind).hops
+    isolate = Isolate.SESSION if hop.credentials else Isolate.OFF
+    declared = replace(hop, credentials=None, isolate=isolate)
+    assert round_trips(legs((declared,), DESTINATION)) == trips
 
 
 def test_a_chains_own_setting_holds_for_the_hops_that_have_none() -> None:
     paris, osaka, lima = (make_hop(number) for number in (1, 2, 3))
-    chain = Chain(paris, replace(osaka, pipeline=OFF), replace(lima, pipeline=CHAIN), pipeline="hop")
-    assert [leg.pipeline for leg in legs(chain, DESTINATION)] == [HOP, OFF, CHAIN]
+    plan = legs((paris, replace(osaka, pipeline=OFF), replace(lima, pipeline=CHAIN)), DESTINATION, pipeline=HOP)
+    assert [leg.pipeline for leg in plan] == [HOP, OFF, CHAIN]
+    assert [leg.carrier_keeps for leg in plan] == [OFF, HOP, OFF]
 
 
 def test_a_kind_that_there_is_not() -> None:
@@ -198,14 +209,14 @@ async def test_what_goes_out_before_any_answer(
     recorder = Recorder()
     network = MemoryNetwork(nursery, {Address("10.0.0.1", 1080): Host(recorder.serve)})
     with pytest.raises(DialTimeout):
-        await dial(chain_of(kinds), DESTINATION, Timeouts(), network)
+        await dial(route_of(kinds).chain, DESTINATION, Timeouts(), network)
     assert [data.hex() for _, data in recorder.received] == [first]
     assert network.left_open == []
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100], ids=lambda size: f"in-portions-of-{size}")
 async def test_answers_come_in_any_portions(size: int, nursery: trio.Nursery) -> None:
-    chain = chain_of("CcaC")
+    route = route_of("CcaC")
     with_login, without, granted4 = b"\x05\x02\x01\x00" + GRANTED, b"\x05\x00" + GRANTED, b"\0\x5a" + bytes(6)
     answers = with_login + without + granted4 + with_login[:-6] + b"\xc0\0\2\1\0\7" + b"220 welcome\r\n"
 
@@ -215,8 +226,8 @@ async def test_answers_come_in_any_portions(size: int, nursery: trio.Nursery) ->
             await trio.testing.wait_all_tasks_blocked()
         await trio.sleep_forever()
 
-    network = MemoryNetwork(nursery, {chain.hops[0].address: Host(serve)})
-    upstream = await dial(chain, DESTINATION, Timeouts(), network)
+    network = MemoryNetwork(nursery, {route.hops[0].address: Host(serve)})
+    upstream = await dial(route.chain, DESTINATION, Timeouts(), network)
     assert upstream.bound == Address("192.0.2.1", 7)
     rest = upstream.trailing_data
     while len(rest) < 13:
@@ -225,29 +236,29 @@ async def test_answers_come_in_any_portions(size: int, nursery: trio.Nursery) ->
 
 
 async def test_what_trails_a_reply_between_two_flights_is_an_error(nursery: trio.Nursery) -> None:
-    chain = chain_of("hc")
+    route = route_of("hc")
 
     async def serve(stream: MemoryStream) -> None:
         await stream.send(b"\x05\x00" + GRANTED + b"\x05\x00")
         await trio.sleep_forever()
 
-    network = MemoryNetwork(nursery, {chain.hops[0].address: Host(serve)})
+    network = MemoryNetwork(nursery, {route.hops[0].address: Host(serve)})
     with pytest.raises(HopProtocolError, match="2 bytes came behind its reply, unasked") as caught:
-        await dial(chain, DESTINATION, Timeouts(), network)
+        await dial(route.chain, DESTINATION, Timeouts(), network)
     assert caught.value.place.hop == "hop1 (1 of 2)"
 
 
 async def test_a_refusal_ends_the_dial_whatever_was_sent_behind(nursery: trio.Nursery) -> None:
     """The next hop's messages have been sent to nobody; what looks like its answers is not read."""
-    chain = chain_of("cc")
+    route = route_of("cc")
 
     async def serve(stream: MemoryStream) -> None:
         await stream.send(b"\x05\x00\x05\x04\x00\x01\0\0\0\0\0\0" + b"\x05\x00" + GRANTED)
         await trio.sleep_forever()
 
-    network = MemoryNetwork(nursery, {chain.hops[0].address: Host(serve)})
+    network = MemoryNetwork(nursery, {route.hops[0].address: Host(serve)})
     with pytest.raises(HopRefused, match=r"could not reach hop2 at 10\.0\.0\.2:1080") as caught:
-        await dial(chain, DESTINATION, Timeouts(), network)
+        await dial(route.chain, DESTINATION, Timeouts(), network)
     assert caught.value.place.hop == "hop1 (1 of 2)"
     assert network.left_open == []
 
@@ -276,10 +287,10 @@ async def test_each_hops_clock_starts_when_the_one_before_has_replied(
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    chain = chain_of("cc")
-    network = MemoryNetwork(nursery, {chain.hops[0].address: Host(Recorder(*answers).serve)})
+    route = route_of("cc")
+    network = MemoryNetwork(nursery, {route.hops[0].address: Host(Recorder(*answers).serve)})
     with pytest.raises(DialTimeout) as caught:
-        await dial(chain, DESTINATION, Timeouts(hop=timeout, dial=10), network)
+        await dial(route.chain, DESTINATION, Timeouts(hop=timeout, dial=10), network)
     assert (caught.value.place.hop, caught.value.place.step) == (hop, step)
     assert trio.current_time() == at
 
@@ -287,7 +298,7 @@ async def test_each_hops_clock_starts_when_the_one_before_has_replied(
 async def test_a_hops_own_limit_holds_for_its_own_answers(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
-    first, second = chain_of("cc").hops
+    first, second = route_of("cc").hops
     recorder = Recorder((4, b"\x05\x00" + GRANTED))
     network = MemoryNetwork(nursery, {first.address: Host(recorder.serve)})
     with pytest.raises(DialTimeout, match=r"no complete answer on the way to 192.0.2.80:80 \(2.00 s of 2 s\)"):
@@ -298,7 +309,7 @@ async def test_a_hops_own_limit_holds_for_its_own_answers(
 async def test_names_are_looked_up_before_their_requests_are_sent(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
-    hops = [replace(hop, resolve=Resolve.LOCAL) for hop in chain_of("cc").hops]
+    hops = [replace(hop, resolve=Resolve.LOCAL) for hop in route_of("cc").hops]
     recorder = Recorder()
     network = MemoryNetwork(nursery, {hops[0].address: Host(recorder.serve)}, {"example.org": ["192.0.2.80"]}, 2)
     told: list[tuple[str | None, str]] = []
@@ -312,7 +323,7 @@ async def test_names_are_looked_up_before_their_requests_are_sent(
 
 
 async def test_a_look_up_has_its_own_limit(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
-    hops = [replace(hop, resolve=Resolve.LOCAL) for hop in chain_of("cc").hops]
+    hops = [replace(hop, resolve=Resolve.LOCAL) for hop in route_of("cc").hops]
     recorder = Recorder()
     network = MemoryNetwork(nursery, {hops[0].address: Host(recorder.serve)}, {"example.org": ["192.0.2.80"]}, 9)
     with pytest.raises(DialTimeout) as caught:
@@ -326,11 +337,11 @@ async def test_a_look_up_has_its_own_limit(autojump_clock: trio.testing.MockCloc
 async def test_each_step_is_told_also_when_its_answer_came_with_others(
     latency: float, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
-    chain = chain_of("CaC")
-    network = slow_network(nursery, chain)
+    route = route_of("CaC")
+    network = slow_network(nursery, route)
     network.hosts = {address: replace(host, latency=latency) for address, host in network.hosts.items()}
     told: list[tuple[str | None, str]] = []
-    await dial(chain, DESTINATION, PATIENT, network, lambda place: told.append((place.hop, place.step)))
+    await dial(route.chain, DESTINATION, PATIENT, network, lambda place: told.append((place.hop, place.step)))
     first, second, third = (f"hop{number} ({number} of 3)" for number in (1, 2, 3))
     assert told == [
         (first, CONNECT),
@@ -345,27 +356,27 @@ async def test_a_hop_that_loses_what_comes_behind_is_found_by_its_limit(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     """It is the next hop that does not answer then, as far as anybody can tell."""
-    chain = chain_of("cc")
+    route = route_of("cc")
 
     async def lose(stream: MemoryStream) -> None:
         await stream.receive()
         await stream.send(b"\x05\x00" + GRANTED)
         await trio.sleep_forever()
 
-    network = MemoryNetwork(nursery, {chain.hops[0].address: Host(lose)})
+    network = MemoryNetwork(nursery, {route.hops[0].address: Host(lose)})
     with pytest.raises(DialTimeout, match="no complete answer") as caught:
-        await dial(chain, DESTINATION, Timeouts(), network)
+        await dial(route.chain, DESTINATION, Timeouts(), network)
     assert caught.value.place.hop == "hop2 (2 of 2)"
 
 
 async def test_the_way_is_open_for_the_clients_data_only_then(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
-    chain = chain_of("ccc")
-    network = slow_network(nursery, chain)
+    route = route_of("ccc")
+    network = slow_network(nursery, route)
     recorder = Recorder()
     network.hosts[DESTINATION] = Host(recorder.serve, latency=LATENCY)
-    upstream: Upstream = await dial(chain, DESTINATION, PATIENT, network)
+    upstream: Upstream = await dial(route.chain, DESTINATION, PATIENT, network)
     await upstream.stream.send(b"GET / HTTP/1.0\r\n\r\n")
     await trio.sleep(10)
     assert [data for _, data in recorder.received] == [b"GET / HTTP/1.0\r\n\r\n"]
@@ -379,9 +390,9 @@ async def test_a_bind_through_three_hops(
     kind: str, trips: float, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     """There is no connect to the destination in it, up to the first reply; the second one is waited for as ever."""
-    chain = chain_of(kind * 3)
-    network = slow_network(nursery, chain)
-    walk = BindWalk(chain, DESTINATION, PATIENT, network)
+    route = route_of(kind * 3)
+    network = slow_network(nursery, route)
+    walk = BindWalk(route, DESTINATION, PATIENT, network)
     began = trio.current_time()
     with network.open_scope(began + 100) as scope:
         bound = await walk.bind(scope)
@@ -393,14 +404,28 @@ async def test_a_bind_through_three_hops(
     assert await upstream.stream.receive() == b"150 here it comes\r\n"
 
 
+@pytest.mark.parametrize("command", [Command.RESOLVE, Command.RESOLVE_PTR])
+@pytest.mark.parametrize(("kind", "trips"), [("o", 15), ("h", 9), ("c", 6), ("C", 6)])
+async def test_a_name_asked_of_the_last_of_three_hops(
+    kind: str, trips: float, command: Command, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """As a BIND: nobody connects to the destination."""
+    route = route_of(kind * 3)
+    chain = route.chain.with_each(lambda hop: replace(hop, tor=True))
+    subject = NAMED if command is Command.RESOLVE else DESTINATION
+    began = trio.current_time()
+    assert await resolve(chain, subject, PATIENT, slow_network(nursery, route), command) == ANSWERS[command]
+    assert trio.current_time() - began == trips
+
+
 @pytest.mark.parametrize(("kind", "trips"), [("o", 3 + 8 + 15), ("h", 2 + 5 + 9), ("c", 2 + 4 + 6)])
 async def test_associations_at_three_hops(
     kind: str, trips: float, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     """Each of the three is a dial of its own, without a connect at its end."""
-    chain = chain_of(kind * 3)
-    network = slow_network(nursery, chain)
+    route = route_of(kind * 3)
+    network = slow_network(nursery, route)
     began = trio.current_time()
-    association = await associate(chain, PATIENT, network)
+    association = await associate(route.chain, PATIENT, network)
     assert trio.current_time() - began == trips
-    assert [relay.host for relay in association.relays] == [hop.address.host for hop in chain.hops]
+    assert [relay.host for relay in association.relays] == [hop.address.host for hop in route.hops]

@@ -39,6 +39,13 @@ def test_names_are_looked_up(backend: str) -> None:
     run(backend, go)
 
 
+def test_addresses_are_looked_up(backend: str) -> None:
+    async def go() -> None:
+        assert await AnyioNetwork().name_of(Address("127.0.0.1", 80))
+
+    run(backend, go)
+
+
 def test_the_way_to_a_neighbour_begins_at_home() -> None:
     assert AnyioNetwork().own_address(Address("127.0.0.1", 80)) == Address("127.0.0.1", 0)
 

@@ -15,7 +15,7 @@ from anyio import EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
 import chainsocks
-from chainsocks import Address, Chain, Hop, HopProtocol, Pipeline, Timeouts
+from chainsocks import Address, Chain, Group, Hop, HopProtocol, Pipeline, Timeouts
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import Place
@@ -120,6 +120,13 @@ class TestConnections:
     ) -> None:
         urls = (url.format(hop=hop, hop_with_login=hop_with_login) for url in way)
         assert run(backend, converse, shouter, Chain(*urls, pipeline=pipeline), b"hello") == b"HELLO"
+
+    @pytest.mark.parametrize("hedge", [None, 5.0])
+    def test_a_group_finds_a_hop_that_lives(
+        self, backend: str, shouter: Address, hop: Address, dead: Address, hedge: float | None
+    ) -> None:
+        chain = Chain(Group(f"socks5://{dead}", f"socks5://{hop}", hedge=hedge))
+        assert run(backend, converse, shouter, chain, b"hello") == b"HELLO"
 
     @pytest.mark.parametrize(
         "way",

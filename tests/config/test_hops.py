@@ -1,22 +1,20 @@
-"""Hops as URLs, the logins in them, and the chains made of them."""
+"""Hops as URLs, and the logins in them."""
 
 from __future__ import annotations
 
-import dataclasses
 from urllib.parse import quote_from_bytes
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chainsocks.config.chains import Chain
 from chainsocks.config.hops import (
     DEFAULT_PORT,
-    DIRECT,
-    Chain,
     Hop,
     HopProtocol,
+    Isolate,
     Resolve,
-    Udp,
     make_credentials,
     parse_hop_address,
     parse_hop_url,
@@ -264,6 +262,19 @@ def test_a_hop_says_why_it_cannot(protocol: HopProtocol, target: Address, why: s
     assert Hop("osaka", protocol, Address("10.0.0.1", 1080)).cannot_carry(target) == why
 
 
+@pytest.mark.parametrize("protocol", [SOCKS4, SOCKS4A])
+def test_tor_speaks_socks5(protocol: HopProtocol) -> None:
+    why = f"tor does not go with protocol '{protocol}'; only socks5 has its commands"
+    with pytest.raises(ValueError, match=f"^{why}$"):
+        Hop("tor", protocol, Address("127.0.0.1", 9050), tor=True)
+
+
+def test_a_chain_knows_whether_it_isolates() -> None:
+    tor = Hop("tor", SOCKS5, Address("127.0.0.1", 9050), isolate=Isolate.USER)
+    assert Chain("socks5://paris.example", tor).isolates
+    assert not Chain("socks5://paris.example").isolates
+
+
 # --- credentials ------------------------------------------------------------------------------------------------------
 
 
@@ -302,55 +313,3 @@ def test_credentials_that_do_not_fit(
     protocol: HopProtocol, user: bytes, password: bytes | None, complaint: str
 ) -> None:
     assert complaint_of(make_credentials, protocol, user, password) == complaint
-
-
-# --- chains -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_chain_is_made_of_urls_and_hops_in_order() -> None:
-    paris = parse_hop_url("socks5://paris.example", "paris")
-    chain = Chain(paris, "socks4a://fred@10.0.0.2:1081", name="onion", dial=90)
-    assert chain.hops == (paris, Hop("10.0.0.2:1081", SOCKS4A, Address("10.0.0.2", 1081), UserId(b"fred")))
-    assert (chain.name, chain.dial, str(chain)) == ("onion", 90, "paris -> 10.0.0.2:1081")
-
-
-def test_a_chain_leaves_to_others_what_it_is_not_told() -> None:
-    chain = Chain("socks5://paris.example")
-    assert (chain.name, chain.dial) == ("default", None)
-
-
-def test_a_chain_of_no_hops_is_the_direct_way() -> None:
-    assert (DIRECT.hops, DIRECT.name, str(DIRECT)) == ((), "direct", "direct")
-
-
-def test_a_chain_is_a_value() -> None:
-    chain = Chain("socks5://paris.example")
-    assert chain == Chain(parse_hop_url("socks5://paris.example"))
-    assert hash(chain) == hash(Chain("socks5://paris.example"))
-    assert chain != Chain("socks5://paris.example", dial=5)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        chain.hops = ()  # type: ignore[misc]
-
-
-def test_a_chain_refuses_what_is_no_hop() -> None:
-    with pytest.raises(ValueError, match="did you mean 'socks5'"):
-        Chain("socks5://paris.example", "sock5://osaka.example")
-
-
-@pytest.mark.parametrize(
-    ("urls", "udp"),
-    [
-        ((), Udp.NESTED),
-        (("socks5://paris.example", "socks5://osaka.example"), Udp.NESTED),
-        (("socks5://paris.example", "socks4a://osaka.example"), Udp.REFUSE),
-        (("socks4://10.0.0.1", "socks5://osaka.example"), Udp.REFUSE),
-    ],
-)
-def test_udp_is_carried_where_all_hops_can(urls: tuple[str, ...], udp: Udp) -> None:
-    assert Chain(*urls).udp is udp
-    assert Chain(*urls, udp=Udp.REFUSE).udp is Udp.REFUSE
-
-
-def test_socks4_carries_no_udp() -> None:
-    with pytest.raises(ValueError, match=r"hop osaka.example:1080 speaks socks4a, and only socks5 carries UDP"):
-        Chain("socks5://paris.example", "socks4a://osaka.example", udp=Udp.NESTED)

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp
-from chainsocks.config.load import find_config, load_config, parse_config, suggest
+from chainsocks.config.chains import Chain, Udp, hops_of
+from chainsocks.config.hops import Hop, HopProtocol, Resolve
+from chainsocks.config.load import find_config, load_config, parse_config
 from chainsocks.config.models import Config, Server, Timeouts, UnixPath, User
 from chainsocks.config.passwords import parse_hash
 from chainsocks.config.schema import ChainTable, HopTable, ServerTable, TimeoutsTable, UserTable
@@ -152,7 +153,7 @@ def test_seven_mistakes_are_seven_problems() -> None:
         "chainsocks.toml: hops.osaka.pasword: unknown key; did you mean 'password'?",
         "chainsocks.toml: hops.lima: expected host:port, as in example.org:1080 or [::1]:1080, with a name of at most "
         "255 bytes and a port in 1..65535; a login stands before an @, or under keys of its own",
-        "chainsocks.toml: chains.default[1]: no hop is called 'lyma'; did you mean 'lima'?",
+        "chainsocks.toml: chains.default[1]: no hop or group is called 'lyma'; did you mean 'lima'?",
         "chainsocks.toml: users[0].password_hash: "
         "expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it",
     ]
@@ -177,7 +178,7 @@ def test_a_broken_hop_is_not_an_unknown_one() -> None:
     [
         ("[sever]", "sever: unknown section; did you mean 'server'?"),
         ("[[user]]", "user: unknown section; did you mean 'users'?"),
-        ("workers = 1", "workers: unknown section; known are chains, hops, server, timeouts, users"),
+        ("workers = 1", "workers: unknown section; known are chains, groups, health, hops, server, timeouts, users"),
         ("server = []", "server: expected a table, found a list"),
         ("[[server]]", "server: expected a table, found a list"),
         ("server = 5", "server: expected a table, found 5"),
@@ -199,26 +200,10 @@ def test_sections_of_the_wrong_name_or_type(text: str, problem: str) -> None:
 
 def test_nothing_in_a_problem_breaks_its_line() -> None:
     assert problems('[hops]\n"a\\nb" = { "c\\u001b" = 5 }\n[chains]\nx = ["\\n"]') == [
-        r"hops.a\nb.c\x1b: unknown key; known are address, password, password_env, pipeline, protocol, resolve, "
-        "timeout, url, user_id, username",
-        r"chains.x[0]: no hop is called '\n'; known are a\nb",
+        r"hops.a\nb.c\x1b: unknown key; known are address, isolate, password, password_env, pipeline, protocol, "
+        "resolve, timeout, tor, url, user_id, username",
+        r"chains.x[0]: no hop or group is called '\n'; known are a\nb",
     ]
-
-
-@pytest.mark.parametrize(
-    ("name", "known", "suggestion"),
-    [
-        ("pariss", ["osaka", "paris"], "; did you mean 'paris'?"),
-        ("x", ["paris", "osaka"], "; known are osaka, paris"),
-        ("pisa", ["paris"], "; known are paris"),
-        ("x", [], ""),
-        ("x", ["alice:secret@paris"], "; known are ***@paris"),
-        ("alice:secret@pariss", ["alice:secret@paris"], "; did you mean '***@paris'?"),
-    ],
-    ids=["close", "far", "not close enough", "nothing known", "far, with a login", "close, with a login"],
-)
-def test_suggestions(name: str, known: list[str], suggestion: str) -> None:
-    assert suggest(name, known) == suggestion
 
 
 # --- chains that cannot work ------------------------------------------------------------------------------------------
@@ -257,7 +242,7 @@ def test_plain_socks4_carries_a_named_hop_that_we_look_up() -> None:
         default = ["paris", "osaka"]
         """
     )
-    assert config.chains["default"].hops[0].resolve is Resolve.LOCAL
+    assert [hop.resolve for hop in hops_of(config.chains["default"].hops)] == [Resolve.LOCAL, Resolve.REMOTE]
 
 
 def test_each_leg_of_a_chain_is_checked() -> None:

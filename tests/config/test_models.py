@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from chainsocks.config.hops import DIRECT, Chain, Hop, HopProtocol
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Config, Listen, Server, Timeouts, UnixPath, User, is_loopback
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address

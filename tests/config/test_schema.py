@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Pipeline, Resolve, Udp, parse_hop_url
+from chainsocks.config.chains import Chain, Udp
+from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve, parse_hop_url
 from chainsocks.config.models import Ident, Server, Timeouts, UnixPath
 from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.address import Address
@@ -186,6 +189,15 @@ PARIS = Address("paris.example", 1080)
         pytest.param(
             '{ url = "socks5://paris.example", resolve = "remote" }', Hop("x", SOCKS5, PARIS), id="remote, said aloud"
         ),
+        pytest.param('{ url = "socks5://paris.example", tor = true }', Hop("x", SOCKS5, PARIS, tor=True), id="tor"),
+        *(
+            pytest.param(
+                f'{{ url = "socks5://paris.example", isolate = "{isolate}" }}',
+                Hop("x", SOCKS5, PARIS, isolate=isolate),
+                id=f"isolate-{isolate}",
+            )
+            for isolate in Isolate
+        ),
     ],
 )
 def test_a_hop(written: str, hop: Hop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +282,24 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
             '{ url = "socks5://paris.example", username = "bob", password = "geheim", timeout = 5 }',
             "hops.x: the url says it already: take out password, username",
         ),
+        (f'{{ {SOCKS5_HOP}, tor = "yes" }}', "hops.x.tor: found 'yes', expected true or false"),
+        (
+            '{ url = "socks4a://paris.example", tor = true }',
+            "hops.x: tor does not go with protocol 'socks4a'; only socks5 has its commands",
+        ),
+        (
+            '{ url = "socks4://paris.example", isolate = "session" }',
+            "hops.x: isolate does not go with protocol 'socks4'; only socks5 has logins for it",
+        ),
+        (
+            '{ url = "socks5://bob:geheim@paris.example", isolate = "session" }',
+            "hops.x: isolate makes up the username and the password: take yours out",
+        ),
+        (
+            f'{{ {SOCKS5_HOP}, isolate = "sesion" }}',
+            "hops.x.isolate: found 'sesion', expected 'off' or 'session' or 'user' or 'client' or 'destination'; "
+            "did you mean 'session'?",
+        ),
     ],
 )
 def test_what_a_hop_cannot_be(written: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +326,7 @@ PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop
         ('{ hops = ["tor", "paris"], udp = "nested" }', Chain(TOR_HOP, PARIS_HOP, name="x")),
         ('{ hops = ["tor"], pipeline = "chain" }', Chain(TOR_HOP, name="x", pipeline=Pipeline.CHAIN)),
         ('{ hops = ["tor"], dial = "off" }', Chain(TOR_HOP, name="x", dial=math.inf)),
+        ('{ hops = ["tor"], resolver = "9.9.9.9" }', Chain(TOR_HOP, name="x", resolver=Address("9.9.9.9", 53))),
     ],
 )
 def test_a_chain(written: str, chain: Chain) -> None:
@@ -323,12 +354,31 @@ def test_a_chain(written: str, chain: Chain) -> None:
             '{ hops = ["paris", "old"], udp = "nested" }',
             "chains.x.udp: hop old speaks socks4a, and only socks5 carries UDP; use 'refuse'",
         ),
-        ('["pariss"]', "chains.x[0]: no hop is called 'pariss'; did you mean 'paris'?"),
-        ('{ hops = ["paris", "rot"] }', "chains.x.hops[1]: no hop is called 'rot'; known are old, paris, tor"),
+        ('{ hops = ["paris"], resolver = 53 }', "chains.x.resolver: expected a text in quotes"),
+        (
+            '{ hops = ["paris"], resolver = "9.9.9.9:0" }',
+            "chains.x.resolver: found '9.9.9.9:0', expected a port in 1..65535",
+        ),
+        (
+            '{ hops = ["paris", "old"], resolver = "[2620:fe::fe]" }',
+            "chains.x.resolver: socks4a cannot carry the IPv6 address of [2620:fe::fe]:53; only socks5 can",
+        ),
+        ('["pariss"]', "chains.x[0]: no hop or group is called 'pariss'; did you mean 'paris'?"),
+        ('{ hops = ["paris", "rot"] }', "chains.x.hops[1]: no hop or group is called 'rot'; known are old, paris, tor"),
     ],
 )
 def test_what_a_chain_cannot_be(written: str, problem: str) -> None:
     assert problems(f"{HOPS}[chains]\nx = {written}") == [problem]
+
+
+def test_a_resolver_takes_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dns.message", None)
+    why = "this takes more than is installed: pip install 'chainsocks[dns]'"
+    assert problems(f'{HOPS}[chains]\nx = {{ hops = ["paris"], resolver = "9.9.9.9" }}') == [
+        f"chains.x.resolver: {why}"
+    ]
+    with pytest.raises(ValueError, match=re.escape(why)):
+        Chain("socks5://paris.example", resolver=Address("9.9.9.9", 53))
 
 
 # --- [[users]] --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainsocks.config.models import Listen, UnixPath
-from chainsocks.config.values import describe, environment, mask, parse_duration, parse_ip, parse_listen, parse_ports
+from chainsocks.config.values import (
+    describe,
+    environment,
+    mask,
+    parse_duration,
+    parse_ip,
+    parse_listen,
+    parse_ports,
+    parse_resolver,
+)
 from chainsocks.protocol.address import Address
 from tests.config.files import NOT_POSITIVE, Toml, complaint_of
 
@@ -224,6 +233,31 @@ def test_an_ip_address(text: str) -> None:
 )
 def test_what_no_ip_address_is(text: str, complaint: str) -> None:
     assert complaint_of(parse_ip, text) == complaint
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("9.9.9.9", Address("9.9.9.9", 53)),
+        ("9.9.9.9:5353", Address("9.9.9.9", 5353)),
+        ("[2620:fe::fe]", Address("2620:fe::fe", 53)),
+        ("dns.example", Address("dns.example", 53)),
+    ],
+)
+def test_a_resolver(text: str, address: Address) -> None:
+    assert parse_resolver(text) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("9.9.9.9:0", "found '9.9.9.9:0', expected a port in 1..65535"),
+        ("bob:geheim@9.9.9.9", "a resolver has no login in it"),
+        ("::1", "'::1': put an IPv6 address in brackets, as in [::1]:1080"),
+    ],
+)
+def test_what_no_resolver_is(text: str, complaint: str) -> None:
+    assert complaint_of(parse_resolver, text) == complaint
 
 
 @pytest.mark.parametrize(("text", "ports"), [("1-65535", range(1, 65536)), ("40000", range(40000, 40001))])

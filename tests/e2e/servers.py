@@ -74,10 +74,12 @@ def chainsocks(
     users: Mapping[str, str] | None = None,
     workers: int = 1,
     max_sessions: int = 10_000,
-    pipeline: str = "off",
+    chain: str = "",
     **timeouts: float,
 ) -> Iterator[Chainsocks]:
-    """Run our server: its chain is `hops`, as URLs. It has to stop in order, with nothing in its log to regret.
+    """Run our server: its chain is `hops`, as URLs or tables, and `chain` is what else its table says.
+
+    It has to stop in order, with nothing in its log to regret.
 
     Nobody waits for it here, so that several can start at once; whoever asks for its address does. A test may end it
     before, or kill it.
@@ -90,8 +92,9 @@ def chainsocks(
         lines += [f"workers = {workers}", f"max_sessions = {max_sessions}", "[timeouts]"]
         lines += [f"{name} = {seconds}" for name, seconds in ({"grace": 1} | timeouts).items()]
         if hops:
-            lines += ["[hops]", *(f"{name} = {json.dumps(url)}" for name, url in zip(names, hops, strict=True))]
-            lines += ["[chains]", f'default = {{ hops = {json.dumps(names)}, pipeline = "{pipeline}" }}']
+            written = [hop if hop.startswith("{") else json.dumps(hop) for hop in hops]
+            lines += ["[hops]", *(f"{name} = {hop}" for name, hop in zip(names, written, strict=True))]
+            lines += ["[chains.default]", f"hops = {json.dumps(names)}", chain]
         for name, password in (users or {}).items():
             lines += ["[[users]]", f'name = "{name}"', f'password_hash = "{hash_password(password.encode())}"']
         config.write_text("\n".join(lines))

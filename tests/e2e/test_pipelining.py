@@ -47,7 +47,7 @@ def test_a_chain_of_our_own(
     """Our server is the front and all hops, and keeps what comes behind any of its messages."""
     hops = [url_of(kind, own_hops[number % len(own_hops)], strict) for number, kind in enumerate(kinds)]
     with (
-        servers.chainsocks(*hops, pipeline=pipeline) as front,
+        servers.chainsocks(*hops, chain=f'pipeline = "{pipeline}"') as front,
         connected(front.address, source_and_sink) as sock,
     ):
         exchange(sock, MIB)
@@ -72,7 +72,7 @@ def test_foreign_hops_that_keep_everything(
 ) -> None:
     hops = [*(request.getfixturevalue(name) for name in names), own_hops[0].url]
     with (
-        servers.chainsocks(*hops, pipeline="chain") as front,
+        servers.chainsocks(*hops, chain='pipeline = "chain"') as front,
         connected(front.address, source_and_sink) as sock,
     ):
         exchange(sock, MIB)

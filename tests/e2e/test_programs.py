@@ -1,4 +1,4 @@
-"""Programs that people put behind a proxy, and tor on either side of ours."""
+"""Programs that people put behind a proxy, and tor among them; as a hop, it has tests of its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.programs import PATIENCE, Program, SocketAddress, clean_environment, find_program
+from tests.e2e.programs import PATIENCE, SocketAddress, clean_environment, find_program
 from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.targets import serving
-from tests.e2e.wire import ask_socks5, connect, read, read_to_end
+from tests.e2e.tor import running_tor
+from tests.e2e.wire import read
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -76,33 +77,6 @@ def test_git_clone(own_hops: list[Chainsocks], tmp_path: Path, scheme: str, host
     assert run("-C", clone, "rev-parse", "HEAD") == run("-C", work, "rev-parse", "HEAD")
 
 
-@contextlib.contextmanager
-def tor(directory: Path, *options: str) -> Iterator[Program]:
-    """Run a tor that never leaves this machine: the only relay that it may talk to is one of its `options`."""
-    path = find_program("tor", "tor")
-    config = directory / "torrc"
-    fixed = [f"DataDirectory {directory / 'tor'}", "SocksPort 127.0.0.1:auto ExtendedErrors", "UseBridges 1"]
-    config.write_text("\n".join([*fixed, *options]) + "\n")
-    program = Program([path, "--defaults-torrc", directory / "none", "--ignore-missing-torrc", "-f", config])
-    try:
-        yield program
-    finally:
-        program.stop()
-        print(program.said)  # noqa: T201  (pytest shows it with the failure)
-
-
-def test_tor_as_the_last_hop(own_hops: list[Chainsocks], closed_port: SocketAddress, tmp_path: Path) -> None:
-    """tor has reply codes of its own; the client gets to see them, through all hops."""
-    with tor(tmp_path, f"Bridge 127.0.0.1:{closed_port[1]}") as program:
-        port = program.wait_for(r"Socks listener listening on port (\d+)")[1]
-        with chainsocks(own_hops[0].url, f"socks5://127.0.0.1:{port}") as front, connect(front.address) as sock:
-            assert ask_socks5(sock, ("a" * 56 + ".onion", 80)) == 0xF6  # "Onion Service Invalid Address"
-            assert read_to_end(sock) == b""
-            client = sock.getsockname()
-            sock.close()
-            assert " reply=F6 " in front.session(client)
-
-
 @pytest.mark.parametrize(
     "proxy",
     ["Socks4Proxy {}", "Socks5Proxy {}", "Socks5Proxy {}\nSocks5ProxyUsername a\nSocks5ProxyPassword b"],
@@ -115,5 +89,8 @@ def test_tor_as_the_client(direct: Chainsocks, tmp_path: Path, proxy: str) -> No
     def listen(sock: socket.socket) -> None:
         openings.put(read(sock, 2))
 
-    with serving(listen) as (host, port), tor(tmp_path, f"Bridge {host}:{port}", proxy.format(direct.listeners[0])):
+    with (
+        serving(listen) as (host, port),
+        running_tor(tmp_path, f"Bridge {host}:{port}", proxy.format(direct.listeners[0])),
+    ):
         assert openings.get(timeout=PATIENCE) == b"\x16\x03"

@@ -278,7 +278,7 @@ def addresses(*types: AddressType) -> st.SearchStrategy[Address]:
 SOCKS4_REQUESTS = st.builds(
     Request,
     st.just(Version.SOCKS4),
-    st.sampled_from([Command.CONNECT, Command.BIND]),
+    st.sampled_from([Command.CONNECT, Command.BIND, Command.RESOLVE]),
     # 0.0.0.x is how SOCKS4a says that a name follows.
     addresses(AddressType.IPV4, AddressType.DOMAINNAME).filter(lambda address: not address.host.startswith("0.0.0.")),
     st.none() | st.builds(UserId, st.binary(min_size=1, max_size=512).filter(lambda user_id: 0 not in user_id)),

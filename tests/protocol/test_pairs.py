@@ -141,15 +141,16 @@ def test_they_understand_each_other_wherever_the_wire_is_cut(request_: Request, 
 
 
 @pytest.mark.parametrize("version", Version)
-@pytest.mark.parametrize("command", [Command.CONNECT, Command.BIND])
+@pytest.mark.parametrize("command", [Command.CONNECT, Command.BIND, Command.RESOLVE])
 def test_commands_arrive(version: Version, command: Command) -> None:
     request = Request(version, command, ADDRESSES["IPv4"])
     _, server = talk(request, Reply(ReplyCode.SUCCEEDED), Cable(), Cable())
     assert server.request == request
 
 
-def test_udp_associate_arrives() -> None:
-    request = Request(Version.SOCKS5, Command.UDP_ASSOCIATE, UNSPECIFIED)
+@pytest.mark.parametrize("command", [Command.UDP_ASSOCIATE, Command.RESOLVE_PTR])
+def test_commands_that_only_socks5_has_arrive(command: Command) -> None:
+    request = Request(Version.SOCKS5, command, UNSPECIFIED)
     _, server = talk(request, Reply(ReplyCode.SUCCEEDED), Cable(), Cable())
     assert server.request == request
 

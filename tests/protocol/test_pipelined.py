@@ -7,7 +7,16 @@ import pytest
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import State
-from chainsocks.protocol.messages import Command, Credentials, Method, Reply, Request, UsernamePassword, Version
+from chainsocks.protocol.messages import (
+    Command,
+    Credentials,
+    IsolationLogin,
+    Method,
+    Reply,
+    Request,
+    UsernamePassword,
+    Version,
+)
 from chainsocks.protocol.pipelined import PipelinedHandshake
 from chainsocks.protocol.socks5 import ServerHandshake
 from tests.protocol.playbook import play, wire
@@ -98,6 +107,18 @@ def test_both_replies_of_a_bind() -> None:
     handshake.expect_second_reply()
     assert handshake.reply == Reply(0, Address("192.0.2.8", 20))
     assert handshake.trailing_data == BANNER
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "why"),
+    [
+        ("05 FF", LoginRefused, "by which its circuits would be separated"),
+        ("05 00", ProtocolError, "picked method 00, which we did not offer"),
+    ],
+)
+def test_a_login_that_separates_circuits_has_to_be_taken(answers: str, kind: type[ProtocolError], why: str) -> None:
+    login = IsolationLogin(CAROL.username, CAROL.password)
+    play(begin(login)).expect_send(CAROLS_MESSAGES).receive(answers).expect_error(kind, why)
 
 
 @pytest.mark.parametrize("credentials", [None, CAROL], ids=["anonymous", "carol"])

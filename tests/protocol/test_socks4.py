@@ -55,6 +55,7 @@ def ask(
         pytest.param("04 01 01BB 000000FF 00 'example.org' 00", ask("example.org", 443), id="4a-0.0.0.255"),
         pytest.param("04 01 01BB 00000001 'fred' 00 'a.b' 00", ask("a.b", 443, b"fred"), id="4a-user-id"),
         pytest.param("04 02 01BB 00000001 00 'a.b' 00", ask("a.b", 443, command=Command.BIND), id="4a-bind"),
+        pytest.param("04 F0 0000 00000001 00 'a.b' 00", ask("a.b", 0, command=Command.RESOLVE), id="4a-resolve"),
         pytest.param("04 01 01BB 00000001 00 'n' 00", ask("n", 443), id="4a-name-of-1-byte"),
         pytest.param("04 01 01BB 00000001 00 'n'*255 00", ask("n" * 255, 443), id="4a-name-of-255-bytes"),
         pytest.param(
@@ -86,6 +87,7 @@ def test_a_name_keeps_its_bytes() -> None:
         pytest.param("04 00 0050 C0000201", "SOCKS4 has no command 0", id="command-00"),
         pytest.param("04 03 0050 C0000201", "SOCKS4 has no command 3", id="udp-associate"),
         pytest.param("04 07 0050 C0000201", "SOCKS4 has no command 7", id="command-07"),
+        pytest.param("04 F1 0000 C0000201", "SOCKS4 has no command 241", id="resolve-ptr"),
         pytest.param("04 01 0050 C0000201 'f'*513", "user id is longer than 512 bytes", id="user-id-of-513-bytes"),
         pytest.param("04 01 0050 00000001 'f'*513", "user id is longer than 512 bytes", id="4a-user-id-of-513-bytes"),
         pytest.param("04 01 0050 00000001 00 'n'*256", "host name is longer than 255 bytes", id="4a-name-of-256-bytes"),
@@ -152,6 +154,7 @@ def test_reply(reply: Reply, message: str, state: State) -> None:
         pytest.param(ask("0.0.1.1", 80), "04 01 0050 00000101 00", id="0.0.1.1"),
         pytest.param(ask("example.org", 443), "04 01 01BB 00000001 00 'example.org' 00", id="4a"),
         pytest.param(ask("a.b", 443, b"fred"), "04 01 01BB 00000001 'fred' 00 'a.b' 00", id="4a-user-id"),
+        pytest.param(ask("a.b", 0, command=Command.RESOLVE), "04 F0 0000 00000001 00 'a.b' 00", id="4a-resolve"),
         pytest.param(ask("n" * 255, 443), "04 01 01BB 00000001 00 'n'*255 00", id="4a-name-of-255-bytes"),
         pytest.param(ask("\udcff\udcfe", 443), "04 01 01BB 00000001 00 FFFE 00", id="4a-name-not-UTF-8"),
         pytest.param(
@@ -178,6 +181,7 @@ def test_request_on_the_wire(request_: Request, message: str) -> None:
         pytest.param(ask("0.0.0.1", 80), "SOCKS4 cannot carry", id="0.0.0.1-would-be-4a"),
         pytest.param(ask("0.0.0.255", 80), "SOCKS4 cannot carry", id="0.0.0.255-would-be-4a"),
         pytest.param(ask("192.0.2.1", 80, command=Command.UDP_ASSOCIATE), "SOCKS4 has no", id="udp-associate"),
+        pytest.param(ask("192.0.2.1", 80, command=Command.RESOLVE_PTR), "SOCKS4 has no", id="resolve-ptr"),
     ],
 )
 def test_what_socks4_cannot_ask(request_: Request, why: str) -> None:

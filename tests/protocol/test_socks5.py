@@ -18,6 +18,7 @@ from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import (
     Command,
     Credentials,
+    IsolationLogin,
     Method,
     Reply,
     ReplyCode,
@@ -187,6 +188,8 @@ def server_at_request() -> socks5.ServerHandshake:
         pytest.param("05 01 00 01 C0000201 0050", ask("192.0.2.1", 80), id="connect"),
         pytest.param("05 02 00 01 C0000201 0050", ask("192.0.2.1", 80, Command.BIND), id="bind"),
         pytest.param("05 03 00 01 00000000 0000", ask("0.0.0.0", 0, Command.UDP_ASSOCIATE), id="udp-associate"),
+        pytest.param("05 F0 00 03 03 'a.b' 0000", ask("a.b", 0, Command.RESOLVE), id="resolve"),
+        pytest.param("05 F1 00 01 C0000201 0000", ask("192.0.2.1", 0, Command.RESOLVE_PTR), id="resolve-ptr"),
         pytest.param("05 01 00 01 00000001 FFFF", ask("0.0.0.1", 65535), id="0.0.0.1-is-no-4a-here"),
         pytest.param("05 01 00 03 0B 'example.org' 01BB", ask("example.org", 443), id="name"),
         pytest.param("05 01 00 03 01 'n' 01BB", ask("n", 443), id="name-of-1-byte"),
@@ -305,6 +308,9 @@ def test_reply(reply: Reply, message: str, state: State) -> None:
 # --- the client negotiates a method -----------------------------------------------------------------------------------
 
 
+APART = IsolationLogin(b"c", b"s")
+
+
 def client(credentials: Credentials | None = None) -> Playbook:
     return play(socks5.ClientHandshake(ask("192.0.2.1", 80, credentials=credentials)))
 
@@ -340,6 +346,11 @@ def test_login_on_the_wire(username: bytes, password: bytes, message: str) -> No
     asking.receive("05 02").expect_send(message).expect_state(State.SUB_NEGOTIATION)
 
 
+def test_a_login_that_separates_circuits_has_to_be_taken() -> None:
+    asking = client(APART).expect_send("05 01 02")
+    asking.receive("05 02").expect_send("01 01 'c' 01 's'").expect_state(State.SUB_NEGOTIATION)
+
+
 @pytest.mark.parametrize(
     ("credentials", "why"),
     [
@@ -363,6 +374,8 @@ def test_what_no_login_can_be(credentials: UsernamePassword, why: str) -> None:
         pytest.param(CAROL, "05 FF", LoginRefused, "it accepts neither", id="neither-acceptable"),
         pytest.param(None, "05 02", LoginRefused, "it wants a login and we have none", id="login-not-offered"),
         pytest.param(None, "05 01", ProtocolError, "it picked method 01, which we did not offer", id="gssapi"),
+        pytest.param(APART, "05 00", ProtocolError, "it picked method 00, which we did not offer", id="not-separated"),
+        pytest.param(APART, "05 FF", LoginRefused, r"by which its circuits .* \(isolate\)$", id="separates-nothing"),
         pytest.param(CAROL, "05 80", ProtocolError, "it picked method 80, which we did not offer", id="private-method"),
         pytest.param(None, "04", ProtocolError, "is not SOCKS5; it looks like SOCKS4", id="version-04"),
         pytest.param(None, "00", ProtocolError, "is not SOCKS5; it looks like nothing we know", id="version-00"),
@@ -455,6 +468,8 @@ def test_no_login(feed: Feed, answer: str, kind: type[ProtocolError], why: str) 
         pytest.param(ask("192.0.2.1", 80), "05 01 00 01 C0000201 0050", id="connect"),
         pytest.param(ask("192.0.2.1", 80, Command.BIND), "05 02 00 01 C0000201 0050", id="bind"),
         pytest.param(ask("0.0.0.0", 0, Command.UDP_ASSOCIATE), "05 03 00 01 00000000 0000", id="udp-associate"),
+        pytest.param(ask("a.b", 0, Command.RESOLVE), "05 F0 00 03 03 'a.b' 0000", id="resolve"),
+        pytest.param(ask("192.0.2.1", 0, Command.RESOLVE_PTR), "05 F1 00 01 C0000201 0000", id="resolve-ptr"),
         pytest.param(ask("0.0.0.1", 65535), "05 01 00 01 00000001 FFFF", id="0.0.0.1"),
         pytest.param(ask("example.org", 443), "05 01 00 03 0B 'example.org' 01BB", id="name"),
         pytest.param(ask("n" * 255, 443), "05 01 00 03 FF 'n'*255 01BB", id="name-of-255-bytes"),

@@ -40,6 +40,10 @@ async def test_names_are_looked_up() -> None:
     assert Address("127.0.0.1", 80) in await TrioNetwork(None, Alarms()).resolve(Address("localhost", 80))
 
 
+async def test_addresses_are_looked_up() -> None:
+    assert await TrioNetwork(None, Alarms()).name_of(Address("127.0.0.1", 80))
+
+
 async def test_scopes_and_time_are_trios(autojump_clock: trio.testing.MockClock) -> None:
     async with open_alarms() as alarms:
         network = TrioNetwork(None, alarms)

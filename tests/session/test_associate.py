@@ -14,7 +14,8 @@ import trio
 from anyio import EndOfStream
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve, Udp
+from chainsocks.config.chains import Chain, Udp, hops_of
+from chainsocks.config.hops import Hop, HopProtocol, Resolve
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header, header_size
@@ -88,7 +89,7 @@ async def session(caplog: pytest.LogCaptureFixture, config: Config | None = None
     async with trio.open_nursery() as handlers:
         network = MemoryNetwork(handlers, names={"far.example": [FAR.host]})
         chain = config.chains.get("default", Chain())
-        parties = [add_own_hop(network, hop) for hop in chain.hops] + [network]
+        parties = [add_own_hop(network, hop) for hop in hops_of(chain.hops)] + [network]
         client = Client(near, far, network, MemorySocket(network, CLIENT, 5353), trio.CancelScope())
         fixed = {client.socket, echoing(network), echoing(network, FAR6)}
         async with trio.open_nursery() as nursery:

@@ -7,7 +7,8 @@ from ipaddress import ip_address
 import pytest
 import trio
 
-from chainsocks.config.hops import Chain, HopProtocol
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.session.bind import EARLY

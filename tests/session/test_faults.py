@@ -1,20 +1,22 @@
 """Every fault, at every step, of every hop of a chain of three: what the client gets, when, and whom the log blames.
 
-That holds for a connection, for both replies of a BIND, and for the associations that datagrams need at every hop.
+That holds for a connection, for both replies of a BIND, for the associations that datagrams need at every hop, and for
+what a last hop is asked to look up.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import trio
 from anyio import EndOfStream
 
 from chainsocks.chain.dial import CONNECT
-from chainsocks.config.hops import Chain, HopProtocol, Pipeline
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
@@ -123,7 +125,7 @@ async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
 ) -> None:
     caplog.set_level(logging.INFO, "chainsocks")
     network = MemoryNetwork(nursery, {DESTINATION: Host(_echo)})
-    hops = [make_hop(number) for number in (1, 2, 3)]
+    hops = [replace(make_hop(number), tor=True) for number in (1, 2, 3)]
     for number, hop in enumerate(hops, 1):
         add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
     blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position
@@ -242,7 +244,9 @@ async def _ask(
         await client.send(request or b"\x05\x01\x00")
         if not request:
             assert await client.receive() == b"\x05\x00"
-            await client.send(bytes((5, command)) + b"\x00\x03\x0bexample.org\x00\x50")
+            ip = command is Command.RESOLVE_PTR  # the only one that no name will do for
+            host = b"\x01\xc0\x00\x02\x50" if ip else b"\x03\x0bexample.org"
+            await client.send(bytes((5, command, 0)) + host + b"\x00\x50")
         try:
             while True:
                 answers += await client.receive()

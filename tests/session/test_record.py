@@ -8,7 +8,7 @@ import re
 import pytest
 import trio
 
-from chainsocks.config.hops import Chain
+from chainsocks.config.chains import Chain
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
 from chainsocks.relay.relay import Traffic

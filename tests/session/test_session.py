@@ -11,7 +11,7 @@ import pytest
 import trio
 from anyio import BrokenResourceError, EndOfStream
 
-from chainsocks.config.hops import Chain
+from chainsocks.config.chains import Chain
 from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address

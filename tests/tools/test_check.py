@@ -10,7 +10,8 @@ from textwrap import dedent
 import pytest
 from rich.console import Console
 
-from chainsocks.config.hops import Chain, Hop, HopProtocol, Resolve
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import Hop, HopProtocol, Resolve
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config, Server, UnixPath
 from chainsocks.protocol.address import Address
@@ -32,10 +33,13 @@ hop = 0.5
 paris = "socks5://alice:hunter2@10.0.0.1:1080"
 osaka = { protocol = "socks4a", address = "osaka.example:1080", user_id = "fred", timeout = 5 }
 lima = { protocol = "socks5", address = "[2001:db8::1]:1080", resolve = "local" }
+tor = { url = "socks5://127.0.0.1:9050", tor = true, isolate = "destination" }
 
 [chains]
 default = ["paris", "lima", "osaka"]
 slow = { hops = ["osaka"], dial = "off" }
+onion = ["tor"]
+names = { hops = ["osaka"], resolver = "9.9.9.9" }
 
 [[users]]
 name = "carol"
@@ -56,6 +60,10 @@ default  1 paris    socks5    10.0.0.1:1080           0.5  with login
          all of it                                     30  no UDP
 slow     1 osaka    socks4a   osaka.example:1080        5  with login
          all of it                                    off  no UDP
+onion    1 tor      socks5    127.0.0.1:9050          0.5  answers RESOLVE, isolated by destination
+         all of it                                     30
+names    1 osaka    socks4a   osaka.example:1080        5  with login
+         all of it                                     30  no UDP, names from 9.9.9.9:53
 
 deadline    seconds
 handshake        10
@@ -99,7 +107,7 @@ COMPLAINTS = [
     "in 1..65535; a login stands before an @, or under keys of its own",
     "hops.osaka: unknown scheme 'sock5'; did you mean 'socks5'?",
     "hops.lima: password, username does not go with protocol 'socks4'",
-    "chains.default[0]: no hop is called 'pari'; did you mean 'paris'?",
+    "chains.default[0]: no hop or group is called 'pari'; did you mean 'paris'?",
     "users[0].password_hash: expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it",
 ]
 

@@ -18,7 +18,7 @@ from itertools import cycle
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.dial import CONNECT, RESOLVE
 from chainsocks.chain.legs import Leg, legs, open_handshake
-from chainsocks.config.hops import Chain, Hop
+from chainsocks.config.hops import Hop
 from chainsocks.config.models import Timeouts, is_loopback
 from chainsocks.errors import (
     ChainsocksError,
@@ -90,7 +90,7 @@ class Route:
         self.way = way
         self.timeouts = way.timeouts
         self._destination = destination
-        plan = legs(Chain(*way.hops, name=way.name), destination)
+        plan = legs(way.hops, destination)
         for leg in plan:
             if problem := leg.hop.cannot_carry(leg.target):
                 raise UnsupportedAddress(self._place(leg, State.REQUEST), problem, elapsed=0, limit=self.timeouts.hop)

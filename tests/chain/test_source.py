@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chainsocks.chain.route import own_address
+from chainsocks.chain.source import own_address
 from chainsocks.protocol.address import Address
 from tests.net.sockets import needs_ipv6
 

@@ -1,0 +1,76 @@
+"""Ask a resolver over a stream: DNS over TCP (RFC 1035 section 4.2.2), one question after the other."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from anyio import BrokenResourceError, EndOfStream
+from anyio.abc import ByteStream
+
+from chainsocks.errors import ProtocolError
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.messages import Command, ReplyCode
+
+__all__ = ["Dialect", "NotFoundError", "Question", "ask", "dialect"]
+
+_LENGTH = 2
+
+
+class NotFoundError(Exception):
+    """The resolver has answered, and it is no use to ask on; `reply_code` is what a waiting client is told."""
+
+    def __init__(self, problem: str, reply_code: int) -> None:
+        super().__init__(problem)
+        self.reply_code = reply_code
+
+
+class Question(Protocol):
+    """One message to a resolver."""
+
+    @property
+    def message(self) -> bytes:
+        """The message."""
+
+    def read(self, message: bytes) -> Sequence[str]:
+        """Return what an answer found, or raise `NotFoundError` or `ProtocolError`."""
+
+
+class Dialect(Protocol):
+    """The module that knows DNS."""
+
+    def questions(self, command: Command, subject: Address) -> Sequence[Question]:
+        """Return what to ask, until something is found, or raise `ValueError`."""
+
+
+def dialect() -> Dialect:
+    """Return the module that knows DNS. It takes dnspython, and that is loaded for those only who have a resolver."""
+    return cast(Dialect, importlib.import_module("chainsocks.chain.dns"))
+
+
+async def ask(stream: ByteStream, early: bytes, questions: Sequence[Question]) -> str:
+    """Ask one question after the other, until one finds something, and return the first of that.
+
+    `early` is what has come from the stream already.
+
+    Raises:
+        NotFoundError: none did.
+        ProtocolError: it does not speak proper DNS, or left.
+    """
+    data = early
+    for question in questions:
+        message = question.message
+        try:
+            await stream.send(len(message).to_bytes(_LENGTH, "big") + message)
+            while len(data) < _LENGTH or len(data) < (end := _LENGTH + int.from_bytes(data[:_LENGTH], "big")):
+                data += await stream.receive()
+        except EndOfStream:
+            where = f", {len(data)} bytes into an answer" if data else ""
+            raise ProtocolError(f"it closed the connection{where}") from None
+        except BrokenResourceError:
+            raise ProtocolError("the connection was reset") from None
+        if found := question.read(data[_LENGTH:end]):
+            return found[0]
+        data = data[end:]
+    raise NotFoundError("it knows the name, and no address of it", ReplyCode.HOST_UNREACHABLE)

@@ -1,0 +1,101 @@
+"""Whose failure it was: which hop another try would have to go without, and what that says of the hop.
+
+The last hop's refusal of the destination is the destination's, and final: another exit would be told the same. What a
+hop says of the one after it may be the failure of either, and is held against nobody until another way has shown which.
+So may the silence of a hop that was asked behind its carrier's request: the carrier may have lost the question.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from enum import Enum
+
+from chainsocks.chain.causes import errno_of
+from chainsocks.chain.legs import Leg
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline
+from chainsocks.errors import ConnectError, DialError, DialTimeout, HopProtocolError, HopRefused, UnsupportedAddress
+from chainsocks.protocol.handshake import State
+from chainsocks.protocol.messages import ReplyCode
+
+__all__ = ["Doubt", "Verdict", "judge"]
+
+
+class Doubt(Enum):
+    """How sure we are that the first suspect has failed."""
+
+    NONE = "it is plain"
+    UNLESS_ANOTHER_WAY_OPENS = "it is, if another way to the same end opens"
+    UNLESS_IT_WAS_NOT_ASKED = "it is, or else its carrier has lost what was sent ahead of its answers"
+    INNOCENT = "it lives, and cannot do this"
+    DESTINATION = "it lives, and tells what the destination did"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Hops that another try could go without, the likeliest culprit first; nobody where another try is of no use."""
+
+    suspects: tuple[Hop, ...]
+    doubt: Doubt = Doubt.NONE
+
+
+FINAL = Verdict(())
+
+_OUR_OWN = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+"""We have nothing left to connect with."""
+
+_RULES_OF_THE_HOP = {
+    ReplyCode.NOT_ALLOWED_BY_RULESET,
+    ReplyCode.NETWORK_UNREACHABLE,  # most often: it has no IPv6
+    ReplyCode.COMMAND_NOT_SUPPORTED,
+    ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED,
+}
+"""Refusals that speak of the hop which sends them, and not of whom it was asked for."""
+
+_OF_THE_DESTINATION = {
+    ReplyCode.HOST_UNREACHABLE,
+    ReplyCode.CONNECTION_REFUSED,
+    ReplyCode.TTL_EXPIRED,
+    *(code for code in ReplyCode if code >= ReplyCode.ONION_DESCRIPTOR_NOT_FOUND),
+}
+"""Refusals of the last hop that tell what came of the destination."""
+
+
+def judge(error: DialError, leg: Leg | None) -> Verdict:
+    """Say whom to go without after `error`, which ended a walk at `leg`."""
+    if leg is None or (isinstance(error, ConnectError) and errno_of_cause(error) in _OUR_OWN):
+        return FINAL
+    hop, carrier, following = leg.hop, leg.carrier, leg.following
+    losers = (carrier,) if carrier and _is_first_answer_asked_ahead(error, leg) else ()
+    unsure = Doubt.UNLESS_IT_WAS_NOT_ASKED if losers else Doubt.UNLESS_ANOTHER_WAY_OPENS
+    match error:
+        case UnsupportedAddress():
+            return Verdict((hop,), Doubt.INNOCENT)
+        case HopRefused(code=code) if following:
+            if code in _RULES_OF_THE_HOP:
+                return Verdict((hop, following), Doubt.INNOCENT)
+            return Verdict((following, hop), Doubt.UNLESS_ANOTHER_WAY_OPENS)
+        case HopRefused(code=code):
+            if code in _RULES_OF_THE_HOP:
+                return Verdict((hop,), Doubt.INNOCENT)
+            told = code in _OF_THE_DESTINATION
+            return Verdict((hop,), Doubt.DESTINATION if told else Doubt.UNLESS_ANOTHER_WAY_OPENS)
+        case DialTimeout() if error.place.step == State.REQUEST and following:
+            return Verdict((following, hop, *losers), unsure)
+        case DialTimeout() if error.place.step == State.REQUEST:
+            return Verdict((hop, *losers), unsure)
+        case DialTimeout() | HopProtocolError() if losers:
+            return Verdict((hop, *losers), unsure)
+        case _:
+            return Verdict((hop, carrier) if carrier else (hop,))
+
+
+def _is_first_answer_asked_ahead(error: DialError, leg: Leg) -> bool:
+    """Whether it went wrong where the answer to what had been sent behind the carrier's request was due."""
+    first = State.METHOD_NEGOTIATION if leg.hop.protocol is HopProtocol.SOCKS5 else State.REQUEST
+    return leg.carrier_keeps is Pipeline.CHAIN and error.place.step == first
+
+
+def errno_of_cause(error: DialError) -> int | None:
+    """Return the ``errno`` behind a failed connect."""
+    return errno_of(error.__cause__) if isinstance(error.__cause__, OSError) else None

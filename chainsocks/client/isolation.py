@@ -1,0 +1,18 @@
+"""Isolation as the library has it: every call is a session, and there are neither users nor clients."""
+
+from __future__ import annotations
+
+import os
+
+from chainsocks.config.chains import Chain
+from chainsocks.protocol.address import Address
+from chainsocks.routing.isolation import Circumstances, isolated_chain
+
+__all__ = ["own_circuit"]
+
+_KEY = os.urandom(32)
+
+
+def own_circuit(chain: Chain, destination: Address | None = None) -> Chain:
+    """Return `chain` with the logins that its hops get for one call; without a destination for datagrams."""
+    return isolated_chain(chain, Circumstances(_KEY, destination=destination)) if chain.isolates else chain

@@ -1,0 +1,90 @@
+"""From the names in ``[groups]`` and ``[chains]`` to the hops and groups that they stand for, or to complaints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations, pairwise, product
+
+from chainsocks.config.chains import Chain, Group, hops_of
+from chainsocks.config.hops import Hop
+from chainsocks.config.schema import GroupTable
+from chainsocks.config.suggest import suggest
+from chainsocks.config.values import describe
+
+__all__ = ["Complain", "Members", "link_groups", "no_such_member", "unfit"]
+
+Complain = Callable[[tuple[str | int, ...], str], None]
+"""Is told of a problem: its place, and what is wrong there."""
+
+Members = Mapping[str, Hop | Group]
+"""What a name in a list of hops may stand for."""
+
+
+def link_groups(
+    tables: Mapping[str, GroupTable], hops: Mapping[str, Hop], declared: Sequence[str], complain: Complain
+) -> dict[str, Group]:
+    """Make the groups whose members are all there, `hops` and one another; complain of the others.
+
+    `declared` are all names that the file gives to hops and groups, also those that have problems of their own.
+    """
+    groups: dict[str, Group] = {}
+    for name in tables:
+        _link(name, (), tables, hops, groups, complain)
+    for name, table in tables.items():
+        if name in hops:
+            complain(("groups", name), "this is the name of a hop, too; give one of them another")
+        for index, called in enumerate(table.hops):
+            if called not in declared:
+                complain(("groups", name, "hops", index), no_such_member(called, declared))
+        for called in table.weights or {}:
+            if called not in table.hops:
+                complain(("groups", name, "weights", called), f"this is none of its hops{suggest(called, table.hops)}")
+    return groups
+
+
+def no_such_member(called: str, declared: Sequence[str]) -> str:
+    """Complain of a name in a list of hops that nobody has."""
+    return f"no hop or group is called {describe(called)}{suggest(called, declared)}"
+
+
+def _link(
+    name: str,
+    above: tuple[str, ...],
+    tables: Mapping[str, GroupTable],
+    hops: Mapping[str, Hop],
+    groups: dict[str, Group],
+    complain: Complain,
+) -> None:
+    """Make a group, its members first; `above` are the groups that it is wanted for."""
+    table = tables[name]
+    for called in table.hops:
+        if called in (*above, name):
+            if called == (*above, name)[0]:  # otherwise this is only the way to a circle
+                circle = " -> ".join((*above, name, called))
+                complain(("groups", called, "hops"), f"a group cannot be a member of itself: {circle}")
+            return
+        if called in tables and called not in groups and called not in hops:
+            _link(called, (*above, name), tables, hops, groups, complain)
+    members: Members = {**groups, **hops}
+    if all(called in members for called in table.hops):
+        groups[name] = table.build(name, members)
+
+
+def unfit(chain: Chain) -> Iterator[tuple[int | str, str]]:
+    """Say why no request could ever go through a chain as it is declared, and where: an index of its hops, or a key."""
+    places = [tuple(hops_of((member,))) for member in chain.hops]
+    numbered = list(enumerate(places))
+    for (index, hops), (_, following) in combinations(numbered, 2) if chain.skip_dead else pairwise(numbered):
+        for hop, after in product(hops, following):
+            if why := hop.cannot_carry(after.address):
+                yield index, why
+                break
+    if resolver := chain.resolver:
+        yield from (("resolver", why) for hop in places[-1] if (why := hop.cannot_carry(resolver)))
+    wanted = sum(isinstance(member, Group) for member in chain.hops)
+    if chain.hedge is not None and not wanted:
+        yield "hedge", "it needs a group, whose next member it could try"
+    fixed = {member.name for member in chain.hops if isinstance(member, Hop)}
+    free = {hop.name for place in places for hop in place} - fixed
+    if not chain.skip_dead and len(free) < wanted:
+        yield "hops", f"its groups hold {wanted} places and have {len(free)} hops for them"

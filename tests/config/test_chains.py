@@ -1,0 +1,128 @@
+"""Chains, groups, and the hops in them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp, hops_of
+from chainsocks.config.hops import Hop, HopProtocol, parse_hop_url
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.messages import UserId
+
+SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
+
+
+def test_a_chain_is_made_of_urls_and_hops_in_order() -> None:
+    paris = parse_hop_url("socks5://paris.example", "paris")
+    chain = Chain(paris, "socks4a://fred@10.0.0.2:1081", name="onion", dial=90)
+    assert chain.hops == (paris, Hop("10.0.0.2:1081", SOCKS4A, Address("10.0.0.2", 1081), UserId(b"fred")))
+    assert (chain.name, chain.dial, str(chain)) == ("onion", 90, "paris -> 10.0.0.2:1081")
+
+
+def test_a_chain_leaves_to_others_what_it_is_not_told() -> None:
+    chain = Chain("socks5://paris.example")
+    assert (chain.name, chain.dial) == ("default", None)
+
+
+def test_a_chain_of_no_hops_is_the_direct_way() -> None:
+    assert (DIRECT.hops, DIRECT.name, str(DIRECT)) == ((), "direct", "direct")
+
+
+def test_a_chain_is_a_value() -> None:
+    chain = Chain("socks5://paris.example")
+    assert chain == Chain(parse_hop_url("socks5://paris.example"))
+    assert hash(chain) == hash(Chain("socks5://paris.example"))
+    assert chain != Chain("socks5://paris.example", dial=5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        chain.hops = ()  # type: ignore[misc]
+
+
+def test_a_chain_has_no_resolver_of_its_own_accord() -> None:
+    assert Chain("socks5://paris.example").resolver is None
+
+
+def test_a_chain_refuses_what_is_no_hop() -> None:
+    with pytest.raises(ValueError, match="did you mean 'socks5'"):
+        Chain("socks5://paris.example", "sock5://osaka.example")
+
+
+@pytest.mark.parametrize(
+    ("urls", "udp"),
+    [
+        ((), Udp.NESTED),
+        (("socks5://paris.example", "socks5://osaka.example"), Udp.NESTED),
+        (("socks5://paris.example", "socks4a://osaka.example"), Udp.REFUSE),
+        (("socks4://10.0.0.1", "socks5://osaka.example"), Udp.REFUSE),
+    ],
+)
+def test_udp_is_carried_where_all_hops_can(urls: tuple[str, ...], udp: Udp) -> None:
+    assert Chain(*urls).udp is udp
+    assert Chain(*urls, udp=Udp.REFUSE).udp is Udp.REFUSE
+
+
+def test_socks4_carries_no_udp() -> None:
+    with pytest.raises(ValueError, match=r"hop osaka.example:1080 speaks socks4a, and only socks5 carries UDP"):
+        Chain("socks5://paris.example", "socks4a://osaka.example", udp=Udp.NESTED)
+
+
+def test_the_only_route_of_a_chain_is_the_chain() -> None:
+    chain = Chain("socks5://paris.example", "socks5://osaka.example")
+    assert chain.route == Route(
+        chain, (parse_hop_url("socks5://paris.example"), parse_hop_url("socks5://osaka.example"))
+    )
+    assert str(chain.route) == str(chain)
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [Chain(Group("socks5://paris.example")), Chain("socks5://paris.example", skip_dead=True)],
+    ids=["a group", "skip_dead"],
+)
+def test_where_there_is_a_choice_there_is_no_only_route(chain: Chain) -> None:
+    assert chain.route is None
+
+
+def test_the_hops_of_a_chain_are_those_of_its_groups_too() -> None:
+    inner = Group("socks5://a", "socks5://b", name="inner")
+    chain = Chain("socks5://c", Group(inner, "socks5://d", name="outer"))
+    assert [hop.name for hop in hops_of(chain.hops)] == ["c:1080", "a:1080", "b:1080", "d:1080"]
+    assert str(chain) == "c:1080 -> outer"
+
+
+def test_with_other_hops_everything_else_is_as_it_was() -> None:
+    group = Group("socks5://a", "socks5://b", name="exits", pick=Pick.RANDOM, weights=(1, 2), hedge=3, check=4)
+    chain = Chain("socks5://c", group, name="x", dial=5, hedge=6, skip_dead=True, length=2, pipeline="chain")
+    assert chain.with_each(lambda hop: hop) == chain
+    changed = chain.with_each(lambda hop: dataclasses.replace(hop, timeout=7))
+    assert [hop.timeout for hop in hops_of(changed.hops)] == [7, 7, 7]
+    assert changed.with_each(lambda hop: dataclasses.replace(hop, timeout=None)) == chain
+
+
+def test_a_group_carries_udp_if_all_its_hops_do() -> None:
+    assert Chain(Group("socks5://a", "socks5://b")).udp is Udp.NESTED
+    assert Chain(Group("socks5://a", "socks4a://b")).udp is Udp.REFUSE
+    with pytest.raises(ValueError, match="hop b:1080 speaks socks4a"):
+        Chain(Group("socks5://a", "socks4a://b"), udp=Udp.NESTED)
+
+
+def test_a_pick_may_be_given_as_it_is_written() -> None:
+    assert Group("socks5://a", pick=Pick("round-robin")).pick is Pick.ROUND_ROBIN
+
+
+@pytest.mark.parametrize("weights", [(1,), (1, 2, 3), (1, 0), (1, -1)])
+def test_weights_that_do_not_fit(weights: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="one weight for each member"):
+        Group("socks5://a", "socks5://b", weights=weights)
+
+
+def test_a_group_has_members() -> None:
+    with pytest.raises(ValueError, match="at least one hop"):
+        Group()
+
+
+@pytest.mark.parametrize(("skip_dead", "length"), [(False, 1), (True, 0), (True, 3)])
+def test_a_length_that_cannot_be(skip_dead: bool, length: int) -> None:  # noqa: FBT001
+    with pytest.raises(ValueError, match="length goes with skip_dead"):
+        Chain("socks5://a", "socks5://b", skip_dead=skip_dead, length=length)

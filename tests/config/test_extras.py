@@ -1,0 +1,23 @@
+"""Optional dependencies: there, or a line that says what to install."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from chainsocks.config.extras import DNS, require
+from tests.config.files import complaint_of
+
+MISSING = "this takes more than is installed: pip install 'chainsocks[dns]'"
+
+
+def test_what_is_installed_is_loaded() -> None:
+    script = "import sys; from chainsocks.config.extras import *; require(*DNS); assert 'dns.message' in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dns.message", None)
+    assert complaint_of(require, *DNS) == MISSING
