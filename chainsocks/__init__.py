@@ -30,6 +30,7 @@ from chainsocks.errors import (
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.gssapi import Gssapi, Protection
 
 __all__ = [
     "DIRECT",
@@ -42,6 +43,7 @@ __all__ = [
     "DialError",
     "DialTimeout",
     "Group",
+    "Gssapi",
     "Hop",
     "HopAuthenticationError",
     "HopProtocol",
@@ -51,6 +53,7 @@ __all__ = [
     "LoginRefused",
     "Pick",
     "Pipeline",
+    "Protection",
     "ProtocolError",
     "RequestRefused",
     "Resolve",

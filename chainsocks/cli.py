@@ -32,6 +32,7 @@ from chainsocks.tools.bench.command import Options as BenchOptions
 from chainsocks.tools.bench.command import bench as run_bench
 from chainsocks.tools.check import show_config, warnings
 from chainsocks.tools.demo import demo as run_demo
+from chainsocks.tools.explain import explain_here, read_question
 
 __all__ = ["main"]
 
@@ -86,19 +87,47 @@ def serve(
 
 
 @cli.command()
-@click.argument("path", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
-def check(path: Path | None) -> None:
+@click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
+@config_option
+@click.option("--explain", metavar="HOST:PORT", help="Say what becomes of a request for this, and why.")
+@click.option("--from", "host", metavar="IP", help="Of a client at this address; of one in no `from` if not told.")
+@click.option("--user", metavar="NAME", help="Of a client that has logged in, or that its identd names, as this.")
+@click.option(
+    "--command", "what", type=click.Choice(["connect", "bind", "udp", "resolve"]), default="connect", show_default=True
+)
+@click.option("--socks", type=click.Choice(["4", "4a", "5"]), default="5", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Explain in JSON.")
+def check(
+    file: Path | None,
+    path: Path | None,
+    explain: str | None,
+    host: str | None,
+    user: str | None,
+    what: str,
+    socks: str,
+    *,
+    as_json: bool,
+) -> int:
     """Check a configuration file.
 
-    Prints every problem with its place, or else the chains and the deadlines that the file means.
+    Prints every problem with its place, or else the chains, rules and deadlines that the file means. With --explain,
+    prints instead what becomes of one request; the exit status is 0 if it is let in, and 1 if not.
     """
-    path = path or find_config()
+    path = file or path or find_config()
     if path is None:
         raise click.UsageError("there is no configuration file where we look for one; name it: chainsocks check FILE")
     config = load_config(path)
+    if explain is not None:
+        request, caller = read_question(config, explain, host, user, what, socks)
+        explanation = explain_here(config, request, caller)
+        click.echo(explanation.json() if as_json else "\n".join(explanation.lines()))
+        return 0 if explanation.let_in else FAILED
+    if host is not None or user is not None or as_json:
+        raise click.UsageError("--from, --user and --json go with --explain HOST:PORT")
     show_config(config, _console())
     for warning in warnings(config):
         click.echo(f"warning: {warning}", err=True)
+    return 0
 
 
 @cli.command()
@@ -179,7 +208,7 @@ def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...]
         problems.append(Problem("--listen", str(error)))
     try:
         if hops:
-            config = replace(config, chains={"default": Chain(*map(parse_hop_url, hops))})
+            config = replace(config, chains={**config.chains, "default": Chain(*map(parse_hop_url, hops))})
     except ValueError as error:
         problems.append(Problem("--hop", str(error)))
     if workers is not None:

@@ -9,16 +9,20 @@ from enum import StrEnum
 import anyio
 import trio
 import trio.testing
+from anyio.abc import ByteStream
 
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.dial import CONNECT
 from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
+from chainsocks.protocol.gssapi import ABORT, Gssapi, MessageType, Principal, Protection, encode_message
 from chainsocks.protocol.handshake import ServerHandshake, State
-from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, UserId, UsernamePassword
+from chainsocks.protocol.messages import Command, Credentials, Method, Reply, ReplyCode, UserId, UsernamePassword
 from chainsocks.protocol.socks5 import ServerHandshake as Socks5ServerHandshake
 from chainsocks.relay.relay import Outcome, Traffic
+from tests.mechanism import FakeAcceptor
 from tests.memory import Handler, Host, MemoryListener, MemoryNetwork, MemoryStream
 from tests.relay.ways import relay
 
@@ -52,16 +56,22 @@ class Trouble:
     fault: Fault
 
 
-def make_hop(position: int, protocol: HopProtocol = HopProtocol.SOCKS5, timeout: float | None = None) -> Hop:
+def make_hop(
+    position: int,
+    protocol: HopProtocol = HopProtocol.SOCKS5,
+    timeout: float | None = None,
+    login: Credentials | None = None,
+) -> Hop:
     """Hop 1 is called paris, 2 osaka, 3 lima; each wants a login where its protocol has one."""
     name = ("paris", "osaka", "lima")[position - 1]
-    login = UsernamePassword(b"bob", b"pw") if protocol is HopProtocol.SOCKS5 else UserId(b"fred")
+    if login is None:
+        login = UsernamePassword(b"bob", b"pw") if protocol is HopProtocol.SOCKS5 else UserId(b"fred")
     return Hop(name, protocol, Address(f"10.0.0.{position}", 1080), login, timeout)
 
 
 def add_hop(network: MemoryNetwork, hop: Hop, trouble: Trouble | None = None) -> None:
     """Put a hop into the network, honest but for its trouble."""
-    host = Host(_hop_handler(network, hop.address, trouble))
+    host = Host(_hop_handler(network, hop, trouble))
     if trouble and trouble.step == CONNECT:
         host = {
             Fault.MUTE: Host(),
@@ -84,25 +94,31 @@ async def _greet_with_garbage(stream: MemoryStream) -> None:
     await trio.sleep_forever()
 
 
-def _hop_handler(network: MemoryNetwork, address: Address, trouble: Trouble | None) -> Handler:
+def _hop_handler(network: MemoryNetwork, hop: Hop, trouble: Trouble | None) -> Handler:
+    methods = [Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION_REQUIRED]
+    if isinstance(hop.credentials, Gssapi):
+        methods = [Method.GSSAPI]
     loses_in = None
     if trouble and trouble.fault is Fault.LOSS:
         loses_in, trouble = trouble.step, None
 
-    async def serve(client: MemoryStream) -> None:
+    async def serve(raw: MemoryStream) -> None:
+        client = Line(raw)
         unread = await client.receive()
-        handshake = server_handshake(unread, (Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION_REQUIRED))
+        handshake = server_handshake(unread, methods)
         while True:
             step = handshake.state
             handshake.receive_data(unread[:1])  # one by one, for what is behind a message has to be kept
             unread = b"" if step == loses_in and handshake.state is not step else unread[1:]
             if isinstance(handshake, Socks5ServerHandshake) and handshake.state is State.LOGIN:
-                network.logins.append((address.host, handshake.login.username, handshake.login.password))
+                network.logins.append((hop.address.host, handshake.login.username, handshake.login.password))
                 handshake.accept_login()
+            if isinstance(handshake, Socks5ServerHandshake) and handshake.token is not None:
+                await client.work(handshake)
             upstream = None
             if handshake.state is State.REPLY:
                 if handshake.request.command is Command.BIND:
-                    await _bind(network, address, handshake, client, trouble)
+                    await _bind(network, hop.address, handshake, client, trouble)
                     return
                 if not (trouble and trouble.step == State.REQUEST):
                     upstream = await _connect(network, handshake)
@@ -113,6 +129,7 @@ def _hop_handler(network: MemoryNetwork, address: Address, trouble: Trouble | No
                     await _commit(trouble, client, answer)
                     return
                 await client.send(answer)
+                client.agree(handshake)
             if upstream:
                 await _relay(client, upstream, unread)
                 return
@@ -121,19 +138,57 @@ def _hop_handler(network: MemoryNetwork, address: Address, trouble: Trouble | No
     return serve
 
 
-async def _relay(client: MemoryStream, upstream: MemoryStream, early: bytes = b"") -> None:
+class Line:
+    """A hop's connection to its client, with whatever GSSAPI puts around it."""
+
+    def __init__(self, raw: MemoryStream) -> None:
+        self.raw = raw
+        self.stream: ByteStream = raw
+        self.context = FakeAcceptor()
+        self.protection: Protection | None = None
+
+    async def work(self, handshake: Socks5ServerHandshake) -> None:
+        """Be the mechanism, which knows everybody and agrees to everything."""
+        token = handshake.token or b""
+        if handshake.state is State.GSSAPI_CONTEXT:
+            answer = await self.context.step(token)
+            handshake.complete_context(answer, Principal(self.context.principal))
+            return
+        [level] = self.context.unwrap(token, Protection.NONE)
+        self.protection = Protection(level)
+        handshake.agree(self.context.wrap(bytes((level,)), Protection.NONE), self.protection)
+
+    def agree(self, handshake: ServerHandshake) -> None:
+        """Go on under what has been agreed on."""
+        if self.protection and self.stream is self.raw and isinstance(handshake, Socks5ServerHandshake):
+            self.stream = EncapsulatedStream(self.raw, self.context, self.protection, handshake.release())
+
+    def seal(self, data: bytes) -> bytes:
+        """Put a message into a capsule, if that is how it has to go."""
+        if self.protection and self.stream is not self.raw:
+            return encode_message(MessageType.DATA, self.context.wrap(data, self.protection))
+        return data
+
+    async def receive(self) -> bytes:
+        return await self.stream.receive()
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send(data)
+
+
+async def _relay(client: Line, upstream: MemoryStream, early: bytes = b"") -> None:
     try:
         if early:
             await upstream.send(early)
-        outcome = await relay(client, upstream, Traffic(), idle=1000, half_close=1000)
+        outcome = await relay(client.stream, upstream, Traffic(), idle=1000, half_close=1000)
         if outcome is not Outcome.FINISHED:
-            client.reset()
+            client.raw.reset()
     finally:
         await anyio.aclose_forcefully(upstream)
 
 
 async def _bind(
-    network: MemoryNetwork, address: Address, handshake: ServerHandshake, client: MemoryStream, trouble: Trouble | None
+    network: MemoryNetwork, address: Address, handshake: ServerHandshake, client: Line, trouble: Trouble | None
 ) -> None:
     """Open a port at the hop's own address, and tell both replies, but for the one with the trouble."""
     port = Address(address.host, 50001 + len(network.ports))
@@ -170,27 +225,29 @@ async def _connect(network: MemoryNetwork, handshake: ServerHandshake) -> Memory
     return upstream
 
 
-async def _commit(trouble: Trouble, client: MemoryStream, answer: bytes) -> None:
+async def _commit(trouble: Trouble, client: Line, answer: bytes) -> None:
     match trouble.fault:
         case Fault.MUTE:
             await trio.sleep_forever()
         case Fault.DRIP:
-            for byte in answer:
+            for byte in client.seal(answer):
                 await trio.sleep(1)
-                await client.send(bytes((byte,)))
+                await client.raw.send(bytes((byte,)))
         case Fault.RESET:
             await trio.testing.wait_all_tasks_blocked()  # what was answered before has been read: see OVERTAKING
-            client.reset()
+            client.raw.reset()
         case Fault.OVERTAKING:
-            client.reset()
+            client.raw.reset()
         case Fault.FIN:
             return
         case Fault.GARBAGE:
-            await client.send(GARBAGE)
+            await client.raw.send(GARBAGE)
         case Fault.REFUSAL:
             refusals: dict[str, bytes] = {
                 State.METHOD_NEGOTIATION: b"\x05\xff",
                 State.SUB_NEGOTIATION: b"\x01\x01",
+                State.GSSAPI_CONTEXT: ABORT,
+                State.GSSAPI_PROTECTION: ABORT,
                 State.REQUEST: b"\x05\x05\x00\x01\0\0\0\0\0\0" if answer[0] == 5 else b"\0\x5b\0\0\0\0\0\0",
             }
             refusals[State.SECOND_REPLY] = refusals[State.REQUEST]

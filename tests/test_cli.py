@@ -148,6 +148,28 @@ class TestServe:
         assert config.default_chain
         assert [str(hop.address) for hop in hops_of(config.default_chain.hops)] == ["b:1080", "c:3"]
 
+    def test_the_chains_that_rules_speak_of_stay(
+        self, capsys: pytest.CaptureFixture[str], served: list[Config], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "chainsocks.toml"
+        path.write_text(FILE + "onion = ['a']\n[[rules]]\nto = '*.onion'\nchain = 'onion'\n")
+        assert run_main(capsys, "serve", "-c", path, "--hop", "socks5://b") == (0, "", "")
+        [config] = served
+        assert {name: str(chain) for name, chain in config.chains.items()} == {"default": "b:1080", "onion": "a"}
+
+    @pytest.mark.parametrize(
+        ("last", "status"), [("deny = true", 0), ("to = '*.lan'\nchain = 'default'", 2)], ids=["shut out", "let in"]
+    )
+    def test_rules_may_shut_strangers_out(
+        self, capsys: pytest.CaptureFixture[str], served: list[Config], tmp_path: Path, last: str, status: int
+    ) -> None:
+        path = tmp_path / "chainsocks.toml"
+        path.write_text(FILE + f"[[rules]]\nfrom = '10.0.0.0/8'\nchain = 'default'\n[[rules]]\n{last}\n")
+        result, _, err = run_main(capsys, "serve", "-c", path, "--listen", "0.0.0.0:1080")
+        assert result == status
+        assert len(served) == (status == 0)
+        assert ("0.0.0.0:1080 can be reached from beyond this machine" in err) == (status == 2)
+
     def test_a_file_is_taken_as_it_is(
         self, capsys: pytest.CaptureFixture[str], served: list[Config], tmp_path: Path
     ) -> None:

@@ -150,10 +150,22 @@ def others_are_kept_out(terminal: Terminal) -> None:
     assert len(re.findall("command=", hop.said)) == 1
 
 
+def rules_say_which_way(terminal: Terminal) -> None:
+    _, proxy = terminal.servers
+    proxy.wait_for(r"destination=localhost:\d+ chain=default rule=- reply=00", times=2)
+    by_address = re.sub(r"//localhost", "//127.0.0.1", terminal.translate(commands("7_rules.toml")[-1]))
+    assert terminal.ask(by_address).returncode == PROXY_FAILED
+    proxy.wait_for(r"reply=02 .*names_only: the client asks for an IP address")
+    denied = commands("7_rules.toml")[-2].replace("http://example.org/", "http://mail.example:25/")
+    assert terminal.ask(denied).returncode == PROXY_FAILED
+    proxy.wait_for(r'destination=mail.example:25 chain=- rule=2 reply=02 .*outcome="rule 2 says no"')
+
+
 AFTERWARDS = {
     "2_one_hop.toml": a_stopped_hop_is_blamed,
     "3_three_hops.toml": hops_are_walked_one_after_the_other,
     "4_passwords.toml": others_are_kept_out,
+    "7_rules.toml": rules_say_which_way,
 }
 """What else an example claims, seen in the same terminals."""
 

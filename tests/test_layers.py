@@ -23,6 +23,7 @@ FLOORS = {
     "config": 1,
     "routing": 2,
     "net": 2,
+    "gss": 2,
     "chain": 3,
     "relay": 3,
     "session": 4,
@@ -58,7 +59,7 @@ NUMBERS = {
         "chainsocks.chain.eyeballs",
         "ATTEMPT_DELAY",
     ): "RFC 8305's pace for the next attempt; nothing ends with it",
-    ("chainsocks.session.session", "PARTING"): "RFC 1928's ten seconds for a client that was refused",
+    ("chainsocks.session.parting", "PARTING"): "RFC 1928's ten seconds for a client that was refused",
 }
 """Seconds that bound something and are no deadline of ``[timeouts]``, each with its reason."""
 

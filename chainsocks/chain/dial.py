@@ -24,6 +24,7 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.eyeballs import connect_first, interleave
+from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.pipeline import flights
 from chainsocks.config.chains import Route
@@ -39,8 +40,11 @@ from chainsocks.errors import (
     Place,
     UnsupportedAddress,
 )
+from chainsocks.gss.stream import CapsuleError
+from chainsocks.protocol import socks5
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
+from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import ClientHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, describe_reply
 
@@ -186,7 +190,7 @@ class Walk:
             for flight in flights(plan):
                 if trailing_data:
                     raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
-                reply, trailing_data = await self._ask(flight, stream)
+                stream, reply, trailing_data = await self._ask(flight, stream)
         except BaseException:
             await anyio.aclose_forcefully(stream)
             raise
@@ -218,8 +222,11 @@ class Walk:
             code = ReplyCode.HOST_UNREACHABLE if name is self._destination else None
             raise self._error(ConnectError, problem, code) from error
 
-    async def _ask(self, flight: Sequence[Leg], stream: ByteStream) -> tuple[Reply, bytes]:
-        """Have hops do what their legs say, asked at once; return the last one's reply and what came behind it."""
+    async def _ask(self, flight: Sequence[Leg], stream: ByteStream) -> tuple[ByteStream, Reply, bytes]:
+        """Have hops do what their legs say, asked at once.
+
+        Return the stream to go on with, the last one's reply, and what came behind it.
+        """
         asked: list[tuple[Leg, ClientHandshake]] = []
         ahead = said = b""
         for leg in flight:
@@ -232,12 +239,12 @@ class Walk:
         for leg, handshake in asked:
             hop, self._handshake = leg.hop, handshake
             self._allow(self._timeouts.hop if hop.timeout is None else hop.timeout, leg.target)
-            await self._negotiate(leg, handshake, stream, ahead, said)
+            stream = await self._negotiate(leg, handshake, stream, ahead, said)
             reply = handshake.reply
             if not reply.succeeded:
                 raise self._refusal(leg, reply)
             ahead, said = b"", handshake.trailing_data
-        return reply, said
+        return stream, reply, said
 
     async def _resolved(self, leg: Leg) -> Leg:
         """Return a leg with the address of its target in place of the name."""
@@ -261,11 +268,14 @@ class Walk:
 
     async def _negotiate(
         self, leg: Leg, handshake: ClientHandshake, stream: ByteStream, ahead: bytes = b"", said: bytes = b""
-    ) -> None:
+    ) -> ByteStream:
         """Drive a handshake to its end: one send and one receive for each message, as the kernel allows.
 
         `ahead` goes behind the first message; `said` is what of the hop's answers has been received already.
+        Return the stream, or what stands for it from here on.
         """
+        login = leg.hop.credentials
+        by_gssapi = HopLogin(login, leg.hop.address.host, leg.command) if isinstance(login, Gssapi) else None
         traced = self._traced
         try:
             while not handshake.done:
@@ -289,15 +299,19 @@ class Walk:
                 finally:
                     for step in handshake.passed:
                         self._at(leg, step)
+                if by_gssapi and isinstance(handshake, socks5.ClientHandshake) and handshake.token is not None:
+                    self._at(leg, handshake.state)
+                    stream = await by_gssapi.go_on(handshake, stream)
         except (ProtocolError, BrokenResourceError) as error:
             raise self._broken(leg, handshake, error) from None
+        return stream
 
     def _broken(self, leg: Leg, handshake: ClientHandshake, error: ProtocolError | BrokenResourceError) -> DialError:
         """Blame a hop for the end that its handshake came to."""
         self._at(leg, handshake.step)
         if isinstance(error, LoginRefused):
             return self._error(HopAuthenticationError, str(error))
-        problem = str(error) if isinstance(error, ProtocolError) else "the connection was reset"
+        problem = str(error) if isinstance(error, ProtocolError | CapsuleError) else "the connection was reset"
         if leg.carrier:
             problem += f" (as seen through {leg.carrier.name})"
         return self._error(HopProtocolError, problem)

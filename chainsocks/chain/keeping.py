@@ -27,6 +27,7 @@ from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, HopAuthenticationError, HopProtocolError, UnsupportedAddress
 from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 
 __all__ = ["Finding", "Keeping", "find_keeping"]
@@ -73,6 +74,10 @@ async def find_keeping(
     `target` is a SOCKS5 server for the hop to connect to, by default the hop itself. A hop that loses something is
     known by its silence: that takes as long as its limit, ``timeouts.hop`` or its own.
     """
+    if isinstance(hop.credentials, Gssapi):
+        return Finding(
+            Keeping.UNKNOWN, Keeping.UNKNOWN, "a login by GSSAPI is a conversation: nothing goes ahead of it"
+        )
     hops = tuple(replace(one, pipeline=Pipeline.OFF) for one in (*(before.hops if before else ()), hop))
     route, target = Route(Chain(*hops), hops), target or hop.address
 

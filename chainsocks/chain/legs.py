@@ -33,7 +33,7 @@ class Leg:
     command: Command = CONNECT
     """What the hop is asked to do with the target."""
     pipeline: Pipeline = OFF
-    """What the hop keeps: its own setting, or else its chain's."""
+    """What may be sent ahead to the hop (`Hop.pipelined`)."""
     carrier_keeps: Pipeline = OFF
     """What the carrier keeps: with ``chain``, what comes first for this hop goes right behind the carrier's request."""
 
@@ -53,7 +53,7 @@ def legs(
     hops = hops[:stop]
     if not hops:
         return ()
-    keep = [hop.pipeline or pipeline for hop in hops]
+    keep = [hop.pipelined(pipeline) for hop in hops]
     return tuple(
         Leg(position, hop, after.address, before, after, CONNECT, keeps, carrier_keeps)
         if after

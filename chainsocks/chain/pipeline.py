@@ -13,7 +13,8 @@ answer one after the other.
 With a round trip of r on each link, the destination's included, all connects cost r each, and every exchange with hop
 i another i r, for it crosses i links. n SOCKS5 hops without logins take (n+1)^2 r when all are ``off``, for each has
 two exchanges; (n+1)(n+2)/2 r when all are ``hop``, for each has one; and (2n+1) r when all are ``chain``, for there is
-one exchange with the last of them. A login costs an exchange where a hop is ``off``, and nothing else.
+one exchange with the last of them. A login costs an exchange where a hop is ``off``, and nothing else; by
+GSSAPI, in which nothing can be sent ahead, two or more.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 
 from chainsocks.chain.legs import Leg
 from chainsocks.config.hops import HopProtocol, Isolate, Pipeline
+from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.messages import UsernamePassword
 
 __all__ = ["flights", "round_trips"]
@@ -55,5 +57,7 @@ def _waits(leg: Leg) -> int:
     """Count the further messages of a hop that wait for an answer."""
     if leg.pipeline is not Pipeline.OFF or leg.hop.protocol is not HopProtocol.SOCKS5:
         return 0
+    if isinstance(leg.hop.credentials, Gssapi):
+        return 3  # one for the context, as Kerberos has it, one for the protection level, and one for the request
     logs_in = isinstance(leg.hop.credentials, UsernamePassword) or leg.hop.isolate is not Isolate.OFF
     return 2 if logs_in else 1

@@ -73,4 +73,4 @@ async def ask(stream: ByteStream, early: bytes, questions: Sequence[Question]) -
         if found := question.read(data[_LENGTH:end]):
             return found[0]
         data = data[end:]
-    raise NotFoundError("it knows the name, and no address of it", ReplyCode.HOST_UNREACHABLE)
+    raise NotFoundError("it knows the name, and has nothing of that kind", ReplyCode.HOST_UNREACHABLE)

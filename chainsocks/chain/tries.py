@@ -166,7 +166,7 @@ class Tries(Generic[WalkT, ResultT]):
         """Tell what came through, and what that says of those who had not."""
         self._health.succeeded(route.hops, seconds)
         pipeline = route.chain.pipeline
-        self._health.kept(hop for hop in route.hops[:-1] if (hop.pipeline or pipeline) is Pipeline.CHAIN)
+        self._health.kept(hop for hop in route.hops[:-1] if hop.pipelined(pipeline) is Pipeline.CHAIN)
         for doubt in self._doubts:
             if culprit := doubt.culprit(route):
                 self._blame(culprit, doubt.error)

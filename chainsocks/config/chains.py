@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from chainsocks.config.extras import DNS, require
-from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, parse_hop_url
+from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, parse_hop_url
 from chainsocks.protocol.address import Address
 
 __all__ = ["DIRECT", "Chain", "Group", "Pick", "Route", "Udp", "hops_of"]
@@ -94,10 +94,11 @@ class Chain:
 
     Hops may be given as URLs, as in ``Chain("socks5://127.0.0.1:9050", "socks4a://fred@10.0.0.2:1080")``.
     `dial` bounds the way through all of them in seconds; None means ``[timeouts] dial``. `udp` is `Udp.NESTED` where it
-    is not given and all hops can do that; SOCKS4 cannot. `resolver` is asked, through all hops, what clients want to
-    have looked up, unless the last hop does that; it takes the extra ``dns``. `hedge`: after so many seconds without
-    success another way is tried beside the first. `pipeline`, which may be given as text, holds for each hop that has
-    none of its own, whoever stands at a place.
+    is not given and all hops can do that (`Hop.carries_no_udp`). `resolver` is asked, through all hops, what clients
+    want to have looked up, unless the last hop does that; it takes the extra ``dns``. `hedge`: after so many seconds
+    without success another way is tried beside the first. `names_only` holds beside the listener's: the stricter one
+    wins. `pipeline`, which may be given as text, holds for each hop that has none of its own, whoever stands at a
+    place.
 
     A chain gets shorter only where it says so: with `skip_dead` hops that rest, or have failed in this very request,
     are left out; at least one stays. `length` is then how many hops the way has, not one less: the first that live.
@@ -112,6 +113,7 @@ class Chain:
     dial: float | None
     udp: Udp
     resolver: Address | None
+    names_only: NamesOnly
     hedge: float | None
     skip_dead: bool
     length: int | None
@@ -128,6 +130,7 @@ class Chain:
         dial: float | None = None,
         udp: Udp | None = None,
         resolver: Address | None = None,
+        names_only: NamesOnly = NamesOnly.OFF,
         hedge: float | None = None,
         skip_dead: bool = False,
         length: int | None = None,
@@ -141,15 +144,16 @@ class Chain:
             require(*DNS)
         object.__setattr__(self, "resolver", resolver)
         object.__setattr__(self, "isolates", any(hop.isolate is not Isolate.OFF for hop in hops_of(made)))
+        object.__setattr__(self, "names_only", names_only)
         object.__setattr__(self, "hedge", hedge)
         object.__setattr__(self, "skip_dead", skip_dead)
         object.__setattr__(self, "length", length)
         object.__setattr__(self, "pipeline", Pipeline(pipeline))
         if length is not None and not (skip_dead and 1 <= length <= len(made)):
             raise ValueError("length goes with skip_dead = true, and is at least 1 and at most the number of hops")
-        unfit = next((hop for hop in hops_of(made) if hop.protocol is not HopProtocol.SOCKS5), None)
+        unfit = next((why for hop in hops_of(made) if (why := hop.carries_no_udp)), None)
         if unfit and udp is Udp.NESTED:
-            raise ValueError(f"hop {unfit.name} speaks {unfit.protocol}, and only socks5 carries UDP; use 'refuse'")
+            raise ValueError(f"{unfit}; use 'refuse'")
         object.__setattr__(self, "udp", udp or (Udp.REFUSE if unfit else Udp.NESTED))
         fixed = tuple(hop for hop in made if isinstance(hop, Hop))
         only = None if skip_dead or len(fixed) < len(made) else Route(self, fixed)

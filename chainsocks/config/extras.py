@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 
-__all__ = ["DNS", "require"]
+__all__ = ["DNS", "GSSAPI", "require"]
 
 DNS = "dns.message", "dns"
 """What a resolver takes (`chainsocks.chain.dns`): a module, and the extra that it comes with."""
+
+GSSAPI = "gssapi", "gssapi"
+"""What it takes to prove who somebody is by Kerberos (`chainsocks.gss.kerberos`)."""
 
 
 def require(module: str, extra: str) -> None:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
+from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
 from chainsocks.protocol.socks4 import MAX_USER_ID, announces_name
 from chainsocks.protocol.socks5 import MAX_LOGIN
@@ -19,6 +20,7 @@ __all__ = [
     "Hop",
     "HopProtocol",
     "Isolate",
+    "NamesOnly",
     "Pipeline",
     "Resolve",
     "make_credentials",
@@ -78,6 +80,14 @@ class Isolate(StrEnum):
     """Sessions to different hosts, on whatever ports; and any two that carry datagrams."""
 
 
+class NamesOnly(StrEnum):
+    """What to do about a request for an IP address: the client may have looked a name up itself, for all to see."""
+
+    OFF = "off"
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
 _SCHEMES = {protocol.value: protocol for protocol in HopProtocol} | {
     "socks5h": HopProtocol.SOCKS5  # curl's word for "the proxy resolves names"; ours always do
 }
@@ -94,7 +104,8 @@ class Hop:
     `pipeline` is None, the chain's holds.
 
     Raises:
-        ValueError: `tor` or `isolate` with a protocol that it does not go with, or `isolate` with credentials.
+        ValueError: `tor` or `isolate` with a protocol that it does not go with, or `isolate` with credentials, or
+            `pipeline` with GSSAPI.
     """
 
     name: str
@@ -113,6 +124,8 @@ class Hop:
         socks5 = self.protocol is HopProtocol.SOCKS5
         if self.tor and not socks5:
             raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; only socks5 has its commands")
+        if isinstance(self.credentials, Gssapi) and (self.pipeline or Pipeline.OFF) is not Pipeline.OFF:
+            raise ValueError("pipeline does not go with gssapi, which decides with each answer what is said next")
         if self.isolate is Isolate.OFF:
             return
         if not socks5:
@@ -121,6 +134,23 @@ class Hop:
             )
         if self.credentials:
             raise ValueError("isolate makes up the username and the password: take yours out")
+
+    def pipelined(self, otherwise: Pipeline) -> Pipeline:
+        """Return what may be sent ahead to it, in a chain that says `otherwise` of hops without a setting of their own.
+
+        A login by GSSAPI is a conversation: nothing can be sent ahead of that.
+        """
+        pipeline = self.pipeline or otherwise
+        return pipeline if pipeline is Pipeline.OFF or not isinstance(self.credentials, Gssapi) else Pipeline.OFF
+
+    @property
+    def carries_no_udp(self) -> str | None:
+        """Say why there is no UDP through this hop; None when there may be."""
+        if self.protocol is not HopProtocol.SOCKS5:
+            return f"hop {self.name} speaks {self.protocol}, and only socks5 carries UDP"
+        if isinstance(self.credentials, Gssapi) and self.credentials.protection is not Protection.NONE:
+            return f"hop {self.name} protects what it is told by GSSAPI, and datagrams would go without"
+        return None
 
     def cannot_carry(self, target: Address) -> str | None:
         """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""

@@ -21,12 +21,15 @@ from pydantic import ValidationError
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.groups import link_groups, no_such_member, unfit
 from chainsocks.config.hops import Hop
-from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Server, Timeouts, User
+from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Ident, Server, Timeouts, User
+from chainsocks.config.rules import DIRECTLY, Rule
 from chainsocks.config.schema import (
     ChainTable,
     GroupTable,
     HealthTable,
     HopTable,
+    ListenTable,
+    RuleTable,
     ServerTable,
     Table,
     TimeoutsTable,
@@ -39,7 +42,7 @@ from chainsocks.protocol.address import printable
 
 __all__ = ["find_config", "load_config", "parse_config"]
 
-_SECTIONS = ("server", "timeouts", "health", "hops", "groups", "chains", "users")
+_SECTIONS = ("server", "timeouts", "health", "hops", "groups", "chains", "rules", "users")
 _SECRETS = {"user_id", "username", "password", "password_env"}
 _TYPES = {
     "string_type": "a text in quotes",
@@ -130,12 +133,18 @@ class _Reader:
             hops,
             self._read_chains(data, {**groups, **hops}),
             self._read_users(data),
+            self._read_rules(data),
             groups,
             health.build() if health else HealthSettings(),
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))
-        if server and data.get("users", []) == []:
+        if config.requires_gssapi and config.users:
+            say = "with it, none of [[users]] can log in: take them out, or say gssapi_required = false"
+            self._add(("server", "gssapi"), say)
+        self._check_rules(config, data)
+        bad_rules = any(problem.path.startswith("rules") for problem in self.problems)
+        if server and data.get("users", []) == [] and not bad_rules:
             for listen in config.exposed:
                 self._add(("server", "listen"), f"{listen} {OPEN_PROXY}")
         return config
@@ -163,7 +172,7 @@ class _Reader:
         declared = self._declared(data)
         chains = {}
         for name, raw in self._entries(data, "chains"):
-            if name == "direct":
+            if name == DIRECTLY:
                 self._add(("chains", name), '"direct" is reserved for the way without hops; give it another name')
             table = self._table(ChainTable, raw, "chains", name)
             if table is None:
@@ -195,6 +204,36 @@ class _Reader:
             seen.add(table and table.name)
         return tuple(table.build() for table in tables if table)
 
+    def _read_rules(self, data: Mapping[str, Any]) -> tuple[Rule, ...]:
+        raw_rules = data.get("rules", [])
+        if not isinstance(raw_rules, list):
+            self._add(("rules",), "expected [[rules]], in double brackets, once for each rule")
+            return ()
+        tables = [self._table(RuleTable, raw, "rules", index) for index, raw in enumerate(raw_rules)]
+        rules = zip(tables, raw_rules, strict=True)
+        return tuple(table.build(number, raw) for number, (table, raw) in enumerate(rules, 1) if table)
+
+    def _check_rules(self, config: Config, data: Mapping[str, Any]) -> None:
+        """See that the chains and users that rules speak of exist."""
+        chains = [DIRECTLY, *(name for name, _ in self._entries(data, "chains", report=False))]
+        users = [user.name for user in config.users]
+        gssapi = config.server.gssapi
+        nobody = not data.get("users") and config.server.ident is Ident.OFF and not gssapi
+        for rule in config.rules:
+            place = ("rules", rule.number - 1)
+            if rule.chain is not None and rule.chain not in chains:
+                found = describe(rule.chain)
+                self._add((*place, "chain"), f"no chain is called {found}{suggest(rule.chain, chains)}")
+            if rule.users and nobody:
+                self._add(
+                    (*place, "users"),
+                    "nobody has to say who they are: declare [[users]], or set ident or gssapi in [server]",
+                )
+            for user in sorted(rule.users) if config.users else ():
+                name = user.decode()
+                if name not in users and not (gssapi and "@" in name):  # a principal
+                    self._add((*place, "users"), f"no user is called {describe(name)}{suggest(name, users)}")
+
     def _entries(self, data: Mapping[str, Any], section: str, *, report: bool = True) -> Iterator[tuple[str, Any]]:
         entries = data.get(section, {})
         if isinstance(entries, dict):
@@ -210,6 +249,8 @@ class _Reader:
                 location = detail["loc"]
                 if isinstance(raw, str | list):  # the short form: the key was put in by us
                     location = location[1:]
+                elif isinstance(raw, dict):
+                    location = _as_written(raw, location)
                 self._add((*place, *location), _explain(model, detail))
             return None
 
@@ -222,7 +263,9 @@ def _explain(model: type[Table], detail: Any) -> str:
     """Say one of pydantic's findings in our words."""
     match detail["type"]:
         case "extra_forbidden":
-            return f"unknown key{suggest(detail['loc'][-1], model.model_fields)}"
+            inner = ListenTable if model is ServerTable and len(detail["loc"]) > 1 else model
+            known = [field.alias or name for name, field in inner.model_fields.items()]
+            return f"unknown key{suggest(detail['loc'][-1], known)}"
         case "missing":
             return "this key is missing"
         case "value_error":
@@ -238,6 +281,16 @@ def _explain(model: type[Table], detail: Any) -> str:
             expected = _TYPES.get(kind, kind).format(**detail.get("ctx", {}))
             found = "something else" if _SECRETS.intersection(detail["loc"]) else describe(detail["input"])
             return f"found {found}, expected {expected}"
+
+
+def _as_written(raw: Mapping[str, Any], location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Leave out of a place what a short form does not have: a single value is no list, and a text has no keys."""
+    here: Any = raw
+    for depth, part in enumerate(location):
+        if not isinstance(here, dict if isinstance(part, str) else list):
+            return location[:depth]
+        here = here.get(part) if isinstance(here, dict) else here[int(part)]
+    return location
 
 
 def _shape(model: type[Table]) -> str:

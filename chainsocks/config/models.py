@@ -14,9 +14,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 
 from chainsocks.config.chains import DIRECT, Chain, Group
-from chainsocks.config.hops import Hop
+from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.passwords import Password
+from chainsocks.config.rules import Family, Rule, lets_strangers_in
 from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.gssapi import Protection
 
 __all__ = [
     "IDLE_WORKERS",
@@ -26,6 +28,7 @@ __all__ = [
     "Ident",
     "Listen",
     "Server",
+    "ServerGssapi",
     "Timeouts",
     "UnixPath",
     "User",
@@ -35,7 +38,8 @@ __all__ = [
 
 OPEN_PROXY = (
     "can be reached from beyond this machine, and nobody has to log in: "
-    "declare [[users]], or say open = true in [server] if that is what you want"
+    "declare [[users]]; or [[rules]] with `from`, and behind them one with deny = true and nothing else for all "
+    "others; or say open = true in [server] if that is what you want"
 )
 """What is to be said about each of `Config.exposed`."""
 
@@ -67,6 +71,27 @@ class Ident(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServerGssapi:
+    """``gssapi`` in ``[server]``: how clients may prove who they are by Kerberos (RFC 1961)."""
+
+    protection: Protection = Protection.INTEGRITY
+    """The least that a client has to agree to."""
+    services: tuple[str, ...] = ("rcmd", "socks")
+    """What a client may call us: the first parts of our principals."""
+    keytab: str | None = None
+    """Where our keys are; None for where the system has them."""
+    principals: tuple[str, ...] = ()
+    """Who may come in, as ``carol@EXAMPLE.ORG`` or ``*@EXAMPLE.ORG``; empty for whoever has a ticket for us."""
+    required: bool = True
+    """Whether there is no other way in. Otherwise those who do not use it are treated as if it were not there."""
+
+    def admits(self, principal: str) -> bool:
+        """Whether somebody may come in."""
+        realm = "*@" + principal.rpartition("@")[2]
+        return not self.principals or principal in self.principals or realm in self.principals
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """``[server]``."""
 
@@ -83,6 +108,19 @@ class Server:
     bind_address: IPv4Address | IPv6Address | None = None
     """What is told to clients as the address of the ports that BIND opens here, for peers of its family."""
     ident: Ident = Ident.OFF
+    gssapi: ServerGssapi | None = None
+    names_only: Mapping[Listen, NamesOnly] = field(default_factory=lambda: MappingProxyType({}))
+    """For those of `listen` that have it."""
+
+    def names_only_at(self, bound: Listen) -> NamesOnly:
+        """Return what holds for a listening socket, by the address that it has.
+
+        One that is none of `listen` comes from a name or from port 0: what may be its own holds, and the strictest.
+        """
+        if not self.names_only or (bound in self.listen and bound not in self.names_only):
+            return NamesOnly.OFF
+        likely = [self.names_only[each] for each in self.listen if each in self.names_only and _may_become(each, bound)]
+        return self.names_only.get(bound) or max(likely, key=list(NamesOnly).index, default=NamesOnly.OFF)
 
     @property
     def has_idle_workers(self) -> bool:
@@ -99,7 +137,7 @@ class Timeouts:
     ident: float = 5
     """The answer of a SOCKS4 client's identd."""
     resolve: float = 5
-    """One local name look-up."""
+    """One local name look-up; the answer of a chain's resolver."""
     connect: float = 10
     """One TCP connect: to the first hop, or to the destination when direct."""
     hop: float = 10
@@ -148,6 +186,7 @@ class Config:
     hops: Mapping[str, Hop] = field(default_factory=lambda: MappingProxyType({}))
     chains: Mapping[str, Chain] = field(default_factory=lambda: MappingProxyType({}))
     users: tuple[User, ...] = ()
+    rules: tuple[Rule, ...] = ()
     groups: Mapping[str, Group] = field(default_factory=lambda: MappingProxyType({}))
     health: HealthSettings = HealthSettings()
     isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
@@ -162,11 +201,40 @@ class Config:
         return self.chains.get("default") if self.chains or self.hops else DIRECT
 
     @property
+    def requires_gssapi(self) -> bool:
+        """Whether clients have to log in by GSSAPI."""
+        return self.server.gssapi is not None and self.server.gssapi.required
+
+    @property
     def exposed(self) -> tuple[Listen, ...]:
-        """The listeners through which strangers could use this server: beyond loopback, with no users declared."""
-        if self.users or self.server.open:
+        """The listeners through which strangers could use this server: beyond loopback, without users, by the rules."""
+        if self.users or self.server.open or self.requires_gssapi:
             return ()
-        return tuple(listen for listen in self.server.listen if not is_loopback(listen))
+        return tuple(listen for listen in self.server.listen if not is_loopback(listen) and self._admits(listen))
+
+    def _admits(self, listen: Listen) -> bool:
+        """Whether somebody whom no rule knows gets anything at a listener."""
+        answers = [lets_strangers_in(self.rules, family) for family in _families(listen)]
+        # Without a rule that decides there is the default chain. That it is missing is a warning, and may be mended.
+        unruled = not self.rules or self.default_chain is not None
+        return any(unruled if answer is None else answer for answer in answers)
+
+
+def _families(listen: Listen) -> tuple[Family, ...]:
+    """Return the kinds of addresses that the clients of a listener may have."""
+    if isinstance(listen, UnixPath):
+        return ()
+    if listen.type is AddressType.DOMAINNAME:
+        return tuple(Family)
+    return (Family.IPV4,) if listen.type is AddressType.IPV4 else (Family.IPV6,)
+
+
+def _may_become(listen: Listen, bound: Listen) -> bool:
+    """Whether a socket that is to listen on one address may end up at the other."""
+    if isinstance(listen, UnixPath) or isinstance(bound, UnixPath):
+        return listen == bound
+    same_host = listen.type is AddressType.DOMAINNAME or listen.packed == bound.packed
+    return same_host and listen.port in (0, bound.port)
 
 
 def is_loopback(listen: Listen) -> bool:

@@ -5,9 +5,13 @@ The tables have no defaults of their own: what a user leaves out is left to the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
 from ipaddress import IPv4Address, IPv6Address
+from operator import or_
+from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -23,9 +27,38 @@ from pydantic import (
 )
 
 from chainsocks.config.chains import Chain, Group, Pick, Udp
-from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve, make_credentials, parse_hop_url
-from chainsocks.config.models import HealthSettings, Ident, Listen, Server, Timeouts, User
+from chainsocks.config.gssapi import (
+    gather_gssapi,
+    parse_keytab,
+    parse_principal,
+    parse_protection,
+    parse_service,
+    parse_service_host,
+    with_gssapi,
+)
+from chainsocks.config.hops import (
+    Hop,
+    HopProtocol,
+    Isolate,
+    NamesOnly,
+    Pipeline,
+    Resolve,
+    make_credentials,
+    parse_hop_url,
+)
+from chainsocks.config.models import HealthSettings, Ident, Listen, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
+from chainsocks.config.rules import (
+    DIRECTLY,
+    Hosts,
+    Network,
+    Rule,
+    Spoken,
+    parse_commands,
+    parse_networks,
+    parse_spoken,
+    parse_to,
+)
 from chainsocks.config.values import (
     MAX_INTEGER,
     environment,
@@ -38,10 +71,22 @@ from chainsocks.config.values import (
     parse_target,
 )
 from chainsocks.protocol.address import Address
-from chainsocks.protocol.messages import Credentials, Version
+from chainsocks.protocol.gssapi import Gssapi, Protection
+from chainsocks.protocol.messages import Command, Credentials, Version
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
-__all__ = ["ChainTable", "GroupTable", "HealthTable", "HopTable", "ServerTable", "Table", "TimeoutsTable", "UserTable"]
+__all__ = [
+    "ChainTable",
+    "GroupTable",
+    "HealthTable",
+    "HopTable",
+    "ListenTable",
+    "RuleTable",
+    "ServerTable",
+    "Table",
+    "TimeoutsTable",
+    "UserTable",
+]
 
 
 def _text(value: object) -> str:
@@ -63,10 +108,33 @@ def _user_name(name: str) -> str:
     return name
 
 
+def _listed(value: object) -> list[object]:
+    """Let a single value stand for a list of it."""
+    _not_empty(value)
+    return value if isinstance(value, list) else [value]
+
+
+def _port_range(value: object) -> range:
+    return parse_ports(str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value))
+
+
+def _version(value: object) -> Spoken:
+    return parse_spoken(str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value))
+
+
+def _denies(value: object) -> object:
+    if value is False:
+        raise ValueError("found false: leave it out of a rule that lets requests through")
+    return value
+
+
+_LIST = BeforeValidator(_listed)
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(_text(value)))]
 HopAddress = Annotated[Address, BeforeValidator(lambda value: parse_part_address(_text(value)))]
 IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: parse_ip(_text(value)))]
+LeastProtection = Annotated[Protection, BeforeValidator(lambda value: parse_protection(_text(value)))]
+ServiceName = Annotated[str, BeforeValidator(lambda value: parse_service(_text(value)))]
 ResolverText = Annotated[Address, BeforeValidator(lambda value: parse_resolver(_text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(_text(value)))]
 
@@ -84,10 +152,22 @@ class Table(BaseModel):
         return {key: getattr(self, key) for key in self.model_fields_set}
 
 
+class ListenTable(Table):
+    """One of ``listen`` in ``[server]``: an address, or a table with it and more."""
+
+    address: ListenText
+    names_only: NamesOnly = NamesOnly.OFF
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_address(cls, value: object) -> object:
+        return value if isinstance(value, dict) else {"address": value}
+
+
 class ServerTable(Table):
     """``[server]``."""
 
-    listen: Annotated[tuple[ListenText, ...], BeforeValidator(_not_empty)] = ()
+    listen: Annotated[tuple[ListenTable, ...], BeforeValidator(_not_empty)] = ()
     workers: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] = 0
     max_sessions: Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)] = 0
     open: StrictBool = False
@@ -95,10 +175,30 @@ class ServerTable(Table):
     udp_ports: Annotated[range, BeforeValidator(lambda value: parse_ports(_text(value)))] = range(1)
     bind_address: IPText | None = None
     ident: Ident = Ident.OFF
+    gssapi: LeastProtection | None = None
+    gssapi_services: Annotated[tuple[ServiceName, ...], BeforeValidator(_not_empty)] = ()
+    gssapi_keytab: Annotated[str, BeforeValidator(lambda value: parse_keytab(_text(value)))] = ""
+    gssapi_principals: Annotated[
+        tuple[Annotated[str, BeforeValidator(lambda value: parse_principal(_text(value)))], ...],
+        BeforeValidator(_not_empty),
+    ] = ()
+    gssapi_required: StrictBool = True
+    _gssapi: ServerGssapi | None
+
+    @model_validator(mode="after")
+    def _assemble(self) -> Self:
+        self._gssapi = gather_gssapi(ServerGssapi, self.given())
+        return self
 
     def build(self) -> Server:
         """Make the value."""
-        return Server(**self.given())
+        given = {key: value for key, value in self.given().items() if not key.startswith("gssapi")}
+        if self.listen:
+            given["listen"] = tuple(table.address for table in self.listen)
+            given["names_only"] = {
+                table.address: table.names_only for table in self.listen if table.model_fields_set > {"address"}
+            }
+        return Server(**given, gssapi=self._gssapi)
 
 
 class TimeoutsTable(Table):
@@ -137,6 +237,9 @@ class HopTable(Table):
     pipeline: Pipeline | None = None
     tor: StrictBool = False
     isolate: Isolate = Isolate.OFF
+    gssapi: LeastProtection | None = None
+    gssapi_service: ServiceName = ""
+    gssapi_host: Annotated[str, BeforeValidator(lambda value: parse_service_host(_text(value)))] = ""
     _hop: Hop
 
     @model_validator(mode="before")
@@ -148,13 +251,15 @@ class HopTable(Table):
     def _assemble(self) -> Self:
         if self.url:
             parts = self.model_fields_set - {"url", "timeout", "resolve", "pipeline", "tor", "isolate"}
-            if parts:
+            if parts := {part for part in parts if not part.startswith("gssapi")}:
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
         elif self.protocol and self.address:
             hop = Hop("", self.protocol, self.address, self._credentials(self.protocol))
         else:
             raise ValueError("expected a url, or both protocol and address")
+        if login := gather_gssapi(Gssapi, self.given()):
+            hop = with_gssapi(hop, login)
         self._hop = replace(
             hop,
             timeout=self.timeout,
@@ -249,6 +354,7 @@ class ChainTable(_ListOfHops):
     dial: Duration | None = None
     udp: Udp | None = None
     resolver: ResolverText | None = None
+    names_only: NamesOnly = NamesOnly.OFF
     hedge: Duration | None = None
     skip_dead: StrictBool = False
     length: Annotated[StrictInt, Field(ge=1)] | None = None
@@ -270,6 +376,50 @@ class ChainTable(_ListOfHops):
             ValueError: they cannot do what `udp` says.
         """
         return Chain(*(members[hop] for hop in self.hops), name=name, **self._rest())
+
+
+class RuleTable(Table):
+    """One of ``[[rules]]``."""
+
+    to: Annotated[list[Annotated[Hosts, BeforeValidator(lambda value: parse_to(_text(value)))]], _LIST] = []
+    ports: Annotated[list[Annotated[range, BeforeValidator(_port_range)]], _LIST] = []
+    clients: Annotated[
+        list[Annotated[tuple[Network, ...], BeforeValidator(lambda value: parse_networks(_text(value)))]],
+        _LIST,
+        Field(alias="from"),
+    ] = []
+    users: Annotated[list[StrictStr], _LIST] = []
+    commands: Annotated[
+        list[Annotated[frozenset[Command], BeforeValidator(lambda value: parse_commands(_text(value)))]], _LIST
+    ] = []
+    versions: Annotated[list[Annotated[Spoken, BeforeValidator(_version)]], _LIST] = []
+    chain: StrictStr | None = None
+    deny: Annotated[StrictBool | None, BeforeValidator(_denies)] = None
+    resolve: StrictBool = False
+
+    @model_validator(mode="after")
+    def _decides(self) -> Self:
+        if (self.chain is None) == (self.deny is None):
+            raise ValueError(f'expected either chain = NAME, which may be "{DIRECTLY}", or deny = true')
+        if self.resolve and not any(hosts.networks for hosts in self.to):
+            raise ValueError("resolve looks names up to compare their addresses with `to`, which has none")
+        return self
+
+    def build(self, number: int, raw: Mapping[str, Any]) -> Rule:
+        """Make the value; `raw` is the table as it stands in the file."""
+        conditions = {key: _listed(values) for key, values in raw.items() if key not in {"chain", "deny", "resolve"}}
+        return Rule(
+            number,
+            self.chain,
+            reduce(or_, self.to, Hosts()),
+            tuple(self.ports),
+            tuple(network for networks in self.clients for network in networks),
+            frozenset(user.encode() for user in self.users),
+            frozenset().union(*self.commands),
+            frozenset(self.versions),
+            self.resolve,
+            MappingProxyType({key: tuple(map(json.dumps, values)) for key, values in conditions.items()}),
+        )
 
 
 class UserTable(Table):

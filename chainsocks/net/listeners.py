@@ -12,7 +12,7 @@ from pathlib import Path
 from chainsocks.config.models import Listen, UnixPath
 from chainsocks.protocol.address import Address
 
-__all__ = ["bound_to", "listen_tcp", "open_listeners", "tcp_socket"]
+__all__ = ["address_bound_to", "bound_to", "listen_tcp", "open_listeners", "tcp_socket"]
 
 BACKLOG = 1024
 """Connections that may wait for `accept`; the kernel cuts it to its own limit (net.core.somaxconn, 4096 on Linux)."""
@@ -67,6 +67,12 @@ def bound_to(sock: socket.socket) -> str:
     if sock.family is socket.AF_INET:
         return f"{name[0]}:{name[1]}"
     return f"[{name[0]}]:{name[1]}" if sock.family is socket.AF_INET6 else f"unix:{name}"
+
+
+def address_bound_to(sock: socket.socket) -> Listen:
+    """Return where a listening socket is, with the port that the kernel picked for port 0."""
+    name = sock.getsockname()
+    return UnixPath(name) if sock.family not in (socket.AF_INET, socket.AF_INET6) else Address(name[0], name[1])
 
 
 def _bind_tcp(address: Address, stack: ExitStack) -> list[socket.socket]:

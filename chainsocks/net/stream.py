@@ -143,9 +143,13 @@ class SocketStream(ByteStream):
 
 
 def reset_on_close(stream: ByteStream) -> None:
-    """Let closing reset the connection, so that the peer cannot take a broken stream for a finished one."""
-    if isinstance(stream, SocketStream):
+    """Let closing reset the connection, so that the peer cannot take a broken stream for a finished one.
+
+    That holds for a stream over another one too, as long as there is a socket at the bottom.
+    """
+    sock = stream.extra(SocketAttribute.raw_socket, None)
+    if sock is not None:
         try:
-            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         except OSError:
             pass  # closed already, or a kind of socket that knows no reset

@@ -2,7 +2,7 @@
 
 A driver alternates between `Handshake.data_to_send` and `Handshake.receive_data` until the handshake is `done`, or,
 on the server's side, until it `pauses` for a decision that is not the wire's to take (`State.LOGIN`, `State.REPLY`,
-`State.SECOND_REPLY`).
+`State.SECOND_REPLY`). Either side pauses for GSSAPI's cryptography (`chainsocks.protocol.subnegotiation`).
 
 BIND has two replies (RFC 1928 section 6): the server sends both by `ServerHandshake.send_reply`, and the client is done
 with the first until it calls `ClientHandshake.expect_second_reply`.
@@ -29,6 +29,8 @@ class State(StrEnum):
     METHOD_NEGOTIATION = "method negotiation"
     SUB_NEGOTIATION = "username/password sub-negotiation"
     LOGIN = "login check"
+    GSSAPI_CONTEXT = "GSSAPI context"
+    GSSAPI_PROTECTION = "GSSAPI protection level"
     REQUEST = "request"
     REPLY = "reply"
     SECOND_REPLY = "second reply"
@@ -42,13 +44,14 @@ DONE = State.DONE  # every driver asks for it before each message
 class Handshake:
     """The part that both roles and both versions share."""
 
-    __slots__ = ("_failed_in", "_incoming", "_outgoing", "state")
+    __slots__ = ("_failed_in", "_incoming", "_outgoing", "_token", "state")
 
     def __init__(self, state: State) -> None:
         self.state = state
         self._failed_in: State | None = None
         self._incoming = b""
         self._outgoing = b""
+        self._token: bytes | None = None  # of GSSAPI, where the handshake knows it
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.state}>"

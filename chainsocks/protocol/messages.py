@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.protocol.gssapi import Gssapi, Principal
 
 __all__ = [
     "Command",
@@ -146,7 +147,8 @@ class IsolationLogin(UsernamePassword):
     __slots__ = ()
 
 
-Credentials = UserId | UsernamePassword
+Credentials = UserId | UsernamePassword | Gssapi | Principal
+"""Of a hop, what we log in with; of a client, what it has logged in with."""
 
 
 @dataclass(frozen=True, slots=True)

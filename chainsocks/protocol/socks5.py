@@ -1,4 +1,4 @@
-"""SOCKS5 (RFC 1928) with the username/password login of RFC 1929, both roles."""
+"""SOCKS5 (RFC 1928) with the username/password login of RFC 1929, both roles; GSSAPI's part is a module of its own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
+from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.guess import guess
-from chainsocks.protocol.handshake import ClientHandshake as BaseClientHandshake
-from chainsocks.protocol.handshake import ServerHandshake as BaseServerHandshake
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import (
     Command,
@@ -21,6 +20,7 @@ from chainsocks.protocol.messages import (
     UsernamePassword,
     Version,
 )
+from chainsocks.protocol.subnegotiation import GssapiClientHandshake, GssapiServerHandshake
 
 __all__ = ["MAX_LOGIN", "ClientHandshake", "ServerHandshake", "encode_address"]
 
@@ -33,6 +33,7 @@ _LOGIN_ACCEPTED, _LOGIN_REFUSED = b"\x01\x00", b"\x01\x01"
 _COMMANDS = {command.value: command for command in Command}
 _SIZES = {AddressType.IPV4: 4, AddressType.IPV6: 16}
 _TYPES = {kind.value: kind for kind in AddressType}
+_NEXT = {Method.USERNAME_PASSWORD: State.SUB_NEGOTIATION, Method.GSSAPI: State.GSSAPI_CONTEXT}
 
 
 class _UnknownAddressType(ProtocolError):
@@ -72,26 +73,26 @@ def _decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
     return address, end + 2
 
 
-class ServerHandshake(BaseServerHandshake):
+class ServerHandshake(GssapiServerHandshake):
     """A client's method negotiation, login and request, and our replies.
 
     `methods` are those we accept, the one we like best first. Where it comes to username/password, the handshake
-    pauses at `State.LOGIN` with `login` set, until `accept_login` or `refuse_login` is called.
+    pauses at `State.LOGIN` with `login` set, until `accept_login` or `refuse_login` is called; for GSSAPI, with
+    `token` set.
     """
 
-    __slots__ = ("_login", "_methods")
+    __slots__ = ("_methods",)
 
     def __init__(self, methods: Sequence[Method] = (Method.NO_AUTHENTICATION_REQUIRED,)) -> None:
         super().__init__(State.METHOD_NEGOTIATION)
         self._methods = methods
-        self._login: UsernamePassword | None = None
 
     @property
     def login(self) -> UsernamePassword:
         """What the client logged in with; there is one from `State.LOGIN` on."""
-        if self._login is None:
+        if not isinstance(self._credentials, UsernamePassword):
             raise RuntimeError("the client has not logged in")
-        return self._login
+        return self._credentials
 
     def accept_login(self) -> None:
         """Let the client in, and go on with what it may have sent already. Call `data_to_send` next.
@@ -120,6 +121,8 @@ class ServerHandshake(BaseServerHandshake):
                 return self._negotiate_method(data)
             case State.SUB_NEGOTIATION if data:
                 return self._read_login(data)
+            case State.GSSAPI_CONTEXT | State.GSSAPI_PROTECTION if data:
+                return self._read_token(data)
             case State.REQUEST if data:
                 return self._read_request(data)
             case _:
@@ -141,7 +144,7 @@ class ServerHandshake(BaseServerHandshake):
             wanted = " or ".join(f"{method:02X}" for method in self._methods)
             raise ProtocolError(f"the client offers the methods [{offered.hex(' ').upper()}]; we accept {wanted}")
         self._outgoing += _VERSION + bytes((method,))
-        self.state = State.SUB_NEGOTIATION if method is Method.USERNAME_PASSWORD else State.REQUEST
+        self.state = _NEXT.get(method, State.REQUEST)
         return True
 
     def _read_login(self, data: bytes) -> bool:
@@ -155,7 +158,7 @@ class ServerHandshake(BaseServerHandshake):
         end = username_end + 1 + data[username_end]
         if len(data) < end:
             return False
-        self._login = UsernamePassword(data[2:username_end], data[username_end + 1 : end])
+        self._credentials = UsernamePassword(data[2:username_end], data[username_end + 1 : end])
         self._incoming = data[end:]
         self.state = State.LOGIN
         return False
@@ -180,7 +183,7 @@ class ServerHandshake(BaseServerHandshake):
         if decoded is None:
             return False
         destination, end = decoded
-        self._request = Request(Version.SOCKS5, command, destination, self._login)
+        self._request = Request(Version.SOCKS5, command, destination, self._credentials)
         self._incoming = data[end:]
         self.state = State.REPLY
         return False
@@ -190,11 +193,11 @@ class ServerHandshake(BaseServerHandshake):
         return bytes((Version.SOCKS5, code, 0)) + encode_address(reply.bound)
 
 
-class ClientHandshake(BaseClientHandshake):
+class ClientHandshake(GssapiClientHandshake):
     """Our method negotiation, login and request to a proxy.
 
-    With credentials, "no authentication" is offered beside username/password and the proxy picks, as curl does it; but
-    for an `IsolationLogin`, which has to be taken.
+    With a username and a password, "no authentication" is offered beside them and the proxy picks, as curl does it; but
+    for an `IsolationLogin`, which has to be taken. GSSAPI is offered alone; the handshake then pauses with `token` set.
 
     Raises:
         ValueError: the username or the password is empty or over 255 bytes.
@@ -210,17 +213,25 @@ class ClientHandshake(BaseClientHandshake):
 
     def _greet(self) -> None:
         methods = [Method.NO_AUTHENTICATION_REQUIRED]
-        if isinstance(self._credentials, IsolationLogin):
+        if self._by_gssapi:
+            methods = [Method.GSSAPI]
+        elif isinstance(self._credentials, IsolationLogin):
             methods = [Method.USERNAME_PASSWORD]
         elif self._credentials:
             methods.append(Method.USERNAME_PASSWORD)
         self._outgoing = bytes((Version.SOCKS5, len(methods), *methods))
+
+    @property
+    def _by_gssapi(self) -> bool:
+        return isinstance(self._request.credentials, Gssapi)
 
     def _advance(self) -> bool:
         data = self._incoming
         match self.state:
             case State.METHOD_NEGOTIATION if data:
                 return self._read_method(data)
+            case State.GSSAPI_CONTEXT | State.GSSAPI_PROTECTION if data:
+                return self._read_token(data)
             case State.SUB_NEGOTIATION if len(data) >= 2:
                 return self._read_login_status(data)
             case State.REQUEST | State.SECOND_REPLY if data:
@@ -236,7 +247,14 @@ class ClientHandshake(BaseClientHandshake):
             return False
         self._incoming = data[2:]
         match data[1]:
-            case Method.NO_AUTHENTICATION_REQUIRED if not isinstance(self._credentials, IsolationLogin):
+            case Method.GSSAPI if self._by_gssapi:
+                self.state = State.GSSAPI_CONTEXT
+                self._token = b""
+            case Method.NO_ACCEPTABLE_METHODS if self._by_gssapi:
+                raise LoginRefused("it does not accept GSSAPI")
+            case Method.NO_AUTHENTICATION_REQUIRED if not (
+                self._by_gssapi or isinstance(self._credentials, IsolationLogin)
+            ):
                 self._send_request()
             case Method.USERNAME_PASSWORD if self._credentials:
                 self._send_login(self._credentials)
@@ -244,7 +262,7 @@ class ClientHandshake(BaseClientHandshake):
                 raise LoginRefused("it takes no username/password, by which its circuits would be separated (isolate)")
             case Method.NO_ACCEPTABLE_METHODS if self._credentials:
                 raise LoginRefused("it accepts neither username/password nor going without")
-            case Method.NO_ACCEPTABLE_METHODS | Method.USERNAME_PASSWORD:
+            case Method.NO_ACCEPTABLE_METHODS | Method.USERNAME_PASSWORD if not self._by_gssapi:
                 raise LoginRefused("it wants a login and we have none for it; give this hop a username and a password")
             case _:
                 raise ProtocolError(f"it picked method {data[1]:02X}, which we did not offer")

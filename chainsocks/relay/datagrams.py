@@ -52,6 +52,7 @@ class Drops:
     nameless: int = field(default=0, metadata={"words": "to names without an address"})
     overflow: int = field(default=0, metadata={"words": "too many at once"})
     unsent: int = field(default=0, metadata={"words": "not taken by the network"})
+    forbidden: int = field(default=0, metadata={"words": "not allowed to go there"})
 
     def __str__(self) -> str:
         counts = ((getattr(self, reason.name), reason.metadata.get("words", reason.name)) for reason in fields(self))

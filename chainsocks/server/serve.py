@@ -22,15 +22,17 @@ from anyio.abc import ByteStream
 from trio.lowlevel import checkpoint, wait_readable
 
 from chainsocks.chain.dial import OnStep
+from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Config
-from chainsocks.net.listeners import bound_to, open_listeners
+from chainsocks.net.listeners import address_bound_to, bound_to, open_listeners
 from chainsocks.net.polled import PolledListener, PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.server.alarms import open_alarms
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.login import Logins
-from chainsocks.session.session import Service, serve_session
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
 
 __all__ = ["serve", "serve_until_signalled"]
 
@@ -109,7 +111,8 @@ async def serve(
             service = Service(config, Logins(config.users), TrioNetwork(poller, alarms), on_step)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
-                    accepting.start_soon(_accept, listener, permits, sessions, service, poller)
+                    names_only = config.server.names_only_at(address_bound_to(listener))
+                    accepting.start_soon(_accept, listener, permits, sessions, service, poller, names_only)
                 addresses = [bound_to(listener) for listener in listeners]
                 log.log(level, "listening on %s", ", ".join(addresses))
                 task_status.started(addresses)
@@ -126,6 +129,7 @@ async def _accept(
     sessions: trio.Nursery,
     service: Service,
     poller: Poller | None,
+    names_only: NamesOnly,
 ) -> None:
     family = listener.family
     is_tcp = family in (socket.AF_INET, socket.AF_INET6)
@@ -167,6 +171,7 @@ async def _accept(
                 host,
                 permits,
                 service,
+                names_only,
                 name=name,
             )
             served += 1
@@ -174,9 +179,11 @@ async def _accept(
                 await checkpoint()
 
 
-async def _run_session(client: ByteStream, name: str, host: str, permits: trio.Semaphore, service: Service) -> None:
+async def _run_session(
+    client: ByteStream, name: str, host: str, permits: trio.Semaphore, service: Service, names_only: NamesOnly
+) -> None:
     try:
-        await serve_session(client, name, service, host)
+        await serve_session(client, name, service, host, names_only)
     except Exception as error:
         log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
         log.debug("where it happened", exc_info=error)

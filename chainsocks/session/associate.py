@@ -25,6 +25,7 @@ from chainsocks.protocol.datagram import Nesting
 from chainsocks.protocol.messages import ReplyCode, Request
 from chainsocks.relay.datagrams import DatagramRelay, Datagrams, Tally, Way
 from chainsocks.relay.direct import DirectWay
+from chainsocks.relay.guard import GuardedWay
 from chainsocks.relay.lookups import Lookups
 from chainsocks.relay.nested import NestedWay
 
@@ -47,10 +48,12 @@ async def open_datagram_relay(
     network: DatagramNetwork,
     associate: Callable[[], Awaitable[Association]],
     tally: Tally,
+    judge: Callable[[Address], Address | None] | None = None,
 ) -> AsyncIterator[tuple[DatagramRelay, Address]]:
     """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
 
-    `associate` opens associations at all hops, which are closed here.
+    `associate` opens associations at all hops, which are closed here. With `judge`, no datagram goes where it does not
+    let it (`chainsocks.relay.guard`).
 
     *Closing*: all of it is closed at the end of the block.
 
@@ -76,6 +79,8 @@ async def open_datagram_relay(
                     lookups = Lookups(network.resolve, config.timeouts.resolve, tally.drops)
                 outer = _open_udp(network, any_host, sockets)
                 way = NestedWay(outer, first, Nesting(others), association.streams, tally, lookups)
+            if judge:
+                way = GuardedWay(way, judge, tally.drops)
             port = _declared_port(request.destination, there)
             idle = config.timeouts.udp_idle
             relay = DatagramRelay(client, socket, way, tally, host=there, port=port, idle=idle)

@@ -37,8 +37,10 @@ class _NoAnswerError(Exception):
 
 async def check_ident(
     client: ByteStream, credentials: Credentials | None, policy: Ident, seconds: float, network: IdentNetwork
-) -> None:
+) -> bytes | None:
     """Compare the user id of a request with what the identd on the client's machine says, within `seconds`.
+
+    Return the user that both name; None where nobody answers.
 
     Raises:
         RequestRefused: they differ; or nobody answers, and `policy` is `Ident.REQUIRE`.
@@ -50,11 +52,12 @@ async def check_ident(
         if policy is Ident.REQUIRE:
             raise RequestRefused(f"ident: {error}", IdentCode.IDENTD_MISSING) from None
         log.debug("= ident: %s", error)
-        return
+        return None
     if user != claimed:
         raise RequestRefused(
             "ident: the client's machine names another user than its request", IdentCode.IDENTD_DIFFERS
         )
+    return user
 
 
 async def _ask(client: ByteStream, seconds: float, network: IdentNetwork) -> bytes:

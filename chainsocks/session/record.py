@@ -12,6 +12,8 @@ from itertools import count
 import trio
 
 from chainsocks.config.chains import Chain, Route
+from chainsocks.protocol.address import printable
+from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.messages import Request, show_code
 from chainsocks.relay.relay import Traffic
 
@@ -43,6 +45,8 @@ class Record:
     outcome: str = "ended by a bug in chainsocks"
     route: Route | None = None
     """Which hops were chosen, where there was a choice."""
+    rule: str = ""
+    """The number of the rule that decided, "-" if none did; empty where there are no rules."""
 
     def write(self) -> None:
         """Write the session's line."""
@@ -55,12 +59,16 @@ class Record:
         command = request.command.name if request else "-"
         destination = _quoted(str(request.destination)) if request else "-"
         chain = _quoted(self.chain.name) if self.chain else "-"
+        login = request.credentials if request else None
+        user = f" user={_quoted(printable(login.name))}" if isinstance(login, Principal) else ""
         if self.route:
             chain += " hops=" + _quoted(",".join(hop.name for hop in self.route.hops))
+        rule = f" rule={self.rule}" if self.rule else ""
         reply = "-" if self.reply is None else show_code(self.reply)
+        duration = trio.current_time() - self.began
         return (
-            f"id={_prefix}{self.id} client={self.client} command={command} destination={destination} chain={chain} "
-            f"reply={reply} up={traffic.up} down={traffic.down} duration={trio.current_time() - self.began:.3f} "
+            f"id={_prefix}{self.id} client={self.client}{user} command={command} destination={destination} "
+            f"chain={chain}{rule} reply={reply} up={traffic.up} down={traffic.down} duration={duration:.3f} "
             f"outcome={_in_quotes(self.outcome)}"
         )
 

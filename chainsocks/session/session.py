@@ -2,7 +2,7 @@
 
 ::
 
-    accept ─ handshake ─ request ─ chain ─ dial ─ reply ─ relay ─ close ─ one line in the log
+    accept ─ handshake ─ request ─ rules ─ dial ─ reply ─ relay ─ close ─ one line in the log
                                         ├─ bind ─ reply ─ wait ─ second reply ─┤   (`chainsocks.session.bind`)
                                         ├─ associate ─ reply ─ relay datagrams ┤   (`chainsocks.session.associate`)
                                         └─ resolve ─ reply ────────────────────┘   (`chainsocks.chain.resolve`)
@@ -20,77 +20,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association, AssociationWalk
-from chainsocks.chain.bind import BindNetwork, BindWalk
-from chainsocks.chain.dial import CancelScope, OnStep, Upstream, Walk
-from chainsocks.chain.health import Health
-from chainsocks.chain.resolve import ResolveNetwork, ResolveWalk
-from chainsocks.chain.tries import Choices, Tries, close_upstream
+from chainsocks.chain.bind import BindWalk
+from chainsocks.chain.dial import CancelScope, Upstream, Walk
+from chainsocks.chain.resolve import ResolveWalk
+from chainsocks.chain.tries import Tries, close_upstream
 from chainsocks.config.chains import Chain, Route
-from chainsocks.config.models import Config, Ident
+from chainsocks.config.hops import NamesOnly
+from chainsocks.config.models import Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
+from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
 from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.detect import server_handshake
+from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.caller import Caller
 from chainsocks.routing.isolation import Circumstances, isolated_chain
-from chainsocks.session.associate import DatagramNetwork, open_datagram_relay
+from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
-from chainsocks.session.ident import IdentNetwork, check_ident
-from chainsocks.session.login import Logins
+from chainsocks.session.gssapi import GssapiLogin, accepted_methods
+from chainsocks.session.ident import check_ident
+from chainsocks.session.parting import part
+from chainsocks.session.passage import Passage, check_login, decide, judge_of, mind_addresses, passage_of, stricter
 from chainsocks.session.record import Record
+from chainsocks.session.service import Service
 
-__all__ = ["Service", "SessionNetwork", "serve_session"]
-
-LEFTOVERS = 256 * 1024
-"""Bytes that a refused client may still have on their way and that we read away (`_Session._part`)."""
-
-PARTING = 10
-"""Seconds at most that this takes, whatever the deadlines are (RFC 1928 section 6)."""
-
+__all__ = ["serve_session"]
 
 WalkT = TypeVar("WalkT", bound=Walk)
 ResultT = TypeVar("ResultT")
 
 
-class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, ResolveNetwork, Protocol):
-    """What lies below a session."""
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What all sessions of a server share."""
-
-    config: Config
-    logins: Logins
-    network: SessionNetwork
-    on_step: OnStep | None = None
-    choices: Choices = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "choices", Choices(Health(self.network.now, self.config.health)))
-
-
-async def serve_session(client: ByteStream, name: str, service: Service, host: str = "") -> None:
+async def serve_session(
+    client: ByteStream, name: str, service: Service, host: str = "", names_only: NamesOnly = NamesOnly.OFF
+) -> None:
     """Serve one connection; `name` is the client's address for the log, `host` its IP address if it has one.
+
+    `names_only` is that of the listener.
 
     *Closing*: `client`, and whatever is opened on its behalf, is closed before this returns.
     """
     record = Record(name)
     try:
-        await _Session(client, service, record, host).run()
+        await _Session(client, service, record, host, names_only).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome = "cut off: the server is stopping"
         if record.reply is None:  # otherwise the relay has seen to it, where it had to
@@ -104,11 +88,12 @@ async def serve_session(client: ByteStream, name: str, service: Service, host: s
 class _Session:
     """A client, how far it has come, and what that means when the time for a step is over."""
 
-    __slots__ = ("_client", "_handshake", "_host", "_record", "_service", "_time_is_up", "_timeouts")
+    __slots__ = ("_client", "_handshake", "_host", "_names_only", "_record", "_service", "_time_is_up", "_timeouts")
 
-    def __init__(self, client: ByteStream, service: Service, record: Record, host: str) -> None:
+    def __init__(self, client: ByteStream, service: Service, record: Record, host: str, names_only: NamesOnly) -> None:
         self._client = client
         self._host = host
+        self._names_only = names_only
         self._service = service
         self._timeouts = service.config.timeouts
         self._record = record
@@ -126,7 +111,7 @@ class _Session:
                 refusal = self._time_is_up()
         except ProtocolError as error:
             self._record.outcome = f"client, {self._step}: {error}"
-            await self._part()
+            await part(self._client, self._timeouts.reply)
         except (RequestRefused, DialError) as error:
             refusal = error
         if refusal and self._handshake:
@@ -142,52 +127,107 @@ class _Session:
         record = self._record
         try:
             handshake = await self._hear()
-        except BrokenResourceError:
-            record.outcome = f"client, {self._step}: it reset the connection"
+        except BrokenResourceError as error:
+            problem = str(error) if isinstance(error, CapsuleError) else "it reset the connection"
+            record.outcome = f"client, {self._step}: {problem}"
             return
         request = record.request = handshake.request
-        ident = self._service.config.server.ident
+        ident, user = self._service.config.server.ident, None
         if ident is not Ident.OFF and request.version is Version.SOCKS4:
             scope.deadline = math.inf  # it is in time; what follows has limits of its own
             limit, network = self._timeouts.ident, self._service.network
-            await check_ident(self._client, request.credentials, ident, limit, network)
-        caller = self._caller(request)
-        chain = record.chain = _route(request, self._service, caller)
-        if chain.isolates:
-            one = None if request.command is Command.UDP_ASSOCIATE else request.destination
-            chain = isolated_chain(chain, Circumstances(self._service.config.isolation_key, caller, one))
+            user = await check_ident(self._client, request.credentials, ident, limit, network)
+        caller = self._caller(request, user)
+        passage = await self._passage(request, caller, scope)
         match request.command:
             case Command.CONNECT:
-                await self._connect(handshake, chain, scope)
+                await self._connect(handshake, passage, scope)
             case Command.BIND:
-                await self._bind(handshake, chain, scope)
+                await self._bind(handshake, passage, scope)
             case Command.UDP_ASSOCIATE:
-                await self._associate(handshake, chain, scope)
+                await self._associate(handshake, passage, caller, scope)
             case Command.RESOLVE | Command.RESOLVE_PTR:
-                await self._resolve(handshake, chain, scope)
+                await self._resolve(handshake, passage, scope)
 
-    async def _connect(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+    async def _passage(self, request: Request, caller: Caller, scope: CancelScope) -> Passage:
+        """Find the way of a request.
+
+        Raises:
+            RequestRefused: it has none.
+        """
+        service, record = self._service, self._record
+        router, network = service.router, service.network
+        required = service.logins.required or service.config.requires_gssapi
+        check_login(request, caller, required=required)
+        if router.default and not router.has_rules:
+            passage = Passage(router.default, request.destination, network)
+        else:
+            scope.deadline = math.inf  # it is in time; a look-up has a limit of its own
+            decision = await decide(router, request, caller, network, self._timeouts.resolve)
+            if router.has_rules:
+                record.rule = str(decision.rule.number) if decision.rule else "-"
+            passage = passage_of(decision, network)
+        chain = record.chain = passage.chain
+        if names_only := self._guard(chain):
+            mind_addresses(names_only, request, self._who)
+        if chain.isolates:
+            one = None if request.command is Command.UDP_ASSOCIATE else passage.destination
+            circumstances = Circumstances(service.config.isolation_key, caller, one)
+            return replace(passage, chain=isolated_chain(chain, circumstances))
+        return passage
+
+    def _guard(self, chain: Chain) -> NamesOnly | None:
+        """Return what is to be done about IP addresses, by the listener and the chain; None for nothing."""
+        if self._names_only is NamesOnly.OFF and chain.names_only is NamesOnly.OFF:
+            return None
+        return stricter(self._names_only, chain.names_only)
+
+    async def _through(
+        self,
+        passage: Passage,
+        begin: Callable[[Route, float | None], WalkT],
+        go: Callable[[WalkT, CancelScope], Awaitable[ResultT]],
+        scope: CancelScope,
+        discard: Callable[[ResultT], Awaitable[None]] | None = None,
+    ) -> ResultT:
+        """Walk the only route through a chain, or try what there is; see `chainsocks.chain.tries`."""
+        chain = passage.chain
+        if chain.route:
+            walk = begin(chain.route, None)
+            self._time_is_up = walk.timeout
+            return await go(walk, scope)
+        scope.deadline = math.inf  # each try has a scope of its own
+        key = self._host.encode() + b"\0" + passage.destination.packed
+        tries = Tries(chain, key, self._service.choices, passage.network, begin, go, discard)
+        walk, result = await tries.run()
+        self._time_is_up = walk.timeout
+        self._record.route = walk.route
+        return result
+
+    async def _connect(self, handshake: ServerHandshake, passage: Passage, scope: CancelScope) -> None:
         """Dial, reply, relay."""
-        service, destination = self._service, handshake.request.destination
+        network, on_step = passage.network, self._service.on_step
 
-        def begin(route: Route, began: float | None = None) -> Walk:
-            return Walk(route, destination, self._timeouts, service.network, service.on_step, began)
+        def begin(route: Route, began: float | None) -> Walk:
+            return Walk(route, passage.destination, self._timeouts, network, on_step, began)
 
-        _, upstream = await self._through(chain, begin, Walk.go, scope, close_upstream)
+        upstream = await self._through(passage, begin, Walk.go, scope, close_upstream)
         await self._carry(handshake, upstream, scope)
 
-    async def _bind(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+    async def _bind(self, handshake: ServerHandshake, passage: Passage, scope: CancelScope) -> None:
         """Have a port opened, reply, wait for the peer, reply again, relay."""
-        service, request = self._service, handshake.request
-        advertised = service.config.server.bind_address
+        network, on_step = passage.network, self._service.on_step
+        advertised = self._service.config.server.bind_address
 
-        def begin(route: Route, began: float | None = None) -> BindWalk:
-            network, on_step = service.network, service.on_step
-            return BindWalk(route, request.destination, self._timeouts, network, on_step, began, advertised)
+        def begin(route: Route, began: float | None) -> BindWalk:
+            return BindWalk(route, passage.destination, self._timeouts, network, on_step, began, advertised)
 
-        walk, bound = await self._through(chain, begin, BindWalk.bind, scope)
+        async def bind(walk: BindWalk, scope: CancelScope) -> tuple[BindWalk, Address]:
+            return walk, await walk.bind(scope)
+
+        walk, bound = await self._through(passage, begin, bind, scope)
         try:
-            check_bound(request.version, bound)
+            check_bound(handshake.request.version, bound)
             if not await self._grant(handshake, bound, scope):
                 return
             self._time_is_up = walk.timeout
@@ -198,28 +238,6 @@ class _Session:
             await self._carry(handshake, upstream, scope)
         else:
             self._record.outcome = "the client left before its peer came"
-
-    async def _through(
-        self,
-        chain: Chain,
-        begin: Callable[[Route, float | None], WalkT],
-        go: Callable[[WalkT, CancelScope], Awaitable[ResultT]],
-        scope: CancelScope,
-        discard: Callable[[ResultT], Awaitable[None]] | None = None,
-    ) -> tuple[WalkT, ResultT]:
-        """Walk the only route through a chain, or try what there is; see `chainsocks.chain.tries`."""
-        if chain.route:
-            walk = begin(chain.route, None)
-            self._time_is_up = walk.timeout
-            return walk, await go(walk, scope)
-        scope.deadline = math.inf  # each try has a scope of its own
-        service, record = self._service, self._record
-        destination = record.request.destination.packed if record.request else b""
-        key = self._host.encode() + b"\0" + destination
-        walk, result = await Tries(chain, key, service.choices, service.network, begin, go, discard).run()
-        self._time_is_up = walk.timeout
-        record.route = walk.route
-        return walk, result
 
     async def _carry(self, handshake: ServerHandshake, upstream: Upstream, scope: CancelScope) -> None:
         """Reply, relay; `upstream` is closed at the end."""
@@ -235,40 +253,50 @@ class _Session:
                     half_close=self._timeouts.half_close,
                 )
                 await self._run(relay, scope)
+                for stream in (self._client, upstream.stream):
+                    if isinstance(stream, EncapsulatedStream) and stream.problem:
+                        self._record.outcome += f": {stream.problem}"
         finally:
             await upstream.stream.aclose()
 
-    async def _associate(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+    async def _associate(
+        self, handshake: ServerHandshake, passage: Passage, caller: Caller, scope: CancelScope
+    ) -> None:
         """Open associations at all hops, reply, and relay datagrams."""
-        service, tally = self._service, Tally(self._record.traffic)
+        if isinstance(self._client, EncapsulatedStream):
+            what = "datagrams would go without the protection that was agreed on by GSSAPI"
+            raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
+        service, request, tally, judge = self._service, handshake.request, Tally(self._record.traffic), None
+        network, on_step = service.network, service.on_step
+        names_only, chain = self._guard(passage.chain) or NamesOnly.OFF, self._record.chain
+        if chain and (service.router.has_rules or names_only is not NamesOnly.OFF):
+            judge = judge_of(service.router, request, caller, chain, names_only, self._who)
 
-        def begin(route: Route, began: float | None = None) -> AssociationWalk:
-            return AssociationWalk(route, UNSPECIFIED, self._timeouts, service.network, service.on_step, began)
+        def begin(route: Route, began: float | None) -> AssociationWalk:
+            return AssociationWalk(route, UNSPECIFIED, self._timeouts, network, on_step, began)
 
         async def associate() -> Association:
-            _, association = await self._through(chain, begin, AssociationWalk.associate, scope)
-            return association
+            return await self._through(passage, begin, AssociationWalk.associate, scope)
 
         async with open_datagram_relay(
-            self._client, handshake.request, chain, service.config, service.network, associate, tally
+            self._client, request, passage.chain, service.config, network, associate, tally, judge
         ) as (relay, bound):
             if await self._grant(handshake, bound, scope):
                 await self._run(relay, scope)
 
-    async def _resolve(self, handshake: ServerHandshake, chain: Chain, scope: CancelScope) -> None:
+    async def _resolve(self, handshake: ServerHandshake, passage: Passage, scope: CancelScope) -> None:
         """Look up a name, or the name of an address, and reply with it: that is all."""
-        service, request = self._service, handshake.request
-        command, subject = request.command, request.destination
+        request, network, on_step = handshake.request, passage.network, self._service.on_step
 
-        def begin(route: Route, began: float | None = None) -> ResolveWalk:
-            return ResolveWalk(route, command, subject, self._timeouts, service.network, service.on_step, began)
+        def begin(route: Route, began: float | None) -> ResolveWalk:
+            return ResolveWalk(route, request.command, passage.destination, self._timeouts, network, on_step, began)
 
-        _, answer = await self._through(chain, begin, ResolveWalk.answer, scope)
+        answer = await self._through(passage, begin, ResolveWalk.answer, scope)
         check_bound(request.version, answer)
         if await self._grant(handshake, answer, scope):
             scope.deadline = math.inf
             self._record.outcome = f"answered {printable(answer.host)}"
-            await self._part()
+            await part(self._client, self._timeouts.reply)
 
     async def _run(self, relay: Relay | DatagramRelay, scope: CancelScope) -> None:
         """Run a relay to its end, which is the session's."""
@@ -291,7 +319,9 @@ class _Session:
         if not data:
             raise ProtocolError("it left without a word")
         logins = self._service.logins
-        handshake = self._handshake = server_handshake(data, logins.methods)
+        gssapi = self._service.config.server.gssapi
+        by_gssapi = GssapiLogin(gssapi) if gssapi else None
+        handshake = self._handshake = server_handshake(data, accepted_methods(gssapi, logins.methods))
         try:
             while True:
                 handshake.receive_data(data)
@@ -301,6 +331,8 @@ class _Session:
                     else:
                         handshake.refuse_login()
                         raise LoginRefused("wrong username or password")
+                elif by_gssapi and isinstance(handshake, socks5.ServerHandshake):
+                    self._client = await by_gssapi.go_on(handshake, self._client)
                 await self._answer(handshake)
                 if handshake.state is State.REPLY:
                     return handshake
@@ -341,12 +373,19 @@ class _Session:
     def _reply_not_taken(self) -> None:
         self._record.outcome = f"client, reply: not taken (within {self._timeouts.reply:g} s)"
 
-    def _caller(self, request: Request) -> Caller:
-        """Say who asks."""
+    def _caller(self, request: Request, user: bytes | None) -> Caller:
+        """Say who asks; `user` is what the identd of a SOCKS4 client confirms."""
         login = request.credentials
         if self._service.logins.required and isinstance(login, UsernamePassword):
             return Caller(self._host, login.username)
-        return Caller(self._host)
+        if isinstance(login, Principal):
+            return Caller(self._host, login.name.encode("utf-8", "surrogateescape"))
+        return Caller(self._host, user)
+
+    @property
+    def _who(self) -> str:
+        """The session and its client, for a line of the log that is not the session's own."""
+        return f"session {self._record.id}, client {self._record.client}:"
 
     @property
     def _step(self) -> str:
@@ -368,33 +407,4 @@ class _Session:
         if scope.cancelled_caught:
             self._reply_not_taken()
             return
-        await self._part()
-
-    async def _part(self) -> None:
-        """Let a client to which we have no more to say read our answer, before the connection closes.
-
-        Closing a socket that holds unread data resets it, and a reset can overtake our answer; so the rest of what the
-        client is saying is read away, up to a limit, until it closes.
-        """
-        with trio.move_on_after(min(self._timeouts.reply, PARTING)):
-            try:
-                await self._client.send_eof()
-                left = LEFTOVERS
-                while left > 0:
-                    left -= len(await self._client.receive())
-            except (BrokenResourceError, EndOfStream):
-                return
-
-
-def _route(request: Request, service: Service, caller: Caller) -> Chain:
-    """Decide which chain serves a request.
-
-    Raises:
-        RequestRefused: none does.
-    """
-    if service.logins.required and caller.user is None:
-        raise RequestRefused("SOCKS4 cannot log in, and a login is required", ReplyCode.NOT_ALLOWED_BY_RULESET)
-    chain = service.config.default_chain
-    if chain is None:
-        raise RequestRefused('no chain is called "default"', ReplyCode.NOT_ALLOWED_BY_RULESET)
-    return chain
+        await part(self._client, self._timeouts.reply)

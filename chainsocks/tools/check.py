@@ -1,4 +1,4 @@
-"""Show a configuration that has no problems: where it listens, its chains, its deadlines. No secret is shown."""
+"""Show a configuration that has no problems: its listeners, chains, rules and deadlines. No secret is shown."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from chainsocks.config.chains import DIRECT, Chain, Group, Udp
-from chainsocks.config.hops import Hop, Isolate, Resolve
-from chainsocks.config.models import Config, Ident, Server, Timeouts
+from chainsocks.config.hops import Hop, Isolate, NamesOnly, Resolve
+from chainsocks.config.models import Config, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import printable
+from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.tools.pipelining import remark_on_chain, remark_on_hop, warn_of_pipelining
+from chainsocks.tools.rules import rule_warnings, rules_table
 
 __all__ = ["show_config", "warnings"]
 
@@ -21,20 +23,21 @@ __all__ = ["show_config", "warnings"]
 def warnings(config: Config) -> list[str]:
     """Return what is allowed and yet hardly meant."""
     found = []
-    if config.default_chain is None:
+    if config.default_chain is None and not config.rules:
         found.append('no chain is called "default": every request will be refused')
     used = {name for chain in config.chains.values() for name in _names(chain.hops)}
     found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
     found += [f"group {printable(name)} is in no chain" for name in config.groups if name not in used]
-    found += warn_of_pipelining(config)
-    return found
+    return [*found, *warn_of_pipelining(config), *rule_warnings(config)]
 
 
 def show_config(config: Config, console: Console) -> None:
     """Print the resolved configuration: a row for each hop of each chain, with the limit that holds there."""
-    console.print("listen:", ", ".join(printable(str(listen)) for listen in config.server.listen))
+    console.print("listen:", ", ".join(_listens(config.server)))
     users = ", ".join(printable(user.name) for user in config.users)
-    console.print("users:", users or "none, nobody has to log in")
+    console.print("users:", users or ("none" if config.requires_gssapi else "none, nobody has to log in"))
+    if config.server.gssapi:
+        console.print("gssapi:", _gssapi(config.server.gssapi))
     console.print("udp:", _udp(config.server))
     if config.server.bind_address:
         console.print("bind_address:", str(config.server.bind_address))
@@ -43,6 +46,9 @@ def show_config(config: Config, console: Console) -> None:
     console.print()
     console.print(_chains(config))
     console.print()
+    if config.rules:
+        console.print(rules_table(config))
+        console.print()
     console.print(_deadlines(config.timeouts))
 
 
@@ -97,6 +103,8 @@ def _habits(chain: Chain) -> Iterator[str]:
         yield "no UDP"
     if chain.resolver:
         yield f"names from {chain.resolver}"
+    if chain.names_only is not NamesOnly.OFF:
+        yield f"names_only = {chain.names_only}"
     if chain.hedge is not None:
         yield f"another way as well after {_seconds(chain.hedge)} s"
     if chain.skip_dead:
@@ -117,8 +125,20 @@ def _udp(server: Server) -> str:
     return f"{where} at {server.udp_address or 'the address that the client has connected to'}"
 
 
+def _gssapi(gssapi: ServerGssapi) -> str:
+    """Say how clients log in by it, and which ones."""
+    who = ", ".join(gssapi.principals) or "whoever has a ticket"
+    rule = "required of all" if gssapi.required else "not required"
+    services = " or ".join(gssapi.services)
+    return printable(f"{rule}; {who}; for {services}; protection: {gssapi.protection} at least")
+
+
 def _remarks(hop: Hop) -> Iterator[str]:
-    if hop.credentials:
+    if isinstance(hop.credentials, Gssapi):
+        login = hop.credentials
+        yield f"by GSSAPI to {printable(login.service)}@{printable(login.host or hop.address.host)}"
+        yield f"protection: {login.protection}"
+    elif hop.credentials:
         yield "with login"
     if hop.resolve is Resolve.LOCAL:
         yield "names are looked up here"
@@ -126,6 +146,12 @@ def _remarks(hop: Hop) -> Iterator[str]:
         yield "answers RESOLVE"
     if hop.isolate is not Isolate.OFF:
         yield f"isolated by {hop.isolate}"
+
+
+def _listens(server: Server) -> Iterator[str]:
+    for listen in server.listen:
+        names_only = server.names_only_at(listen)
+        yield printable(str(listen)) + ("" if names_only is NamesOnly.OFF else f" (names_only = {names_only})")
 
 
 def _deadlines(timeouts: Timeouts) -> Table:

@@ -17,7 +17,7 @@ __all__ = ["remark_on_chain", "remark_on_hop", "warn_of_pipelining"]
 
 def remark_on_hop(hop: Hop, chain: Chain) -> Iterator[str]:
     """Say what is sent ahead to a hop of a chain, or of a group in it, if anything is."""
-    pipeline = hop.pipeline or chain.pipeline
+    pipeline = hop.pipelined(chain.pipeline)
     if pipeline is not Pipeline.OFF:
         yield f"pipelined: {pipeline}"
 
@@ -50,4 +50,4 @@ def warn_of_pipelining(config: Config) -> Iterator[str]:
 
 
 def _pipelined(chain: Chain) -> list[Hop]:
-    return [hop for hop in hops_of(chain.hops) if (hop.pipeline or chain.pipeline) is not Pipeline.OFF]
+    return [hop for hop in hops_of(chain.hops) if hop.pipelined(chain.pipeline) is not Pipeline.OFF]

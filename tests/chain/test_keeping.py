@@ -15,6 +15,7 @@ from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
+from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Method, Reply
 from chainsocks.protocol.socks5 import ServerHandshake as Socks5ServerHandshake
@@ -243,3 +244,11 @@ async def test_a_name_is_looked_up_here_where_the_hop_wants_that(nursery: trio.N
         add_hop(network, one)
     assert await find(network, hop, target=Address("osaka.example", target.address.port)) == Finding(KEEPS, KEEPS)
     assert {address for _, address in network.connects} == {hop.address, target.address}
+
+
+async def test_a_login_by_gssapi_is_not_tried(nursery: trio.Nursery) -> None:
+    network = MemoryNetwork(nursery)
+    found = await find(network, make_hop(1, login=Gssapi()))
+    assert found == Finding(UNKNOWN, UNKNOWN, "a login by GSSAPI is a conversation: nothing goes ahead of it")
+    assert found.pipeline is Pipeline.OFF
+    assert network.connects == []

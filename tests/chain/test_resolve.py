@@ -204,8 +204,8 @@ class TestResolver:
         ("command", "subject", "code", "problem"),
         [
             (ASK, "none.example", 0x04, "no answer for none.example: there is no such name (NXDOMAIN)"),
-            (ASK, "mail.example", 0x04, "no answer for mail.example: it knows the name, and no address of it"),
-            (ASK, "lost.example", 0x04, "no answer for lost.example: it knows the name, and no address of it"),
+            (ASK, "mail.example", 0x04, "no answer for mail.example: it knows the name, and has nothing of that kind"),
+            (ASK, "lost.example", 0x04, "no answer for lost.example: it knows the name, and has nothing of that kind"),
             (ASK, "fails.example", 0x01, "no answer for fails.example: it says SERVFAIL"),
             (ASK_BACK, "192.0.2.6", 0x04, "no answer for 192.0.2.6: there is no such name (NXDOMAIN)"),
             (ASK_BACK, "192.0.2.5", 0x04, "no name for 192.0.2.5: it is called by an address"),

@@ -73,7 +73,7 @@ async def test_what_has_come_already_comes_first(autojump_clock: trio.testing.Mo
 
 @pytest.mark.parametrize(
     ("host", "problem", "code"),
-    [("mail.example", "it knows the name, and no address of it", 4), ("none.example", "no such name", 4)],
+    [("mail.example", "it knows the name, and has nothing of that kind", 4), ("none.example", "no such name", 4)],
 )
 async def test_nothing_found(host: str, problem: str, code: int, nursery: trio.Nursery) -> None:
     ours, theirs = memory_stream_pair()

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from chainsocks.config.extras import DNS, require
+from chainsocks.config.extras import DNS, GSSAPI, require
 from tests.config.files import complaint_of
 
 MISSING = "this takes more than is installed: pip install 'chainsocks[dns]'"
@@ -21,3 +21,5 @@ def test_what_is_installed_is_loaded() -> None:
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dns.message", None)
     assert complaint_of(require, *DNS) == MISSING
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+    assert complaint_of(require, *GSSAPI) == MISSING.replace("dns", "gssapi")

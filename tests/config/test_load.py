@@ -178,7 +178,10 @@ def test_a_broken_hop_is_not_an_unknown_one() -> None:
     [
         ("[sever]", "sever: unknown section; did you mean 'server'?"),
         ("[[user]]", "user: unknown section; did you mean 'users'?"),
-        ("workers = 1", "workers: unknown section; known are chains, groups, health, hops, server, timeouts, users"),
+        (
+            "workers = 1",
+            "workers: unknown section; known are chains, groups, health, hops, rules, server, timeouts, users",
+        ),
         ("server = []", "server: expected a table, found a list"),
         ("[[server]]", "server: expected a table, found a list"),
         ("server = 5", "server: expected a table, found 5"),
@@ -200,8 +203,8 @@ def test_sections_of_the_wrong_name_or_type(text: str, problem: str) -> None:
 
 def test_nothing_in_a_problem_breaks_its_line() -> None:
     assert problems('[hops]\n"a\\nb" = { "c\\u001b" = 5 }\n[chains]\nx = ["\\n"]') == [
-        r"hops.a\nb.c\x1b: unknown key; known are address, isolate, password, password_env, pipeline, protocol, "
-        "resolve, timeout, tor, url, user_id, username",
+        r"hops.a\nb.c\x1b: unknown key; known are address, gssapi, gssapi_host, gssapi_service, isolate, password, "
+        "password_env, pipeline, protocol, resolve, timeout, tor, url, user_id, username",
         r"chains.x[0]: no hop or group is called '\n'; known are a\nb",
     ]
 
@@ -277,7 +280,8 @@ CAROL = f'[[users]]\nname = "carol"\npassword_hash = "{HASH}"\n'
 def refusal(listen: str) -> str:
     return (
         f"server.listen: {listen} can be reached from beyond this machine, and nobody has to log in: "
-        "declare [[users]], or say open = true in [server] if that is what you want"
+        "declare [[users]]; or [[rules]] with `from`, and behind them one with deny = true and nothing else for all "
+        "others; or say open = true in [server] if that is what you want"
     )
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from chainsocks.config.chains import DIRECT, Chain
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop, HopProtocol, NamesOnly
 from chainsocks.config.models import Config, Listen, Server, Timeouts, UnixPath, User, is_loopback
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address
@@ -122,3 +122,31 @@ def test_the_listeners_that_strangers_could_use(config: Config, exposed: tuple[L
 def test_hops_in_no_chain_are_no_reason_to_go_without_them() -> None:
     hop = Hop("paris", HopProtocol.SOCKS5, Address("10.0.0.1", 1080))
     assert Config(hops={"paris": hop}).default_chain is None
+
+
+OFF, WARN, REFUSE = NamesOnly
+HERE, THERE, ANYWHERE, SOCKET = Address("127.0.0.1", 1080), Address("::1", 1080), Address("proxy", 1080), UnixPath("/x")
+
+
+@pytest.mark.parametrize(
+    ("listen", "bound", "names_only"),
+    [
+        ({HERE: None, THERE: WARN, SOCKET: REFUSE}, [HERE, THERE, SOCKET], [OFF, WARN, REFUSE]),
+        ({HERE: REFUSE, ANYWHERE: None}, [HERE, Address("10.0.0.1", 1080)], [REFUSE, OFF]),
+        ({HERE: None, ANYWHERE: WARN}, [HERE, Address("10.0.0.1", 1080), THERE], [OFF, WARN, WARN]),
+        ({HERE: OFF, ANYWHERE: WARN}, [HERE], [OFF]),
+        ({Address("127.0.0.1", 0): REFUSE, HERE: None}, [HERE, Address("127.0.0.1", 40001)], [OFF, REFUSE]),
+        (
+            {Address("0:0::1", 0): REFUSE, ANYWHERE: WARN},
+            [Address("::1", 40001), Address("::1", 1080)],
+            [REFUSE, REFUSE],
+        ),
+        ({HERE: REFUSE, SOCKET: None}, [SOCKET], [OFF]),
+    ],
+    ids=["each its own", "a name without", "a name with", "off by itself", "port 0", "the strictest", "unix"],
+)
+def test_what_holds_for_a_listening_socket(
+    listen: dict[Listen, NamesOnly | None], bound: list[Listen], names_only: list[NamesOnly]
+) -> None:
+    server = Server(tuple(listen), names_only={each: value for each, value in listen.items() if value})
+    assert [server.names_only_at(each) for each in bound] == names_only

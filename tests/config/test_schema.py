@@ -11,7 +11,7 @@ from ipaddress import ip_address
 import pytest
 
 from chainsocks.config.chains import Chain, Udp
-from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve, parse_hop_url
+from chainsocks.config.hops import Hop, HopProtocol, Isolate, NamesOnly, Pipeline, Resolve, parse_hop_url
 from chainsocks.config.models import Ident, Server, Timeouts, UnixPath
 from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.address import Address
@@ -42,6 +42,14 @@ HASH = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"
         ("workers = 0\nmax_sessions = 1", Server(workers=0, max_sessions=1)),
         ("max_sessions = 1", Server(max_sessions=1)),
         ("open = true", Server(open=True)),
+        ('listen = [{ address = "unix:/run/x" }]', Server(listen=(UnixPath("/run/x"),))),
+        (
+            'listen = ["127.0.0.1:1080", { address = "127.0.0.1:1081", names_only = "refuse" }]',
+            Server(
+                listen=(Address("127.0.0.1", 1080), Address("127.0.0.1", 1081)),
+                names_only={Address("127.0.0.1", 1081): NamesOnly.REFUSE},
+            ),
+        ),
         ("open = false", Server(open=False)),
         ('udp_address = "203.0.113.1"', Server(udp_address=ip_address("203.0.113.1"))),
         ('udp_address = "2001:DB8:0::1"', Server(udp_address=ip_address("2001:db8::1"))),
@@ -61,7 +69,8 @@ def test_the_server(line: str, server: Server) -> None:
         (
             "port = 1",
             "server.port: unknown key; "
-            "known are bind_address, ident, listen, max_sessions, open, udp_address, udp_ports, workers",
+            "known are bind_address, gssapi, gssapi_keytab, gssapi_principals, gssapi_required, gssapi_services, "
+            "ident, listen, max_sessions, open, udp_address, udp_ports, workers",
         ),
         ("bind_address = 7", "server.bind_address: expected a text in quotes"),
         (
@@ -81,6 +90,19 @@ def test_the_server(line: str, server: Server) -> None:
         (
             'listen = ["127.0.0.1:1080", "[::1]"]',
             "server.listen[1]: '[::1]': a port is missing, as in example.org:1080",
+        ),
+        (
+            'listen = [{ address = "127.0.0.1", names_only = "refuse" }]',
+            "server.listen[0].address: '127.0.0.1': a port is missing, as in example.org:1080",
+        ),
+        ('listen = [{ names_only = "warn" }]', "server.listen[0].address: this key is missing"),
+        (
+            'listen = [{ address = "[::1]:1080", names_onyl = "warn" }]',
+            "server.listen[0].names_onyl: unknown key; did you mean 'names_only'?",
+        ),
+        (
+            'listen = [{ address = "[::1]:1080", names_only = "refues" }]',
+            "server.listen[0].names_only: found 'refues', expected 'off' or 'warn' or 'refuse'; did you mean 'refuse'?",
         ),
         ("workers = -1", "server.workers: found -1, expected at least 0"),
         ("workers = 1.0", "server.workers: found 1.0, expected a whole number"),
@@ -323,6 +345,10 @@ PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop
             '{ hops = ["tor", "paris"], dial = 90, udp = "refuse" }',
             Chain(TOR_HOP, PARIS_HOP, name="x", dial=90, udp=Udp.REFUSE),
         ),
+        (
+            '{ hops = ["tor"], names_only = "warn" }',
+            Chain(TOR_HOP, name="x", names_only=NamesOnly.WARN),
+        ),
         ('{ hops = ["tor", "paris"], udp = "nested" }', Chain(TOR_HOP, PARIS_HOP, name="x")),
         ('{ hops = ["tor"], pipeline = "chain" }', Chain(TOR_HOP, name="x", pipeline=Pipeline.CHAIN)),
         ('{ hops = ["tor"], dial = "off" }', Chain(TOR_HOP, name="x", dial=math.inf)),
@@ -343,6 +369,10 @@ def test_a_chain(written: str, chain: Chain) -> None:
         ('{ hops = "paris" }', "chains.x.hops: found 'paris', expected a list, in square brackets"),
         ("[5]", "chains.x[0]: found 5, expected a text in quotes"),
         ('{ hops = ["paris", 5] }', "chains.x.hops[1]: found 5, expected a text in quotes"),
+        (
+            '{ hops = ["paris"], names_only = true }',
+            "chains.x.names_only: found true, expected 'off' or 'warn' or 'refuse'",
+        ),
         ('{ hops = ["paris"], udp = "relay" }', "chains.x.udp: found 'relay', expected 'nested' or 'refuse'"),
         (
             '{ hops = ["paris"], pipeline = true }',

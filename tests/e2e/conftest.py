@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import servers, targets
-from tests.e2e.programs import SocketAddress, missing
+from tests.e2e.kerberos import Realm, common_realm
+from tests.e2e.programs import SocketAddress, find_module, missing
 from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.targets import serving
 
@@ -84,6 +85,14 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def tor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with servers.tor(tmp_path_factory.mktemp("tor")) as (host, port):
         yield f"socks5://{host}:{port}"
+
+
+@pytest.fixture(scope="session")
+def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
+    """A Kerberos realm, with carol and eve in it."""
+    find_module("gssapi", "apt install libkrb5-dev, then pip install 'chainsocks[gssapi]'")
+    with common_realm(tmp_path_factory.mktemp("realm")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import re
@@ -43,6 +44,12 @@ def find_program(name: str, package: str) -> str:
     if path is None:
         missing(f"there is no {name} here (Debian: apt install {package})")
     return path
+
+
+def find_module(name: str, how: str) -> None:
+    """See that an optional package is installed, or skip the test and say how to get it."""
+    if importlib.util.find_spec(name) is None:
+        missing(f"the Python package {name} is not here ({how})")
 
 
 def clean_environment(home: Path, **extra: str) -> dict[str, str]:

@@ -30,12 +30,16 @@ running: list[Chainsocks] = []
 class Chainsocks(Program):
     """``chainsocks serve -c FILE``, and its log."""
 
-    def __init__(self, config: Path) -> None:
-        environment = os.environ | {
-            "CHAINSOCKS_TRACEBACK": "1",
-            "PYTHONWARNINGS": "always::ResourceWarning",  # an unclosed socket shows in the log
-            "RES_OPTIONS": "attempts:1 timeout:1",  # a machine without a name server knows soon that it has none
-        }
+    def __init__(self, config: Path, extra: Mapping[str, str]) -> None:
+        environment = (
+            os.environ
+            | extra
+            | {
+                "CHAINSOCKS_TRACEBACK": "1",
+                "PYTHONWARNINGS": "always::ResourceWarning",  # an unclosed socket shows in the log
+                "RES_OPTIONS": "attempts:1 timeout:1",  # a machine without a name server knows soon that it has none
+            }
+        )
         super().__init__([CHAINSOCKS, "serve", "-v", "-c", config], environment)
 
     @property
@@ -74,6 +78,8 @@ def chainsocks(
     users: Mapping[str, str] | None = None,
     workers: int = 1,
     max_sessions: int = 10_000,
+    server_lines: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
     chain: str = "",
     **timeouts: float,
 ) -> Iterator[Chainsocks]:
@@ -89,7 +95,7 @@ def chainsocks(
         config = Path(directory) / "chainsocks.toml"
         # A text, a list of texts and a number look the same in JSON and in TOML.
         lines = ["[server]", f"listen = {json.dumps(list(listen))}"]
-        lines += [f"workers = {workers}", f"max_sessions = {max_sessions}", "[timeouts]"]
+        lines += [f"workers = {workers}", f"max_sessions = {max_sessions}", *server_lines, "[timeouts]"]
         lines += [f"{name} = {seconds}" for name, seconds in ({"grace": 1} | timeouts).items()]
         if hops:
             written = [hop if hop.startswith("{") else json.dumps(hop) for hop in hops]
@@ -98,7 +104,7 @@ def chainsocks(
         for name, password in (users or {}).items():
             lines += ["[[users]]", f'name = "{name}"', f'password_hash = "{hash_password(password.encode())}"']
         config.write_text("\n".join(lines))
-        server = Chainsocks(config)
+        server = Chainsocks(config, environment or {})
         running.append(server)
         ended = False
         try:

@@ -15,7 +15,10 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import SocketAttribute
 from trio.testing import assert_checkpoints, assert_no_checkpoints, wait_all_tasks_blocked
 
+from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.net.stream import SocketStream, reset_on_close
+from chainsocks.protocol.gssapi import Protection
+from tests.mechanism import agreed
 from tests.memory import memory_stream_pair
 from tests.net.sockets import LOOPBACK, LOOPBACK6, needs_ipv6, read_all, read_exactly, reset, tcp_pair, unix_pair
 
@@ -299,6 +302,15 @@ async def test_reset_on_close_resets(tcp: Pair) -> None:
     with pytest.raises(ConnectionResetError) as caught:
         far.recv(100)
     assert caught.value.errno == errno.ECONNRESET
+
+
+async def test_reset_on_close_resets_below_a_stream_over_another(tcp: Pair) -> None:
+    stream, far = tcp
+    over = EncapsulatedStream(stream, agreed()[0], Protection.INTEGRITY)
+    reset_on_close(over)
+    await over.aclose()
+    with pytest.raises(ConnectionResetError):
+        far.recv(100)
 
 
 async def test_reset_on_close_changes_nothing_before_the_close(tcp: Pair) -> None:

@@ -18,9 +18,11 @@ from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.errors import ProtocolError
+from chainsocks.protocol.gssapi import Gssapi, MessageType, Principal, Protection, decode_message, encode_message
 from chainsocks.protocol.handshake import ClientHandshake, Handshake, ServerHandshake, State
 from chainsocks.protocol.ident import decode_answer
 from chainsocks.protocol.messages import Command, Method, Reply, Request, UserId, UsernamePassword, Version
+from chainsocks.protocol.subnegotiation import GssapiHandshake
 from tests.protocol.playbook import wire
 
 fuzz = settings(deadline=None, max_examples=300)
@@ -29,16 +31,21 @@ TARGET = Address("example.org", 80)
 CAROL = UsernamePassword(b"carol", b"sesame")
 GRANTED = Reply(0)
 NONE, PASSWORD = Method.NO_AUTHENTICATION_REQUIRED, Method.USERNAME_PASSWORD
+ERIN = Principal("erin@EXAMPLE.ORG")
 
 SERVERS: dict[str, Callable[[], ServerHandshake]] = {
     "socks4-server": socks4.ServerHandshake,
     "socks5-server": socks5.ServerHandshake,
     "socks5-server-with-logins": lambda: socks5.ServerHandshake([PASSWORD, NONE]),
+    "socks5-server-with-gssapi": lambda: socks5.ServerHandshake([Method.GSSAPI, PASSWORD]),
 }
 CLIENTS: dict[str, Callable[[], ClientHandshake]] = {
     "socks4-client": lambda: socks4.ClientHandshake(Request(Version.SOCKS4, Command.CONNECT, TARGET, UserId(b"fred"))),
     "socks5-client": lambda: socks5.ClientHandshake(Request(Version.SOCKS5, Command.CONNECT, TARGET)),
     "socks5-client-with-login": lambda: socks5.ClientHandshake(Request(Version.SOCKS5, Command.CONNECT, TARGET, CAROL)),
+    "socks5-client-with-gssapi": lambda: socks5.ClientHandshake(
+        Request(Version.SOCKS5, Command.CONNECT, TARGET, Gssapi())
+    ),
 }
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -49,6 +56,9 @@ SAID_BY_CLIENTS = [
     "05 01 00 05 01 00 01 C0000201 0050 'early'",
     "05 01 00 05 02 00 03 0B 'example.org' 0050 'early'",
     "05 02 00 02 01 05 'carol' 06 'sesame' 05 03 00 04 20010DB8 00*12 0050 'early'",
+    "05 01 01 01 01 0004 'more' 01 01 0000 01 02 0001 00 05 01 00 01 C0000201 0050 'early'",
+    "05 02 00 01 01 01 0003 'yes' 01 02 0001 01 05 01 00 01 C0000201 0050 'early'",
+    "05 01 01 01 01 0002 'no' 01 FF",
 ]
 SAID_BY_PROXIES = [
     "00 5A 0000 00000000 'banner'",
@@ -59,6 +69,10 @@ SAID_BY_PROXIES = [
     "05 02 01 00 05 04 00 04 20010DB8 00*12 1092",
     "05 02 01 01",
     "05 FF",
+    "05 01 01 01 0004 'more' 01 01 0003 'yes' 01 02 0001 00 05 00 00 01 C0000209 1092 'banner'",
+    "05 01 01 01 0000 01 02 0001 02 05 05 00 01 00000000 0000",
+    "05 01 01 FF",
+    "05 01 01 01 0003 'yes' 01 FF",
 ]
 
 ANSWERS_OF_IDENTDS = [
@@ -147,11 +161,37 @@ def _decide(handshake: Handshake, decisions: Decisions, outcome: Outcome) -> Non
             handshake.refuse_login()
         else:
             handshake.accept_login()
+    while isinstance(handshake, GssapiHandshake) and (token := handshake.token) is not None:
+        _work(handshake, token)
     if isinstance(handshake, ServerHandshake) and handshake.state is State.REPLY:
         outcome.request = handshake.request
         handshake.send_reply(decisions.reply)
         if handshake.request.command is Command.BIND and decisions.reply.succeeded:
             handshake.send_reply(decisions.reply)
+
+
+def _work(handshake: GssapiHandshake, token: bytes) -> None:
+    """Be a mechanism: one that goes by the first byte of a token, and leaves its capsules open."""
+    if handshake.state is State.GSSAPI_PROTECTION:
+        protection = Protection(token[0] % 4) if token else Protection.NONE
+        if isinstance(handshake, socks5.ServerHandshake):
+            handshake.agree(token, protection)
+        elif isinstance(handshake, socks5.ClientHandshake):
+            handshake.agree(protection)
+        if protection is not Protection.NONE and (freed := handshake.release()):
+            handshake.receive_data(freed)
+    elif isinstance(handshake, socks5.ServerHandshake):
+        if token.startswith(b"n"):
+            handshake.abort()
+        elif token.startswith(b"m"):
+            handshake.continue_context(b"")
+        else:
+            handshake.complete_context(token, ERIN)
+    elif isinstance(handshake, socks5.ClientHandshake):
+        if token.startswith(b"m") or not token:
+            handshake.continue_context(b"more")
+        else:
+            handshake.complete_context(b"", b"1")
 
 
 AGREE_TO_ALL = Decisions()
@@ -196,7 +236,8 @@ def test_clients_hear_the_same_in_any_pieces(role: str, said: bytes, cuts: Colle
 
 
 SOCKS4_ANSWERS = rb"(\0[\x5a\x5b].{6}){0,2}"  # two to a BIND
-SOCKS5_ANSWERS = rb"(\x05\xff|\x05[\0\x02](\x01[\0\x01])?(\x05.\0\x01.{6}){0,2})?"
+GSSAPI_ANSWERS = rb"\x05\x01(\x01\x01\0\0)*(\x01\xff|\x01\x01\0.+)?"
+SOCKS5_ANSWERS = rb"(\x05\xff|\x05[\0\x02](\x01[\0\x01])?(\x05.\0\x01.{6}){0,2}|" + GSSAPI_ANSWERS + rb")?"
 
 
 @pytest.mark.parametrize("role", SERVERS)
@@ -246,6 +287,35 @@ def test_answers_of_identds_are_the_same_in_any_pieces(said: bytes, cuts: Collec
     whole = hear_answer(pieces(said, ()))
     assert hear_answer(pieces(said, cuts)) == whole
     assert not isinstance(whole, str) or whole.isprintable()
+
+
+GSSAPI_MESSAGES = ["01 01 0003 'abc' 'more'", "01 02 0001 01", "01 03 0000 01 03 0002 'xy'", "01 FF"]
+
+
+@fuzz
+@given(conversations(GSSAPI_MESSAGES), CUTS, st.sampled_from(MessageType))
+def test_gssapi_messages_are_the_same_in_any_pieces(said: bytes, cuts: Collection[int], kind: MessageType) -> None:
+    def hear_token(pieces: Iterator[bytes]) -> object:
+        data = bytearray()
+        for piece in pieces:
+            data += piece
+            try:
+                token = decode_message(data, kind)
+            except ProtocolError as error:
+                return type(error), str(error)
+            if token is not None:
+                assert data.startswith(encode_message(kind, token))
+                return token
+        return None
+
+    whole = hear_token(pieces(said, ()))
+    assert hear_token(pieces(said, cuts)) == whole
+
+
+@fuzz
+@given(st.sampled_from(MessageType), st.binary(), st.binary())
+def test_any_gssapi_token_arrives_as_it_was_sent(kind: MessageType, token: bytes, behind: bytes) -> None:
+    assert decode_message(encode_message(kind, token) + behind, kind) == token
 
 
 @fuzz

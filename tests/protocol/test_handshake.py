@@ -39,6 +39,8 @@ def test_the_steps_are_words_for_people() -> None:
         "method negotiation",
         "username/password sub-negotiation",
         "login check",
+        "GSSAPI context",
+        "GSSAPI protection level",
         "request",
         "reply",
         "second reply",

@@ -132,9 +132,9 @@ async def test_only_what_is_passed_on_breaks_the_silence(autojump_clock: MockClo
 
 def test_drops_in_words() -> None:
     assert str(Drops()) == ""
-    assert str(Drops(1, 2, 3, 4, 5, 6)) == (
+    assert str(Drops(1, 2, 3, 4, 5, 6, 7)) == (
         "1 from strangers, 2 in fragments, 3 malformed, 4 to names without an address, 5 too many at once, "
-        "6 not taken by the network"
+        "6 not taken by the network, 7 not allowed to go there"
     )
 
 

@@ -19,13 +19,16 @@ import trio
 from anyio import ClosedResourceError
 from anyio.abc import ByteStream
 
+from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.net.pipes import PIPE_SIZE
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS, Poller
 from chainsocks.net.stream import SocketStream
+from chainsocks.protocol.gssapi import Protection
 from chainsocks.relay.flow import Flow
 from chainsocks.relay.pump import CHUNK, End, pump
 from chainsocks.relay.relay import Outcome, Relay, Traffic
+from tests.mechanism import agreed
 from tests.memory import memory_stream_pair
 from tests.net.sockets import PATIENCE, reset, tcp_pair, unix_pair
 
@@ -80,6 +83,17 @@ ROOM = 32 * 1024
 def memory_line() -> Iterator[Line]:
     near, far = memory_stream_pair(ROOM)
     yield Line(near, far, far.reset)
+
+
+@contextmanager
+def capsule_line() -> Iterator[Line]:
+    near, far = memory_stream_pair(ROOM)
+    one, other = agreed()
+    yield Line(
+        EncapsulatedStream(near, one, Protection.INTEGRITY),
+        EncapsulatedStream(far, other, Protection.INTEGRITY),
+        far.reset,
+    )
 
 
 @contextmanager
@@ -168,6 +182,7 @@ async def flow(source: ByteStream, sink: ByteStream, early_data: bytes, moved: C
 
 WAYS = [
     Way("pump, memory", pump, memory_line, line_holds=ROOM, patience=0),
+    Way("pump, capsules", pump, capsule_line, line_holds=6 * ROOM, patience=0),
     Way("pump, unix", pump, unix_line, line_holds=4 * ROOM),
     Way("pump, tcp", pump, tcp_line, line_holds=16 * ROOM, resets=True),
     Way("flow, tcp", flow, polled_line, line_holds=16 * ROOM, relay_holds=CHUNK + PIPE_SIZE, polled=True, tasks=0),

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from anyio import BrokenResourceError, EndOfStream
 from trio.testing import MockClock
 
 from chainsocks.chain.dial import CONNECT, OPEN
+from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Config, UnixPath
 from chainsocks.errors import Place
 from chainsocks.net.stream import SocketStream
@@ -40,6 +42,7 @@ from tests.server.serving import (
 Log = pytest.LogCaptureFixture
 
 DAY = 24 * 3600
+REFUSE = NamesOnly.REFUSE
 
 # --- listening
 
@@ -95,6 +98,21 @@ async def test_a_session_goes_all_the_way_and_every_step_is_told(sockets_on_mock
         await client.send_eof()
         assert await read_all(client) == b"hello"
     assert steps == [Place(None, destination, CONNECT), Place(None, destination, OPEN)]
+
+
+async def test_each_listener_says_whether_it_wants_names(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:
+    """Also one that has but a port of the kernel's choice."""
+    strict, loose = UnixPath(str(tmp_path / "strict")), UnixPath(str(tmp_path / "loose"))
+    config = config_of(strict, loose, ANY_PORT)
+    config = replace(config, server=replace(config.server, names_only={strict: REFUSE, ANY_PORT: REFUSE}))
+    codes = []
+    async with echoing() as destination, serving(config) as server:
+        for address in server.addresses:
+            async with connect(address) as client:
+                await greet(client)
+                await client.send(b"\x05\x01\x00\x01" + destination.packed + destination.port.to_bytes(2, "big"))
+                codes.append((await read_exactly(client, 10))[1])
+    assert codes == [2, 0, 2]
 
 
 # --- max_sessions

@@ -15,12 +15,14 @@ from anyio import EndOfStream
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chainsocks.config.chains import Chain, Udp, hops_of
-from chainsocks.config.hops import Hop, HopProtocol, Resolve
+from chainsocks.config.hops import Hop, HopProtocol, NamesOnly, Resolve
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header, header_size
 from chainsocks.session.login import Logins
-from chainsocks.session.session import Service, serve_session
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
+from tests.config.files import read
 from tests.hops import make_hop
 from tests.memory import Host, MemoryNetwork, MemorySocket, MemoryStream, Place, WatchedNetwork, memory_stream_pair
 
@@ -307,3 +309,44 @@ async def test_a_cancelled_association_still_writes_its_line_and_closes(
     front = next(line for line in lines(caplog) if "client=front " in line)
     assert "up=8 down=8 " in front
     assert 'outcome="cut off: the server is stopping"' in front
+
+
+async def test_datagrams_go_where_the_rules_let_them(caplog: pytest.LogCaptureFixture) -> None:
+    config = read("[[rules]]\nto = '203.0.113.0/24'\ndeny = true\n[[rules]]\ncommands = 'udp'\nchain = 'direct'\n")
+    async with session(caplog, config) as client:
+        assert await client.ask() == 0
+        for to in (Address("203.0.113.7", 53), Address("203.0.28935", 53), FAR, Address("far.example", 53)):
+            await client.say(b"question", to)
+        assert client.take() == [(FAR, b"QUESTION"), (FAR, b"QUESTION")]
+        assert {to[0] for _, to, _ in client.network.datagrams} == {client.relay[0], FAR.host, CLIENT, FRONT}
+    [line] = lines(caplog)
+    assert " chain=direct rule=2 " in line
+    assert "dropped: 2 not allowed to go there" in line
+
+
+async def test_an_association_that_no_rule_lets_in(caplog: pytest.LogCaptureFixture) -> None:
+    async with session(caplog, read("[[rules]]\ncommands = 'udp'\ndeny = true\n")) as client:
+        assert await client.ask() == 2
+
+
+async def test_datagrams_to_addresses_where_a_chain_wants_names(caplog: pytest.LogCaptureFixture) -> None:
+    config = Config(chains={"default": Chain(make_hop(1), names_only=NamesOnly.REFUSE)})
+    async with session(caplog, config) as client:
+        assert await client.ask() == 0
+        await client.say(b"question", FAR)
+        await client.say(b"question", Address("far.example", 53))
+        assert client.take() == [(FAR, b"QUESTION")]
+    assert "dropped: 1 not allowed to go there" in next(line for line in lines(caplog) if "client=front " in line)
+
+
+async def test_circuits_of_their_own_do_not_make_another_chain_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The hops get logins for this session; the rules know the chain as it is declared."""
+    config = read(
+        "[hops]\ntor = { url = 'socks5://10.0.0.1:1080', isolate = 'session' }\n[chains]\ndefault = ['tor']\n"
+        "[[rules]]\nto = '203.0.113.0/24'\ndeny = true\n"
+    )
+    async with session(caplog, config) as client:
+        assert await client.ask() == 0
+        await client.say(b"question", Address("203.0.113.7", 53))
+        await client.say(b"question", FAR)
+        assert client.take() == [(FAR, b"QUESTION")]

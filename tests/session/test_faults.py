@@ -1,13 +1,15 @@
 """Every fault, at every step, of every hop of a chain of three: what the client gets, when, and whom the log blames.
 
 That holds for a connection, for both replies of a BIND, for the associations that datagrams need at every hop, and for
-what a last hop is asked to look up.
+what a last hop is asked to look up. It holds for hops that want a password, and for those that want GSSAPI and have
+everything in capsules from then on.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -19,13 +21,17 @@ from chainsocks.config.chains import Chain
 from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
 from chainsocks.session.login import Logins
-from chainsocks.session.session import Service, serve_session
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
 from tests.hops import Fault, Trouble, add_hop, make_hop
+from tests.mechanism import FakeMechanism
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork, memory_stream_pair
 
+CONTEXT, LEVEL = State.GSSAPI_CONTEXT, State.GSSAPI_PROTECTION
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
 SECOND = State.SECOND_REPLY
 TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30, bind=7)
@@ -100,32 +106,86 @@ SECOND_REPLY = (
 AHEAD = {"accepts neither username/password nor going without": "does not accept username/password, and pipelined"}
 """What is said otherwise where messages are sent ahead of the answers: one method is offered then."""
 
+GSSAPI_CASES = (
+    *(case for case in CASES if case.step == METHOD and case.fault is not Fault.REFUSAL),
+    Case(METHOD, Fault.REFUSAL, METHOD, 0, 0x01, "it does not accept GSSAPI"),
+    Case(CONTEXT, Fault.MUTE, CONTEXT, 1.5, 0x06, "no complete answer"),
+    Case(CONTEXT, Fault.DRIP, CONTEXT, 1.5, 0x06, "no complete answer"),
+    Case(CONTEXT, Fault.RESET, CONTEXT, 0, 0x01, "the connection was reset"),
+    Case(CONTEXT, Fault.FIN, CONTEXT, 0, 0x01, "closed during the GSSAPI context"),
+    Case(CONTEXT, Fault.GARBAGE, CONTEXT, 0, 0x01, "a GSSAPI message has version 72"),
+    Case(CONTEXT, Fault.REFUSAL, CONTEXT, 0, 0x01, "it ended the GSSAPI exchange with an abort"),
+    Case(LEVEL, Fault.MUTE, LEVEL, 1.5, 0x06, "no complete answer"),
+    Case(LEVEL, Fault.DRIP, LEVEL, 1.5, 0x06, "no complete answer"),
+    Case(LEVEL, Fault.RESET, LEVEL, 0, 0x01, "the connection was reset"),
+    Case(LEVEL, Fault.FIN, LEVEL, 0, 0x01, "closed during the GSSAPI protection level"),
+    Case(LEVEL, Fault.GARBAGE, LEVEL, 0, 0x01, "a GSSAPI message has version 72"),
+    Case(LEVEL, Fault.REFUSAL, LEVEL, 0, 0x01, "it ended the GSSAPI exchange with an abort"),
+)
+IN_CAPSULES = (
+    *(case for case in CASES if case.step == REQUEST and case.fault is not Fault.GARBAGE),
+    Case(REQUEST, Fault.GARBAGE, REQUEST, 0, 0x01, "a GSSAPI message has version 72"),
+)
+SECOND_IN_A_CAPSULE = (
+    *(case for case in SECOND_REPLY if case.fault is not Fault.GARBAGE),
+    Case(SECOND, Fault.GARBAGE, SECOND, 1, 0x01, "a GSSAPI message has version 72"),
+)
+
 LIMITS = {CONNECT: TIMEOUTS.connect, SECOND: TIMEOUTS.bind}
 
+
+def cases_of(command: Command, position: int, login: Gssapi | None) -> Iterator[Case]:
+    """What may go wrong at a hop."""
+    yield from FIRST_CONNECT if position == 1 else LATER_CONNECT
+    has_second = command is Command.BIND and position == 3
+    if login is None:
+        yield from CASES + (SECOND_REPLY if has_second else ())
+        return
+    yield from GSSAPI_CASES
+    if login.protection:
+        yield from IN_CAPSULES + (SECOND_IN_A_CAPSULE if has_second else ())
+
+
+LOGINS = {
+    "password": (None, tuple(Command)),
+    "gssapi": (
+        Gssapi(Protection.INTEGRITY),
+        tuple(command for command in Command if command is not Command.UDP_ASSOCIATE),
+    ),
+    "gssapi-unprotected": (Gssapi(Protection.NONE), (Command.UDP_ASSOCIATE,)),
+}
+"""What the hops want, and what can be asked of them then."""
+
 SCENARIOS = [
-    pytest.param(command, position, case, id=f"{command.name}-{NAMES[position - 1]}-{case.step}-{case.fault}")
-    for command in Command
-    for position in (1, 2, 3)
-    for case in (FIRST_CONNECT if position == 1 else LATER_CONNECT)
-    + CASES
-    + (SECOND_REPLY if command is Command.BIND and position == 3 else ())
+    pytest.param(
+        *(command, position, case, login, pipeline),
+        id=f"{name}-{command.name}-{where}-{case.step}-{case.fault}-{pipeline}",
+    )
+    for name, (login, commands) in LOGINS.items()
+    for command in commands
+    for position, where in enumerate(NAMES, 1)
+    for case in cases_of(command, position, login)
+    for pipeline in ((Pipeline.OFF,) if login and command is not Command.CONNECT else Pipeline)
 ]
+"""A login by GSSAPI goes in order whatever the chain says, which one command shows."""
 
 
-@pytest.mark.parametrize("pipeline", Pipeline)
-@pytest.mark.parametrize(("command", "position", "case"), SCENARIOS)
+@pytest.mark.parametrize(("command", "position", "case", "login", "pipeline"), SCENARIOS)
 async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
     command: Command,
     position: int,
     case: Case,
+    login: Gssapi | None,
     pipeline: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "chainsocks")
+    FakeMechanism().install(monkeypatch)
     network = MemoryNetwork(nursery, {DESTINATION: Host(_echo)})
-    hops = [replace(make_hop(number), tor=True) for number in (1, 2, 3)]
+    hops = [replace(make_hop(number, login=login), tor=True) for number in (1, 2, 3)]
     for number, hop in enumerate(hops, 1):
         add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
     blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position

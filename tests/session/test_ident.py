@@ -12,10 +12,12 @@ import trio
 from anyio.abc import SocketAttribute
 
 from chainsocks.config.models import Config, Ident, Server, Timeouts
+from chainsocks.config.rules import Rule
 from chainsocks.protocol.address import Address
 from chainsocks.session import ident
 from chainsocks.session.login import Logins
-from chainsocks.session.session import Service, serve_session
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
 from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
 from tests.server.serving import config_of, echoing, serving
 from tests.session.test_session import CONNECT5, DESTINATION, GRANTED5, echo
@@ -23,7 +25,7 @@ from tests.session.test_session import CONNECT5, DESTINATION, GRANTED5, echo
 IDENTD = Address("192.0.2.1", 113)
 FRED = b"\x04\x01\0\x50\xc0\0\x02\x50fred\0"
 NOBODY = b"\x04\x01\0\x50\xc0\0\x02\x50\0"
-GRANTED, MISSING, DIFFERS = (bytes((0, code)) + bytes(6) for code in (90, 92, 93))
+GRANTED, REFUSED, MISSING, DIFFERS = (bytes((0, code)) + bytes(6) for code in (90, 91, 92, 93))
 
 
 class NamedStream(MemoryStream):
@@ -51,7 +53,12 @@ def says(user: bytes) -> Host:
 
 
 async def ask(
-    host: Host, policy: Ident, request: bytes = FRED, *, client: type[NamedStream] = NamedStream
+    host: Host,
+    policy: Ident,
+    request: bytes = FRED,
+    *,
+    client: type[NamedStream] = NamedStream,
+    rules: tuple[Rule, ...] = (),
 ) -> tuple[bytes, float, MemoryNetwork]:
     """Make a request; return the reply, when it came, and the network."""
     near, far = memory_stream_pair()
@@ -59,7 +66,7 @@ async def ask(
     began = trio.current_time()
     async with trio.open_nursery() as handlers:
         network = MemoryNetwork(handlers, {DESTINATION: Host(echo), IDENTD: host})
-        config = Config(Server(ident=policy), Timeouts(ident=3, handshake=2))
+        config = Config(Server(ident=policy), Timeouts(ident=3, handshake=2), rules=rules)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve_session, ours, "the client", Service(config, Logins(()), network))
             await near.send(request)
@@ -181,3 +188,21 @@ async def test_a_real_identd(user: str | None, code: int, monkeypatch: pytest.Mo
                 reply = await trio.to_thread.run_sync(client.recv, 8)
                 assert reply[1] == code
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("host", "policy", "request_", "reply"),
+    [
+        (says(b"fred"), Ident.CHECK, FRED, GRANTED),
+        (says(b"fred"), Ident.REQUIRE, FRED, GRANTED),
+        (Host(error=errno.ECONNREFUSED), Ident.CHECK, FRED, REFUSED),
+        (says(b"fred"), Ident.OFF, FRED, REFUSED),
+        (says(b""), Ident.CHECK, NOBODY, REFUSED),
+    ],
+    ids=["checked", "required", "nobody confirms it", "nobody is asked", "another one"],
+)
+async def test_only_a_user_who_is_confirmed_is_one_to_the_rules(
+    host: Host, policy: Ident, request_: bytes, reply: bytes
+) -> None:
+    rules = (Rule(1, "direct", users=frozenset({b"fred"})), Rule(2, None))
+    assert (await ask(host, policy, request_, rules=rules))[0] == reply

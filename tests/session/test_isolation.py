@@ -15,7 +15,8 @@ from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.models import Config, Server
 from chainsocks.protocol.messages import Command
 from chainsocks.session.login import Logins
-from chainsocks.session.session import Service, serve_session
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
 from tests.session.test_session import CAROL, LOGIN

@@ -10,6 +10,7 @@ import trio
 
 from chainsocks.config.chains import Chain
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
 from chainsocks.relay.relay import Traffic
 from chainsocks.session.record import Record, prefix_ids
@@ -31,6 +32,20 @@ async def test_a_whole_session(autojump_clock: trio.testing.MockClock) -> None:
         'id=7 client=192.0.2.1:5555 command=CONNECT destination=[::1]:443 chain="my chain" reply=00 up=10 down=20 '
         'duration=0.000 outcome="said \\"no\\""'
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("carol@EXAMPLE.ORG", "carol@EXAMPLE.ORG"),
+        ("a b=c@X", '"a b=c@X"'),
+        ("\n@X", r"\n@X"),
+        ("\udcff@X", r"\udcff@X"),
+    ],
+)
+async def test_a_principal_is_shown(name: str, shown: str) -> None:
+    request = Request(Version.SOCKS5, Command.CONNECT, Address("::1", 443), Principal(name))
+    assert f" client=192.0.2.1:5555 user={shown} command=CONNECT " in str(Record("192.0.2.1:5555", request=request))
 
 
 @pytest.mark.parametrize("host", ["evil\nid=8 reply=00", 'a b"c', "x=y", "\x1b[31mred", "caf\udce9"])

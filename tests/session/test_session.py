@@ -12,11 +12,14 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.chains import Chain
+from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address
 from chainsocks.session.login import Logins
-from chainsocks.session.session import LEFTOVERS, Service, serve_session
+from chainsocks.session.parting import LEFTOVERS
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
 
@@ -68,7 +71,10 @@ class Client:
 
 @asynccontextmanager
 async def session(
-    caplog: pytest.LogCaptureFixture, config: Config | None = None, **hosts: Host
+    caplog: pytest.LogCaptureFixture,
+    config: Config | None = None,
+    names_only: NamesOnly = NamesOnly.OFF,
+    **hosts: Host,
 ) -> AsyncIterator[Client]:
     """Serve one client; at the end of the block its session must have ended too, with nothing left open."""
     caplog.set_level(logging.INFO, "chainsocks")
@@ -78,7 +84,7 @@ async def session(
         config = config or Config()
         service = Service(config, Logins(config.users), network)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service)
+            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service, "192.0.2.1", names_only)
             yield Client(near, network, caplog)
             await near.aclose()
         assert far.closed

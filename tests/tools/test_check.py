@@ -13,8 +13,9 @@ from rich.console import Console
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, HopProtocol, Resolve
 from chainsocks.config.load import parse_config
-from chainsocks.config.models import Config, Server, UnixPath
+from chainsocks.config.models import Config, Server, ServerGssapi, UnixPath
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.tools.check import show_config, warnings
 from tests.commands import run_main, run_program
 
@@ -127,6 +128,21 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def test_gssapi_is_shown() -> None:
+    rule = ServerGssapi(Protection.CONFIDENTIALITY, principals=("carol@EXAMPLE.ORG", "*@STAFF"))
+    server = Server(gssapi=rule)
+    ways = [Gssapi(Protection.NONE), Gssapi(service="socks", host="inner.example")]
+    hops = [Hop(f"h{n}", HopProtocol.SOCKS5, Address("h", n), login) for n, login in enumerate(ways, 1)]
+    output = shown(Config(server, chains={"default": Chain(*hops)}))
+    assert "users: none\ngssapi: required of all; carol@EXAMPLE.ORG, *@STAFF; for rcmd or socks; " in output
+    assert "; protection: confidentiality at least\n" in output
+    assert " by GSSAPI to rcmd@h, protection: none\n" in output
+    assert " by GSSAPI to socks@inner.example, protection: integrity\n" in output
+    server = Server(gssapi=ServerGssapi(required=False))
+    output = shown(Config(server))
+    assert "users: none, nobody has to log in\ngssapi: not required; whoever has a ticket; for rcmd or socks" in output
+
+
 def test_a_configuration_is_shown_with_every_limit_and_no_secret() -> None:
     output = shown(parse_config(GOOD))
     assert output == MEANING
@@ -148,6 +164,29 @@ def test_a_chain_of_socks5_hops_carries_udp_unless_it_says_otherwise() -> None:
     hop = 'paris = "socks5://10.0.0.1"\n'
     assert "no UDP" not in shown(parse_config(f'[hops]\n{hop}[chains]\ndefault = ["paris"]'))
     assert "no UDP" in shown(parse_config(f'[hops]\n{hop}[chains]\ndefault = {{ hops = ["paris"], udp = "refuse" }}'))
+
+
+def test_rules_are_shown_between_chains_and_deadlines() -> None:
+    output = shown(parse_config(GOOD + "[[rules]]\nto = '*.lan'\nchain = 'direct'\n"))
+    table = "rule  to     ports  from  other conditions  way\n1     *.lan  any    any                     direct\n"
+    assert f"names from 9.9.9.9:53\n\n{table}none  any    any    any                     default\n\ndeadline " in output
+
+
+def test_who_wants_names_is_shown() -> None:
+    output = shown(
+        parse_config(
+            "[server]\nlisten = ['127.0.0.1:1080', { address = '[::1]:1080', names_only = 'refuse' }]\n"
+            "[hops]\ntor = 'socks5://10.0.0.1'\n[chains]\ndefault = { hops = ['tor'], names_only = 'warn' }\n"
+        )
+    )
+    assert output.startswith("listen: 127.0.0.1:1080, [::1]:1080 (names_only = refuse)\n")
+    assert "  30  names_only = warn\n" in output
+
+
+def test_with_rules_there_need_be_no_default() -> None:
+    text = "[hops]\ntor = 'socks5://10.0.0.1'\n[chains]\nonion = ['tor']\n"
+    assert warnings(parse_config(text)) == ['no chain is called "default": every request will be refused']
+    assert warnings(parse_config(text + "[[rules]]\nto = '*.onion'\nchain = 'onion'\n")) == []
 
 
 def test_without_a_chain_the_way_is_direct() -> None:

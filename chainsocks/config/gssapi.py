@@ -1,0 +1,127 @@
+"""What users write about GSSAPI: the keys ``gssapi`` and ``gssapi_*`` of ``[server]`` and of a hop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from chainsocks.config.extras import GSSAPI, require
+from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.models import ServerGssapi
+from chainsocks.config.values import describe
+from chainsocks.protocol.gssapi import Gssapi, Protection
+
+__all__ = [
+    "gather_gssapi",
+    "parse_keytab",
+    "parse_principal",
+    "parse_protection",
+    "parse_service",
+    "parse_service_host",
+    "with_gssapi",
+]
+
+PREFIX = "gssapi_"
+
+_PROTECTIONS = {str(each): each for each in Protection if each is not Protection.SELECTIVE}
+
+ValueT = TypeVar("ValueT", ServerGssapi, Gssapi)
+
+
+def gather_gssapi(kind: type[ValueT], given: Mapping[str, Any]) -> ValueT | None:
+    """Make the value of the keys for GSSAPI among those that a user has `given`; None where there are none.
+
+    Raises:
+        ValueError: some are of no use without the others, or without the package.
+    """
+    others = {key.removeprefix(PREFIX): value for key, value in given.items() if key.startswith(PREFIX)}
+    if "gssapi" not in given:
+        if others:
+            names = ", ".join(PREFIX + name for name in sorted(others))
+            raise ValueError(f'{names}: of no use without gssapi, as in gssapi = "{Protection.INTEGRITY}"')
+        return None
+    require(*GSSAPI)
+    return kind(given["gssapi"], **others)
+
+
+def with_gssapi(hop: Hop, login: Gssapi) -> Hop:
+    """Let a hop be logged in to by GSSAPI.
+
+    Raises:
+        ValueError: it cannot be, or has another login.
+    """
+    if hop.protocol is not HopProtocol.SOCKS5:
+        raise ValueError(f"gssapi does not go with protocol {hop.protocol.value!r}")
+    if hop.credentials:
+        raise ValueError("gssapi and a username exclude each other")
+    return replace(hop, credentials=login)
+
+
+def parse_protection(value: str) -> Protection:
+    """Read a protection level.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value in _PROTECTIONS:
+        return _PROTECTIONS[value]
+    close = get_close_matches(value, _PROTECTIONS, n=1)
+    expected = ", ".join(map(repr, _PROTECTIONS))
+    raise ValueError(
+        f"found {describe(value)}, expected one of {expected}" + (f"; did you mean {close[0]!r}?" if close else "")
+    )
+
+
+def parse_service(value: str) -> str:
+    """Read the name of a service, which is the first part of its principal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _is_component(value):
+        raise ValueError(f"found {describe(value)}, expected the name of a service, such as 'rcmd', without its host")
+    return value
+
+
+def parse_service_host(value: str) -> str:
+    """Read the host that a service is at, which is the second part of its principal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _is_component(value):
+        raise ValueError(f"found {describe(value)}, expected the name of the host that the service's key is for")
+    return value
+
+
+def _is_component(text: str) -> bool:
+    """Whether this may be one part of a principal."""
+    return text != "" and text.isprintable() and not {*text} & {*"/@ "}
+
+
+def parse_principal(value: str) -> str:
+    """Read a principal, or ``*@REALM``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    name, at, realm = value.rpartition("@")
+    if not (name and at and realm) or not value.isprintable() or ("*" in value and name != "*"):
+        raise ValueError(
+            f"found {describe(value)}, expected a principal as in 'carol@EXAMPLE.ORG', or '*@EXAMPLE.ORG' for all"
+        )
+    return value
+
+
+def parse_keytab(value: str) -> str:
+    """Read the path of a file with keys.
+
+    Raises:
+        ValueError: we cannot read it.
+    """
+    if not os.access(value, os.R_OK):
+        raise ValueError(f"found {describe(value)}, which is not there, or not for us to read")
+    return value

@@ -1,0 +1,272 @@
+"""Rules, which say what way a request goes, and the texts in which people write their conditions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import Enum, StrEnum
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_address,
+    ip_network,
+    summarize_address_range,
+)
+from types import MappingProxyType
+from typing import TypeVar
+
+from chainsocks.config.hosts import host_of, normal_name
+from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.messages import Command
+
+__all__ = [
+    "DIRECTLY",
+    "Family",
+    "Hosts",
+    "Network",
+    "Rule",
+    "Spoken",
+    "lets_strangers_in",
+    "parse_commands",
+    "parse_networks",
+    "parse_spoken",
+    "parse_to",
+]
+
+DIRECTLY = "direct"
+"""The name that stands for the way without hops, and for no chain of the file."""
+
+Network = IPv4Network | IPv6Network
+
+EXPECTED = (
+    "expected a name, *.example.org (the names below it), .example.org (it and the names below it), "
+    "an IP address, a network such as 10.0.0.0/8, or a range such as 10.0.0.1-10.0.0.9"
+)
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
+_COMMANDS = {
+    "connect": frozenset({Command.CONNECT}),
+    "bind": frozenset({Command.BIND}),
+    "udp": frozenset({Command.UDP_ASSOCIATE}),
+    "resolve": frozenset({Command.RESOLVE, Command.RESOLVE_PTR}),
+}
+KnownT = TypeVar("KnownT")
+NetworkT = TypeVar("NetworkT", IPv4Network, IPv6Network)
+
+_NOT_IN_A_NAME = re.compile(r"[\s/?#@*:]")
+
+
+class Spoken(StrEnum):
+    """What a client speaks. SOCKS4 that carries a name is 4a."""
+
+    SOCKS4 = "4"
+    SOCKS4A = "4a"
+    SOCKS5 = "5"
+
+
+class Family(Enum):
+    """Kinds of IP addresses."""
+
+    IPV4 = 4
+    IPV6 = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """A set of hosts, in the form of `chainsocks.config.hosts`; ``|`` joins two."""
+
+    names: frozenset[str] = frozenset()
+    suffixes: frozenset[str] = frozenset()
+    """Stand for the names below them, without themselves."""
+    networks: tuple[Network, ...] = ()
+
+    def __or__(self, other: Hosts) -> Hosts:
+        return Hosts(self.names | other.names, self.suffixes | other.suffixes, self.networks + other.networks)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One of ``[[rules]]``. It matches a request that meets all of its conditions; an empty one is always met."""
+
+    number: int
+    """Its place in the file, counted from 1."""
+    chain: str | None
+    """The name of a chain, or `DIRECTLY`; None denies."""
+    to: Hosts = Hosts()
+    ports: tuple[range, ...] = ()
+    clients: tuple[Network, ...] = ()
+    """The key ``from``."""
+    users: frozenset[bytes] = frozenset()
+    commands: frozenset[Command] = frozenset()
+    versions: frozenset[Spoken] = frozenset()
+    resolve: bool = False
+    """Whether a name is looked up here, to be matched by its addresses."""
+    written: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    """The conditions as they stand in the file."""
+
+    @property
+    def unconditional(self) -> bool:
+        """Whether it matches whatever is asked, by whomever."""
+        return not (self.users or self.clients or self.is_partial)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it leaves some requests of a client that it is for to other rules."""
+        return bool(self.to != Hosts() or self.ports or self.commands or self.versions)
+
+    @property
+    def way(self) -> str:
+        """What becomes of a request, in the words of the file."""
+        return "deny = true" if self.chain is None else f'chain = "{self.chain}"'
+
+    def __str__(self) -> str:
+        parts = [f"{key} = {_listed(values)}" for key, values in self.written.items()]
+        return ", ".join([*parts, *(["resolve = true"] if self.resolve else []), self.way])
+
+
+def _listed(values: Sequence[str]) -> str:
+    return f"[{', '.join(values)}]"
+
+
+def lets_strangers_in(rules: Iterable[Rule], family: Family) -> bool | None:
+    """Tell whether a client that nobody knows, with an address in no ``from``, gets anything; None if no rule decides.
+
+    Only a rule that denies everything shuts strangers out: one that denies less leaves them the rest. A ``from`` that
+    has all addresses is none, and a user is somebody whom the stranger's own identd may name.
+    """
+    for rule in rules:
+        everybody = not rule.clients or _has_all(rule.clients, family)
+        if everybody and rule.chain is not None:
+            return True
+        if everybody and not rule.users and not rule.is_partial:
+            return False
+    return None
+
+
+def _has_all(networks: Iterable[Network], family: Family) -> bool:
+    if family is Family.IPV4:
+        return any(not each.prefixlen for each in collapse_addresses(_of_kind(IPv4Network, networks)))
+    return any(not each.prefixlen for each in collapse_addresses(_of_kind(IPv6Network, networks)))
+
+
+def _of_kind(kind: type[NetworkT], networks: Iterable[Network]) -> list[NetworkT]:
+    return [network for network in networks if isinstance(network, kind)]
+
+
+def parse_to(text: str) -> Hosts:
+    """Read one entry of ``to``.
+
+    Raises:
+        ValueError: saying what is wrong with it.
+    """
+    if text == "*":
+        raise ValueError("found '*': leave out `to` for any destination")
+    if networks := _networks(text):
+        return Hosts(networks=networks)
+    for mark in ("*.", "."):
+        if text.startswith(mark):
+            below = _name(text.removeprefix(mark), text)
+            return Hosts(frozenset({below} if mark == "." else ()), frozenset({below}))
+    return Hosts(frozenset({_name(text, text)}))
+
+
+def _name(text: str, written: str) -> str:
+    """Return the form of a name that is compared."""
+    try:
+        address = Address(text.rstrip("."), 0)
+    except ValueError as error:
+        raise ValueError(f"found {_found(written)}: {error}; {EXPECTED}") from None
+    if address.type is not AddressType.DOMAINNAME or _NOT_IN_A_NAME.search(text):
+        raise ValueError(f"found {_found(written)}, {EXPECTED}")
+    host = host_of(address)
+    if not host.name:
+        plain = " or ".join(str(ip_address(ip)) for ip in host.ips[:1])
+        raise ValueError(f"found {written!r}, which is an IP address in disguise; write {plain}")
+    return normal_name(text)
+
+
+def _found(text: str) -> str:
+    return "something with a login in it" if "@" in text else repr(text)
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Read an IP address, a network or a range.
+
+    Raises:
+        ValueError: saying what is wrong with it.
+    """
+    if networks := _networks(text):
+        return networks
+    expected = "an IP address, a network such as 10.0.0.0/8, or a range such as 10.0.0.1-10.0.0.9"
+    raise ValueError(f"found {_found(text)}, expected {expected}")
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    """Read what may be addresses; nothing when it is something else."""
+    first, dash, last = text.partition("-")
+    if dash and (one := _ip(first)):
+        try:
+            return tuple(map(_unmapped, summarize_address_range(one, ip_address(last.strip()))))
+        except (TypeError, ValueError):
+            expected = "expected a range of addresses of one kind, the lower one first"
+            raise ValueError(f"found {text!r}, {expected}") from None
+    host, slash, _ = text.partition("/")
+    if not slash or _ip(host) is None:
+        ip = _ip(text)
+        return (_unmapped(ip_network(ip)),) if ip else ()
+    try:
+        return (_unmapped(ip_network(text)),)
+    except ValueError:
+        pass
+    try:
+        whole = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"found {text!r}, expected a network such as 10.0.0.0/8 or 2001:db8::/32") from None
+    raise ValueError(f"found {text!r}, which is an address within a network; did you mean {str(whole)!r}?")
+
+
+def _ip(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return None if "%" in text else ip_address(text.strip())
+    except ValueError:
+        return None
+
+
+def _unmapped(network: Network) -> Network:
+    """Write a network of IPv4 addresses in IPv6's clothes as what it is."""
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        packed = network.network_address.packed[12:]
+        return IPv4Network((packed, network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
+def parse_commands(text: str) -> frozenset[Command]:
+    """Read one entry of ``commands``; "resolve" stands for both of tor's.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _known(text, _COMMANDS)
+
+
+def parse_spoken(text: str) -> Spoken:
+    """Read one entry of ``versions``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _known(text, {version.value: version for version in Spoken})
+
+
+def _known(text: str, known: Mapping[str, KnownT]) -> KnownT:
+    if text in known:
+        return known[text]
+    close = get_close_matches(text, known, n=1)
+    raise ValueError(
+        f"found {text!r}, expected {' or '.join(map(repr, known))}" + (f"; did you mean {close[0]!r}?" if close else "")
+    )

@@ -1,0 +1,1 @@
+"""GSS-API: security contexts, and streams that they protect, under any async library. No deadline is set here."""

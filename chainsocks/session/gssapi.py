@@ -1,0 +1,95 @@
+"""GSSAPI as a session sees it: a client that proves who it is, and agrees on how to go on (RFC 1961).
+
+1. The client names the protection that it wants. It gets that one, or the least that we take if it wants less; whether
+   that is enough for it is then for the client to say.
+2. A client that may not come in is told so by an abort, whatever the reason; the log has the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anyio.abc import ByteStream
+
+from chainsocks.config.models import ServerGssapi
+from chainsocks.errors import LoginRefused
+from chainsocks.gss.contexts import Acceptor, GssError, mechanism
+from chainsocks.gss.stream import EncapsulatedStream
+from chainsocks.protocol.address import printable
+from chainsocks.protocol.gssapi import Principal, Protection
+from chainsocks.protocol.handshake import State
+from chainsocks.protocol.messages import Method
+from chainsocks.protocol.socks5 import ServerHandshake
+
+__all__ = ["GssapiLogin", "accepted_methods"]
+
+
+def accepted_methods(gssapi: ServerGssapi | None, others: Sequence[Method]) -> Sequence[Method]:
+    """Return the SOCKS5 methods to accept, best first, given those to accept without GSSAPI."""
+    if gssapi is None:
+        return others
+    return (Method.GSSAPI,) if gssapi.required else (Method.GSSAPI, *others)
+
+
+class GssapiLogin:
+    """A client's way in: `go_on` whenever the handshake has a `token`."""
+
+    def __init__(self, config: ServerGssapi) -> None:
+        self._config = config
+        self._context: Acceptor | None = None
+
+    async def go_on(self, handshake: ServerHandshake, client: ByteStream) -> ByteStream:
+        """Work on what the client has sent, and answer it; return the stream to go on with.
+
+        Raises:
+            ProtocolError: the client may not come in, and is owed an abort, or broke the protocol.
+            BrokenResourceError: the client is gone.
+        """
+        try:
+            while (token := handshake.token) is not None:
+                if handshake.state is State.GSSAPI_CONTEXT:
+                    await self._step(handshake, token)
+                    continue
+                protection, answer = self._agree(token)
+                handshake.agree(answer, protection)
+                if protection is not Protection.NONE:
+                    await client.send(handshake.data_to_send())
+                    return EncapsulatedStream(client, self._established, protection, handshake.release())
+        except (GssError, LoginRefused) as error:
+            if handshake.token is not None:
+                handshake.abort()
+            raise LoginRefused(str(error)) from None
+        return client
+
+    @property
+    def _established(self) -> Acceptor:
+        if self._context is None:
+            raise RuntimeError("there is no context yet")
+        return self._context
+
+    async def _step(self, handshake: ServerHandshake, token: bytes) -> None:
+        if self._context is None:
+            self._context = mechanism().accept(self._config.keytab)
+        context = self._context
+        answer = await context.step(token)
+        if not context.complete:
+            handshake.continue_context(answer)
+            return
+        principal, service = context.principal, context.service
+        if service not in self._config.services:
+            raise LoginRefused(f"it has a ticket for {printable(service)}, which is not among gssapi_services")
+        if not self._config.admits(principal):
+            raise LoginRefused(f"{printable(principal)} is not among gssapi_principals")
+        handshake.complete_context(answer, Principal(principal))
+
+    def _agree(self, token: bytes) -> tuple[Protection, bytes]:
+        """Choose a protection level, and return it with the token that says so."""
+        context = self._established
+        asked = context.unwrap(token, Protection.NONE)
+        if len(asked) != 1 or asked[0] > Protection.SELECTIVE:
+            raise LoginRefused("it asks for a protection level that RFC 1961 does not have")
+        protection = Protection(asked[0])
+        if protection is Protection.SELECTIVE:
+            protection = Protection.CONFIDENTIALITY
+        protection = max(protection, self._config.protection)
+        return protection, context.wrap(bytes((protection,)), Protection.NONE)

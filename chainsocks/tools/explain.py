@@ -1,0 +1,197 @@
+"""Say what the server would do with a request, and which rule decides that.
+
+It asks what a session asks, in the same order: the login, the rules (with a look-up, if they want one), names_only of
+the chain. Which listener the client comes to is not known: those that would refuse it are named. Nothing is dialled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import trio
+
+from chainsocks.config.chains import Chain, Group
+from chainsocks.config.hops import Hop, NamesOnly
+from chainsocks.config.models import Config, Ident, Listen
+from chainsocks.config.rules import Rule, Spoken, parse_commands
+from chainsocks.config.suggest import suggest
+from chainsocks.errors import ConfigError, Problem, RequestRefused
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, parse_address, printable
+from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
+from chainsocks.routing.caller import Caller
+from chainsocks.routing.rules import Decision, Router
+from chainsocks.server.alarms import open_alarms
+from chainsocks.server.network import TrioNetwork
+from chainsocks.session.passage import check_login, decide, judge_of, mind_addresses, names_an_address, passage_of
+from chainsocks.session.pinned import PassageNetwork
+
+__all__ = ["Explanation", "explain", "explain_here", "read_question"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What becomes of a request."""
+
+    destination: Address
+    rule: Rule | None = None
+    """The one that decided; None when none matched, or none was asked."""
+    chain: Chain | None = None
+    """None when the request is refused."""
+    refusal: str = ""
+    addresses: tuple[Address, ...] | None = None
+    """What a look-up for the rules has found."""
+    refused_at: tuple[Listen, ...] = ()
+    """The listeners that refuse it all the same: it is for an IP address, and they want names."""
+
+    @property
+    def let_in(self) -> bool:
+        """Whether the request is carried out."""
+        return self.chain is not None
+
+    def lines(self) -> Iterator[str]:
+        """Say it in words."""
+        verdict = "let in" if self.chain else f"refused: {printable(self.refusal)}"
+        yield f"{self.destination} is {verdict}"
+        yield printable(f"rule {self.rule.number}: {self.rule}") if self.rule else "no rule matches"
+        if self.addresses is not None:
+            found = ", ".join(printable(address.host) for address in self.addresses)
+            yield f"looked up here: {found or 'no address that counts'}"
+        if self.chain:
+            members = [*map(_in_words, self.chain.hops), str(self.destination)]
+            yield f"chain {printable(self.chain.name)}: {' -> '.join(members)}"
+        if self.refused_at:
+            yield f"but refused at {', '.join(printable(str(each)) for each in self.refused_at)} (names_only)"
+
+    def json(self) -> str:
+        """Return it as JSON."""
+        hops = self.chain.hops if self.chain else ()
+        return json.dumps(
+            {
+                "destination": str(self.destination),
+                "let_in": self.let_in,
+                "refusal": self.refusal or None,
+                "rule": self.rule.number if self.rule else None,
+                "text": str(self.rule) if self.rule else None,
+                "addresses": None if self.addresses is None else [address.host for address in self.addresses],
+                "chain": self.chain.name if self.chain else None,
+                "refused_at": [str(each) for each in self.refused_at],
+                "hops": [_as_json(member) for member in hops],
+            }
+        )
+
+
+def _in_words(member: Hop | Group) -> str:
+    if isinstance(member, Hop):
+        return f"{printable(member.name)} ({member.protocol} {member.address})"
+    return f"{printable(member.name)} ({member.pick}: {', '.join(map(_in_words, member.hops))})"
+
+
+def _as_json(member: Hop | Group) -> dict[str, object]:
+    if isinstance(member, Hop):
+        return {"name": member.name, "protocol": member.protocol, "address": str(member.address)}
+    return {"name": member.name, "pick": member.pick, "hops": [_as_json(one) for one in member.hops]}
+
+
+def read_question(
+    config: Config, destination: str, host: str | None, user: str | None, command: str, socks: str
+) -> tuple[Request, Caller]:
+    """Read what somebody asks about, as texts of the command line.
+
+    Raises:
+        ConfigError: one of them is wrong, or the server would never know such a client.
+    """
+    try:
+        address = parse_address(destination)
+    except ValueError as error:
+        raise ConfigError([Problem("--explain", str(error))]) from None
+    if host is not None and Address(host or "?", 0).type is AddressType.DOMAINNAME:
+        raise ConfigError([Problem("--from", f"found {host!r}, expected an IP address")])
+    version = Version.SOCKS5 if socks == Spoken.SOCKS5 else Version.SOCKS4
+    if socks != Spoken.SOCKS5 and (problem := _unfit(address, command, socks)):
+        raise ConfigError([Problem("--socks", problem)])
+    if user is not None and (problem := _unknown(config, user, version)):
+        raise ConfigError([Problem("--user", problem)])
+    request = Request(version, _command(command, address), address)
+    return request, Caller(host or "", None if user is None else os.fsencode(user))
+
+
+def _unfit(address: Address, command: str, socks: str) -> str:
+    """Say why there is no such request in SOCKS4."""
+    if socks == Spoken.SOCKS4 and address.type is AddressType.DOMAINNAME:
+        return "SOCKS4 carries no names; 4a does"
+    if address.type is AddressType.IPV6:
+        return "SOCKS4 carries no IPv6 addresses"
+    return "SOCKS4 has no UDP" if command == "udp" else ""
+
+
+def _command(word: str, address: Address) -> Command:
+    """Return the command that a word stands for; an address has its name looked up."""
+    commands = parse_commands(word)
+    if Command.RESOLVE in commands:
+        return Command.RESOLVE if address.type is AddressType.DOMAINNAME else Command.RESOLVE_PTR
+    [command] = commands
+    return command
+
+
+def _unknown(config: Config, user: str, version: Version) -> str:
+    """Say why the server would not know a user."""
+    if config.server.gssapi and version is Version.SOCKS5 and (not config.users or "@" in user):
+        return ""  # a principal
+    if config.users:
+        known = {declared.name for declared in config.users}
+        return "" if user in known else f"no user is called {user!r}{suggest(user, known)}"
+    if config.server.ident is Ident.OFF or version is Version.SOCKS5:
+        return "nobody is asked who they are: there are no [[users]], and ident is for SOCKS4 clients, where it is set"
+    return ""
+
+
+def explain_here(config: Config, request: Request, caller: Caller) -> Explanation:
+    """Explain a request, with look-ups on this machine; see `explain`."""
+
+    async def run() -> Explanation:
+        async with open_alarms() as alarms:
+            return await explain(config, request, caller, TrioNetwork(None, alarms))
+
+    return trio.run(run)
+
+
+async def explain(config: Config, request: Request, caller: Caller, network: PassageNetwork) -> Explanation:
+    """Explain a request; the destination of a UDP association stands for that of a datagram in it."""
+    router, decision = Router(config), Decision(request.destination)
+    association = replace(request, destination=UNSPECIFIED) if request.command is Command.UDP_ASSOCIATE else None
+    try:
+        check_login(request, caller, required=bool(config.users) or config.requires_gssapi)
+        decision = await decide(router, association or request, caller, network, config.timeouts.resolve)
+        passage = passage_of(decision, network)
+        mind_addresses(passage.chain.names_only, association or request, "this client:")
+        if association:
+            decision = router.decide_datagram(association, caller, request.destination)
+            _check_datagram(router, association, caller, passage.chain, request.destination)
+    except RequestRefused as error:
+        return Explanation(request.destination, decision.rule, None, str(error), decision.addresses)
+    refused_at = [listen for listen, guard in config.server.names_only.items() if guard is NamesOnly.REFUSE]
+    if not names_an_address(request.destination):
+        refused_at = []
+    destination, addresses = decision.destination, decision.addresses
+    return Explanation(destination, decision.rule, passage.chain, "", addresses, tuple(refused_at))
+
+
+def _check_datagram(router: Router, request: Request, caller: Caller, chain: Chain, destination: Address) -> None:
+    """See that a datagram passes.
+
+    Raises:
+        RequestRefused: it is dropped.
+    """
+    judge = judge_of(router, request, caller, chain, chain.names_only, "this client:")
+    if judge(destination) is not None:
+        return
+    decision = router.decide_datagram(request, caller, destination)
+    if decision.chain is None:
+        why = decision.refusal
+    else:
+        why = "names_only" if decision.chain is chain else f"it would have to go through chain {decision.chain.name}"
+    what = f"the association goes through chain {chain.name}, and this datagram is dropped: {why}"
+    raise RequestRefused(what, ReplyCode.NOT_ALLOWED_BY_RULESET)

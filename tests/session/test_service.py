@@ -1,0 +1,28 @@
+"""What sessions share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import trio
+
+from chainsocks.config.models import Config, HealthSettings
+from chainsocks.session.login import Logins
+from chainsocks.session.service import Service
+from tests.config.files import read
+from tests.hops import make_hop
+from tests.memory import MemoryNetwork
+
+
+async def test_it_is_made_of_the_configuration(nursery: trio.Nursery) -> None:
+    config = replace(read("[[rules]]\nto = '*.lan'\ndeny = true\n"), health=HealthSettings(rest=50))
+    service = Service(config, Logins(()), MemoryNetwork(nursery))
+    assert service.router.has_rules
+    service.choices.health.failed(make_hop(1), "refused")
+    assert service.choices.health.rests(make_hop(1))
+
+
+async def test_two_servers_know_nothing_of_each_other(nursery: trio.Nursery) -> None:
+    one, other = (Service(Config(), Logins(()), MemoryNetwork(nursery)) for _ in range(2))
+    one.choices.health.failed(make_hop(1), "refused")
+    assert not other.choices.health.rests(make_hop(1))

@@ -1,0 +1,106 @@
+"""Rules as `check` shows them, and those that it warns of."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from chainsocks.tools.rules import rule_warnings, rules_table
+from tests.config.files import read
+
+HEAD = "[server]\nident = 'check'\n[hops]\ntor = 'socks5://127.0.0.1:9050'\n[chains]\nonion = ['tor']\n"
+
+
+def table(*rules: str, head: str = HEAD) -> list[list[str]]:
+    """The cells that have something in them, row by row."""
+    config = read(head + "".join(f"[[rules]]\n{rule}\n" for rule in rules))
+    output = io.StringIO()
+    Console(file=output, width=1000, markup=False, emoji=False, highlight=False).print(rules_table(config))
+    lines = output.getvalue().splitlines()
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
+
+
+def warned(*rules: str) -> list[str]:
+    return list(rule_warnings(read(HEAD + "".join(f"[[rules]]\n{rule}\n" for rule in rules))))
+
+
+def test_a_table_of_a_few() -> None:
+    assert table(
+        "to = ['*.onion', '10.0.0.0/8']\nchain = 'onion'",
+        "ports = [25, '6000-6100']\nfrom = '::1'\nusers = 'carol'\ncommands = ['connect', 'bind']\nversions = 4\n"
+        "deny = true",
+        "to = '10.0.0.0/8'\nresolve = true\nchain = 'direct'",
+    ) == [
+        ["rule", "to", "ports", "from", "other conditions", "way"],
+        ["1", "*.onion, 10.0.0.0/8", "any", "any", "onion"],
+        ["2", "any", "25, 6000-6100", "::1", "users carol, commands connect, bind, versions 4", "deny"],
+        ["3", "10.0.0.0/8", "any", "any", "names are looked up here", "direct"],
+        ["none", "any", "any", "any", "deny"],
+    ]
+
+
+def test_a_long_list_is_cut() -> None:
+    names = ", ".join(f"'{n}.example'" for n in range(1000))
+    row = table(f"to = [{names}]\ndeny = true")[1]
+    assert row[1] == "0.example, 1.example, 2.example, 3.example, and 996 more"
+
+
+def test_thousands_are_summed_up() -> None:
+    rules = [
+        f"to = '{n}.example'\n{'deny = true' if n % 4 else 'chain = 0'.replace('0', repr('onion'))}"
+        for n in range(5000)
+    ]
+    rows = table(*rules, head=HEAD + "default = ['tor']\n")
+    assert len(rows) == 53
+    assert rows[50][:2] == ["50", "49.example"]
+    assert rows[51] == ["...", "4950 more rules: 3713 deny, 1237 onion"]
+    assert rows[52][-1] == "default"
+
+
+def test_names_cannot_write_to_the_terminal() -> None:
+    rows = table("users = '\\u001b[2J'\ndeny = true".replace("'", '"'))
+    assert "users" in rows[1][-2]
+    assert all(cell.isprintable() for row in rows for cell in row)
+
+
+@pytest.mark.parametrize(
+    ("rules", "blocked"),
+    [
+        (["deny = true", "to = 'x'\nchain = 'direct'"], {2: "rule 1"}),
+        (["to = 'x'\nchain = 'direct'", "deny = true"], {}),
+        (["ports = 25\ndeny = true", "to = 'x'\nchain = 'direct'"], {}),
+        (["to = '*.org'\ndeny = true", "to = '*.example.org'\nports = 25\nchain = 'direct'"], {2: "rule 1"}),
+        (["to = '*.org'\ndeny = true", "to = ['org', 'a.org']\nchain = 'direct'"], {}),
+        (["to = '.org'\ndeny = true", "to = ['org', 'a.org', '*.org']\nchain = 'direct'"], {2: "rule 1"}),
+        (["to = 'a.org'\ndeny = true", "to = '*.org'\nchain = 'direct'"], {}),
+        (["to = '10.0.0.0/8'\ndeny = true", "to = '10.1.0.0/16'\nchain = 'direct'"], {2: "rule 1"}),
+        (["to = '10.1.0.0/16'\ndeny = true", "to = '10.0.0.0/8'\nchain = 'direct'"], {}),
+        (["to = '10.0.0.0/16'\ndeny = true", "to = '10.0.0.0/8'\nchain = 'direct'"], {}),
+        (["to = '::/0'\ndeny = true", "to = '10.0.0.0/8'\nchain = 'direct'"], {}),
+        (["to = '0.0.0.0/0'\ndeny = true", "chain = 'direct'"], {}),
+        (["to = 'a'\ndeny = true", "to = 'b'\ndeny = true", "to = ['a', 'b']\nchain = 'direct'"], {3: "rules 1-2"}),
+        (["from = '10.0.0.0/8'\ndeny = true", "from = '10.0.0.0/8'\nchain = 'direct'"], {}),
+    ],
+)
+def test_a_rule_that_can_never_match(rules: list[str], blocked: dict[int, str]) -> None:
+    assert warned(*rules) == [
+        f"rule {number} can never match: all that it is for is caught before, by {by}" for number, by in blocked.items()
+    ]
+
+
+def test_not_a_thousand_warnings() -> None:
+    found = warned("deny = true", *["to = 'x'\nchain = 'direct'"] * 1000)
+    assert len(found) == 11
+    assert found[-1] == "990 more rules can never match"
+
+
+def test_look_ups_are_warned_of_in_one_line() -> None:
+    rule = "to = '10.0.0.0/8'\nports = {}\nresolve = true\ndeny = true"
+    ports = [rule.format(port) for port in (1, 2, 3)]
+    assert warned(ports[0]) == [
+        "names are looked up here for rule 1 (resolve): the local resolver sees where clients go"
+    ]
+    [warning] = warned(*ports[:2], "to = 'x'\nchain = 'direct'", ports[2])
+    assert "for rules 1-2, 4 (resolve)" in warning
