@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import anyio
 import trio
+import trio.testing
 from anyio.abc import ByteStream
 
 from chainsocks.chain.causes import explain_connect_error
@@ -39,9 +40,13 @@ class Fault(StrEnum):
     MUTE = "mute"
     DRIP = "one byte per second"
     RESET = "reset"
+    OVERTAKING = "reset at once"
+    """It throws away answers that were sent before, if nobody has read them yet."""
     FIN = "FIN"
     GARBAGE = "garbage"
     REFUSAL = "refusal"
+    LOSS = "loss"
+    """It answers as it should, and loses what it has been sent behind the message of this step."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +96,27 @@ async def _close_at_once(stream: MemoryStream) -> None:
 
 
 async def _greet_with_garbage(stream: MemoryStream) -> None:
+    await trio.testing.wait_all_tasks_blocked()  # not glued to what the hop before says of it
     await stream.send(GARBAGE)
     await trio.sleep_forever()
 
 
 def _hop_handler(network: MemoryNetwork, hop: Hop, trouble: Trouble | None) -> Handler:
-    method = Method.GSSAPI if isinstance(hop.credentials, Gssapi) else Method.USERNAME_PASSWORD
+    methods = [Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION_REQUIRED]
+    if isinstance(hop.credentials, Gssapi):
+        methods = [Method.GSSAPI]
+    loses_in = None
+    if trouble and trouble.fault is Fault.LOSS:
+        loses_in, trouble = trouble.step, None
 
     async def serve(raw: MemoryStream) -> None:
         client = Line(raw)
-        data = await client.receive()
-        handshake = server_handshake(data, (method,))
+        unread = await client.receive()
+        handshake = server_handshake(unread, methods)
         while True:
             step = handshake.state
-            handshake.receive_data(data)
+            handshake.receive_data(unread[:1])  # one by one, for what is behind a message has to be kept
+            unread = b"" if step == loses_in and handshake.state is not step else unread[1:]
             if isinstance(handshake, Socks5ServerHandshake) and handshake.state is State.LOGIN:
                 network.logins.append((hop.address.host, handshake.login.username, handshake.login.password))
                 handshake.accept_login()
@@ -119,16 +131,16 @@ def _hop_handler(network: MemoryNetwork, hop: Hop, trouble: Trouble | None) -> H
                     upstream = await _connect(network, handshake)
                 else:
                     handshake.send_reply(Reply(ReplyCode.SUCCEEDED))
-            answer = handshake.data_to_send()
-            if trouble and trouble.step == step:
-                await _commit(trouble, client, answer)
-                return
-            await client.send(answer)
-            client.agree(handshake)
+            if answer := handshake.data_to_send():
+                if trouble and trouble.step == step:
+                    await _commit(trouble, client, answer)
+                    return
+                await client.send(answer)
+                client.agree(handshake)
             if upstream:
-                await _relay(client, upstream)
+                await _relay(client, upstream, unread)
                 return
-            data = await client.receive()
+            unread = unread or await client.receive()
 
     return serve
 
@@ -171,8 +183,10 @@ class Line:
         await self.stream.send(data)
 
 
-async def _relay(client: Line, upstream: MemoryStream) -> None:
+async def _relay(client: Line, upstream: MemoryStream, early: bytes = b"") -> None:
     try:
+        if early:
+            await upstream.send(early)
         outcome = await relay(client.stream, upstream, Traffic(), idle=1000, half_close=1000)
         if outcome is not Outcome.FINISHED:
             client.raw.reset()
@@ -227,6 +241,9 @@ async def _commit(trouble: Trouble, client: Line, answer: bytes) -> None:
                 await trio.sleep(1)
                 await client.raw.send(bytes((byte,)))
         case Fault.RESET:
+            await trio.testing.wait_all_tasks_blocked()  # what was answered before has been read: see OVERTAKING
+            client.raw.reset()
+        case Fault.OVERTAKING:
             client.raw.reset()
         case Fault.FIN:
             return

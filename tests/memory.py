@@ -1,4 +1,6 @@
-"""A network in memory: byte streams with back-pressure and resets, hosts to connect to, and datagrams, on a mock clock.
+"""A network in memory: byte streams with back-pressure, resets and latency, hosts to connect to, and datagrams.
+
+It runs on a mock clock, and its times are exact.
 
 Everything that is opened is remembered, so that a test can ask what was left open.
 """
@@ -9,6 +11,7 @@ import errno
 import math
 import os
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -67,6 +70,57 @@ class _Pipe:
         setattr(self, what, True)
         self.changed.unpark_all()
 
+    def break_off(self) -> None:
+        """Be reset, by the one who reads or the one who writes."""
+        self.buffer.clear()
+        self.mark("broken")
+
+
+class _SlowPipe(_Pipe):
+    """One direction of a link with latency: whatever happens at one end, the other knows `latency` seconds later.
+
+    What was sent before an end or a reset arrives before it. There is room for everything.
+    """
+
+    def __init__(self, latency: float) -> None:
+        super().__init__(CAPACITY)
+        self.latency = latency
+        self.travelling: deque[tuple[float, bytes | str]] = deque()
+        self.refuses_from = math.inf
+
+    async def put(self, data: bytes) -> None:
+        if trio.current_time() >= self.refuses_from:
+            raise BrokenResourceError
+        self._send(data)
+
+    async def take(self, size: int) -> bytes:
+        while True:
+            while self.travelling and self.travelling[0][0] <= trio.current_time():
+                _, what = self.travelling.popleft()
+                if isinstance(what, bytes):
+                    self.buffer += what
+                else:
+                    super().mark(what)
+            if self.buffer or self.broken or self.finished or self.abandoned:
+                return await super().take(size)
+            with trio.move_on_at(self.travelling[0][0] if self.travelling else math.inf):
+                await self.changed.park()
+
+    def mark(self, what: str) -> None:
+        if what == "abandoned":  # by the one who reads
+            self.refuses_from = min(self.refuses_from, trio.current_time() + self.latency)
+            super().mark(what)
+        else:
+            self._send(what)
+
+    def break_off(self) -> None:
+        self._send("broken")
+        self.refuses_from = min(self.refuses_from, trio.current_time() + self.latency)
+
+    def _send(self, what: bytes | str) -> None:
+        self.travelling.append((trio.current_time() + self.latency, what))
+        self.changed.unpark_all()
+
 
 class MemoryStream(ByteStream):
     """One end of a connection."""
@@ -114,19 +168,19 @@ class MemoryStream(ByteStream):
 
     def reset(self) -> None:
         """Break the connection both ways, as an RST does."""
-        self.incoming.buffer.clear()
-        self.outgoing.buffer.clear()
-        self.incoming.mark("broken")
-        self.outgoing.mark("broken")
+        self.incoming.break_off()
+        self.outgoing.break_off()
 
     def _check(self) -> None:
         if self.closed:
             raise ClosedResourceError
 
 
-def memory_stream_pair(capacity: int = CAPACITY, label: str = "") -> tuple[MemoryStream, MemoryStream]:
-    """Two connected ends, with `capacity` bytes of room in each direction."""
-    one, other = _Pipe(capacity), _Pipe(capacity)
+def memory_stream_pair(
+    capacity: int = CAPACITY, label: str = "", latency: float = 0
+) -> tuple[MemoryStream, MemoryStream]:
+    """Two connected ends, with `capacity` bytes of room in each direction; with latency there is no limit."""
+    one, other = (_SlowPipe(latency) if latency else _Pipe(capacity) for _ in range(2))
     return MemoryStream(one, other, f"{label} near"), MemoryStream(other, one, f"{label} far")
 
 
@@ -181,6 +235,8 @@ class Host:
     delay: float = 0
     error: int | None = None
     """An ``errno`` to fail with; with neither handler nor error, a connect is never answered."""
+    latency: float = 0
+    """Seconds that everything takes to get there, and as many back; a connect is there and back, beside its delay."""
 
 
 class MemoryListener:
@@ -241,13 +297,13 @@ class MemoryNetwork:
         self.sources[address] = source
         self.connects.append((trio.current_time(), address))
         host = self.hosts.get(address, Host(error=errno.ECONNREFUSED))
-        await trio.sleep(host.delay)
+        await trio.sleep(host.delay + 2 * host.latency)
         if host.error is not None:
             raise OSError(host.error, os.strerror(host.error))
         if host.handler is None:
             await trio.sleep_forever()
             raise AssertionError
-        near, far = self.pair(str(address))
+        near, far = self.pair(str(address), latency=host.latency)
         far.ends = (address.host, address.port), (self.host, next(self.udp_ports))
         self.nursery.start_soon(self._serve, host.handler, far)
         return near
@@ -294,8 +350,8 @@ class MemoryNetwork:
     def now(self) -> float:
         return trio.current_time()
 
-    def pair(self, label: str, capacity: int = CAPACITY) -> tuple[MemoryStream, MemoryStream]:
-        near, far = memory_stream_pair(capacity, label)
+    def pair(self, label: str, capacity: int = CAPACITY, latency: float = 0) -> tuple[MemoryStream, MemoryStream]:
+        near, far = memory_stream_pair(capacity, label, latency)
         self.streams.append(near)
         return near, far
 

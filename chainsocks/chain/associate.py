@@ -23,7 +23,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.dial import OPEN, CancelScope, Walk
-from chainsocks.chain.legs import Leg, legs
+from chainsocks.chain.legs import Leg
 from chainsocks.config.hops import Hop
 from chainsocks.errors import HopProtocolError
 from chainsocks.protocol.address import Address, AddressType, address_of, canonical
@@ -57,7 +57,7 @@ class AssociationWalk(Walk):
         relays: list[Address] = []
         async with AsyncExitStack() as opened:  # closes them all, also when the first closing is where a limit strikes
             for stop in range(1, len(self._route.hops) + 1):
-                plan = legs(self._route.hops, self._destination, Command.UDP_ASSOCIATE, stop)
+                plan = self._plan(self._destination, Command.UDP_ASSOCIATE, stop)
                 stream, reply, trailing_data = await self._follow(plan)
                 opened.push_async_callback(anyio.aclose_forcefully, stream)
                 streams[str(self._place.hop)] = stream

@@ -21,7 +21,7 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.causes import errno_of, explain_connect_error
 from chainsocks.chain.dial import OPEN, CancelScope, Network, OnStep, Upstream, Walk
-from chainsocks.chain.legs import Leg, legs
+from chainsocks.chain.legs import Leg
 from chainsocks.config.chains import Route
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, HopRefused
@@ -146,7 +146,7 @@ class BindWalk(Walk):
 
     @property
     def _last_leg(self) -> Leg | None:
-        plan = legs(self._route.hops, self._destination)
+        plan = self._plan(self._destination, self.command)
         return plan[-1] if plan else None
 
     # Through a chain.

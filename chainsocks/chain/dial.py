@@ -3,7 +3,8 @@
 1. Every step is bounded by a total, and the whole chain by another; whichever ends first is the limit in the error.
 2. It fails closed: no hop is ever left out, and a chain never becomes direct.
 3. Every failure names the hop, its address, the step, the seconds spent and the limit.
-4. What trails the last hop's reply is handed on; a middle hop has no business saying anything behind its reply.
+4. What trails the last hop's reply is handed on. A middle hop has no business saying anything behind its reply, unless
+   the next hop was asked along with it: then that is the next one's answer.
 5. On any failure the stream is closed before the error leaves.
 
 What it needs of the network, and of the clock, is a `Network` given by the caller.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -25,6 +26,7 @@ from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.eyeballs import connect_first, interleave
 from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake
+from chainsocks.chain.pipeline import flights
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts
@@ -84,6 +86,8 @@ class CancelScope(Protocol):
 OnStep = Callable[[Place], None]
 """Is told of each step as it begins."""
 
+LOCAL, DOMAINNAME, DEBUG = Resolve.LOCAL, AddressType.DOMAINNAME, logging.DEBUG  # which every step looks at
+
 RESOLVE, CONNECT, OPEN = "name look-up", "TCP connect", "open"
 """The steps around a handshake's own (`chainsocks.protocol.handshake.State`); the last says that the way is open."""
 
@@ -116,6 +120,7 @@ class Walk:
 
     __slots__ = (
         "_began",
+        "_came_through",
         "_destination",
         "_handshake",
         "_leg",
@@ -129,6 +134,7 @@ class Walk:
         "_target",
         "_timeouts",
         "_total",
+        "_traced",
     )
 
     def __init__(
@@ -149,6 +155,8 @@ class Walk:
         dial = route.chain.dial
         self._total = self._limit = timeouts.dial if dial is None else dial
         self._on_step = on_step
+        self._traced = log.isEnabledFor(DEBUG)
+        self._came_through = False
         self._leg: Leg | None = None
         self._step = CONNECT
         self._target = destination
@@ -160,10 +168,15 @@ class Walk:
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        plan = legs(self._route.hops, self._destination, self.command)
+        plan = self._plan(self._destination, self.command)
         stream, reply, trailing_data = await self._follow(plan)
         self._at(None, OPEN)
         return Upstream(stream, reply.bound, trailing_data)
+
+    def _plan(self, target: Address, command: Command, stop: int | None = None) -> tuple[Leg, ...]:
+        """Plan the way to `target`, or as far as the hop at position `stop`."""
+        route = self._route
+        return legs(route.hops, target, command, stop, route.chain.pipeline)
 
     async def _follow(self, plan: Sequence[Leg]) -> tuple[ByteStream, Reply, bytes]:
         """Connect, and have each hop do what its leg says; return the last one's reply, and what came behind it."""
@@ -174,20 +187,21 @@ class Walk:
         stream = await self._connect(plan[0] if plan else None)
         try:
             reply, trailing_data = Reply(ReplyCode.SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
-            for leg in plan:
+            for flight in flights(plan):
                 if trailing_data:
                     raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
-                stream, reply, trailing_data = await self._ask(leg, stream)
+                stream, reply, trailing_data = await self._ask(flight, stream)
         except BaseException:
             await anyio.aclose_forcefully(stream)
             raise
+        self._came_through = True
         return stream, reply, trailing_data
 
     async def _connect(self, first: Leg | None) -> ByteStream:
         """Connect to the first hop, or to the destination when there is none."""
         address = first.hop.address if first else self._destination
         addresses = [address]
-        if address.type is AddressType.DOMAINNAME:
+        if address.type is DOMAINNAME:
             addresses = await self._look_up(first, address)
         self._at(first, CONNECT)
         self._allow(self._timeouts.connect, address)
@@ -208,22 +222,41 @@ class Walk:
             code = ReplyCode.HOST_UNREACHABLE if name is self._destination else None
             raise self._error(ConnectError, problem, code) from error
 
-    async def _ask(self, leg: Leg, stream: ByteStream) -> tuple[ByteStream, Reply, bytes]:
-        """Have one hop do what its leg says; return the stream to go on with, its reply and what came behind it."""
+    async def _ask(self, flight: Sequence[Leg], stream: ByteStream) -> tuple[ByteStream, Reply, bytes]:
+        """Have hops do what their legs say, asked at once.
+
+        Return the stream to go on with, the last one's reply, and what came behind it.
+        """
+        asked: list[tuple[Leg, ClientHandshake]] = []
+        ahead = said = b""
+        for leg in flight:
+            if leg.hop.resolve is LOCAL and leg.target.type is DOMAINNAME:
+                leg = await self._resolved(leg)
+            handshake = open_handshake(leg.hop, leg.target, leg.command, leg.pipeline)
+            if asked:
+                ahead += handshake.data_to_send()
+            asked.append((leg, handshake))
+        for leg, handshake in asked:
+            hop, self._handshake = leg.hop, handshake
+            self._allow(self._timeouts.hop if hop.timeout is None else hop.timeout, leg.target)
+            stream = await self._negotiate(leg, handshake, stream, ahead, said)
+            reply = handshake.reply
+            if not reply.succeeded:
+                raise self._refusal(leg, reply)
+            ahead, said = b"", handshake.trailing_data
+        return stream, reply, said
+
+    async def _resolved(self, leg: Leg) -> Leg:
+        """Return a leg with the address of its target in place of the name."""
         hop, target = leg.hop, leg.target
-        if hop.resolve is Resolve.LOCAL and target.type is AddressType.DOMAINNAME:
-            usable = [found for found in await self._look_up(leg, target) if not hop.cannot_carry(found)]
-            if not usable:
-                raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
-            target = usable[0]
-        handshake = self._handshake = open_handshake(hop, target, leg.command)
-        limit = self._timeouts.hop if hop.timeout is None else hop.timeout
-        self._allow(limit, target)
-        stream = await self._negotiate(leg, handshake, stream)
-        reply = handshake.reply
-        if reply.succeeded:
-            return stream, reply, handshake.trailing_data
-        said = describe_reply(reply.code)
+        usable = [found for found in await self._look_up(leg, target) if not hop.cannot_carry(found)]
+        if not usable:
+            raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
+        return replace(leg, target=usable[0])
+
+    def _refusal(self, leg: Leg, reply: Reply) -> HopRefused:
+        """Say what a hop did not grant."""
+        target, said = leg.target, describe_reply(reply.code)
         if leg.following is None:
             asked = leg.command.name if leg.command is Command.UDP_ASSOCIATE else target
             problem = f"it refused {asked}: {said}"
@@ -231,27 +264,41 @@ class Walk:
             problem = f"it could not reach {leg.following.name} at {target}, it says: {said}"
         refusal = self._error(HopRefused, problem, None if leg.following else reply.code)
         refusal.code = reply.code
-        raise refusal
+        return refusal
 
-    async def _negotiate(self, leg: Leg, handshake: ClientHandshake, stream: ByteStream) -> ByteStream:
+    async def _negotiate(
+        self, leg: Leg, handshake: ClientHandshake, stream: ByteStream, ahead: bytes = b"", said: bytes = b""
+    ) -> ByteStream:
         """Drive a handshake to its end: one send and one receive for each message, as the kernel allows.
 
+        `ahead` goes behind the first message; `said` is what of the hop's answers has been received already.
         Return the stream, or what stands for it from here on.
         """
         login = leg.hop.credentials
         by_gssapi = HopLogin(login, leg.hop.address.host, leg.command) if isinstance(login, Gssapi) else None
+        traced = self._traced
         try:
             while not handshake.done:
                 self._at(leg, handshake.state)
-                if request := handshake.data_to_send():
-                    self._trace(">", request)
+                if request := handshake.data_to_send() + ahead:
+                    ahead = b""
+                    if traced:
+                        self._trace(">", request)
                     await stream.send(request)
+                if said:
+                    answer, said = said, b""
+                else:
+                    try:
+                        answer = await stream.receive()
+                    except EndOfStream:
+                        answer = b""
+                    if traced:
+                        self._trace("<", answer)
                 try:
-                    answer = await stream.receive()
-                except EndOfStream:
-                    answer = b""
-                self._trace("<", answer)
-                handshake.receive_data(answer)
+                    handshake.receive_data(answer)
+                finally:
+                    for step in handshake.passed:
+                        self._at(leg, step)
                 if by_gssapi and isinstance(handshake, socks5.ClientHandshake) and handshake.token is not None:
                     self._at(leg, handshake.state)
                     stream = await by_gssapi.go_on(handshake, stream)
@@ -280,6 +327,11 @@ class Walk:
         return self._leg
 
     @property
+    def came_through(self) -> bool:
+        """Whether the hops have been gone through. What needed none of them to be done says nothing of them."""
+        return self._came_through
+
+    @property
     def is_over_time(self) -> bool:
         """Whether the time for the whole chain is over."""
         return self._network.now() >= self._began + self._total
@@ -298,13 +350,12 @@ class Walk:
         self._step = step
         if self._on_step:
             self._on_step(self._place)
-        if log.isEnabledFor(logging.DEBUG):
+        if self._traced:
             log.debug("= %s", self._place)
 
     def _trace(self, direction: str, data: bytes) -> None:
         """Log how much went over the wire; never what, since it holds passwords."""
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s %s %d bytes", direction, self._leg.hop.name if self._leg else self._destination, len(data))
+        log.debug("%s %s %d bytes", direction, self._leg.hop.name if self._leg else self._destination, len(data))
 
     def _allow(self, limit: float, target: Address) -> None:
         """Give what begins now, on the way to `target`, so many seconds, or what is left for the whole chain."""

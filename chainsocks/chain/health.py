@@ -5,7 +5,8 @@
    watches (`chainsocks.server.checks`) is tried by its watcher instead.
 3. A hop is never held to be dead for what the destination did.
 4. How quick a hop is, only requests tell: a check goes another way, and its time could not be compared with theirs.
-5. Nothing is asked of anybody here to find this out.
+5. A hop that has once been seen to keep what was sent behind its request is trusted to have kept it ever after.
+6. Nothing is asked of anybody here to find this out.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class Health:
         self._random = rng or random.Random()  # noqa: S311  (it spreads rests, and keeps no secret)
         self._conditions: dict[str, _Condition] = {}
         self._watchers: dict[str, Callable[[], None]] = {}
+        self._keeping: set[str] = set()
 
     def rests(self, hop: Hop) -> bool:
         """Whether it has failed lately and is to be left alone; see `chainsocks.routing.pick.Known`."""
@@ -107,6 +109,14 @@ class Health:
         condition = self._conditions.get(hop.name)
         measured_at = condition.measured_at if condition else None
         return measured_at is None or self._now() >= measured_at + self._settings.remeasure
+
+    def keeps(self, hop: Hop) -> bool:
+        """Whether a dial has shown that the hop keeps what is sent behind its request (`Pipeline.CHAIN`)."""
+        return hop.name in self._keeping
+
+    def kept(self, hops: Iterable[Hop]) -> None:
+        """Hear that hops have kept what was sent behind their requests."""
+        self._keeping.update(hop.name for hop in hops)
 
     def started(self, hops: Iterable[Hop]) -> None:
         """Hear that a request sets out through `hops`; `succeeded`, `failed` or `dropped` follows for each."""

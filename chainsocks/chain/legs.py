@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import ClientHandshake
-from chainsocks.protocol.messages import Command, Request
+from chainsocks.protocol.messages import Command, Request, Version
+from chainsocks.protocol.pipelined import PipelinedHandshake
 
 __all__ = ["Leg", "legs", "open_handshake"]
+
+CONNECT, OFF, SOCKS5 = Command.CONNECT, Pipeline.OFF, HopProtocol.SOCKS5  # which every dial looks at
+SOCKS4_BYTE, SOCKS5_BYTE = Version.SOCKS4, Version.SOCKS5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +30,43 @@ class Leg:
     """The hop before, through which we talk to this one; None for the first."""
     following: Hop | None
     """The hop that this leg ends at; None for the last, whose leg ends at the destination."""
-    command: Command = Command.CONNECT
+    command: Command = CONNECT
     """What the hop is asked to do with the target."""
+    pipeline: Pipeline = OFF
+    """What may be sent ahead to the hop (`Hop.pipelined`)."""
+    carrier_keeps: Pipeline = OFF
+    """What the carrier keeps: with ``chain``, what comes first for this hop goes right behind the carrier's request."""
 
 
 def legs(
-    hops: Sequence[Hop], destination: Address, command: Command = Command.CONNECT, stop: int | None = None
+    hops: Sequence[Hop],
+    destination: Address,
+    command: Command = CONNECT,
+    stop: int | None = None,
+    pipeline: Pipeline = OFF,
 ) -> tuple[Leg, ...]:
     """Plan the way: ``legs([a, b, c], dst) = (a: b's address), (b: c's address), (c: dst)``.
 
-    The last hop, or that at position `stop`, is asked for `command`; those before it are asked to connect.
+    The last hop, or that at position `stop`, is asked for `command`; those before it are asked to connect. `pipeline`
+    holds for each hop that has none of its own.
     """
     hops = hops[:stop]
     if not hops:
         return ()
+    keep = [hop.pipelined(pipeline) for hop in hops]
     return tuple(
-        Leg(position, hop, after.address, before, after)
+        Leg(position, hop, after.address, before, after, CONNECT, keeps, carrier_keeps)
         if after
-        else Leg(position, hop, destination, before, None, command)
-        for position, (hop, before, after) in enumerate(zip(hops, (None, *hops), (*hops[1:], None), strict=False), 1)
+        else Leg(position, hop, destination, before, None, command, keeps, carrier_keeps)
+        for position, (hop, before, after, keeps, carrier_keeps) in enumerate(
+            zip(hops, (None, *hops), (*hops[1:], None), keep, (OFF, *keep), strict=False), 1
+        )
     )
 
 
-def open_handshake(hop: Hop, target: Address, command: Command = Command.CONNECT) -> ClientHandshake:
+def open_handshake(hop: Hop, target: Address, command: Command = CONNECT, pipeline: Pipeline = OFF) -> ClientHandshake:
     """Begin the conversation in which `hop` is asked to connect to `target`, or for another command."""
-    request = Request(hop.protocol.version, command, target, hop.credentials)
-    return socks5.ClientHandshake(request) if hop.protocol is HopProtocol.SOCKS5 else socks4.ClientHandshake(request)
+    if hop.protocol is not SOCKS5:
+        return socks4.ClientHandshake(Request(SOCKS4_BYTE, command, target, hop.credentials))  # it has but one message
+    request = Request(SOCKS5_BYTE, command, target, hop.credentials)
+    return socks5.ClientHandshake(request) if pipeline is OFF else PipelinedHandshake(request)

@@ -4,7 +4,9 @@
 2. All tries together have the time of one dial. They end with the first success, or with what no other hop can mend.
 3. With a hedge, another route is walked beside the first once that has taken too long. The first that comes through
    wins; the other is cancelled, its connections are closed, and nothing of the client's was ever sent there.
-4. What was learnt about hops goes to `chainsocks.chain.health`, doubts only once another way has confirmed them.
+4. A hop that does not answer what was sent behind its carrier's request has failed, or the carrier has lost it. That is
+   a doubt until the carrier has been seen to keep such things; whoever is doubted twice, with others, has failed.
+5. What was learnt about hops goes to `chainsocks.chain.health`, doubts only once another way has confirmed them.
 
 Where there is one route only, it is walked as it is, at no cost.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import anyio
@@ -21,9 +23,10 @@ import anyio
 from chainsocks.chain.associate import Association, AssociationWalk
 from chainsocks.chain.dial import CancelScope, Network, OnStep, Upstream, Walk
 from chainsocks.chain.health import Health
-from chainsocks.chain.verdict import Doubt, judge
+from chainsocks.chain.legs import Leg
+from chainsocks.chain.verdict import Doubt, Verdict, judge
 from chainsocks.config.chains import Chain, Group, Route
-from chainsocks.config.hops import Hop
+from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, RequestRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address
@@ -46,12 +49,14 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class _Doubtful:
-    """A hop that may have failed, or its carrier has."""
+    """Hops of which one has failed. A single one may have been right about the destination, until another way opens."""
 
-    hop: Hop
-    carrier: Hop | None
-    """None where it was the last hop that failed: any other way to the destination shows that it was not that."""
+    verdict: Verdict
     error: DialError
+
+    def culprit(self, route: Route) -> Hop | None:
+        """Return who must have failed if `route` has come through: the one nearest to us that it does without."""
+        return next((hop for hop in reversed(self.verdict.suspects) if hop not in route.hops), None)
 
 
 class Tries(Generic[WalkT, ResultT]):
@@ -141,14 +146,15 @@ class Tries(Generic[WalkT, ResultT]):
         try:
             with self._network.open_scope(math.inf) as scope:
                 self._won.append((walk, await self._go(walk, scope)))
-                self._note_success(route, self._network.now() - started)
+                if walk.came_through:
+                    self._note_success(route, self._network.now() - started)
             if scope.cancelled_caught:
                 self._note_failure(walk, walk.timeout())
         except DialError as error:
             self._note_failure(walk, error)
         except BaseException:
             if self._won and walk.leg and route is self._walking[0]:
-                self._health.lost(walk.leg.hop)
+                self._health.lost(self._awaited(walk, walk.leg, self._won[0][0].route))
             raise
         finally:
             self._health.dropped(route.hops)
@@ -159,27 +165,50 @@ class Tries(Generic[WalkT, ResultT]):
     def _note_success(self, route: Route, seconds: float) -> None:
         """Tell what came through, and what that says of those who had not."""
         self._health.succeeded(route.hops, seconds)
+        pipeline = route.chain.pipeline
+        self._health.kept(hop for hop in route.hops[:-1] if hop.pipelined(pipeline) is Pipeline.CHAIN)
         for doubt in self._doubts:
-            guilty = doubt.carrier if doubt.carrier and doubt.carrier not in route.hops else doubt.hop
-            if guilty not in route.hops:
-                self._blame(guilty, doubt.error)
+            if culprit := doubt.culprit(route):
+                self._blame(culprit, doubt.error)
 
     def _note_failure(self, walk: WalkT, error: DialError) -> None:
         """Decide whom to pass over from now on, or that there is nothing left to try."""
-        verdict = judge(error, walk.leg)
+        verdict = self._judge(error, walk.leg)
         suspects = verdict.suspects
         if walk.is_over_time or (verdict.doubt is Doubt.DESTINATION and not self._retries_refusals):
             suspects = ()
         if suspects and verdict.doubt is Doubt.NONE:
             self._blame(suspects[0], error)
         elif suspects and verdict.doubt is Doubt.UNLESS_ANOTHER_WAY_OPENS:
-            self._doubts.append(_Doubtful(suspects[0], suspects[1] if len(suspects) > 1 else None, error))
+            self._doubts.append(_Doubtful(verdict, error))
+        elif suspects and verdict.doubt is Doubt.UNLESS_IT_WAS_NOT_ASKED:
+            if again := self._doubted_before(suspects):
+                self._blame(again, error)
+                suspects = (again, *suspects)
+            self._doubts.append(_Doubtful(verdict, error))
         self._errors.append(error)
         for suspect in suspects:
             if choose(self._chain, self._orders, self._passed_over | {suspect.name}, self._health):
                 self._passed_over.add(suspect.name)
                 return
         self._over = True
+
+    def _judge(self, error: DialError, leg: Leg | None) -> Verdict:
+        if leg and leg.carrier and self._health.keeps(leg.carrier):
+            leg = replace(leg, carrier_keeps=Pipeline.OFF)  # it has delivered: as if it had been waited for
+        return judge(error, leg)
+
+    def _doubted_before(self, suspects: tuple[Hop, ...]) -> Hop | None:
+        """Return the first of `suspects` that another hop's silence could have been due to as well."""
+        others = [doubt.verdict for doubt in self._doubts if doubt.verdict.doubt is Doubt.UNLESS_IT_WAS_NOT_ASKED]
+        return next((hop for hop in suspects if any(hop in other.suspects for other in others)), None)
+
+    def _awaited(self, walk: WalkT, leg: Leg, winner: Route) -> Hop:
+        """Return the hop that was too slow, in a walk that has been overtaken at `leg`."""
+        error = walk.timeout()
+        verdict = self._judge(error, leg)
+        doubtful = verdict.doubt is Doubt.UNLESS_IT_WAS_NOT_ASKED
+        return (_Doubtful(verdict, error).culprit(winner) if doubtful else None) or leg.hop
 
     def _blame(self, hop: Hop, error: DialError) -> None:
         """Let a hop rest, if somebody can stand in for it."""

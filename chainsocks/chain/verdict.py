@@ -2,6 +2,7 @@
 
 The last hop's refusal of the destination is the destination's, and final: another exit would be told the same. What a
 hop says of the one after it may be the failure of either, and is held against nobody until another way has shown which.
+So may the silence of a hop that was asked behind its carrier's request: the carrier may have lost the question.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from enum import Enum
 
 from chainsocks.chain.causes import errno_of
 from chainsocks.chain.legs import Leg
-from chainsocks.config.hops import Hop
-from chainsocks.errors import ConnectError, DialError, DialTimeout, HopRefused, UnsupportedAddress
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline
+from chainsocks.errors import ConnectError, DialError, DialTimeout, HopProtocolError, HopRefused, UnsupportedAddress
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import ReplyCode
 
@@ -25,6 +26,7 @@ class Doubt(Enum):
 
     NONE = "it is plain"
     UNLESS_ANOTHER_WAY_OPENS = "it is, if another way to the same end opens"
+    UNLESS_IT_WAS_NOT_ASKED = "it is, or else its carrier has lost what was sent ahead of its answers"
     INNOCENT = "it lives, and cannot do this"
     DESTINATION = "it lives, and tells what the destination did"
 
@@ -64,6 +66,8 @@ def judge(error: DialError, leg: Leg | None) -> Verdict:
     if leg is None or (isinstance(error, ConnectError) and errno_of_cause(error) in _OUR_OWN):
         return FINAL
     hop, carrier, following = leg.hop, leg.carrier, leg.following
+    losers = (carrier,) if carrier and _is_first_answer_asked_ahead(error, leg) else ()
+    unsure = Doubt.UNLESS_IT_WAS_NOT_ASKED if losers else Doubt.UNLESS_ANOTHER_WAY_OPENS
     match error:
         case UnsupportedAddress():
             return Verdict((hop,), Doubt.INNOCENT)
@@ -77,11 +81,19 @@ def judge(error: DialError, leg: Leg | None) -> Verdict:
             told = code in _OF_THE_DESTINATION
             return Verdict((hop,), Doubt.DESTINATION if told else Doubt.UNLESS_ANOTHER_WAY_OPENS)
         case DialTimeout() if error.place.step == State.REQUEST and following:
-            return Verdict((following, hop), Doubt.UNLESS_ANOTHER_WAY_OPENS)
+            return Verdict((following, hop, *losers), unsure)
         case DialTimeout() if error.place.step == State.REQUEST:
-            return Verdict((hop,), Doubt.UNLESS_ANOTHER_WAY_OPENS)
+            return Verdict((hop, *losers), unsure)
+        case DialTimeout() | HopProtocolError() if losers:
+            return Verdict((hop, *losers), unsure)
         case _:
             return Verdict((hop, carrier) if carrier else (hop,))
+
+
+def _is_first_answer_asked_ahead(error: DialError, leg: Leg) -> bool:
+    """Whether it went wrong where the answer to what had been sent behind the carrier's request was due."""
+    first = State.METHOD_NEGOTIATION if leg.hop.protocol is HopProtocol.SOCKS5 else State.REQUEST
+    return leg.carrier_keeps is Pipeline.CHAIN and error.place.step == first
 
 
 def errno_of_cause(error: DialError) -> int | None:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from chainsocks.config.extras import DNS, require
-from chainsocks.config.hops import Hop, Isolate, NamesOnly, parse_hop_url
+from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, parse_hop_url
 from chainsocks.protocol.address import Address
 
 __all__ = ["DIRECT", "Chain", "Group", "Pick", "Route", "Udp", "hops_of"]
@@ -98,14 +98,15 @@ class Chain:
     is not given and all hops can do that (`Hop.carries_no_udp`). `resolver` is asked, through all hops, what clients
     want to have looked up, unless the last hop does that; it takes the extra ``dns``. `hedge`: after so many seconds
     without success another way is tried beside the first. `names_only` holds beside the listener's: the stricter one
-    wins.
+    wins. `pipeline`, which may be given as text, holds for each hop that has none of its own, whoever stands at a
+    place.
 
     A chain gets shorter only where it says so: with `skip_dead` hops that rest, or have failed in this very request,
     are left out; at least one stays. `length` is then how many hops the way has, not one less: the first that live.
 
     Raises:
-        ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, a resolver without dnspython, or a
-            length that cannot be.
+        ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, a resolver without dnspython, a
+            length that cannot be, or no kind of `Pipeline`.
     """
 
     hops: tuple[Hop | Group, ...]
@@ -117,6 +118,7 @@ class Chain:
     hedge: float | None
     skip_dead: bool
     length: int | None
+    pipeline: Pipeline
     route: Route | None = field(compare=False, repr=False)
     """The only way that there is through this chain; None where there is a choice."""
     isolates: bool = field(compare=False, repr=False)
@@ -133,6 +135,7 @@ class Chain:
         hedge: float | None = None,
         skip_dead: bool = False,
         length: int | None = None,
+        pipeline: Pipeline | str = Pipeline.OFF,
     ) -> None:
         made = _made(hops)
         object.__setattr__(self, "hops", made)
@@ -146,6 +149,7 @@ class Chain:
         object.__setattr__(self, "hedge", hedge)
         object.__setattr__(self, "skip_dead", skip_dead)
         object.__setattr__(self, "length", length)
+        object.__setattr__(self, "pipeline", Pipeline(pipeline))
         if length is not None and not (skip_dead and 1 <= length <= len(made)):
             raise ValueError("length goes with skip_dead = true, and is at least 1 and at most the number of hops")
         unfit = next((why for hop in hops_of(made) if (why := hop.carries_no_udp)), None)

@@ -21,6 +21,7 @@ __all__ = [
     "HopProtocol",
     "Isolate",
     "NamesOnly",
+    "Pipeline",
     "Resolve",
     "make_credentials",
     "parse_hop_address",
@@ -49,6 +50,20 @@ class Resolve(StrEnum):
 
     REMOTE = "remote"
     LOCAL = "local"
+
+
+class Pipeline(StrEnum):
+    """What of a dial may be sent to a hop, and behind it, before the answers are there: what the hop is known to keep.
+
+    It says something of the hop itself: a hop that throws away what it did not expect yet never answers the rest.
+    """
+
+    OFF = "off"
+    """One message at a time."""
+    HOP = "hop"
+    """Its own messages at once: greeting, login and request."""
+    CHAIN = "chain"
+    """These, and right behind its request whatever comes first for the next hop."""
 
 
 class Isolate(StrEnum):
@@ -85,10 +100,12 @@ class Hop:
     """One upstream proxy.
 
     `timeout` bounds its whole negotiation in seconds; None means ``[timeouts] hop``. With `Resolve.LOCAL` a name is
-    looked up on this machine before the hop is asked for it, which tells the local resolver where we go.
+    looked up on this machine before the hop is asked for it, which tells the local resolver where we go. Where
+    `pipeline` is None, the chain's holds.
 
     Raises:
-        ValueError: `tor` or `isolate` with a protocol that it does not go with, or `isolate` with credentials.
+        ValueError: `tor` or `isolate` with a protocol that it does not go with, or `isolate` with credentials, or
+            `pipeline` with GSSAPI.
     """
 
     name: str
@@ -97,6 +114,7 @@ class Hop:
     credentials: Credentials | None = None
     timeout: float | None = None
     resolve: Resolve = Resolve.REMOTE
+    pipeline: Pipeline | None = None
     tor: bool = False
     """Whether it has tor's commands RESOLVE and RESOLVE_PTR. Only socks5."""
     isolate: Isolate = Isolate.OFF
@@ -106,6 +124,8 @@ class Hop:
         socks5 = self.protocol is HopProtocol.SOCKS5
         if self.tor and not socks5:
             raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; only socks5 has its commands")
+        if isinstance(self.credentials, Gssapi) and (self.pipeline or Pipeline.OFF) is not Pipeline.OFF:
+            raise ValueError("pipeline does not go with gssapi, which decides with each answer what is said next")
         if self.isolate is Isolate.OFF:
             return
         if not socks5:
@@ -114,6 +134,14 @@ class Hop:
             )
         if self.credentials:
             raise ValueError("isolate makes up the username and the password: take yours out")
+
+    def pipelined(self, otherwise: Pipeline) -> Pipeline:
+        """Return what may be sent ahead to it, in a chain that says `otherwise` of hops without a setting of their own.
+
+        A login by GSSAPI is a conversation: nothing can be sent ahead of that.
+        """
+        pipeline = self.pipeline or otherwise
+        return pipeline if pipeline is Pipeline.OFF or not isinstance(self.credentials, Gssapi) else Pipeline.OFF
 
     @property
     def carries_no_udp(self) -> str | None:

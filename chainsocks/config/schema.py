@@ -36,7 +36,16 @@ from chainsocks.config.gssapi import (
     parse_service_host,
     with_gssapi,
 )
-from chainsocks.config.hops import Hop, HopProtocol, Isolate, NamesOnly, Resolve, make_credentials, parse_hop_url
+from chainsocks.config.hops import (
+    Hop,
+    HopProtocol,
+    Isolate,
+    NamesOnly,
+    Pipeline,
+    Resolve,
+    make_credentials,
+    parse_hop_url,
+)
 from chainsocks.config.models import HealthSettings, Ident, Listen, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.rules import (
@@ -225,6 +234,7 @@ class HopTable(Table):
     password_env: StrictStr | None = None
     timeout: Duration | None = None
     resolve: Resolve = Resolve.REMOTE
+    pipeline: Pipeline | None = None
     tor: StrictBool = False
     isolate: Isolate = Isolate.OFF
     gssapi: LeastProtection | None = None
@@ -240,7 +250,7 @@ class HopTable(Table):
     @model_validator(mode="after")
     def _assemble(self) -> Self:
         if self.url:
-            parts = self.model_fields_set - {"url", "timeout", "resolve", "tor", "isolate"}
+            parts = self.model_fields_set - {"url", "timeout", "resolve", "pipeline", "tor", "isolate"}
             if parts := {part for part in parts if not part.startswith("gssapi")}:
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
@@ -250,7 +260,14 @@ class HopTable(Table):
             raise ValueError("expected a url, or both protocol and address")
         if login := gather_gssapi(Gssapi, self.given()):
             hop = with_gssapi(hop, login)
-        self._hop = replace(hop, timeout=self.timeout, resolve=self.resolve, tor=self.tor, isolate=self.isolate)
+        self._hop = replace(
+            hop,
+            timeout=self.timeout,
+            resolve=self.resolve,
+            pipeline=self.pipeline,
+            tor=self.tor,
+            isolate=self.isolate,
+        )
         return self
 
     def _credentials(self, protocol: HopProtocol) -> Credentials | None:
@@ -341,6 +358,7 @@ class ChainTable(_ListOfHops):
     hedge: Duration | None = None
     skip_dead: StrictBool = False
     length: Annotated[StrictInt, Field(ge=1)] | None = None
+    pipeline: Pipeline = Pipeline.OFF
 
     @model_validator(mode="after")
     def _fit(self) -> Self:

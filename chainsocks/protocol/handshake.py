@@ -14,6 +14,7 @@ with the first until it calls `ClientHandshake.expect_second_reply`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from chainsocks.protocol.errors import ProtocolError
@@ -35,6 +36,9 @@ class State(StrEnum):
     SECOND_REPLY = "second reply"
     DONE = "done"
     FAILED = "failed"
+
+
+DONE = State.DONE  # every driver asks for it before each message
 
 
 class Handshake:
@@ -60,7 +64,7 @@ class Handshake:
     @property
     def done(self) -> bool:
         """Whether the handshake has come to its good end."""
-        return self.state is State.DONE
+        return self.state is DONE
 
     @property
     def trailing_data(self) -> bytes:
@@ -109,6 +113,9 @@ class Handshake:
 
 class ClientHandshake(Handshake):
     """The side that asks. `reply` is set when `done`; only its code says whether the request was granted."""
+
+    passed: Sequence[State] = ()
+    """Steps that the last `receive_data` went right through: none, unless messages are sent ahead of the answers."""
 
     __slots__ = ("_reply",)
 

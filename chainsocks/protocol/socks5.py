@@ -209,6 +209,9 @@ class ClientHandshake(GssapiClientHandshake):
         super().__init__(State.METHOD_NEGOTIATION)
         self._request = request
         self._credentials = _login_of(request.credentials)
+        self._greet()
+
+    def _greet(self) -> None:
         methods = [Method.NO_AUTHENTICATION_REQUIRED]
         if self._by_gssapi:
             methods = [Method.GSSAPI]
@@ -254,9 +257,7 @@ class ClientHandshake(GssapiClientHandshake):
             ):
                 self._send_request()
             case Method.USERNAME_PASSWORD if self._credentials:
-                username, password = self._credentials.username, self._credentials.password
-                self._outgoing += bytes((_LOGIN_VERSION, len(username))) + username + bytes((len(password),)) + password
-                self.state = State.SUB_NEGOTIATION
+                self._send_login(self._credentials)
             case Method.NO_ACCEPTABLE_METHODS if isinstance(self._credentials, IsolationLogin):
                 raise LoginRefused("it takes no username/password, by which its circuits would be separated (isolate)")
             case Method.NO_ACCEPTABLE_METHODS if self._credentials:
@@ -277,6 +278,11 @@ class ClientHandshake(GssapiClientHandshake):
         self._incoming = data[2:]
         self._send_request()
         return True
+
+    def _send_login(self, login: UsernamePassword) -> None:
+        username, password = login.username, login.password
+        self._outgoing += bytes((_LOGIN_VERSION, len(username))) + username + bytes((len(password),)) + password
+        self.state = State.SUB_NEGOTIATION
 
     def _send_request(self) -> None:
         request = self._request

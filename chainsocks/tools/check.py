@@ -11,9 +11,10 @@ from rich.table import Table
 
 from chainsocks.config.chains import DIRECT, Chain, Group, Udp
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Resolve
-from chainsocks.config.models import Config, Ident, Server, ServerGssapi, Timeouts
+from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.gssapi import Gssapi
+from chainsocks.tools.pipelining import remark_on_chain, remark_on_hop, warn_of_pipelining
 from chainsocks.tools.rules import rule_warnings, rules_table
 
 __all__ = ["show_config", "warnings"]
@@ -27,7 +28,7 @@ def warnings(config: Config) -> list[str]:
     used = {name for chain in config.chains.values() for name in _names(chain.hops)}
     found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
     found += [f"group {printable(name)} is in no chain" for name in config.groups if name not in used]
-    return [*found, *rule_warnings(config)]
+    return [*found, *warn_of_pipelining(config), *rule_warnings(config)]
 
 
 def show_config(config: Config, console: Console) -> None:
@@ -49,6 +50,9 @@ def show_config(config: Config, console: Console) -> None:
         console.print(rules_table(config))
         console.print()
     console.print(_deadlines(config.timeouts))
+    if any(chain.route is None for chain in config.chains.values()):
+        console.print()
+        console.print(_deadlines(config.health, "health"))
 
 
 def _chains(config: Config) -> Table:
@@ -58,25 +62,29 @@ def _chains(config: Config) -> Table:
     for chain in config.chains.values() or (DIRECT,):
         name = printable(chain.name)
         for position, member in enumerate(chain.hops, 1):
-            for row in _rows(f"{position} ", member, config.timeouts):
+            for row in _rows(f"{position} ", member, chain, config.timeouts):
                 table.add_row(name, *row)
                 name = ""
         limit = config.timeouts.dial if chain.dial is None else chain.dial
         whole = "all of it" if chain.hops else "none"
-        table.add_row(name, whole, "", "", _seconds(limit), ", ".join(_habits(chain)))
+        remarks = (", ".join(_habits(chain)), *remark_on_chain(chain))
+        table.add_row(name, whole, "", "", _seconds(limit), "; ".join(filter(None, remarks)))
     return table
 
 
-def _rows(prefix: str, member: Hop | Group, timeouts: Timeouts) -> Iterator[tuple[str, str, str, str, str]]:
+def _rows(
+    prefix: str, member: Hop | Group, chain: Chain, timeouts: Timeouts
+) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield the row of a hop; or that of a group, and those of its members, further in."""
     name = f"{prefix}{printable(member.name)}"
     if isinstance(member, Hop):
         limit = timeouts.hop if member.timeout is None else member.timeout
-        yield name, member.protocol.value, str(member.address), _seconds(limit), ", ".join(_remarks(member))
+        remarks = (*_remarks(member), *remark_on_hop(member, chain))
+        yield name, member.protocol.value, str(member.address), _seconds(limit), ", ".join(remarks)
         return
     yield name, "group", member.pick.value, "", ", ".join(_terms(member))
     for one in member.hops:
-        yield from _rows(" " * (len(prefix) + 2), one, timeouts)
+        yield from _rows(" " * (len(prefix) + 2), one, chain, timeouts)
 
 
 def _terms(group: Group) -> Iterator[str]:
@@ -149,8 +157,8 @@ def _listens(server: Server) -> Iterator[str]:
         yield printable(str(listen)) + ("" if names_only is NamesOnly.OFF else f" (names_only = {names_only})")
 
 
-def _deadlines(timeouts: Timeouts) -> Table:
-    table = _table("deadline")
+def _deadlines(timeouts: Timeouts | HealthSettings, title: str = "deadline") -> Table:
+    table = _table(title)
     table.add_column("seconds", justify="right")
     for deadline in fields(timeouts):
         table.add_row(deadline.name, _seconds(getattr(timeouts, deadline.name)))

@@ -13,7 +13,7 @@ from chainsocks.config.hops import Hop
 from chainsocks.errors import Place
 from chainsocks.protocol.address import printable
 
-__all__ = ["Taken", "Trail", "hop_names", "milliseconds", "step_table"]
+__all__ = ["Apart", "Taken", "Trail", "hop_names", "milliseconds", "step_table"]
 
 STEP_WIDTH = 18
 """Columns for a step, which brings the table below 80."""
@@ -25,6 +25,18 @@ class Taken:
 
     place: Place
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A hop that took no step in the walk that is shown, and maybe some in another one."""
+
+    name: str
+    """With its place in the chain."""
+    hop: Hop
+    why: str
+    """Said where it took none at all."""
+    taken: Sequence[Taken] = ()
 
 
 @dataclass(slots=True)
@@ -54,22 +66,31 @@ class Trail:
         return tuple(Taken(place, end - began) for (began, place), (end, _) in pairwise(moments))
 
 
-def step_table(taken: Sequence[Taken], hops: Sequence[Hop], silent: Sequence[tuple[str, Hop, str]] = ()) -> Table:
-    """Make a row for each step, then one for each of `silent`, then one for all together.
-
-    The silent ones are hops that took no step: the name with the place in the chain, the hop, and why.
-    """
+def step_table(
+    taken: Sequence[Taken], hops: Sequence[Hop], silent: Sequence[Apart] = (), beside: Sequence[Apart] = ()
+) -> Table:
+    """Make a row for each step, then one for each of `silent`, then one for all together; then those of `beside`."""
     table = Table("hop", "protocol", "address")
     table.add_column("step", max_width=STEP_WIDTH)
     table.add_column("ms", justify="right")
     protocols = {name: hop.protocol.value for name, hop in zip(hop_names(hops), hops, strict=True)}
     for cells in _rows(taken, protocols):
         table.add_row(*cells)
-    for name, hop, why in silent:
-        table.add_row(printable(name), hop.protocol.value, str(hop.address), why, "")
+    for one in silent:
+        table.add_row(*_silent_row(one))
     table.add_section()
     table.add_row("all hops" if hops else "all of it", "", "", "", milliseconds(sum(step.seconds for step in taken)))
+    table.add_section()
+    for other in beside:
+        for cells in _rows(other.taken, {other.name: other.hop.protocol.value}):
+            table.add_row(*cells)
+        if not other.taken:
+            table.add_row(*_silent_row(other))
     return table
+
+
+def _silent_row(one: Apart) -> tuple[str, ...]:
+    return printable(one.name), one.hop.protocol.value, str(one.hop.address), one.why, ""
 
 
 def hop_names(hops: Sequence[Hop]) -> list[str]:

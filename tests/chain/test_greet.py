@@ -24,8 +24,10 @@ from chainsocks.errors import (
     HopRefused,
     UnsupportedAddress,
 )
+from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.handshake import State
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
+from tests.mechanism import FakeMechanism
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
@@ -87,6 +89,21 @@ async def test_socks4_says_nothing_before_a_request(
     steps = await greet(network, Chain(*before, make_hop(2, protocol)))
     assert steps[-2:] == [("paris (1 of 2)", REQUEST) if before else ("osaka (1 of 1)", CONNECT), (None, OPEN)]
     assert network.connects[-1][1] == HOPS[1].address
+
+
+@pytest.mark.parametrize("protection", [Protection.NONE, Protection.CONFIDENTIALITY])
+async def test_a_login_by_gssapi(
+    protection: Protection, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+) -> None:
+    FakeMechanism().install(monkeypatch)
+    paris = make_hop(1, login=Gssapi(protection))
+    network = MemoryNetwork(nursery)
+    add_hop(network, paris, Trouble(REQUEST, Fault.MUTE))
+    steps = [step for _, step in await greet(network, Chain(paris))]
+    assert steps[:2] == [CONNECT, METHOD]
+    assert State.GSSAPI_CONTEXT in steps
+    assert REQUEST not in steps
+    assert steps[-1] == OPEN
 
 
 @dataclass(frozen=True)

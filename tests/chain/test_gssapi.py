@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 from anyio import BrokenResourceError
 
 from chainsocks.chain.dial import Upstream
+from chainsocks.chain.legs import legs
+from chainsocks.chain.pipeline import round_trips
 from chainsocks.chain.tries import associate, dial
 from chainsocks.config.chains import Chain
+from chainsocks.config.hops import Pipeline
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopAuthenticationError, HopProtocolError
 from chainsocks.gss.stream import EncapsulatedStream
@@ -37,13 +42,20 @@ async def echo(stream: MemoryStream) -> None:
         await stream.send(await stream.receive())
 
 
-async def go(nursery: trio.Nursery, *logins: Credentials | None, timeouts: Timeouts | None = None) -> Upstream:
+async def go(
+    nursery: trio.Nursery,
+    *logins: Credentials | None,
+    timeouts: Timeouts | None = None,
+    pipeline: Pipeline = Pipeline.OFF,
+    latency: float = 0,
+) -> Upstream:
     """Dial through honest hops with these logins."""
     hops = [make_hop(number, login=login) for number, login in enumerate(logins, 1)]
     network = MemoryNetwork(nursery, {DESTINATION: Host(echo)})
     for hop in hops:
         add_hop(network, hop)
-    return await dial(Chain(*hops), DESTINATION, timeouts or Timeouts(), network)
+    network.hosts = {address: replace(host, latency=latency) for address, host in network.hosts.items()}
+    return await dial(Chain(*hops, pipeline=pipeline), DESTINATION, timeouts or Timeouts(), network)
 
 
 @LEVELS
@@ -65,13 +77,14 @@ async def test_hops_at_each_level(
     assert len(fake.contexts) == count
 
 
+@pytest.mark.parametrize("pipeline", Pipeline)
 @pytest.mark.parametrize(
     "logins", [(Gssapi(), None, None), (None, Gssapi(CONFIDENTIALITY), None), (None, Gssapi(NONE), Gssapi())]
 )
 async def test_it_goes_with_other_logins(
-    logins: tuple[Credentials | None, ...], fake: FakeMechanism, nursery: trio.Nursery
+    logins: tuple[Credentials | None, ...], pipeline: Pipeline, fake: FakeMechanism, nursery: trio.Nursery
 ) -> None:
-    upstream = await go(nursery, *logins)
+    upstream = await go(nursery, *logins, pipeline=pipeline)
     await upstream.stream.send(b"hello")
     said = upstream.trailing_data
     while len(said) < 18:
@@ -93,6 +106,28 @@ async def test_whom_the_ticket_is_for(
     [context] = fake.contexts
     assert isinstance(context, FakeInitiator)
     assert (context.service, context.host) == target
+
+
+@pytest.mark.parametrize("pipeline", Pipeline)
+@pytest.mark.parametrize(
+    "logins", [(Gssapi(),), (Gssapi(NONE), Gssapi()), (None, Gssapi(), None), (None, None, Gssapi(CONFIDENTIALITY))]
+)
+async def test_nothing_is_sent_ahead_of_such_a_login_but_its_greeting(
+    logins: tuple[Credentials | None, ...],
+    pipeline: Pipeline,
+    fake: FakeMechanism,
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+) -> None:
+    """A dial takes as many round trips as `round_trips` has it, whatever the chain says."""
+    hops = [make_hop(number, login=login) for number, login in enumerate(logins, 1)]
+    plan = legs(hops, DESTINATION, pipeline=pipeline)
+    assert [leg.pipeline for leg in plan] == [
+        Pipeline.OFF if isinstance(login, Gssapi) else pipeline for login in logins
+    ]
+    began = trio.current_time()
+    await go(nursery, *logins, timeouts=Timeouts(connect=100, hop=100, dial=100), pipeline=pipeline, latency=0.5)
+    assert trio.current_time() - began == round_trips(plan)
 
 
 # --- hops that do it their own way ------------------------------------------------------------------------------------

@@ -72,6 +72,13 @@ def test_one_request_tries_a_hop_whose_rest_is_over(health: Health, clock: Clock
     assert not health.rests(PARIS)
 
 
+def test_what_a_hop_has_kept_is_remembered(health: Health) -> None:
+    health.kept([PARIS])
+    health.failed(PARIS, "refused")
+    assert health.keeps(PARIS)
+    assert not health.keeps(OSAKA)
+
+
 def test_a_trial_that_comes_to_nothing_lets_the_next_one_try(health: Health, clock: Clock) -> None:
     health.failed(PARIS, "refused")
     clock.time += 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chainsocks.chain.legs import Leg, legs, open_handshake
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.protocol.address import Address
 from tests.hops import make_hop
 
@@ -37,3 +37,9 @@ def test_each_hop_is_asked_for_the_next_and_the_last_for_the_destination() -> No
 def test_a_hop_is_spoken_to_in_its_own_protocol(protocol: HopProtocol, opening: str) -> None:
     hop: Hop = make_hop(1, protocol)
     assert open_handshake(hop, Address("10.0.0.9", 443)).data_to_send() == bytes.fromhex(opening)
+
+
+@pytest.mark.parametrize("pipeline", [Pipeline.HOP, Pipeline.CHAIN])
+def test_a_pipelined_hop_is_sent_all_its_messages_at_once(pipeline: Pipeline) -> None:
+    opening = open_handshake(make_hop(1), Address("10.0.0.9", 443), pipeline=pipeline).data_to_send()
+    assert opening == bytes.fromhex("05 01 02  01 03 626f62 02 7077  05 01 00 01 0a000009 01bb")

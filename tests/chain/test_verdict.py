@@ -10,6 +10,7 @@ import pytest
 from chainsocks.chain.dial import CONNECT, RESOLVE
 from chainsocks.chain.legs import legs
 from chainsocks.chain.verdict import Doubt, judge
+from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.errors import (
     ConnectError,
     DialError,
@@ -27,6 +28,7 @@ from tests.hops import make_hop
 
 HOPS = [make_hop(position) for position in (1, 2, 3)]
 FIRST, MIDDLE, LAST = legs(HOPS, Address("example.org", 80))
+UNASKED = Doubt.UNLESS_IT_WAS_NOT_ASKED
 PLAIN, MAYBE, INNOCENT, DESTINATION = Doubt.NONE, Doubt.UNLESS_ANOTHER_WAY_OPENS, Doubt.INNOCENT, Doubt.DESTINATION
 
 
@@ -85,6 +87,40 @@ def failed_connect(number: int) -> OSError:
 def test_suspects(trouble: DialError, position: int, suspects: str, doubt: Doubt) -> None:
     verdict = judge(trouble, (FIRST, MIDDLE, LAST)[position - 1])
     assert (" ".join(hop.name for hop in verdict.suspects), verdict.doubt) == (suspects, doubt)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "position", "suspects", "doubt"),
+    [
+        # The first answer to what went behind the carrier's request: it was silent, or never asked.
+        (error(DialTimeout, State.METHOD_NEGOTIATION), 2, "osaka paris", UNASKED),
+        (error(HopProtocolError, State.METHOD_NEGOTIATION), 2, "osaka paris", UNASKED),
+        (error(DialTimeout, State.REQUEST), 3, "lima osaka", UNASKED),  # it speaks SOCKS4
+        (error(HopProtocolError, State.REQUEST), 3, "lima osaka", UNASKED),
+        # Whoever has given an answer was asked.
+        (error(DialTimeout, State.SUB_NEGOTIATION), 2, "osaka paris", PLAIN),
+        (error(HopProtocolError, State.REQUEST), 2, "osaka paris", PLAIN),
+        (error(DialTimeout, State.REQUEST), 2, "lima osaka", MAYBE),
+        (error(HopAuthenticationError, State.METHOD_NEGOTIATION), 2, "osaka paris", PLAIN),
+        # We ask the first one ourselves.
+        (error(DialTimeout, State.METHOD_NEGOTIATION), 1, "paris", PLAIN),
+        (error(DialTimeout, State.REQUEST), 1, "osaka paris", MAYBE),
+    ],
+)
+def test_suspects_where_hops_are_asked_at_once(trouble: DialError, position: int, suspects: str, doubt: Doubt) -> None:
+    hops = (*HOPS[:2], make_hop(3, HopProtocol.SOCKS4))
+    plan = legs(hops, Address("192.0.2.80", 80), pipeline=Pipeline.CHAIN)
+    verdict = judge(trouble, plan[position - 1])
+    assert (" ".join(hop.name for hop in verdict.suspects), verdict.doubt) == (suspects, doubt)
+
+
+def test_three_suspects() -> None:
+    """A SOCKS4 hop has one answer: neither it nor the next one may have been asked."""
+    hops = (HOPS[0], make_hop(2, HopProtocol.SOCKS4), HOPS[2])
+    plan = legs(hops, Address("192.0.2.80", 80), pipeline=Pipeline.CHAIN)
+    verdict = judge(error(DialTimeout, State.REQUEST), plan[1])
+    assert verdict.suspects == (HOPS[2], hops[1], HOPS[0])
+    assert verdict.doubt is UNASKED
 
 
 def test_without_hops_it_is_the_destination() -> None:

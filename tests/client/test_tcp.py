@@ -15,7 +15,7 @@ from anyio import EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
 import chainsocks
-from chainsocks import Address, Chain, Group, Hop, HopProtocol, Timeouts
+from chainsocks import Address, Chain, Group, Hop, HopProtocol, Pipeline, Timeouts
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import Place
@@ -112,6 +112,14 @@ class TestConnections:
         chain = Chain(*(url.format(hop=hop, hop_with_login=hop_with_login) for url in way))
         words = b"abcdefgh" * 50_000
         assert run(backend, converse, shouter, chain, words) == words.upper()
+
+    @pytest.mark.parametrize("pipeline", ["hop", Pipeline.CHAIN])
+    @pytest.mark.parametrize("way", WAYS)
+    def test_pipelined_as_well(
+        self, backend: str, shouter: Address, hop: Address, hop_with_login: Address, way: list[str], pipeline: str
+    ) -> None:
+        urls = (url.format(hop=hop, hop_with_login=hop_with_login) for url in way)
+        assert run(backend, converse, shouter, Chain(*urls, pipeline=pipeline), b"hello") == b"HELLO"
 
     @pytest.mark.parametrize("hedge", [None, 5.0])
     def test_a_group_finds_a_hop_that_lives(

@@ -91,6 +91,15 @@ def test_the_hops_of_a_chain_are_those_of_its_groups_too() -> None:
     assert str(chain) == "c:1080 -> outer"
 
 
+def test_with_other_hops_everything_else_is_as_it_was() -> None:
+    group = Group("socks5://a", "socks5://b", name="exits", pick=Pick.RANDOM, weights=(1, 2), hedge=3, check=4)
+    chain = Chain("socks5://c", group, name="x", dial=5, hedge=6, skip_dead=True, length=2, pipeline="chain")
+    assert chain.with_each(lambda hop: hop) == chain
+    changed = chain.with_each(lambda hop: dataclasses.replace(hop, timeout=7))
+    assert [hop.timeout for hop in hops_of(changed.hops)] == [7, 7, 7]
+    assert changed.with_each(lambda hop: dataclasses.replace(hop, timeout=None)) == chain
+
+
 def test_a_group_carries_udp_if_all_its_hops_do() -> None:
     assert Chain(Group("socks5://a", "socks5://b")).udp is Udp.NESTED
     assert Chain(Group("socks5://a", "socks4a://b")).udp is Udp.REFUSE

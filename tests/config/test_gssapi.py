@@ -179,6 +179,10 @@ def test_a_hop(keys: str, login: Gssapi) -> None:
         (f'protocol = "socks4a", {ADDRESS}, gssapi = "none"', "hops.a: gssapi does not go with protocol 'socks4a'"),
         ('url = "socks5://u:p@h", gssapi = "none"', "hops.a: gssapi and a username exclude each other"),
         (
+            'url = "socks5://h", gssapi = "none", pipeline = "hop"',
+            "hops.a: pipeline does not go with gssapi, which decides with each answer what is said next",
+        ),
+        (
             f'protocol = "socks5", {ADDRESS}, username = "u", password = "p", gssapi = "none"',
             "hops.a: gssapi and a username exclude each other",
         ),

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 import pytest
 
 from chainsocks.config.chains import Chain, Udp
-from chainsocks.config.hops import Hop, HopProtocol, Isolate, NamesOnly, Resolve, parse_hop_url
+from chainsocks.config.hops import Hop, HopProtocol, Isolate, NamesOnly, Pipeline, Resolve, parse_hop_url
 from chainsocks.config.models import Ident, Server, Timeouts, UnixPath
 from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.address import Address
@@ -174,6 +174,11 @@ PARIS = Address("paris.example", 1080)
             Hop("x", SOCKS4, PARIS, UserId(b"fred"), 60, Resolve.LOCAL),
             id="URL and more",
         ),
+        pytest.param(
+            '{ url = "socks5://paris.example", pipeline = "hop" }',
+            Hop("x", SOCKS5, PARIS, pipeline=Pipeline.HOP),
+            id="URL, pipelined",
+        ),
         pytest.param('{ protocol = "socks5", address = "paris.example" }', Hop("x", SOCKS5, PARIS), id="parts"),
         pytest.param(
             '{ protocol = "socks5", address = "[::1]:9050" }', Hop("x", SOCKS5, Address("::1", 9050)), id="IPv6"
@@ -253,6 +258,10 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
         (
             f'{{ {SOCKS5_HOP}, resolve = "locl" }}',
             "hops.x.resolve: found 'locl', expected 'remote' or 'local'; did you mean 'local'?",
+        ),
+        (
+            f'{{ {SOCKS5_HOP}, pipeline = "hopp" }}',
+            "hops.x.pipeline: found 'hopp', expected 'off' or 'hop' or 'chain'; did you mean 'hop'?",
         ),
         (f'{{ {SOCKS5_HOP}, timeout = "0s" }}', f"hops.x.timeout: found '0s', {NOT_POSITIVE}"),
         (f"{{ {SOCKS5_HOP}, user = 5 }}", "hops.x.user: unknown key; did you mean 'user_id'?"),
@@ -341,6 +350,7 @@ PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop
             Chain(TOR_HOP, name="x", names_only=NamesOnly.WARN),
         ),
         ('{ hops = ["tor", "paris"], udp = "nested" }', Chain(TOR_HOP, PARIS_HOP, name="x")),
+        ('{ hops = ["tor"], pipeline = "chain" }', Chain(TOR_HOP, name="x", pipeline=Pipeline.CHAIN)),
         ('{ hops = ["tor"], dial = "off" }', Chain(TOR_HOP, name="x", dial=math.inf)),
         ('{ hops = ["tor"], resolver = "9.9.9.9" }', Chain(TOR_HOP, name="x", resolver=Address("9.9.9.9", 53))),
     ],
@@ -364,6 +374,10 @@ def test_a_chain(written: str, chain: Chain) -> None:
             "chains.x.names_only: found true, expected 'off' or 'warn' or 'refuse'",
         ),
         ('{ hops = ["paris"], udp = "relay" }', "chains.x.udp: found 'relay', expected 'nested' or 'refuse'"),
+        (
+            '{ hops = ["paris"], pipeline = true }',
+            "chains.x.pipeline: found true, expected 'off' or 'hop' or 'chain'",
+        ),
         ('{ hops = ["paris"], dial = 0 }', f"chains.x.dial: found 0, {NOT_POSITIVE}"),
         ('{ hops = ["paris"], hop = 5 }', "chains.x.hop: unknown key; did you mean 'hops'?"),
         (

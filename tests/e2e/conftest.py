@@ -82,6 +82,12 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def tor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with servers.tor(tmp_path_factory.mktemp("tor")) as (host, port):
+        yield f"socks5://{host}:{port}"
+
+
+@pytest.fixture(scope="session")
 def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     """A Kerberos realm, with carol and eve in it."""
     find_module("gssapi", "apt install libkrb5-dev, then pip install 'chainsocks[gssapi]'")

@@ -158,6 +158,16 @@ def danted(directory: Path) -> Iterator[SocketAddress]:
 
 
 @contextmanager
+def tor(directory: Path) -> Iterator[SocketAddress]:
+    """Run tor as a client; that it has no network does not keep it from speaking SOCKS."""
+    path = find_program("tor", "tor")
+    options: list[str | Path] = ["--ignore-missing-torrc", "-f", directory / "torrc", "--DataDirectory", directory]
+    options += ["--ClientOnly", "1", "--Log", "notice stderr"]
+    with listening(lambda address: [path, *options, "--SocksPort", f"{address[0]}:{address[1]}"]) as address:
+        yield address
+
+
+@contextmanager
 def ftp_server(directory: Path) -> Iterator[SocketAddress]:
     """Run pyftpdlib, on IPv6 as well; anybody may read and write `directory`."""
     options: list[str | Path] = ["-i", "::", "-w", "-d", directory]

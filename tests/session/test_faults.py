@@ -8,6 +8,7 @@ everything in capsules from then on.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from anyio import EndOfStream
 
 from chainsocks.chain.dial import CONNECT
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import HopProtocol
+from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi, Protection
@@ -102,6 +103,9 @@ SECOND_REPLY = (
 )
 """A BIND meets the other faults up to its first reply, and these at its second."""
 
+AHEAD = {"accepts neither username/password nor going without": "does not accept username/password, and pipelined"}
+"""What is said otherwise where messages are sent ahead of the answers: one method is offered then."""
+
 GSSAPI_CASES = (
     *(case for case in CASES if case.step == METHOD and case.fault is not Fault.REFUSAL),
     Case(METHOD, Fault.REFUSAL, METHOD, 0, 0x01, "it does not accept GSSAPI"),
@@ -153,20 +157,26 @@ LOGINS = {
 """What the hops want, and what can be asked of them then."""
 
 SCENARIOS = [
-    pytest.param(command, position, case, login, id=f"{name}-{command.name}-{where}-{case.step}-{case.fault}")
+    pytest.param(
+        *(command, position, case, login, pipeline),
+        id=f"{name}-{command.name}-{where}-{case.step}-{case.fault}-{pipeline}",
+    )
     for name, (login, commands) in LOGINS.items()
     for command in commands
     for position, where in enumerate(NAMES, 1)
     for case in cases_of(command, position, login)
+    for pipeline in ((Pipeline.OFF,) if login and command is not Command.CONNECT else Pipeline)
 ]
+"""A login by GSSAPI goes in order whatever the chain says, which one command shows."""
 
 
-@pytest.mark.parametrize(("command", "position", "case", "login"), SCENARIOS)
+@pytest.mark.parametrize(("command", "position", "case", "login", "pipeline"), SCENARIOS)
 async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
     command: Command,
     position: int,
     case: Case,
     login: Gssapi | None,
+    pipeline: Pipeline,
     monkeypatch: pytest.MonkeyPatch,
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
@@ -180,7 +190,9 @@ async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
         add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
     blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position
 
-    reply, seconds = await _ask(network, Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops)}), command=command)
+    reply, seconds = await _ask(
+        network, Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops, pipeline=pipeline)}), command=command
+    )
 
     # Every hop is the last one of the way to its own association.
     is_last = position == 3 or command is Command.UDP_ASSOCIATE
@@ -192,10 +204,52 @@ async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
     line = record.getMessage().replace('\\"', '"')
     assert " 0.0.0.0:0" not in line.partition("outcome=")[2], "nobody asked for that"
     assert f"hop {NAMES[blamed - 1]} ({blamed} of 3) at 10.0.0.{blamed}:1080, {case.found}: " in line
-    assert case.says.format(next=NAMES[position - 1], position=position) in line
+    says = case.says if pipeline is Pipeline.OFF else AHEAD.get(case.says, case.says)
+    assert says.format(next=NAMES[position - 1], position=position) in line
     assert f"({case.seconds:.2f} s of {LIMITS.get(case.found, TIMEOUTS.hop):g} s)" in line
 
 
+@pytest.mark.parametrize("step", [METHOD, LOGIN, REQUEST])
+@pytest.mark.parametrize("position", [1, 2, 3])
+@pytest.mark.parametrize("pipeline", Pipeline)
+async def test_a_reset_that_overtakes_answers_is_blamed_as_far_as_it_is_known(
+    pipeline: Pipeline,
+    position: int,
+    step: State,
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where messages are sent ahead, a hop may reset behind its first answers, and a reset takes along what is unread.
+
+    The table above has the resets that come when those have been read. With ``hop`` an earlier step of the same hop may
+    be blamed instead, and with ``chain`` an earlier hop, whose reply was on its way when it was reset itself.
+    """
+    caplog.set_level(logging.INFO, "chainsocks")
+    network = MemoryNetwork(nursery, {DESTINATION: Host(_echo)})
+    hops = [make_hop(number) for number in (1, 2, 3)]
+    for number, hop in enumerate(hops, 1):
+        add_hop(network, hop, Trouble(step, Fault.OVERTAKING) if number == position else None)
+
+    reply, _ = await _ask(network, Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops, pipeline=pipeline)}))
+
+    assert reply == b"\x05\x01\x00\x01\0\0\0\0\0\0"
+    line = caplog.records[0].getMessage()
+    found = re.search(r"hop \w+ \((\d) of 3\) at [0-9.:]+, ([^:]+): the connection was reset", line)
+    assert found, line
+    blamed, at = int(found[1]), found[2]
+    steps = (METHOD, LOGIN, REQUEST)
+    match pipeline:
+        case Pipeline.OFF:
+            assert (blamed, at) == (position, step)
+        case Pipeline.HOP:
+            assert blamed == position
+            assert at in steps[: steps.index(step) + 1]
+        case Pipeline.CHAIN:
+            assert (blamed, steps.index(State(at))) <= (position, steps.index(step))
+
+
+@pytest.mark.parametrize("pipeline", [Pipeline.OFF, Pipeline.CHAIN])
 @pytest.mark.parametrize("protocol", [HopProtocol.SOCKS4, HopProtocol.SOCKS4A])
 @pytest.mark.parametrize("position", [1, 2, 3])
 @pytest.mark.parametrize(
@@ -211,6 +265,7 @@ async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
     ids=lambda case: case.fault,
 )
 async def test_the_same_holds_for_socks4_hops_and_a_socks4_client(
+    pipeline: Pipeline,
     protocol: HopProtocol,
     position: int,
     case: Case,
@@ -223,7 +278,7 @@ async def test_the_same_holds_for_socks4_hops_and_a_socks4_client(
     hops = [make_hop(number, protocol) for number in (1, 2, 3)]
     for number, hop in enumerate(hops, 1):
         add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
-    config = Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops)})
+    config = Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops, pipeline=pipeline)})
 
     reply, seconds = await _ask(network, config, b"\x04\x01\x00\x50\x0a\x09\x09\x09\x00")
 

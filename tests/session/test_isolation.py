@@ -11,7 +11,7 @@ import trio
 from anyio import EndOfStream
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Isolate
+from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.models import Config, Server
 from chainsocks.protocol.messages import Command
 from chainsocks.session.login import Logins
@@ -52,9 +52,11 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy(isolate: Isolate, config: Config | None = None) -> AsyncIterator[Proxy]:
+async def proxy(
+    isolate: Isolate, config: Config | None = None, pipeline: Pipeline = Pipeline.OFF
+) -> AsyncIterator[Proxy]:
     hops = make_hop(1), replace(TOR, isolate=isolate)
-    chain = Chain(*hops)
+    chain = Chain(*hops, pipeline=pipeline)
     config = replace(config or Config(), chains={"default": chain}, users=(CAROL, DAVE))
     async with trio.open_nursery() as nursery:
         network = MemoryNetwork(nursery)
@@ -75,10 +77,11 @@ CHANGES: dict[Isolate, dict[str, str | bytes]] = {
 COMMANDS = [Command.CONNECT, Command.BIND, Command.UDP_ASSOCIATE, Command.RESOLVE_PTR]
 
 
+@pytest.mark.parametrize("pipeline", [Pipeline.OFF, Pipeline.CHAIN])
 @pytest.mark.parametrize("isolate", CHANGES)
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_the_hop_is_told_them_apart(isolate: Isolate, command: Command) -> None:
-    async with proxy(isolate) as asked:
+async def test_the_hop_is_told_them_apart(isolate: Isolate, command: Command, pipeline: Pipeline) -> None:
+    async with proxy(isolate, pipeline=pipeline) as asked:
         first, again = await asked.logins(command), await asked.logins(command)
         other = await asked.logins(command, **CHANGES[isolate])  # type: ignore[arg-type]
     told = [[login for host, *login in logins if host == TOR.address.host] for logins in (first, again, other)]

@@ -12,7 +12,7 @@ from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.errors import Place
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.steps import Taken, Trail, hop_names, milliseconds, step_table
+from chainsocks.tools.steps import Apart, Taken, Trail, hop_names, milliseconds, step_table
 
 PARIS = Hop("paris", HopProtocol.SOCKS5, Address("10.0.0.1", 1080))
 OSAKA = Hop("os\x1bka", HopProtocol.SOCKS4A, Address("10.0.0.2", 1080))
@@ -76,7 +76,7 @@ def test_milliseconds() -> None:
 def test_the_table() -> None:
     output = io.StringIO()
     taken = (Taken(FIRST, 0.001), Taken(SECOND, 0.002), Taken(THIRD, 0.03))
-    table = step_table(taken, (PARIS, OSAKA), [("os\x1bka (2 of 2)", OSAKA, "not reached")])
+    table = step_table(taken, (PARIS, OSAKA), [Apart("os\x1bka (2 of 2)", OSAKA, "not reached")])
     Console(file=output, width=200).print(table)
     rows = [
         [cell.strip() for cell in line.strip("│").split("│")]

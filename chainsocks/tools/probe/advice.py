@@ -126,6 +126,9 @@ class _Adviser:
         if error.place.step == State.SUB_NEGOTIATION:
             yield "the username or the password is wrong; it does not say which"
             yield "in a URL, write @ : and % in them as %40 %3A and %25"
+        elif self._hop and error.place.step in (State.GSSAPI_CONTEXT, State.GSSAPI_PROTECTION):
+            yield "`klist` shows which tickets this user has here; `kinit` gets one"
+            yield f"the hop may have keys for another name than {printable(self._hop.address.host)}: its keytab tells"
         elif self._hop and self._hop.credentials:
             yield "it wants another kind of login than a username and password: ask whoever runs it"
         elif self._hop:

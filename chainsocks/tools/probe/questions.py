@@ -90,9 +90,12 @@ class _Outcome:
     """Whether it did something else in place of an answer, such as to close the connection."""
 
 
-async def ask_hops(walked: Walked, timeouts: Timeouts, network: Network) -> Mapping[int, Findings]:
-    """Ask all hops that have answered in a walk, at the same time; return the findings by their places."""
-    found: dict[int, dict[Question, Finding]] = {position: {} for position in range(1, walked.answered + 1)}
+async def ask_hops(
+    walked: Walked, timeouts: Timeouts, network: Network, only: int | None = None
+) -> Mapping[int, Findings]:
+    """Ask all hops that have answered in a walk, or one, at the same time; return the findings by their places."""
+    answered = range(1, walked.answered + 1)
+    found: dict[int, dict[Question, Finding]] = {place: {} for place in answered if only in (None, place)}
 
     async def find(position: int, question: Question) -> None:
         known = _known(walked, position, question)

@@ -1,31 +1,7 @@
-"""What a probe has found, as tables for people and as JSON for programs.
-
-The JSON, whose shape is kept: seconds as numbers (null for a limit that is off), null for what is not known or was not
-asked for::
-
-    {"fine": false,
-     "probes": [
-       {"kind": "chain", "name": "default", "destination": "example.org:443", "fine": false, "count": 1,
-        "seconds": 0.012,
-        "hops": [
-          {"position": 1, "name": "paris", "protocol": "socks5", "address": "10.0.0.1:1080", "state": "passed",
-           "steps": [{"step": "TCP connect", "seconds": 0.004}, ...], "login": "username/password",
-           "names": {"answer": "yes", "why": "..."}, "udp": {...}, "ipv6": {...}},
-          {..., "state": "failed", ...},
-          {..., "state": "not reached", "steps": [], "login": null, "names": null, "udp": null, "ipv6": null}],
-        "direct": [],
-        "failure": {"hop": "osaka", "position": 2, "address": "10.0.0.2:1080", "step": "request", "problem": "...",
-                    "reply_code": 5, "seconds": 0.001, "limit": 10, "advice": ["...", ...]}}]}
-
-``kind`` is "chain" or, for a hop by itself, "hop". The seconds are those of one walk, or the medians of ``count``.
-``direct`` holds the steps of a way without hops. ``answer`` is "yes", "no", "understood" or "unknown", see
-`chainsocks.tools.probe.questions`.
-"""
+"""What a probe has found, as pictures and tables for people."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -33,17 +9,18 @@ from enum import StrEnum
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.chain.dial import CONNECT, RESOLVE
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.chain.verdict import Doubt, judge
+from chainsocks.config.chains import Group
+from chainsocks.config.hops import HopProtocol
 from chainsocks.protocol.address import printable
-from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.advice import advise
+from chainsocks.tools.probe.members import Member, Seat, Standing
 from chainsocks.tools.probe.picture import ASCII, SIGNS, picture
 from chainsocks.tools.probe.questions import Answer, Finding, Findings, Question
 from chainsocks.tools.probe.walk import Walked
-from chainsocks.tools.steps import Taken, hop_names, milliseconds, step_table
+from chainsocks.tools.steps import Apart, hop_names, milliseconds, step_table
 
-__all__ = ["Kind", "Probed", "as_json", "show", "show_summary"]
+__all__ = ["Kind", "Probed", "show", "show_summary"]
 
 
 class Kind(StrEnum):
@@ -52,11 +29,13 @@ class Kind(StrEnum):
     CHAIN = "chain"
     HOP = "hop"
     """One hop by itself, straight from here."""
+    GROUP = "group"
+    """The hops of a group, each by itself, straight from here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A walk, and what the hops that answered were found to do."""
+    """A walk, and what the hops that answered were found to do; and the members of groups beside it."""
 
     kind: Kind
     name: str
@@ -64,11 +43,24 @@ class Probed:
     findings: Mapping[int, Findings] = field(default_factory=dict)
     count: int = 1
     """Of how many walks the times are the medians."""
+    members: Sequence[Member] = ()
+    member_findings: Mapping[Seat, Findings] = field(default_factory=dict)
+    """Of those that are not in the walk."""
 
     @property
     def fine(self) -> bool:
-        """Whether it came through."""
+        """Whether there is a way through."""
         return self.walked.failure is None
+
+    @property
+    def others(self) -> list[Member]:
+        """The members that are not in the walk."""
+        return [member for member in self.members if not member.stands_in(self.walked.route)]
+
+    @property
+    def dead(self) -> list[Member]:
+        """The members that have failed."""
+        return [member for member in self.members if member.standing is Standing.FAILED]
 
     @property
     def title(self) -> str:
@@ -77,19 +69,24 @@ class Probed:
 
 
 def show(probed: Probed, console: Console) -> None:
-    """Print a picture, a row for each step and for each hop, and what there is to say about a failure."""
+    """Print a picture, a row for each step, hop and member, and what there is to say about failures."""
     walked = probed.walked
     console.print(f"{probed.title}: {_purpose(probed)}")
     console.print()
-    console.print(picture(walked, ASCII if console.options.ascii_only else SIGNS), soft_wrap=True)
+    signs = ASCII if console.options.ascii_only else SIGNS
+    console.print(picture(walked, signs, probed.members), soft_wrap=True)
     console.print()
-    console.print(step_table(walked.taken, walked.route.hops, _silent(walked)))
-    if walked.route.hops:
+    if probed.kind is not Kind.GROUP:
+        console.print(step_table(walked.taken, walked.route.hops, _silent(walked), list(_apart(probed))))
+        if walked.route.hops:
+            console.print()
+            console.print(_hop_table(probed))
+        for note in _notes(probed):
+            console.print(f"  {note}")
         console.print()
-        console.print(_hop_table(probed))
-    for note in _notes(probed):
-        console.print(f"  {note}")
-    console.print()
+    if probed.members:
+        console.print(_member_table(probed))
+        console.print()
     console.print("\n".join(_verdict(probed)))
 
 
@@ -98,32 +95,29 @@ def show_summary(all_probed: Sequence[Probed], console: Console) -> None:
     table = Table("", "", box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right")
     for probed in all_probed:
-        table.add_row(probed.title, "fine" if probed.fine else _where(probed), f"{_total(probed)} ms")
+        table.add_row(probed.title, _outcome(probed), f"{_total(probed)} ms")
     console.print(table)
-
-
-def as_json(all_probed: Sequence[Probed], *, fine: bool) -> str:
-    """Return all of it in one document, see the module."""
-    document = {"fine": fine, "probes": [_document(probed) for probed in all_probed]}
-    return json.dumps(document, indent=2)
 
 
 def _purpose(probed: Probed) -> str:
     route, destination = probed.walked.route, probed.walked.destination
     if probed.kind is Kind.HOP:
         return "by itself, straight from here, and asked for nothing"
+    if probed.kind is Kind.GROUP:
+        return "its members, each by itself, straight from here, and asked for nothing"
     if destination is None:
         return "as far as its last hop, which is asked for nothing (name a HOST:PORT to ask it for that)"
     if not route.hops:
         return f"no hops, straight to {destination}"
-    return f"to {destination}, which only {printable(route.hops[-1].name)} is told"
+    last = "the last hop" if probed.members else printable(route.hops[-1].name)
+    return f"to {destination}, which only {last} is told"
 
 
-def _silent(walked: Walked) -> list[tuple[str, Hop, str]]:
+def _silent(walked: Walked) -> list[Apart]:
     """Return the hops that took no step, and why."""
     named = zip(hop_names(walked.route.hops), walked.route.hops, strict=True)
     return [
-        (name, hop, "not reached" if position > walked.passed else "nothing to say yet")
+        Apart(name, hop, "not reached" if position > walked.passed else "nothing to say yet")
         for position, (name, hop) in enumerate(named, 1)
         if not walked.steps[position]
     ]
@@ -131,27 +125,46 @@ def _silent(walked: Walked) -> list[tuple[str, Hop, str]]:
 
 def _hop_table(probed: Probed) -> Table:
     table = Table("hop", "login", "names", "UDP", "IPv6", box=None, pad_edge=False)
-    walked = probed.walked
-    for position, name in enumerate(hop_names(walked.route.hops), 1):
-        findings = probed.findings.get(position, {})
-        answers = (findings[question].answer.value if question in findings else "-" for question in Question)
-        table.add_row(printable(name), _login(walked, position) or "-", *answers)
+    for walked, position, findings in _hops(probed):
+        name = hop_names(walked.route.hops)[position - 1]
+        known = findings or {}
+        answers = (known[question].answer.value if question in known else "-" for question in Question)
+        table.add_row(printable(name), walked.login(position) or "-", *answers)
     return table
 
 
-_OTHER_STEPS = (RESOLVE, CONNECT, State.METHOD_NEGOTIATION, State.REQUEST)
-"""What a login is not."""
+def _hops(probed: Probed) -> Iterator[tuple[Walked, int, Findings | None]]:
+    """Go through all hops, each in the walk that tells of it, with its position there and what was found of it."""
+    for position in range(1, len(probed.walked.route.hops) + 1):
+        yield probed.walked, position, probed.findings.get(position)
+    for member in probed.others:
+        if member.walked:
+            yield member.walked, member.position, probed.member_findings.get(member.seat)
 
 
-def _login(walked: Walked, position: int) -> str | None:
-    """Say how we are known to a hop; None where it has not come to that."""
-    hop, steps = walked.route.hops[position - 1], [step.place.step for step in walked.steps[position]]
-    if hop.protocol is not HopProtocol.SOCKS5:
-        return ("user id" if hop.credentials else "none") if position <= walked.answered else None
-    between = [step for step in steps if step not in _OTHER_STEPS]
-    if between:
-        return between[0].partition(" ")[0]  # "username/password sub-negotiation"
-    return "none" if State.REQUEST in steps or position <= walked.answered else None
+def _apart(probed: Probed) -> Iterator[Apart]:
+    """Return the steps of those that stand beside the walk, each in its own."""
+    for member in probed.others:
+        if member.walked:
+            walked, position = member.walked, member.position
+            name = hop_names(walked.route.hops)[position - 1]
+            why = "nothing to say yet" if member.standing is Standing.WORKS else "not reached"
+            yield Apart(name, member.seat.hop, why, walked.steps[position])
+
+
+def _member_table(probed: Probed) -> Table:
+    table = Table("group", "member", "state", box=None, pad_edge=False)
+    table.add_column("ms", justify="right")
+    previous: Seat | None = None
+    for member in probed.members:
+        seat, walked = member.seat, member.walked
+        same = previous is not None and (previous.place, previous.group) == (seat.place, seat.group)
+        group = "" if same and seat.group else printable(seat.group or "(may be left out)")
+        works = walked is not None and walked.failure is None
+        total = milliseconds(walked.seconds) if walked and works else ""
+        table.add_row(group, printable(seat.hop.name), member.standing.value, total)
+        previous = seat
+    return table
 
 
 _TITLES = {Question.NAMES: "names", Question.UDP: "UDP", Question.IPV6: "IPv6"}
@@ -159,14 +172,14 @@ _TITLES = {Question.NAMES: "names", Question.UDP: "UDP", Question.IPV6: "IPv6"}
 
 def _notes(probed: Probed) -> Iterator[str]:
     """Say what the answers other than yes were taken from, once for all hops that said the same."""
-    hops = probed.walked.route.hops
     names: dict[tuple[Question, Finding], list[str]] = {}
-    for position, findings in probed.findings.items():
-        for question, finding in findings.items():
+    for walked, position, findings in _hops(probed):
+        for question, finding in (findings or {}).items():
             if finding.answer is not Answer.YES:
-                names.setdefault((question, finding), []).append(printable(hops[position - 1].name))
+                names.setdefault((question, finding), []).append(printable(walked.route.hops[position - 1].name))
     for (question, finding), alike in names.items():
         yield f"{_TITLES[question]} {finding.answer}: {', '.join(alike)}: {printable(finding.why)}"
+    hops = probed.walked.route.hops
     if hops and hops[-1].protocol is not HopProtocol.SOCKS5 and probed.fine and probed.walked.destination is None:
         yield (
             f"{printable(hops[-1].name)}: {hops[-1].protocol} says nothing before it is asked for something: "
@@ -175,76 +188,54 @@ def _notes(probed: Probed) -> Iterator[str]:
 
 
 def _verdict(probed: Probed) -> Iterator[str]:
-    failure = probed.walked.failure
+    failure, dead = probed.walked.failure, probed.dead
+    if failure:
+        yield f"BROKEN: {printable(str(failure.error))}"
+        yield from _advice(probed, probed.walked)
+    for member in dead:
+        yield from _bad_news(probed, member)
     if failure is None:
         medians = f" (medians of {probed.count} walks)" if probed.count > 1 else ""
-        yield f"The {probed.title} is fine: {_total(probed)} ms{medians}."
+        fine = f"works without {_named(dead)}" if dead else "is fine"
+        yield f"The {probed.title} {fine}: {_total(probed)} ms{medians}."
+
+
+def _bad_news(probed: Probed, member: Member) -> Iterator[str]:
+    """Say of a member that it has failed, and how, unless that has been said of the walk that is shown."""
+    failure = member.walked.failure if member.walked else None
+    shown = probed.walked.failure
+    if member.walked is None or failure is None or (shown and shown.error is failure.error):
         return
-    yield f"BROKEN: {printable(str(failure.error))}"
-    yield from (f"  - {line}" for line in advise(probed.walked))
+    seat = member.seat
+    where = f"of group {printable(seat.group)}" if seat.group else "which this chain may leave out"
+    yield f"NOT WORKING: {printable(seat.hop.name)}, {where}: {printable(str(failure.error))}"
+    yield from _advice(probed, member.walked)
+    if probed.fine and judge(failure.error, failure.leg).doubt is Doubt.DESTINATION and not _asks_others(probed, seat):
+        yield "  - a request is told this, and goes no other way; with `retry_refused = true` it would"
 
 
-def _where(probed: Probed) -> str:
-    failure = probed.walked.failure
-    return f"BROKEN at {printable(str(failure.error.place))}" if failure else ""
+def _asks_others(probed: Probed, seat: Seat) -> bool:
+    """Whether a destination's refusal is not believed before all members have told it."""
+    place = probed.walked.route.chain.hops[seat.place - 1]
+    return isinstance(place, Group) and place.retry_refused
+
+
+def _advice(probed: Probed, walked: Walked) -> Iterator[str]:
+    """Say what to try; not for a group by itself, whose members have been walked to before."""
+    if probed.kind is not Kind.GROUP:
+        yield from (f"  - {line}" for line in advise(walked))
+
+
+def _named(members: Sequence[Member]) -> str:
+    return ", ".join(dict.fromkeys(printable(member.seat.hop.name) for member in members))
+
+
+def _outcome(probed: Probed) -> str:
+    """Say in a few words how it went."""
+    if failure := probed.walked.failure:
+        return f"BROKEN at {printable(str(failure.error.place))}"
+    return f"works WITHOUT {_named(probed.dead)}" if probed.dead else "fine"
 
 
 def _total(probed: Probed) -> str:
     return milliseconds(probed.walked.seconds)
-
-
-def _document(probed: Probed) -> dict[str, object]:
-    walked = probed.walked
-    return {
-        "kind": probed.kind.value,
-        "name": probed.name,
-        "destination": str(walked.destination) if walked.destination else None,
-        "fine": probed.fine,
-        "count": probed.count,
-        "seconds": walked.seconds,
-        "hops": [_hop_document(probed, position, hop) for position, hop in enumerate(walked.route.hops, 1)],
-        "direct": [] if walked.route.hops else _step_documents(walked.taken),
-        "failure": _failure_document(walked),
-    }
-
-
-def _hop_document(probed: Probed, position: int, hop: Hop) -> dict[str, object]:
-    walked, findings = probed.walked, probed.findings.get(position, {})
-    failed = walked.failure is not None and walked.failure.position == position
-    answers = {
-        question.value: {"answer": finding.answer.value, "why": finding.why} if finding else None
-        for question in Question
-        for finding in [findings.get(question)]
-    }
-    return {
-        "position": position,
-        "name": hop.name,
-        "protocol": hop.protocol.value,
-        "address": str(hop.address),
-        "state": "passed" if position <= walked.passed else "failed" if failed else "not reached",
-        "steps": _step_documents(walked.steps[position]),
-        "login": _login(walked, position),
-        **answers,
-    }
-
-
-def _step_documents(taken: Sequence[Taken]) -> list[dict[str, object]]:
-    return [{"step": str(step.place.step), "seconds": step.seconds} for step in taken]
-
-
-def _failure_document(walked: Walked) -> dict[str, object] | None:
-    failure = walked.failure
-    if failure is None:
-        return None
-    error = failure.error
-    return {
-        "hop": walked.route.hops[failure.position - 1].name if failure.position else None,
-        "position": failure.position,
-        "address": str(error.place.address),
-        "step": str(error.place.step),
-        "problem": error.problem,
-        "reply_code": failure.code,
-        "seconds": error.elapsed,
-        "limit": error.limit if math.isfinite(error.limit) else None,
-        "advice": list(advise(walked)),
-    }

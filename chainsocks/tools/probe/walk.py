@@ -14,17 +14,22 @@ from statistics import median
 
 import anyio.lowlevel
 
-from chainsocks.chain.dial import CancelScope, Network, OnStep, Walk
+from chainsocks.chain.dial import CONNECT, RESOLVE, CancelScope, Network, OnStep, Walk
 from chainsocks.chain.greet import GreetingWalk
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.tries import close_upstream
 from chainsocks.config.chains import Route
+from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, HopRefused, Place
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import State
 from chainsocks.tools.steps import Taken, Trail, hop_names
 
 __all__ = ["Failure", "Walked", "walk", "walk_repeatedly"]
+
+_OTHER_STEPS = (RESOLVE, CONNECT, State.METHOD_NEGOTIATION, State.REQUEST)
+"""What a login is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,16 @@ class Walked:
     def answered(self) -> int:
         """How many have, or have at least refused it; those can be asked for more."""
         return self.passed + (self.failure is not None and self.failure.code is not None)
+
+    def login(self, position: int) -> str | None:
+        """Say how we are known to a hop; None where it has not come to that."""
+        hop, steps = self.route.hops[position - 1], [step.place.step for step in self.steps[position]]
+        if hop.protocol is not HopProtocol.SOCKS5:
+            return ("user id" if hop.credentials else "none") if position <= self.answered else None
+        between = [step for step in steps if step not in _OTHER_STEPS]
+        if between:
+            return between[0].partition(" ")[0]  # "username/password sub-negotiation"
+        return "none" if State.REQUEST in steps or position <= self.answered else None
 
 
 async def walk(

@@ -14,10 +14,12 @@ from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.advice import advise
 from chainsocks.tools.probe.walk import walk
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
+from tests.mechanism import FakeMechanism
 from tests.memory import Host, MemoryNetwork, MemoryStream
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
@@ -188,3 +190,15 @@ async def test_which_limit_to_raise(
 async def _say_nothing(stream: MemoryStream) -> None:
     while True:
         await stream.receive()
+
+
+async def test_a_login_by_gssapi(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    FakeMechanism().install(monkeypatch)
+    hop = make_hop(1, login=Gssapi())
+    network = MemoryNetwork(nursery)
+    add_hop(network, hop, Trouble(State.GSSAPI_CONTEXT, Fault.REFUSAL))
+    text = await advice(network, Chain(hop))
+    assert "`klist`" in text
+    assert "another name than 10.0.0.1" in text

@@ -17,17 +17,22 @@ import pytest
 import trio
 from rich.console import Console
 
-from chainsocks.config.chains import Chain
+from chainsocks.chain.dial import CONNECT
+from chainsocks.config.chains import Chain, Group
+from chainsocks.config.hops import Isolate
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import ConfigError
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.command import Options, all_fine, probe, probe_all, targets
+from chainsocks.tools.probe.members import Standing
+from chainsocks.tools.probe.report import show
 from tests.background import Background, Script, running_background
 from tests.commands import CHAINSOCKS, run_main, run_program
 from tests.e2e.programs import Program, clean_environment
-from tests.hops import add_hop, make_hop
+from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import MemoryNetwork, MemoryStream, WatchedNetwork
 
 FILE = """
@@ -88,6 +93,17 @@ def chained(*urls: str) -> list[str]:
     return [word for url in urls for word in ("--hop", url)]
 
 
+PARIS, OSAKA, LIMA = map(make_hop, (1, 2, 3))
+EXITS = Group(OSAKA, LIMA, name="exits")
+GROUPED = Config(
+    hops={hop.name: hop for hop in (PARIS, OSAKA, LIMA)},
+    groups={"exits": EXITS},
+    chains={"default": Chain(PARIS, EXITS)},
+)
+ONE, OTHER = Group(OSAKA, name="one"), Group(OSAKA, name="other")
+CROWDED = Config(hops=GROUPED.hops, chains={"default": Chain(ONE, OTHER, Group(PARIS, LIMA))})
+
+
 def walked(options: Options, config: Config = CONFIG) -> list[tuple[str, str, list[str], str]]:
     return [
         (one.kind, one.name, [hop.name for hop in one.chain.hops], str(one.destination))
@@ -126,6 +142,16 @@ def test_what_is_walked(options: Options, what: list[tuple[str, str, list[str], 
     assert walked(options) == what
 
 
+def test_all_with_groups() -> None:
+    assert walked(Options(everything=True, destination=TARGET), GROUPED) == [
+        ("hop", "paris", ["paris"], "None"),
+        ("hop", "osaka", ["osaka"], "None"),
+        ("hop", "lima", ["lima"], "None"),
+        ("group", "exits", ["exits"], "None"),
+        ("chain", "default", ["paris", "exits"], TARGET),
+    ]
+
+
 def test_without_a_file_and_hops_the_way_is_direct() -> None:
     assert walked(Options(destination="[::1]:80"), Config()) == [("chain", "direct", [], "[::1]:80")]
 
@@ -143,6 +169,8 @@ WRONG = {
     "an empty one": (CONFIG, Options(destination=""), ["HOST:PORT: "]),
     "all and a chain": (CONFIG, Options(chain="short", everything=True), ["--chain: goes without --all"]),
     "all of nothing": (Config(), Options(everything=True), ["--all: there are no hops"]),
+    "a chain that no way leads through": (CROWDED, Options(), ["chain default: its groups hold more places than"]),
+    "one of all": (CROWDED, Options(everything=True), ["chain default: its groups hold more places than they have"]),
     "all at once": (
         CONFIG,
         Options("short", ("socks6://alice:hunter2@a",), "foo"),
@@ -174,6 +202,26 @@ class TestExitStatus:
         assert (status, err) == (1, "")
         assert f"──✗ {closed} ··> " in out
         assert f"it could not reach {closed} at {closed}, it says: connection refused (05)" in out
+
+    def test_fine_without_a_member(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, hops: list[str], closed: str
+    ) -> None:
+        file = tmp_path / "chainsocks.toml"
+        file.write_text(
+            f'[hops]\nparis = "{hops[0]}"\nosaka = "socks5://{closed}"\nlima = "{hops[2]}"\n'
+            '[groups]\nexits = ["osaka", "lima"]\n[chains]\ndefault = ["paris", "exits"]\n'
+        )
+        for options in ([], ["--all"]):
+            status, out, err = run_main(capsys, "probe", "-c", file, *options)
+            assert (status, err) == (0, "")
+            assert "here ──> paris ──> ([✗ osaka] | lima)" in out
+            assert "NOT WORKING: osaka, of group exits: hop paris (1 of 2)" in out
+            assert "The chain default works without osaka: " in out
+        assert out.splitlines()[-1].startswith("chain default  works WITHOUT osaka")
+        file.write_text(file.read_text().replace(hops[2], f"socks5://{closed}"))
+        status, out, err = run_main(capsys, "probe", "-c", file)
+        assert (status, err) == (1, "")
+        assert "here ──> paris ──✗ (osaka | lima)" in out
 
     def test_wrong(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         assert run_main(capsys, "probe", "-c", tmp_path / "none")[0] == 2
@@ -252,6 +300,58 @@ class TestAll:
         found = await probe_all(targets(config, Options(everything=True)), Timeouts(), network)
         assert [one.fine for one in found] == [True, False, True]
         assert not all_fine(found)
+
+    @pytest.mark.parametrize(
+        ("troubled", "fine", "group", "chain"),
+        [
+            ((), True, True, True),
+            (("osaka",), True, True, True),
+            (("osaka", "lima"), False, False, False),
+            (("paris",), False, True, False),
+        ],
+    )
+    async def test_members_of_groups(
+        self, troubled: tuple[str, ...], nursery: trio.Nursery, *, fine: bool, group: bool, chain: bool
+    ) -> None:
+        """A member that is dead is no failure of the whole, as long as there is another one."""
+        network = MemoryNetwork(nursery)
+        for hop in (PARIS, OSAKA, LIMA):
+            add_hop(network, hop, Trouble(CONNECT, Fault.REFUSAL) if hop.name in troubled else None)
+        found = await probe_all(targets(GROUPED, Options(everything=True)), Timeouts(), network)
+        assert [(one.title, one.fine) for one in found] == [
+            *((f"hop {name}", name not in troubled) for name in ("paris", "osaka", "lima")),
+            ("group exits", group),
+            ("chain default", chain),
+        ]
+        assert [one.standing for one in found[3].members] == [
+            Standing.FAILED if name in troubled else Standing.WORKS for name in ("osaka", "lima")
+        ]
+        assert all_fine(found) == fine
+
+    async def test_a_group_is_what_its_hops_were_found_to_be(self, nursery: trio.Nursery) -> None:
+        """They are walked to once each, by themselves."""
+        config = replace(GROUPED, chains={})
+        network = MemoryNetwork(nursery)
+        for hop in (PARIS, OSAKA, LIMA):
+            add_hop(network, hop, Trouble(State.METHOD_NEGOTIATION, Fault.GARBAGE))
+        *alone, group = await probe_all(targets(config, Options(everything=True)), Timeouts(), network)
+        assert [address.host for _, address in network.connects] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+        osaka, lima = (member.walked for member in group.members)
+        assert osaka
+        assert lima
+        assert (osaka.failure, lima.failure) == (alone[1].walked.failure, alone[2].walked.failure)
+        output = io.StringIO()
+        show(group, Console(file=output, width=1000))
+        assert output.getvalue().splitlines()[2] == "here ──> ([✗ osaka] | [✗ lima])"
+
+    async def test_a_hop_that_separates_circuits_gets_a_login(self, nursery: trio.Nursery) -> None:
+        tor = replace(PARIS, credentials=None, isolate=Isolate.SESSION)
+        network = MemoryNetwork(nursery)
+        add_hop(network, PARIS)  # which wants one
+        config = Config(hops={"paris": tor}, chains={"default": Chain(tor)})
+        [probed] = await probe_all(targets(config, Options()), Timeouts(), network)
+        assert probed.fine
+        assert network.logins[0][1] != b"bob"
 
     def test_the_dead_hop_is_seen(self, capsys: pytest.CaptureFixture[str], hops: list[str], closed: str) -> None:
         status, out, _ = run_main(capsys, "probe", "--all", *chained(hops[0], f"socks5://{closed}"), "--json")

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.chain.dial import CONNECT
-from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.chains import DIRECT, Chain, Group
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
@@ -16,6 +16,7 @@ from chainsocks.tools.probe.picture import ASCII, SIGNS, picture
 from chainsocks.tools.probe.walk import walk
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream
+from tests.tools.probe.probing import probed_of
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
 DESTINATION = Address("example.org", 80)
@@ -45,6 +46,40 @@ async def test_a_chain(
     ascii_only = drawn.replace("──>", "-->").replace("──✗", "--X").replace("··>", "..>").replace("✗", "X")
     assert picture(walked, ASCII).plain == ascii_only
     assert ascii_only.isascii()
+
+
+P, O, L = map(make_hop, (1, 2, 3))  # noqa: E741  (paris, osaka, lima)
+REFUSAL, GARBAGE = Trouble(CONNECT, Fault.REFUSAL), Trouble(METHOD, Fault.GARBAGE)
+EXITS, ENTRIES = Group(O, L, name="exits"), Group(P, O, name="entries")
+
+WITH_GROUPS: list[tuple[Chain, dict[str, Trouble], str]] = [
+    (Chain(P, EXITS), {}, "here ──> paris ──> (osaka | lima) ──> example.org:80"),
+    (Chain(P, EXITS), {"osaka": REFUSAL}, "here ──> paris ──> ([✗ osaka] | lima) ──> example.org:80"),
+    (Chain(P, EXITS), {"lima": GARBAGE}, "here ──> paris ──> (osaka | [✗ lima]) ──> example.org:80"),
+    (
+        Chain(P, EXITS),
+        dict.fromkeys(("osaka", "lima"), REFUSAL),
+        "here ──> paris ──✗ (osaka | lima) ··> example.org:80",
+    ),
+    (
+        Chain(P, EXITS),
+        dict.fromkeys(("osaka", "lima"), GARBAGE),
+        "here ──> paris ──> ([✗ osaka] | [✗ lima]) ··> example.org:80",
+    ),
+    (Chain(P, EXITS), {"paris": REFUSAL}, "here ──✗ [✗ paris] ··> (osaka | lima) ··> example.org:80"),
+    (Chain(ENTRIES, L), {"paris": REFUSAL}, "here ──> ([✗ paris] | osaka) ──> lima ──> example.org:80"),
+    (Chain(ENTRIES, L), {"lima": REFUSAL}, "here ──> (paris | osaka) ──✗ lima ··> example.org:80"),
+    (Chain(P, O, L, skip_dead=True), {"paris": REFUSAL}, "here ··> [✗ paris] ──> osaka ──> lima ──> example.org:80"),
+    (Chain(P, O, skip_dead=True, length=1), {}, "here ──> paris ··> (osaka) ──> example.org:80"),
+]
+
+
+@pytest.mark.parametrize(("chain", "troubles", "drawn"), WITH_GROUPS)
+async def test_a_chain_with_a_choice(
+    chain: Chain, troubles: dict[str, Trouble], drawn: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    probed = await probed_of(nursery, troubles, chain)
+    assert picture(probed.walked, SIGNS, probed.members).plain == drawn
 
 
 async def test_without_a_destination_it_ends_with_the_last_hop(nursery: trio.Nursery) -> None:

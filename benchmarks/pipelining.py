@@ -1,0 +1,220 @@
+"""``python -m benchmarks.pipelining``: the time of a dial through 1 to 5 hops over links with latency, in every mode.
+
+Everything is on loopback. The hops are servers of ours, a process each, without chains of their own. Before each of
+them, and before the destination, is a link that takes 20 ms each way (`benchmarks.links`, which also says what it makes
+of a connect). ``off``, ``hop`` and ``chain`` are our own dial, as the server and the library run it; beside them is
+proxychains4 with the same hops, as far as it is installed: a small program that connects, timed inside of it.
+
+What is expected is what `chainsocks.chain.pipeline` says; what is measured has to be within 10 % of it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import click
+import trio
+
+from benchmarks.compare import describe_run
+from benchmarks.curves import Curve, as_svg
+from benchmarks.links import open_links
+from benchmarks.peers import open_ours
+from benchmarks.programs import find_program, free_address
+from chainsocks.chain.legs import legs
+from chainsocks.chain.pipeline import round_trips
+from chainsocks.chain.tries import dial
+from chainsocks.client.network import AnyioNetwork
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline
+from chainsocks.config.models import Timeouts
+from chainsocks.protocol.address import Address
+
+__all__ = ["PROXYCHAINS", "Measured", "as_markdown", "as_text", "main", "measure"]
+
+MOST_HOPS = 5
+DELAY = 0.020
+"""Seconds, each way of a link."""
+TOLERANCE = 0.1
+"""How far from the formula a median may be."""
+PATIENCE = 60.0
+PROXYCHAINS = "proxychains4"
+FAILED = 1
+
+CONNECT = (
+    "import socket, sys, time; began = time.monotonic(); "
+    "socket.create_connection((sys.argv[1], int(sys.argv[2]))).close(); print(time.monotonic() - began)"
+)
+"""What runs under proxychains4."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """What dials through so many hops in one mode took, in seconds, and how many round trips they should take."""
+
+    mode: str
+    hops: int
+    expected: int
+    seconds: list[float] = field(default_factory=list)
+
+    def round_trips(self, delay: float) -> float:
+        """Return the median, in round trips of one link."""
+        return statistics.median(self.seconds) / (2 * delay)
+
+    def ratio(self, delay: float) -> float:
+        """Return how many times the expected that is."""
+        return self.round_trips(delay) / self.expected
+
+
+def hops_at(entrances: Sequence[Address]) -> list[Hop]:
+    """Return the hops behind these links."""
+    return [Hop(f"hop {number}", HopProtocol.SOCKS5, at) for number, at in enumerate(entrances, 1)]
+
+
+def dial_once(chain: Chain, destination: Address) -> float:
+    """Dial, and return what it took, in seconds."""
+
+    async def run() -> float:
+        began = time.monotonic()
+        upstream = await dial(chain, destination, Timeouts(), AnyioNetwork())
+        took = time.monotonic() - began
+        await anyio.aclose_forcefully(upstream.stream)
+        return took
+
+    return trio.run(run)
+
+
+def connect_under_proxychains(entrances: Sequence[Address], destination: Address, folder: Path) -> float:
+    """Have proxychains4 connect through the same hops; return what that took, in seconds."""
+    config = folder / "proxychains.conf"
+    hops = [f"socks5 {entrance.host} {entrance.port}" for entrance in entrances]
+    limits = [f"tcp_connect_time_out {PATIENCE * 1000:.0f}", f"tcp_read_time_out {PATIENCE * 1000:.0f}"]
+    config.write_text("\n".join(["strict_chain", "quiet_mode", *limits, "[ProxyList]", *hops]) + "\n")
+    program = find_program(PROXYCHAINS) or PROXYCHAINS
+    command = [program, "-q", "-f", str(config), sys.executable, "-S", "-E", "-c", CONNECT]
+    done = subprocess.run(
+        [*command, destination.host, str(destination.port)], stdout=subprocess.PIPE, check=True, timeout=PATIENCE
+    )
+    return float(done.stdout)
+
+
+def measure(most: int, delay: float, rounds: int, folder: Path, progress: Callable[[str], None]) -> list[Measured]:
+    """Dial through 1 to `most` hops in every mode, `rounds` times; all of them are measured once in each round."""
+    found: dict[tuple[str, int], Measured] = {}
+    with ExitStack() as stack:
+        servers = []
+        for number in range(1, most + 1):
+            own = folder / str(number)
+            own.mkdir()
+            servers.append(stack.enter_context(open_ours(own)).address)
+        for number in range(rounds):
+            progress(f"round {number + 1} of {rounds}")
+            for hops in range(1, most + 1):
+                targets = [*servers[:hops], None]
+                with open_links(delay, targets, [free_address().host for _ in targets]) as (*entrances, destination):
+                    for mode, expected, seconds in _dials(entrances, destination, folder):
+                        measured = found.setdefault((mode, hops), Measured(mode, hops, expected))
+                        measured.seconds.append(seconds)
+                        time.sleep(4 * delay)  # its end has gone through all links
+    return sorted(found.values(), key=lambda one: list(found).index((one.mode, 1)))
+
+
+def _dials(entrances: Sequence[Address], destination: Address, folder: Path) -> Iterator[tuple[str, int, float]]:
+    """Dial in every mode; say which, how many round trips it should take, and how many seconds it took."""
+    hops = hops_at(entrances)
+    for pipeline in Pipeline:
+        expected = round_trips(legs(hops, destination, pipeline=pipeline))
+        yield pipeline.value, expected, dial_once(Chain(*hops, pipeline=pipeline), destination)
+    if find_program(PROXYCHAINS):
+        expected = round_trips(legs(hops, destination))
+        yield PROXYCHAINS, expected, connect_under_proxychains(entrances, destination, folder)
+
+
+HEAD = ("mode", "hops", "dial, ms", "round trips", "expected", "measured/expected")
+
+
+def _rows(found: Sequence[Measured], delay: float) -> list[tuple[str, ...]]:
+    return [
+        (
+            one.mode,
+            str(one.hops),
+            f"{statistics.median(one.seconds) * 1000:.0f}",
+            f"{one.round_trips(delay):.2f}",
+            str(one.expected),
+            f"{one.ratio(delay):.3f}",
+        )
+        for one in found
+    ]
+
+
+def as_text(found: Sequence[Measured], delay: float) -> str:
+    """Return the medians as a table for a terminal."""
+    rows = [HEAD, *_rows(found, delay)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def as_markdown(found: Sequence[Measured], delay: float) -> str:
+    """Return the medians by mode and number of hops: milliseconds, and round trips measured and expected."""
+    most = max(one.hops for one in found)
+    lines = [f"| ms (round trips measured/expected) | {' | '.join(_count(n) for n in range(1, most + 1))} |"]
+    lines.append(f"| --- |{' ---: |' * most}")
+    for mode in dict.fromkeys(one.mode for one in found):
+        cells = [
+            f"{statistics.median(one.seconds) * 1000:.0f} ({one.round_trips(delay):.2f}/{one.expected})"
+            for one in found
+            if one.mode == mode
+        ]
+        lines.append(f"| {mode} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _count(hops: int) -> str:
+    return f"{hops} hop{'' if hops == 1 else 's'}"
+
+
+def _curves(found: Sequence[Measured], delay: float) -> list[Curve]:
+    return [
+        Curve(
+            mode,
+            [(one.hops, statistics.median(one.seconds)) for one in found if one.mode == mode],
+            [(one.hops, one.expected * 2 * delay) for one in found if one.mode == mode],
+        )
+        for mode in dict.fromkeys(one.mode for one in found)
+    ]
+
+
+@click.command()
+@click.option("--rounds", default=5, type=click.IntRange(1), show_default=True, help="Dials of each kind.")
+@click.option("--delay", default=DELAY * 1000, type=click.FloatRange(0.1), show_default=True, help="ms, each way.")
+@click.option("--markdown", is_flag=True, help="Print the table as README.md has it.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw curves as well (SVG).")
+@click.option("--smoke", is_flag=True, help="See whether it works; the figures mean nothing.")
+def main(*, rounds: int, delay: float, markdown: bool, plot: Path | None, smoke: bool) -> None:
+    """Time dials over links with latency, on loopback."""
+    most, rounds, delay = (2, 1, 0.001) if smoke else (MOST_HOPS, rounds, delay / 1000)
+    click.echo(describe_run("benchmarks.pipelining"))
+    with tempfile.TemporaryDirectory(prefix="chainsocks-benchmark-") as folder:
+        found = measure(most, delay, rounds, Path(folder), lambda what: click.echo(what, err=True))
+    click.echo(f"\n{(as_markdown if markdown else as_text)(found, delay)}")
+    if not find_program(PROXYCHAINS):
+        click.echo(f"\n{PROXYCHAINS}: skipped, there is no {PROXYCHAINS} here (apt install proxychains4)")
+    if plot:
+        title = f"A dial over links of {delay * 1000:g} ms each way: seconds, by the number of hops"
+        plot.write_text(as_svg(title, _curves(found, delay)))
+    off = [f"{one.mode}, {_count(one.hops)}" for one in found if abs(one.ratio(delay) - 1) > TOLERANCE]
+    if off and not smoke:
+        click.echo(f"more than {TOLERANCE:.0%} from what is expected: {'; '.join(off)}", err=True)
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

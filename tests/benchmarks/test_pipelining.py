@@ -1,0 +1,36 @@
+"""What the benchmark of pipelined dials makes of its measurements; they themselves are made by a smoke run."""
+
+from __future__ import annotations
+
+from benchmarks.pipelining import Measured, as_markdown, as_text
+
+FOUND = [
+    Measured("off", 1, 4, [0.170, 0.164, 0.160]),
+    Measured("off", 2, 9, [0.360]),
+    Measured("chain", 1, 3, [0.120]),
+    Measured("chain", 2, 5, [0.220]),
+]
+
+
+def test_the_median_counts_in_round_trips() -> None:
+    assert FOUND[0].round_trips(0.020) == 4.1
+    assert FOUND[0].ratio(0.020) == 1.025
+
+
+def test_a_table_for_a_terminal() -> None:
+    assert as_text(FOUND, 0.020).splitlines() == [
+        " mode  hops  dial, ms  round trips  expected  measured/expected",
+        "  off     1       164         4.10         4              1.025",
+        "  off     2       360         9.00         9              1.000",
+        "chain     1       120         3.00         3              1.000",
+        "chain     2       220         5.50         5              1.100",
+    ]
+
+
+def test_a_table_in_markdown() -> None:
+    assert as_markdown(FOUND, 0.020).splitlines() == [
+        "| ms (round trips measured/expected) | 1 hop | 2 hops |",
+        "| --- | ---: | ---: |",
+        "| off | 164 (4.10/4) | 360 (9.00/9) |",
+        "| chain | 120 (3.00/3) | 220 (5.50/5) |",
+    ]
