@@ -33,6 +33,8 @@ from chainsocks.tools.bench.command import bench as run_bench
 from chainsocks.tools.check import show_config, warnings
 from chainsocks.tools.demo import demo as run_demo
 from chainsocks.tools.explain import explain_here, read_question
+from chainsocks.tools.probe.command import Options as ProbeOptions
+from chainsocks.tools.probe.command import probe as run_probe
 
 __all__ = ["main"]
 
@@ -161,6 +163,26 @@ def bench(**options: Any) -> None:
     run_bench(BenchOptions(**options), _console(), Console(stderr=True))
 
 
+@cli.command()
+@config_option
+@click.option("--chain", metavar="NAME", help='The chain to walk; "default" if not told. "direct" has no hops.')
+@click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of the chain to walk, in order; repeatable.")
+@click.option("--all", "everything", is_flag=True, help="Walk to every hop by itself, and every chain.")
+@click.option("--count", type=click.IntRange(1, 1000), default=1, metavar="N", help="Walk N times; show medians.")
+@click.option("--json", "json", is_flag=True, help="Print JSON, in seconds.")
+@click.argument("destination", required=False, metavar="[HOST:PORT]")
+@click.pass_context
+def probe(context: click.Context, /, path: Path | None, **options: Any) -> None:
+    """Find the broken hop of a chain.
+
+    Walks the chain hop by hop, and says what each step took, or who failed, why, and what to try. With HOST:PORT the
+    last hop is asked for it; without, the walk ends when the last hop is ready. Exit status 1: something is broken.
+    """
+    start_logging(logging.WARNING)
+    if not run_probe(_load(path), ProbeOptions(**options), _console(), Console(stderr=True)):
+        context.exit(FAILED)
+
+
 @cli.command("hash-password")
 def hash_password_command() -> None:
     """Read a password, and print the line for the configuration."""
@@ -185,7 +207,12 @@ def main() -> None:
 
 
 def _console() -> Console:
-    """Open standard output. Names are shown as they are, and no line is broken: an address has to survive a copy."""
+    """Open standard output. Names are shown as they are, and no line is broken: an address has to survive a copy.
+
+    What the encoding of a terminal does not have is escaped.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     return Console(width=WIDE, markup=False, emoji=False, highlight=False)
 
 

@@ -7,6 +7,8 @@
     ├── ProtocolError               a peer that does not speak proper SOCKS
     │   └── LoginRefused            a proxy that wants other credentials
     ├── RequestRefused              a client's request that we do not carry out
+    ├── GssError                    a security mechanism's refusal
+    ├── NotFoundError               a resolver's answer that there is nothing to find, or that it cannot say
     └── DialError                   the way to the destination failed: who, where, at which step
         ├── UnsupportedAddress      a hop cannot be asked for this kind of address
         ├── ConnectError            TCP to the first hop, or to the destination when there is no hop
@@ -35,10 +37,12 @@ __all__ = [
     "ConnectError",
     "DialError",
     "DialTimeout",
+    "GssError",
     "HopAuthenticationError",
     "HopProtocolError",
     "HopRefused",
     "LoginRefused",
+    "NotFoundError",
     "Place",
     "Problem",
     "ProtocolError",
@@ -77,6 +81,18 @@ class RequestRefused(ChainsocksError):
 
     def __init__(self, message: str, reply_code: int) -> None:
         super().__init__(message)
+        self.reply_code = reply_code
+
+
+class GssError(ChainsocksError):
+    """A mechanism's refusal, in its own words; there is no token in them."""
+
+
+class NotFoundError(ChainsocksError):
+    """The resolver has answered, and it is no use to ask on; `reply_code` is what a waiting client is told."""
+
+    def __init__(self, problem: str, reply_code: int) -> None:
+        super().__init__(problem)
         self.reply_code = reply_code
 
 

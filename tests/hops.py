@@ -13,6 +13,7 @@ from anyio.abc import ByteStream
 
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.dial import CONNECT
+from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.protocol.address import Address
@@ -67,6 +68,12 @@ def make_hop(
     if login is None:
         login = UsernamePassword(b"bob", b"pw") if protocol is HopProtocol.SOCKS5 else UserId(b"fred")
     return Hop(name, protocol, Address(f"10.0.0.{position}", 1080), login, timeout)
+
+
+def way_of(chain: Chain) -> Route:
+    """Return the only route of a chain without groups."""
+    assert chain.route
+    return chain.route
 
 
 def add_hop(network: MemoryNetwork, hop: Hop, trouble: Trouble | None = None) -> None:

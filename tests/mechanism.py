@@ -14,7 +14,7 @@ from zlib import crc32
 import anyio
 import pytest
 
-from chainsocks.gss.contexts import GssError
+from chainsocks.errors import GssError
 from chainsocks.protocol.gssapi import Gssapi, Protection
 
 OVERHEAD = 9

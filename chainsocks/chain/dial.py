@@ -168,12 +168,12 @@ class Walk:
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        plan = self._plan(self._destination, self.command)
+        plan = self._legs_to(self._destination, self.command)
         stream, reply, trailing_data = await self._follow(plan)
         self._at(None, OPEN)
         return Upstream(stream, reply.bound, trailing_data)
 
-    def _plan(self, target: Address, command: Command, stop: int | None = None) -> tuple[Leg, ...]:
+    def _legs_to(self, target: Address, command: Command, stop: int | None = None) -> tuple[Leg, ...]:
         """Plan the way to `target`, or as far as the hop at position `stop`."""
         route = self._route
         return legs(route.hops, target, command, stop, route.chain.pipeline)
@@ -369,13 +369,17 @@ class Walk:
             CONNECT: "no answer",
             State.SECOND_REPLY: "nobody connected",
         }
-        ends_here = self._leg is not None and self._leg.command is Command.UDP_ASSOCIATE
-        asked = f"to {Command.UDP_ASSOCIATE.name}" if ends_here else f"on the way to {self._target}"
-        complaint = complaints.get(self._step, f"no complete answer {asked}")
+        complaint = complaints.get(self._step, f"no complete answer{self._purpose}")
         if self._began + self._total < self._started + self._limit:
             self._started, self._limit = self._began, self._total
             complaint += ", and the time for the whole chain is over"
         return self._error(DialTimeout, complaint)
+
+    @property
+    def _purpose(self) -> str:
+        """What the hop that we are at was to do for us."""
+        ends_here = self._leg is not None and self._leg.command is Command.UDP_ASSOCIATE
+        return f" to {Command.UDP_ASSOCIATE.name}" if ends_here else f" on the way to {self._target}"
 
     def _error(self, kind: type[DialErrorT], problem: str, reply_code: int | None = None) -> DialErrorT:
         """Make an error of this place and time."""

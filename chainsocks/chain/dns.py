@@ -22,8 +22,7 @@ import dns.rdtypes.IN.A
 import dns.rdtypes.IN.AAAA
 import dns.reversename
 
-from chainsocks.chain.resolver import NotFoundError
-from chainsocks.errors import ProtocolError
+from chainsocks.errors import NotFoundError, ProtocolError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, ReplyCode
 

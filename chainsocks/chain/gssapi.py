@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from anyio.abc import ByteStream
 
-from chainsocks.errors import LoginRefused, ProtocolError
-from chainsocks.gss.contexts import Context, GssError, mechanism
+from chainsocks.errors import GssError, LoginRefused, ProtocolError
+from chainsocks.gss.contexts import Context, mechanism
 from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.handshake import State

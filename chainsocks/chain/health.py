@@ -1,24 +1,30 @@
-"""What is known of hops from the requests that went through them: who rests, for how long, and how quick each one is.
+"""What is known of hops from those who went through them: who rests, for how long, and how quick each one is.
 
 1. A hop that fails rests, each time twice as long, up to a limit, and not all at the same moment (jitter).
-2. When its rest is over one request tries it, and the others leave it alone until that one knows.
+2. When its rest is over one request tries it, and the others leave it alone until that one knows. A hop that somebody
+   watches (`chainsocks.server.checks`) is tried by its watcher instead.
 3. A hop is never held to be dead for what the destination did.
-4. Nothing is asked of anybody to find this out.
-5. A hop that has once been seen to keep what was sent behind its request is trusted to have kept it ever after.
+4. How quick a hop is, only requests tell: a check goes another way, and its time could not be compared with theirs.
+5. Nothing is asked of anybody here to find this out.
+6. A hop that has once been seen to keep what was sent behind its request is trusted to have kept it ever after.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chainsocks.config.hops import Hop
 from chainsocks.config.models import HealthSettings
+from chainsocks.errors import DialError
 from chainsocks.protocol.address import printable
+from chainsocks.protocol.handshake import State
 
-__all__ = ["LOST_IN_A_ROW", "Health"]
+__all__ = ["JITTER", "LOST_IN_A_ROW", "Health"]
 
 JITTER = 0.25
 """How much longer or shorter a rest is than it would be, so that hops that failed together come back one by one."""
@@ -35,7 +41,13 @@ log = logging.getLogger("chainsocks.health")
 @dataclass(slots=True)
 class _Condition:
     failures: int = 0
-    """In a row."""
+    """In a row, for requests: a greeting that is taken in between is no dial that came through."""
+    is_down: bool = False
+    """Whether it has failed, and nobody has found it well since."""
+    takes_greetings: bool = True
+    """Whether it may have taken our greeting when it failed, and then not done what it was asked for."""
+    proved_at: float = -math.inf
+    """When it was last seen to live."""
     lost: int = 0
     """Hedged tries, in a row."""
     rest_until: float = 0
@@ -56,11 +68,36 @@ class Health:
         self._random = rng or random.Random()  # noqa: S311  (it spreads rests, and keeps no secret)
         self._conditions: dict[str, _Condition] = {}
         self._keeping: set[str] = set()
+        self._watchers: dict[str, Callable[[], None]] = {}
 
     def rests(self, hop: Hop) -> bool:
         """Whether it has failed lately and is to be left alone; see `chainsocks.routing.pick.Known`."""
         condition = self._conditions.get(hop.name)
-        return bool(condition and condition.failures and (condition.on_trial or self._now() < condition.rest_until))
+        if not condition or not condition.is_down:
+            return False
+        return condition.on_trial or hop.name in self._watchers or self._now() < condition.rest_until
+
+    def rest_ends(self, hop: Hop) -> float:
+        """When somebody may try it again; infinite for a hop that is well."""
+        condition = self._conditions.get(hop.name)
+        return condition.rest_until if condition and condition.is_down else math.inf
+
+    def proved_at(self, hop: Hop) -> float:
+        """When it was last seen to live; minus infinity for never."""
+        condition = self._conditions.get(hop.name)
+        return condition.proved_at if condition else -math.inf
+
+    @contextmanager
+    def watching(self, hop: Hop, fallen: Callable[[], None]) -> Iterator[None]:
+        """Have nobody but the caller try `hop` after its rest, as long as others live.
+
+        `fallen` is called when it begins to rest.
+        """
+        self._watchers[hop.name] = fallen
+        try:
+            yield
+        finally:
+            del self._watchers[hop.name]
 
     def dial_time(self, hop: Hop) -> float | None:
         """Seconds that dials through it take, the last ones counting most; None where nobody has measured them."""
@@ -86,7 +123,7 @@ class Health:
         now = self._now()
         for hop in hops:
             condition = self._condition(hop)
-            if condition.failures and now >= condition.rest_until:
+            if condition.is_down and now >= condition.rest_until:
                 condition.on_trial = True
             if self.wants_measuring(hop):
                 condition.measured_at = now
@@ -95,13 +132,28 @@ class Health:
         """Hear that a dial came through, and how long it took in all."""
         for hop in hops:
             condition = self._condition(hop)
-            if condition.failures:
-                log.info("hop %s is back", printable(hop.name))
             before = seconds if condition.dial_time is None else condition.dial_time
             condition.dial_time = before * MEMORY + seconds * (1 - MEMORY)
             condition.measured_at = self._now()
-            condition.failures = condition.lost = 0
-            condition.on_trial = False
+            self._note_well(hop, condition)
+            condition.failures = 0
+
+    def connected(self, hops: Iterable[Hop]) -> None:
+        """Hear that hops have connected to what they were asked for, in no time that could be compared."""
+        for hop in hops:
+            condition = self._condition(hop)
+            self._note_well(hop, condition)
+            condition.failures = 0
+
+    def greeted(self, hop: Hop) -> None:
+        """Hear that a hop has taken our greeting.
+
+        That says nothing about one that has failed at a request: its rest is not cut short. And whoever fails again
+        right behind it rests for longer than before.
+        """
+        condition = self._condition(hop)
+        if not (condition.is_down and condition.takes_greetings and self._now() < condition.rest_until):
+            self._note_well(hop, condition)
 
     def failed(self, hop: Hop, why: object) -> None:
         """Hear that a hop has failed; it rests now."""
@@ -114,9 +166,13 @@ class Health:
         rest = min(self._settings.rest * 2.0**condition.failures, self._settings.longest_rest)
         rest *= self._random.uniform(1 - JITTER, 1 + JITTER)
         condition.failures += 1
+        condition.is_down = True
+        condition.takes_greetings = _may_take_greetings(hop, why)
         condition.rest_until = now + rest
         condition.measured_at = None  # whoever comes back is measured anew
         log.warning("hop %s rests for %.1f s: %s", printable(hop.name), rest, why)
+        if fallen := self._watchers.get(hop.name):
+            fallen()
 
     def lost(self, hop: Hop) -> None:
         """Hear that a hedge has overtaken a try that was waiting for this hop."""
@@ -130,5 +186,19 @@ class Health:
         for hop in hops:
             self._condition(hop).on_trial = False
 
+    def _note_well(self, hop: Hop, condition: _Condition) -> None:
+        if condition.is_down:
+            log.info("hop %s is back", printable(hop.name))
+        condition.proved_at = self._now()
+        condition.is_down = condition.on_trial = False
+        condition.lost = 0
+
     def _condition(self, hop: Hop) -> _Condition:
         return self._conditions.setdefault(hop.name, _Condition())
+
+
+def _may_take_greetings(hop: Hop, why: object) -> bool:
+    """Whether what a hop has failed with is beyond its greeting: not if it cannot be reached or logged in to."""
+    if not isinstance(why, DialError):
+        return True
+    return why.place.step == State.REQUEST and why.place.address == hop.address

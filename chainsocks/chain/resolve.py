@@ -24,7 +24,7 @@ from typing import Protocol
 import anyio
 
 from chainsocks.chain.dial import OPEN, RESOLVE, CancelScope, Network, OnStep, Upstream, Walk
-from chainsocks.chain.resolver import NotFoundError, Question, ask, dialect
+from chainsocks.chain.resolver import Question, ask, dialect
 from chainsocks.chain.tries import Choices, walk_through
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Resolve
@@ -33,6 +33,7 @@ from chainsocks.errors import (
     ConnectError,
     DialError,
     HopProtocolError,
+    NotFoundError,
     Place,
     ProtocolError,
     RequestRefused,
@@ -144,7 +145,7 @@ class ResolveWalk(Walk):
         return self._usable(name)
 
     async def _ask_last_hop(self) -> Address:
-        stream, reply, _ = await self._follow(self._plan(self._subject, self._asked))
+        stream, reply, _ = await self._follow(self._legs_to(self._subject, self._asked))
         await anyio.aclose_forcefully(stream)
         answer = reply.bound
         is_name = answer.type is AddressType.DOMAINNAME

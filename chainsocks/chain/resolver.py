@@ -9,21 +9,13 @@ from typing import Protocol, cast
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.errors import ProtocolError
+from chainsocks.errors import NotFoundError, ProtocolError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, ReplyCode
 
-__all__ = ["Dialect", "NotFoundError", "Question", "ask", "dialect"]
+__all__ = ["Dialect", "Question", "ask", "dialect"]
 
 _LENGTH = 2
-
-
-class NotFoundError(Exception):
-    """The resolver has answered, and it is no use to ask on; `reply_code` is what a waiting client is told."""
-
-    def __init__(self, problem: str, reply_code: int) -> None:
-        super().__init__(problem)
-        self.reply_code = reply_code
 
 
 class Question(Protocol):

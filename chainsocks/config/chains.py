@@ -6,6 +6,7 @@ A `Route` is a chain with all of that decided: hops and nothing else. Only route
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -48,7 +49,7 @@ class Group:
     `weights` go with `Pick.RANDOM`, one for each member. `hedge`: after so many seconds without success the next member
     is tried beside the first. With `retry_refused` the destination's own refusal is not believed before all members
     have told it. `check` seconds lie between two active checks of each member: a greeting, or a connection to
-    `check_target` where there is one; None leaves it to the requests to find out.
+    `check_target` where there is one; None (and infinity) leaves it to the requests to find out. Servers check.
 
     Raises:
         ValueError: a URL that is not a hop's, no member, or weights that do not fit.
@@ -84,7 +85,7 @@ class Group:
         object.__setattr__(self, "weights", weights or (1.0,) * len(hops))
         object.__setattr__(self, "hedge", hedge)
         object.__setattr__(self, "retry_refused", retry_refused)
-        object.__setattr__(self, "check", check)
+        object.__setattr__(self, "check", None if check == math.inf else check)
         object.__setattr__(self, "check_target", check_target)
 
 

@@ -39,6 +39,10 @@ def link_groups(
         for called in table.weights or {}:
             if called not in table.hops:
                 complain(("groups", name, "weights", called), f"this is none of its hops{suggest(called, table.hops)}")
+        if table.check_target and name in groups:
+            for hop in hops_of(groups[name].hops):
+                if why := hop.cannot_carry(table.check_target):
+                    complain(("groups", name, "check_target"), f"hop {describe(hop.name)}: {why}")
     return groups
 
 

@@ -9,14 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol, cast
 
-from chainsocks.errors import ChainsocksError
+from chainsocks.errors import GssError
 from chainsocks.protocol.gssapi import Gssapi, Protection
 
-__all__ = ["Acceptor", "Context", "GssError", "Mechanism", "mechanism"]
-
-
-class GssError(ChainsocksError):
-    """A mechanism's refusal, in its own words; there is no token in them."""
+__all__ = ["Acceptor", "Context", "Mechanism", "mechanism"]
 
 
 class Context(Protocol):

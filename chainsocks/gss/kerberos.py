@@ -17,7 +17,7 @@ from gssapi.exceptions import MissingCredentialsError
 from gssapi.raw.misc import GSSError
 from gssapi.raw.types import NameType, RequirementFlag
 
-from chainsocks.gss.contexts import GssError
+from chainsocks.errors import GssError
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.gssapi import Gssapi, Protection
 

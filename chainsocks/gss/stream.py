@@ -14,7 +14,8 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 from anyio.lowlevel import checkpoint
 
-from chainsocks.gss.contexts import Context, GssError
+from chainsocks.errors import GssError
+from chainsocks.gss.contexts import Context
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.gssapi import HEADER, MessageType, Protection, decode_message, encode_message
 

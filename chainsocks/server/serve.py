@@ -29,6 +29,7 @@ from chainsocks.net.polled import PolledListener, PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.server.alarms import open_alarms
+from chainsocks.server.checks import check_members, members_to_check
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
@@ -113,6 +114,8 @@ async def serve(
                 for listener in listeners:
                     names_only = config.server.names_only_at(address_bound_to(listener))
                     accepting.start_soon(_accept, listener, permits, sessions, service, poller, names_only)
+                if members := members_to_check(config.chains.values()):
+                    accepting.start_soon(check_members, members, service)
                 addresses = [bound_to(listener) for listener in listeners]
                 log.log(level, "listening on %s", ", ".join(addresses))
                 task_status.started(addresses)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from anyio.abc import ByteStream
 
 from chainsocks.config.models import ServerGssapi
-from chainsocks.errors import LoginRefused
-from chainsocks.gss.contexts import Acceptor, GssError, mechanism
+from chainsocks.errors import GssError, LoginRefused
+from chainsocks.gss.contexts import Acceptor, mechanism
 from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.gssapi import Principal, Protection

@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chainsocks.chain.dial import Network
+from chainsocks.chain.dial import CancelScope, Network
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.hosts import host_of
@@ -19,14 +20,18 @@ from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
 from chainsocks.routing.caller import Caller
+from chainsocks.routing.isolation import Circumstances, isolated_chain
 from chainsocks.routing.rules import Decision, Router
 from chainsocks.session.pinned import PassageNetwork, PinnedNetwork
+from chainsocks.session.record import Record
+from chainsocks.session.service import Service
 
 __all__ = [
     "Judge",
     "Passage",
     "check_login",
     "decide",
+    "find_passage",
     "judge_of",
     "mind_addresses",
     "names_an_address",
@@ -52,6 +57,39 @@ class Passage:
     """What to ask for."""
     network: PassageNetwork
     """What to dial on."""
+    names_only: NamesOnly
+    """What is to be done about IP addresses."""
+    declared: Chain | None = None
+    """The chain as it is configured, where its hops have got logins of this session's own."""
+
+
+async def find_passage(
+    request: Request, caller: Caller, service: Service, record: Record, names_only: NamesOnly, scope: CancelScope
+) -> Passage:
+    """Find the way of a request that came by a listener with `names_only`. `scope` gets rid of its deadline.
+
+    Raises:
+        RequestRefused: it has none.
+    """
+    router, network, config = service.router, service.network, service.config
+    check_login(request, caller, required=service.logins.required or config.requires_gssapi)
+    if router.default and not router.has_rules:
+        passage = Passage(router.default, request.destination, network, router.default.names_only)
+    else:
+        scope.deadline = math.inf  # the request is in time; a look-up has a limit of its own
+        decision = await decide(router, request, caller, network, config.timeouts.resolve)
+        if router.has_rules:
+            record.rule = str(decision.rule.number) if decision.rule else "-"
+        passage = passage_of(decision, network)
+    chain = record.chain = passage.chain
+    if names_only is not NamesOnly.OFF or passage.names_only is not NamesOnly.OFF:
+        passage = replace(passage, names_only=stricter(names_only, passage.names_only))
+        mind_addresses(passage.names_only, request, record.who)
+    if chain.isolates:
+        one = None if request.command is Command.UDP_ASSOCIATE else passage.destination
+        circumstances = Circumstances(config.isolation_key, caller, one)
+        passage = replace(passage, chain=isolated_chain(chain, circumstances), declared=chain)
+    return passage
 
 
 def check_login(request: Request, caller: Caller, *, required: bool) -> None:
@@ -94,7 +132,7 @@ def passage_of(decision: Decision, network: PassageNetwork) -> Passage:
         raise RequestRefused(f"no address for {host}, which the rules asked for", ReplyCode.HOST_UNREACHABLE)
     if addresses:
         network = PinnedNetwork(network, decision.destination, addresses)
-    return Passage(chain, decision.destination, network)
+    return Passage(chain, decision.destination, network, chain.names_only)
 
 
 def stricter(one: NamesOnly, other: NamesOnly) -> NamesOnly:
@@ -117,11 +155,12 @@ def mind_addresses(names_only: NamesOnly, request: Request, who: str) -> None:
     _warn(who, destination)
 
 
-def judge_of(router: Router, request: Request, caller: Caller, chain: Chain, names_only: NamesOnly, who: str) -> Judge:
-    """Return who judges the datagrams of an association that goes through `chain`.
+def judge_of(router: Router, request: Request, caller: Caller, passage: Passage, who: str) -> Judge:
+    """Return who judges the datagrams of an association that goes by `passage`.
 
     One passes if the rules send it the same way: none goes another way than they say, and none changes chains.
     """
+    names_only, chain = passage.names_only, passage.declared or passage.chain
     warned = names_only is NamesOnly.OFF
 
     def judge(destination: Address) -> Address | None:

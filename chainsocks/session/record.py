@@ -48,6 +48,11 @@ class Record:
     rule: str = ""
     """The number of the rule that decided, "-" if none did; empty where there are no rules."""
 
+    @property
+    def who(self) -> str:
+        """The session and its client, for a line of the log that is not the session's own."""
+        return f"session {_prefix}{self.id}, client {self.client}:"
+
     def write(self) -> None:
         """Write the session's line."""
         if log.isEnabledFor(logging.INFO):

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TypeVar
 
 import trio
@@ -32,7 +31,7 @@ from chainsocks.chain.bind import BindWalk
 from chainsocks.chain.dial import CancelScope, Upstream, Walk
 from chainsocks.chain.resolve import ResolveWalk
 from chainsocks.chain.tries import Tries, close_upstream
-from chainsocks.config.chains import Chain, Route
+from chainsocks.config.chains import Route
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Ident
 from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
@@ -47,13 +46,12 @@ from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Use
 from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.caller import Caller
-from chainsocks.routing.isolation import Circumstances, isolated_chain
 from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
 from chainsocks.session.gssapi import GssapiLogin, accepted_methods
 from chainsocks.session.ident import check_ident
 from chainsocks.session.parting import part
-from chainsocks.session.passage import Passage, check_login, decide, judge_of, mind_addresses, passage_of, stricter
+from chainsocks.session.passage import Passage, find_passage, judge_of
 from chainsocks.session.record import Record
 from chainsocks.session.service import Service
 
@@ -138,7 +136,7 @@ class _Session:
             limit, network = self._timeouts.ident, self._service.network
             user = await check_ident(self._client, request.credentials, ident, limit, network)
         caller = self._caller(request, user)
-        passage = await self._passage(request, caller, scope)
+        passage = await find_passage(request, caller, self._service, record, self._names_only, scope)
         match request.command:
             case Command.CONNECT:
                 await self._connect(handshake, passage, scope)
@@ -148,39 +146,6 @@ class _Session:
                 await self._associate(handshake, passage, caller, scope)
             case Command.RESOLVE | Command.RESOLVE_PTR:
                 await self._resolve(handshake, passage, scope)
-
-    async def _passage(self, request: Request, caller: Caller, scope: CancelScope) -> Passage:
-        """Find the way of a request.
-
-        Raises:
-            RequestRefused: it has none.
-        """
-        service, record = self._service, self._record
-        router, network = service.router, service.network
-        required = service.logins.required or service.config.requires_gssapi
-        check_login(request, caller, required=required)
-        if router.default and not router.has_rules:
-            passage = Passage(router.default, request.destination, network)
-        else:
-            scope.deadline = math.inf  # it is in time; a look-up has a limit of its own
-            decision = await decide(router, request, caller, network, self._timeouts.resolve)
-            if router.has_rules:
-                record.rule = str(decision.rule.number) if decision.rule else "-"
-            passage = passage_of(decision, network)
-        chain = record.chain = passage.chain
-        if names_only := self._guard(chain):
-            mind_addresses(names_only, request, self._who)
-        if chain.isolates:
-            one = None if request.command is Command.UDP_ASSOCIATE else passage.destination
-            circumstances = Circumstances(service.config.isolation_key, caller, one)
-            return replace(passage, chain=isolated_chain(chain, circumstances))
-        return passage
-
-    def _guard(self, chain: Chain) -> NamesOnly | None:
-        """Return what is to be done about IP addresses, by the listener and the chain; None for nothing."""
-        if self._names_only is NamesOnly.OFF and chain.names_only is NamesOnly.OFF:
-            return None
-        return stricter(self._names_only, chain.names_only)
 
     async def _through(
         self,
@@ -268,9 +233,8 @@ class _Session:
             raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
         service, request, tally, judge = self._service, handshake.request, Tally(self._record.traffic), None
         network, on_step = service.network, service.on_step
-        names_only, chain = self._guard(passage.chain) or NamesOnly.OFF, self._record.chain
-        if chain and (service.router.has_rules or names_only is not NamesOnly.OFF):
-            judge = judge_of(service.router, request, caller, chain, names_only, self._who)
+        if service.router.has_rules or passage.names_only is not NamesOnly.OFF:
+            judge = judge_of(service.router, request, caller, passage, self._record.who)
 
         def begin(route: Route, began: float | None) -> AssociationWalk:
             return AssociationWalk(route, UNSPECIFIED, self._timeouts, network, on_step, began)
@@ -381,11 +345,6 @@ class _Session:
         if isinstance(login, Principal):
             return Caller(self._host, login.name.encode("utf-8", "surrogateescape"))
         return Caller(self._host, user)
-
-    @property
-    def _who(self) -> str:
-        """The session and its client, for a line of the log that is not the session's own."""
-        return f"session {self._record.id}, client {self._record.client}:"
 
     @property
     def _step(self) -> str:

@@ -6,35 +6,25 @@ Everything in it is real: four chainsocks servers on real sockets, and an HTTP r
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 
 import trio
 from anyio import EndOfStream
 from rich.console import Console
-from rich.table import Table
 
 from chainsocks.client.tcp import connect_tcp
-from chainsocks.config.chains import Chain, hops_of
+from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Config, Server, User
 from chainsocks.config.passwords import PlainPassword
-from chainsocks.errors import Place
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.messages import UserId, UsernamePassword
 from chainsocks.server.serve import serve
+from chainsocks.tools.steps import Trail, step_table
 
 __all__ = ["demo"]
 
 LOOPBACK = Address("127.0.0.1", 0)
 PAGE = b"Hello from the far end of the chain.\n"
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    began: float
-    place: Place
 
 
 async def demo(console: Console, *, stay: bool) -> None:
@@ -44,17 +34,16 @@ async def demo(console: Console, *, stay: bool) -> None:
         DialError: the request failed.
     """
     stopping = trio.Event()
-    steps: list[_Step] = []
+    trail = Trail(trio.current_time)
     async with trio.open_nursery() as nursery:
         target = await nursery.start(_serve_page)
         hops = await _start_hops(nursery, stopping)
         chain = Chain(*hops, name="default")
         front = Config(Server(listen=(LOOPBACK,)), chains={"default": chain})
-        note = functools.partial(_note, steps)
-        [proxy] = await nursery.start(functools.partial(serve, front, stopping, on_step=note))
+        [proxy] = await nursery.start(functools.partial(serve, front, stopping, on_step=trail.note))
         console.print(f"client -> front ({proxy}) -> {chain}\n       -> web server ({target})")
         page = await _fetch(proxy, target)
-        _show(console, chain, steps)
+        console.print(step_table(trail.taken, hops))
         console.print(f"The web server answered: {page.decode('latin-1').splitlines()[-1]}")
         if stay:
             console.print("Try it yourself; Ctrl-C ends the demo:")
@@ -111,28 +100,3 @@ async def _fetch(proxy: str, target: str) -> bytes:
                 page += await stream.receive()
         except EndOfStream:
             return page
-
-
-def _note(steps: list[_Step], place: Place) -> None:
-    steps.append(_Step(trio.current_time(), place))
-
-
-def _show(console: Console, chain: Chain, steps: Sequence[_Step]) -> None:
-    """Print a row for each step. It lasted until the next one began; the last says that the way is open."""
-    table = Table("hop", "protocol", "address")
-    table.add_column("step", max_width=18)  # which brings the table below 80 columns
-    table.add_column("ms", justify="right")
-    protocols = {hop.address: hop.protocol.value for hop in hops_of(chain.hops)}
-    previous = None
-    for step, following in pairwise(steps):
-        place = step.place
-        same = previous is not None and previous.hop == place.hop
-        lasted = f"{(following.began - step.began) * 1000:.2f}"
-        if same:
-            table.add_row("", "", "", place.step, lasted)
-        else:
-            table.add_row(place.hop, protocols.get(place.address, ""), str(place.address), place.step, lasted)
-        previous = place
-    table.add_section()
-    table.add_row("all hops", "", "", "", f"{(steps[-1].began - steps[0].began) * 1000:.2f}")
-    console.print(table)

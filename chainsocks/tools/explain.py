@@ -25,7 +25,15 @@ from chainsocks.routing.caller import Caller
 from chainsocks.routing.rules import Decision, Router
 from chainsocks.server.alarms import open_alarms
 from chainsocks.server.network import TrioNetwork
-from chainsocks.session.passage import check_login, decide, judge_of, mind_addresses, names_an_address, passage_of
+from chainsocks.session.passage import (
+    Passage,
+    check_login,
+    decide,
+    judge_of,
+    mind_addresses,
+    names_an_address,
+    passage_of,
+)
 from chainsocks.session.pinned import PassageNetwork
 
 __all__ = ["Explanation", "explain", "explain_here", "read_question"]
@@ -166,10 +174,10 @@ async def explain(config: Config, request: Request, caller: Caller, network: Pas
         check_login(request, caller, required=bool(config.users) or config.requires_gssapi)
         decision = await decide(router, association or request, caller, network, config.timeouts.resolve)
         passage = passage_of(decision, network)
-        mind_addresses(passage.chain.names_only, association or request, "this client:")
+        mind_addresses(passage.names_only, association or request, "this client:")
         if association:
             decision = router.decide_datagram(association, caller, request.destination)
-            _check_datagram(router, association, caller, passage.chain, request.destination)
+            _check_datagram(router, association, caller, passage, request.destination)
     except RequestRefused as error:
         return Explanation(request.destination, decision.rule, None, str(error), decision.addresses)
     refused_at = [listen for listen, guard in config.server.names_only.items() if guard is NamesOnly.REFUSE]
@@ -179,13 +187,13 @@ async def explain(config: Config, request: Request, caller: Caller, network: Pas
     return Explanation(destination, decision.rule, passage.chain, "", addresses, tuple(refused_at))
 
 
-def _check_datagram(router: Router, request: Request, caller: Caller, chain: Chain, destination: Address) -> None:
+def _check_datagram(router: Router, request: Request, caller: Caller, passage: Passage, destination: Address) -> None:
     """See that a datagram passes.
 
     Raises:
         RequestRefused: it is dropped.
     """
-    judge = judge_of(router, request, caller, chain, chain.names_only, "this client:")
+    chain, judge = passage.chain, judge_of(router, request, caller, passage, "this client:")
     if judge(destination) is not None:
         return
     decision = router.decide_datagram(request, caller, destination)

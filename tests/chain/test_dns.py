@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainsocks.chain.dns import Question, questions
-from chainsocks.chain.resolver import NotFoundError
-from chainsocks.errors import ProtocolError
+from chainsocks.errors import NotFoundError, ProtocolError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command
 from tests.resolvers import FAILS, MISBEHAVIOUR, respond

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 
 import pytest
 
+from chainsocks.chain.dial import CONNECT
 from chainsocks.chain.health import JITTER, LOST_IN_A_ROW, Health
+from chainsocks.config.hops import Hop
 from chainsocks.config.models import HealthSettings
+from chainsocks.errors import DialError, HopProtocolError, Place
+from chainsocks.protocol.handshake import State
 from tests.hops import make_hop
 
 PARIS, OSAKA = make_hop(1), make_hop(2)
@@ -152,3 +157,86 @@ def test_the_log_tells_when_a_hop_goes_and_comes(
     health.succeeded([PARIS], 0.1)
     health.succeeded([PARIS], 0.1)
     assert caplog.messages == ["hop paris rests for 2.0 s: connection refused", "hop paris is back"]
+
+
+# --- those that somebody watches
+
+
+def failure(hop: Hop, step: str, at: Hop | None = None) -> DialError:
+    """What a hop has failed with, as told by itself or by another one."""
+    return HopProtocolError(Place((at or hop).name, (at or hop).address, step), "it broke off", elapsed=0, limit=1)
+
+
+def test_a_watched_hop_is_tried_by_its_watcher_alone(health: Health, clock: Clock) -> None:
+    fallen: list[float] = []
+    with health.watching(PARIS, lambda: fallen.append(health.rest_ends(PARIS))):
+        assert health.rest_ends(PARIS) == math.inf
+        health.failed(PARIS, "refused")
+        assert fallen == [clock.time + 2]
+        clock.time += 3
+        assert health.rests(PARIS)
+        health.greeted(PARIS)
+        assert not health.rests(PARIS)
+        assert health.rest_ends(PARIS) == math.inf
+        health.failed(PARIS, "refused")
+    clock.time += 4
+    assert not health.rests(PARIS), "nobody watches it any more"
+
+
+@pytest.mark.parametrize("how", ["a dial", "a connect", "a greeting"])
+def test_when_a_hop_was_last_proved_to_live(health: Health, clock: Clock, how: str) -> None:
+    assert health.proved_at(PARIS) == -math.inf
+    clock.time += 1
+    if how == "a dial":
+        health.succeeded([PARIS], 0.1)
+    elif how == "a connect":
+        health.connected([PARIS])
+    else:
+        health.greeted(PARIS)
+    proved_at = clock.time
+    clock.time += 1
+    health.failed(PARIS, "refused")
+    assert health.proved_at(PARIS) == proved_at
+
+
+def test_only_requests_measure(health: Health) -> None:
+    health.connected([PARIS])
+    health.greeted(PARIS)
+    assert health.dial_time(PARIS) is None
+    assert health.wants_measuring(PARIS)
+
+
+@pytest.mark.parametrize(
+    ("why", "is_back"),
+    [
+        (failure(PARIS, CONNECT), True),
+        (failure(PARIS, State.METHOD_NEGOTIATION), True),
+        (failure(PARIS, State.SUB_NEGOTIATION), True),
+        (failure(PARIS, State.REQUEST), False),
+        (failure(PARIS, State.REQUEST, at=OSAKA), True),
+        ("it was too slow", False),
+    ],
+    ids=["connect", "method", "login", "request", "another's request", "too slow"],
+)
+def test_a_greeting_ends_the_rest_of_who_would_not_have_taken_it(
+    health: Health, clock: Clock, why: object, is_back: object
+) -> None:
+    health.failed(PARIS, why)
+    health.greeted(PARIS)
+    assert health.rests(PARIS) != is_back
+    clock.time += 2
+    health.greeted(PARIS)
+    assert not health.rests(PARIS)
+
+
+def test_a_greeting_does_not_make_the_next_rest_shorter(health: Health, clock: Clock) -> None:
+    for rest in (2, 4, 8):
+        health.failed(PARIS, "refused")
+        clock.time += rest - 0.001
+        assert health.rests(PARIS)
+        clock.time += 0.001
+        health.greeted(PARIS)
+    health.connected([PARIS])
+    health.failed(PARIS, "refused")
+    clock.time += 2
+    assert not health.rests(PARIS)

@@ -7,8 +7,8 @@ import trio
 from anyio import EndOfStream
 
 from chainsocks.chain import dns
-from chainsocks.chain.resolver import NotFoundError, ask, dialect
-from chainsocks.errors import ProtocolError
+from chainsocks.chain.resolver import ask, dialect
+from chainsocks.errors import NotFoundError, ProtocolError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command
 from tests.memory import MemoryStream, memory_stream_pair

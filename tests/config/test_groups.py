@@ -112,6 +112,13 @@ def test_groups_in_groups_in_any_order() -> None:
             '[groups]\nx = { hops = ["paris"], check = 5, check_target = "example.org" }',
             ["groups.x.check_target: 'example.org': a port is missing, as in example.org:1080"],
         ),
+        (
+            '[groups]\nx = { hops = ["y"], check = 5, check_target = "[2001:db8::1]:80" }\ny = ["osaka", "lima"]',
+            [
+                "groups.x.check_target: hop 'lima': socks4 cannot carry the IPv6 address of [2001:db8::1]:80; "
+                "only socks5 can"
+            ],
+        ),
         ('[groups]\nx = { hops = ["paris"], hege = 5 }', ["groups.x.hege: unknown key; did you mean 'hedge'?"]),
         ("[health]\nrest = 0", ['health.rest: found 0, expected more than 0 seconds; "off" disables it']),
         # Chains with groups in them.

@@ -81,9 +81,12 @@ def chainsocks(
     server_lines: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     chain: str = "",
+    group: str | None = None,
     **timeouts: float,
 ) -> Iterator[Chainsocks]:
     """Run our server: its chain is `hops`, as URLs or tables, and `chain` is what else its table says.
+
+    With `group` they hold one place, as a group, and that is what its table says.
 
     It has to stop in order, with nothing in its log to regret.
 
@@ -100,6 +103,9 @@ def chainsocks(
         if hops:
             written = [hop if hop.startswith("{") else json.dumps(hop) for hop in hops]
             lines += ["[hops]", *(f"{name} = {hop}" for name, hop in zip(names, written, strict=True))]
+            if group is not None:
+                lines += ["[groups.exits]", f"hops = {json.dumps(names)}", group]
+                names = ["exits"]
             lines += ["[chains.default]", f"hops = {json.dumps(names)}", chain]
         for name, password in (users or {}).items():
             lines += ["[[users]]", f'name = "{name}"', f'password_hash = "{hash_password(password.encode())}"']

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from chainsocks.errors import ChainsocksError
-from chainsocks.gss.contexts import GssError, mechanism
+from chainsocks.errors import ChainsocksError, GssError
+from chainsocks.gss.contexts import mechanism
 from tests.e2e.programs import find_module
 
 

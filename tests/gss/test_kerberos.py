@@ -7,7 +7,8 @@ import socket
 import anyio
 import pytest
 
-from chainsocks.gss.contexts import Acceptor, Context, GssError, Mechanism, mechanism
+from chainsocks.errors import GssError
+from chainsocks.gss.contexts import Acceptor, Context, Mechanism, mechanism
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from tests.e2e.kerberos import HOST, Realm
 from tests.e2e.programs import find_module

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import assert_checkpoints
 
-from chainsocks.gss.contexts import GssError
+from chainsocks.errors import GssError
 from chainsocks.gss.stream import CAPSULE, EncapsulatedStream
 from chainsocks.protocol.gssapi import HEADER, MAX_TOKEN, MessageType, Protection, encode_message
 from tests.mechanism import OVERHEAD, FakeAcceptor, FakeInitiator, agreed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import cast
 
 import pytest
 import trio
@@ -16,7 +17,8 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
 from chainsocks.routing.caller import Caller
 from chainsocks.routing.rules import Decision, Router
-from chainsocks.session.passage import check_login, judge_of, mind_addresses, passage_of, stricter
+from chainsocks.session.passage import Passage, check_login, judge_of, mind_addresses, passage_of, stricter
+from chainsocks.session.pinned import PassageNetwork
 from tests.config.files import read
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryNetwork
@@ -239,7 +241,8 @@ def judged(text: str, names_only: NamesOnly, *hosts: str) -> list[str | None]:
     router, asked, caller = Router(read(text)), request("0.0.0.0", Command.UDP_ASSOCIATE), Caller("192.0.2.1")
     chain = router.decide(asked, caller).chain
     assert chain
-    judge = judge_of(router, asked, caller, chain, names_only, "session 7:")
+    passage = Passage(chain, asked.destination, cast(PassageNetwork, None), names_only)
+    judge = judge_of(router, asked, caller, passage, "session 7:")
     told = [judge(Address(host, 53)) for host in hosts]
     return [address.host if address else None for address in told]
 

@@ -1,0 +1,263 @@
+"""What a probe shows: the whole text, and the whole JSON, of walks whose times are known."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+import trio
+from rich.console import Console
+from trio.testing import MockClock
+
+from chainsocks.chain.dial import CONNECT
+from chainsocks.config.chains import DIRECT, Chain, Group
+from chainsocks.config.hops import HopProtocol
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import State
+from chainsocks.tools.probe.questions import Answer, Finding, Question
+from chainsocks.tools.probe.report import Kind, Probed, show, show_summary
+from tests.hops import Fault, Trouble, make_hop
+from tests.tools.probe.probing import probed_of
+
+
+def shown(probed: Probed, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    output = io.TextIOWrapper(raw, encoding)
+    show(probed, Console(file=output, width=1000, markup=False, emoji=False, highlight=False))
+    output.flush()
+    return "\n".join(line.rstrip() for line in raw.getvalue().decode(encoding).splitlines())
+
+
+EVIL = "a\nb\x1b[31m[red]"
+
+FINE = """\
+chain default: to example.org:80, which only lima is told
+
+here ──> paris ──> osaka ──> lima ──> example.org:80
+
+┏━━━━━━━━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┓
+┃ hop            ┃ protocol ┃ address       ┃ step               ┃      ms ┃
+┡━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━┩
+│ paris (1 of 3) │ socks5   │ 10.0.0.1:1080 │ TCP connect        │  500.00 │
+│                │          │               │ method negotiation │    0.00 │
+│                │          │               │ username/password  │    0.00 │
+│                │          │               │ sub-negotiation    │         │
+│                │          │               │ request            │  500.00 │
+│ osaka (2 of 3) │ socks4a  │ 10.0.0.2:1080 │ request            │  500.00 │
+│ lima (3 of 3)  │ socks5   │ 10.0.0.3:1080 │ method negotiation │    0.00 │
+│                │          │               │ username/password  │    0.00 │
+│                │          │               │ sub-negotiation    │         │
+│                │          │               │ request            │    0.00 │
+├────────────────┼──────────┼───────────────┼────────────────────┼─────────┤
+│ all hops       │          │               │                    │ 1500.00 │
+└────────────────┴──────────┴───────────────┴────────────────────┴─────────┘
+
+hop             login              names    UDP  IPv6
+paris (1 of 3)  username/password  yes      yes  understood
+osaka (2 of 3)  user id            unknown  no   no
+lima (3 of 3)   username/password  yes      yes  understood
+  IPv6 understood: paris, lima: asked for [::1]:9 it said: connection refused (05)
+  names unknown: osaka: asked for localhost:9 it said: general SOCKS server failure (01); \
+asked for chainsocks.invalid:9 it said: general SOCKS server failure (01)
+  UDP no: osaka: socks4a has none
+  IPv6 no: osaka: socks4a has none
+
+The chain default is fine: 1500.00 ms."""
+
+BROKEN = """\
+chain default: to example.org:80, which only lima is told
+
+here --> paris --X osaka ..> lima ..> example.org:80
+
++--------------------------------------------------------------------------+
+| hop            | protocol | address       | step               |      ms |
+|----------------+----------+---------------+--------------------+---------|
+| paris (1 of 3) | socks5   | 10.0.0.1:1080 | TCP connect        |  500.00 |
+|                |          |               | method negotiation |    0.00 |
+|                |          |               | username/password  |    0.00 |
+|                |          |               | sub-negotiation    |         |
+|                |          |               | request            |  500.00 |
+| osaka (2 of 3) | socks4a  | 10.0.0.2:1080 | not reached        |         |
+| lima (3 of 3)  | socks5   | 10.0.0.3:1080 | not reached        |         |
+|----------------+----------+---------------+--------------------+---------|
+| all hops       |          |               |                    | 1000.00 |
++--------------------------------------------------------------------------+
+
+hop             login              names  UDP  IPv6
+paris (1 of 3)  username/password  yes    yes  understood
+osaka (2 of 3)  -                  -      -    -
+lima (3 of 3)   -                  -      -    -
+  IPv6 understood: paris: asked for [::1]:9 it said: connection refused (05)
+
+BROKEN: hop paris (1 of 3) at 10.0.0.1:1080, request: it could not reach osaka at 10.0.0.2:1080, \
+it says: connection refused (05) (0.50 s of 1.5 s)
+  - suspect osaka first: that it is not running, or that its port is another; and then paris: that it may not go there
+  - to find out, `chainsocks probe --all` talks to osaka straight from here (and so shows it your own address): \
+if that works, it is paris"""
+
+
+async def test_a_chain_that_is_fine(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    assert shown(await probed_of(nursery)) == FINE
+
+
+async def test_a_chain_that_is_broken_where_only_ascii_can_be_shown(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    assert shown(await probed_of(nursery, Trouble(CONNECT, Fault.REFUSAL)), "ascii") == BROKEN
+
+
+async def test_without_a_destination(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    chain = Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4))
+    text = shown(await probed_of(nursery, chain=chain, destination=None))
+    assert text.startswith(
+        "chain default: as far as its last hop, which is asked for nothing (name a HOST:PORT to ask it for that)\n"
+    )
+    assert "│ osaka (2 of 2) │ socks4   │ 10.0.0.2:1080 │ nothing to say yet │" in text
+    assert "  osaka: socks4 says nothing before it is asked for something: it took the connection" in text
+
+
+async def test_a_socks4_hop_that_was_asked_is_known(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    chain = Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4))
+    text = shown(await probed_of(nursery, chain=chain, destination=Address("10.0.0.80", 80)))
+    assert "The chain default is fine" in text
+    assert "says nothing before" not in text
+
+
+@pytest.mark.parametrize("fault", [None, Fault.REFUSAL, Fault.MUTE])
+async def test_names_forge_no_lines_and_no_colours(
+    fault: Fault | None, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    evil = Chain(make_hop(1), replace(make_hop(2), name=EVIL), name="c\rd")
+    trouble = {EVIL: Trouble(State.REQUEST, fault)} if fault else None
+    text = shown(await probed_of(nursery, trouble, chain=evil))
+    assert "\x1b" not in text
+    assert "\nb" not in text
+    assert r"──> a\nb\x1b[31m[red]" in text
+    assert r"chain c\rd" in text
+
+
+GROUPS = """\
+chain default: to example.org:80, which only the last hop is told
+
+here ──> paris ──> ([✗ osaka] | lima) ──> example.org:80
+
+┏━━━━━━━━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┓
+┃ hop            ┃ protocol ┃ address       ┃ step               ┃      ms ┃
+┡━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━┩
+│ paris (1 of 2) │ socks5   │ 10.0.0.1:1080 │ TCP connect        │  500.00 │
+│                │          │               │ method negotiation │    0.00 │
+│                │          │               │ username/password  │    0.00 │
+│                │          │               │ sub-negotiation    │         │
+│                │          │               │ request            │  500.00 │
+│ lima (2 of 2)  │ socks5   │ 10.0.0.3:1080 │ method negotiation │    0.00 │
+│                │          │               │ username/password  │    0.00 │
+│                │          │               │ sub-negotiation    │         │
+│                │          │               │ request            │    0.00 │
+├────────────────┼──────────┼───────────────┼────────────────────┼─────────┤
+│ all hops       │          │               │                    │ 1000.00 │
+├────────────────┼──────────┼───────────────┼────────────────────┼─────────┤
+│ osaka (2 of 2) │ socks5   │ 10.0.0.2:1080 │ method negotiation │ 1500.00 │
+└────────────────┴──────────┴───────────────┴────────────────────┴─────────┘
+
+hop             login              names  UDP  IPv6
+paris (1 of 2)  username/password  yes    yes  understood
+lima (2 of 2)   username/password  yes    yes  understood
+osaka (2 of 2)  -                  -      -    -
+  IPv6 understood: paris, lima: asked for [::1]:9 it said: connection refused (05)
+
+group  member  state        ms
+exits  osaka   failed
+       lima    works   1000.00
+
+NOT WORKING: osaka, of group exits: hop osaka (2 of 2) at 10.0.0.2:1080, method negotiation: no complete answer \
+on the way to example.org:80 (1.50 s of 1.5 s)
+  - something took the connection and says nothing: is 1080 the port of a SOCKS5 proxy?
+  - web servers, and whatever wants TLS or speaks SOCKS4 only, may be silent like this
+  - all of this was seen through paris, which may have put us through to somebody else: `chainsocks probe --all` \
+talks to osaka straight from here (and so shows it your own address)
+  - if it is only slow: give hop osaka a `timeout` in [hops]
+The chain default works without osaka: 1000.00 ms."""
+
+PARIS, OSAKA, LIMA = make_hop(1), make_hop(2), make_hop(3)
+EXITS = Chain(PARIS, Group(OSAKA, LIMA, name="exits"))
+
+
+async def test_a_chain_that_works_without_a_member(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    assert shown(await probed_of(nursery, Trouble(State.METHOD_NEGOTIATION, Fault.MUTE), EXITS)) == GROUPS
+
+
+async def test_all_members_work(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    text = shown(await probed_of(nursery, chain=EXITS))
+    assert "NOT WORKING" not in text
+    assert text.endswith("The chain default is fine: 1000.00 ms.")
+    assert "lima (2 of 2)   username/password  yes    yes  understood" in text, "a member that is not in the walk"
+
+
+async def test_no_member_works(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    refusal = Trouble(CONNECT, Fault.REFUSAL)
+    text = shown(await probed_of(nursery, {"osaka": refusal, "lima": refusal}, EXITS))
+    broken = text[text.index("BROKEN") :]
+    assert [line.split(":")[0] for line in broken.splitlines() if not line.startswith("  - ")] == [
+        "BROKEN",
+        "NOT WORKING",
+    ]
+    assert "could not reach osaka" in broken.split("NOT WORKING")[0]
+    assert "could not reach lima" in broken.split("NOT WORKING")[1]
+
+
+@pytest.mark.parametrize("retry_refused", [False, True])
+async def test_a_member_that_tells_what_the_destination_did(
+    autojump_clock: MockClock, nursery: trio.Nursery, *, retry_refused: bool
+) -> None:
+    chain = Chain(Group(PARIS, OSAKA, retry_refused=retry_refused))
+    text = shown(await probed_of(nursery, Trouble(State.REQUEST, Fault.REFUSAL), chain))
+    assert "The chain default works without osaka" in text
+    assert ("with `retry_refused = true` it would" in text) is not retry_refused
+
+
+async def test_a_chain_that_may_leave_out_hops(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    chain = Chain(PARIS, OSAKA, LIMA, skip_dead=True)
+    text = shown(await probed_of(nursery, Trouble(CONNECT, Fault.REFUSAL), chain))
+    assert "here ──> paris ··> [✗ osaka] ──> lima ──> example.org:80" in text
+    assert "NOT WORKING: osaka, which this chain may leave out: hop paris (1 of 3)" in text
+    assert "(may be left out)  osaka   failed" in text
+
+
+async def test_nor_does_what_was_found(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    probed = await probed_of(nursery, chain=Chain(make_hop(1)))
+    finding = Finding(Answer.UNKNOWN, "it could not be asked: hop a\nb")
+    text = shown(replace(probed, findings={1: {Question.UDP: finding}}))
+    assert r"  UDP unknown: paris: it could not be asked: hop a\nb" in text
+
+
+async def test_without_hops(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    text = shown(await probed_of(nursery, chain=DIRECT, destination=Address("10.0.0.80", 80)))
+    assert text.startswith("chain direct: no hops, straight to 10.0.0.80:80\n\nhere ──> 10.0.0.80:80\n")
+    assert "│ destination │          │ 10.0.0.80:80 │ TCP connect │ 0.00 │" in text
+    assert "names" not in text
+
+
+async def test_colours_are_for_terminals(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    probed = await probed_of(nursery, Trouble(State.REQUEST, Fault.GARBAGE))
+    assert "\x1b" not in shown(probed)
+    output = io.StringIO()
+    show(probed, Console(file=output, width=1000, force_terminal=True, color_system="standard"))
+    assert " \x1b[1;31m[✗ osaka]\x1b[0m" in output.getvalue()
+
+
+async def test_the_summary_of_a_chain_that_works_without_some(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    output = io.StringIO()
+    show_summary([await probed_of(nursery, Trouble(CONNECT, Fault.REFUSAL), EXITS)], Console(file=output, width=1000))
+    assert output.getvalue().split() == ["chain", "default", "works", "WITHOUT", "osaka", "1000.00", "ms"]
+
+
+async def test_the_summary(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    fine = await probed_of(nursery)
+    broken = replace(await probed_of(nursery, Trouble(CONNECT, Fault.REFUSAL)), kind=Kind.HOP, name="a\nb")
+    output = io.StringIO()
+    show_summary([fine, broken], Console(file=output, width=1000))
+    assert [line.rstrip() for line in output.getvalue().splitlines()] == [
+        "chain default  fine                                                    1500.00 ms",
+        r"hop a\nb       BROKEN at hop paris (1 of 3) at 10.0.0.1:1080, request  1000.00 ms",
+    ]

@@ -1,0 +1,255 @@
+"""The walk of a probe: every fault, at every step, of every hop of a chain of three, and what each step took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from chainsocks.chain.dial import CONNECT, RESOLVE
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.hops import HopProtocol
+from chainsocks.config.models import Timeouts
+from chainsocks.errors import DialTimeout, UnsupportedAddress
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import State
+from chainsocks.tools.probe.walk import Walked, walk, walk_repeatedly
+from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
+from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
+
+METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
+TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30)
+DESTINATION = Address("example.org", 80)
+NAMES = ("paris", "osaka", "lima")
+
+
+async def listen_only(stream: MemoryStream) -> None:
+    """A destination that takes a connection, and has nothing to say."""
+    while True:
+        await stream.receive()
+
+
+def network_of(nursery: trio.Nursery, trouble: dict[int, Trouble] | None = None, delay: float = 0) -> MemoryNetwork:
+    network = MemoryNetwork(nursery, {DESTINATION: Host(listen_only)})
+    for position in (1, 2, 3):
+        hop = make_hop(position)
+        add_hop(network, hop, (trouble or {}).get(position))
+        network.hosts[hop.address] = replace(
+            network.hosts[hop.address], delay=delay or network.hosts[hop.address].delay
+        )
+    return network
+
+
+async def walked_through(
+    network: MemoryNetwork,
+    destination: Address | None,
+    chain: Chain | None = None,
+    timeouts: Timeouts = TIMEOUTS,
+) -> Walked:
+    """Walk, and leave nothing open."""
+    ours = WatchedNetwork(network)
+    chain = chain or Chain(*(make_hop(position) for position in (1, 2, 3)))
+    walked = await walk(way_of(chain), destination, timeouts, ours)
+    assert ours.left_open == []
+    return walked
+
+
+def steps_of(walked: Walked) -> list[tuple[str | None, str, float]]:
+    return [(step.place.hop, step.place.step, step.seconds) for step in walked.taken]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, the step at which it is met, and after how many seconds."""
+
+    step: str
+    fault: Fault
+    found: str
+    seconds: float
+    refused: bool = False
+
+
+HANDSHAKE = [
+    Case(step, fault, step, seconds, refused=step == REQUEST and fault is Fault.REFUSAL)
+    for step in (METHOD, LOGIN, REQUEST)
+    for fault, seconds in (
+        (Fault.MUTE, 1.5),
+        (Fault.DRIP, 1.5),
+        (Fault.RESET, 0),
+        (Fault.FIN, 0),
+        (Fault.GARBAGE, 0),
+        (Fault.REFUSAL, 0),
+    )
+]
+FIRST_CONNECT = [
+    Case(CONNECT, Fault.MUTE, CONNECT, 4),
+    Case(CONNECT, Fault.RESET, CONNECT, 0),
+    Case(CONNECT, Fault.REFUSAL, CONNECT, 0),
+]
+LATER_CONNECT = [
+    Case(CONNECT, Fault.MUTE, REQUEST, 1.5),
+    Case(CONNECT, Fault.RESET, REQUEST, 0, refused=True),
+    Case(CONNECT, Fault.REFUSAL, REQUEST, 0, refused=True),
+]
+SCENARIOS = [
+    pytest.param(position, case, id=f"{NAMES[position - 1]}-{case.step}-{case.fault}")
+    for position in (1, 2, 3)
+    for case in (FIRST_CONNECT if position == 1 else LATER_CONNECT) + HANDSHAKE
+]
+
+
+@pytest.mark.parametrize(("position", "case"), SCENARIOS)
+async def test_a_fault_is_met_where_it_is(
+    position: int, case: Case, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    network = network_of(nursery, {position: Trouble(case.step, case.fault)})
+    walked = await walked_through(network, DESTINATION)
+
+    blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position
+    assert walked.failure
+    assert walked.failure.position == blamed
+    assert walked.failure.error.place.hop == f"{NAMES[blamed - 1]} ({blamed} of 3)"
+    assert walked.failure.error.place.step == case.found
+    assert (walked.failure.code is not None) == case.refused
+    assert not walked.failure.chain_is_over
+    assert walked.passed == blamed - 1
+    assert walked.answered == blamed - 1 + case.refused
+    assert trio.current_time() == walked.seconds == case.seconds
+    steps = steps_of(walked)
+    assert steps[-1] == (f"{NAMES[blamed - 1]} ({blamed} of 3)", case.found, case.seconds)
+    assert [number for number in (1, 2, 3) if walked.steps[number]] == list(range(1, blamed + 1))
+    complete = [CONNECT, METHOD, LOGIN, REQUEST]
+    assert [step for _, step, _ in steps] == (complete + 2 * complete[1:])[: len(steps)]
+
+
+async def test_the_same_faults_are_met_without_a_destination(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    network = network_of(nursery, {3: Trouble(METHOD, Fault.MUTE)})
+    walked = await walked_through(network, None)
+    assert walked.failure
+    assert str(walked.failure.error) == (
+        "hop lima (3 of 3) at 10.0.0.3:1080, method negotiation: no complete answer (1.50 s of 1.5 s)"
+    ), "nobody has asked it for 0.0.0.0"
+    assert trio.current_time() == 1.5
+
+
+async def test_all_of_it(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """A connect takes half a second, and whoever makes it is asked for that long."""
+    walked = await walked_through(network_of(nursery, delay=0.5), DESTINATION)
+    assert walked.failure is None
+    assert (walked.passed, walked.answered) == (3, 3)
+    assert steps_of(walked) == [
+        ("paris (1 of 3)", CONNECT, 0.5),
+        ("paris (1 of 3)", METHOD, 0),
+        ("paris (1 of 3)", LOGIN, 0),
+        ("paris (1 of 3)", REQUEST, 0.5),
+        ("osaka (2 of 3)", METHOD, 0),
+        ("osaka (2 of 3)", LOGIN, 0),
+        ("osaka (2 of 3)", REQUEST, 0.5),
+        ("lima (3 of 3)", METHOD, 0),
+        ("lima (3 of 3)", LOGIN, 0),
+        ("lima (3 of 3)", REQUEST, 0),
+    ]
+    assert walked.seconds == 1.5
+
+
+async def test_without_a_destination_the_last_hop_is_asked_for_nothing(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    network = network_of(nursery, {3: Trouble(REQUEST, Fault.MUTE)})  # so that it would be noticed
+    walked = await walked_through(network, None)
+    assert walked.failure is None
+    assert walked.passed == 3
+    assert [step for name, step, _ in steps_of(walked) if name == "lima (3 of 3)"] == [METHOD, LOGIN]
+    assert [address for _, address in network.connects] == [make_hop(number).address for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("protocol", [HopProtocol.SOCKS4, HopProtocol.SOCKS4A])
+async def test_socks4_says_nothing_before_a_request(protocol: HopProtocol, nursery: trio.Nursery) -> None:
+    network = network_of(nursery, {2: Trouble(REQUEST, Fault.RESET)})
+    walked = await walked_through(network, None, Chain(make_hop(1), make_hop(2, protocol)))
+    assert walked.failure is None
+    assert walked.steps[2] == []
+    assert walked.steps[1][-1].place.step == REQUEST
+
+
+async def test_its_own_limit_of_the_last_hop(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    network = network_of(nursery, {1: Trouble(LOGIN, Fault.MUTE)})
+    walked = await walked_through(network, None, Chain(make_hop(1, timeout=0.25)))
+    assert walked.failure
+    assert walked.failure.error.limit == walked.seconds == 0.25
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "dial", "is_over"),
+    [(Timeouts(hop=3), None, False), (Timeouts(hop=3, dial=3), None, True), (Timeouts(hop=3), 2, True)],
+    ids=["the step's", "both", "the chain's"],
+)
+async def test_whose_limit_it_was(
+    timeouts: Timeouts, dial: float | None, autojump_clock: MockClock, nursery: trio.Nursery, *, is_over: bool
+) -> None:
+    network = network_of(nursery, {1: Trouble(METHOD, Fault.MUTE)})
+    walked = await walked_through(network, None, Chain(make_hop(1), dial=dial), timeouts)
+    assert walked.failure
+    assert isinstance(walked.failure.error, DialTimeout)
+    assert walked.failure.chain_is_over == is_over
+    assert walked.seconds == (dial or 3)
+
+
+async def test_straight_there(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    network = network_of(nursery)
+    network.names = {"example.org": ["10.0.0.80"]}
+    network.resolve_delay = 0.25
+    network.hosts[Address("10.0.0.80", 80)] = Host(listen_only, delay=1)
+    walked = await walked_through(network, DESTINATION, DIRECT)
+    assert walked.failure is None
+    assert steps_of(walked) == [(None, RESOLVE, 0.25), (None, CONNECT, 1)]
+
+
+async def test_straight_to_where_nobody_is(nursery: trio.Nursery) -> None:
+    walked = await walked_through(MemoryNetwork(nursery), Address("10.0.0.80", 80), DIRECT)
+    assert walked.failure
+    assert walked.failure.position is None
+    assert (walked.passed, walked.answered) == (0, 0)
+
+
+async def test_a_chain_that_cannot_be_is_not_begun(nursery: trio.Nursery) -> None:
+    network = network_of(nursery)
+    walked = await walked_through(network, DESTINATION, Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4)))
+    assert walked.failure
+    assert isinstance(walked.failure.error, UnsupportedAddress)
+    assert walked.failure.position == 2
+    assert (walked.passed, walked.answered) == (0, 0)
+    assert network.connects == []
+
+
+async def test_the_refusal_of_a_middle_hop_is_known_by_its_code(nursery: trio.Nursery) -> None:
+    walked = await walked_through(network_of(nursery, {2: Trouble(CONNECT, Fault.REFUSAL)}), DESTINATION)
+    assert walked.failure
+    assert walked.failure.code == 5
+
+
+async def test_medians_of_several_walks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    network = network_of(nursery)
+
+    host, delays = network.hosts[make_hop(1).address], iter((9.0, 2.0, 0.0))
+    honest, host.delay = host.handler, 1
+    assert honest
+
+    async def serve(stream: MemoryStream) -> None:
+        host.delay = next(delays)  # for the next one
+        await honest(stream)
+
+    host.handler = serve
+    walked = await walk_repeatedly(3, way_of(Chain(make_hop(1))), None, Timeouts(), network)
+    assert trio.current_time() == 12
+    assert steps_of(walked)[0] == ("paris (1 of 1)", CONNECT, 2)
+    assert [step for _, step, _ in steps_of(walked)] == [CONNECT, METHOD, LOGIN]
+
+
+async def test_the_first_walk_that_fails_is_the_last_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    network = network_of(nursery, {1: Trouble(METHOD, Fault.MUTE)})
+    walked = await walk_repeatedly(3, way_of(Chain(make_hop(1))), None, TIMEOUTS, network)
+    assert walked.failure
+    assert trio.current_time() == 1.5

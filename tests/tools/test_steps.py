@@ -1,0 +1,107 @@
+"""Steps and their times: what is noted of a dial, and the table that the demo and the probe make of it."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from rich.console import Console
+
+from chainsocks.chain.dial import CONNECT, OPEN
+from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.errors import Place
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import State
+from chainsocks.tools.steps import Apart, Taken, Trail, hop_names, milliseconds, step_table
+
+PARIS = Hop("paris", HopProtocol.SOCKS5, Address("10.0.0.1", 1080))
+OSAKA = Hop("os\x1bka", HopProtocol.SOCKS4A, Address("10.0.0.2", 1080))
+
+FIRST = Place("paris (1 of 2)", PARIS.address, CONNECT)
+SECOND = Place("paris (1 of 2)", PARIS.address, State.METHOD_NEGOTIATION)
+THIRD = Place(None, Address("example.org", 80), OPEN)
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def trail_of(*places: tuple[float, Place]) -> Trail:
+    clock = Clock()
+    trail = Trail(clock)
+    for clock.time, place in places:
+        trail.note(place)
+    return trail
+
+
+def test_a_step_lasts_until_the_next_one() -> None:
+    trail = trail_of((1, FIRST), (1.5, SECOND), (3.5, THIRD))
+    assert trail.taken == (Taken(FIRST, 0.5), Taken(SECOND, 2))
+
+
+def test_a_step_that_goes_on_is_one_step() -> None:
+    """A hop that answers in pieces is heard of once for each of them."""
+    trail = trail_of((1, FIRST), (2, SECOND), (3, SECOND), (4, SECOND), (6, THIRD))
+    assert trail.taken == (Taken(FIRST, 1), Taken(SECOND, 4))
+
+
+def test_the_end_in_the_middle_of_a_step() -> None:
+    trail = trail_of((1, FIRST), (2, SECOND))
+    before = trail.taken
+    trail.end(9)
+    assert (before, trail.taken) == ((Taken(FIRST, 1),), (Taken(FIRST, 1), Taken(SECOND, 7)))
+
+
+def test_the_end_of_an_open_way_is_no_step() -> None:
+    trail = trail_of((1, FIRST), (2, THIRD))
+    trail.end(9)
+    assert trail.taken == (Taken(FIRST, 1),)
+
+
+def test_nothing_at_all() -> None:
+    trail = trail_of()
+    trail.end(9)
+    assert trail.taken == ()
+
+
+def test_milliseconds() -> None:
+    assert [milliseconds(seconds) for seconds in (0, 0.0012345, 1.5)] == ["0.00", "1.23", "1500.00"]
+
+
+def test_the_table() -> None:
+    output = io.StringIO()
+    taken = (Taken(FIRST, 0.001), Taken(SECOND, 0.002), Taken(THIRD, 0.03))
+    table = step_table(taken, (PARIS, OSAKA), [Apart("os\x1bka (2 of 2)", OSAKA, "not reached")])
+    Console(file=output, width=200).print(table)
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in output.getvalue().splitlines()
+        if line.startswith("│")
+    ]
+    assert rows == [
+        ["paris (1 of 2)", "socks5", "10.0.0.1:1080", "TCP connect", "1.00"],
+        ["", "", "", "method negotiation", "2.00"],
+        ["destination", "", "example.org:80", "open", "30.00"],
+        [r"os\x1bka (2 of 2)", "socks4a", "10.0.0.2:1080", "not reached", ""],
+        ["all hops", "", "", "", "33.00"],
+    ]
+
+
+def test_names_of_hops() -> None:
+    """They are those of the errors, which the faults in `tests.tools.probe.test_walk` hold them against."""
+    assert hop_names([PARIS, PARIS]) == ["paris (1 of 2)", "paris (2 of 2)"]
+    assert hop_names([]) == []
+
+
+def test_hops_that_share_an_address() -> None:
+    """Each row has its own protocol."""
+    places = [Place(name, PARIS.address, CONNECT) for name in ("paris (1 of 2)", "rome (2 of 2)")]
+    rome = Hop("rome", HopProtocol.SOCKS4, PARIS.address)
+    output = io.StringIO()
+    Console(file=output, width=200).print(step_table([Taken(place, 1) for place in places], (PARIS, rome)))
+    assert re.findall(r"(\w+) \(\d of 2\) +│ (\w+) ", output.getvalue()) == [("paris", "socks5"), ("rome", "socks4")]
