@@ -57,7 +57,7 @@ class AssociationWalk(Walk):
         relays: list[Address] = []
         async with AsyncExitStack() as opened:  # closes them all, also when the first closing is where a limit strikes
             for stop in range(1, len(self._route.hops) + 1):
-                plan = self._legs_to(self._destination, Command.UDP_ASSOCIATE, stop)
+                plan = self._plan(self._destination, Command.UDP_ASSOCIATE, stop)
                 stream, reply, trailing_data = await self._follow(plan)
                 opened.push_async_callback(anyio.aclose_forcefully, stream)
                 streams[str(self._place.hop)] = stream

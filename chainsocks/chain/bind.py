@@ -146,7 +146,7 @@ class BindWalk(Walk):
 
     @property
     def _last_leg(self) -> Leg | None:
-        plan = self._legs_to(self._destination, self.command)
+        plan = self._plan(self._destination, self.command)
         return plan[-1] if plan else None
 
     # Through a chain.

@@ -168,12 +168,12 @@ class Walk:
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        plan = self._legs_to(self._destination, self.command)
+        plan = self._plan(self._destination, self.command)
         stream, reply, trailing_data = await self._follow(plan)
         self._at(None, OPEN)
         return Upstream(stream, reply.bound, trailing_data)
 
-    def _legs_to(self, target: Address, command: Command, stop: int | None = None) -> tuple[Leg, ...]:
+    def _plan(self, target: Address, command: Command, stop: int | None = None) -> tuple[Leg, ...]:
         """Plan the way to `target`, or as far as the hop at position `stop`."""
         route = self._route
         return legs(route.hops, target, command, stop, route.chain.pipeline)

@@ -32,7 +32,7 @@ class GreetingWalk(Walk):
         ValueError: there is no hop to greet.
     """
 
-    __slots__ = ("_plan",)
+    __slots__ = ("_legs",)
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class GreetingWalk(Walk):
         if not route.hops:
             raise ValueError("the direct way has no hop to greet")
         super().__init__(route, UNSPECIFIED, timeouts, network, on_step, began)
-        self._plan = self._legs_to(UNSPECIFIED, self.command)
+        self._legs = self._plan(UNSPECIFIED, Command.CONNECT)
 
     async def greet(self, scope: CancelScope) -> None:
         """Walk there, inside `scope`; when that cuts it short, raise `timeout` behind it.
@@ -54,7 +54,7 @@ class GreetingWalk(Walk):
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        *before, last = self._plan
+        *before, last = self._legs
         stream, _, trailing_data = await self._follow(before)
         try:
             if trailing_data:
@@ -69,7 +69,7 @@ class GreetingWalk(Walk):
         self._at(None, OPEN)
 
     async def _connect(self, first: Leg | None) -> ByteStream:
-        return await super()._connect(first or self._plan[0])
+        return await super()._connect(first or self._legs[0])
 
     @property
     def _purpose(self) -> str:

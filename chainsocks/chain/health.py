@@ -5,8 +5,8 @@
    watches (`chainsocks.server.checks`) is tried by its watcher instead.
 3. A hop is never held to be dead for what the destination did.
 4. How quick a hop is, only requests tell: a check goes another way, and its time could not be compared with theirs.
-5. Nothing is asked of anybody here to find this out.
-6. A hop that has once been seen to keep what was sent behind its request is trusted to have kept it ever after.
+5. A hop that has once been seen to keep what was sent behind its request is trusted to have kept it ever after.
+6. Nothing is asked of anybody here to find this out.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Health:
         self._settings = settings or HealthSettings()
         self._random = rng or random.Random()  # noqa: S311  (it spreads rests, and keeps no secret)
         self._conditions: dict[str, _Condition] = {}
-        self._keeping: set[str] = set()
         self._watchers: dict[str, Callable[[], None]] = {}
+        self._keeping: set[str] = set()
 
     def rests(self, hop: Hop) -> bool:
         """Whether it has failed lately and is to be left alone; see `chainsocks.routing.pick.Known`."""

@@ -131,7 +131,7 @@ class _Attempt(Walk):
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        *before, leg = self._legs_to(self._destination, self.command)
+        *before, leg = self._plan(self._destination, self.command)
         if problem := leg.hop.cannot_carry(leg.target):
             self._at(leg, State.REQUEST)
             raise self._error(UnsupportedAddress, problem)
@@ -145,7 +145,7 @@ class _Attempt(Walk):
             await anyio.aclose_forcefully(stream)
 
     async def _connect(self, first: Leg | None) -> ByteStream:
-        return await super()._connect(first or self._legs_to(self._destination, self.command)[0])
+        return await super()._connect(first or self._plan(self._destination, self.command)[0])
 
     async def _ask_for_target(self, leg: Leg, stream: ByteStream, pipeline: Pipeline, ahead: bytes) -> None:
         if leg.hop.resolve is Resolve.LOCAL and leg.target.type is AddressType.DOMAINNAME:

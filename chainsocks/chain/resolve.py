@@ -145,7 +145,7 @@ class ResolveWalk(Walk):
         return self._usable(name)
 
     async def _ask_last_hop(self) -> Address:
-        stream, reply, _ = await self._follow(self._legs_to(self._subject, self._asked))
+        stream, reply, _ = await self._follow(self._plan(self._subject, self._asked))
         await anyio.aclose_forcefully(stream)
         answer = reply.bound
         is_name = answer.type is AddressType.DOMAINNAME

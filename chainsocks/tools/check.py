@@ -11,7 +11,7 @@ from rich.table import Table
 
 from chainsocks.config.chains import DIRECT, Chain, Group, Udp
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Resolve
-from chainsocks.config.models import Config, Ident, Server, ServerGssapi, Timeouts
+from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.tools.pipelining import remark_on_chain, remark_on_hop, warn_of_pipelining
@@ -50,6 +50,9 @@ def show_config(config: Config, console: Console) -> None:
         console.print(rules_table(config))
         console.print()
     console.print(_deadlines(config.timeouts))
+    if any(chain.route is None for chain in config.chains.values()):
+        console.print()
+        console.print(_deadlines(config.health, "health"))
 
 
 def _chains(config: Config) -> Table:
@@ -154,8 +157,8 @@ def _listens(server: Server) -> Iterator[str]:
         yield printable(str(listen)) + ("" if names_only is NamesOnly.OFF else f" (names_only = {names_only})")
 
 
-def _deadlines(timeouts: Timeouts) -> Table:
-    table = _table("deadline")
+def _deadlines(timeouts: Timeouts | HealthSettings, title: str = "deadline") -> Table:
+    table = _table(title)
     table.add_column("seconds", justify="right")
     for deadline in fields(timeouts):
         table.add_row(deadline.name, _seconds(getattr(timeouts, deadline.name)))

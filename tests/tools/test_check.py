@@ -298,3 +298,18 @@ def test_no_file_to_be_found(capsys: pytest.CaptureFixture[str], monkeypatch: py
         "chainsocks: there is no configuration file where we look for one; name it: chainsocks check FILE",
         "Try: chainsocks check --help",
     ]
+
+
+def test_how_long_hops_rest_is_shown_where_they_do() -> None:
+    hops = "[hops]\na = 'socks5://10.0.0.1'\nb = 'socks5://10.0.0.2'\n[health]\nrest = 7\n"
+    groups = "[groups]\nexits = { hops = ['a', 'b'], pick = 'random', weights = { b = 2 }, hedge = 0.5, check = 30 }\n"
+    output = shown(parse_config(f"{hops}{groups}[chains]\ndefault = ['exits']\n"))
+    assert "1 exits    group     random" in output
+    assert "weights 1 : 2, the next one as well after 0.5 s, each is checked every 30 s by greeting it" in output
+    assert "\nhealth        seconds\nrest                7\nlongest_rest      120\n" in output
+    assert "health" not in shown(parse_config(f"{hops}[chains]\ndefault = ['a', 'b']\n"))
+
+
+def test_a_group_in_no_chain_is_a_warning() -> None:
+    hops = "[hops]\na = 'socks5://10.0.0.1'\n[groups]\nexits = ['a']\n[chains]\ndefault = ['a']\n"
+    assert warnings(parse_config(hops)) == ["group exits is in no chain"]

@@ -225,7 +225,7 @@ class _QuestionWalk(AssociationWalk):
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        plan = self._legs_to(self._destination, command, position)
+        plan = self._plan(self._destination, command, position)
         stream, reply, _ = await self._follow(plan)
         try:
             if command is Command.UDP_ASSOCIATE:
