@@ -11,8 +11,8 @@ from __future__ import annotations
 import anyio
 from anyio.abc import ByteStream
 
-from chainsocks.chain.dial import OPEN, CancelScope, Network, OnStep, Walk
 from chainsocks.chain.legs import Leg
+from chainsocks.chain.walk import OPEN, CancelScope, Network, OnStep, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 
 import trio
 
-from chainsocks.chain.dial import Walk
+from chainsocks.chain.dial import close_upstream
 from chainsocks.chain.greet import GreetingWalk
 from chainsocks.chain.health import JITTER
-from chainsocks.chain.tries import close_upstream
 from chainsocks.chain.verdict import Doubt, judge
+from chainsocks.chain.walk import Walk
 from chainsocks.config.chains import Chain, Group, Route, hops_of
 from chainsocks.config.hops import Hop
 from chainsocks.errors import DialError, HopRefused

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from chainsocks.chain.dial import CONNECT, RESOLVE
 from chainsocks.chain.legs import legs
 from chainsocks.chain.verdict import Doubt, explain, judge
+from chainsocks.chain.walk import CONNECT, RESOLVE
 from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.errors import (
     ConnectError,

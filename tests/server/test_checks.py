@@ -14,9 +14,9 @@ import trio
 from anyio import aclose_forcefully
 from trio.testing import MockClock
 
-from chainsocks.chain.dial import CONNECT
+from chainsocks.chain.dial import dial
 from chainsocks.chain.health import JITTER
-from chainsocks.chain.tries import dial
+from chainsocks.chain.walk import CONNECT
 from chainsocks.config.chains import Chain, Group, Pick
 from chainsocks.config.hops import Hop, HopProtocol, Isolate, parse_hop_url
 from chainsocks.config.models import Config, HealthSettings, Timeouts

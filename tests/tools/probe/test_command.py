@@ -17,7 +17,7 @@ import pytest
 import trio
 from rich.console import Console
 
-from chainsocks.chain.dial import CONNECT
+from chainsocks.chain.walk import CONNECT
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Isolate
 from chainsocks.config.load import parse_config

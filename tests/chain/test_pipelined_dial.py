@@ -19,7 +19,7 @@ from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.errors import DialError, DialTimeout
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from tests.chain.test_tries import TIMEOUTS, Party, member
+from tests.chain.test_dial import TIMEOUTS, Party, member
 from tests.hops import Fault, Trouble
 from tests.memory import MemoryNetwork, WatchedNetwork
 
