@@ -198,9 +198,7 @@ class _Asker:
         chain = Chain(*member.before, name=member.chain.name, skip_dead=member.chain.skip_dead)
         orders = self._picks.orders(chain, b"", self._health)
         route = choose(chain, orders, {member.hop.name}, self._health)
-        if route:
-            return route.hops
-        return () if chain.skip_dead else None
+        return route.hops if route else None
 
     async def _ask(self, member: Member, hops: tuple[Hop, ...]) -> tuple[Walk, DialError | None]:
         """Walk to the last one of `hops`, under the limits of any dial, and leave nothing open."""

@@ -1,4 +1,4 @@
-"""The walk of a route, over hops in memory and on the mock clock. The faults of hops have a whole table in tests/session."""
+"""The walk of a route, over hops in memory and on the mock clock. All faults of hops are in tests/session."""
 
 from __future__ import annotations
 
