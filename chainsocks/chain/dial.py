@@ -23,7 +23,7 @@ import anyio
 from chainsocks.chain.associate import Association, AssociationWalk
 from chainsocks.chain.health import Health
 from chainsocks.chain.legs import Leg
-from chainsocks.chain.verdict import Doubt, Verdict, judge
+from chainsocks.chain.verdict import Doubt, Verdict, explain, judge
 from chainsocks.chain.walk import CancelScope, Network, OnStep, Upstream, Walk
 from chainsocks.config.chains import Chain, Group, Route
 from chainsocks.config.hops import Hop, Pipeline
@@ -53,6 +53,7 @@ class _Doubtful:
 
     verdict: Verdict
     error: DialError
+    leg: Leg | None
 
     def culprit(self, route: Route) -> Hop | None:
         """Return who must have failed if `route` has come through: the one nearest to us that it does without."""
@@ -169,23 +170,22 @@ class Tries(Generic[WalkT, ResultT]):
         self._health.kept(hop for hop in route.hops[:-1] if hop.pipelined(pipeline) is Pipeline.CHAIN)
         for doubt in self._doubts:
             if culprit := doubt.culprit(route):
-                self._blame(culprit, doubt.error)
+                self._blame(culprit, doubt.error, doubt.leg)
 
     def _note_failure(self, walk: WalkT, error: DialError) -> None:
         """Decide whom to pass over from now on, or that there is nothing left to try."""
-        verdict = self._judge(error, walk.leg)
+        leg = self._as_known(walk.leg)
+        verdict = judge(error, leg)
         suspects = verdict.suspects
         if walk.is_over_time or (verdict.doubt is Doubt.DESTINATION and not self._retries_refusals):
             suspects = ()
         if suspects and verdict.doubt is Doubt.NONE:
-            self._blame(suspects[0], error)
-        elif suspects and verdict.doubt is Doubt.UNLESS_ANOTHER_WAY_OPENS:
-            self._doubts.append(_Doubtful(verdict, error))
-        elif suspects and verdict.doubt is Doubt.UNLESS_IT_WAS_NOT_ASKED:
-            if again := self._doubted_before(suspects):
-                self._blame(again, error)
+            self._blame(suspects[0], error, leg)
+        elif suspects and verdict.doubt in (Doubt.UNLESS_ANOTHER_WAY_OPENS, Doubt.UNLESS_IT_WAS_NOT_ASKED):
+            if again := self._doubted_before(verdict):
+                self._blame(again, error, leg)
                 suspects = (again, *suspects)
-            self._doubts.append(_Doubtful(verdict, error))
+            self._doubts.append(_Doubtful(verdict, error, leg))
         self._errors.append(error)
         for suspect in suspects:
             if choose(self._chain, self._orders, self._passed_over | {suspect.name}, self._health):
@@ -193,27 +193,29 @@ class Tries(Generic[WalkT, ResultT]):
                 return
         self._over = True
 
-    def _judge(self, error: DialError, leg: Leg | None) -> Verdict:
-        if leg and leg.carrier and self._health.keeps(leg.carrier):
-            leg = replace(leg, carrier_keeps=Pipeline.OFF)  # it has delivered: as if it had been waited for
-        return judge(error, leg)
+    def _as_known(self, leg: Leg | None) -> Leg | None:
+        """Return a leg as if its carrier had been waited for, if that is known to keep what it is sent ahead."""
+        trusted = leg and leg.carrier and self._health.keeps(leg.carrier)
+        return replace(leg, carrier_keeps=Pipeline.OFF) if leg and trusted else leg
 
-    def _doubted_before(self, suspects: tuple[Hop, ...]) -> Hop | None:
-        """Return the first of `suspects` that another hop's silence could have been due to as well."""
-        others = [doubt.verdict for doubt in self._doubts if doubt.verdict.doubt is Doubt.UNLESS_IT_WAS_NOT_ASKED]
-        return next((hop for hop in suspects if any(hop in other.suspects for other in others)), None)
+    def _doubted_before(self, verdict: Verdict) -> Hop | None:
+        """Return the first suspect that another hop's silence could have been due to as well."""
+        if verdict.doubt is not Doubt.UNLESS_IT_WAS_NOT_ASKED:
+            return None
+        others = [doubt.verdict for doubt in self._doubts if doubt.verdict.doubt is verdict.doubt]
+        return next((hop for hop in verdict.suspects if any(hop in other.suspects for other in others)), None)
 
     def _awaited(self, walk: WalkT, leg: Leg, winner: Route) -> Hop:
         """Return the hop that was too slow, in a walk that has been overtaken at `leg`."""
-        error = walk.timeout()
-        verdict = self._judge(error, leg)
-        doubtful = verdict.doubt is Doubt.UNLESS_IT_WAS_NOT_ASKED
-        return (_Doubtful(verdict, error).culprit(winner) if doubtful else None) or leg.hop
+        error, known = walk.timeout(), self._as_known(leg)
+        doubt = _Doubtful(judge(error, known), error, known)
+        unasked = doubt.verdict.doubt is Doubt.UNLESS_IT_WAS_NOT_ASKED
+        return (doubt.culprit(winner) if unasked else None) or leg.hop
 
-    def _blame(self, hop: Hop, error: DialError) -> None:
+    def _blame(self, hop: Hop, error: DialError, leg: Leg | None) -> None:
         """Let a hop rest, if somebody can stand in for it."""
         if self._chain.skip_dead or any(hop in order for order in self._orders.values()):
-            self._health.failed(hop, error)
+            self._health.failed(hop, explain(hop, error, leg) if leg else error)
 
     @property
     def _retries_refusals(self) -> bool:

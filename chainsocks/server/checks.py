@@ -180,7 +180,7 @@ class _Asker:
         match verdict.doubt:
             case Doubt.NONE:
                 self._blame(suspect, member.chain, error)
-            case Doubt.UNLESS_ANOTHER_WAY_OPENS if suspect.name == member.hop.name:
+            case Doubt.UNLESS_ANOTHER_WAY_OPENS | Doubt.UNLESS_IT_WAS_NOT_ASKED if suspect.name == member.hop.name:
                 if await self._another_is_reached(member, before):
                     self._blame(suspect, member.chain, error)
             case Doubt.INNOCENT | Doubt.DESTINATION if (

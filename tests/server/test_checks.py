@@ -286,6 +286,28 @@ async def test_nobody_is_condemned_for_what_the_only_carrier_says(autojump_clock
         assert len(party.network.connects) == asked, "and nobody is asked again before it is time"
 
 
+async def test_a_silent_member_that_is_asked_behind_the_request_of_another_hop(autojump_clock: MockClock) -> None:
+    """Paris may have lost the greeting, until another member has got one by the same way."""
+    async with checking(Chain(PARIS, group(A, B, target=TARGET), pipeline="chain")) as party:
+        party.add(PARIS)
+        party.add(A, METHOD, Fault.MUTE)
+        party.add(B)
+        await trio.sleep(FIRST + 4)
+        assert party.resting(PARIS, A, B) == "a"
+
+
+async def test_members_are_not_condemned_where_the_only_carrier_loses_what_is_sent_ahead(
+    autojump_clock: MockClock,
+) -> None:
+    async with checking(Chain(PARIS, group(A, B, target=TARGET), pipeline="chain")) as party:
+        party.add(PARIS, REQUEST, Fault.LOSS)
+        party.add(A)
+        party.add(B)
+        await trio.sleep(FIRST + 8)
+        assert party.asked(A, B), "they have been connected to"
+        assert party.resting(PARIS, A, B) == ""
+
+
 async def test_what_the_way_to_it_does_is_not_held_against_anybody_else(autojump_clock: MockClock) -> None:
     """Paris cannot reach c, or c is dead: no other member is asked, since it would have to go the same way."""
     async with checking(Chain(PARIS, Group(C, name="entries"), group(A, B))) as party:
