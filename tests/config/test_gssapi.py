@@ -139,7 +139,6 @@ def test_rules_may_speak_of_principals_beside_users(monkeypatch: pytest.MonkeyPa
     assert problem == "rules[0].users: no user is called 'carol'; known are dave"
 
 
-
 def test_it_protects_a_server_where_it_is_required() -> None:
     lines = '[server]\nlisten = ["0.0.0.0:1080"]\ngssapi = "none"\n'
     assert read(lines).exposed == ()
