@@ -53,7 +53,7 @@ def common_key(rows: Sequence[Row]) -> Common | None:
 
 def kept_table(rows: Sequence[Row]) -> Table:
     """Return a line for each hop."""
-    table = Table("hop", "its messages at once", "what comes behind", "may be", box=None, pad_edge=False)
+    table = Table("hop", "its messages at once", "what comes behind", "may be written", box=None, pad_edge=False)
     for row in rows:
         finding = row.kept.finding if row.kept else None
         answers = (finding.own.value, finding.behind.value, _key(finding.pipeline)) if finding else ("-", "-", "-")

@@ -257,11 +257,20 @@ def _asks_others(probed: Probed, seat: Seat) -> bool:
 
 
 def _advice(probed: Probed, walked: Walked) -> Iterator[str]:
-    """Say what to try; not for a group by itself, whose members have been walked to before."""
-    if probed.kind is not Kind.GROUP:
-        yield from (f"  - {line}" for line in advise(walked))
-        if probed.fitness is None and may_be_pipelining(walked):
-            yield f"  - {HINT}"
+    """Say what to try; not for a group by itself, whose members have been walked to before.
+
+    Nor where it has been said that a hop loses what it was sent.
+    """
+    failure = walked.failure
+    if probed.kind is Kind.GROUP or failure is None:
+        return
+    pipelined = may_be_pipelining(walked)
+    names = {printable(hop.name) for hop in walked.route.hops[: failure.position]}
+    if pipelined and not names.isdisjoint(probed.overstated):
+        return
+    yield from (f"  - {line}" for line in advise(walked))
+    if pipelined and probed.fitness is None:
+        yield f"  - {HINT}"
 
 
 def _named(members: Sequence[Member]) -> str:
