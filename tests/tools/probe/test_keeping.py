@@ -113,6 +113,24 @@ async def test_not_too_many_are_asked_at_a_time(
     assert took == 4.5
 
 
+async def test_a_walk_that_a_hop_broke_by_its_own_setting(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    network = MemoryNetwork(nursery)
+    for hop in (PARIS, OSAKA, LIMA):
+        add_hop(network, hop, LOSES_OWN if hop is OSAKA else None)
+    fitness, _ = await fitness_of(network, Chain(PARIS, replace(OSAKA, pipeline=HOP), LIMA))
+    assert kept(fitness) == [FINE[0], (2, LOSES, UNKNOWN), FINE[2]]
+
+
+@pytest.mark.parametrize("pipeline", ["off", "chain"])
+async def test_the_limit_of_the_chain_holds(pipeline: str, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """Also for the walk in order, which goes before where the chain is pipelined."""
+    network = MemoryNetwork(nursery)
+    add_hop(network, PARIS, LOSES_BEHIND)
+    add_hop(network, OSAKA, MUTE)
+    _, took = await fitness_of(network, Chain(PARIS, OSAKA, dial=1, pipeline=pipeline))
+    assert took == (3 if pipeline == "off" else 4)
+
+
 async def test_a_hop_that_refuses_itself_is_asked_for_the_one_before_and_for_nobody_else(
     nursery: trio.Nursery,
 ) -> None:
@@ -159,6 +177,13 @@ async def test_members_beside_the_walk_are_asked_in_their_places(
     assert (seat.hop.name, osaka.finding.own, osaka.is_last) == ("osaka", LOSES, False)
 
 
+async def test_members_that_were_not_reached_are_not_asked(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    dead = Trouble(CONNECT, Fault.REFUSAL)
+    probed = await probed_of(nursery, {"osaka": dead, "lima": dead}, Chain(PARIS, Group(OSAKA, LIMA)), options=PIPELINE)
+    assert probed.fitness
+    assert (kept(probed.fitness), probed.fitness.members) == (FINE[:1], {})
+
+
 async def test_what_is_not_wanted_is_not_asked(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     assert (await probed_of(nursery)).fitness is None
 
@@ -178,6 +203,13 @@ async def test_a_walk_that_pipelining_may_have_broken(
 ) -> None:
     probed = await probed_of(nursery, trouble, Chain(PARIS, OSAKA, LIMA, pipeline=pipeline))
     assert may_be_pipelining(probed.walked) == may_be
+
+
+async def test_hops_behind_the_one_that_failed_have_not_broken_the_walk(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    probed = await probed_of(nursery, MUTE, Chain(PARIS, OSAKA, replace(LIMA, pipeline=CHAIN)))
+    assert not may_be_pipelining(probed.walked)
 
 
 OWN_LOST, REST_LOST = "its own messages where they come at once", "what comes behind its request"
@@ -220,3 +252,12 @@ async def test_where_hops_may_be_left_out_the_last_of_a_walk_may_yet_have_somebo
     assert probed.fitness
     last = {one.hop.name: one.is_last for one in probed.fitness.hops.values()}
     assert last == {"paris": False, "osaka": False} | ({} if dead else {"lima": True})
+
+
+async def test_a_hop_that_may_also_stand_before_others_is_not_the_last(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    chain = Chain(PARIS, Group(OSAKA, LIMA), LIMA, skip_dead=True)
+    probed = await probed_of(nursery, {"osaka": Trouble(CONNECT, Fault.REFUSAL)}, chain, options=PIPELINE)
+    assert probed.fitness
+    assert {one.hop.name: one.is_last for one in probed.fitness.hops.values()} == {"paris": False, "lima": False}
