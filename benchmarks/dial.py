@@ -14,7 +14,7 @@ import trio
 from anyio.abc import ByteStream
 
 from benchmarks.timing import Timing, table
-from chainsocks.chain.tries import dial
+from chainsocks.chain.dial import dial
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Timeouts

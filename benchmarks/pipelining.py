@@ -29,9 +29,9 @@ from benchmarks.curves import Curve, as_svg
 from benchmarks.links import open_links
 from benchmarks.peers import open_ours
 from benchmarks.programs import find_program, free_address
+from chainsocks.chain.dial import dial
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import round_trips
-from chainsocks.chain.tries import dial
 from chainsocks.client.network import AnyioNetwork
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline

@@ -161,11 +161,21 @@ def rules_say_which_way(terminal: Terminal) -> None:
     proxy.wait_for(r'destination=mail.example:25 chain=- rule=2 reply=02 .*outcome="rule 2 says no"')
 
 
+def another_hop_stands_in(terminal: Terminal) -> None:
+    paris, _, proxy = terminal.servers
+    proxy.wait_for("chain=default hops=paris reply=00")
+    paris.stop()
+    assert terminal.ask(commands("8_groups.toml")[-1]).returncode == 0
+    proxy.wait_for("hop paris rests for .* connection refused")
+    proxy.wait_for("chain=default hops=osaka reply=00")
+
+
 AFTERWARDS = {
     "2_one_hop.toml": a_stopped_hop_is_blamed,
     "3_three_hops.toml": hops_are_walked_one_after_the_other,
     "4_passwords.toml": others_are_kept_out,
     "7_rules.toml": rules_say_which_way,
+    "8_groups.toml": another_hop_stands_in,
 }
 """What else an example claims, seen in the same terminals."""
 

@@ -248,8 +248,8 @@ LAWS: dict[Law, tuple[dict[str, str], list[str]]] = {
     imports_point_downward: (
         {
             "chainsocks/net/tcp.py": "from chainsocks.relay.pump import pump\nfrom chainsocks import client",
-            "chainsocks/relay/pump.py": "import chainsocks.chain.dial",
-            "chainsocks/chain/dial.py": "from chainsocks.net import tcp\nfrom chainsocks.config.models import Config",
+            "chainsocks/relay/pump.py": "import chainsocks.chain.walk",
+            "chainsocks/chain/walk.py": "from chainsocks.net import tcp\nfrom chainsocks.config.models import Config",
             "chainsocks/config/models.py": "from chainsocks.errors import DialError\nimport chainsocks.observe.log",
             "chainsocks/errors.py": "from chainsocks.protocol.errors import E\nfrom chainsocks.config.models import C",
             "chainsocks/protocol/errors.py": "from chainsocks.errors import DialError",
@@ -261,7 +261,7 @@ LAWS: dict[Law, tuple[dict[str, str], list[str]]] = {
         [
             "chainsocks.net.tcp:1 imports chainsocks.relay.pump",
             "chainsocks.net.tcp:2 imports chainsocks.client",
-            "chainsocks.relay.pump:1 imports chainsocks.chain.dial",
+            "chainsocks.relay.pump:1 imports chainsocks.chain.walk",
             "chainsocks.config.models:2 imports chainsocks.observe.log",
             "chainsocks.errors:2 imports chainsocks.config.models",
             "chainsocks.protocol.errors:1 imports chainsocks.errors",
@@ -278,8 +278,8 @@ LAWS: dict[Law, tuple[dict[str, str], list[str]]] = {
         ["chainsocks.cli:3 imports sys", "chainsocks.cli:5 imports x", "chainsocks.cli:6 imports typing"],
     ),
     imports_are_absolute: (
-        {"chainsocks/chain/dial.py": "from .legs import Leg\nfrom .. import errors\nimport os"},
-        ["chainsocks.chain.dial:1 imports .legs", "chainsocks.chain.dial:2 imports .."],
+        {"chainsocks/chain/walk.py": "from .legs import Leg\nfrom .. import errors\nimport os"},
+        ["chainsocks.chain.walk:1 imports .legs", "chainsocks.chain.walk:2 imports .."],
     ),
     imports_have_no_cycle: (
         {
@@ -392,10 +392,10 @@ def test_each_module_has_its_test_module(modules: Modules) -> None:
 
 
 def test_a_module_without_its_test_module_is_seen(tmp_path: Path) -> None:
-    modules = read_package({"chainsocks/__init__.py": "", "chainsocks/cli.py": "", "chainsocks/chain/dial.py": ""})
-    assert missing_tests(modules, tmp_path) == ["chainsocks.cli", "chainsocks.chain.dial"]
+    modules = read_package({"chainsocks/__init__.py": "", "chainsocks/cli.py": "", "chainsocks/chain/walk.py": ""})
+    assert missing_tests(modules, tmp_path) == ["chainsocks.cli", "chainsocks.chain.walk"]
     (tmp_path / "chain").mkdir()
-    (tmp_path / "chain" / "test_dial.py").touch()
+    (tmp_path / "chain" / "test_walk.py").touch()
     (tmp_path / "test_cli.py").touch()
     assert missing_tests(modules, tmp_path) == []
 

@@ -22,8 +22,8 @@ from ipaddress import ip_address
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.chain.dial import OPEN, CancelScope, Walk
 from chainsocks.chain.legs import Leg
+from chainsocks.chain.walk import OPEN, CancelScope, Walk
 from chainsocks.config.hops import Hop
 from chainsocks.errors import HopProtocolError
 from chainsocks.protocol.address import Address, AddressType, address_of, canonical

@@ -20,8 +20,8 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.causes import errno_of, explain_connect_error
-from chainsocks.chain.dial import OPEN, CancelScope, Network, OnStep, Upstream, Walk
 from chainsocks.chain.legs import Leg
+from chainsocks.chain.walk import OPEN, CancelScope, Network, OnStep, Upstream, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, HopRefused

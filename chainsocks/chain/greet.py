@@ -1,7 +1,7 @@
 """Walk until the last hop is ready to be asked, and ask it for nothing.
 
-1. What is met on the way is what a dial meets, under the same limits.
-2. The last hop is greeted and logged in to. No request is sent to it, so nobody behind it hears of this.
+1. What is met on the way is what a dial meets, under the same limits, pipelined if that is.
+2. The last hop is greeted and logged in to, in order. No request is sent to it, so nobody behind it hears of this.
 3. SOCKS4 says nothing before a request: there the walk ends with the connection to the hop.
 4. Nothing is left open.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 import anyio
 from anyio.abc import ByteStream
 
-from chainsocks.chain.dial import OPEN, CancelScope, Network, OnStep, Walk
 from chainsocks.chain.legs import Leg
+from chainsocks.chain.walk import OPEN, CancelScope, Network, OnStep, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts

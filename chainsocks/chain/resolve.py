@@ -23,9 +23,9 @@ from typing import Protocol
 
 import anyio
 
-from chainsocks.chain.dial import OPEN, RESOLVE, CancelScope, Network, OnStep, Upstream, Walk
+from chainsocks.chain.dial import Choices, walk_through
 from chainsocks.chain.resolver import Question, ask, dialect
-from chainsocks.chain.tries import Choices, walk_through
+from chainsocks.chain.walk import OPEN, RESOLVE, CancelScope, Network, OnStep, Upstream, Walk
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts

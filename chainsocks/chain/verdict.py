@@ -14,11 +14,19 @@ from enum import Enum
 from chainsocks.chain.causes import errno_of
 from chainsocks.chain.legs import Leg
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline
-from chainsocks.errors import ConnectError, DialError, DialTimeout, HopProtocolError, HopRefused, UnsupportedAddress
+from chainsocks.errors import (
+    ConnectError,
+    DialError,
+    DialTimeout,
+    HopAuthenticationError,
+    HopProtocolError,
+    HopRefused,
+    UnsupportedAddress,
+)
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import ReplyCode
 
-__all__ = ["Doubt", "Verdict", "judge"]
+__all__ = ["Doubt", "Verdict", "explain", "judge"]
 
 
 class Doubt(Enum):
@@ -88,6 +96,21 @@ def judge(error: DialError, leg: Leg | None) -> Verdict:
             return Verdict((hop, *losers), unsure)
         case _:
             return Verdict((hop, carrier) if carrier else (hop,))
+
+
+def explain(hop: Hop, error: DialError, leg: Leg) -> DialError | str:
+    """Say why `hop` is blamed for `error`, which ended a walk at `leg`: that is the error itself, or more than that.
+
+    It is more where the hop may have lost what was sent ahead, which no greeting in order would show.
+    """
+    if hop.name != leg.hop.name:
+        is_carrier = leg.carrier is not None and leg.carrier.name == hop.name
+        loses = is_carrier and _is_first_answer_asked_ahead(error, leg)
+        return f"it seems to lose what is sent behind its request: {error}" if loses else error
+    loses = leg.pipeline is not Pipeline.OFF and error.place.step == State.SUB_NEGOTIATION
+    if loses and not isinstance(error, HopAuthenticationError):
+        return f"it seems to lose what is sent behind its greeting: {error}"
+    return error
 
 
 def _is_first_answer_asked_ahead(error: DialError, leg: Leg) -> bool:

@@ -9,9 +9,9 @@ from typing import cast
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketListener
 
+from chainsocks.chain.dial import Choices
 from chainsocks.chain.health import Health
 from chainsocks.chain.source import own_address
-from chainsocks.chain.tries import Choices
 from chainsocks.protocol.address import Address, address_of
 
 __all__ = ["CHOICES", "AnyioNetwork"]

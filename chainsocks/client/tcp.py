@@ -13,8 +13,8 @@ from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteStream
 
 from chainsocks.chain.bind import BindWalk
-from chainsocks.chain.dial import Upstream
-from chainsocks.chain.tries import dial, walk_through
+from chainsocks.chain.dial import dial, walk_through
+from chainsocks.chain.walk import Upstream
 from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import CHOICES, AnyioNetwork
 from chainsocks.config.chains import DIRECT, Chain, Route

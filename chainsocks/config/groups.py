@@ -7,9 +7,9 @@ from itertools import combinations, pairwise, product
 
 from chainsocks.config.chains import Chain, Group, hops_of
 from chainsocks.config.hops import Hop
-from chainsocks.config.schema import GroupTable
 from chainsocks.config.suggest import suggest
 from chainsocks.config.values import describe
+from chainsocks.config.ways import GroupTable
 
 __all__ = ["Complain", "Members", "link_groups", "no_such_member", "unfit"]
 

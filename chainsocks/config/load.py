@@ -23,20 +23,11 @@ from chainsocks.config.groups import link_groups, no_such_member, unfit
 from chainsocks.config.hops import Hop
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Ident, Server, Timeouts, User
 from chainsocks.config.rules import DIRECTLY, Rule
-from chainsocks.config.schema import (
-    ChainTable,
-    GroupTable,
-    HealthTable,
-    HopTable,
-    ListenTable,
-    RuleTable,
-    ServerTable,
-    Table,
-    TimeoutsTable,
-    UserTable,
-)
+from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, TimeoutsTable, UserTable
 from chainsocks.config.suggest import suggest
+from chainsocks.config.tables import Table
 from chainsocks.config.values import describe, mask
+from chainsocks.config.ways import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import printable
 

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 
 import trio
 
-from chainsocks.chain.dial import Walk
+from chainsocks.chain.dial import close_upstream
 from chainsocks.chain.greet import GreetingWalk
 from chainsocks.chain.health import JITTER
-from chainsocks.chain.tries import close_upstream
 from chainsocks.chain.verdict import Doubt, judge
+from chainsocks.chain.walk import Walk
 from chainsocks.config.chains import Chain, Group, Route, hops_of
 from chainsocks.config.hops import Hop
 from chainsocks.errors import DialError, HopRefused
@@ -180,7 +180,7 @@ class _Asker:
         match verdict.doubt:
             case Doubt.NONE:
                 self._blame(suspect, member.chain, error)
-            case Doubt.UNLESS_ANOTHER_WAY_OPENS if suspect.name == member.hop.name:
+            case Doubt.UNLESS_ANOTHER_WAY_OPENS | Doubt.UNLESS_IT_WAS_NOT_ASKED if suspect.name == member.hop.name:
                 if await self._another_is_reached(member, before):
                     self._blame(suspect, member.chain, error)
             case Doubt.INNOCENT | Doubt.DESTINATION if (
@@ -198,9 +198,7 @@ class _Asker:
         chain = Chain(*member.before, name=member.chain.name, skip_dead=member.chain.skip_dead)
         orders = self._picks.orders(chain, b"", self._health)
         route = choose(chain, orders, {member.hop.name}, self._health)
-        if route:
-            return route.hops
-        return () if chain.skip_dead else None
+        return route.hops if route else None
 
     async def _ask(self, member: Member, hops: tuple[Hop, ...]) -> tuple[Walk, DialError | None]:
         """Walk to the last one of `hops`, under the limits of any dial, and leave nothing open."""

@@ -21,7 +21,7 @@ import trio
 from anyio.abc import ByteStream
 from trio.lowlevel import checkpoint, wait_readable
 
-from chainsocks.chain.dial import OnStep
+from chainsocks.chain.walk import OnStep
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import address_bound_to, bound_to, open_listeners

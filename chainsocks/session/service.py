@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from chainsocks.chain.bind import BindNetwork
-from chainsocks.chain.dial import OnStep
+from chainsocks.chain.dial import Choices
 from chainsocks.chain.health import Health
 from chainsocks.chain.resolve import ResolveNetwork
-from chainsocks.chain.tries import Choices
+from chainsocks.chain.walk import OnStep
 from chainsocks.config.models import Config
 from chainsocks.routing.rules import Router
 from chainsocks.session.associate import DatagramNetwork

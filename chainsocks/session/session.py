@@ -28,9 +28,9 @@ from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association, AssociationWalk
 from chainsocks.chain.bind import BindWalk
-from chainsocks.chain.dial import CancelScope, Upstream, Walk
+from chainsocks.chain.dial import Tries, close_upstream
 from chainsocks.chain.resolve import ResolveWalk
-from chainsocks.chain.tries import Tries, close_upstream
+from chainsocks.chain.walk import CancelScope, Upstream, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Ident
@@ -155,7 +155,7 @@ class _Session:
         scope: CancelScope,
         discard: Callable[[ResultT], Awaitable[None]] | None = None,
     ) -> ResultT:
-        """Walk the only route through a chain, or try what there is; see `chainsocks.chain.tries`."""
+        """Walk the only route through a chain, or try what there is; see `chainsocks.chain.dial`."""
         chain = passage.chain
         if chain.route:
             walk = begin(chain.route, None)

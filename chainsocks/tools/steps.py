@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from rich.table import Table
 
-from chainsocks.chain.dial import OPEN
+from chainsocks.chain.walk import OPEN
 from chainsocks.config.hops import Hop
 from chainsocks.errors import Place
 from chainsocks.protocol.address import printable
@@ -41,7 +41,7 @@ class Apart:
 
 @dataclass(slots=True)
 class Trail:
-    """The steps of one dial, in order; `note` is a `chainsocks.chain.dial.OnStep`."""
+    """The steps of one dial, in order; `note` is a `chainsocks.chain.walk.OnStep`."""
 
     now: Callable[[], float]
     ended: float | None = None

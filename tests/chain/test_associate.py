@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import trio
 
-from chainsocks.chain.tries import associate
+from chainsocks.chain.dial import associate
 from chainsocks.config.chains import Chain
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopProtocolError, HopRefused

@@ -15,7 +15,7 @@ import trio
 from anyio import BrokenResourceError
 
 from chainsocks.chain.bind import LISTEN, BindWalk
-from chainsocks.chain.dial import Upstream
+from chainsocks.chain.walk import Upstream
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts

@@ -1,326 +1,364 @@
-"""The dial, over hops in memory and on the mock clock. The faults of hops have a whole table in tests/session."""
+"""Failover and hedging within one request, on the mock clock: who is tried when, who wins, and what is left open."""
 
 from __future__ import annotations
 
 import errno
-import logging
-import math
-from dataclasses import replace
+import random
+from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
+from anyio import EndOfStream, aclose_forcefully
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from chainsocks.chain.dial import CONNECT, OPEN, RESOLVE, Upstream
-from chainsocks.chain.tries import dial
-from chainsocks.config.chains import DIRECT, Chain, hops_of
-from chainsocks.config.hops import Hop, HopProtocol, Resolve
-from chainsocks.config.models import Timeouts
-from chainsocks.errors import (
-    ConnectError,
-    DialError,
-    DialTimeout,
-    HopAuthenticationError,
-    HopProtocolError,
-    HopRefused,
-    Place,
-    UnsupportedAddress,
-)
+from chainsocks.chain.dial import Choices, associate, dial
+from chainsocks.chain.health import LOST_IN_A_ROW, Health
+from chainsocks.chain.walk import CONNECT, Upstream
+from chainsocks.config.chains import Chain, Group, Pick
+from chainsocks.config.hops import Hop
+from chainsocks.config.models import HealthSettings, Timeouts
+from chainsocks.errors import ChainsocksError, DialError, DialTimeout, HopRefused, RequestRefused
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
+from chainsocks.routing.pick import Picks
 from tests.hops import Fault, Trouble, add_hop, make_hop
-from tests.memory import Host, MemoryNetwork, MemoryStream
+from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 
-NAMED = Address("example.org", 80)
-NUMBERED = Address("192.0.2.80", 80)
-SIX = Address("2001:db8::80", 80)
-
-
-async def banner(stream: MemoryStream) -> None:
-    await stream.send(b"220 welcome\r\n")
-    await trio.sleep_forever()
+DESTINATION = Address("example.org", 80)
+TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=9)
+SEED = 20
 
 
-def network_of(nursery: trio.Nursery, *hops: Hop, **names: list[str]) -> MemoryNetwork:
-    hosts = dict.fromkeys((NAMED, NUMBERED, SIX), Host(banner))
-    network = MemoryNetwork(nursery, dict(hosts), {name.replace("_", "."): found for name, found in names.items()})
-    for hop in hops:
-        add_hop(network, hop)
-    return network
+def member(name: str, number: int) -> Hop:
+    return replace(make_hop(1), name=name, address=Address(f"10.1.0.{number}", 1080))
 
 
-async def go(
-    network: MemoryNetwork, chain: Chain, destination: Address = NAMED, timeouts: Timeouts | None = None
-) -> Upstream:
-    return await dial(chain, destination, timeouts or Timeouts(), network)
+A, B, C, D = (member(name, number) for number, name in enumerate("abcd", 1))
+PARIS = make_hop(1)
 
 
-async def test_direct_to_an_address(nursery: trio.Nursery) -> None:
-    network = network_of(nursery)
-    upstream = await go(network, DIRECT, NUMBERED)
-    assert await upstream.stream.receive() == b"220 welcome\r\n"
-    assert [address for _, address in network.connects] == [NUMBERED]
+@dataclass
+class Party:
+    """A network, as its hops and as we see it; what is remembered of the hops; and what has reached the destination."""
+
+    world: MemoryNetwork
+    network: WatchedNetwork
+    arrived: list[bytes] = field(default_factory=list)
+    choices: Choices = field(init=False)
+
+    def __post_init__(self) -> None:
+        health = Health(self.network.now, HealthSettings(rest=1000, longest_rest=1000), random.Random(SEED))
+        self.choices = Choices(health, Picks(random.Random(SEED)))
+        self.network.hosts[DESTINATION] = Host(self._hear)
+
+    def add(self, hop: Hop, trouble: Trouble | None = None, delay: float = 0) -> None:
+        add_hop(self.world, hop, trouble)
+        host = self.network.hosts[hop.address]
+        self.network.hosts[hop.address] = replace(host, delay=delay or host.delay)
+
+    async def dial(self, chain: Chain, timeouts: Timeouts = TIMEOUTS) -> Upstream:
+        return await dial(chain, DESTINATION, timeouts, self.network, choices=self.choices)
+
+    def resting(self, *hops: Hop) -> str:
+        return "".join(hop.name for hop in hops if self.choices.health.rests(hop))
+
+    def tried(self, *hops: Hop) -> list[tuple[str, float]]:
+        """Who of them was connected to, and when."""
+        names = {hop.address: hop.name for hop in hops}
+        return [(names[address], round(when, 6)) for when, address in self.network.connects if address in names]
+
+    async def _hear(self, stream: MemoryStream) -> None:
+        arrived = len(self.arrived)
+        self.arrived.append(b"")
+        try:
+            while True:
+                self.arrived[arrived] += await stream.receive()
+        except EndOfStream:
+            pass
 
 
-async def test_direct_to_a_name_tries_its_addresses(
-    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
-) -> None:
-    network = network_of(nursery, example_org=["2001:db8::9", "192.0.2.80"])
-    await go(network, DIRECT)
-    assert [address.host for _, address in network.connects] == ["2001:db8::9", "192.0.2.80"]
+@pytest.fixture
+def party(nursery: trio.Nursery) -> Party:
+    world = MemoryNetwork(nursery)
+    return Party(world, WatchedNetwork(world))
 
 
-@pytest.mark.parametrize("protocol", list(HopProtocol))
-@pytest.mark.parametrize("count", [1, 2, 3])
-async def test_hops_of_every_kind(count: int, protocol: HopProtocol, nursery: trio.Nursery) -> None:
-    hops = [make_hop(number, protocol) for number in range(1, count + 1)]
-    network = network_of(nursery, *hops)
-    upstream = await go(network, Chain(*hops), NUMBERED)
-    assert upstream.trailing_data + await upstream.stream.receive() == b"220 welcome\r\n"
-    assert [address for _, address in network.connects] == [*(hop.address for hop in hops), NUMBERED]
+@dataclass(frozen=True)
+class Member:
+    """How a hop behaves: a trouble or none, and how long a connect to it takes."""
+
+    trouble: Trouble | None = None
+    delay: float = 0
 
 
-async def test_the_last_hop_gets_the_name_unresolved(nursery: trio.Nursery) -> None:
-    hops = [make_hop(1), make_hop(2, HopProtocol.SOCKS4A)]
-    network = network_of(nursery, *hops)  # knows no name: a local look-up would fail
-    await go(network, Chain(*hops))
-    assert network.connects[-1][1] == NAMED
+def fine(delay: float = 0) -> Member:
+    return Member(None, delay)
 
 
-async def test_what_trails_the_last_reply_is_handed_on(nursery: trio.Nursery) -> None:
-    async def glue(stream: MemoryStream) -> None:
-        await stream.receive()
-        await stream.send(b"\x05\x00")
-        await stream.receive()
-        await stream.send(b"\x05\x00\x00\x03\x04osak\x04\x38" + b"220 welcome\r\n")
-        await trio.sleep_forever()
-
-    hop = make_hop(1)
-    network = network_of(nursery)
-    network.hosts[hop.address] = Host(glue)
-    upstream = await go(network, Chain(hop))
-    assert upstream.trailing_data == b"220 welcome\r\n"
-    assert upstream.bound == Address("osak", 1080)
+def bad(step: str, fault: Fault, delay: float = 0) -> Member:
+    return Member(Trouble(step, fault), delay)
 
 
-async def test_what_trails_a_middle_reply_is_an_error(nursery: trio.Nursery) -> None:
-    async def glue(stream: MemoryStream) -> None:
-        await stream.receive()
-        await stream.send(b"\x05\x00")
-        await stream.receive()
-        await stream.send(b"\x05\x00\x00\x01\0\0\0\0\0\0" + b"\x05\x00")
-        await trio.sleep_forever()
-
-    hops = [make_hop(1), make_hop(2)]
-    network = network_of(nursery, *hops)
-    network.hosts[hops[0].address] = Host(glue)
-    with pytest.raises(HopProtocolError, match="2 bytes came behind its reply, unasked") as caught:
-        await go(network, Chain(*hops))
-    assert caught.value.place.hop == "paris (1 of 2)"
-    assert network.left_open == []
+REFUSES = bad(CONNECT, Fault.REFUSAL)
+DEAF = bad(CONNECT, Fault.MUTE)
+MUTE = bad(State.METHOD_NEGOTIATION, Fault.MUTE)
+NO_LOGIN = bad(State.SUB_NEGOTIATION, Fault.REFUSAL)
+GARBAGE = bad(State.METHOD_NEGOTIATION, Fault.GARBAGE)
+STUCK = bad(State.REQUEST, Fault.MUTE)
+TRUE_REFUSAL = bad(State.REQUEST, Fault.REFUSAL)
 
 
-@pytest.mark.parametrize(
-    ("protocol", "resolve", "destination", "says"),
-    [
-        (HopProtocol.SOCKS4, Resolve.REMOTE, NAMED, 'protocol = "socks4a", or resolve = "local"'),
-        (HopProtocol.SOCKS4, Resolve.REMOTE, SIX, "only socks5 can"),
-        (HopProtocol.SOCKS4A, Resolve.REMOTE, SIX, "only socks5 can"),
-        (HopProtocol.SOCKS4A, Resolve.LOCAL, SIX, "only socks5 can"),
-        (HopProtocol.SOCKS4, Resolve.REMOTE, Address("0.0.0.7", 80), "only socks5 can"),
-    ],
-)
-async def test_an_address_that_a_hop_cannot_carry_is_refused_before_anything_is_opened(
-    protocol: HopProtocol, resolve: Resolve, destination: Address, says: str, nursery: trio.Nursery
-) -> None:
-    hops = [make_hop(1), replace(make_hop(2, protocol), resolve=resolve)]
-    network = network_of(nursery, *hops)
-    with pytest.raises(UnsupportedAddress, match=says) as caught:
-        await go(network, Chain(*hops), destination)
-    assert caught.value.place.hop == "osaka (2 of 2)"
-    assert caught.value.reply_code == 0x08
-    assert network.connects == []
+@dataclass(frozen=True)
+class Scenario:
+    """Members in the order in which they are tried, and what comes of them: who wins, when, and who was tried when."""
+
+    members: tuple[Member, ...]
+    winner: int | None
+    seconds: float
+    tried: tuple[float, ...]
+    resting: tuple[int, ...] = ()
+    hedge: float | None = None
+    retry_refused: bool = False
+    error: type[ChainsocksError] = DialError
 
 
-@pytest.mark.parametrize(
-    ("protocol", "found", "asked"),
-    [
-        (HopProtocol.SOCKS4, ["2001:db8::80", "192.0.2.80"], NUMBERED),
-        (HopProtocol.SOCKS4A, ["192.0.2.80"], NUMBERED),
-        (HopProtocol.SOCKS5, ["2001:db8::80", "192.0.2.80"], SIX),
-    ],
-)
-async def test_local_resolution_is_an_explicit_choice(
-    protocol: HopProtocol, found: list[str], asked: Address, nursery: trio.Nursery
-) -> None:
-    hop = replace(make_hop(1, protocol), resolve=Resolve.LOCAL)
-    network = network_of(nursery, hop, example_org=found)
-    await go(network, Chain(hop))
-    assert network.connects[-1][1] == asked
+SCENARIOS = {
+    "the first is fine": Scenario((fine(1), fine()), 0, 1, (0,)),
+    "refused, then fine": Scenario((REFUSES, fine(0.25)), 1, 0.25, (0, 0), resting=(0,)),
+    "deaf, then fine": Scenario((DEAF, fine(0.25)), 1, 4.25, (0, 4), resting=(0,)),
+    "mute, then fine": Scenario((MUTE, fine(0.25)), 1, 1.75, (0, 1.5), resting=(0,)),
+    "no login, then fine": Scenario((NO_LOGIN, fine(0.25)), 1, 0.25, (0, 0), resting=(0,)),
+    "garbage, then fine": Scenario((GARBAGE, fine(0.25)), 1, 0.25, (0, 0), resting=(0,)),
+    "stuck at the request, then fine": Scenario((STUCK, fine()), 1, 1.5, (0, 1.5), resting=(0,)),
+    "three troubles, then fine": Scenario(
+        (REFUSES, MUTE, GARBAGE, fine()), 3, 1.5, (0, 0, 1.5, 1.5), resting=(0, 1, 2)
+    ),
+    "all refuse": Scenario((REFUSES, REFUSES, REFUSES), None, 0, (0, 0, 0), resting=(0, 1, 2)),
+    "all are stuck, as the destination may be": Scenario((STUCK, STUCK), None, 3, (0, 1.5), error=DialTimeout),
+    "the time for all is over": Scenario((DEAF, DEAF, DEAF, fine()), None, 9, (0, 4, 8), (0, 1), error=DialTimeout),
+    "the destination refuses": Scenario((TRUE_REFUSAL, fine()), None, 0, (0,), error=HopRefused),
+    "the destination refuses, and is not believed": Scenario((TRUE_REFUSAL, fine()), 1, 0, (0, 0), retry_refused=True),
+    # With a hedge.
+    "in time": Scenario((fine(0.25), fine()), 0, 0.25, (0,), hedge=0.5),
+    "late, and another is quick": Scenario((fine(4), fine(0.25)), 1, 0.75, (0, 0.5), hedge=0.5),
+    "late, and still the first": Scenario((fine(1), fine(0.75)), 0, 1, (0, 0.5), hedge=0.5),
+    "no more than two at a time": Scenario((DEAF, DEAF, fine()), 2, 4, (0, 0.5, 4), (0,), hedge=0.5),
+    "mute, hedged": Scenario((MUTE, fine(0.25)), 1, 0.75, (0, 0.5), hedge=0.5),
+    "refused at once, then hedged": Scenario((REFUSES, fine(4), fine()), 2, 0.5, (0, 0, 0.5), (0,), hedge=0.5),
+    "the hedge is refused": Scenario((fine(2), REFUSES, fine(4)), 0, 2, (0, 0.5, 0.5), (1,), hedge=0.5),
+    "the hedge hears the truth": Scenario((DEAF, TRUE_REFUSAL), None, 0.5, (0, 0.5), hedge=0.5, error=HopRefused),
+    "all refuse, hedged": Scenario((REFUSES, REFUSES), None, 0, (0, 0), (0, 1), hedge=0.5),
+    "deaf, and nobody else": Scenario((DEAF,), None, 4, (0,), (0,), hedge=0.5, error=DialTimeout),
+    "the time for all is over, hedged": Scenario(
+        (DEAF,) * 6 + (fine(),), None, 9, (0, 0.5, 4, 4.5, 8, 8.5), (0, 1, 2, 3), 0.5, error=DialTimeout
+    ),
+}
 
 
-async def test_a_name_without_an_address_that_socks4_can_carry(nursery: trio.Nursery) -> None:
-    hop = replace(make_hop(1, HopProtocol.SOCKS4), resolve=Resolve.LOCAL)
-    network = network_of(nursery, hop, example_org=["2001:db8::80"])
-    with pytest.raises(UnsupportedAddress, match=r"example\.org:80 has no address that socks4 can carry"):
-        await go(network, Chain(hop))
-    assert network.left_open == []
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+@pytest.mark.parametrize("pick", Pick)
+async def test_a_request_finds_its_way(pick: Pick, scenario: Scenario, party: Party, autojump_clock: MockClock) -> None:
+    hops = [member(f"hop{number}", number) for number in range(1, len(scenario.members) + 1)]
+    group = Group(*hops, pick=pick, hedge=scenario.hedge, retry_refused=scenario.retry_refused)
+    # Whom this pick would take first behaves like the scenario's first member, and so on.
+    ranked = Picks(random.Random(SEED)).order(group, DESTINATION.packed, party.choices.health)
+    for hop, behaviour in zip(ranked, scenario.members, strict=True):
+        party.add(hop, behaviour.trouble, behaviour.delay)
+
+    began, upstream = trio.current_time(), None
+    if scenario.winner is None:
+        with pytest.raises(scenario.error):
+            await party.dial(Chain(group))
+    else:
+        upstream = await party.dial(Chain(group))
+    assert trio.current_time() - began == pytest.approx(scenario.seconds)
+    assert party.tried(*ranked) == [(hop.name, when) for hop, when in zip(ranked, scenario.tried, strict=False)]
+    assert party.resting(*ranked) == "".join(ranked[index].name for index in scenario.resting)
+    if upstream:
+        assert [stream.label for stream in party.network.left_open] == [f"{ranked[scenario.winner or 0].address} near"]
+        await upstream.stream.send(b"hello")
+        await wait_all_tasks_blocked()
+        assert [data for data in party.arrived if data] == [b"hello"], "nothing was sent to a loser"
+        await aclose_forcefully(upstream.stream)
+    assert party.network.left_open == []
 
 
-HOP_AT_A_NAME = replace(make_hop(1), address=Address("paris.example", 1080))
-LOOKING_UP = replace(make_hop(1), resolve=Resolve.LOCAL)
+async def test_of_two_that_come_through_at_once_one_is_closed(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, delay=1)
+    party.add(B, delay=0.5)
+    upstream = await party.dial(Chain(Group(A, B), hedge=0.5))
+    assert party.network.left_open == [upstream.stream]
+    await aclose_forcefully(upstream.stream)
 
 
-@pytest.mark.parametrize(
-    ("chain", "who", "code"),
-    [(DIRECT, None, 0x04), (Chain(HOP_AT_A_NAME), "paris (1 of 1)", 0x01), (Chain(LOOKING_UP), "paris (1 of 1)", 0x04)],
-    ids=["destination", "first hop", "destination, looked up for a hop"],
-)
-async def test_a_name_that_does_not_exist(chain: Chain, who: str | None, code: int, nursery: trio.Nursery) -> None:
-    network = network_of(nursery, *hops_of(chain.hops))
-    with pytest.raises(ConnectError, match=r"name look-up: no address for .*: Name or service not known") as caught:
-        await go(network, chain)
-    assert (caught.value.place.hop, caught.value.place.step) == (who, RESOLVE)
-    assert caught.value.reply_code == code
-    assert network.left_open == []
+async def test_the_error_tells_of_all_tries(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, REFUSES.trouble)
+    party.add(B, GARBAGE.trouble)
+    with pytest.raises(DialError) as caught:
+        await party.dial(Chain(Group(A, B, name="exits")))
+    assert str(caught.value) == (
+        "hop b (1 of 1) at 10.1.0.2:1080, method negotiation: the answer to the method negotiation is not SOCKS5; "
+        "it looks like an HTTP server's answer ('HTTP/1.1 400 Bad Request') (0.00 s of 1.5 s); before that, "
+        "hop a (1 of 1) at 10.1.0.1:1080, TCP connect: connection refused (0.00 s of 4 s)"
+    )
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [(errno.ECONNREFUSED, 0x05), (errno.ENETUNREACH, 0x03), (errno.EHOSTUNREACH, 0x04), (errno.ETIMEDOUT, 0x06)],
-)
-async def test_a_failed_connect_tells_the_truth_about_a_destination_and_is_general_for_a_hop(
-    error: int, code: int, nursery: trio.Nursery
-) -> None:
-    hop = make_hop(1)
-    network = MemoryNetwork(nursery, {NUMBERED: Host(error=error), hop.address: Host(error=error)})
-    for chain, expected in ((DIRECT, code), (Chain(hop), 0x01)):
-        with pytest.raises(ConnectError) as caught:
-            await go(network, chain, NUMBERED)
-        assert caught.value.reply_code == expected
+async def test_a_hop_without_a_stand_in_is_the_end(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A)
+    party.add(B)
+    party.add(PARIS, NO_LOGIN.trouble)
+    with pytest.raises(DialError, match="paris"):
+        await party.dial(Chain(PARIS, Group(A, B)))
+    assert len(party.network.connects) == 1
+    assert party.resting(PARIS, A, B) == "", "there is nobody to take its place while it rests"
 
 
-async def test_each_limit_is_its_own(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
-    timeouts = Timeouts(resolve=2, connect=3, hop=4, dial=100)
-    patient = replace(make_hop(1), timeout=7.5)
-    cases: list[tuple[Chain, MemoryNetwork, float, str]] = []
-    slow_names = network_of(nursery, example_org=["192.0.2.80"])
-    slow_names.resolve_delay = 50
-    cases.append((DIRECT, slow_names, 2, RESOLVE))
-    cases.append((DIRECT, MemoryNetwork(nursery, {NUMBERED: Host()}, {"example.org": ["192.0.2.80"]}), 3, CONNECT))
-    for hop, limit in ((make_hop(1), 4.0), (patient, 7.5)):
-        mute = MemoryNetwork(nursery)
-        add_hop(mute, hop, Trouble(State.REQUEST, Fault.MUTE))
-        cases.append((Chain(hop), mute, limit, State.REQUEST))
-    for chain, network, limit, step in cases:
-        began = trio.current_time()
-        with pytest.raises(DialTimeout) as caught:
-            await go(network, chain, timeouts=timeouts)
-        assert trio.current_time() - began == limit
-        assert (caught.value.elapsed, caught.value.limit, caught.value.place.step) == (limit, limit, step)
-        assert caught.value.reply_code == 0x06
-        assert network.left_open == []
+class TestWhoseFaultItIs:
+    """A fixed hop, then a group; or two groups."""
+
+    async def test_a_dead_member_behind_another_hop_is_found_out(self, party: Party, autojump_clock: MockClock) -> None:
+        party.add(PARIS)
+        party.add(A, REFUSES.trouble)
+        party.add(B)
+        await aclose_forcefully((await party.dial(Chain(PARIS, Group(A, B)))).stream)
+        assert party.resting(PARIS, A, B) == "a", "paris has reached another one: so it was a"
+
+    async def test_nobody_is_condemned_for_what_the_only_carrier_says(
+        self, party: Party, autojump_clock: MockClock
+    ) -> None:
+        party.add(PARIS)
+        party.add(A, REFUSES.trouble)
+        party.add(B, REFUSES.trouble)
+        with pytest.raises(DialError):
+            await party.dial(Chain(PARIS, Group(A, B)))
+        assert party.resting(PARIS, A, B) == ""
+
+    async def test_the_carrier_is_changed_when_nobody_behind_it_is_reached(
+        self, party: Party, autojump_clock: MockClock
+    ) -> None:
+        party.add(A, TRUE_REFUSAL.trouble)  # whatever it is asked for
+        party.add(B)
+        party.add(C)
+        party.add(D)
+        chain = Chain(Group(A, B, name="entries"), Group(C, D, name="exits"))
+        await aclose_forcefully((await party.dial(chain)).stream)
+        assert party.tried(A, B, C, D) == [("a", 0), ("a", 0), ("b", 0), ("d", 0)]
+        assert party.resting(A, B, C, D) == "a", "d was reached by another way, and c was never heard"
+
+    async def test_a_hop_whose_rules_forbid_it_lives(self, party: Party, autojump_clock: MockClock) -> None:
+        async def forbid(stream: MemoryStream) -> None:
+            for answer in (b"\x05\x02", b"\x01\x00", b"\x05\x02\x00\x01\0\0\0\0\0\0"):
+                await stream.receive()
+                await stream.send(answer)
+
+        party.network.hosts[A.address] = Host(forbid)
+        party.add(B)
+        await aclose_forcefully((await party.dial(Chain(Group(A, B)))).stream)
+        assert party.resting(A, B) == ""
+
+    async def test_running_out_of_file_descriptors_is_nobodys_fault(
+        self, party: Party, autojump_clock: MockClock
+    ) -> None:
+        party.network.hosts[A.address] = Host(error=errno.EMFILE)
+        party.add(B)
+        with pytest.raises(DialError, match="too many open files"):
+            await party.dial(Chain(Group(A, B)))
+        assert party.tried(A, B) == [("a", 0)]
+        assert party.resting(A, B) == ""
 
 
-@pytest.mark.parametrize("own", [None, 5.0], ids=["[timeouts] dial", "the chain's own"])
-async def test_the_whole_chain_has_a_limit_too(
-    own: float | None, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
-) -> None:
-    hops = [make_hop(number) for number in (1, 2, 3)]
-    network = network_of(nursery, *hops)
-    for hop in hops:
-        network.hosts[hop.address] = replace(network.hosts[hop.address], delay=2)  # each connect takes two seconds
-    timeouts = Timeouts(connect=10, hop=10, dial=5 if own is None else 30)
-    began = trio.current_time()
-    with pytest.raises(DialTimeout, match=r"the time for the whole chain is over \(5.00 s of 5 s\)") as caught:
-        await go(network, Chain(*hops, dial=own), timeouts=timeouts)
-    assert trio.current_time() - began == 5
-    assert caught.value.place == Place("osaka (2 of 3)", hops[1].address, State.REQUEST)
+async def test_a_resting_hop_is_not_asked_while_others_live(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, REFUSES.trouble)
+    party.add(B)
+    chain = Chain(Group(A, B))
+    for _ in range(3):
+        await aclose_forcefully((await party.dial(chain)).stream)
+    assert [name for name, _ in party.tried(A, B)] == ["a", "b", "b", "b"]
 
 
-async def test_limits_can_be_off(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
-    hop = make_hop(1)
-    network = network_of(nursery, hop)
-    network.hosts[NAMED] = Host(banner, delay=86400)
-    await go(network, Chain(hop), timeouts=Timeouts(hop=math.inf, dial=math.inf))
-    assert trio.current_time() >= 86400
+async def test_it_comes_back_by_itself_and_one_request_finds_out(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, REFUSES.trouble)
+    party.add(B)
+    chain = Chain(Group(A, B))
+    await aclose_forcefully((await party.dial(chain)).stream)
+    party.add(A, delay=1)
+    await trio.sleep(2000)
+    party.network.connects.clear()
+
+    async def ask() -> None:
+        await aclose_forcefully((await party.dial(chain)).stream)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(ask)
+    assert sorted(name for name, _ in party.tried(A, B)) == ["a", "b", "b", "b", "b"]
+    assert party.resting(A, B) == ""
+    await ask()
+    assert party.tried(A, B)[-1][0] == "a"
 
 
-async def test_the_last_hops_own_code_passes_even_if_nobody_knows_it(nursery: trio.Nursery) -> None:
-    async def refuse(stream: MemoryStream) -> None:
-        await stream.receive()
-        await stream.send(b"\x05\x00")
-        await stream.receive()
-        await stream.send(b"\x05\xf4\x00\x01\0\0\0\0\0\0")
-
-    hop = make_hop(1)
-    network = MemoryNetwork(nursery, {hop.address: Host(refuse)})
-    with pytest.raises(HopRefused, match="onion service wants client authorization") as caught:
-        await go(network, Chain(hop))
-    assert caught.value.reply_code == 0xF4
+async def test_a_hop_that_loses_to_its_hedge_again_and_again_rests(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, delay=3)
+    party.add(B)
+    chain = Chain(Group(A, B), hedge=0.5)
+    for number in range(LOST_IN_A_ROW):
+        assert party.resting(A, B) == "", number
+        await aclose_forcefully((await party.dial(chain)).stream)
+    assert party.resting(A, B) == "a"
 
 
-async def test_cancelling_closes_what_was_opened(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
-    hops = [make_hop(1), make_hop(2)]
-    network = network_of(nursery, hops[0])
-    add_hop(network, hops[1], Trouble(State.METHOD_NEGOTIATION, Fault.MUTE))
-    with trio.move_on_after(1):
-        await go(network, Chain(*hops))
-    assert trio.current_time() == 1
-    # Only what we opened ourselves: the rest belongs to the hops.
-    assert not [stream for stream in network.left_open if stream.label.startswith(str(hops[0].address))]
+async def test_a_caller_that_gives_up_leaves_nothing(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, delay=3)
+    party.add(B, delay=3)
+    for hedge in (None, 0.5):
+        with trio.move_on_after(1) as scope:
+            await party.dial(Chain(Group(A, B), hedge=hedge))
+        assert scope.cancelled_caught
+        assert party.network.left_open == []
+    assert party.resting(A, B) == ""
 
 
-async def test_each_step_is_told_as_it_begins(nursery: trio.Nursery) -> None:
-    hops = [make_hop(1), make_hop(2, HopProtocol.SOCKS4A)]
-    network = network_of(nursery, *hops)
-    told: list[tuple[str | None, str]] = []
-    await dial(Chain(*hops), NAMED, Timeouts(), network, lambda place: told.append((place.hop, place.step)))
-    assert told == [
-        ("paris (1 of 2)", CONNECT),
-        ("paris (1 of 2)", State.METHOD_NEGOTIATION),
-        ("paris (1 of 2)", State.SUB_NEGOTIATION),
-        ("paris (1 of 2)", State.REQUEST),
-        ("osaka (2 of 2)", State.REQUEST),
-        (None, OPEN),
-    ]
+async def test_a_chain_may_leave_dead_hops_out(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, REFUSES.trouble)
+    party.add(B)
+    party.add(C)
+    chain = Chain(A, B, C, skip_dead=True)
+    await aclose_forcefully((await party.dial(chain)).stream)
+    assert party.tried(A, B, C) == [("a", 0), ("b", 0), ("c", 0)]
+    party.network.connects.clear()
+    await aclose_forcefully((await party.dial(chain)).stream)
+    assert party.tried(A, B, C) == [("b", 0), ("c", 0)]
 
 
-async def test_the_debug_log_follows_the_wire_and_keeps_the_password(
-    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, "chainsocks.dial")
-    hop = make_hop(1)
-    await go(network_of(nursery, hop), Chain(hop))
-    lines = [record.getMessage() for record in caplog.records]
-    assert "= hop paris (1 of 1) at 10.0.0.1:1080, method negotiation" in lines
-    assert "> paris 4 bytes" in lines
-    assert "< paris 2 bytes" in lines
-    assert not any("pw" in line for line in lines)
+async def test_it_never_gets_shorter_than_it_says(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, REFUSES.trouble)
+    party.add(B, REFUSES.trouble)
+    party.add(C)
+    with pytest.raises(DialError):
+        await party.dial(Chain(A, B, C, skip_dead=True, length=2))
+    assert party.arrived == []
 
 
-@pytest.mark.parametrize(
-    ("step", "fault", "kind"),
-    [
-        (CONNECT, Fault.REFUSAL, ConnectError),
-        (State.METHOD_NEGOTIATION, Fault.GARBAGE, HopProtocolError),
-        (State.METHOD_NEGOTIATION, Fault.REFUSAL, HopAuthenticationError),
-        (State.SUB_NEGOTIATION, Fault.REFUSAL, HopAuthenticationError),
-        (State.SUB_NEGOTIATION, Fault.RESET, HopProtocolError),
-        (State.REQUEST, Fault.FIN, HopProtocolError),
-        (State.REQUEST, Fault.REFUSAL, HopRefused),
-    ],
-)
-@pytest.mark.parametrize("position", [1, 2])
-async def test_each_cause_has_its_own_exception(
-    position: int, step: str, fault: Fault, kind: type[DialError], nursery: trio.Nursery
-) -> None:
-    hops = [make_hop(1), make_hop(2)]
-    network = network_of(nursery, *hops)
-    add_hop(network, hops[position - 1], Trouble(step, fault))
-    if step == CONNECT and position == 2:
-        kind = HopRefused  # it is the first hop that could not connect
-    with pytest.raises(kind) as caught:
-        await go(network, Chain(*hops))
-    assert type(caught.value) is kind
-    if position == 2 and kind is HopProtocolError:
-        assert "as seen through paris" in caught.value.problem
+async def test_it_never_becomes_direct(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, REFUSES.trouble)
+    for chain in (Chain(A, skip_dead=True), Chain(Group(A)), Chain(Group(A), hedge=0.5)):
+        with pytest.raises(DialError):
+            await party.dial(chain)
+    assert DESTINATION not in [address for _, address in party.network.connects]
+
+
+async def test_more_places_than_hops(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A)
+    pool = Group(A, name="pool")
+    with pytest.raises(RequestRefused, match="more places than hops"):
+        await party.dial(Chain(pool, pool))
+
+
+async def test_associations_fail_over_as_well(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, TRUE_REFUSAL.trouble)  # to a UDP ASSOCIATE it says 05, which no destination has said
+    party.add(B)
+    association = await associate(Chain(Group(A, B, retry_refused=True)), TIMEOUTS, party.network, party.choices)
+    assert [hop.name for hop in association.hops] == ["b"]
+    for stream in association.streams.values():
+        await aclose_forcefully(stream)
+    assert party.network.left_open == []

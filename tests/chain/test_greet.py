@@ -9,9 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.chain.dial import CONNECT, OPEN
+from chainsocks.chain.dial import walk_through
 from chainsocks.chain.greet import GreetingWalk
-from chainsocks.chain.tries import walk_through
+from chainsocks.chain.walk import CONNECT, OPEN
 from chainsocks.config.chains import DIRECT, Chain, Group, Route
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts

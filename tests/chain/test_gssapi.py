@@ -8,10 +8,10 @@ import pytest
 import trio
 from anyio import BrokenResourceError
 
-from chainsocks.chain.dial import Upstream
+from chainsocks.chain.dial import associate, dial
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import round_trips
-from chainsocks.chain.tries import associate, dial
+from chainsocks.chain.walk import Upstream
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Pipeline
 from chainsocks.config.models import Timeouts

@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from chainsocks.chain.dial import CONNECT
 from chainsocks.chain.health import JITTER, LOST_IN_A_ROW, Health
+from chainsocks.chain.walk import CONNECT
 from chainsocks.config.hops import Hop
 from chainsocks.config.models import HealthSettings
 from chainsocks.errors import DialError, HopProtocolError, Place

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from chainsocks.chain.dial import CONNECT
 from chainsocks.chain.keeping import Finding, Keeping, find_keeping
+from chainsocks.chain.walk import CONNECT
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts

@@ -14,11 +14,11 @@ import trio
 from anyio import EndOfStream
 
 from chainsocks.chain.bind import BindWalk
-from chainsocks.chain.dial import CONNECT, OPEN, RESOLVE, Upstream
+from chainsocks.chain.dial import associate, dial
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import flights, round_trips
 from chainsocks.chain.resolve import resolve
-from chainsocks.chain.tries import associate, dial
+from chainsocks.chain.walk import CONNECT, OPEN, RESOLVE, Upstream
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve
 from chainsocks.config.models import Timeouts

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from chainsocks.chain.dial import OPEN, RESOLVE
 from chainsocks.chain.resolve import ResolveWalk, resolve
+from chainsocks.chain.walk import OPEN, RESOLVE
 from chainsocks.config.chains import DIRECT, Chain, hops_of
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.hops import Resolve as Resolving

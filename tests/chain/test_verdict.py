@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from chainsocks.chain.dial import CONNECT, RESOLVE
 from chainsocks.chain.legs import legs
-from chainsocks.chain.verdict import Doubt, judge
+from chainsocks.chain.verdict import Doubt, explain, judge
+from chainsocks.chain.walk import CONNECT, RESOLVE
 from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.errors import (
     ConnectError,
@@ -121,6 +121,26 @@ def test_three_suspects() -> None:
     verdict = judge(error(DialTimeout, State.REQUEST), plan[1])
     assert verdict.suspects == (HOPS[2], hops[1], HOPS[0])
     assert verdict.doubt is UNASKED
+
+
+@pytest.mark.parametrize(
+    ("trouble", "blamed", "why"),
+    [
+        (error(DialTimeout, State.METHOD_NEGOTIATION), 0, "it seems to lose what is sent behind its request: "),
+        (error(DialTimeout, State.METHOD_NEGOTIATION), 1, None),
+        (error(DialTimeout, State.SUB_NEGOTIATION), 0, None),
+        (error(DialTimeout, State.SUB_NEGOTIATION), 1, "it seems to lose what is sent behind its greeting: "),
+        (error(HopProtocolError, State.SUB_NEGOTIATION), 1, "it seems to lose what is sent behind its greeting: "),
+        (error(HopAuthenticationError, State.SUB_NEGOTIATION), 1, None),
+        (error(DialTimeout, State.REQUEST), 1, None),
+        (error(DialTimeout, State.REQUEST), 2, None),
+    ],
+)
+def test_a_loss_is_called_a_loss(trouble: DialError, blamed: int, why: str | None) -> None:
+    """For no greeting in order shows that, and nobody shall believe by one that the hop is well."""
+    plan = legs(HOPS, Address("example.org", 80), pipeline=Pipeline.CHAIN)
+    assert explain(HOPS[blamed], trouble, plan[1]) == (trouble if why is None else f"{why}{trouble}")
+    assert explain(HOPS[blamed], trouble, MIDDLE) is trouble
 
 
 def test_without_hops_it_is_the_destination() -> None:

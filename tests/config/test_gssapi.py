@@ -131,6 +131,14 @@ def test_rules_may_speak_of_principals() -> None:
     assert problem.endswith("declare [[users]], or set ident or gssapi in [server]")
 
 
+def test_rules_may_speak_of_principals_beside_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAVE", "geheim")
+    server = '[server]\ngssapi = "none"\ngssapi_required = false\n[[users]]\nname = "dave"\npassword_env = "DAVE"\n'
+    assert read(f'{server}[[rules]]\nusers = ["carol@EXAMPLE.ORG", "dave"]\ndeny = true').rules[0].users
+    [problem] = problems(f'{server}[[rules]]\nusers = "carol"\ndeny = true')
+    assert problem == "rules[0].users: no user is called 'carol'; known are dave"
+
+
 def test_it_protects_a_server_where_it_is_required() -> None:
     lines = '[server]\nlisten = ["0.0.0.0:1080"]\ngssapi = "none"\n'
     assert read(lines).exposed == ()

@@ -254,11 +254,3 @@ def test_an_open_proxy_in_spite_of_rules(listen: str, text: str, exposed: list[s
         ]
     else:
         read(file)
-
-
-@pytest.mark.parametrize("users", ["", "[[users]]\nname = 'dave'\npassword_env = 'DAVE'\n"])
-def test_who_comes_by_gssapi_may_be_named(users: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAVE", "geheim")
-    server = "[server]\ngssapi = 'none'\ngssapi_required = false\n"
-    [rule] = read(f"{server}{users}[[rules]]\nusers = 'carol@EXAMPLE.ORG'\ndeny = true\n").rules
-    assert rule.users == {b"carol@EXAMPLE.ORG"}

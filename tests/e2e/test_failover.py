@@ -57,6 +57,7 @@ class Load:
         """Wait until so many more have been served."""
         wanted = self.served + sessions
         wait_until(lambda: self.served >= wanted or self._stopping.is_set())
+        assert not self._stopping.is_set(), "a client has met something that it should not have noticed"
 
 
 @contextmanager

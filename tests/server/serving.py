@@ -11,7 +11,7 @@ from functools import partial
 
 import trio
 
-from chainsocks.chain.dial import OnStep
+from chainsocks.chain.walk import OnStep
 from chainsocks.config.models import Config, Listen, Server, Timeouts
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, parse_address

@@ -14,9 +14,9 @@ import trio
 from anyio import aclose_forcefully
 from trio.testing import MockClock
 
-from chainsocks.chain.dial import CONNECT
+from chainsocks.chain.dial import dial
 from chainsocks.chain.health import JITTER
-from chainsocks.chain.tries import dial
+from chainsocks.chain.walk import CONNECT
 from chainsocks.config.chains import Chain, Group, Pick
 from chainsocks.config.hops import Hop, HopProtocol, Isolate, parse_hop_url
 from chainsocks.config.models import Config, HealthSettings, Timeouts
@@ -210,15 +210,15 @@ async def test_a_hop_that_rested_is_back_after_a_check(
 
 
 async def test_it_is_tried_when_its_rest_is_over_and_not_by_a_client(autojump_clock: MockClock) -> None:
-    """Rests of 2, 4 and 8 s begin at 0; checks that find nothing do not make them longer before they are over."""
+    """Rests of 2, 4 and 8 s begin at 1, the first of them while nobody is asked anything for a long time."""
     chain = Chain(group(A, B, every=100))
     async with checking(chain) as party:
         party.add(A, CONNECT)
         party.add(B)
         for _ in range(15):
-            await party.request(chain)
             await trio.sleep(1)
-        assert [when for name, when in party.asked(A) if name == "a"] == [0, 2, 6, 14]
+            await party.request(chain)
+        assert [when for name, when in party.asked(A) if name == "a"] == [1, 3, 7, 15]
         assert party.resting(A, B) == "a"
 
 
@@ -284,6 +284,69 @@ async def test_nobody_is_condemned_for_what_the_only_carrier_says(autojump_clock
         asked = len(party.network.connects)
         await trio.sleep(EVERY - 1.001)
         assert len(party.network.connects) == asked, "and nobody is asked again before it is time"
+
+
+async def test_a_silent_member_that_is_asked_behind_the_request_of_another_hop(autojump_clock: MockClock) -> None:
+    """Paris may have lost the greeting, until another member has got one by the same way."""
+    async with checking(Chain(PARIS, group(A, B, target=TARGET), pipeline="chain")) as party:
+        party.add(PARIS)
+        party.add(A, METHOD, Fault.MUTE)
+        party.add(B)
+        await trio.sleep(FIRST + 4)
+        assert party.resting(PARIS, A, B) == "a"
+
+
+async def test_members_are_not_condemned_where_the_only_carrier_loses_what_is_sent_ahead(
+    autojump_clock: MockClock,
+) -> None:
+    async with checking(Chain(PARIS, group(A, B, target=TARGET), pipeline="chain")) as party:
+        party.add(PARIS, REQUEST, Fault.LOSS)
+        party.add(A)
+        party.add(B)
+        await trio.sleep(FIRST + 8)
+        assert party.asked(A, B), "they have been connected to"
+        assert party.resting(PARIS, A, B) == ""
+
+
+async def test_what_the_way_to_it_does_is_not_held_against_anybody_else(autojump_clock: MockClock) -> None:
+    """Paris cannot reach c, or c is dead: no other member is asked, since it would have to go the same way."""
+    async with checking(Chain(PARIS, Group(C, name="entries"), group(A, B))) as party:
+        party.add(PARIS)
+        party.add(C, CONNECT)
+        await trio.sleep(FIRST + 1)
+        assert sorted(party.asked(PARIS, A, B, C)) == [("c", FIRST)] * 2 + [("paris", FIRST)] * 2
+        assert party.resting(PARIS, A, B, C) == ""
+
+
+async def test_those_that_rest_are_no_witnesses(autojump_clock: MockClock) -> None:
+    async with checking(Chain(PARIS, group(B, A, C)), rest=1000) as party:
+        party.add(PARIS)
+        party.add(A, CONNECT)
+        party.add(B, CONNECT)
+        party.add(C)
+        party.service.choices.health.failed(B, "something")
+        await trio.sleep(FIRST + 1)
+        assert party.asked(B) == [("b", FIRST)], "for itself"
+        assert party.resting(A, B, C) == "ab"
+
+
+async def test_who_has_carried_is_proved_to_live_as_well(autojump_clock: MockClock) -> None:
+    chains = Chain(PARIS, group(A)), Chain(C, group(B, target=TARGET, name="x")), Chain(D, group(E, target=TARGET))
+    async with checking(*chains) as party:
+        for hop in (PARIS, A, B, C, D):
+            party.add(hop)
+        party.add(E, REQUEST, Fault.REFUSAL)
+        await trio.sleep(FIRST + 1)
+        assert [party.service.choices.health.proved_at(hop) for hop in (PARIS, A, B, C, D, E)] == [FIRST] * 6
+
+
+async def test_a_target_that_a_member_cannot_be_asked_for_proves_nothing(autojump_clock: MockClock) -> None:
+    old = make_hop(2, HopProtocol.SOCKS4)
+    async with checking(Chain(group(old, A, target=Address("2001:db8::1", 443)))) as party:
+        await trio.sleep(FIRST + 1)
+        assert party.asked(old) == []
+        assert party.service.choices.health.proved_at(old) < 0
+        assert party.resting(old) == ""
 
 
 async def test_a_check_that_says_nothing_about_a_resting_hop_is_no_reason_to_ask_again(

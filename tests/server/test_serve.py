@@ -19,7 +19,7 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 from trio.testing import MockClock
 
-from chainsocks.chain.dial import CONNECT, OPEN
+from chainsocks.chain.walk import CONNECT, OPEN
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Config, UnixPath
 from chainsocks.errors import Place

@@ -16,7 +16,7 @@ import pytest
 import trio
 from anyio import EndOfStream
 
-from chainsocks.chain.dial import CONNECT
+from chainsocks.chain.walk import CONNECT
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.config.models import Config, Timeouts

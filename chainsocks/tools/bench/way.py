@@ -3,7 +3,7 @@
 1. A session is opened by the book: each message of each hop's handshake is sent when the one before has been answered.
 2. It costs the load little. What will be said, and what will most likely be answered, is written down beforehand, by
    our own handshakes; only a hop that answers otherwise is listened to by a handshake of its own.
-3. Every step is bounded, and every failure names the hop and the step, as in the dial (`chainsocks.chain.dial`).
+3. Every step is bounded, and every failure names the hop and the step, as in the dial (`chainsocks.chain.walk`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from itertools import cycle
 
 from chainsocks.chain.causes import explain_connect_error
-from chainsocks.chain.dial import CONNECT, RESOLVE
 from chainsocks.chain.legs import Leg, legs, open_handshake
+from chainsocks.chain.walk import CONNECT, RESOLVE
 from chainsocks.config.hops import Hop
 from chainsocks.config.models import Timeouts, is_loopback
 from chainsocks.errors import (

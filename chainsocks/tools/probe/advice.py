@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from chainsocks.chain.causes import errno_of
-from chainsocks.chain.dial import CONNECT, RESOLVE
+from chainsocks.chain.walk import CONNECT, RESOLVE
 from chainsocks.config.hops import HopProtocol
 from chainsocks.errors import (
     ConnectError,

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from chainsocks.chain.dial import RESOLVE
 from chainsocks.chain.verdict import judge
+from chainsocks.chain.walk import RESOLVE
 from chainsocks.config.chains import Chain, Group, Route, hops_of
 from chainsocks.config.hops import Hop
 from chainsocks.protocol.handshake import State

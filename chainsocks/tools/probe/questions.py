@@ -19,8 +19,7 @@ import anyio
 import trio
 
 from chainsocks.chain.associate import AssociationWalk
-from chainsocks.chain.dial import CancelScope, Network
-from chainsocks.chain.legs import legs
+from chainsocks.chain.walk import CancelScope, Network
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol, Resolve
 from chainsocks.config.models import Timeouts
@@ -226,7 +225,7 @@ class _QuestionWalk(AssociationWalk):
             DialError: one of its subclasses, by cause.
         """
         self._scope = scope
-        plan = legs(self._route.hops, self._destination, command, position)
+        plan = self._plan(self._destination, command, position)
         stream, reply, _ = await self._follow(plan)
         try:
             if command is Command.UDP_ASSOCIATE:

@@ -14,10 +14,10 @@ from statistics import median
 
 import anyio.lowlevel
 
-from chainsocks.chain.dial import CONNECT, RESOLVE, CancelScope, Network, OnStep, Walk
+from chainsocks.chain.dial import close_upstream
 from chainsocks.chain.greet import GreetingWalk
 from chainsocks.chain.legs import Leg
-from chainsocks.chain.tries import close_upstream
+from chainsocks.chain.walk import CONNECT, RESOLVE, CancelScope, Network, OnStep, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts

@@ -19,7 +19,7 @@ from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.errors import DialError, DialTimeout
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from tests.chain.test_tries import TIMEOUTS, Party, member
+from tests.chain.test_dial import TIMEOUTS, Party, member
 from tests.hops import Fault, Trouble
 from tests.memory import MemoryNetwork, WatchedNetwork
 
@@ -136,6 +136,17 @@ async def test_two_silent_exits_speak_against_an_entry_that_nobody_knows(
         party.add(hop, MUTE if name in "cd" else None)
     await aclose_forcefully((await party.dial(chain_of("ab cdef"))).stream)
     assert "".join(name for name, _ in party.tried(*HOPS.values())) == "acadbdbe"
+
+
+@pytest.mark.parametrize(("trouble", "places"), [(LOSES_BEHIND, "ab c"), (LOSES_OWN, "ab")])
+async def test_a_greeting_in_order_does_not_end_the_rest_of_a_hop_that_loses(
+    trouble: Trouble, places: str, party: Party, autojump_clock: MockClock
+) -> None:
+    for name, hop in HOPS.items():
+        party.add(hop, trouble if name == "a" else None)
+    await aclose_forcefully((await party.dial(chain_of(places))).stream)
+    party.choices.health.greeted(HOPS["a"])
+    assert party.resting(*HOPS.values()) == "a"
 
 
 async def test_nobody_rests_for_it_where_no_other_way_opens(party: Party, autojump_clock: MockClock) -> None:
