@@ -9,8 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.chain.dial import CONNECT
 from chainsocks.chain.keeping import Finding, Keeping
+from chainsocks.chain.walk import CONNECT
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.config.models import Timeouts
