@@ -169,6 +169,7 @@ def bench(**options: Any) -> None:
 @click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of the chain to walk, in order; repeatable.")
 @click.option("--all", "everything", is_flag=True, help="Walk to every hop by itself, and every chain.")
 @click.option("--count", type=click.IntRange(1, 1000), default=1, metavar="N", help="Walk N times; show medians.")
+@click.option("--pipeline", is_flag=True, help="Find out as well which hops keep what is sent ahead of their answers.")
 @click.option("--json", "json", is_flag=True, help="Print JSON, in seconds.")
 @click.argument("destination", required=False, metavar="[HOST:PORT]")
 @click.pass_context

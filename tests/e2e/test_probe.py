@@ -108,3 +108,42 @@ def test_a_mute_port_behind_another_hop(tmp_path: Path, direct: Chainsocks, mute
     assert f"BROKEN: hop mute (2 of 2) at {mute}, method negotiation: no complete answer (" in out
     assert " of 0.2 s)" in out
     assert "here ──> paris ──> [✗ mute]\n" in out
+
+
+def write_chain(home: Path, hops: dict[str, str], pipeline: str) -> None:
+    """Write a configuration in which each step has a second."""
+    urls = "".join(f'{name} = "{url}"\n' for name, url in hops.items())
+    (home / "chainsocks.toml").write_text(
+        f"[timeouts]\nhop = 1\n[hops]\n{urls}[chains]\ndefault = {{ hops = {json.dumps(list(hops))}, "
+        f'pipeline = "{pipeline}" }}\n'
+    )
+
+
+def test_what_real_hops_keep(tmp_path: Path, own_hops: list[Chainsocks], danted: str, microsocks: str) -> None:
+    """Dante refuses to go to itself, and is asked for the hop before."""
+    write_chain(tmp_path, {"ours": own_hops[0].url, "micro": microsocks, "dante": danted}, "off")
+    status, out, err = run_program(tmp_path, "probe", "--pipeline", "--json")
+    assert (status, err) == (0, "")
+    [probed] = json.loads(out)["probes"]
+    kept = [hop["pipeline"] for hop in probed["hops"]]
+    assert [(one["own"], one["behind"], one["fit"]) for one in kept] == [
+        ("keeps", "keeps", "chain"),
+        ("loses", "unknown", "off"),
+        ("keeps", "keeps", "chain"),
+    ]
+    assert probed["pipeline"] == {"fit": "off", "because": ["micro"], "apart": []}
+
+
+def test_a_chain_that_is_pipelined_too_far(tmp_path: Path, own_hops: list[Chainsocks], microsocks: str) -> None:
+    """It is broken; and it is not, once that has been written which was told."""
+    hops = {"first": own_hops[0].url, "micro": microsocks, "last": own_hops[1].url}
+    write_chain(tmp_path, hops, "chain")
+    status, out, err = run_program(tmp_path, "probe", "--pipeline")
+    assert (status, err) == (1, "")
+    assert 'PIPELINED TOO FAR: micro has pipeline = "chain" by its chain, and loses its own messages' in out
+    assert '  - write pipeline = "off" for hop micro in [hops], or pipeline = "off" for the whole chain' in out
+    assert "BROKEN: hop micro (2 of 3)" in out
+    config = tmp_path / "chainsocks.toml"
+    config.write_text(config.read_text().replace(f'"{microsocks}"', f'{{ url = "{microsocks}", pipeline = "off" }}'))
+    status, out, err = run_program(tmp_path, "probe")
+    assert (status, err) == (0, ""), out

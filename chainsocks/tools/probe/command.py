@@ -9,6 +9,7 @@
 4. A hop that cannot be reached from here is no failure if it does its work in a chain, or if all chains that have it
    work without it.
 5. Hops that separate circuits get a login of their own, as from a server.
+6. With ``--pipeline`` it is found out what the hops keep; what is written in vain is a failure, whoever else works.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from chainsocks.protocol.address import Address, parse_address, printable
 from chainsocks.server.alarms import open_alarms
 from chainsocks.server.network import TrioNetwork
 from chainsocks.tools.probe.document import as_json
+from chainsocks.tools.probe.keeping import Fitness, find_fitness
 from chainsocks.tools.probe.members import Seat, Standing, explore, has_a_way, seats_of, weigh
 from chainsocks.tools.probe.questions import Findings, ask_hops
 from chainsocks.tools.probe.report import Kind, Probed, show, show_summary
@@ -54,7 +56,12 @@ class Options:
     destination: str | None = None
     everything: bool = False
     count: int = 1
+    pipeline: bool = False
+    """Whether to find out what the hops keep of that which is sent ahead."""
     json: bool = False
+
+
+_DEFAULTS = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ def probe(config: Config, options: Options, output: Console, progress: Console) 
                 output.print()
 
     with status:
-        found = trio.run(_run, todo, config.timeouts, options.count, show_one, functools.partial(_tell, status))
+        found = trio.run(_run, todo, config.timeouts, options, show_one, functools.partial(_tell, status))
     fine = all_fine(found)
     if options.json:
         output.print(as_json(found, fine=fine), soft_wrap=True)
@@ -175,32 +182,37 @@ def _chosen(config: Config, options: Options, chains: dict[str, Chain]) -> Chain
 
 
 async def _run(
-    todo: Sequence[Target], timeouts: Timeouts, count: int, show_one: ShowOne, on_step: OnStep
+    todo: Sequence[Target], timeouts: Timeouts, options: Options, show_one: ShowOne, on_step: OnStep
 ) -> list[Probed]:
     async with open_alarms() as alarms:
-        return await probe_all(todo, timeouts, TrioNetwork(None, alarms), count, show_one, on_step)
+        return await probe_all(todo, timeouts, TrioNetwork(None, alarms), options, show_one, on_step)
 
 
 async def probe_all(
     todo: Sequence[Target],
     timeouts: Timeouts,
     network: Network,
-    count: int = 1,
+    options: Options = _DEFAULTS,
     show_one: ShowOne = lambda probed: None,
     on_step: OnStep = lambda place: None,
 ) -> list[Probed]:
-    """Walk one after the other, and ask the hops that have answered. `show_one` hears of each one at its end."""
+    """Walk one after the other, and ask the hops that have answered. `show_one` hears of each one at its end.
+
+    Of the options those count that say how.
+    """
     found: list[Probed] = []
     for target in todo:
         if target.kind is Kind.GROUP:
             found.append(_together(target, {one.name: one for one in found if one.kind is Kind.HOP}))
         else:
-            found.append(await _probe_one(target, timeouts, network, count, on_step))
+            found.append(await _probe_one(target, timeouts, network, options, on_step))
         show_one(found[-1])
     return found
 
 
-async def _probe_one(target: Target, timeouts: Timeouts, network: Network, count: int, on_step: OnStep) -> Probed:
+async def _probe_one(target: Target, timeouts: Timeouts, network: Network, options: Options, on_step: OnStep) -> Probed:
+    count = options.count
+
     async def walk(route: Route) -> Walked:
         return await walk_repeatedly(count, route, target.destination, timeouts, network, on_step)
 
@@ -208,7 +220,10 @@ async def _probe_one(target: Target, timeouts: Timeouts, network: Network, count
     walked = explored.walked
     findings = await ask_hops(walked, timeouts, network)
     probed = Probed(target.kind, target.name, walked, findings, 1 if walked.failure else count, explored.members)
-    return replace(probed, member_findings=await _ask_others(probed, timeouts, network))
+    probed = replace(probed, member_findings=await _ask_others(probed, timeouts, network))
+    if not options.pipeline:
+        return probed
+    return replace(probed, fitness=await find_fitness(walked, probed.others, timeouts, network))
 
 
 async def _ask_others(probed: Probed, timeouts: Timeouts, network: Network) -> dict[Seat, Findings]:
@@ -226,6 +241,8 @@ def _together(target: Target, alone: Mapping[str, Probed]) -> Probed:
     seats = {seat: alone[seat.hop.name] for seat in seats_of(target.chain)}
     found = {seat: replace(one.walked, route=Route(target.chain, (seat.hop,))) for seat, one in seats.items()}
     shown = next((seat for seat, walked in found.items() if walked.failure is None), next(iter(seats)))
+    beside = {seat: one for seat, one in seats.items() if seat != shown}
+    fitness = seats[shown].fitness
     return Probed(
         target.kind,
         target.name,
@@ -233,15 +250,22 @@ def _together(target: Target, alone: Mapping[str, Probed]) -> Probed:
         seats[shown].findings,
         seats[shown].count,
         weigh(found),
-        {seat: one.findings.get(1, {}) for seat, one in seats.items() if seat != shown},
+        {seat: one.findings.get(1, {}) for seat, one in beside.items()},
+        fitness
+        and Fitness(
+            fitness.hops,
+            {seat: one.fitness.hops[1] for seat, one in beside.items() if one.fitness and 1 in one.fitness.hops},
+        ),
     )
 
 
 def all_fine(found: Sequence[Probed]) -> bool:
     """Whether all chains have a way through, and each hop works by itself or can be done without in such a chain.
 
-    So does each group, by one of its members.
+    So does each group, by one of its members. Nothing is written of a hop that it is known not to do.
     """
+    if any(probed.overstated for probed in found):
+        return False
     working, spared = set(), set()
     for probed in found:
         if probed.fine:

@@ -9,9 +9,13 @@ The shape is kept: seconds as numbers (null for a limit that is off), null for w
         "hops": [
           {"position": 1, "name": "paris", "protocol": "socks5", "address": "10.0.0.1:1080", "state": "passed",
            "steps": [{"step": "TCP connect", "seconds": 0.004}, ...], "login": "username/password",
-           "names": {"answer": "yes", "why": "..."}, "udp": {...}, "ipv6": {...}},
+           "names": {"answer": "yes", "why": "..."}, "udp": {...}, "ipv6": {...},
+           "pipeline": {"own": "keeps", "behind": "loses", "why": "...", "fit": "hop", "written": "chain",
+                        "lost": "what comes behind its request"}},
           {..., "state": "failed", ...},
-          {..., "state": "not reached", "steps": [], "login": null, "names": null, "udp": null, "ipv6": null}],
+          {..., "state": "not reached", "steps": [], "login": null, "names": null, "udp": null, "ipv6": null,
+           "pipeline": null}],
+        "pipeline": {"fit": "hop", "because": ["paris", ...], "apart": []},
         "direct": [],
         "members": [
           {"place": 3, "group": "exits", "position": 3, "name": "lima", ..., "state": "works", "failure": null}, ...],
@@ -21,6 +25,10 @@ The shape is kept: seconds as numbers (null for a limit that is off), null for w
 ``kind`` is "chain" or, for a hop by itself, "hop", or "group". The seconds are those of one walk, or the medians of
 ``count``. ``direct`` holds the steps of a way without hops. ``answer`` is "yes", "no", "understood" or "unknown", see
 `chainsocks.tools.probe.questions`.
+
+With ``--pipeline``, ``own`` and ``behind`` are "keeps", "loses" or "unknown", see `chainsocks.chain.keeping`; ``fit``
+is what may be written of it, and ``lost`` is null unless more is ``written``. For a whole chain ``because`` names
+those that are not known to be fit for more, and ``apart`` those that have a setting of their own.
 
 ``members`` holds all hops of all groups (and of a chain that may leave out hops, those with ``group`` null), each as a
 hop of the walk that tells of it: with its ``place`` in the chain, the ``position`` in that walk, the walk's ``seconds``
@@ -36,7 +44,9 @@ import math
 from collections.abc import Sequence
 
 from chainsocks.tools.probe.advice import advise
+from chainsocks.tools.probe.keeping import Fitness, Kept
 from chainsocks.tools.probe.members import Member
+from chainsocks.tools.probe.pipelining import Common
 from chainsocks.tools.probe.questions import Findings, Question
 from chainsocks.tools.probe.report import Probed
 from chainsocks.tools.probe.walk import Walked
@@ -52,23 +62,27 @@ def as_json(all_probed: Sequence[Probed], *, fine: bool) -> str:
 
 
 def _document(probed: Probed) -> dict[str, object]:
-    walked = probed.walked
+    walked, fitness = probed.walked, probed.fitness or Fitness()
     hops = range(1, len(walked.route.hops) + 1)
     return {
         "kind": probed.kind.value,
         "name": probed.name,
         "destination": str(walked.destination) if walked.destination else None,
-        "fine": probed.fine,
+        "fine": probed.fine and not probed.overstated,
         "count": probed.count,
         "seconds": walked.seconds,
-        "hops": [_hop_document(walked, position, probed.findings.get(position)) for position in hops],
+        "hops": [
+            _hop_document(walked, position, probed.findings.get(position), fitness.hops.get(position))
+            for position in hops
+        ],
+        "pipeline": _common_document(probed.common),
         "direct": [] if hops else _step_documents(walked.taken),
         "members": [_member_document(probed, member) for member in probed.members],
         "failure": _failure_document(walked),
     }
 
 
-def _hop_document(walked: Walked, position: int, findings: Findings | None) -> dict[str, object]:
+def _hop_document(walked: Walked, position: int, findings: Findings | None, kept: Kept | None) -> dict[str, object]:
     hop = walked.route.hops[position - 1]
     failed = walked.failure is not None and walked.failure.position == position
     answers = {
@@ -85,6 +99,7 @@ def _hop_document(walked: Walked, position: int, findings: Findings | None) -> d
         "steps": _step_documents(walked.steps[position]),
         "login": walked.login(position),
         **answers,
+        "pipeline": _kept_document(kept),
     }
 
 
@@ -94,9 +109,31 @@ def _member_document(probed: Probed, member: Member) -> dict[str, object]:
     if walked:
         shown = member.stands_in(probed.walked.route)
         findings = probed.findings.get(member.position) if shown else probed.member_findings.get(seat)
-        document |= _hop_document(walked, member.position, findings)
+        fitness = probed.fitness or Fitness()
+        kept = fitness.hops.get(member.position) if shown else fitness.members.get(seat)
+        document |= _hop_document(walked, member.position, findings, kept)
         document |= {"seconds": walked.seconds, "failure": _failure_document(walked)}
     return document | {"state": member.standing.value}
+
+
+def _kept_document(kept: Kept | None) -> dict[str, object] | None:
+    if kept is None:
+        return None
+    finding = kept.finding
+    return {
+        "own": finding.own.value,
+        "behind": finding.behind.value,
+        "why": finding.reason,
+        "fit": finding.pipeline.value,
+        "written": kept.written.value,
+        "lost": kept.lost,
+    }
+
+
+def _common_document(common: Common | None) -> dict[str, object] | None:
+    if common is None:
+        return None
+    return {"fit": common.pipeline.value, "because": list(common.because), "apart": list(common.apart)}
 
 
 def _step_documents(taken: Sequence[Taken]) -> list[dict[str, object]]:

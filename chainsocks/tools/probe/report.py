@@ -14,8 +14,10 @@ from chainsocks.config.chains import Group
 from chainsocks.config.hops import HopProtocol
 from chainsocks.protocol.address import printable
 from chainsocks.tools.probe.advice import advise
+from chainsocks.tools.probe.keeping import Fitness, may_be_pipelining
 from chainsocks.tools.probe.members import Member, Seat, Standing
 from chainsocks.tools.probe.picture import ASCII, SIGNS, picture
+from chainsocks.tools.probe.pipelining import HINT, Common, Row, common_key, complaints, kept_table, reasons
 from chainsocks.tools.probe.questions import Answer, Finding, Findings, Question
 from chainsocks.tools.probe.walk import Walked
 from chainsocks.tools.steps import Apart, hop_names, milliseconds, step_table
@@ -46,6 +48,8 @@ class Probed:
     members: Sequence[Member] = ()
     member_findings: Mapping[Seat, Findings] = field(default_factory=dict)
     """Of those that are not in the walk."""
+    fitness: Fitness | None = None
+    """What is known of pipelining; None where that was not asked."""
 
     @property
     def fine(self) -> bool:
@@ -61,6 +65,31 @@ class Probed:
     def dead(self) -> list[Member]:
         """The members that have failed."""
         return [member for member in self.members if member.standing is Standing.FAILED]
+
+    @property
+    def rows(self) -> list[Row]:
+        """What is known of pipelining, hop by hop."""
+        if self.fitness is None:
+            return []
+        hops, others = self.walked.route.hops, [(one, one.walked) for one in self.others if one.walked]
+        rows = [
+            Row(name, hop, self.fitness.hops.get(position))
+            for position, (name, hop) in enumerate(zip(hop_names(hops), hops, strict=True), 1)
+        ]
+        return rows + [
+            Row(hop_names(walked.route.hops)[one.position - 1], one.seat.hop, self.fitness.members.get(one.seat))
+            for one, walked in others
+        ]
+
+    @property
+    def common(self) -> Common | None:
+        """What may be written on the chain of `rows`, if it is one."""
+        return common_key(self.rows) if self.kind is Kind.CHAIN else None
+
+    @property
+    def overstated(self) -> list[str]:
+        """The hops of which more is written than they are known to do."""
+        return list(dict.fromkeys(printable(row.hop.name) for row in self.rows if row.kept and row.kept.lost))
 
     @property
     def title(self) -> str:
@@ -84,6 +113,11 @@ def show(probed: Probed, console: Console) -> None:
         for note in _notes(probed):
             console.print(f"  {note}")
         console.print()
+        if probed.rows:
+            console.print(kept_table(probed.rows))
+            for reason in reasons(probed.rows, probed.common):
+                console.print(f"  {reason}")
+            console.print()
     if probed.members:
         console.print(_member_table(probed))
         console.print()
@@ -189,6 +223,8 @@ def _notes(probed: Probed) -> Iterator[str]:
 
 def _verdict(probed: Probed) -> Iterator[str]:
     failure, dead = probed.walked.failure, probed.dead
+    if probed.kind is not Kind.GROUP:
+        yield from complaints(probed.rows, probed.common)
     if failure:
         yield f"BROKEN: {printable(str(failure.error))}"
         yield from _advice(probed, probed.walked)
@@ -196,7 +232,7 @@ def _verdict(probed: Probed) -> Iterator[str]:
         yield from _bad_news(probed, member)
     if failure is None:
         medians = f" (medians of {probed.count} walks)" if probed.count > 1 else ""
-        fine = f"works without {_named(dead)}" if dead else "is fine"
+        fine = f"works without {_named(dead)}" if dead else "works" if probed.overstated else "is fine"
         yield f"The {probed.title} {fine}: {_total(probed)} ms{medians}."
 
 
@@ -221,9 +257,20 @@ def _asks_others(probed: Probed, seat: Seat) -> bool:
 
 
 def _advice(probed: Probed, walked: Walked) -> Iterator[str]:
-    """Say what to try; not for a group by itself, whose members have been walked to before."""
-    if probed.kind is not Kind.GROUP:
-        yield from (f"  - {line}" for line in advise(walked))
+    """Say what to try; not for a group by itself, whose members have been walked to before.
+
+    Nor where it has been said that a hop loses what it was sent.
+    """
+    failure = walked.failure
+    if probed.kind is Kind.GROUP or failure is None:
+        return
+    pipelined = may_be_pipelining(walked)
+    names = {printable(hop.name) for hop in walked.route.hops[: failure.position]}
+    if pipelined and not names.isdisjoint(probed.overstated):
+        return
+    yield from (f"  - {line}" for line in advise(walked))
+    if pipelined and probed.fitness is None:
+        yield f"  - {HINT}"
 
 
 def _named(members: Sequence[Member]) -> str:
@@ -234,6 +281,8 @@ def _outcome(probed: Probed) -> str:
     """Say in a few words how it went."""
     if failure := probed.walked.failure:
         return f"BROKEN at {printable(str(failure.error.place))}"
+    if probed.overstated:
+        return f"PIPELINED TOO FAR at {', '.join(probed.overstated)}"
     return f"works WITHOUT {_named(probed.dead)}" if probed.dead else "fine"
 
 

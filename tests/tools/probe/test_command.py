@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 import trio
 from rich.console import Console
+from trio.testing import MockClock
 
 from chainsocks.chain.walk import CONNECT
 from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Isolate
+from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
@@ -343,6 +344,35 @@ class TestAll:
         output = io.StringIO()
         show(group, Console(file=output, width=1000))
         assert output.getvalue().splitlines()[2] == "here ──> ([✗ osaka] | [✗ lima])"
+
+    @pytest.mark.parametrize(
+        ("own", "chains", "fine"),
+        [(None, "off", True), (None, "chain", False), (Pipeline.OFF, "chain", True), (Pipeline.HOP, "off", False)],
+    )
+    async def test_what_is_written_in_vain(
+        self, own: Pipeline | None, chains: str, autojump_clock: MockClock, nursery: trio.Nursery, *, fine: bool
+    ) -> None:
+        """It is a failure, although another member works; but only where it was asked."""
+        osaka = replace(OSAKA, pipeline=own)
+        network = MemoryNetwork(nursery)
+        for hop in (PARIS, osaka, LIMA):
+            add_hop(network, hop, Trouble(State.METHOD_NEGOTIATION, Fault.LOSS) if hop is osaka else None)
+        exits = Group(osaka, LIMA, name="exits")
+        config = Config(
+            hops={hop.name: hop for hop in (PARIS, osaka, LIMA)},
+            groups={"exits": exits},
+            chains={"default": Chain(exits, PARIS, pipeline=chains)},
+        )
+        todo = targets(config, Options(everything=True))
+        assert all_fine(await probe_all(todo, Timeouts(), network))
+        found = await probe_all(todo, Timeouts(), network, Options(pipeline=True))
+        assert all_fine(found) == fine
+        assert [row.hop.name for row in found[3].rows if row.kept] == ["osaka", "lima"]
+        assert [one.common is None for one in found] == [True, True, True, True, False], "only chains have a key"
+        assert found[3].overstated == (["osaka"] if own is Pipeline.HOP else [])
+        output = io.StringIO()
+        show(found[3], Console(file=output, width=1000))
+        assert "PIPELINED" not in output.getvalue(), "that has been said of the hop by itself"
 
     async def test_a_hop_that_separates_circuits_gets_a_login(self, nursery: trio.Nursery) -> None:
         tor = replace(PARIS, credentials=None, isolate=Isolate.SESSION)

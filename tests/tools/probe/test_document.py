@@ -15,12 +15,12 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.document import as_json
 from tests.hops import Fault, Trouble, make_hop
-from tests.tools.probe.probing import probed_of
+from tests.tools.probe.probing import PIPELINE, probed_of
 
 
 async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     document = json.loads(as_json([await probed_of(nursery, Trouble(State.REQUEST, Fault.MUTE))], fine=False))
-    unasked = {"names": None, "udp": None, "ipv6": None}
+    unasked = {"names": None, "udp": None, "ipv6": None, "pipeline": None}
     assert document == {
         "fine": False,
         "probes": [
@@ -51,6 +51,7 @@ async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
                             "answer": "understood",
                             "why": "asked for [::1]:9 it said: connection refused (05)",
                         },
+                        "pipeline": None,
                     },
                     {
                         "position": 2,
@@ -73,6 +74,7 @@ async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
                         **unasked,
                     },
                 ],
+                "pipeline": None,
                 "direct": [],
                 "members": [],
                 "failure": {
@@ -117,6 +119,33 @@ async def test_the_members_of_groups(autojump_clock: MockClock, nursery: trio.Nu
     }
     assert (osaka["name"], osaka["state"], osaka["steps"], osaka["names"]) == ("osaka", "failed", [], None)
     assert (osaka["failure"]["hop"], osaka["failure"]["reply_code"], osaka["seconds"]) == ("paris", 5, 1)
+
+
+async def test_what_the_hops_keep(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """Of a member that the walk is not over as well."""
+    chain = Chain(make_hop(1), Group(make_hop(3), make_hop(2), name="exits"), pipeline="hop")
+    loses = {"osaka": Trouble(State.METHOD_NEGOTIATION, Fault.LOSS), "paris": Trouble(State.REQUEST, Fault.LOSS)}
+    [document] = json.loads(as_json([await probed_of(nursery, loses, chain, None, options=PIPELINE)], fine=False))[
+        "probes"
+    ]
+    assert not document["fine"]
+    assert document["failure"] is None
+    paris, lima = (hop["pipeline"] for hop in document["hops"])
+    assert paris["why"].startswith("hop paris (1 of 1) at 10.0.0.1:1080, what comes behind its request: no complete")
+    assert {**paris, "why": ""} == {
+        "own": "keeps",
+        "behind": "loses",
+        "why": "",
+        "fit": "hop",
+        "written": "hop",
+        "lost": None,
+    }
+    assert lima == {"own": "keeps", "behind": "keeps", "why": "", "fit": "chain", "written": "hop", "lost": None}
+    assert document["members"][0]["pipeline"] == lima
+    osaka = document["members"][1]["pipeline"]
+    assert (osaka["own"], osaka["fit"]) == ("loses", "off")
+    assert osaka["lost"] == "its own messages where they come at once"
+    assert document["pipeline"] == {"fit": "off", "because": ["osaka"], "apart": []}
 
 
 async def test_a_member_that_no_way_leads_over(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

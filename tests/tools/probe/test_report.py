@@ -12,13 +12,13 @@ from trio.testing import MockClock
 
 from chainsocks.chain.walk import CONNECT
 from chainsocks.config.chains import DIRECT, Chain, Group
-from chainsocks.config.hops import HopProtocol
+from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.questions import Answer, Finding, Question
 from chainsocks.tools.probe.report import Kind, Probed, show, show_summary
 from tests.hops import Fault, Trouble, make_hop
-from tests.tools.probe.probing import probed_of
+from tests.tools.probe.probing import PIPELINE, probed_of
 
 
 def shown(probed: Probed, encoding: str = "utf-8") -> str:
@@ -222,6 +222,71 @@ async def test_a_chain_that_may_leave_out_hops(autojump_clock: MockClock, nurser
     assert "here ──> paris ··> [✗ osaka] ──> lima ──> example.org:80" in text
     assert "NOT WORKING: osaka, which this chain may leave out: hop paris (1 of 3)" in text
     assert "(may be left out)  osaka   failed" in text
+
+
+LOSES = Trouble(State.METHOD_NEGOTIATION, Fault.LOSS)
+HINT = (
+    "  - this is pipelined: `chainsocks probe --pipeline` finds out which hops lose what is sent ahead of their answers"
+)
+
+KEPT = """\
+hop             its messages at once  what comes behind  may be written
+paris (1 of 3)  keeps                 keeps              pipeline = "chain"
+osaka (2 of 3)  loses                 unknown            pipeline = "off"
+lima (3 of 3)   keeps                 keeps              pipeline = "chain"
+  osaka: hop osaka (2 of 2) at 10.0.0.2:1080, username/password sub-negotiation: no complete answer \
+on the way to 10.0.0.3:1080 (1.50 s of 1.5 s)
+  for the whole chain: pipeline = "off"; osaka: not known to be fit for more
+
+PIPELINED TOO FAR: osaka has pipeline = "chain" by its chain, and loses its own messages where they come at once
+  - write pipeline = "off" for hop osaka in [hops], or pipeline = "off" for the whole chain
+BROKEN: hop osaka (2 of 3) at 10.0.0.2:1080, username/password sub-negotiation: no complete answer \
+on the way to 10.0.0.3:1080 (1.50 s of 1.5 s)"""
+
+
+async def test_a_chain_that_is_pipelined_too_far(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """Nobody else is suspected then; and whoever has not asked is told how to."""
+    chain = Chain(PARIS, OSAKA, LIMA, pipeline="chain")
+    text = shown(await probed_of(nursery, LOSES, chain, options=PIPELINE))
+    assert text.partition("refused (05)\n\n")[2] == KEPT
+    text = shown(await probed_of(nursery, LOSES, chain))
+    assert "its messages at once" not in text
+    assert text.splitlines()[-1] == HINT
+
+
+async def test_what_another_hop_has_done_is_no_fault_of_pipelining(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    chain = Chain(PARIS, OSAKA, LIMA, pipeline="chain")
+    text = shown(await probed_of(nursery, Trouble(State.METHOD_NEGOTIATION, Fault.MUTE), chain, options=PIPELINE))
+    assert "PIPELINED TOO FAR" not in text
+    assert "  - something took the connection and says nothing" in text
+    assert HINT not in text
+
+
+async def test_a_chain_that_works_without_a_member_that_is_pipelined_too_far(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    chain = Chain(Group(PARIS, OSAKA), LIMA, pipeline="chain")
+    probed = await probed_of(nursery, LOSES, chain, options=PIPELINE)
+    lines = shown(probed).splitlines()
+    begun = next(number for number, line in enumerate(lines) if line.startswith("PIPELINED TOO FAR: osaka"))
+    assert [line.split(":")[0] for line in lines[begun:]] == [
+        "PIPELINED TOO FAR",
+        '  - write pipeline = "off" for hop osaka in [hops], or pipeline = "off" for the whole chain',
+        "NOT WORKING",
+        "The chain default works without osaka",
+    ]
+    output = io.StringIO()
+    show_summary([probed], Console(file=output, width=1000))
+    assert output.getvalue().startswith("chain default  PIPELINED TOO FAR at osaka ")
+
+
+async def test_a_chain_whose_last_hop_only_says_too_much(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    chain = Chain(PARIS, replace(OSAKA, pipeline=Pipeline.CHAIN))
+    text = shown(await probed_of(nursery, Trouble(State.REQUEST, Fault.LOSS), chain, options=PIPELINE))
+    assert 'PIPELINED TOO FAR: osaka has pipeline = "chain", and loses what comes behind its request' in text
+    assert text.endswith("The chain default works: 1000.00 ms.")
 
 
 async def test_nor_does_what_was_found(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
