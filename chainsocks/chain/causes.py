@@ -8,7 +8,10 @@ import socket
 
 from chainsocks.protocol.messages import ReplyCode
 
-__all__ = ["errno_of", "explain_connect_error"]
+__all__ = ["OUT_OF_DESCRIPTORS", "errno_of", "explain_connect_error"]
+
+OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
+"""This process, or this machine, can open no more files: nobody else's fault."""
 
 _CODES = {
     errno.ECONNREFUSED: ReplyCode.CONNECTION_REFUSED,
@@ -41,4 +44,6 @@ def explain_connect_error(error: OSError) -> tuple[str, ReplyCode]:
     number = errno_of(error)
     if number is None:
         return str(error) or type(error).__name__, ReplyCode.GENERAL_FAILURE
+    if number in OUT_OF_DESCRIPTORS:
+        return "too many open files here, at this end (see `ulimit -n`, max_sessions)", ReplyCode.GENERAL_FAILURE
     return os.strerror(number).lower(), _CODES.get(number, ReplyCode.GENERAL_FAILURE)

@@ -91,6 +91,7 @@ class Tries(Generic[WalkT, ResultT]):
         self._over = False
         """Whether no further try is of any use."""
         self._won: list[tuple[WalkT, ResultT]] = []
+        self._winner_started = -math.inf
         self._walking: list[Route] = []
 
     async def run(self) -> tuple[WalkT, ResultT]:
@@ -147,6 +148,7 @@ class Tries(Generic[WalkT, ResultT]):
         try:
             with self._network.open_scope(math.inf) as scope:
                 self._won.append((walk, await self._go(walk, scope)))
+                self._winner_started = started
                 if walk.came_through:
                     self._note_success(route, self._network.now() - started)
             if scope.cancelled_caught:
@@ -154,7 +156,7 @@ class Tries(Generic[WalkT, ResultT]):
         except DialError as error:
             self._note_failure(walk, error)
         except BaseException:
-            if self._won and walk.leg and route is self._walking[0]:
+            if started < self._winner_started and walk.leg:
                 self._health.lost(self._awaited(walk, walk.leg, self._won[0][0].route))
             raise
         finally:

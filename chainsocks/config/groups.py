@@ -7,6 +7,7 @@ from itertools import combinations, pairwise, product
 
 from chainsocks.config.chains import Chain, Group, hops_of
 from chainsocks.config.hops import Hop
+from chainsocks.config.rules import DIRECTLY
 from chainsocks.config.suggest import suggest
 from chainsocks.config.values import describe
 from chainsocks.config.ways import GroupTable
@@ -48,6 +49,8 @@ def link_groups(
 
 def no_such_member(called: str, declared: Sequence[str]) -> str:
     """Complain of a name in a list of hops that nobody has."""
+    if called == DIRECTLY:
+        return f'"{DIRECTLY}" is no hop: to go without hops, use a rule that has chain = "{DIRECTLY}"'
     return f"no hop or group is called {describe(called)}{suggest(called, declared)}"
 
 

@@ -29,7 +29,7 @@ from chainsocks.config.tables import Table
 from chainsocks.config.values import describe, mask
 from chainsocks.config.ways import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.errors import ConfigError, Problem
-from chainsocks.protocol.address import printable
+from chainsocks.protocol.address import Address, printable
 
 __all__ = ["find_config", "load_config", "parse_config"]
 
@@ -130,6 +130,9 @@ class _Reader:
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))
+        for index, listen in enumerate(config.server.listen):
+            if listen in config.server.listen[:index] and not (isinstance(listen, Address) and listen.port == 0):
+                self._add(("server", "listen", index), f"{listen} is there twice")
         if config.requires_gssapi and config.users:
             say = "with it, none of [[users]] can log in: take them out, or say gssapi_required = false"
             self._add(("server", "gssapi"), say)

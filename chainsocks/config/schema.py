@@ -30,7 +30,7 @@ from chainsocks.config.hops import (
 )
 from chainsocks.config.models import HealthSettings, Ident, Listen, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
-from chainsocks.config.tables import Duration, LeastProtection, ServiceName, Table, not_empty, text
+from chainsocks.config.tables import LIST, Duration, LeastProtection, ServiceName, Table, not_empty, text
 from chainsocks.config.values import (
     MAX_INTEGER,
     environment,
@@ -70,7 +70,7 @@ class ListenTable(Table):
 class ServerTable(Table):
     """``[server]``."""
 
-    listen: Annotated[tuple[ListenTable, ...], BeforeValidator(not_empty)] = ()
+    listen: Annotated[tuple[ListenTable, ...], LIST] = ()
     workers: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] = 0
     max_sessions: Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)] = 0
     open: StrictBool = False

@@ -15,4 +15,4 @@ def suggest(name: str, known: Collection[str]) -> str:
     close = get_close_matches(name, known, n=1, cutoff=0.7)
     if close:
         return f"; did you mean {describe(close[0])}?"
-    return f"; known are {', '.join(mask(name) for name in sorted(known))}" if known else ""
+    return f"; known are {', '.join(mask(name) for name in sorted(set(known)))}" if known else ""

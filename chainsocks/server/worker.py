@@ -23,6 +23,7 @@ from typing import NoReturn
 
 import trio
 
+from chainsocks.chain.causes import OUT_OF_DESCRIPTORS
 from chainsocks.config.models import Config
 from chainsocks.observe.log import label_logging
 from chainsocks.server.serve import serve
@@ -69,7 +70,11 @@ def run_worker(worker: Worker, inherited: Iterable[socket.socket]) -> NoReturn:
     except BaseException as error:  # nobody is left to raise it to
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        log.error("a bug in chainsocks ended this worker: %s: %s", type(error).__name__, error)
+        if isinstance(error, OSError):
+            hint = " (see `ulimit -n`)" if error.errno in OUT_OF_DESCRIPTORS else ""
+            log.error("this worker cannot go on: %s%s", error.strerror or error, hint)
+        else:
+            log.error("a bug in chainsocks ended this worker: %s: %s", type(error).__name__, error)
         log.debug("where it happened", exc_info=error)
     finally:
         try:

@@ -28,6 +28,12 @@ def warnings(config: Config) -> list[str]:
     used = {name for chain in config.chains.values() for name in _names(chain.hops)}
     found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
     found += [f"group {printable(name)} is in no chain" for name in config.groups if name not in used]
+    listening = {*config.server.listen}
+    found += [
+        f"hop {printable(hop.name)} is where this server listens: a request would go round in circles"
+        for hop in config.hops.values()
+        if hop.address in listening and hop.name in used
+    ]
     return [*found, *warn_of_pipelining(config), *rule_warnings(config)]
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from chainsocks.config.chains import Chain, Group
+from chainsocks.chain.resolve import ResolveWalk
+from chainsocks.config.chains import Chain, Group, Udp
 from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.models import Config, Ident, Listen
 from chainsocks.config.rules import Rule, Spoken, parse_commands
@@ -175,6 +176,7 @@ async def explain(config: Config, request: Request, caller: Caller, network: Pas
         decision = await decide(router, association or request, caller, network, config.timeouts.resolve)
         passage = passage_of(decision, network)
         mind_addresses(passage.names_only, association or request, "this client:")
+        _check_chain(passage, request, config, network)
         if association:
             decision = router.decide_datagram(association, caller, request.destination)
             _check_datagram(router, association, caller, passage, request.destination)
@@ -185,6 +187,21 @@ async def explain(config: Config, request: Request, caller: Caller, network: Pas
         refused_at = []
     destination, addresses = decision.destination, decision.addresses
     return Explanation(destination, decision.rule, passage.chain, "", addresses, tuple(refused_at))
+
+
+def _check_chain(passage: Passage, request: Request, config: Config, network: PassageNetwork) -> None:
+    """See that the chain carries what is asked for, as far as that is plain before anybody is dialled.
+
+    Raises:
+        RequestRefused: it does not.
+    """
+    chain, route = passage.chain, passage.chain.route
+    if request.command is Command.UDP_ASSOCIATE and chain.udp is Udp.REFUSE:
+        raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
+    if route and request.command in (Command.RESOLVE, Command.RESOLVE_PTR):
+        ResolveWalk(route, request.command, passage.destination, config.timeouts, network)
+    elif route and route.hops and (why := route.hops[-1].cannot_carry(passage.destination)):
+        raise RequestRefused(why, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED)
 
 
 def _check_datagram(router: Router, request: Request, caller: Caller, passage: Passage, destination: Address) -> None:

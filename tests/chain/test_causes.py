@@ -29,7 +29,6 @@ def hidden(*numbers: int) -> OSError:
         (errno.ETIMEDOUT, ReplyCode.TTL_EXPIRED),
         (errno.EACCES, ReplyCode.NOT_ALLOWED_BY_RULESET),
         (errno.EAFNOSUPPORT, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED),
-        (errno.EMFILE, ReplyCode.GENERAL_FAILURE),
         (errno.ECONNRESET, ReplyCode.GENERAL_FAILURE),
     ],
     ids=lambda value: errno.errorcode.get(value, "") if type(value) is int else value.name,
@@ -39,6 +38,13 @@ def test_each_errno_has_its_words_and_its_code(number: int, code: ReplyCode) -> 
     assert explain_connect_error(OSError(number, os.strerror(number))) == (words, code)
     assert explain_connect_error(hidden(number)) == (words, code)
     assert explain_connect_error(hidden(number, errno.EIO)) == (words, code)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_what_we_lack_ourselves_is_said_to_be_lacking_here(number: int) -> None:
+    words, code = explain_connect_error(OSError(number, os.strerror(number)))
+    assert words == "too many open files here, at this end (see `ulimit -n`, max_sessions)"
+    assert code == ReplyCode.GENERAL_FAILURE
 
 
 def test_the_number_of_a_failed_look_up_is_no_errno() -> None:

@@ -307,6 +307,15 @@ async def test_a_hop_that_loses_to_its_hedge_again_and_again_rests(party: Party,
     assert party.resting(A, B) == "a"
 
 
+async def test_the_hedge_that_loses_has_not_failed(party: Party, autojump_clock: MockClock) -> None:
+    party.add(A, delay=1)
+    party.add(B, delay=3)
+    chain = Chain(Group(A, B), hedge=0.5)
+    for _ in range(2 * LOST_IN_A_ROW):
+        await aclose_forcefully((await party.dial(chain)).stream)
+    assert party.resting(A, B) == ""
+
+
 async def test_a_caller_that_gives_up_leaves_nothing(party: Party, autojump_clock: MockClock) -> None:
     party.add(A, delay=3)
     party.add(B, delay=3)

@@ -76,6 +76,10 @@ def test_groups_in_groups_in_any_order() -> None:
     [
         ("[groups]\nx = []", ["groups.x: expected at least one entry"]),
         ('[groups]\nx = ["oska"]', ["groups.x[0]: no hop or group is called 'oska'; did you mean 'osaka'?"]),
+        (
+            '[groups]\nx = ["direct"]',
+            ['groups.x[0]: "direct" is no hop: to go without hops, use a rule that has chain = "direct"'],
+        ),
         ('[groups]\nx = ["x"]', ["groups.x: a group cannot be a member of itself: x -> x"]),
         (
             '[groups]\nx = ["y"]\ny = ["z", "paris"]\nz = ["x"]',

@@ -78,10 +78,7 @@ def test_the_server(line: str, server: Server) -> None:
             "server.bind_address: found '0.0.0.0', expected an address that others can connect to",
         ),
         ("listen = []", "server.listen: expected at least one entry"),
-        (
-            'listen = "127.0.0.1:1080"',
-            "server.listen: found '127.0.0.1:1080', expected a list, in square brackets",
-        ),
+        ('listen = ["[::1]:1", "[::1]:1"]', "server.listen[1]: [::1]:1 is there twice"),
         ("listen = [1080]", "server.listen[0]: expected a text in quotes"),
         (
             'listen = ["127.0.0.1:1080", "[::1]"]',
@@ -205,3 +202,12 @@ ONE_PASSWORD = "expected either password_hash (see `chainsocks hash-password`) o
 def test_what_a_user_cannot_be(lines: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CAROL_PASSWORD", raising=False)
     assert problems(f"[[users]]\n{lines}") == [problem]
+
+
+@pytest.mark.parametrize("written", ['"127.0.0.1:7"', '["127.0.0.1:7"]', '{ address = "127.0.0.1:7" }'])
+def test_one_listener_may_stand_by_itself(written: str) -> None:
+    assert read(f"[server]\nlisten = {written}").server.listen == (Address("127.0.0.1", 7),)
+
+
+def test_two_ports_of_the_kernels_choice_are_two() -> None:
+    assert len(read('[server]\nlisten = ["127.0.0.1:0", "127.0.0.1:0"]').server.listen) == 2

@@ -32,7 +32,7 @@ Handler = Callable[[socket.socket], None]
 
 
 @contextmanager
-def serving(handler: Handler, host: str = "127.0.0.1") -> Iterator[SocketAddress]:
+def serving(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> Iterator[SocketAddress]:
     """Run `handler` in a thread for each connection, and yield the address; at the end all connections are cut."""
     errors: list[Exception] = []
     threads: list[threading.Thread] = []
@@ -65,7 +65,7 @@ def serving(handler: Handler, host: str = "127.0.0.1") -> Iterator[SocketAddress
             thread.start()
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family, backlog=256) as listener:
+    with socket.create_server((host, port), family=family, backlog=256) as listener:
         listener.settimeout(None)
         accepting = threading.Thread(target=accept, daemon=True)
         accepting.start()

@@ -209,6 +209,12 @@ RAISE = f"[signal.raise_signal(number) for number in {LATE}]"
             id="bug",
         ),
         pytest.param(
+            "raise OSError(24, 'Too many open files')",
+            1,
+            "ERROR worker 7: this worker cannot go on: Too many open files (see `ulimit -n`)",
+            id="descriptors",
+        ),
+        pytest.param(
             "sys.exit(5)", 1, "ERROR worker 7: a bug in chainsocks ended this worker: SystemExit: 5", id="exit"
         ),
         pytest.param(f"signal.pthread_sigmask(signal.SIG_UNBLOCK, {LATE}); {RAISE}", 0, None, id="late-signals"),

@@ -313,3 +313,8 @@ def test_how_long_hops_rest_is_shown_where_they_do() -> None:
 def test_a_group_in_no_chain_is_a_warning() -> None:
     hops = "[hops]\na = 'socks5://10.0.0.1'\n[groups]\nexits = ['a']\n[chains]\ndefault = ['a']\n"
     assert warnings(parse_config(hops)) == ["group exits is in no chain"]
+
+
+def test_a_hop_that_is_this_very_server_is_a_warning() -> None:
+    text = "[server]\nlisten = ['127.0.0.1:7']\n[hops]\na = 'socks5://127.0.0.1:7'\n[chains]\ndefault = ['a']\n"
+    assert warnings(parse_config(text)) == ["hop a is where this server listens: a request would go round in circles"]

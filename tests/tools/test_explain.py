@@ -337,3 +337,20 @@ def test_who_has_to_log_in(capsys: pytest.CaptureFixture[str], path: Path, monke
         "",
         "chainsocks: --user: no user is called 'carl'; did you mean 'carol'?\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        (["far.example:53", "--command", "udp"], "chain default carries no UDP"),
+        (["far.example:53", "--command", "resolve"], "chain default has nobody to ask for names; give it a resolver"),
+        (["far.example:53"], "plain socks4 cannot carry the name in far.example:53"),
+        (["[2001:db8::1]:53"], "socks4 cannot carry the IPv6 address of [2001:db8::1]:53"),
+    ],
+)
+def test_what_the_chain_cannot_carry_is_not_let_in(
+    capsys: pytest.CaptureFixture[str], path: Path, question: list[str], why: str
+) -> None:
+    path.write_text("[hops]\na = 'socks5://10.0.0.1'\nb = 'socks4://10.0.0.2'\n[chains]\ndefault = ['a', 'b']\n")
+    status, out, _ = run_main(capsys, "check", path, "--explain", *question)
+    assert (status, f"is refused: {why}" in out) == (1, True), out
