@@ -23,7 +23,8 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.legs import Leg
-from chainsocks.chain.walk import OPEN, CancelScope, Walk
+from chainsocks.chain.network import CancelScope
+from chainsocks.chain.walk import OPEN, Walk
 from chainsocks.config.hops import Hop
 from chainsocks.errors import HopProtocolError
 from chainsocks.protocol.address import Address, AddressType, address_of, canonical

@@ -21,7 +21,8 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.causes import errno_of, explain_connect_error
 from chainsocks.chain.legs import Leg
-from chainsocks.chain.walk import OPEN, CancelScope, Network, OnStep, Upstream, Walk
+from chainsocks.chain.network import CancelScope, Network
+from chainsocks.chain.walk import OPEN, OnStep, Upstream, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, HopRefused

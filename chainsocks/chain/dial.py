@@ -23,8 +23,9 @@ import anyio
 from chainsocks.chain.associate import Association, AssociationWalk
 from chainsocks.chain.health import Health
 from chainsocks.chain.legs import Leg
+from chainsocks.chain.network import CancelScope, Network
 from chainsocks.chain.verdict import Doubt, Verdict, explain, judge
-from chainsocks.chain.walk import CancelScope, Network, OnStep, Upstream, Walk
+from chainsocks.chain.walk import OnStep, Upstream, Walk
 from chainsocks.config.chains import Chain, Group, Route
 from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.config.models import Timeouts

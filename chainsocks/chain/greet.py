@@ -12,7 +12,8 @@ import anyio
 from anyio.abc import ByteStream
 
 from chainsocks.chain.legs import Leg
-from chainsocks.chain.walk import OPEN, CancelScope, Network, OnStep, Walk
+from chainsocks.chain.network import CancelScope, Network
+from chainsocks.chain.walk import OPEN, OnStep, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts

@@ -21,7 +21,8 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
 from chainsocks.chain.legs import Leg, open_handshake
-from chainsocks.chain.walk import CancelScope, Network, Walk
+from chainsocks.chain.network import CancelScope, Network
+from chainsocks.chain.walk import Walk
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts

@@ -24,8 +24,9 @@ from typing import Protocol
 import anyio
 
 from chainsocks.chain.dial import Choices, walk_through
+from chainsocks.chain.network import CancelScope, Network
 from chainsocks.chain.resolver import Question, ask, dialect
-from chainsocks.chain.walk import OPEN, RESOLVE, CancelScope, Network, OnStep, Upstream, Walk
+from chainsocks.chain.walk import OPEN, RESOLVE, OnStep, Upstream, Walk
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts

@@ -15,8 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import TypeVar
 
 import anyio
 from anyio import BrokenResourceError, EndOfStream
@@ -26,6 +25,7 @@ from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.eyeballs import connect_first, interleave
 from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake
+from chainsocks.chain.network import CancelScope, Network
 from chainsocks.chain.pipeline import flights
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import Resolve
@@ -48,39 +48,7 @@ from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import ClientHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, describe_reply
 
-__all__ = ["CONNECT", "OPEN", "RESOLVE", "CancelScope", "Network", "OnStep", "Upstream", "Walk"]
-
-
-class Network(Protocol):
-    """What lies below the dial: trio's in the server, anyio's in the client library, one in memory in tests."""
-
-    async def open_tcp(self, address: Address) -> ByteStream:
-        """Connect to an IP address, or raise `OSError`."""
-
-    async def resolve(self, address: Address) -> list[Address]:
-        """Look a name up locally and return its addresses, best first, or raise `socket.gaierror`."""
-
-    def open_scope(self, deadline: float) -> CancelScope:
-        """Make a cancel scope of the async library that runs."""
-
-    def now(self) -> float:
-        """Return the time on that library's clock."""
-
-
-class CancelScope(Protocol):
-    """What trio's and anyio's cancel scopes have in common."""
-
-    deadline: float
-
-    @property
-    def cancelled_caught(self) -> bool:
-        """Whether the block was cut short."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None: ...
+__all__ = ["CONNECT", "OPEN", "RESOLVE", "OnStep", "Upstream", "Walk"]
 
 
 OnStep = Callable[[Place], None]

@@ -16,7 +16,8 @@ from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association
 from chainsocks.chain.dial import associate
-from chainsocks.chain.walk import RESOLVE, Network
+from chainsocks.chain.network import Network
+from chainsocks.chain.walk import RESOLVE
 from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import CHOICES, AnyioNetwork
 from chainsocks.config.chains import DIRECT, Chain, Udp

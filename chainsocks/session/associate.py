@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.associate import Association
-from chainsocks.chain.walk import Network
+from chainsocks.chain.network import Network
 from chainsocks.config.chains import Chain, Udp
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Config, Server

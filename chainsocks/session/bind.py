@@ -7,7 +7,8 @@ from anyio import BrokenResourceError, EndOfStream, aclose_forcefully
 from anyio.abc import ByteStream
 
 from chainsocks.chain.bind import BindWalk
-from chainsocks.chain.walk import CancelScope, Upstream
+from chainsocks.chain.network import CancelScope
+from chainsocks.chain.walk import Upstream
 from chainsocks.errors import DialError, RequestRefused
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.handshake import ServerHandshake

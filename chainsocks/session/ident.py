@@ -9,7 +9,7 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.causes import explain_connect_error
-from chainsocks.chain.walk import Network
+from chainsocks.chain.network import Network
 from chainsocks.config.models import Ident
 from chainsocks.errors import ProtocolError, RequestRefused
 from chainsocks.protocol.address import Address, address_of

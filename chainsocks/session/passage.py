@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from chainsocks.chain.walk import CancelScope, Network
+from chainsocks.chain.network import CancelScope, Network
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.hosts import host_of

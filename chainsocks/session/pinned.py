@@ -8,8 +8,8 @@ from typing import Protocol
 from anyio.abc import ByteStream
 
 from chainsocks.chain.bind import BindNetwork, Listener
+from chainsocks.chain.network import CancelScope
 from chainsocks.chain.resolve import ResolveNetwork
-from chainsocks.chain.walk import CancelScope
 from chainsocks.protocol.address import Address
 
 __all__ = ["PassageNetwork", "PinnedNetwork"]

@@ -29,8 +29,9 @@ from anyio.abc import ByteStream
 from chainsocks.chain.associate import Association, AssociationWalk
 from chainsocks.chain.bind import BindWalk
 from chainsocks.chain.dial import Tries, close_upstream
+from chainsocks.chain.network import CancelScope
 from chainsocks.chain.resolve import ResolveWalk
-from chainsocks.chain.walk import CancelScope, Upstream, Walk
+from chainsocks.chain.walk import Upstream, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Ident

@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from chainsocks.chain.walk import OPEN, Network, OnStep
+from chainsocks.chain.network import Network
+from chainsocks.chain.walk import OPEN, OnStep
 from chainsocks.client.isolation import own_circuit
 from chainsocks.config.chains import DIRECT, Chain, Route
 from chainsocks.config.hops import Hop, parse_hop_url

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from chainsocks.chain.keeping import Finding, Keeping, find_keeping
-from chainsocks.chain.walk import Network
+from chainsocks.chain.network import Network
 from chainsocks.config.chains import Chain, Route, hops_of
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.config.models import Timeouts

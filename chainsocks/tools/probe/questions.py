@@ -19,7 +19,7 @@ import anyio
 import trio
 
 from chainsocks.chain.associate import AssociationWalk
-from chainsocks.chain.walk import CancelScope, Network
+from chainsocks.chain.network import CancelScope, Network
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol, Resolve
 from chainsocks.config.models import Timeouts

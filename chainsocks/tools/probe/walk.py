@@ -17,7 +17,8 @@ import anyio.lowlevel
 from chainsocks.chain.dial import close_upstream
 from chainsocks.chain.greet import GreetingWalk
 from chainsocks.chain.legs import Leg
-from chainsocks.chain.walk import CONNECT, RESOLVE, CancelScope, Network, OnStep, Walk
+from chainsocks.chain.network import CancelScope, Network
+from chainsocks.chain.walk import CONNECT, RESOLVE, OnStep, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
