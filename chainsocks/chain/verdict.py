@@ -11,7 +11,7 @@ import errno
 from dataclasses import dataclass
 from enum import Enum
 
-from chainsocks.chain.causes import errno_of
+from chainsocks.chain.causes import OUT_OF_DESCRIPTORS, errno_of
 from chainsocks.chain.legs import Leg
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.errors import (
@@ -49,7 +49,7 @@ class Verdict:
 
 FINAL = Verdict(())
 
-_OUR_OWN = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_OUR_OWN = OUT_OF_DESCRIPTORS | {errno.ENOMEM, errno.ENOBUFS}
 """We have nothing left to connect with."""
 
 _RULES_OF_THE_HOP = {

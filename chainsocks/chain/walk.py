@@ -76,7 +76,7 @@ class Upstream:
 
 
 class Walk:
-    """One dial: where it is, and since when, is what its limits and errors are made of.
+    """One walk: where it is, and since when, is what its limits and errors are made of.
 
     The whole of it is bounded from `began`, which is now unless other walks for the same request went before.
 

@@ -18,7 +18,7 @@ __all__ = ["TrioNetwork"]
 
 
 class TrioNetwork:
-    """A `chainsocks.session.session.SessionNetwork` on trio."""
+    """A `chainsocks.session.service.SessionNetwork` on trio."""
 
     def __init__(self, poller: Poller | None, alarms: Alarms) -> None:
         self._poller = poller

@@ -8,7 +8,8 @@
                                         └─ resolve ─ reply ────────────────────┘   (`chainsocks.chain.resolve`)
 
 1. Every step has its deadline: `handshake` until the request is complete, then those of the dial, `reply` for an
-   answer, and the relay's. One cancel scope serves them all, armed anew for each; a refusal has scopes of its own.
+   answer, and the relay's. One cancel scope serves them all, armed anew for each; a refusal has scopes of its own, and
+   so has each try where a chain leaves a choice (`chainsocks.chain.dial`).
 2. The reply is sent when the last hop has said so, and says what is true.
 3. What the client sends behind its request is the first data upstream; what follows the last hop's reply is the first
    data down.
