@@ -21,8 +21,7 @@ from chainsocks.config.models import Config
 from chainsocks.config.rules import Rule, Spoken
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.messages import Command, Request, Version
-from chainsocks.routing.caller import Caller
-from chainsocks.routing.rules import Decision, Router
+from chainsocks.routing.rules import Caller, Decision, Router
 
 __all__ = ["SIZES", "Question", "config_of", "main", "questions", "walk"]
 

@@ -166,7 +166,7 @@ def another_hop_stands_in(terminal: Terminal) -> None:
     proxy.wait_for("chain=default hops=paris reply=00")
     paris.stop()
     assert terminal.ask(commands("8_groups.toml")[-1]).returncode == 0
-    proxy.wait_for("hop paris rests for .* connection refused")
+    proxy.wait_for("hop paris in backoff for .* connection refused")
     proxy.wait_for("chain=default hops=osaka reply=00")
 
 

@@ -73,7 +73,7 @@ class AssociationWalk(Walk):
         """Return where the hop takes datagrams; where its BND.ADDR is all zero, that is the hop's own address."""
         host = bound.host
         if bound.type is not AddressType.DOMAINNAME and ip_address(host).is_unspecified:
-            host = _peer_of(stream, leg.hop.address.host) if leg.carrier is None else leg.hop.address.host
+            host = _peer_of(stream, leg.hop.address.host) if leg.previous is None else leg.hop.address.host
         relay = canonical(Address(host, bound.port))
         if relay.type is AddressType.DOMAINNAME:
             raise self._error(HopProtocolError, f"its relay is at {relay}: a name, by which no reply can be told")

@@ -21,10 +21,10 @@ from typing import Generic, TypeVar
 import anyio
 
 from chainsocks.chain.associate import Association, AssociationWalk
+from chainsocks.chain.blame import Confidence, Verdict, explain, judge
 from chainsocks.chain.health import Health
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.network import CancelScope, Network
-from chainsocks.chain.verdict import Doubt, Verdict, explain, judge
 from chainsocks.chain.walk import OnStep, Upstream, Walk
 from chainsocks.config.chains import Chain, Group, Route
 from chainsocks.config.hops import Hop, Pipeline
@@ -145,7 +145,7 @@ class Tries(Generic[WalkT, ResultT]):
         """Walk one route, and learn from what comes of it."""
         walk = self._begin(route, self._began)
         started = self._network.now()
-        self._health.started(route.hops)
+        self._health.record_start(route.hops)
         try:
             with self._network.open_scope(math.inf) as scope:
                 self._won.append((walk, await self._go(walk, scope)))
@@ -158,19 +158,19 @@ class Tries(Generic[WalkT, ResultT]):
             self._note_failure(walk, error)
         except BaseException:
             if started < self._winner_started and walk.leg:
-                self._health.lost(self._awaited(walk, walk.leg, self._won[0][0].route))
+                self._health.record_hedge_loss(self._awaited(walk, walk.leg, self._won[0][0].route))
             raise
         finally:
-            self._health.dropped(route.hops)
+            self._health.release_trial(route.hops)
             if route in self._walking:
                 self._walking.remove(route)
                 self._ended.set()
 
     def _note_success(self, route: Route, seconds: float) -> None:
         """Tell what came through, and what that says of those who had not."""
-        self._health.succeeded(route.hops, seconds)
+        self._health.record_success(route.hops, seconds)
         pipeline = route.chain.pipeline
-        self._health.kept(hop for hop in route.hops[:-1] if hop.pipelined(pipeline) is Pipeline.CHAIN)
+        self._health.record_pipelining(hop for hop in route.hops[:-1] if hop.pipelined(pipeline) is Pipeline.CHAIN)
         for doubt in self._doubts:
             if culprit := doubt.culprit(route):
                 self._blame(culprit, doubt.error, doubt.leg)
@@ -180,11 +180,11 @@ class Tries(Generic[WalkT, ResultT]):
         leg = self._as_known(walk.leg)
         verdict = judge(error, leg)
         suspects = verdict.suspects
-        if walk.is_over_time or (verdict.doubt is Doubt.DESTINATION and not self._retries_refusals):
+        if walk.is_over_time or (verdict.confidence is Confidence.DESTINATION_FAILED and not self._retries_refusals):
             suspects = ()
-        if suspects and verdict.doubt is Doubt.NONE:
+        if suspects and verdict.confidence is Confidence.CERTAIN:
             self._blame(suspects[0], error, leg)
-        elif suspects and verdict.doubt in (Doubt.UNLESS_ANOTHER_WAY_OPENS, Doubt.UNLESS_IT_WAS_NOT_ASKED):
+        elif suspects and verdict.confidence in (Confidence.IF_ANOTHER_ROUTE_WORKS, Confidence.IF_PIPELINING_WORKS):
             if again := self._doubted_before(verdict):
                 self._blame(again, error, leg)
                 suspects = (again, *suspects)
@@ -198,27 +198,27 @@ class Tries(Generic[WalkT, ResultT]):
 
     def _as_known(self, leg: Leg | None) -> Leg | None:
         """Return a leg as if its carrier had been waited for, if that is known to keep what it is sent ahead."""
-        trusted = leg and leg.carrier and self._health.keeps(leg.carrier)
-        return replace(leg, carrier_keeps=Pipeline.OFF) if leg and trusted else leg
+        trusted = leg and leg.previous and self._health.supports_pipelining(leg.previous)
+        return replace(leg, previous_pipeline=Pipeline.OFF) if leg and trusted else leg
 
     def _doubted_before(self, verdict: Verdict) -> Hop | None:
         """Return the first suspect that another hop's silence could have been due to as well."""
-        if verdict.doubt is not Doubt.UNLESS_IT_WAS_NOT_ASKED:
+        if verdict.confidence is not Confidence.IF_PIPELINING_WORKS:
             return None
-        others = [doubt.verdict for doubt in self._doubts if doubt.verdict.doubt is verdict.doubt]
+        others = [doubt.verdict for doubt in self._doubts if doubt.verdict.confidence is verdict.confidence]
         return next((hop for hop in verdict.suspects if any(hop in other.suspects for other in others)), None)
 
     def _awaited(self, walk: WalkT, leg: Leg, winner: Route) -> Hop:
         """Return the hop that was too slow, in a walk that has been overtaken at `leg`."""
         error, known = walk.timeout(), self._as_known(leg)
         doubt = _Doubtful(judge(error, known), error, known)
-        unasked = doubt.verdict.doubt is Doubt.UNLESS_IT_WAS_NOT_ASKED
+        unasked = doubt.verdict.confidence is Confidence.IF_PIPELINING_WORKS
         return (doubt.culprit(winner) if unasked else None) or leg.hop
 
     def _blame(self, hop: Hop, error: DialError, leg: Leg | None) -> None:
         """Let a hop rest, if somebody can stand in for it."""
         if self._chain.skip_dead or any(hop in order for order in self._orders.values()):
-            self._health.failed(hop, explain(hop, error, leg) if leg else error)
+            self._health.record_failure(hop, explain(hop, error, leg) if leg else error)
 
     @property
     def _retries_refusals(self) -> bool:

@@ -74,7 +74,7 @@ class GreetingWalk(Walk):
 
     @property
     def _purpose(self) -> str:
-        at_the_end = self._leg is not None and self._leg.following is None
+        at_the_end = self._leg is not None and self._leg.next is None
         return "" if at_the_end else super()._purpose
 
 

@@ -46,11 +46,11 @@ class _Condition:
     """Whether it has failed, and nobody has found it well since."""
     takes_greetings: bool = True
     """Whether it may have taken our greeting when it failed, and then not done what it was asked for."""
-    proved_at: float = -math.inf
+    last_success: float = -math.inf
     """When it was last seen to live."""
     lost: int = 0
     """Hedged tries, in a row."""
-    rest_until: float = 0
+    backoff_until: float = 0
     on_trial: bool = False
     dial_time: float | None = None
     measured_at: float | None = None
@@ -67,37 +67,37 @@ class Health:
         self._settings = settings or HealthSettings()
         self._random = rng or random.Random()  # noqa: S311  (it spreads rests, and keeps no secret)
         self._conditions: dict[str, _Condition] = {}
-        self._watchers: dict[str, Callable[[], None]] = {}
-        self._keeping: set[str] = set()
+        self._checkers: dict[str, Callable[[], None]] = {}
+        self._pipelining: set[str] = set()
 
-    def rests(self, hop: Hop) -> bool:
+    def in_backoff(self, hop: Hop) -> bool:
         """Whether it has failed lately and is to be left alone; see `chainsocks.routing.pick.Known`."""
         condition = self._conditions.get(hop.name)
         if not condition or not condition.is_down:
             return False
-        return condition.on_trial or hop.name in self._watchers or self._now() < condition.rest_until
+        return condition.on_trial or hop.name in self._checkers or self._now() < condition.backoff_until
 
-    def rest_ends(self, hop: Hop) -> float:
+    def backoff_ends(self, hop: Hop) -> float:
         """When somebody may try it again; infinite for a hop that is well."""
         condition = self._conditions.get(hop.name)
-        return condition.rest_until if condition and condition.is_down else math.inf
+        return condition.backoff_until if condition and condition.is_down else math.inf
 
-    def proved_at(self, hop: Hop) -> float:
+    def last_success(self, hop: Hop) -> float:
         """When it was last seen to live; minus infinity for never."""
         condition = self._conditions.get(hop.name)
-        return condition.proved_at if condition else -math.inf
+        return condition.last_success if condition else -math.inf
 
     @contextmanager
-    def watching(self, hop: Hop, fallen: Callable[[], None]) -> Iterator[None]:
+    def checking(self, hop: Hop, on_down: Callable[[], None]) -> Iterator[None]:
         """Have nobody but the caller try `hop` after its rest, as long as others live.
 
-        `fallen` is called when it begins to rest.
+        `on_down` is called when it begins to rest.
         """
-        self._watchers[hop.name] = fallen
+        self._checkers[hop.name] = on_down
         try:
             yield
         finally:
-            del self._watchers[hop.name]
+            del self._checkers[hop.name]
 
     def dial_time(self, hop: Hop) -> float | None:
         """Seconds that dials through it take, the last ones counting most; None where nobody has measured them."""
@@ -110,25 +110,25 @@ class Health:
         measured_at = condition.measured_at if condition else None
         return measured_at is None or self._now() >= measured_at + self._settings.remeasure
 
-    def keeps(self, hop: Hop) -> bool:
+    def supports_pipelining(self, hop: Hop) -> bool:
         """Whether a dial has shown that the hop keeps what is sent behind its request (`Pipeline.CHAIN`)."""
-        return hop.name in self._keeping
+        return hop.name in self._pipelining
 
-    def kept(self, hops: Iterable[Hop]) -> None:
+    def record_pipelining(self, hops: Iterable[Hop]) -> None:
         """Hear that hops have kept what was sent behind their requests."""
-        self._keeping.update(hop.name for hop in hops)
+        self._pipelining.update(hop.name for hop in hops)
 
-    def started(self, hops: Iterable[Hop]) -> None:
-        """Hear that a request sets out through `hops`; `succeeded`, `failed` or `dropped` follows for each."""
+    def record_start(self, hops: Iterable[Hop]) -> None:
+        """Record that an attempt begins; `record_success`, `record_failure` or `release_trial` follows for each hop."""
         now = self._now()
         for hop in hops:
             condition = self._condition(hop)
-            if condition.is_down and now >= condition.rest_until:
+            if condition.is_down and now >= condition.backoff_until:
                 condition.on_trial = True
             if self.wants_measuring(hop):
                 condition.measured_at = now
 
-    def succeeded(self, hops: Iterable[Hop], seconds: float) -> None:
+    def record_success(self, hops: Iterable[Hop], seconds: float) -> None:
         """Hear that a dial came through, and how long it took in all."""
         for hop in hops:
             condition = self._condition(hop)
@@ -138,50 +138,50 @@ class Health:
             self._note_well(hop, condition)
             condition.failures = 0
 
-    def connected(self, hops: Iterable[Hop]) -> None:
+    def record_connects(self, hops: Iterable[Hop]) -> None:
         """Hear that hops have connected to what they were asked for, in no time that could be compared."""
         for hop in hops:
             condition = self._condition(hop)
             self._note_well(hop, condition)
             condition.failures = 0
 
-    def greeted(self, hop: Hop) -> None:
+    def record_greeting(self, hop: Hop) -> None:
         """Hear that a hop has taken our greeting.
 
         That says nothing about one that has failed at a request: its rest is not cut short. And whoever fails again
         right behind it rests for longer than before.
         """
         condition = self._condition(hop)
-        if not (condition.is_down and condition.takes_greetings and self._now() < condition.rest_until):
+        if not (condition.is_down and condition.takes_greetings and self._now() < condition.backoff_until):
             self._note_well(hop, condition)
 
-    def failed(self, hop: Hop, why: object) -> None:
+    def record_failure(self, hop: Hop, why: object) -> None:
         """Hear that a hop has failed; it rests now."""
         condition = self._condition(hop)
         now = self._now()
         condition.on_trial = False
         condition.lost = 0
-        if now < condition.rest_until:
+        if now < condition.backoff_until:
             return  # somebody else has told us of the same trouble, or nobody but it was left
-        rest = min(self._settings.rest * 2.0**condition.failures, self._settings.longest_rest)
-        rest *= self._random.uniform(1 - JITTER, 1 + JITTER)
+        backoff = min(self._settings.rest * 2.0**condition.failures, self._settings.longest_rest)
+        backoff *= self._random.uniform(1 - JITTER, 1 + JITTER)
         condition.failures += 1
         condition.is_down = True
         condition.takes_greetings = _may_take_greetings(hop, why)
-        condition.rest_until = now + rest
+        condition.backoff_until = now + backoff
         condition.measured_at = None  # whoever comes back is measured anew
-        log.warning("hop %s rests for %.1f s: %s", printable(hop.name), rest, why)
-        if fallen := self._watchers.get(hop.name):
-            fallen()
+        log.warning("hop %s in backoff for %.1f s: %s", printable(hop.name), backoff, why)
+        if on_down := self._checkers.get(hop.name):
+            on_down()
 
-    def lost(self, hop: Hop) -> None:
+    def record_hedge_loss(self, hop: Hop) -> None:
         """Hear that a hedge has overtaken a try that was waiting for this hop."""
         condition = self._condition(hop)
         condition.lost += 1
         if condition.lost >= LOST_IN_A_ROW:
-            self.failed(hop, f"it was too slow for its hedge, {LOST_IN_A_ROW} times in a row")
+            self.record_failure(hop, f"it was too slow for its hedge, {LOST_IN_A_ROW} times in a row")
 
-    def dropped(self, hops: Iterable[Hop]) -> None:
+    def release_trial(self, hops: Iterable[Hop]) -> None:
         """Hear that a request has ended without a word about `hops`."""
         for hop in hops:
             self._condition(hop).on_trial = False
@@ -189,7 +189,7 @@ class Health:
     def _note_well(self, hop: Hop, condition: _Condition) -> None:
         if condition.is_down:
             log.info("hop %s is back", printable(hop.name))
-        condition.proved_at = self._now()
+        condition.last_success = self._now()
         condition.is_down = condition.on_trial = False
         condition.lost = 0
 

@@ -26,16 +26,16 @@ class Leg:
     """From 1."""
     hop: Hop
     target: Address
-    carrier: Hop | None
+    previous: Hop | None
     """The hop before, through which we talk to this one; None for the first."""
-    following: Hop | None
+    next: Hop | None
     """The hop that this leg ends at; None for the last, whose leg ends at the destination."""
     command: Command = CONNECT
     """What the hop is asked to do with the target."""
     pipeline: Pipeline = OFF
     """What may be sent ahead to the hop (`Hop.pipelined`)."""
-    carrier_keeps: Pipeline = OFF
-    """What the carrier keeps: with ``chain``, what comes first for this hop goes right behind the carrier's request."""
+    previous_pipeline: Pipeline = OFF
+    """What the previous hop supports: with ``chain``, this hop's first message goes right behind the request to it."""
 
 
 def legs(
@@ -53,13 +53,13 @@ def legs(
     hops = hops[:stop]
     if not hops:
         return ()
-    keep = [hop.pipelined(pipeline) for hop in hops]
+    supported = [hop.pipelined(pipeline) for hop in hops]
     return tuple(
-        Leg(position, hop, after.address, before, after, CONNECT, keeps, carrier_keeps)
+        Leg(position, hop, after.address, before, after, CONNECT, own, previous_pipeline)
         if after
-        else Leg(position, hop, destination, before, None, command, keeps, carrier_keeps)
-        for position, (hop, before, after, keeps, carrier_keeps) in enumerate(
-            zip(hops, (None, *hops), (*hops[1:], None), keep, (OFF, *keep), strict=False), 1
+        else Leg(position, hop, destination, before, None, command, own, previous_pipeline)
+        for position, (hop, before, after, own, previous_pipeline) in enumerate(
+            zip(hops, (None, *hops), (*hops[1:], None), supported, (OFF, *supported), strict=False), 1
         )
     )
 

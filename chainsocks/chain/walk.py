@@ -225,12 +225,12 @@ class Walk:
     def _refusal(self, leg: Leg, reply: Reply) -> HopRefused:
         """Say what a hop did not grant."""
         target, said = leg.target, describe_reply(reply.code)
-        if leg.following is None:
+        if leg.next is None:
             asked = leg.command.name if leg.command is Command.UDP_ASSOCIATE else target
             problem = f"it refused {asked}: {said}"
         else:
-            problem = f"it could not reach {leg.following.name} at {target}, it says: {said}"
-        refusal = self._error(HopRefused, problem, None if leg.following else reply.code)
+            problem = f"it could not reach {leg.next.name} at {target}, it says: {said}"
+        refusal = self._error(HopRefused, problem, None if leg.next else reply.code)
         refusal.code = reply.code
         return refusal
 
@@ -280,8 +280,8 @@ class Walk:
         if isinstance(error, LoginRefused):
             return self._error(HopAuthenticationError, str(error))
         problem = str(error) if isinstance(error, ProtocolError | CapsuleError) else "the connection was reset"
-        if leg.carrier:
-            problem += f" (as seen through {leg.carrier.name})"
+        if leg.previous:
+            problem += f" (as seen through {leg.previous.name})"
         return self._error(HopProtocolError, problem)
 
     @property

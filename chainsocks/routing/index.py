@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 from chainsocks.config.hosts import Host
 from chainsocks.config.rules import Rule, Spoken
 from chainsocks.protocol.messages import Command
-from chainsocks.routing.spans import AddressSpans, Span, Spans, span_of
+from chainsocks.routing.intervals import AddressIntervals, Interval, Intervals, interval_of
 
 __all__ = ["NONE", "Index", "Question"]
 
@@ -73,7 +73,7 @@ class _Level(Protocol):
         """Return the branches that a question leads to."""
 
 
-Key = Span | str | bytes
+Key = Interval | str | bytes
 
 
 class _Entry(NamedTuple):
@@ -171,8 +171,8 @@ class _Test:
         self._users = frozenset() if _ByUser in passed else rule.users
         ports = () if _ByPort in passed else rule.ports
         networks = () if _ByClient in passed else rule.clients
-        self._ports = Spans({Span(each[0], each[-1]): True for each in ports}) if ports else None
-        self._clients = AddressSpans({span_of(each): True for each in networks}) if networks else None
+        self._ports = Intervals({Interval(each[0], each[-1]): True for each in ports}) if ports else None
+        self._clients = AddressIntervals({interval_of(each): True for each in networks}) if networks else None
         self.certain = not (ports or networks or self._users or self._commands or self._versions)
 
     def passes(self, question: Question) -> bool:
@@ -192,13 +192,13 @@ class _ByHost:
 
     def __init__(self, branches: Mapping[Key, _Node]) -> None:
         self._names = {key: node for key, node in branches.items() if isinstance(key, str)}
-        self._addresses = _spans(branches)
+        self._addresses = _intervals(branches)
 
     @staticmethod
     def keys(rule: Rule) -> Iterable[Key]:
         yield from rule.to.names
         yield from (f".{suffix}" for suffix in rule.to.suffixes)
-        yield from map(span_of, rule.to.networks)
+        yield from map(interval_of, rule.to.networks)
 
     def find(self, question: Question) -> Iterable[_Node]:
         name, names = question.host.name, self._names
@@ -222,11 +222,11 @@ class _ByClient:
     __slots__ = ("_addresses",)
 
     def __init__(self, branches: Mapping[Key, _Node]) -> None:
-        self._addresses = _spans(branches)
+        self._addresses = _intervals(branches)
 
     @staticmethod
     def keys(rule: Rule) -> Iterable[Key]:
-        return map(span_of, rule.clients)
+        return map(interval_of, rule.clients)
 
     def find(self, question: Question) -> Iterable[_Node]:
         return self._addresses.at(question.client)
@@ -255,12 +255,12 @@ class _ByPort:
     __slots__ = ("_ports",)
 
     def __init__(self, branches: Mapping[Key, _Node]) -> None:
-        self._ports = Spans({key: node for key, node in branches.items() if isinstance(key, Span)})
+        self._ports = Intervals({key: node for key, node in branches.items() if isinstance(key, Interval)})
 
     @staticmethod
     def keys(rule: Rule) -> Iterable[Key]:
         return (
-            [Span(ports[0], ports[-1]) for ports in rule.ports]
+            [Interval(ports[0], ports[-1]) for ports in rule.ports]
             if max(map(len, rule.ports), default=0) <= NARROW
             else ()
         )
@@ -272,5 +272,5 @@ class _ByPort:
 _LEVELS: tuple[type[_Level], ...] = (_ByHost, _ByClient, _ByUser, _ByPort)
 
 
-def _spans(branches: Mapping[Key, _Node]) -> AddressSpans[_Node]:
-    return AddressSpans({key: node for key, node in branches.items() if isinstance(key, Span)})
+def _intervals(branches: Mapping[Key, _Node]) -> AddressIntervals[_Node]:
+    return AddressIntervals({key: node for key, node in branches.items() if isinstance(key, Interval)})

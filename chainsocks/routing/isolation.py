@@ -18,7 +18,7 @@ from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, Isolate
 from chainsocks.protocol.address import Address, canonical
 from chainsocks.protocol.messages import IsolationLogin
-from chainsocks.routing.caller import Caller
+from chainsocks.routing.rules import Caller
 
 __all__ = ["Circumstances", "isolated", "isolated_chain"]
 

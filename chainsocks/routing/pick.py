@@ -32,7 +32,7 @@ Orders = Mapping[str, Sequence[Hop]]
 class Known(Protocol):
     """What is known of hops at the moment."""
 
-    def rests(self, hop: Hop) -> bool:
+    def in_backoff(self, hop: Hop) -> bool:
         """Whether it has failed lately and is to be left alone."""
 
     def dial_time(self, hop: Hop) -> float | None:
@@ -75,11 +75,11 @@ class Picks:
             case Pick.FASTEST:
                 ranked = self._by_speed(group, sets, known)
         hops = list(dict.fromkeys(hop for members in ranked for hop in members))
-        return sorted(hops, key=known.rests)
+        return sorted(hops, key=known.in_backoff)
 
     def _by_speed(self, group: Group, sets: list[list[Hop]], known: Known) -> list[list[Hop]]:
         """Rank members by the dial time of whom they would send first; the favourite keeps its place when in doubt."""
-        living = [members for members in sets if not known.rests(members[0])]
+        living = [members for members in sets if not known.in_backoff(members[0])]
         times = {members[0].name: known.dial_time(members[0]) for members in living}
         speeds = {name: time for name, time in times.items() if time is not None}
         if speeds:
@@ -99,7 +99,7 @@ def choose(chain: Chain, orders: Orders, passed_over: Collection[str], known: Kn
     places = [_place(member, orders, passed_over) for member in chain.hops]
     if not chain.skip_dead:
         return _seat(chain, places)
-    living = [_Place([hop for hop in place.hops if not known.rests(hop)], place.is_group) for place in places]
+    living = [_Place([hop for hop in place.hops if not known.in_backoff(hop)], place.is_group) for place in places]
     return _seat_some(chain, living) or _seat_some(chain, places)
 
 
@@ -117,10 +117,10 @@ def vary(
         if isinstance(member, Group)
     }
     varied = {
-        name: sorted(order, key=lambda hop: hop.name in busy and not known.rests(hop)) if hedged[name] else order
+        name: sorted(order, key=lambda hop: hop.name in busy and not known.in_backoff(hop)) if hedged[name] else order
         for name, order in orders.items()
     }
-    fresh = {name: [hop for hop in order if not known.rests(hop)] for name, order in varied.items()}
+    fresh = {name: [hop for hop in order if not known.in_backoff(hop)] for name, order in varied.items()}
     route = choose(chain, fresh, passed_over, known)
     return None if route is None or route in others else route
 

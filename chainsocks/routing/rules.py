@@ -14,8 +14,9 @@ Nothing here waits, or asks anybody.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_pton
 
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hosts import Host, host_of, host_of_ip, spelt_out
@@ -23,13 +24,31 @@ from chainsocks.config.models import Config
 from chainsocks.config.rules import DIRECTLY, Rule, Spoken
 from chainsocks.protocol.address import Address, AddressType, printable
 from chainsocks.protocol.messages import Command, Request, Version
-from chainsocks.routing.caller import Caller
 from chainsocks.routing.index import NONE, Index, Question
 
-__all__ = ["Decision", "Router"]
+__all__ = ["Caller", "Decision", "Router"]
 
 NOWHERE = Host()
 """The host of an association: where its datagrams go is not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A client, as far as routing may depend on it."""
+
+    host: str = ""
+    """Its IP address; empty on a unix socket."""
+    user: bytes | None = field(default=None, repr=False)
+    """The name that it has logged in with, or that ident confirms; None if neither was checked."""
+
+    @property
+    def ips(self) -> tuple[bytes, ...]:
+        """Its IP address as 4 or 16 bytes; nothing on a unix socket."""
+        if not self.host:
+            return ()
+        if ":" in self.host:
+            return host_of_ip(inet_pton(AF_INET6, self.host.partition("%")[0])).ips
+        return (inet_pton(AF_INET, self.host),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 
 import trio
 
+from chainsocks.chain.blame import Confidence, judge
 from chainsocks.chain.dial import close_upstream
 from chainsocks.chain.greet import GreetingWalk
 from chainsocks.chain.health import JITTER
-from chainsocks.chain.verdict import Doubt, judge
 from chainsocks.chain.walk import Walk
 from chainsocks.config.chains import Chain, Group, Route, hops_of
 from chainsocks.config.hops import Hop
@@ -118,7 +118,7 @@ class _Watch:
 
     async def run(self, permits: trio.Semaphore) -> None:
         """Ask whenever it is due."""
-        with self._health.watching(self._member.hop, self._note_fall):
+        with self._health.checking(self._member.hop, self._note_fall):
             while True:
                 with trio.move_on_at(self._due):
                     await self._fallen.wait()
@@ -140,9 +140,9 @@ class _Watch:
     def _due(self) -> float:
         """When to ask next: after a pause, or when a rest that has begun since we asked last is over."""
         hop = self._member.hop
-        due = max(self._asked_at, self._health.proved_at(hop)) + self._pause
-        rest_ends = self._health.rest_ends(hop)
-        return min(due, rest_ends) if rest_ends > self._asked_at else due
+        due = max(self._asked_at, self._health.last_success(hop)) + self._pause
+        backoff_ends = self._health.backoff_ends(hop)
+        return min(due, backoff_ends) if backoff_ends > self._asked_at else due
 
     @property
     def _is_due(self) -> bool:
@@ -177,17 +177,17 @@ class _Asker:
         if not verdict.suspects:
             return
         suspect = verdict.suspects[0]
-        match verdict.doubt:
-            case Doubt.NONE:
+        match verdict.confidence:
+            case Confidence.CERTAIN:
                 self._blame(suspect, member.chain, error)
-            case Doubt.UNLESS_ANOTHER_WAY_OPENS | Doubt.UNLESS_IT_WAS_NOT_ASKED if suspect.name == member.hop.name:
+            case Confidence.IF_ANOTHER_ROUTE_WORKS | Confidence.IF_PIPELINING_WORKS if suspect.name == member.hop.name:
                 if await self._another_is_reached(member, before):
                     self._blame(suspect, member.chain, error)
-            case Doubt.INNOCENT | Doubt.DESTINATION if (
+            case Confidence.HOP_OK_CANNOT_DO_THIS | Confidence.DESTINATION_FAILED if (
                 isinstance(error, HopRefused) and suspect.name == member.hop.name
             ):
-                self._health.connected(before)
-                self._health.greeted(member.hop)
+                self._health.record_connects(before)
+                self._health.record_greeting(member.hop)
             case _:
                 pass  # it is about others, of whom the requests will tell
 
@@ -212,19 +212,19 @@ class _Asker:
             with network.open_scope(math.inf) as scope:
                 if isinstance(walk, GreetingWalk):
                     await walk.greet(scope)
-                    self._health.connected(hops[:-1])
-                    self._health.greeted(hops[-1])
+                    self._health.record_connects(hops[:-1])
+                    self._health.record_greeting(hops[-1])
                 else:
                     await close_upstream(await walk.go(scope))
-                    self._health.connected(hops)
+                    self._health.record_connects(hops)
         except DialError as error:
             return walk, error
         return walk, walk.timeout() if scope.cancelled_caught else None
 
     async def _another_is_reached(self, member: Member, before: tuple[Hop, ...]) -> bool:
         """Tell whether another member can be reached by the same way, and do what this one was asked for."""
-        others = [hop for hop in member.others if hop not in before and not self._health.rests(hop)]
-        others.sort(key=self._health.proved_at, reverse=True)
+        others = [hop for hop in member.others if hop not in before and not self._health.in_backoff(hop)]
+        others.sort(key=self._health.last_success, reverse=True)
         for other in others[:OTHERS]:
             _, error = await self._ask(member, (*before, other))
             if error is None:
@@ -235,4 +235,4 @@ class _Asker:
         """Let a hop rest, if somebody can stand in for it."""
         groups = tuple(place for place in chain.hops if isinstance(place, Group))
         if chain.skip_dead or hop.name in {one.name for one in hops_of(groups)}:
-            self._health.failed(hop, error)
+            self._health.record_failure(hop, error)

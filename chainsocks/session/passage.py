@@ -19,9 +19,8 @@ from chainsocks.config.hosts import host_of
 from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
-from chainsocks.routing.caller import Caller
 from chainsocks.routing.isolation import Circumstances, isolated_chain
-from chainsocks.routing.rules import Decision, Router
+from chainsocks.routing.rules import Caller, Decision, Router
 from chainsocks.session.pinned import PassageNetwork, PinnedNetwork
 from chainsocks.session.record import Record
 from chainsocks.session.service import Service

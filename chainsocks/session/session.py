@@ -47,7 +47,7 @@ from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
-from chainsocks.routing.caller import Caller
+from chainsocks.routing.rules import Caller
 from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.bind import await_peer, check_bound
 from chainsocks.session.gssapi import GssapiLogin, accepted_methods

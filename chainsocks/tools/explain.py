@@ -22,8 +22,7 @@ from chainsocks.config.suggest import suggest
 from chainsocks.errors import ConfigError, Problem, RequestRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, parse_address, printable
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
-from chainsocks.routing.caller import Caller
-from chainsocks.routing.rules import Decision, Router
+from chainsocks.routing.rules import Caller, Decision, Router
 from chainsocks.server.alarms import open_alarms
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.passage import (

@@ -60,7 +60,7 @@ class Party:
         return await dial(chain, DESTINATION, timeouts, self.network, choices=self.choices)
 
     def resting(self, *hops: Hop) -> str:
-        return "".join(hop.name for hop in hops if self.choices.health.rests(hop))
+        return "".join(hop.name for hop in hops if self.choices.health.in_backoff(hop))
 
     def tried(self, *hops: Hop) -> list[tuple[str, float]]:
         """Who of them was connected to, and when."""

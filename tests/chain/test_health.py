@@ -46,71 +46,71 @@ def health(clock: Clock) -> Health:
 
 
 def test_nobody_rests_before_it_has_failed(health: Health) -> None:
-    assert not health.rests(PARIS)
-    health.started([PARIS])
-    health.dropped([PARIS])
-    assert not health.rests(PARIS)
+    assert not health.in_backoff(PARIS)
+    health.record_start([PARIS])
+    health.release_trial([PARIS])
+    assert not health.in_backoff(PARIS)
 
 
 def test_each_failure_doubles_the_rest_up_to_the_longest(health: Health, clock: Clock) -> None:
     for rest in (2, 4, 8, 10, 10):
-        health.started([PARIS])
-        health.failed(PARIS, "refused")
+        health.record_start([PARIS])
+        health.record_failure(PARIS, "refused")
         clock.time += rest - 0.001
-        assert health.rests(PARIS)
+        assert health.in_backoff(PARIS)
         clock.time += 0.001
-        assert not health.rests(PARIS)
-    assert not health.rests(OSAKA)
+        assert not health.in_backoff(PARIS)
+    assert not health.in_backoff(OSAKA)
 
 
 def test_one_request_tries_a_hop_whose_rest_is_over(health: Health, clock: Clock) -> None:
-    health.failed(PARIS, "refused")
+    health.record_failure(PARIS, "refused")
     clock.time += 2
-    health.started([PARIS])
-    assert health.rests(PARIS), "somebody is at it"
-    health.succeeded([PARIS], 0.1)
-    assert not health.rests(PARIS)
+    health.record_start([PARIS])
+    assert health.in_backoff(PARIS), "somebody is at it"
+    health.record_success([PARIS], 0.1)
+    assert not health.in_backoff(PARIS)
 
 
 def test_what_a_hop_has_kept_is_remembered(health: Health) -> None:
-    health.kept([PARIS])
-    health.failed(PARIS, "refused")
-    assert health.keeps(PARIS)
-    assert not health.keeps(OSAKA)
+    health.record_pipelining([PARIS])
+    health.record_failure(PARIS, "refused")
+    assert health.supports_pipelining(PARIS)
+    assert not health.supports_pipelining(OSAKA)
 
 
 def test_a_trial_that_comes_to_nothing_lets_the_next_one_try(health: Health, clock: Clock) -> None:
-    health.failed(PARIS, "refused")
+    health.record_failure(PARIS, "refused")
     clock.time += 2
-    health.started([PARIS])
-    health.dropped([PARIS])
-    assert not health.rests(PARIS)
+    health.record_start([PARIS])
+    health.release_trial([PARIS])
+    assert not health.in_backoff(PARIS)
 
 
 def test_a_success_makes_all_good(health: Health, clock: Clock) -> None:
     for _ in range(3):
-        health.failed(PARIS, "refused")
+        health.record_failure(PARIS, "refused")
         clock.time += 100
-    health.succeeded([PARIS], 0.1)
-    health.failed(PARIS, "refused")
+    health.record_success([PARIS], 0.1)
+    health.record_failure(PARIS, "refused")
     clock.time += 2
-    assert not health.rests(PARIS), "it is the first failure again"
+    assert not health.in_backoff(PARIS), "it is the first failure again"
 
 
 def test_requests_that_fail_together_count_as_one_failure(health: Health, clock: Clock) -> None:
     for _ in range(50):
-        health.failed(PARIS, "refused")
+        health.record_failure(PARIS, "refused")
     clock.time += 2
-    assert not health.rests(PARIS)
+    assert not health.in_backoff(PARIS)
 
 
 def test_rests_are_spread(clock: Clock) -> None:
     ends = []
     for seed in range(40):
         health = Health(clock, SETTINGS, random.Random(seed))
-        health.failed(PARIS, "refused")
+        health.record_failure(PARIS, "refused")
         began = clock.time
-        while health.rests(PARIS):
+        while health.in_backoff(PARIS):
             clock.time += 0.01
         ends.append(clock.time - began)
     assert 2 * (1 - JITTER) <= min(ends) < 1.7
@@ -119,17 +119,17 @@ def test_rests_are_spread(clock: Clock) -> None:
 
 def test_dial_times_are_smoothed(health: Health) -> None:
     assert health.dial_time(PARIS) is None
-    health.succeeded([PARIS], 1.0)
+    health.record_success([PARIS], 1.0)
     assert health.dial_time(PARIS) == 1.0
-    health.succeeded([PARIS], 2.0)
+    health.record_success([PARIS], 2.0)
     assert health.dial_time(PARIS) == pytest.approx(1.3)
 
 
 def test_a_measurement_is_good_for_a_while(health: Health, clock: Clock) -> None:
     assert health.wants_measuring(PARIS)
-    health.started([PARIS])
+    health.record_start([PARIS])
     assert not health.wants_measuring(PARIS), "somebody is at it"
-    health.succeeded([PARIS], 1.0)
+    health.record_success([PARIS], 1.0)
     clock.time += 59.9
     assert not health.wants_measuring(PARIS)
     clock.time += 0.1
@@ -138,25 +138,25 @@ def test_a_measurement_is_good_for_a_while(health: Health, clock: Clock) -> None
 
 def test_whoever_loses_to_its_hedge_again_and_again_has_failed(health: Health) -> None:
     for _ in range(LOST_IN_A_ROW - 1):
-        health.lost(PARIS)
-    health.succeeded([PARIS], 0.1)
+        health.record_hedge_loss(PARIS)
+    health.record_success([PARIS], 0.1)
     for _ in range(LOST_IN_A_ROW - 1):
-        health.lost(PARIS)
-        assert not health.rests(PARIS)
-    health.lost(PARIS)
-    assert health.rests(PARIS)
+        health.record_hedge_loss(PARIS)
+        assert not health.in_backoff(PARIS)
+    health.record_hedge_loss(PARIS)
+    assert health.in_backoff(PARIS)
 
 
 def test_the_log_tells_when_a_hop_goes_and_comes(
     health: Health, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "chainsocks.health")
-    health.failed(PARIS, "connection refused")
-    health.failed(PARIS, "connection refused")
+    health.record_failure(PARIS, "connection refused")
+    health.record_failure(PARIS, "connection refused")
     clock.time += 2
-    health.succeeded([PARIS], 0.1)
-    health.succeeded([PARIS], 0.1)
-    assert caplog.messages == ["hop paris rests for 2.0 s: connection refused", "hop paris is back"]
+    health.record_success([PARIS], 0.1)
+    health.record_success([PARIS], 0.1)
+    assert caplog.messages == ["hop paris in backoff for 2.0 s: connection refused", "hop paris is back"]
 
 
 # --- those that somebody watches
@@ -169,39 +169,39 @@ def failure(hop: Hop, step: str, at: Hop | None = None) -> DialError:
 
 def test_a_watched_hop_is_tried_by_its_watcher_alone(health: Health, clock: Clock) -> None:
     fallen: list[float] = []
-    with health.watching(PARIS, lambda: fallen.append(health.rest_ends(PARIS))):
-        assert health.rest_ends(PARIS) == math.inf
-        health.failed(PARIS, "refused")
+    with health.checking(PARIS, lambda: fallen.append(health.backoff_ends(PARIS))):
+        assert health.backoff_ends(PARIS) == math.inf
+        health.record_failure(PARIS, "refused")
         assert fallen == [clock.time + 2]
         clock.time += 3
-        assert health.rests(PARIS)
-        health.greeted(PARIS)
-        assert not health.rests(PARIS)
-        assert health.rest_ends(PARIS) == math.inf
-        health.failed(PARIS, "refused")
+        assert health.in_backoff(PARIS)
+        health.record_greeting(PARIS)
+        assert not health.in_backoff(PARIS)
+        assert health.backoff_ends(PARIS) == math.inf
+        health.record_failure(PARIS, "refused")
     clock.time += 4
-    assert not health.rests(PARIS), "nobody watches it any more"
+    assert not health.in_backoff(PARIS), "nobody watches it any more"
 
 
 @pytest.mark.parametrize("how", ["a dial", "a connect", "a greeting"])
 def test_when_a_hop_was_last_proved_to_live(health: Health, clock: Clock, how: str) -> None:
-    assert health.proved_at(PARIS) == -math.inf
+    assert health.last_success(PARIS) == -math.inf
     clock.time += 1
     if how == "a dial":
-        health.succeeded([PARIS], 0.1)
+        health.record_success([PARIS], 0.1)
     elif how == "a connect":
-        health.connected([PARIS])
+        health.record_connects([PARIS])
     else:
-        health.greeted(PARIS)
-    proved_at = clock.time
+        health.record_greeting(PARIS)
+    last_success = clock.time
     clock.time += 1
-    health.failed(PARIS, "refused")
-    assert health.proved_at(PARIS) == proved_at
+    health.record_failure(PARIS, "refused")
+    assert health.last_success(PARIS) == last_success
 
 
 def test_only_requests_measure(health: Health) -> None:
-    health.connected([PARIS])
-    health.greeted(PARIS)
+    health.record_connects([PARIS])
+    health.record_greeting(PARIS)
     assert health.dial_time(PARIS) is None
     assert health.wants_measuring(PARIS)
 
@@ -221,22 +221,22 @@ def test_only_requests_measure(health: Health) -> None:
 def test_a_greeting_ends_the_rest_of_who_would_not_have_taken_it(
     health: Health, clock: Clock, why: object, is_back: object
 ) -> None:
-    health.failed(PARIS, why)
-    health.greeted(PARIS)
-    assert health.rests(PARIS) != is_back
+    health.record_failure(PARIS, why)
+    health.record_greeting(PARIS)
+    assert health.in_backoff(PARIS) != is_back
     clock.time += 2
-    health.greeted(PARIS)
-    assert not health.rests(PARIS)
+    health.record_greeting(PARIS)
+    assert not health.in_backoff(PARIS)
 
 
 def test_a_greeting_does_not_make_the_next_rest_shorter(health: Health, clock: Clock) -> None:
     for rest in (2, 4, 8):
-        health.failed(PARIS, "refused")
+        health.record_failure(PARIS, "refused")
         clock.time += rest - 0.001
-        assert health.rests(PARIS)
+        assert health.in_backoff(PARIS)
         clock.time += 0.001
-        health.greeted(PARIS)
-    health.connected([PARIS])
-    health.failed(PARIS, "refused")
+        health.record_greeting(PARIS)
+    health.record_connects([PARIS])
+    health.record_failure(PARIS, "refused")
     clock.time += 2
-    assert not health.rests(PARIS)
+    assert not health.in_backoff(PARIS)

@@ -150,7 +150,7 @@ def test_a_chains_own_setting_holds_for_the_hops_that_have_none() -> None:
     paris, osaka, lima = (make_hop(number) for number in (1, 2, 3))
     plan = legs((paris, replace(osaka, pipeline=OFF), replace(lima, pipeline=CHAIN)), DESTINATION, pipeline=HOP)
     assert [leg.pipeline for leg in plan] == [HOP, OFF, CHAIN]
-    assert [leg.carrier_keeps for leg in plan] == [OFF, HOP, OFF]
+    assert [leg.previous_pipeline for leg in plan] == [OFF, HOP, OFF]
 
 
 def test_a_kind_that_there_is_not() -> None:

@@ -145,7 +145,7 @@ async def test_a_greeting_in_order_does_not_end_the_rest_of_a_hop_that_loses(
     for name, hop in HOPS.items():
         party.add(hop, trouble if name == "a" else None)
     await aclose_forcefully((await party.dial(chain_of(places))).stream)
-    party.choices.health.greeted(HOPS["a"])
+    party.choices.health.record_greeting(HOPS["a"])
     assert party.resting(*HOPS.values()) == "a"
 
 
@@ -177,7 +177,7 @@ async def test_members_may_be_pipelined_in_their_own_ways(party: Party, autojump
     chain = Chain(Group(HOPS["a"], in_order), HOPS["c"], pipeline=CHAIN)
     await aclose_forcefully((await party.dial(chain)).stream)
     assert trio.current_time() - began == TIMEOUTS.hop
-    assert not party.choices.health.keeps(in_order), "nothing was sent behind its request"
+    assert not party.choices.health.supports_pipelining(in_order), "nothing was sent behind its request"
 
 
 async def test_a_hedge_that_overtakes_speaks_against_the_hop_that_loses(
@@ -215,4 +215,4 @@ async def test_an_answer_without_any_hop_says_nothing_of_them(party: Party, auto
     subject = Address("192.0.2.80", 0)
     assert await resolve(chain, subject, TIMEOUTS, party.network, choices=party.choices) == subject
     assert party.resting(*HOPS.values()) == "ab"
-    assert not party.choices.health.keeps(HOPS["a"])
+    assert not party.choices.health.supports_pipelining(HOPS["a"])

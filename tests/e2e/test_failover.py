@@ -93,7 +93,7 @@ def test_no_client_notices_that_a_hop_is_killed_and_it_is_used_again(echo: Socke
         with chainsocks(first.url, second.url, group=QUICK_REST) as front, load(front.address, echo) as clients:
             clients.go_on(20)
             kill(first)
-            front.wait_for(r" WARNING hop hop1 rests for ")
+            front.wait_for(r" WARNING hop hop1 in backoff for ")
             clients.go_on(20)
             with chainsocks(listen=listen) as again:
                 assert again.listeners == listen

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chainsocks.config.rules import Rule, Spoken
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.messages import Command, Request, Version
-from chainsocks.routing.caller import Caller
+from chainsocks.routing.rules import Caller
 from tests.config.files import Toml, emit
 
 __all__ = ["CHAINS", "HOSTS", "PORTS", "Table", "callers", "first_match", "requests", "rule_tables", "toml_of"]

@@ -10,9 +10,8 @@ from chainsocks.config.load import parse_config
 from chainsocks.config.rules import Rule, Spoken
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, Request
-from chainsocks.routing.caller import Caller
 from chainsocks.routing.index import NONE, Index, Question, _Test
-from chainsocks.routing.rules import Router
+from chainsocks.routing.rules import Caller, Router
 from tests.routing.reference import Table, callers, first_match, requests, rule_tables, toml_of
 
 HEAD = """

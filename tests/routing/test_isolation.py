@@ -10,8 +10,8 @@ from chainsocks.config.chains import Chain, Udp
 from chainsocks.config.hops import Hop, HopProtocol, Isolate, Resolve
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import IsolationLogin, UsernamePassword
-from chainsocks.routing.caller import Caller
 from chainsocks.routing.isolation import Circumstances, isolated, isolated_chain
+from chainsocks.routing.rules import Caller
 
 TOR = Hop("tor", HopProtocol.SOCKS5, Address("127.0.0.1", 9050), timeout=5, resolve=Resolve.LOCAL, tor=True)
 PARIS = Hop("paris", HopProtocol.SOCKS5, Address("10.0.0.1", 1080), UsernamePassword(b"bob", b"pw"))

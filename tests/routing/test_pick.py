@@ -33,7 +33,7 @@ class Known:
     times: dict[str, float] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
 
-    def rests(self, hop: Hop) -> bool:
+    def in_backoff(self, hop: Hop) -> bool:
         return hop.name in self.resting
 
     def dial_time(self, hop: Hop) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +14,7 @@ from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, Request, Version
-from chainsocks.routing.caller import Caller
-from chainsocks.routing.rules import Decision, Router
+from chainsocks.routing.rules import Caller, Decision, Router
 from tests.routing.reference import CHAINS, Table, callers, first_match, requests, rule_tables, toml_of
 from tests.routing.test_index import HEAD
 
@@ -207,3 +207,24 @@ def test_both_of_tors_commands_are_one_word() -> None:
         if not router.decide(Request(Version.SOCKS5, command, Address("192.0.2.1", 0)), NOBODY).chain
     ]
     assert denied == [Command.RESOLVE, Command.RESOLVE_PTR]
+
+
+# --- Caller
+
+
+def test_repr_does_not_show_the_user() -> None:
+    assert "carol" not in repr(Caller("192.0.2.1", b"carol"))
+
+
+@pytest.mark.parametrize(
+    ("host", "ips"),
+    [
+        ("192.0.2.1", ["192.0.2.1"]),
+        ("2001:db8::1", ["2001:db8::1"]),
+        ("fe80::1%eth0", ["fe80::1"]),
+        ("::ffff:192.0.2.1", ["192.0.2.1"]),
+        ("", []),
+    ],
+)
+def test_the_ip_address_of_a_caller(host: str, ips: list[str]) -> None:
+    assert Caller(host).ips == tuple(ip_address(ip).packed for ip in ips)

@@ -73,7 +73,7 @@ class Party:
         self.world.hosts[hop.address] = replace(host, delay=delay or host.delay)
 
     def resting(self, *hops: Hop) -> str:
-        return "".join(hop.name for hop in hops if self.service.choices.health.rests(hop))
+        return "".join(hop.name for hop in hops if self.service.choices.health.in_backoff(hop))
 
     def asked(self, *hops: Hop) -> list[tuple[str, float]]:
         """Who was connected to, by us or by a hop, and when."""
@@ -324,7 +324,7 @@ async def test_those_that_rest_are_no_witnesses(autojump_clock: MockClock) -> No
         party.add(A, CONNECT)
         party.add(B, CONNECT)
         party.add(C)
-        party.service.choices.health.failed(B, "something")
+        party.service.choices.health.record_failure(B, "something")
         await trio.sleep(FIRST + 1)
         assert party.asked(B) == [("b", FIRST)], "for itself"
         assert party.resting(A, B, C) == "ab"
@@ -337,7 +337,7 @@ async def test_who_has_carried_is_proved_to_live_as_well(autojump_clock: MockClo
             party.add(hop)
         party.add(E, REQUEST, Fault.REFUSAL)
         await trio.sleep(FIRST + 1)
-        assert [party.service.choices.health.proved_at(hop) for hop in (PARIS, A, B, C, D, E)] == [FIRST] * 6
+        assert [party.service.choices.health.last_success(hop) for hop in (PARIS, A, B, C, D, E)] == [FIRST] * 6
 
 
 async def test_a_target_that_a_member_cannot_be_asked_for_proves_nothing(autojump_clock: MockClock) -> None:
@@ -345,7 +345,7 @@ async def test_a_target_that_a_member_cannot_be_asked_for_proves_nothing(autojum
     async with checking(Chain(group(old, A, target=Address("2001:db8::1", 443)))) as party:
         await trio.sleep(FIRST + 1)
         assert party.asked(old) == []
-        assert party.service.choices.health.proved_at(old) < 0
+        assert party.service.choices.health.last_success(old) < 0
         assert party.resting(old) == ""
 
 
@@ -354,7 +354,7 @@ async def test_a_check_that_says_nothing_about_a_resting_hop_is_no_reason_to_ask
 ) -> None:
     async with checking(Chain(PARIS, group(A, B))) as party:
         party.add(PARIS, CONNECT)
-        party.service.choices.health.failed(A, "something")
+        party.service.choices.health.record_failure(A, "something")
         await trio.sleep(FIRST + EVERY)
         assert sorted(party.asked(PARIS)) == [("paris", 2), ("paris", FIRST), ("paris", 2 + EVERY)]
 
@@ -382,12 +382,12 @@ async def test_a_carrier_without_a_stand_in_does_not_rest(autojump_clock: MockCl
 
 async def test_a_member_that_tells_what_the_target_did_lives(autojump_clock: MockClock) -> None:
     async with checking(Chain(group(A, B, target=TARGET)), rest=FIRST - 1) as party:
-        party.service.choices.health.failed(A, "something")
+        party.service.choices.health.record_failure(A, "something")
         party.add(A, REQUEST, Fault.REFUSAL)
         party.add(B)
         await trio.sleep(FIRST + 1)
         assert party.resting(A, B) == ""
-        assert party.service.choices.health.proved_at(A) == FIRST - 1
+        assert party.service.choices.health.last_success(A) == FIRST - 1
 
 
 async def test_a_target_that_is_down_is_no_members_fault(autojump_clock: MockClock) -> None:
@@ -417,7 +417,7 @@ async def test_no_check_is_a_dial_time(autojump_clock: MockClock) -> None:
         party.add(B)
         await trio.sleep(FIRST + 1)
         health = party.service.choices.health
-        assert health.proved_at(A) == FIRST
+        assert health.last_success(A) == FIRST
         assert health.dial_time(A) is None
         assert health.wants_measuring(A)
 
@@ -503,7 +503,7 @@ async def test_a_check_that_is_cancelled_leaves_nothing(autojump_clock: MockCloc
             await trio.sleep(FIRST + 0.1)
             assert party.network.left_open
         assert party.resting(PARIS, A, B) == ""
-        assert party.service.choices.health._watchers == {}
+        assert party.service.choices.health._checkers == {}
 
 
 async def test_a_bug_ends_neither_the_others_nor_the_server(
@@ -579,7 +579,7 @@ async def test_a_server_checks_until_it_is_told_to_stop(
         front = replace(config_of(grace=1000), chains={"default": Chain(group(*hops))})
         async with serving(front) as server, connect(server.address) as client:
             await trio.sleep(EVERY * (1 + JITTER))
-            assert [message for message in log.messages if message.startswith("hop dead rests for ")]
+            assert [message for message in log.messages if message.startswith("hop dead in backoff for ")]
             assert greetings(log)
             await open_session(client, destination)
             server.stopping.set()

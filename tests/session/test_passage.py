@@ -15,8 +15,7 @@ from chainsocks.config.models import Config
 from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
-from chainsocks.routing.caller import Caller
-from chainsocks.routing.rules import Decision, Router
+from chainsocks.routing.rules import Caller, Decision, Router
 from chainsocks.session.passage import Passage, check_login, judge_of, mind_addresses, passage_of, stricter
 from chainsocks.session.pinned import PassageNetwork
 from tests.config.files import read

@@ -21,7 +21,7 @@ from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.datagram import encode_header
 from chainsocks.protocol.messages import Command, Request, Version
-from chainsocks.routing.caller import Caller
+from chainsocks.routing.rules import Caller
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session

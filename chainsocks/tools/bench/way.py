@@ -202,7 +202,7 @@ class Route:
     def _granted(self, leg: Leg, handshake: ClientHandshake) -> bytes:
         if handshake.reply.succeeded:
             return handshake.trailing_data
-        what = leg.following.name if leg.following else "the far end of the measurement"
+        what = leg.next.name if leg.next else "the far end of the measurement"
         said = f"it could not reach {what} at {leg.target}, it says: {describe_reply(handshake.reply.code)}"
         raise self._error(HopRefused, leg, State.REQUEST, said)
 

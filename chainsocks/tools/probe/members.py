@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from chainsocks.chain.verdict import judge
+from chainsocks.chain.blame import judge
 from chainsocks.chain.walk import RESOLVE
 from chainsocks.config.chains import Chain, Group, Route, hops_of
 from chainsocks.config.hops import Hop
@@ -192,7 +192,7 @@ class _Explorer:
 class _NobodyRests:
     """What is known of hops before the first one has been walked to, see `chainsocks.routing.pick.Known`."""
 
-    def rests(self, hop: Hop) -> bool:
+    def in_backoff(self, hop: Hop) -> bool:
         return False
 
     def dial_time(self, hop: Hop) -> float | None:
@@ -213,7 +213,7 @@ def _decided_by(walked: Walked) -> int:
     failure = walked.failure
     if failure is None or failure.leg is None:
         return len(walked.route.hops)
-    was_about_the_next = failure.leg.following is not None and failure.error.place.step in (State.REQUEST, RESOLVE)
+    was_about_the_next = failure.leg.next is not None and failure.error.place.step in (State.REQUEST, RESOLVE)
     return failure.leg.position + was_about_the_next
 
 

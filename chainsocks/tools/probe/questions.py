@@ -237,7 +237,7 @@ class _QuestionWalk(AssociationWalk):
     def explain(self, error: DialError, asked: str) -> _Outcome:
         """Say what is known of the hop after a failure; that is nothing where another one failed."""
         leg = self._leg
-        if leg is None or leg.following or self._step != State.REQUEST:
+        if leg is None or leg.next or self._step != State.REQUEST:
             return _Outcome(f"it could not be asked: {error}")
         if isinstance(error, HopRefused):
             return _Outcome(f"{asked} it said: {describe_reply(error.code)}", error.code)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.chain.verdict import Doubt, judge
+from chainsocks.chain.blame import Confidence, judge
 from chainsocks.config.chains import Group
 from chainsocks.config.hops import HopProtocol
 from chainsocks.protocol.address import printable
@@ -246,7 +246,8 @@ def _bad_news(probed: Probed, member: Member) -> Iterator[str]:
     where = f"of group {printable(seat.group)}" if seat.group else "which this chain may leave out"
     yield f"NOT WORKING: {printable(seat.hop.name)}, {where}: {printable(str(failure.error))}"
     yield from _advice(probed, member.walked)
-    if probed.fine and judge(failure.error, failure.leg).doubt is Doubt.DESTINATION and not _asks_others(probed, seat):
+    confidence = judge(failure.error, failure.leg).confidence
+    if probed.fine and confidence is Confidence.DESTINATION_FAILED and not _asks_others(probed, seat):
         yield "  - a request is told this, and goes no other way; with `retry_refused = true` it would"
 
 

@@ -26,17 +26,17 @@ from chainsocks.errors import (
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import ReplyCode
 
-__all__ = ["Doubt", "Verdict", "explain", "judge"]
+__all__ = ["Confidence", "Verdict", "explain", "judge"]
 
 
-class Doubt(Enum):
+class Confidence(Enum):
     """How sure we are that the first suspect has failed."""
 
-    NONE = "it is plain"
-    UNLESS_ANOTHER_WAY_OPENS = "it is, if another way to the same end opens"
-    UNLESS_IT_WAS_NOT_ASKED = "it is, or else its carrier has lost what was sent ahead of its answers"
-    INNOCENT = "it lives, and cannot do this"
-    DESTINATION = "it lives, and tells what the destination did"
+    CERTAIN = "it has failed"
+    IF_ANOTHER_ROUTE_WORKS = "it has failed if another route reaches the same destination"
+    IF_PIPELINING_WORKS = "it has failed if the previous hop supports pipelining"
+    HOP_OK_CANNOT_DO_THIS = "it works, and cannot do what was asked"
+    DESTINATION_FAILED = "it works, and reports that the destination failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Verdict:
     """Hops that another try could go without, the likeliest culprit first; nobody where another try is of no use."""
 
     suspects: tuple[Hop, ...]
-    doubt: Doubt = Doubt.NONE
+    confidence: Confidence = Confidence.CERTAIN
 
 
 FINAL = Verdict(())
@@ -73,21 +73,21 @@ def judge(error: DialError, leg: Leg | None) -> Verdict:
     """Say whom to go without after `error`, which ended a walk at `leg`."""
     if leg is None or (isinstance(error, ConnectError) and errno_of_cause(error) in _OUR_OWN):
         return FINAL
-    hop, carrier, following = leg.hop, leg.carrier, leg.following
-    losers = (carrier,) if carrier and _is_first_answer_asked_ahead(error, leg) else ()
-    unsure = Doubt.UNLESS_IT_WAS_NOT_ASKED if losers else Doubt.UNLESS_ANOTHER_WAY_OPENS
+    hop, previous, following = leg.hop, leg.previous, leg.next
+    losers = (previous,) if previous and _is_first_answer_asked_ahead(error, leg) else ()
+    unsure = Confidence.IF_PIPELINING_WORKS if losers else Confidence.IF_ANOTHER_ROUTE_WORKS
     match error:
         case UnsupportedAddress():
-            return Verdict((hop,), Doubt.INNOCENT)
+            return Verdict((hop,), Confidence.HOP_OK_CANNOT_DO_THIS)
         case HopRefused(code=code) if following:
             if code in _RULES_OF_THE_HOP:
-                return Verdict((hop, following), Doubt.INNOCENT)
-            return Verdict((following, hop), Doubt.UNLESS_ANOTHER_WAY_OPENS)
+                return Verdict((hop, following), Confidence.HOP_OK_CANNOT_DO_THIS)
+            return Verdict((following, hop), Confidence.IF_ANOTHER_ROUTE_WORKS)
         case HopRefused(code=code):
             if code in _RULES_OF_THE_HOP:
-                return Verdict((hop,), Doubt.INNOCENT)
+                return Verdict((hop,), Confidence.HOP_OK_CANNOT_DO_THIS)
             told = code in _OF_THE_DESTINATION
-            return Verdict((hop,), Doubt.DESTINATION if told else Doubt.UNLESS_ANOTHER_WAY_OPENS)
+            return Verdict((hop,), Confidence.DESTINATION_FAILED if told else Confidence.IF_ANOTHER_ROUTE_WORKS)
         case DialTimeout() if error.place.step == State.REQUEST and following:
             return Verdict((following, hop, *losers), unsure)
         case DialTimeout() if error.place.step == State.REQUEST:
@@ -95,7 +95,7 @@ def judge(error: DialError, leg: Leg | None) -> Verdict:
         case DialTimeout() | HopProtocolError() if losers:
             return Verdict((hop, *losers), unsure)
         case _:
-            return Verdict((hop, carrier) if carrier else (hop,))
+            return Verdict((hop, previous) if previous else (hop,))
 
 
 def explain(hop: Hop, error: DialError, leg: Leg) -> DialError | str:
@@ -104,8 +104,8 @@ def explain(hop: Hop, error: DialError, leg: Leg) -> DialError | str:
     It is more where the hop may have lost what was sent ahead, which no greeting in order would show.
     """
     if hop.name != leg.hop.name:
-        is_carrier = leg.carrier is not None and leg.carrier.name == hop.name
-        loses = is_carrier and _is_first_answer_asked_ahead(error, leg)
+        is_previous = leg.previous is not None and leg.previous.name == hop.name
+        loses = is_previous and _is_first_answer_asked_ahead(error, leg)
         return f"it seems to lose what is sent behind its request: {error}" if loses else error
     loses = leg.pipeline is not Pipeline.OFF and error.place.step == State.SUB_NEGOTIATION
     if loses and not isinstance(error, HopAuthenticationError):
@@ -116,7 +116,7 @@ def explain(hop: Hop, error: DialError, leg: Leg) -> DialError | str:
 def _is_first_answer_asked_ahead(error: DialError, leg: Leg) -> bool:
     """Whether it went wrong where the answer to what had been sent behind the carrier's request was due."""
     first = State.METHOD_NEGOTIATION if leg.hop.protocol is HopProtocol.SOCKS5 else State.REQUEST
-    return leg.carrier_keeps is Pipeline.CHAIN and error.place.step == first
+    return leg.previous_pipeline is Pipeline.CHAIN and error.place.step == first
 
 
 def errno_of_cause(error: DialError) -> int | None:

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from chainsocks.chain.blame import Confidence, explain, judge
 from chainsocks.chain.legs import legs
-from chainsocks.chain.verdict import Doubt, explain, judge
 from chainsocks.chain.walk import CONNECT, RESOLVE
 from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.errors import (
@@ -28,8 +28,11 @@ from tests.hops import make_hop
 
 HOPS = [make_hop(position) for position in (1, 2, 3)]
 FIRST, MIDDLE, LAST = legs(HOPS, Address("example.org", 80))
-UNASKED = Doubt.UNLESS_IT_WAS_NOT_ASKED
-PLAIN, MAYBE, INNOCENT, DESTINATION = Doubt.NONE, Doubt.UNLESS_ANOTHER_WAY_OPENS, Doubt.INNOCENT, Doubt.DESTINATION
+PIPELINING = Confidence.IF_PIPELINING_WORKS
+CERTAIN = Confidence.CERTAIN
+ROUTE = Confidence.IF_ANOTHER_ROUTE_WORKS
+HOP_OK = Confidence.HOP_OK_CANNOT_DO_THIS
+DESTINATION = Confidence.DESTINATION_FAILED
 
 
 def error(kind: type[DialError], step: str, cause: OSError | None = None) -> DialError:
@@ -49,69 +52,71 @@ def failed_connect(number: int) -> OSError:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "position", "suspects", "doubt"),
+    ("trouble", "position", "suspects", "confidence"),
     [
-        (error(ConnectError, RESOLVE), 1, "paris", PLAIN),
-        (error(ConnectError, CONNECT, failed_connect(errno.ECONNREFUSED)), 1, "paris", PLAIN),
-        (error(DialTimeout, CONNECT), 1, "paris", PLAIN),
-        (error(DialTimeout, State.METHOD_NEGOTIATION), 1, "paris", PLAIN),
-        (error(HopProtocolError, State.METHOD_NEGOTIATION), 2, "osaka paris", PLAIN),
-        (error(HopAuthenticationError, State.SUB_NEGOTIATION), 2, "osaka paris", PLAIN),
-        (error(DialTimeout, State.SUB_NEGOTIATION), 3, "lima osaka", PLAIN),
+        (error(ConnectError, RESOLVE), 1, "paris", CERTAIN),
+        (error(ConnectError, CONNECT, failed_connect(errno.ECONNREFUSED)), 1, "paris", CERTAIN),
+        (error(DialTimeout, CONNECT), 1, "paris", CERTAIN),
+        (error(DialTimeout, State.METHOD_NEGOTIATION), 1, "paris", CERTAIN),
+        (error(HopProtocolError, State.METHOD_NEGOTIATION), 2, "osaka paris", CERTAIN),
+        (error(HopAuthenticationError, State.SUB_NEGOTIATION), 2, "osaka paris", CERTAIN),
+        (error(DialTimeout, State.SUB_NEGOTIATION), 3, "lima osaka", CERTAIN),
         # What one hop says of the next, or does not say, is the failure of either.
-        (error(DialTimeout, State.REQUEST), 1, "osaka paris", MAYBE),
-        (refusal(ReplyCode.CONNECTION_REFUSED), 1, "osaka paris", MAYBE),
-        (refusal(ReplyCode.GENERAL_FAILURE), 2, "lima osaka", MAYBE),
-        (refusal(ReplyCode.TTL_EXPIRED), 2, "lima osaka", MAYBE),
+        (error(DialTimeout, State.REQUEST), 1, "osaka paris", ROUTE),
+        (refusal(ReplyCode.CONNECTION_REFUSED), 1, "osaka paris", ROUTE),
+        (refusal(ReplyCode.GENERAL_FAILURE), 2, "lima osaka", ROUTE),
+        (refusal(ReplyCode.TTL_EXPIRED), 2, "lima osaka", ROUTE),
         # These words are about the one who says them.
-        (refusal(ReplyCode.NOT_ALLOWED_BY_RULESET), 1, "paris osaka", INNOCENT),
-        (refusal(ReplyCode.NOT_ALLOWED_BY_RULESET), 3, "lima", INNOCENT),
-        (refusal(ReplyCode.NETWORK_UNREACHABLE), 3, "lima", INNOCENT),
-        (refusal(ReplyCode.COMMAND_NOT_SUPPORTED), 3, "lima", INNOCENT),
-        (refusal(ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED), 3, "lima", INNOCENT),
-        (error(UnsupportedAddress, State.REQUEST), 2, "osaka", INNOCENT),
+        (refusal(ReplyCode.NOT_ALLOWED_BY_RULESET), 1, "paris osaka", HOP_OK),
+        (refusal(ReplyCode.NOT_ALLOWED_BY_RULESET), 3, "lima", HOP_OK),
+        (refusal(ReplyCode.NETWORK_UNREACHABLE), 3, "lima", HOP_OK),
+        (refusal(ReplyCode.COMMAND_NOT_SUPPORTED), 3, "lima", HOP_OK),
+        (refusal(ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED), 3, "lima", HOP_OK),
+        (error(UnsupportedAddress, State.REQUEST), 2, "osaka", HOP_OK),
         # The last hop and the destination.
-        (refusal(ReplyCode.GENERAL_FAILURE), 3, "lima", MAYBE),
-        (refusal(0x5A), 3, "lima", MAYBE),
-        (refusal(IdentCode.IDENTD_MISSING), 3, "lima", MAYBE),
-        (error(DialTimeout, State.REQUEST), 3, "lima", MAYBE),
+        (refusal(ReplyCode.GENERAL_FAILURE), 3, "lima", ROUTE),
+        (refusal(0x5A), 3, "lima", ROUTE),
+        (refusal(IdentCode.IDENTD_MISSING), 3, "lima", ROUTE),
+        (error(DialTimeout, State.REQUEST), 3, "lima", ROUTE),
         (refusal(ReplyCode.CONNECTION_REFUSED), 3, "lima", DESTINATION),
         (refusal(ReplyCode.HOST_UNREACHABLE), 3, "lima", DESTINATION),
         (refusal(ReplyCode.TTL_EXPIRED), 3, "lima", DESTINATION),
         (refusal(ReplyCode.ONION_DESCRIPTOR_NOT_FOUND), 3, "lima", DESTINATION),
         # Nobody else could do better: we have nothing left to connect with.
-        (error(ConnectError, CONNECT, failed_connect(errno.EMFILE)), 1, "", PLAIN),
-        (error(ConnectError, CONNECT, failed_connect(errno.ENOBUFS)), 1, "", PLAIN),
+        (error(ConnectError, CONNECT, failed_connect(errno.EMFILE)), 1, "", CERTAIN),
+        (error(ConnectError, CONNECT, failed_connect(errno.ENOBUFS)), 1, "", CERTAIN),
     ],
 )
-def test_suspects(trouble: DialError, position: int, suspects: str, doubt: Doubt) -> None:
+def test_suspects(trouble: DialError, position: int, suspects: str, confidence: Confidence) -> None:
     verdict = judge(trouble, (FIRST, MIDDLE, LAST)[position - 1])
-    assert (" ".join(hop.name for hop in verdict.suspects), verdict.doubt) == (suspects, doubt)
+    assert (" ".join(hop.name for hop in verdict.suspects), verdict.confidence) == (suspects, confidence)
 
 
 @pytest.mark.parametrize(
-    ("trouble", "position", "suspects", "doubt"),
+    ("trouble", "position", "suspects", "confidence"),
     [
-        # The first answer to what went behind the carrier's request: it was silent, or never asked.
-        (error(DialTimeout, State.METHOD_NEGOTIATION), 2, "osaka paris", UNASKED),
-        (error(HopProtocolError, State.METHOD_NEGOTIATION), 2, "osaka paris", UNASKED),
-        (error(DialTimeout, State.REQUEST), 3, "lima osaka", UNASKED),  # it speaks SOCKS4
-        (error(HopProtocolError, State.REQUEST), 3, "lima osaka", UNASKED),
-        # Whoever has given an answer was asked.
-        (error(DialTimeout, State.SUB_NEGOTIATION), 2, "osaka paris", PLAIN),
-        (error(HopProtocolError, State.REQUEST), 2, "osaka paris", PLAIN),
-        (error(DialTimeout, State.REQUEST), 2, "lima osaka", MAYBE),
-        (error(HopAuthenticationError, State.METHOD_NEGOTIATION), 2, "osaka paris", PLAIN),
-        # We ask the first one ourselves.
-        (error(DialTimeout, State.METHOD_NEGOTIATION), 1, "paris", PLAIN),
-        (error(DialTimeout, State.REQUEST), 1, "osaka paris", MAYBE),
+        # The first answer to what was sent with the previous hop's request: this hop failed, or never got it.
+        (error(DialTimeout, State.METHOD_NEGOTIATION), 2, "osaka paris", PIPELINING),
+        (error(HopProtocolError, State.METHOD_NEGOTIATION), 2, "osaka paris", PIPELINING),
+        (error(DialTimeout, State.REQUEST), 3, "lima osaka", PIPELINING),  # it speaks SOCKS4
+        (error(HopProtocolError, State.REQUEST), 3, "lima osaka", PIPELINING),
+        # A hop that has answered once did get what was sent.
+        (error(DialTimeout, State.SUB_NEGOTIATION), 2, "osaka paris", CERTAIN),
+        (error(HopProtocolError, State.REQUEST), 2, "osaka paris", CERTAIN),
+        (error(DialTimeout, State.REQUEST), 2, "lima osaka", ROUTE),
+        (error(HopAuthenticationError, State.METHOD_NEGOTIATION), 2, "osaka paris", CERTAIN),
+        # The first hop has no previous hop.
+        (error(DialTimeout, State.METHOD_NEGOTIATION), 1, "paris", CERTAIN),
+        (error(DialTimeout, State.REQUEST), 1, "osaka paris", ROUTE),
     ],
 )
-def test_suspects_where_hops_are_asked_at_once(trouble: DialError, position: int, suspects: str, doubt: Doubt) -> None:
+def test_suspects_where_hops_are_asked_at_once(
+    trouble: DialError, position: int, suspects: str, confidence: Confidence
+) -> None:
     hops = (*HOPS[:2], make_hop(3, HopProtocol.SOCKS4))
     plan = legs(hops, Address("192.0.2.80", 80), pipeline=Pipeline.CHAIN)
     verdict = judge(trouble, plan[position - 1])
-    assert (" ".join(hop.name for hop in verdict.suspects), verdict.doubt) == (suspects, doubt)
+    assert (" ".join(hop.name for hop in verdict.suspects), verdict.confidence) == (suspects, confidence)
 
 
 def test_three_suspects() -> None:
@@ -120,7 +125,7 @@ def test_three_suspects() -> None:
     plan = legs(hops, Address("192.0.2.80", 80), pipeline=Pipeline.CHAIN)
     verdict = judge(error(DialTimeout, State.REQUEST), plan[1])
     assert verdict.suspects == (HOPS[2], hops[1], HOPS[0])
-    assert verdict.doubt is UNASKED
+    assert verdict.confidence is PIPELINING
 
 
 @pytest.mark.parametrize(
