@@ -2,7 +2,8 @@
 
 1. A permit is taken before a connection is accepted: with `max_sessions` of them busy, the rest waits in the backlog.
 2. Two nurseries, the listeners' inside the sessions': stopping ends the inner one, and gives the outer one a deadline.
-3. Running out of file descriptors pauses accepting; it ends neither the server nor a session.
+3. An accept that keeps failing, as without file descriptors, is repeated at intervals; it stops neither the server nor
+   a session, and the log says so once.
 4. A bug in one session is that session's end, and an error in the log.
 """
 
@@ -39,7 +40,7 @@ __all__ = ["serve", "serve_until_signalled"]
 
 log = logging.getLogger("chainsocks.server")
 
-GONE_WHILE_WAITING = {
+LOST_IN_BACKLOG = {
     errno.ECONNABORTED,
     errno.EPERM,
     errno.EPROTO,
@@ -50,10 +51,17 @@ GONE_WHILE_WAITING = {
     errno.EOPNOTSUPP,
     errno.ENETUNREACH,
 }
-"""What accept(2) says of a connection that came to its own end in the backlog: the next one may be fine."""
+"""Errors of accept(2) about one connection that failed while it waited in the backlog: the next one may be fine."""
 
-PAUSE_WHEN_EXHAUSTED = 0.1
-"""Seconds without accepting after any other error, such as no file descriptor or no memory left, as trio does it."""
+MAX_LOST = 100
+"""Consecutive `LOST_IN_BACKLOG` errors before they are treated as lasting: a security module that forbids accept(2)
+returns EPERM on every call."""
+
+ACCEPT_BACKOFF = 0.1
+"""Seconds without accepting after a lasting error, such as no file descriptor or no memory left (precedent: trio)."""
+
+OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""Errors of accept(2) that fewer sessions, or higher limits, would avoid."""
 
 
 ACCEPTS_BEFORE_YIELD = 16
@@ -136,8 +144,8 @@ async def _accept(
 ) -> None:
     family = listener.family
     is_tcp = family in (socket.AF_INET, socket.AF_INET6)
-    complained = False
-    served = 0
+    warned = False
+    lost = served = 0
     with ExitStack() as stack:
         wait: Callable[[], Awaitable[None]] = partial(wait_readable, listener)
         if poller:
@@ -154,14 +162,21 @@ async def _accept(
             except OSError as error:
                 permits.release()  # while we wait, another listener may have somebody to serve
                 if isinstance(error, BlockingIOError):
+                    lost = 0
                     await wait()
-                elif error.errno not in GONE_WHILE_WAITING:
-                    if not complained:
-                        log.warning("cannot accept: %s; trying again (see `ulimit -n`, max_sessions)", error.strerror)
-                        complained = True
-                    await trio.sleep(PAUSE_WHEN_EXHAUSTED)
+                    continue
+                lost += 1
+                if error.errno in LOST_IN_BACKLOG and lost % MAX_LOST:
+                    await checkpoint()  # an error that never ends must not keep signals and sessions waiting
+                    continue
+                if not warned:
+                    hint = " (see `ulimit -n`, max_sessions)" if error.errno in OUT_OF_RESOURCES else ""
+                    log.warning("cannot accept: %s; trying again%s", error.strerror, hint)
+                    warned = True
+                await trio.sleep(ACCEPT_BACKOFF)
                 continue
-            complained = False
+            warned = False
+            lost = 0
             sock.settimeout(0)
             host, name = "", "unix"
             if is_tcp:

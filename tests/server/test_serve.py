@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from chainsocks.config.models import Config, UnixPath
 from chainsocks.errors import Place
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, parse_address
-from chainsocks.server.serve import PAUSE_WHEN_EXHAUSTED, serve, serve_until_signalled
+from chainsocks.server.serve import ACCEPT_BACKOFF, ACCEPTS_BEFORE_YIELD, MAX_LOST, serve, serve_until_signalled
 from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6, read_all, read_exactly
 from tests.server.serving import (
     ANY_PORT,
@@ -169,7 +170,7 @@ async def test_without_file_descriptors_clients_wait_and_sessions_go_on(
         ]
         freed_at = trio.current_time()
         assert await is_served(client)
-        assert trio.current_time() - freed_at <= PAUSE_WHEN_EXHAUSTED
+        assert trio.current_time() - freed_at <= ACCEPT_BACKOFF
         await client.aclose()
 
 
@@ -182,9 +183,10 @@ async def test_an_error_that_may_last_pauses_accepting_and_is_logged_once(
     fail_to_accept(monkeypatch, *[number] * 3)
     async with serving(config_of()) as server, connect(server.address) as client:
         await greet(client)
-        assert trio.current_time() == pytest.approx(3 * PAUSE_WHEN_EXHAUSTED)
+        assert trio.current_time() == pytest.approx(3 * ACCEPT_BACKOFF)
     [warning] = said(log, logging.WARNING)
-    assert warning.startswith(f"cannot accept: {os.strerror(number)}; ")
+    assert warning.startswith(f"cannot accept: {os.strerror(number)}; trying again")
+    assert warning.endswith(" (see `ulimit -n`, max_sessions)") == (number != errno.EINVAL)
 
 
 async def test_trouble_that_comes_again_is_logged_again(
@@ -224,13 +226,79 @@ async def test_a_connection_that_ended_in_the_backlog_is_passed_over(
     assert said(log, logging.WARNING) == []
 
 
-async def test_a_flood_of_such_connections_does_not_stop_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", GONE, ids=errno.errorcode.get)
+async def test_other_tasks_run_while_connections_are_lost(
+    sockets_on_mock_clock: MockClock, log: Log, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """One error at a time: every other task has its turn between any two of them."""
     async with serving(config_of()) as server:
-        fail_to_accept(monkeypatch, *[errno.ECONNABORTED] * 1_000_000)
-        async with connect(server.address):
-            await trio.lowlevel.checkpoint()
+        left = fail_to_accept(monkeypatch, *[number] * (MAX_LOST - 1))
+        with connect(server.address).socket:
+            seen = [len(left)]
+            while left:
+                await trio.lowlevel.checkpoint()
+                seen.append(len(left))
+    assert max(before - after for before, after in pairwise(seen)) <= 2  # trio runs a batch of tasks in any order
+    assert said(log, logging.WARNING) == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ECONNABORTED], ids=errno.errorcode.get)
+async def test_an_accept_that_always_fails_is_logged_once_and_repeated_at_intervals(
+    sockets_on_mock_clock: MockClock, log: Log, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    async with serving(config_of()) as server:
+        left = fail_to_accept(monkeypatch, *[number] * (10 * MAX_LOST))
+        async with connect(server.address) as client:
+            await greet(client)
+        assert left == []
+        assert trio.current_time() == pytest.approx(10 * ACCEPT_BACKOFF)
+    assert said(log, logging.WARNING) == [f"cannot accept: {os.strerror(number)}; trying again"]
+
+
+async def test_a_server_that_can_never_accept_can_be_stopped(
+    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def fail(listener: socket.socket) -> tuple[socket.socket, object]:
+        nonlocal calls
+        calls += 1
+        if calls > 100 * MAX_LOST:
+            pytest.fail("accept is called again and again, and nothing else runs")
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    async with serving(config_of()) as server:
+        monkeypatch.setattr(socket.socket, "accept", fail)
+        with connect(server.address).socket:
+            await trio.sleep(5)
             server.stopping.set()
             await server.ended.wait()
+            assert server.ended_at == 5
+
+
+async def test_many_connections_at_once_do_not_keep_other_tasks_waiting(
+    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = socket.socket.accept
+    accepted = 0
+
+    def count(listener: socket.socket) -> tuple[socket.socket, object]:
+        nonlocal accepted
+        result = accept(listener)
+        accepted += 1
+        return result
+
+    async with serving(config_of(max_sessions=200)) as server:
+        await trio.sleep(1)
+        monkeypatch.setattr(socket.socket, "accept", count)
+        with ExitStack() as stack:
+            for _ in range(5 * ACCEPTS_BEFORE_YIELD):
+                stack.enter_context(connect(server.address).socket)
+            seen = [0]
+            while seen[-1] < 5 * ACCEPTS_BEFORE_YIELD:
+                await trio.lowlevel.checkpoint()
+                seen.append(accepted)
+    assert max(after - before for before, after in pairwise(seen)) <= 2 * ACCEPTS_BEFORE_YIELD
 
 
 # --- trouble in a session
@@ -441,8 +509,8 @@ async def until_signalled(config: Config) -> AsyncIterator[tuple[str, trio.Event
         yield address, ended
 
 
-def fail_to_accept(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
-    """Have the next calls of accept() fail with these errors, one each."""
+def fail_to_accept(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> list[int]:
+    """Have the next calls of accept() fail with these errors, one each; return those that are left."""
     accept = socket.socket.accept
     left = list(numbers)
 
@@ -453,6 +521,7 @@ def fail_to_accept(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
         return accept(listener)
 
     monkeypatch.setattr(socket.socket, "accept", fail_or_accept)
+    return left
 
 
 @contextmanager
