@@ -7,11 +7,10 @@ import pytest
 from trio.testing import MockClock
 
 from chainsocks.net.poller import Poller
-from tests.net.ceiling import pytest_runtest_call
 from tests.net.sockets import nothing_left_open, poller
 from tests.relay.ways import WAYS, Direction, Way
 
-__all__ = ["clock", "direction", "nothing_left_open", "poller", "pytest_runtest_call", "row", "way"]
+__all__ = ["clock", "direction", "nothing_left_open", "poller", "row", "way"]
 
 
 @pytest.fixture(params=[pytest.param(way, id=way.name) for way in WAYS])

@@ -4,10 +4,9 @@ import logging
 
 import pytest
 
-from tests.net.ceiling import pytest_runtest_call
 from tests.net.sockets import nothing_left_open, sockets_on_mock_clock
 
-__all__ = ["log", "nothing_left_open", "pytest_runtest_call", "sockets_on_mock_clock"]
+__all__ = ["log", "nothing_left_open", "sockets_on_mock_clock"]
 
 
 @pytest.fixture

@@ -1,0 +1,115 @@
+"""A ceiling for every test: one that hangs fails under its own name, and its traceback shows where it waits.
+
+1. On a mock clock, an asynchronous test that has nothing left to wait for is cancelled at once: a hang costs no time.
+2. SIGALRM ends whatever runs too long in real time. It cancels an asynchronous test. It raises in fixtures, in
+   synchronous tests, and in a test that is not over yet when it comes again.
+3. Code that never returns to the interpreter is ended with its process by pytest's own faulthandler (pyproject.toml
+   says when); pytest-xdist names the test that was running.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from inspect import iscoroutinefunction
+from types import FrameType
+from typing import ParamSpec
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+__all__ = ["bounded", "limited"]
+
+VIRTUAL_CEILING = 1e12
+"""Seconds on a mock clock, which gets there at once when nothing else is left to wait for."""
+
+CEILING = 90.0
+"""Real seconds for each phase of any test: its set-up, its call, its teardown."""
+
+P = ParamSpec("P")
+
+
+class TooLong(BaseException):
+    """A test has hit its ceiling. No ``except Exception`` on the way swallows it."""
+
+
+_cancels: list[Callable[[], None]] = []
+"""Cancels the asynchronous test that is running."""
+
+
+@contextmanager
+def limited(seconds: float = CEILING) -> Iterator[None]:
+    """Cancel the asynchronous test in the body when it runs for more than `seconds`, or else raise `TooLong` in it.
+
+    It is raised again after each further half of the time, for code that swallows the first one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals arrive in the main thread only
+        return
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        if _cancels:
+            _cancels.pop()()
+        else:
+            raise TooLong(f"not finished after {seconds:g} s")
+
+    outer = signal.setitimer(signal.ITIMER_REAL, 0)
+    handler = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds / 2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *outer)
+
+
+def bounded(test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+    """Wrap an asynchronous test so that it can be cancelled, and is when a mock clock has nothing left to wait for."""
+
+    @wraps(test)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        virtual = isinstance(trio.lowlevel.current_clock(), MockClock)
+        token = trio.lowlevel.current_trio_token()
+        waiting: BaseException | None = None
+        with trio.move_on_after(VIRTUAL_CEILING if virtual else math.inf) as scope:
+            _cancels.append(partial(token.run_sync_soon, scope.cancel))
+            try:
+                await test(*args, **kwargs)
+            except BaseException as error:
+                waiting = error
+                raise
+            finally:
+                _cancels.clear()
+        if scope.cancelled_caught:
+            raise TooLong("not finished, and it was waiting there") from waiting
+
+    return run
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup() -> Generator[None]:
+    """Limit the fixtures that a test needs."""
+    with limited():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before pytest-trio makes a plain function of the test
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Limit the test itself."""
+    if isinstance(item, pytest.Function) and iscoroutinefunction(item.obj):
+        item.obj = bounded(item.obj)
+    with limited():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    """Limit the fixtures' ends."""
+    with limited():
+        return (yield)
