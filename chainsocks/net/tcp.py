@@ -1,17 +1,16 @@
-"""TCP connections and name look-ups."""
+"""TCP connects."""
 
 from __future__ import annotations
 
 import socket
 
-import trio
-
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
-from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.address import Address
+from chainsocks.sockets import family_of
 
-__all__ = ["open_tcp", "resolve"]
+__all__ = ["open_tcp"]
 
 _NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # from birth where the kernel can, which saves a system call
 
@@ -24,8 +23,7 @@ async def open_tcp(address: Address, poller: Poller | None = None, source: Addre
     Raises:
         OSError: with its ``errno``, as the kernel says it.
     """
-    family = socket.AF_INET6 if address.type is AddressType.IPV6 else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | _NON_BLOCKING)
+    sock = socket.socket(family_of(address), socket.SOCK_STREAM | _NON_BLOCKING)
     stream = PolledStream(sock, poller, short_read_is_all=True) if poller else SocketStream(sock)
     try:
         if not _NON_BLOCKING:
@@ -39,16 +37,3 @@ async def open_tcp(address: Address, poller: Poller | None = None, source: Addre
         await stream.aclose()
         raise
     return stream
-
-
-async def resolve(address: Address) -> list[Address]:
-    """Look a name up on this machine; return its addresses in the order to try them, with the port of `address`.
-
-    A look-up that is cancelled goes on in its thread, and its answer is thrown away. The scope of a link-local IPv6
-    address is lost: no `Address` can hold it.
-
-    Raises:
-        socket.gaierror: the name has no address.
-    """
-    found = await trio.socket.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
-    return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]
