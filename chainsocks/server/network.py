@@ -1,4 +1,4 @@
-"""The network as the server sees it: trio's clock, scopes that are cheap to move, streams that share a poller."""
+"""The network as the server sees it: trio's clock, deadlines that are cheap to move, streams that share a poller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.net.tcp import open_tcp
 from chainsocks.net.udp import ANY_PORT, UDPSocket, open_udp
 from chainsocks.protocol.address import Address
-from chainsocks.server.alarms import Alarms, AlarmScope
+from chainsocks.server.deadlines import Deadlines, DeadlineScope
 from chainsocks.sockets import local_address
 
 __all__ = ["TrioNetwork"]
@@ -20,9 +20,9 @@ __all__ = ["TrioNetwork"]
 class TrioNetwork:
     """A `chainsocks.session.service.SessionNetwork` on trio."""
 
-    def __init__(self, poller: Poller | None, alarms: Alarms) -> None:
+    def __init__(self, poller: Poller | None, deadlines: Deadlines) -> None:
         self._poller = poller
-        self._alarms = alarms
+        self._deadlines = deadlines
 
     async def open_tcp(self, address: Address, source: Address | None = None) -> SocketStream:
         """Connect to an IP address; see `chainsocks.net.tcp.open_tcp`."""
@@ -48,9 +48,9 @@ class TrioNetwork:
         """Return our address on the way to a peer; see `chainsocks.sockets.local_address`."""
         return local_address(peer)
 
-    def open_scope(self, deadline: float) -> AlarmScope:
+    def open_scope(self, deadline: float) -> DeadlineScope:
         """Make a cancel scope."""
-        return self._alarms.open_scope(deadline)
+        return self._deadlines.open_scope(deadline)
 
     def now(self) -> float:
         """Return trio's time."""

@@ -29,8 +29,8 @@ from chainsocks.net.listeners import address_bound_to, bound_to, open_listeners
 from chainsocks.net.polled import PolledListener, PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
-from chainsocks.server.alarms import open_alarms
 from chainsocks.server.checks import check_members, members_to_check
+from chainsocks.server.deadlines import open_deadlines
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
@@ -116,8 +116,8 @@ async def serve(
     with ExitStack() as stack:
         opened = [stack.enter_context(listener) for listener in listeners]
         listeners = opened or stack.enter_context(open_listeners(config.server.listen))
-        async with open_poller() as poller, open_alarms() as alarms, trio.open_nursery() as sessions:
-            service = Service(config, Logins(config.users), TrioNetwork(poller, alarms), on_step)
+        async with open_poller() as poller, open_deadlines() as deadlines, trio.open_nursery() as sessions:
+            service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines), on_step)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
                     names_only = config.server.names_only_at(address_bound_to(listener))

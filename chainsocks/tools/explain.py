@@ -23,7 +23,7 @@ from chainsocks.errors import ConfigError, Problem, RequestRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, parse_address, printable
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
 from chainsocks.routing.rules import Caller, Decision, Router
-from chainsocks.server.alarms import open_alarms
+from chainsocks.server.deadlines import open_deadlines
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.passage import (
     Passage,
@@ -160,8 +160,8 @@ def explain_here(config: Config, request: Request, caller: Caller) -> Explanatio
     """Explain a request, with look-ups on this machine; see `explain`."""
 
     async def run() -> Explanation:
-        async with open_alarms() as alarms:
-            return await explain(config, request, caller, TrioNetwork(None, alarms))
+        async with open_deadlines() as deadlines:
+            return await explain(config, request, caller, TrioNetwork(None, deadlines))
 
     return trio.run(run)
 
