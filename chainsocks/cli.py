@@ -33,6 +33,7 @@ from chainsocks.tools.bench.command import bench as run_bench
 from chainsocks.tools.check import show_config, warnings
 from chainsocks.tools.demo import demo as run_demo
 from chainsocks.tools.explain import explain_here, read_question
+from chainsocks.tools.manual import show_page
 from chainsocks.tools.probe.command import Options as ProbeOptions
 from chainsocks.tools.probe.command import probe as run_probe
 
@@ -198,6 +199,16 @@ def hash_password_command() -> None:
     click.echo(f'password_hash = "{hash_password(password)}"')
 
 
+@cli.command()
+@click.argument("topic", required=False, metavar="[TOPIC]")
+def manual(topic: str | None) -> None:
+    """Read the manual.
+
+    Shows the page of one topic; without a topic, lists all of them.
+    """
+    show_page(topic, _console(None))
+
+
 def main() -> None:
     """Run the command line, and turn whatever goes wrong into a line or two and an exit status."""
     try:
@@ -207,14 +218,14 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _console() -> Console:
+def _console(width: int | None = WIDE) -> Console:
     """Open standard output. Names are shown as they are, and no line is broken: an address has to survive a copy.
 
-    What the encoding of a terminal does not have is escaped.
+    None stands for the width of the terminal. What the encoding of a terminal does not have is escaped.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    return Console(width=WIDE, markup=False, emoji=False, highlight=False)
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def _load(path: Path | None) -> Config:

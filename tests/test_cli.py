@@ -25,7 +25,7 @@ from tests.commands import CHAINSOCKS, run_main
 from tests.e2e.programs import Program, clean_environment, free_address
 from tests.e2e.wire import ask_socks5, connect
 
-COMMANDS = ["bench", "check", "demo", "hash-password", "probe", "serve"]
+COMMANDS = ["bench", "check", "demo", "hash-password", "manual", "probe", "serve"]
 
 FILE = """
 [server]
