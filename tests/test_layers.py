@@ -415,7 +415,7 @@ def loaded_by(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
-HEAVY = {"trio", "asyncio", "pydantic", "click", "rich", "dns"}
+HEAVY = {"trio", "asyncio", "pydantic", "click", "rich", "dns", "matplotlib"}
 
 
 def test_the_library_is_light() -> None:
@@ -424,4 +424,4 @@ def test_the_library_is_light() -> None:
 
 def test_the_server_needs_no_asyncio() -> None:
     loaded = loaded_by("import chainsocks.cli")
-    assert loaded & HEAVY == HEAVY - {"asyncio", "dns"}
+    assert loaded & HEAVY == HEAVY - {"asyncio", "dns", "matplotlib"}
