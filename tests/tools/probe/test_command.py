@@ -417,6 +417,6 @@ def test_a_program_with_too_few_descriptors(tmp_path: Path, hops: list[str]) -> 
 def test_names_that_the_terminal_cannot_show(tmp_path: Path, hops: list[str]) -> None:
     config = tmp_path / "chainsocks.toml"
     config.write_text(f'[hops]\n"Zürich" = "{hops[0]}"\n[chains]\ndefault = ["Zürich"]\n', "utf-8")
-    status, out, err = run_program(tmp_path, "probe", "-c", config, PYTHONIOENCODING="ascii")
+    status, out, err = run_program(tmp_path, "probe", "-c", config, program=CHAINSOCKS, PYTHONIOENCODING="ascii")
     assert (status, err) == (0, "")
     assert r"here --> Z\xfcrich" in out
