@@ -19,6 +19,7 @@ from rich.console import Console
 
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import parse_hop_url
+from chainsocks.config.listeners import Listener
 from chainsocks.config.load import find_config, load_config
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config
 from chainsocks.config.passwords import hash_password
@@ -242,7 +243,8 @@ def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...]
     problems = []
     try:
         if listen:
-            config = replace(config, server=replace(config.server, listen=tuple(map(parse_listen, listen))))
+            listeners = tuple(Listener(parse_listen(each)) for each in listen)
+            config = replace(config, server=replace(config.server, listen=listeners))
     except ValueError as error:
         problems.append(Problem("--listen", str(error)))
     try:

@@ -16,8 +16,9 @@ import trio
 from rich.console import Console
 
 from chainsocks.config.chains import DIRECT, hops_of
+from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.load import load_config
-from chainsocks.config.models import Config, UnixPath
+from chainsocks.config.models import Config
 from chainsocks.config.passwords import parse_hash
 from chainsocks.errors import ConnectError, Place
 from chainsocks.protocol.address import Address
@@ -130,7 +131,7 @@ class TestServe:
     ) -> None:
         assert run_main(capsys, "serve") == (0, "", "")
         [config] = served
-        assert config.server.listen == (Address("127.0.0.1", 1080),)
+        assert config.server.listen == (Listener(Address("127.0.0.1", 1080)),)
         assert config.default_chain == DIRECT
 
     def test_options_have_the_last_word(
@@ -143,7 +144,8 @@ class TestServe:
         status, _, _ = run_main(capsys, "serve", "-c", path, *listen, *hops)
         assert status == 0
         [config] = served
-        assert config.server.listen == (Address("127.0.0.1", 2), UnixPath("/run/a.sock"), Address("::1", 3))
+        two, socket, three = Address("127.0.0.1", 2), UnixPath("/run/a.sock"), Address("::1", 3)
+        assert config.server.listen == (Listener(two), Listener(socket), Listener(three))
         assert config.timeouts.hop == 7
         assert config.default_chain
         assert [str(hop.address) for hop in hops_of(config.default_chain.hops)] == ["b:1080", "c:3"]
@@ -177,7 +179,7 @@ class TestServe:
         path.write_text(FILE)
         assert run_main(capsys, "serve", "-c", path) == (0, "", "")
         [config] = served
-        assert config.server.listen == (Address("127.0.0.1", 1),)
+        assert config.server.listen == (Listener(Address("127.0.0.1", 1)),)
         assert str(config.default_chain) == "a"
 
     @pytest.mark.parametrize(

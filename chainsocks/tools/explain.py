@@ -16,7 +16,8 @@ import trio
 from chainsocks.chain.resolve import ResolveWalk
 from chainsocks.config.chains import Chain, Group, Udp
 from chainsocks.config.hops import Hop, NamesOnly
-from chainsocks.config.models import Config, Ident, Listen
+from chainsocks.config.listeners import Listener
+from chainsocks.config.models import Config, Ident
 from chainsocks.config.rules import Rule, Spoken, parse_commands
 from chainsocks.config.suggest import suggest
 from chainsocks.errors import ConfigError, Problem, RequestRefused
@@ -51,7 +52,7 @@ class Explanation:
     refusal: str = ""
     addresses: tuple[Address, ...] | None = None
     """What a look-up for the rules has found."""
-    refused_at: tuple[Listen, ...] = ()
+    refused_at: tuple[Listener, ...] = ()
     """The listeners that refuse it all the same: it is for an IP address, and they want names."""
 
     @property
@@ -181,7 +182,7 @@ async def explain(config: Config, request: Request, caller: Caller, network: Pas
             _check_datagram(router, association, caller, passage, request.destination)
     except RequestRefused as error:
         return Explanation(request.destination, decision.rule, None, str(error), decision.addresses)
-    refused_at = [listen for listen, guard in config.server.names_only.items() if guard is NamesOnly.REFUSE]
+    refused_at = [listener for listener in config.server.listen if listener.names_only is NamesOnly.REFUSE]
     if not names_an_address(request.destination):
         refused_at = []
     destination, addresses = decision.destination, decision.addresses

@@ -19,7 +19,8 @@ from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.walk import CONNECT, RESOLVE
 from chainsocks.config.hops import Hop
-from chainsocks.config.models import Timeouts, is_loopback
+from chainsocks.config.listeners import is_loopback
+from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ChainsocksError,
     ConnectError,
