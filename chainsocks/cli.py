@@ -279,6 +279,8 @@ def _explain(error: BaseException) -> int:
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             return 128 + 2  # as the shell counts SIGINT
+        case ChainsocksError():  # before OSError, which a DialError is as well
+            text = str(error)
         case OSError():
             text = error.strerror or str(error)
             if error.filename:
@@ -287,8 +289,6 @@ def _explain(error: BaseException) -> int:
                 sys.stdout = io.StringIO()  # a full disk: or else Python tries again on its way out, and complains
             if error.errno == errno.EADDRINUSE:
                 text += "; stop the program that listens there, or choose another address with --listen"
-        case ChainsocksError():
-            text = str(error)
         case _:
             text = f"a bug in chainsocks: {type(error).__name__}: {error} (set {TRACEBACK}=1 to see where)"
     if os.environ.get(TRACEBACK):

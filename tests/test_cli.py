@@ -20,7 +20,7 @@ from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.load import load_config
 from chainsocks.config.models import Config
 from chainsocks.config.passwords import parse_hash
-from chainsocks.errors import ConnectError, Place
+from chainsocks.errors import Cause, ConnectError, Place, Step
 from chainsocks.protocol.address import Address
 from tests.commands import CHAINSOCKS, run_main
 from tests.e2e.programs import Program, clean_environment, free_address
@@ -423,8 +423,8 @@ def test_what_fails_on_the_way_says_so_itself(
 
     async def demo(console: Console, *, stay: bool) -> None:
         async with trio.open_nursery():
-            place = Place("paris (1 of 3)", Address("127.0.0.1", 1), "TCP connect")
-            raise ConnectError(place, "connection refused", elapsed=0.5, limit=10)
+            place = Place("paris", Address("127.0.0.1", 1), Step.CONNECT, 1, 3)
+            raise ConnectError(place, "connection refused", Cause.CONNECTION_REFUSED, elapsed=0.5, limit=10)
 
     monkeypatch.setattr("chainsocks.cli.run_demo", demo)
     line = "hop paris (1 of 3) at 127.0.0.1:1, TCP connect: connection refused (0.50 s of 10 s)"

@@ -7,15 +7,13 @@ So may the silence of a hop that was asked behind its carrier's request: the car
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
 from enum import Enum
 
-from chainsocks.chain.causes import OUT_OF_DESCRIPTORS, errno_of
 from chainsocks.chain.legs import Leg
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.errors import (
-    ConnectError,
+    Cause,
     DialError,
     DialTimeout,
     HopAuthenticationError,
@@ -49,7 +47,7 @@ class Verdict:
 
 FINAL = Verdict(())
 
-_OUR_OWN = OUT_OF_DESCRIPTORS | {errno.ENOMEM, errno.ENOBUFS}
+_OUR_OWN = {Cause.TOO_MANY_FILES, Cause.OUT_OF_MEMORY}
 """We have nothing left to connect with."""
 
 _RULES_OF_THE_HOP = {
@@ -71,7 +69,7 @@ _OF_THE_DESTINATION = {
 
 def judge(error: DialError, leg: Leg | None) -> Verdict:
     """Say whom to go without after `error`, which ended a walk at `leg`."""
-    if leg is None or (isinstance(error, ConnectError) and errno_of_cause(error) in _OUR_OWN):
+    if leg is None or error.cause in _OUR_OWN:
         return FINAL
     hop, previous, following = leg.hop, leg.previous, leg.next
     losers = (previous,) if previous and _is_first_answer_asked_ahead(error, leg) else ()
@@ -117,8 +115,3 @@ def _is_first_answer_asked_ahead(error: DialError, leg: Leg) -> bool:
     """Whether it went wrong where the answer to what had been sent behind the carrier's request was due."""
     first = State.METHOD_NEGOTIATION if leg.hop.protocol is HopProtocol.SOCKS5 else State.REQUEST
     return leg.previous_pipeline is Pipeline.CHAIN and error.place.step == first
-
-
-def errno_of_cause(error: DialError) -> int | None:
-    """Return the ``errno`` behind a failed connect."""
-    return errno_of(error.__cause__) if isinstance(error.__cause__, OSError) else None

@@ -234,9 +234,7 @@ class Tries(Generic[WalkT, ResultT]):
     def _failure(self) -> DialError | RequestRefused:
         if not self._errors:
             return RequestRefused(f"chain {self._chain.name} has more places than hops", ReplyCode.GENERAL_FAILURE)
-        error = self._errors[-1]
-        error.earlier = tuple(self._errors[:-1])
-        return error
+        return self._errors[-1].after(self._errors[:-1])
 
     async def _close_all_but(self, winners: int) -> None:
         for _, result in self._won[winners:]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-
 import pytest
 
 from chainsocks.chain.blame import Confidence, explain, judge
@@ -12,6 +9,7 @@ from chainsocks.chain.legs import legs
 from chainsocks.chain.walk import CONNECT, RESOLVE
 from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.errors import (
+    Cause,
     ConnectError,
     DialError,
     DialTimeout,
@@ -19,6 +17,7 @@ from chainsocks.errors import (
     HopProtocolError,
     HopRefused,
     Place,
+    Step,
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address
@@ -35,27 +34,20 @@ HOP_OK = Confidence.HOP_OK_CANNOT_DO_THIS
 DESTINATION = Confidence.DESTINATION_FAILED
 
 
-def error(kind: type[DialError], step: str, cause: OSError | None = None) -> DialError:
-    made = kind(Place("a hop", Address("192.0.2.1", 1), step), "trouble", elapsed=1, limit=1)
-    made.__cause__ = cause
-    return made
+def error(kind: type[DialError], step: State | Step, cause: Cause = Cause.CLOSED) -> DialError:
+    return kind(Place("a hop", Address("192.0.2.1", 1), step), "trouble", cause, elapsed=1, limit=1)
 
 
 def refusal(code: int) -> HopRefused:
-    made = HopRefused(Place("a hop", Address("192.0.2.1", 1), State.REQUEST), "no", elapsed=1, limit=1)
-    made.code = code
-    return made
-
-
-def failed_connect(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
+    place = Place("a hop", Address("192.0.2.1", 1), State.REQUEST)
+    return HopRefused(place, "no", Cause.REFUSED, code=code, elapsed=1, limit=1)
 
 
 @pytest.mark.parametrize(
     ("trouble", "position", "suspects", "confidence"),
     [
         (error(ConnectError, RESOLVE), 1, "paris", CERTAIN),
-        (error(ConnectError, CONNECT, failed_connect(errno.ECONNREFUSED)), 1, "paris", CERTAIN),
+        (error(ConnectError, CONNECT, Cause.CONNECTION_REFUSED), 1, "paris", CERTAIN),
         (error(DialTimeout, CONNECT), 1, "paris", CERTAIN),
         (error(DialTimeout, State.METHOD_NEGOTIATION), 1, "paris", CERTAIN),
         (error(HopProtocolError, State.METHOD_NEGOTIATION), 2, "osaka paris", CERTAIN),
@@ -83,8 +75,8 @@ def failed_connect(number: int) -> OSError:
         (refusal(ReplyCode.TTL_EXPIRED), 3, "lima", DESTINATION),
         (refusal(ReplyCode.ONION_DESCRIPTOR_NOT_FOUND), 3, "lima", DESTINATION),
         # Nobody else could do better: we have nothing left to connect with.
-        (error(ConnectError, CONNECT, failed_connect(errno.EMFILE)), 1, "", CERTAIN),
-        (error(ConnectError, CONNECT, failed_connect(errno.ENOBUFS)), 1, "", CERTAIN),
+        (error(ConnectError, CONNECT, Cause.TOO_MANY_FILES), 1, "", CERTAIN),
+        (error(ConnectError, CONNECT, Cause.OUT_OF_MEMORY), 1, "", CERTAIN),
     ],
 )
 def test_suspects(trouble: DialError, position: int, suspects: str, confidence: Confidence) -> None:

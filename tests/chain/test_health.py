@@ -12,7 +12,7 @@ from chainsocks.chain.health import JITTER, LOST_IN_A_ROW, Health
 from chainsocks.chain.walk import CONNECT
 from chainsocks.config.hops import Hop
 from chainsocks.config.models import HealthSettings
-from chainsocks.errors import DialError, HopProtocolError, Place
+from chainsocks.errors import Cause, DialError, HopProtocolError, Place, Step
 from chainsocks.protocol.handshake import State
 from tests.hops import make_hop
 
@@ -162,9 +162,10 @@ def test_the_log_tells_when_a_hop_goes_and_comes(
 # --- those that somebody watches
 
 
-def failure(hop: Hop, step: str, at: Hop | None = None) -> DialError:
+def failure(hop: Hop, step: State | Step, at: Hop | None = None) -> DialError:
     """What a hop has failed with, as told by itself or by another one."""
-    return HopProtocolError(Place((at or hop).name, (at or hop).address, step), "it broke off", elapsed=0, limit=1)
+    place = Place((at or hop).name, (at or hop).address, step)
+    return HopProtocolError(place, "it broke off", Cause.CLOSED, elapsed=0, limit=1)
 
 
 def test_a_watched_hop_is_tried_by_its_watcher_alone(health: Health, clock: Clock) -> None:
