@@ -1,4 +1,4 @@
-"""TCP connects."""
+"""TCP connects: `open_tcp`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from chainsocks.sockets import family_of
 
 __all__ = ["open_tcp"]
 
-_NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # from birth where the kernel can, which saves a system call
+_NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # set by socket(2) where possible: saves a system call
 
 
 async def open_tcp(address: Address, poller: Poller | None = None, source: Address | None = None) -> SocketStream:
-    """Connect to an IP address, from `source` if that matters; the stream waits through `poller` if there is one.
+    """Connect to an IP address, from the local address `source` if given. The stream waits through `poller` if given.
 
-    *Closing*: the stream is the caller's, and so is a bound on the wait.
+    The caller bounds the wait.
+
+    *Closing*: the caller closes the stream. Nothing is left open when this raises, or is cancelled.
 
     Raises:
-        OSError: with its ``errno``, as the kernel says it.
+        OSError: with the ``errno`` of the kernel.
     """
     sock = socket.socket(family_of(address), socket.SOCK_STREAM | _NON_BLOCKING)
     stream = PolledStream(sock, poller, short_read_is_all=True) if poller else SocketStream(sock)
     try:
         if not _NON_BLOCKING:
             sock.settimeout(0)
-        # A relay forwards whole chunks: waiting for more to send (Nagle) only adds latency.
+        # A relay forwards whole chunks, so waiting to merge small ones (Nagle) only adds latency.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source:
             sock.bind((source.host, source.port))
