@@ -236,11 +236,13 @@ def listening(
 
 
 def free_address() -> SocketAddress:
-    """Pick a loopback address for a server that cannot take port 0.
-
-    Its host is one of the sixteen million in 127.0.0.0/8, so that hardly anybody can take the port in between.
-    """
-    host = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
+    """Pick a loopback address for a server that cannot take port 0; hardly any other program takes it in between."""
+    host = loopback_host()
     with socket.socket() as sock:
         sock.bind((host, 0))
         return host, sock.getsockname()[1]
+
+
+def loopback_host() -> str:
+    """Pick one of the sixteen million addresses in 127.0.0.0/8."""
+    return f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.e2e import targets
-from tests.e2e.programs import SocketAddress, clean_environment, find_program
+from tests.e2e.programs import SocketAddress, clean_environment, find_program, loopback_host
 from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.targets import PAGE, serving
 from tests.e2e.wire import connect, read, read_to_end, socks4_request, socks5_login
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
     status: int
     page: bytes
     complaint: str
-    port: int
+    client: SocketAddress
     """Its end of the connection to the proxy."""
 
 
@@ -45,11 +45,14 @@ class Curl:
             "--noproxy",
             "",
             "-w",
-            "%{stderr}\n%{local_port}",
+            "%{stderr}\n%{local_ip} %{local_port}",
         ]
+        if not any("::1" in option for option in options[:2]):
+            fixed += ["--interface", loopback_host()]
         done = subprocess.run([self.path, *fixed, *options], env=self.environment, capture_output=True, check=False)
-        complaint, _, port = done.stderr.decode().rpartition("\n")
-        return Answer(done.returncode, done.stdout, complaint, int(port))
+        complaint, _, client = done.stderr.decode().rpartition("\n")
+        host, _, port = client.partition(" ")
+        return Answer(done.returncode, done.stdout, complaint, (host, int(port)))
 
 
 @pytest.fixture
@@ -86,7 +89,7 @@ def test_every_form_without_users(
 ) -> None:
     answer = curl(form, direct.listeners[0], *login, f"http://{host}:{page[1]}/")
     assert (answer.status, answer.page, answer.complaint) == (0, PAGE, "")
-    session = direct.session(("127.0.0.1", answer.port))
+    session = direct.session(answer.client)
     assert f" command=CONNECT destination={host}:{page[1]} chain=direct reply=00 " in session
     assert 'outcome="finished"' in session
 
@@ -95,7 +98,7 @@ def test_every_form_without_users(
 def test_the_right_login(curl: Curl, with_users: Chainsocks, page: SocketAddress, form: str) -> None:
     answer = curl(form, with_users.listeners[0], "--proxy-user", LOGIN, f"http://127.0.0.1:{page[1]}/")
     assert (answer.status, answer.page, answer.complaint) == (0, PAGE, "")
-    session = with_users.session(("127.0.0.1", answer.port))
+    session = with_users.session(answer.client)
     assert 'outcome="finished"' in session
 
 
@@ -111,7 +114,7 @@ WRONG = [
 def test_a_wrong_login(curl: Curl, with_users: Chainsocks, page: SocketAddress, form: str, login: str) -> None:
     answer = curl(form, with_users.listeners[0], "--proxy-user", login, f"http://127.0.0.1:{page[1]}/")
     assert (answer.status, answer.page) == (PROXY_FAILED, b"")
-    session = with_users.session(("127.0.0.1", answer.port))
+    session = with_users.session(answer.client)
     assert "wrong username or password" in session
     assert " destination=- " in session
 
@@ -156,7 +159,7 @@ def test_no_login_on_the_wire(with_users: Chainsocks) -> None:
 def test_socks4_where_a_login_is_needed(curl: Curl, with_users: Chainsocks, page: SocketAddress, form: str) -> None:
     answer = curl(form, with_users.listeners[0], "--proxy-user", LOGIN, f"http://127.0.0.1:{page[1]}/")
     assert (answer.status, answer.page) == (PROXY_FAILED, b"")
-    assert "SOCKS4 cannot log in" in with_users.session(("127.0.0.1", answer.port))
+    assert "SOCKS4 cannot log in" in with_users.session(answer.client)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -173,14 +176,14 @@ def test_an_ipv6_destination(curl: Curl, direct: Chainsocks, ipv6: None, form: s
     with serving(targets.page, "::1") as (_, port):
         answer = curl(form, direct.listeners[0], f"http://[::1]:{port}/")
     assert (answer.status, answer.page, answer.complaint) == (0, PAGE, "")
-    assert f" destination=[::1]:{port} " in direct.session(("127.0.0.1", answer.port))
+    assert f" destination=[::1]:{port} " in direct.session(answer.client)
 
 
 @pytest.mark.parametrize(("form", "host"), FORMS)
 def test_an_ipv6_listener(curl: Curl, on_ipv6: Chainsocks, page: SocketAddress, form: str, host: str) -> None:
     answer = curl(form, on_ipv6.listeners[0], f"http://{host}:{page[1]}/")
     assert (answer.status, answer.page, answer.complaint) == (0, PAGE, "")
-    assert 'outcome="finished"' in on_ipv6.session(("::1", answer.port))
+    assert 'outcome="finished"' in on_ipv6.session(answer.client)
 
 
 def test_a_unix_listener(curl: Curl, page: SocketAddress, tmp_path: Path) -> None:
@@ -200,4 +203,4 @@ def test_a_unix_listener(curl: Curl, page: SocketAddress, tmp_path: Path) -> Non
 def test_a_destination_that_refuses(curl: Curl, direct: Chainsocks, closed_port: SocketAddress, form: str) -> None:
     answer = curl(form, direct.listeners[0], f"http://127.0.0.1:{closed_port[1]}/")
     assert (answer.status, answer.page) == (PROXY_FAILED, b"")
-    assert " reply=05 " in direct.session(("127.0.0.1", answer.port))
+    assert " reply=05 " in direct.session(answer.client)

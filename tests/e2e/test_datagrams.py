@@ -57,6 +57,7 @@ def ask(front: Chainsocks, server: SocketAddress) -> bytes:
         code, relay = read_socks5_reply(control)
         assert code == 0
         sock.settimeout(PATIENCE)
+        sock.bind((control.getsockname()[0], 0))
         header = b"\0\0\0" + socks5_request(server)[3:]
         to = socket.inet_ntoa(relay[:4]), int.from_bytes(relay[4:], "big")
         sock.sendto(header + QUESTION, to)

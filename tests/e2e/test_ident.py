@@ -60,7 +60,7 @@ def test_who_is_let_in(rule: str, user: str | None, reply: str, page: str, curl:
                 answer = curl(*options)
         else:
             answer = curl(*options)
-        line = server.session((CLIENT, answer.port))
+        line = server.session(answer.client)
     assert f" reply={reply} " in line
     assert (answer.status, answer.page) == ((0, PAGE) if reply == "00" else (PROXY_FAILED, b""))
     if reply != "00":

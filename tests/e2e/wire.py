@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.e2e.programs import PATIENCE, SocketAddress
+from tests.e2e.programs import PATIENCE, SocketAddress, loopback_host
 
 CONNECT, BIND, UDP_ASSOCIATE = 1, 2, 3
 
@@ -48,9 +48,14 @@ def socks4_request(destination: SocketAddress, user: str = "", command: int = CO
 
 
 def connect(address: SocketAddress | str) -> socket.socket:
-    """Open a connection on which nothing may take for ever; `address` may be the path of a unix socket."""
+    """Open a connection on which nothing may take for ever; `address` may be the path of a unix socket.
+
+    On loopback each client has a host of its own. The kernel gives the port of a client that has left to the next one
+    soon, and logs are searched for the address of a client.
+    """
     if not isinstance(address, str):
-        return socket.create_connection(address[:2], PATIENCE)
+        source = (loopback_host(), 0) if address[0].startswith("127.") else None
+        return socket.create_connection(address[:2], PATIENCE, source)
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(PATIENCE)
     sock.connect(address)
