@@ -404,6 +404,36 @@ def test_a_module_without_its_test_module_is_seen(tmp_path: Path) -> None:
     assert missing_tests(modules, tmp_path) == []
 
 
+def imports_of_test_modules(modules: Modules) -> list[str]:
+    """What test modules share belongs into a file of its own: imported from a test module, it hides in there."""
+    return [
+        f"{module.name}:{imported.line} imports {name}"
+        for module in modules.values()
+        for imported in module.imports
+        for name in dict.fromkeys([imported.module, *(f"{imported.module}.{name}" for name in imported.names)])
+        if name in modules and name.rpartition(".")[2].startswith("test_")
+    ]
+
+
+def test_no_test_module_is_imported() -> None:
+    paths = sorted((ROOT / "tests").rglob("*.py"))
+    modules = read_package({path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in paths})
+    assert imports_of_test_modules(modules) == []
+
+
+def test_an_import_of_a_test_module_is_seen() -> None:
+    sources = {
+        "tests/test_a.py": "import pytest\nfrom tests import helpers, test_b\nfrom tests.test_b import B, test_b",
+        "tests/test_b.py": "import tests.test_a",
+        "tests/helpers.py": "from test_x import y",
+    }
+    assert imports_of_test_modules(read_package(sources)) == [
+        "tests.test_a:2 imports tests.test_b",
+        "tests.test_a:3 imports tests.test_b",
+        "tests.test_b:1 imports tests.test_a",
+    ]
+
+
 def loaded_by(statement: str) -> set[str]:
     """The top-level modules that a statement loads in a fresh interpreter."""
     done = subprocess.run(

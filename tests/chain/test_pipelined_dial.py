@@ -19,9 +19,10 @@ from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.errors import DialError, DialTimeout
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from tests.chain.test_dial import TIMEOUTS, Party, member
+from tests.chain.parties import TIMEOUTS, Party, member, party
 from tests.hops import Fault, Trouble
-from tests.memory import MemoryNetwork, WatchedNetwork
+
+__all__ = ["party"]
 
 OFF, HOP, CHAIN = Pipeline
 HOPS = {name: member(name, number) for number, name in enumerate("abcdef", 1)}
@@ -32,12 +33,6 @@ MUTE = Trouble(State.METHOD_NEGOTIATION, Fault.MUTE)
 GARBAGE = Trouble(State.METHOD_NEGOTIATION, Fault.GARBAGE)
 NO_LOGIN = Trouble(State.SUB_NEGOTIATION, Fault.REFUSAL)
 STUCK = Trouble(State.REQUEST, Fault.MUTE)
-
-
-@pytest.fixture
-def party(nursery: trio.Nursery) -> Party:
-    world = MemoryNetwork(nursery)
-    return Party(world, WatchedNetwork(world))
 
 
 def group(names: str) -> Group | Hop:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e import servers, targets
+from tests.e2e.curl import Curl
 from tests.e2e.kerberos import Realm, common_realm
 from tests.e2e.programs import SocketAddress, find_module, missing
 from tests.e2e.servers import Chainsocks, chainsocks
@@ -101,3 +103,8 @@ def closed_port() -> Iterator[SocketAddress]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()
+
+
+@pytest.fixture
+def curl(tmp_path: Path) -> Curl:
+    return Curl(tmp_path)

@@ -10,14 +10,13 @@ import pytest
 
 from chainsocks.session.ident import IDENT_PORT
 from tests.e2e import targets
+from tests.e2e.curl import PROXY_FAILED, Curl
+from tests.e2e.programs import loopback_host
 from tests.e2e.servers import chainsocks
 from tests.e2e.targets import PAGE, serving
-from tests.e2e.test_curl import PROXY_FAILED, Curl, curl
 
-__all__ = ["curl"]
-
-CLIENT = "127.0.0.77"
-"""An address of this machine that nobody else is a client at."""
+CLIENT = loopback_host()
+"""An address of this machine that no other client has."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root may listen on identd's port")
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.datagram import Header, Nesting, decode_header, encode_header, header_size
 from chainsocks.protocol.errors import ProtocolError
+from tests.protocol.drawing import addresses, conversations, fuzz
 from tests.protocol.playbook import wire
-from tests.protocol.test_fuzz import addresses, conversations, fuzz
 
 HEADERS = {
     "ipv4": ("0000 00 01 C0000201 0035", Header(Address("192.0.2.1", 53))),

@@ -6,12 +6,12 @@ The bytes are arbitrary, or whole messages in arbitrary order with a byte change
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chainsocks.protocol import socks4, socks5
@@ -23,9 +23,8 @@ from chainsocks.protocol.handshake import ClientHandshake, Handshake, ServerHand
 from chainsocks.protocol.ident import decode_answer
 from chainsocks.protocol.messages import Command, Method, Reply, Request, UserId, UsernamePassword, Version
 from chainsocks.protocol.subnegotiation import GssapiHandshake
+from tests.protocol.drawing import addresses, conversations, fuzz
 from tests.protocol.playbook import wire
-
-fuzz = settings(deadline=None, max_examples=300)
 
 TARGET = Address("example.org", 80)
 CAROL = UsernamePassword(b"carol", b"sesame")
@@ -80,24 +79,6 @@ ANSWERS_OF_IDENTDS = [
     "'6193,23:USERID:UNIX,US-ASCII:fred' 0A",
     "'6193, 23 : ERROR : NO-USER' 0D0A",
 ]
-
-
-def conversations(scripts: Sequence[str]) -> st.SearchStrategy[bytes]:
-    """Draw one of the `scripts` as it is, cut short, with a byte changed, or with more behind it; or just bytes."""
-    known = st.sampled_from([wire(script) for script in scripts])
-    somewhere = st.integers(0, 60)
-    return st.one_of(
-        known,
-        st.builds(lambda script, place: script[:place], known, somewhere),
-        st.builds(
-            lambda script, place, byte: script[:place] + bytes((byte,)) + script[place + 1 :],
-            known,
-            somewhere,
-            st.integers(0, 255),
-        ),
-        st.builds(bytes.__add__, known, st.binary()),
-        st.binary(max_size=800),
-    )
 
 
 def pieces(data: bytes, cuts: Collection[int]) -> Iterator[bytes]:
@@ -331,19 +312,6 @@ def test_the_version_is_detected_or_refused(said: bytes) -> None:
 
 
 # --- any request, any reply -------------------------------------------------------------------------------------------
-
-PORTS = st.integers(0, 65535)
-ADDRESSES = {
-    AddressType.IPV4: st.binary(min_size=4, max_size=4),
-    AddressType.DOMAINNAME: st.binary(min_size=1, max_size=255).filter(lambda name: not {*b"\0:"} & {*name}),
-    AddressType.IPV6: st.binary(min_size=16, max_size=16),
-}
-
-
-def addresses(*types: AddressType) -> st.SearchStrategy[Address]:
-    """Draw an address of one of the `types`."""
-    return st.one_of([st.builds(Address.from_packed, st.just(kind), ADDRESSES[kind], PORTS) for kind in types])
-
 
 SOCKS4_REQUESTS = st.builds(
     Request,

@@ -13,7 +13,19 @@ from chainsocks.protocol.messages import Command, Request, Version
 from chainsocks.routing.rules import Caller
 from tests.config.files import Toml, emit
 
-__all__ = ["CHAINS", "HOSTS", "PORTS", "Table", "callers", "first_match", "requests", "rule_tables", "toml_of"]
+__all__ = ["CHAINS", "HEAD", "HOSTS", "PORTS", "Table", "callers", "first_match", "requests", "rule_tables", "toml_of"]
+
+HEAD = """
+[server]
+ident = "check"
+[chains]
+default = ["tor"]
+onion = ["tor"]
+slow = ["tor"]
+[hops]
+tor = "socks5://127.0.0.1:9050"
+"""
+"""A configuration for rules to stand in."""
 
 NAMES = ["example.org", "www.example.org", "a.b.example.org", "org", "lan", "printer.lan", "x.onion", "localhost"]
 IPS = ["10.0.0.1", "10.0.0.9", "10.1.0.1", "192.168.7.7", "127.0.0.1", "2001:db8::1", "2001:db8:1::1", "::1"]

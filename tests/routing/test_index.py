@@ -12,18 +12,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, Request
 from chainsocks.routing.index import NONE, Index, Question, _Test
 from chainsocks.routing.rules import Caller, Router
-from tests.routing.reference import Table, callers, first_match, requests, rule_tables, toml_of
-
-HEAD = """
-[server]
-ident = "check"
-[chains]
-default = ["tor"]
-onion = ["tor"]
-slow = ["tor"]
-[hops]
-tor = "socks5://127.0.0.1:9050"
-"""
+from tests.routing.reference import HEAD, Table, callers, first_match, requests, rule_tables, toml_of
 
 
 def rules_of(*tables: str) -> tuple[Rule, ...]:

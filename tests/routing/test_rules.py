@@ -15,8 +15,7 @@ from chainsocks.config.models import Config
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, Request, Version
 from chainsocks.routing.rules import Caller, Decision, Router
-from tests.routing.reference import CHAINS, Table, callers, first_match, requests, rule_tables, toml_of
-from tests.routing.test_index import HEAD
+from tests.routing.reference import CHAINS, HEAD, Table, callers, first_match, requests, rule_tables, toml_of
 
 NOBODY = Caller("192.0.2.1")
 

@@ -15,7 +15,7 @@ from anyio import EndOfStream
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chainsocks.config.chains import Chain, Udp, hops_of
-from chainsocks.config.hops import Hop, HopProtocol, NamesOnly, Resolve
+from chainsocks.config.hops import HopProtocol, NamesOnly, Resolve
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header, header_size
@@ -24,7 +24,8 @@ from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
 from tests.config.files import read
 from tests.hops import make_hop
-from tests.memory import Host, MemoryNetwork, MemorySocket, MemoryStream, Place, WatchedNetwork, memory_stream_pair
+from tests.memory import MemoryNetwork, MemorySocket, MemoryStream, Place, memory_stream_pair
+from tests.session.serving import add_own_hop
 
 CLIENT, FRONT, FAR, STRANGER = "192.0.2.1", "192.0.2.100", Address("198.51.100.53", 53), ("203.0.113.66", 666)
 FAR6 = Address("2001:db8::53", 53)
@@ -71,14 +72,6 @@ def echoing(network: MemoryNetwork, at: Address = FAR) -> MemorySocket:
 
     socket.received = echo
     return socket
-
-
-def add_own_hop(network: MemoryNetwork, hop: Hop) -> MemoryNetwork:
-    """Put a hop into the network that is a server of ours; return the network as this one sees it."""
-    own = WatchedNetwork(network, hop.address.host)
-    service = Service(Config(), Logins(()), own)
-    network.hosts[hop.address] = Host(lambda stream: serve_session(stream, hop.name, service))
-    return own
 
 
 @asynccontextmanager

@@ -14,14 +14,14 @@ from chainsocks.protocol.address import Address
 from chainsocks.session.bind import EARLY
 from tests.hops import add_hop, make_hop
 from tests.memory import MemoryListener
-from tests.session.test_session import Client, session
+from tests.session.serving import BIND5, SECOND5, Client, session
 
 PEER, STRANGER = Address("192.0.2.80", 20), Address("192.0.2.66", 20)
-BIND5, BIND4 = "05 01 00 05 02 00 01 c0000250 0014", "04 02 0014 c0000250 00"
+BIND4 = "04 02 0014 c0000250 00"
 BIND4A = "04 02 0014 00000001 00" + b"ftp.example".hex() + "00"
 BIND6 = "05 01 00 05 02 00 04 20010db8000000000000000000000080 0014"
 FIRST5, FIRST4 = "05 00 05 00 00 01 c6336401 9c41", "00 5a 9c41 c6336401"
-SECOND5, SECOND4 = "05 00 00 01 c0000250 0014", "00 5a 0014 c0000250"
+SECOND4 = "00 5a 0014 c0000250"
 LATE5, LATE4 = "05 06 00 01 00000000 0000", "00 5b 0000 00000000"
 
 versions = pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import WatchedNetwork
-from tests.session.test_bind import BIND5, SECOND5
-from tests.session.test_session import CONNECT5, GRANTED5, Client, session
+from tests.session.serving import BIND5, CONNECT5, GRANTED5, SECOND5, Client, session
 
 PARIS, OSAKA, LIMA = (make_hop(number) for number in (1, 2, 3))
 EXITS = Group(OSAKA, LIMA, name="exits")

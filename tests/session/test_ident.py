@@ -21,7 +21,7 @@ from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
 from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
 from tests.server.serving import config_of, echoing, serving
-from tests.session.test_session import CONNECT5, DESTINATION, GRANTED5, echo
+from tests.session.serving import CONNECT5, DESTINATION, GRANTED5, echo
 
 IDENTD = Address("192.0.2.1", 113)
 FRED = b"\x04\x01\0\x50\xc0\0\x02\x50fred\0"

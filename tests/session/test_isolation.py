@@ -19,7 +19,7 @@ from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
-from tests.session.test_session import CAROL, LOGIN
+from tests.session.serving import CAROL, LOGIN
 
 TOR = replace(make_hop(2), credentials=None, tor=True)
 DAVE = replace(CAROL, name="davey")

@@ -21,7 +21,7 @@ from chainsocks.session.pinned import PassageNetwork
 from tests.config.files import read
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryNetwork
-from tests.session.test_session import DESTINATION, GRANTED5, Client, echo, session
+from tests.session.serving import DESTINATION, GRANTED5, Client, echo, session
 
 Log = pytest.LogCaptureFixture
 REFUSED, UNREACHABLE = "05 02 00 01 00000000 0000", "05 04 00 01 00000000 0000"

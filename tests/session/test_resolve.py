@@ -14,7 +14,7 @@ from chainsocks.protocol.messages import Command
 from tests.hops import ANSWERS, add_hop, make_hop
 from tests.memory import Host, MemoryStream
 from tests.resolvers import framed, respond
-from tests.session.test_session import session
+from tests.session.serving import session
 
 NAME = b"host.example"
 RESOLVE5 = b"\x05\x01\x00\x05\xf0\x00\x03\x0c" + NAME + b"\x00\x00"

@@ -3,93 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 import trio
 from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import NamesOnly
-from chainsocks.config.models import Config, Timeouts, User
-from chainsocks.config.passwords import PlainPassword
-from chainsocks.protocol.address import Address
+from chainsocks.config.models import Config, Timeouts
 from chainsocks.session.login import Logins
 from chainsocks.session.parting import LEFTOVERS
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
-
-DESTINATION = Address("192.0.2.80", 80)
-CONNECT5 = "05 01 00 01 c0000250 0050"
-CONNECT4 = "04 01 0050 c0000250 00"
-GRANTED5 = "05 00 00 01 00000000 0000"
-GRANTED4 = "00 5a 0000 00000000"
-CAROL = User("carol", PlainPassword(b"open sesame"))
-LOGIN = b"\x01\x05carol\x0bopen sesame"
-
-
-async def echo(stream: MemoryStream) -> None:
-    try:
-        while True:
-            await stream.send(await stream.receive())
-    except EndOfStream:
-        await stream.send_eof()
-
-
-@dataclass
-class Client:
-    """The far end of a session."""
-
-    stream: MemoryStream
-    network: MemoryNetwork
-    log: pytest.LogCaptureFixture
-
-    async def send(self, *messages: str | bytes) -> None:
-        await self.stream.send(b"".join(m if isinstance(m, bytes) else bytes.fromhex(m) for m in messages))
-
-    async def expect(self, message: str | bytes) -> None:
-        wanted = message if isinstance(message, bytes) else bytes.fromhex(message)
-        got = b""
-        while len(got) < len(wanted):
-            got += await self.stream.receive(len(wanted) - len(got))
-        assert got == wanted
-
-    async def expect_end(self) -> None:
-        with pytest.raises(EndOfStream):
-            await self.stream.receive()
-
-    @property
-    def line(self) -> str:
-        """The session's one line in the log."""
-        [record] = [record for record in self.log.records if record.levelno == logging.INFO]
-        return record.getMessage()
-
-
-@asynccontextmanager
-async def session(
-    caplog: pytest.LogCaptureFixture,
-    config: Config | None = None,
-    names_only: NamesOnly = NamesOnly.OFF,
-    **hosts: Host,
-) -> AsyncIterator[Client]:
-    """Serve one client; at the end of the block its session must have ended too, with nothing left open."""
-    caplog.set_level(logging.INFO, "chainsocks")
-    near, far = memory_stream_pair()
-    async with trio.open_nursery() as handlers:
-        network = MemoryNetwork(handlers, {DESTINATION: hosts.get("destination", Host(echo))})
-        config = config or Config()
-        service = Service(config, Logins(config.users), network)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service, "192.0.2.1", names_only)
-            yield Client(near, network, caplog)
-            await near.aclose()
-        assert far.closed
-        assert network.left_open == []
-        handlers.cancel_scope.cancel()
+from tests.session.serving import (
+    CAROL,
+    CONNECT4,
+    CONNECT5,
+    DESTINATION,
+    GRANTED4,
+    GRANTED5,
+    LOGIN,
+    echo,
+    session,
+)
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["turn by turn", "everything in one segment"])

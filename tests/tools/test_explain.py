@@ -29,7 +29,7 @@ from chainsocks.tools.explain import Explanation, explain
 from tests.commands import run_main
 from tests.memory import MemoryNetwork, MemorySocket, MemoryStream, memory_stream_pair
 from tests.routing.reference import HOSTS, PORTS, Table, rule_tables, toml_of
-from tests.session.test_associate import add_own_hop
+from tests.session.serving import add_own_hop
 
 FRONT, CLIENT = "192.0.2.100", "192.168.7.7"
 

@@ -1,0 +1,99 @@
+"""A session over streams in memory: its client, the network that it dials into, and a hop that is a server of ours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import trio
+from anyio import EndOfStream
+
+from chainsocks.config.hops import Hop, NamesOnly
+from chainsocks.config.models import Config, User
+from chainsocks.config.passwords import PlainPassword
+from chainsocks.protocol.address import Address
+from chainsocks.session.login import Logins
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
+from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork, memory_stream_pair
+
+DESTINATION = Address("192.0.2.80", 80)
+CONNECT5 = "05 01 00 01 c0000250 0050"
+CONNECT4 = "04 01 0050 c0000250 00"
+GRANTED5 = "05 00 00 01 00000000 0000"
+GRANTED4 = "00 5a 0000 00000000"
+BIND5 = "05 01 00 05 02 00 01 c0000250 0014"
+SECOND5 = "05 00 00 01 c0000250 0014"
+CAROL = User("carol", PlainPassword(b"open sesame"))
+LOGIN = b"\x01\x05carol\x0bopen sesame"
+
+
+async def echo(stream: MemoryStream) -> None:
+    try:
+        while True:
+            await stream.send(await stream.receive())
+    except EndOfStream:
+        await stream.send_eof()
+
+
+@dataclass
+class Client:
+    """The far end of a session."""
+
+    stream: MemoryStream
+    network: MemoryNetwork
+    log: pytest.LogCaptureFixture
+
+    async def send(self, *messages: str | bytes) -> None:
+        await self.stream.send(b"".join(m if isinstance(m, bytes) else bytes.fromhex(m) for m in messages))
+
+    async def expect(self, message: str | bytes) -> None:
+        wanted = message if isinstance(message, bytes) else bytes.fromhex(message)
+        got = b""
+        while len(got) < len(wanted):
+            got += await self.stream.receive(len(wanted) - len(got))
+        assert got == wanted
+
+    async def expect_end(self) -> None:
+        with pytest.raises(EndOfStream):
+            await self.stream.receive()
+
+    @property
+    def line(self) -> str:
+        """The session's one line in the log."""
+        [record] = [record for record in self.log.records if record.levelno == logging.INFO]
+        return record.getMessage()
+
+
+@asynccontextmanager
+async def session(
+    caplog: pytest.LogCaptureFixture,
+    config: Config | None = None,
+    names_only: NamesOnly = NamesOnly.OFF,
+    **hosts: Host,
+) -> AsyncIterator[Client]:
+    """Serve one client; at the end of the block its session must have ended too, with nothing left open."""
+    caplog.set_level(logging.INFO, "chainsocks")
+    near, far = memory_stream_pair()
+    async with trio.open_nursery() as handlers:
+        network = MemoryNetwork(handlers, {DESTINATION: hosts.get("destination", Host(echo))})
+        config = config or Config()
+        service = Service(config, Logins(config.users), network)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service, "192.0.2.1", names_only)
+            yield Client(near, network, caplog)
+            await near.aclose()
+        assert far.closed
+        assert network.left_open == []
+        handlers.cancel_scope.cancel()
+
+
+def add_own_hop(network: MemoryNetwork, hop: Hop) -> MemoryNetwork:
+    """Put a hop into the network that is a server of ours; return the network as this one sees it."""
+    own = WatchedNetwork(network, hop.address.host)
+    service = Service(Config(), Logins(()), own)
+    network.hosts[hop.address] = Host(lambda stream: serve_session(stream, hop.name, service))
+    return own
