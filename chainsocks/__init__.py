@@ -15,12 +15,9 @@ from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
 from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
-    Cause,
     ChainsocksError,
     ConfigError,
     ConnectError,
-    DestinationRefused,
-    DestinationRefusedHop,
     DialError,
     DialTimeout,
     HopAuthenticationError,
@@ -39,13 +36,10 @@ __all__ = [
     "DIRECT",
     "Address",
     "BoundPort",
-    "Cause",
     "Chain",
     "ChainsocksError",
     "ConfigError",
     "ConnectError",
-    "DestinationRefused",
-    "DestinationRefusedHop",
     "DialError",
     "DialTimeout",
     "Group",

@@ -26,9 +26,8 @@ from chainsocks.chain.walk import Walk
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import Cause, DialError, HopAuthenticationError, HopProtocolError, Step
+from chainsocks.errors import DialError, HopAuthenticationError, HopProtocolError, UnsupportedAddress
 from chainsocks.protocol.address import Address, AddressType
-from chainsocks.protocol.errors import describe_opening
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 
@@ -36,6 +35,9 @@ __all__ = ["Finding", "Keeping", "find_keeping"]
 
 GREETING, VERSION = b"\x05\x01\x00", b"\x05"
 """What the target is sent, and what its answer begins with, whether it accepts that or not (RFC 1928 section 3)."""
+
+BEHIND = "what comes behind its request"
+"""The step in which the target's answer is waited for."""
 
 
 class Keeping(StrEnum):
@@ -133,12 +135,11 @@ class _Attempt(Walk):
         *before, leg = self._plan(self._destination, self.command)
         if problem := leg.hop.cannot_carry(leg.target):
             self._at(leg, State.REQUEST)
-            raise self._unsupported(leg, problem)
+            raise self._error(UnsupportedAddress, problem)
         stream, _, said = await self._follow(before)
         try:
             if said:
-                problem = f"{len(said)} bytes came behind its reply, unasked"
-                raise self._error(HopProtocolError, problem, Cause.UNSOLICITED)
+                raise self._error(HopProtocolError, f"{len(said)} bytes came behind its reply, unasked")
             self.reached = True
             await self._ask_for_target(leg, stream, pipeline, ahead)
         finally:
@@ -157,7 +158,7 @@ class _Attempt(Walk):
         self.replied = True
         if not handshake.reply.succeeded:
             raise self._refusal(leg, handshake.reply)
-        self._at(leg, Step.AFTER_REPLY)
+        self._at(leg, BEHIND)
         self._allow(limit, leg.target)
         said = handshake.trailing_data
         try:
@@ -165,9 +166,7 @@ class _Attempt(Walk):
                 await stream.send(GREETING)
             said = said or await stream.receive()
         except (EndOfStream, BrokenResourceError):
-            problem = "the connection was closed before any answer"
-            raise self._error(HopProtocolError, problem, Cause.CLOSED) from None
+            raise self._error(HopProtocolError, "the connection was closed before any answer") from None
         if not said.startswith(VERSION):
-            problem = f"{leg.target} answered, but it is no SOCKS5 server; name one that is"
-            raise self._error(HopProtocolError, problem, describe_opening(said)[0])
+            raise self._error(HopProtocolError, f"{leg.target} answered, but it is no SOCKS5 server; name one that is")
         self.answered = True

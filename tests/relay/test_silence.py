@@ -1,4 +1,4 @@
-"""The idle timer: when the deadline of its scope is moved, and how far."""
+"""Silence: when the deadline of its scope is moved, and how far."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.relay.idle import IdleTimer
+from chainsocks.relay.silence import Silence
 
 
 @dataclass
 class Scope:
-    """Something with a deadline."""
+    """Where a deadline can be set."""
 
     deadline: float = inf
 
@@ -33,10 +33,10 @@ async def test_it_is_as_long_as_its_limit_and_at_most_an_eighth_longer(
     autojump_clock: MockClock, moves: list[float], deadline: float
 ) -> None:
     scope = Scope()
-    timer = IdleTimer(scope, 80)
+    silence = Silence(scope, 80)
     for when in moves:
         await trio.sleep_until(when)
-        timer.touch()
+        silence.broken()
     assert scope.deadline == deadline
 
 
@@ -45,13 +45,13 @@ async def test_the_limit_may_become_less_but_never_more(
     autojump_clock: MockClock, limit: float, deadline: float
 ) -> None:
     scope = Scope()
-    timer = IdleTimer(scope, 80)
+    silence = Silence(scope, 80)
     await trio.sleep_until(5)
-    timer.limit_to(limit)
+    silence.limit_to(limit)
     assert scope.deadline == deadline
 
 
 async def test_without_a_limit_there_is_no_deadline(autojump_clock: MockClock) -> None:
     scope = Scope()
-    IdleTimer(scope, inf).touch()
+    Silence(scope, inf).broken()
     assert scope.deadline == inf

@@ -1,1 +1,0 @@
-"""What the README and the manual say, held against the program."""
