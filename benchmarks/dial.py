@@ -19,7 +19,7 @@ from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
-from chainsocks.server.alarms import Alarms, open_alarms
+from chainsocks.server.deadlines import Deadlines, open_deadlines
 from chainsocks.server.network import TrioNetwork
 
 __all__ = ["MOST_HOPS", "AnsweringNetwork", "AnsweringStream", "chain_of", "dial_once", "main"]
@@ -58,8 +58,8 @@ def chain_of(hops: int) -> Chain:
 class AnsweringNetwork(TrioNetwork):
     """A network on which every connect leads to a stream that answers."""
 
-    def __init__(self, stream: AnsweringStream, alarms: Alarms) -> None:
-        super().__init__(None, alarms)
+    def __init__(self, stream: AnsweringStream, deadlines: Deadlines) -> None:
+        super().__init__(None, deadlines)
         self.stream = stream
 
     async def open_tcp(self, address: Address) -> AnsweringStream:  # type: ignore[override]  # no socket under it
@@ -67,21 +67,21 @@ class AnsweringNetwork(TrioNetwork):
         return self.stream
 
 
-async def dial_once(chain: Chain, timeouts: Timeouts, alarms: Alarms) -> AnsweringStream:
+async def dial_once(chain: Chain, timeouts: Timeouts, deadlines: Deadlines) -> AnsweringStream:
     """Dial through all hops of `chain`; return the stream, on which no answer is left."""
     stream = AnsweringStream(len(chain.hops))
-    await dial(chain, DESTINATION, timeouts, AnsweringNetwork(stream, alarms))
+    await dial(chain, DESTINATION, timeouts, AnsweringNetwork(stream, deadlines))
     return stream
 
 
 async def _time(hops: int, runs: int, repeats: int) -> Timing:
     chain, timeouts = chain_of(hops), Timeouts()
     seconds = []
-    async with open_alarms() as alarms:
+    async with open_deadlines() as deadlines:
         for _ in range(repeats):
             began = time.perf_counter()
             for _ in range(runs):
-                await dial_once(chain, timeouts, alarms)
+                await dial_once(chain, timeouts, deadlines)
             seconds.append((time.perf_counter() - began) / runs)
             await trio.lowlevel.checkpoint()
     return Timing(f"{hops} hop{'' if hops == 1 else 's'}", seconds)

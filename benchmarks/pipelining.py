@@ -10,6 +10,7 @@ What is expected is what `chainsocks.chain.pipeline` says; what is measured has 
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,6 @@ import click
 import trio
 
 from benchmarks.compare import describe_run
-from benchmarks.curves import Curve, as_svg
 from benchmarks.links import open_links
 from benchmarks.peers import open_ours
 from benchmarks.programs import find_program, free_address
@@ -34,6 +34,7 @@ from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import round_trips
 from chainsocks.client.network import AnyioNetwork
 from chainsocks.config.chains import Chain
+from chainsocks.config.extras import PLOT, require
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
@@ -181,15 +182,12 @@ def _count(hops: int) -> str:
     return f"{hops} hop{'' if hops == 1 else 's'}"
 
 
-def _curves(found: Sequence[Measured], delay: float) -> list[Curve]:
-    return [
-        Curve(
-            mode,
-            [(one.hops, statistics.median(one.seconds)) for one in found if one.mode == mode],
-            [(one.hops, one.expected * 2 * delay) for one in found if one.mode == mode],
-        )
-        for mode in dict.fromkeys(one.mode for one in found)
-    ]
+def _points(found: Sequence[Measured], delay: float) -> dict[str, list[tuple[int, float, float]]]:
+    """Return by mode: the number of hops, and the seconds measured and expected."""
+    points: dict[str, list[tuple[int, float, float]]] = {}
+    for one in found:
+        points.setdefault(one.mode, []).append((one.hops, statistics.median(one.seconds), one.expected * 2 * delay))
+    return points
 
 
 @click.command()
@@ -200,6 +198,11 @@ def _curves(found: Sequence[Measured], delay: float) -> list[Curve]:
 @click.option("--smoke", is_flag=True, help="See whether it works; the figures mean nothing.")
 def main(*, rounds: int, delay: float, markdown: bool, plot: Path | None, smoke: bool) -> None:
     """Time dials over links with latency, on loopback."""
+    try:
+        if plot:
+            require(*PLOT)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--plot") from None
     most, rounds, delay = (2, 1, 0.001) if smoke else (MOST_HOPS, rounds, delay / 1000)
     click.echo(describe_run("benchmarks.pipelining"))
     with tempfile.TemporaryDirectory(prefix="chainsocks-benchmark-") as folder:
@@ -208,8 +211,8 @@ def main(*, rounds: int, delay: float, markdown: bool, plot: Path | None, smoke:
     if not find_program(PROXYCHAINS):
         click.echo(f"\n{PROXYCHAINS}: skipped, there is no {PROXYCHAINS} here (apt install proxychains4)")
     if plot:
-        title = f"A dial over links of {delay * 1000:g} ms each way: seconds, by the number of hops"
-        plot.write_text(as_svg(title, _curves(found, delay)))
+        title = f"Time of a dial over links of {delay * 1000:g} ms each way"
+        importlib.import_module("benchmarks.curves").save_curves(title, _points(found, delay), plot)
     off = [f"{one.mode}, {_count(one.hops)}" for one in found if abs(one.ratio(delay) - 1) > TOLERANCE]
     if off and not smoke:
         click.echo(f"more than {TOLERANCE:.0%} from what is expected: {'; '.join(off)}", err=True)

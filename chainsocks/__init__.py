@@ -15,9 +15,12 @@ from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
 from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
+    Cause,
     ChainsocksError,
     ConfigError,
     ConnectError,
+    DestinationRefused,
+    DestinationRefusedHop,
     DialError,
     DialTimeout,
     HopAuthenticationError,
@@ -36,10 +39,13 @@ __all__ = [
     "DIRECT",
     "Address",
     "BoundPort",
+    "Cause",
     "Chain",
     "ChainsocksError",
     "ConfigError",
     "ConnectError",
+    "DestinationRefused",
+    "DestinationRefusedHop",
     "DialError",
     "DialTimeout",
     "Group",

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import parse_hop_url
+from chainsocks.config.listeners import Listener
 from chainsocks.config.load import find_config, load_config
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config
 from chainsocks.config.passwords import hash_password
@@ -33,6 +34,7 @@ from chainsocks.tools.bench.command import bench as run_bench
 from chainsocks.tools.check import show_config, warnings
 from chainsocks.tools.demo import demo as run_demo
 from chainsocks.tools.explain import explain_here, read_question
+from chainsocks.tools.manual import show_page
 from chainsocks.tools.probe.command import Options as ProbeOptions
 from chainsocks.tools.probe.command import probe as run_probe
 
@@ -198,6 +200,16 @@ def hash_password_command() -> None:
     click.echo(f'password_hash = "{hash_password(password)}"')
 
 
+@cli.command()
+@click.argument("topic", required=False, metavar="[TOPIC]")
+def manual(topic: str | None) -> None:
+    """Read the manual.
+
+    Shows the page of one topic; without a topic, lists all of them.
+    """
+    show_page(topic, _console(None))
+
+
 def main() -> None:
     """Run the command line, and turn whatever goes wrong into a line or two and an exit status."""
     try:
@@ -207,14 +219,14 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _console() -> Console:
+def _console(width: int | None = WIDE) -> Console:
     """Open standard output. Names are shown as they are, and no line is broken: an address has to survive a copy.
 
-    What the encoding of a terminal does not have is escaped.
+    None stands for the width of the terminal. What the encoding of a terminal does not have is escaped.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    return Console(width=WIDE, markup=False, emoji=False, highlight=False)
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def _load(path: Path | None) -> Config:
@@ -231,7 +243,8 @@ def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...]
     problems = []
     try:
         if listen:
-            config = replace(config, server=replace(config.server, listen=tuple(map(parse_listen, listen))))
+            listeners = tuple(Listener(parse_listen(each)) for each in listen)
+            config = replace(config, server=replace(config.server, listen=listeners))
     except ValueError as error:
         problems.append(Problem("--listen", str(error)))
     try:
@@ -266,6 +279,8 @@ def _explain(error: BaseException) -> int:
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             return 128 + 2  # as the shell counts SIGINT
+        case ChainsocksError():  # before OSError, which a DialError is as well
+            text = str(error)
         case OSError():
             text = error.strerror or str(error)
             if error.filename:
@@ -274,8 +289,6 @@ def _explain(error: BaseException) -> int:
                 sys.stdout = io.StringIO()  # a full disk: or else Python tries again on its way out, and complains
             if error.errno == errno.EADDRINUSE:
                 text += "; stop the program that listens there, or choose another address with --listen"
-        case ChainsocksError():
-            text = str(error)
         case _:
             text = f"a bug in chainsocks: {type(error).__name__}: {error} (set {TRACEBACK}=1 to see where)"
     if os.environ.get(TRACEBACK):

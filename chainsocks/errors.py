@@ -3,40 +3,56 @@
 ::
 
     ChainsocksError
-    ├── ConfigError                 the configuration, with every problem in it
-    ├── ProtocolError               a peer that does not speak proper SOCKS
-    │   └── LoginRefused            a proxy that wants other credentials
-    ├── RequestRefused              a client's request that we do not carry out
-    ├── GssError                    a security mechanism's refusal
-    ├── NotFoundError               a resolver's answer that there is nothing to find, or that it cannot say
-    └── DialError                   the way to the destination failed: who, where, at which step
-        ├── UnsupportedAddress      a hop cannot be asked for this kind of address
-        ├── ConnectError            TCP to the first hop, or to the destination when there is no hop
-        ├── HopProtocolError        a hop broke the protocol, or broke off
-        ├── HopAuthenticationError  a hop refused our login
-        ├── HopRefused              a hop answered our request with a refusal
-        ├── ResolverError           the resolver, here or behind a chain, has no answer that can be used
-        └── DialTimeout             a step did not end within its limit
+    ├── ConfigError                     the configuration, with every problem in it
+    ├── ProtocolError                   a peer broke the protocol
+    │   └── LoginRefused                a proxy accepts no login of ours, or we accept none of a client's
+    ├── RequestRefused                  a client's request that is not carried out
+    ├── GssError                        a GSSAPI mechanism failed
+    ├── NotFoundError                   a resolver's final answer, without an address or a name
+    └── DialError, OSError              the destination was not reached: who failed, where, at which step, why
+        ├── UnsupportedAddress          a hop's protocol cannot carry this kind of address
+        ├── ConnectError                no TCP connection to the first hop, or to the destination without a hop
+        │   └── DestinationRefused, ConnectionRefusedError      the destination refused that connection
+        ├── HopProtocolError            a hop broke the protocol, or closed the connection
+        ├── HopAuthenticationError      a hop refused our login
+        ├── HopRefused                  a hop answered our request with a refusal
+        │   └── DestinationRefusedHop, ConnectionRefusedError   the destination refused the last hop's connection
+        ├── ResolverError               the resolver, of this machine or behind a chain, gave no usable answer
+        └── DialTimeout, TimeoutError   a step did not end within its limit
 
-Each error that a client may be waiting for knows the reply code that tells the truth about it.
+What stands behind a comma is the standard library's: ``except OSError`` around a dial catches every `DialError`,
+``except TimeoutError`` every `DialTimeout`, ``except ConnectionRefusedError`` every refusal by the destination.
+
+1. Programs match on the class and on `Cause`; the message is for people.
+2. An error does not change once it has been raised.
+3. Every error can be copied and pickled, with all its attributes, as a pool of processes does with it.
 """
 
 from __future__ import annotations
 
+import copy
+import errno as numbers
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self, cast
 
 from chainsocks.protocol.address import Address
-from chainsocks.protocol.errors import ChainsocksError, LoginRefused, ProtocolError
+from chainsocks.protocol.errors import Cause, ChainsocksError, LoginRefused, ProtocolError
+from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import ReplyCode
 
 __all__ = [
+    "Cause",
     "ChainsocksError",
     "ConfigError",
     "ConnectError",
+    "DestinationRefused",
+    "DestinationRefusedHop",
     "DialError",
     "DialTimeout",
+    "End",
     "GssError",
     "HopAuthenticationError",
     "HopProtocolError",
@@ -48,7 +64,9 @@ __all__ = [
     "ProtocolError",
     "RequestRefused",
     "ResolverError",
+    "Step",
     "UnsupportedAddress",
+    "reply_code_of",
 ]
 
 
@@ -77,7 +95,7 @@ class ConfigError(ChainsocksError):
 
 
 class RequestRefused(ChainsocksError):
-    """A well-formed request that we do not carry out; `reply_code` is what the client is told."""
+    """A well-formed request that is not carried out; `reply_code` is the code of the reply to the client."""
 
     def __init__(self, message: str, reply_code: int) -> None:
         super().__init__(message)
@@ -85,96 +103,249 @@ class RequestRefused(ChainsocksError):
 
 
 class GssError(ChainsocksError):
-    """A mechanism's refusal, in its own words; there is no token in them."""
+    """A GSSAPI mechanism failed; the message is its own, and contains no token."""
+
+    cause = Cause.GSSAPI_FAILED
 
 
 class NotFoundError(ChainsocksError):
-    """The resolver has answered, and it is no use to ask on; `reply_code` is what a waiting client is told."""
+    """The resolver gave a final answer without an address or a name; `cause` says why."""
 
-    def __init__(self, problem: str, reply_code: int) -> None:
+    def __init__(self, problem: str, cause: Cause) -> None:
         super().__init__(problem)
-        self.reply_code = reply_code
+        self.cause = cause
+
+
+class Step(StrEnum):
+    """The steps of a dial around a handshake's own (`chainsocks.protocol.handshake.State`)."""
+
+    RESOLVE = "name look-up"
+    CONNECT = "TCP connect"
+    LISTEN = "TCP listen"
+    AFTER_REPLY = "what comes behind its request"
+    """Waiting for the destination's own first bytes, after the last hop's reply."""
+    OPEN = "open"
+    """The connection to the destination is open: the end of a dial."""
+
+
+class End(StrEnum):
+    """Where the last hop of a dial leads to."""
+
+    DESTINATION = "destination"
+    """The destination that the client asked for."""
+    RESOLVER = "resolver"
+    """The DNS resolver of the chain, which the client did not ask for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where on the way something happened: at a hop, or (`hop` is None) at its end, which is what `end` says."""
+    """Where in a dial something happened: a hop, or (`hop` is None) the end of the dial; and the step."""
 
     hop: str | None
+    """The hop's name."""
     address: Address
-    step: str
-    end: str = "destination"
+    """Of the hop, or of the end."""
+    step: State | Step
+    position: int = 0
+    """The hop's position in the route, from 1; 0 at the end."""
+    hops: int = 0
+    """How many hops the route has."""
+    end: End = field(default=End.DESTINATION, kw_only=True)
+
+    @property
+    def who(self) -> str | None:
+        """The hop with its position, as in ``osaka (2 of 3)``; None at the end."""
+        return f"{self.hop} ({self.position} of {self.hops})" if self.position else self.hop
 
     def __str__(self) -> str:
-        who = f"hop {self.hop} at {self.address}" if self.hop else f"{self.end} {self.address}"
+        who = f"hop {self.who} at {self.address}" if self.hop else f"{self.end} {self.address}"
         return f"{who}, {self.step}"
 
 
-class DialError(ChainsocksError):
-    """The way to the destination could not be opened.
+_GENERAL = (ReplyCode.GENERAL_FAILURE, ReplyCode.GENERAL_FAILURE)
+
+_REPLY_CODES: Mapping[Cause, tuple[ReplyCode, ReplyCode]] = {
+    # Of a failure at the destination, and of one at a hop or on the way to the resolver. Every other cause is a
+    # general failure in both places, except `Cause.REFUSED`: the last hop's own code is passed through.
+    Cause.CONNECTION_REFUSED: (ReplyCode.CONNECTION_REFUSED, ReplyCode.GENERAL_FAILURE),
+    Cause.NETWORK_UNREACHABLE: (ReplyCode.NETWORK_UNREACHABLE, ReplyCode.GENERAL_FAILURE),
+    Cause.HOST_UNREACHABLE: (ReplyCode.HOST_UNREACHABLE, ReplyCode.GENERAL_FAILURE),
+    Cause.NAME_NOT_FOUND: (ReplyCode.HOST_UNREACHABLE, ReplyCode.GENERAL_FAILURE),
+    Cause.NO_ANSWER: (ReplyCode.TTL_EXPIRED, ReplyCode.GENERAL_FAILURE),
+    Cause.NOT_ALLOWED: (ReplyCode.NOT_ALLOWED_BY_RULESET, ReplyCode.GENERAL_FAILURE),
+    Cause.NO_ADDRESS_FAMILY: (ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED, ReplyCode.GENERAL_FAILURE),
+    Cause.TIMED_OUT: (ReplyCode.TTL_EXPIRED, ReplyCode.TTL_EXPIRED),
+    Cause.UNSUPPORTED_ADDRESS: (ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED),
+}
+
+_ABOUT_THE_DESTINATION = {
+    ReplyCode.HOST_UNREACHABLE,
+    ReplyCode.CONNECTION_REFUSED,
+    ReplyCode.TTL_EXPIRED,
+    *(code for code in ReplyCode if code >= ReplyCode.ONION_DESCRIPTOR_NOT_FOUND),
+}
+"""Codes by which a last hop reports what happened at the destination. The others speak of the hop, or say nothing."""
+
+
+def reply_code_of(cause: Cause, *, at_destination: bool) -> ReplyCode:
+    """Return the code of the reply to a client whose dial failed for `cause`, at its destination or elsewhere."""
+    return _REPLY_CODES.get(cause, _GENERAL)[0 if at_destination else 1]
+
+
+class DialError(ChainsocksError, OSError):
+    """The destination was not reached.
 
     Attributes:
-        place: the hop (or destination), its address, and the step it failed at.
+        place: the hop or destination, its address, and the step that failed.
         problem: what happened there, in words.
-        elapsed: seconds spent in that step's limit.
+        cause: what happened there, for programs.
+        elapsed: seconds since the step's limit began.
         limit: seconds that were allowed; ``inf`` where the limit is off.
-        reply_code: what a waiting client is told.
-        earlier: the errors of tries by other hops before this one, for the same request.
+        at_destination: whether the destination itself failed, and no hop: it was reached directly, or the last hop
+            reported it.
+        errno: of the system call that failed, if one did; ``ECONNREFUSED`` and ``ETIMEDOUT`` also where a hop or a
+            limit says so.
+        earlier: the errors of earlier attempts by other routes, for the same request.
     """
 
-    reply_code: int = ReplyCode.GENERAL_FAILURE
+    place: Place
+    problem: str
+    cause: Cause
+    elapsed: float
+    limit: float
+    at_destination: bool
+    errno: int | None
+    earlier: tuple[DialError, ...]
+
+    _errno: int | None = None
+    """The ``errno`` of a class whose name says which it is."""
 
     def __init__(
-        self, place: Place, problem: str, *, elapsed: float, limit: float, reply_code: int | None = None
+        self,
+        place: Place,
+        problem: str,
+        cause: Cause,
+        *,
+        elapsed: float,
+        limit: float,
+        at_destination: bool = False,
+        errno: int | None = None,
+        earlier: Iterable[DialError] = (),
     ) -> None:
-        super().__init__(place, problem, elapsed, limit)
+        super().__init__(problem)
+        self.args = (problem,)  # OSError leaves them empty where a subclass has a __new__ of its own
+        self.strerror = problem
         self.place = place
         self.problem = problem
+        self.cause = cause
         self.elapsed = elapsed
         self.limit = limit
-        self.earlier: tuple[DialError, ...] = ()
-        if reply_code is not None:
-            self.reply_code = reply_code
+        self.at_destination = at_destination
+        self.errno = self._errno if errno is None else errno
+        self.earlier = tuple(earlier)
+
+    @property
+    def reply_code(self) -> int:
+        """The code of the reply to a client that waits for this dial."""
+        return reply_code_of(self.cause, at_destination=self.at_destination)
+
+    def after(self, earlier: Iterable[DialError]) -> Self:
+        """Return a copy that has these `earlier` errors, with this error's traceback and cause."""
+        copied = copy.copy(self)
+        copied.earlier = tuple(earlier)
+        copied.__cause__, copied.__context__ = self.__cause__, self.__context__
+        copied.__suppress_context__ = self.__suppress_context__
+        return copied.with_traceback(self.__traceback__)
 
     def __str__(self) -> str:
         limit = f"of {self.limit:g} s" if math.isfinite(self.limit) else "without a limit"
         before = "".join(f"; before that, {error}" for error in self.earlier)
         return f"{self.place}: {self.problem} ({self.elapsed:.2f} s {limit}){before}"
 
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "errno": self.errno, "strerror": self.strerror}
+
 
 class UnsupportedAddress(DialError):
-    """A hop's protocol cannot carry the address that it would have to be asked for."""
-
-    reply_code = ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED
+    """A hop's protocol cannot carry the address that the hop would be asked for; nothing was sent to it."""
 
 
 class ConnectError(DialError):
-    """No TCP connection to the first hop, or to the destination when the chain has no hop."""
+    """No TCP connection to the first hop, or to the destination when the chain has no hop.
+
+    A refusal by the destination makes a `DestinationRefused`, as ``OSError`` makes a ``ConnectionRefusedError``.
+    """
+
+    def __new__(cls, *args: object, at_destination: bool = False, **details: object) -> Self:  # noqa: D102
+        refused = at_destination and args[2:3] == (Cause.CONNECTION_REFUSED,)
+        return cast(Self, super().__new__(DestinationRefused if refused else cls))
+
+
+class DestinationRefused(ConnectError, ConnectionRefusedError):
+    """The destination refused the TCP connection of this machine."""
 
 
 class HopProtocolError(DialError):
-    """A hop broke the protocol or closed the connection in the middle of it."""
+    """A hop broke the protocol, or closed the connection before its part was done."""
 
 
 class HopAuthenticationError(DialError):
-    """A hop refused our login, or none of its methods is one of ours."""
+    """A hop refused our login, or accepts no login method that is configured for it."""
 
 
 class HopRefused(DialError):
-    """A hop answered our request with a refusal.
+    """A hop answered our request with a refusal; `code` is the reply code that it sent.
 
-    The last hop's code goes to the client as it is. A middle hop's refusal speaks of the next hop, and may be either's
-    failure: the client is told of a general failure. `code` is the hop's own word in either case.
+    `Cause.REFUSED`: the hop refused what the client asked for, and the client gets the hop's code. Code 05 makes a
+    `DestinationRefusedHop`. `Cause.NEXT_NOT_REACHED`: the hop did not reach the next hop, or the resolver. Either of
+    the two may have failed, and the client gets a general failure.
     """
 
-    code: int = ReplyCode.GENERAL_FAILURE
+    code: int
+
+    def __new__(cls, *args: object, code: int = ReplyCode.GENERAL_FAILURE, **details: object) -> Self:  # noqa: D102
+        refused = args[2:3] == (Cause.REFUSED,) and code == ReplyCode.CONNECTION_REFUSED
+        return cast(Self, super().__new__(DestinationRefusedHop if refused else cls))
+
+    def __init__(
+        self,
+        place: Place,
+        problem: str,
+        cause: Cause,
+        *,
+        code: int,
+        elapsed: float,
+        limit: float,
+        earlier: Iterable[DialError] = (),
+    ) -> None:
+        super().__init__(
+            place,
+            problem,
+            cause,
+            elapsed=elapsed,
+            limit=limit,
+            at_destination=cause is Cause.REFUSED and code in _ABOUT_THE_DESTINATION,
+            earlier=earlier,
+        )
+        self.code = code
+
+    @property
+    def reply_code(self) -> int:
+        """The hop's own code, where the client's request was refused."""
+        return self.code if self.cause is Cause.REFUSED else super().reply_code
+
+
+class DestinationRefusedHop(HopRefused, ConnectionRefusedError):
+    """The destination refused the TCP connection of the last hop, as that hop reports."""
+
+    _errno = numbers.ECONNREFUSED
 
 
 class ResolverError(DialError):
-    """The resolver that was asked, here or through a chain, knows no such name, fails, or does not speak proper DNS."""
+    """The resolver, of this machine or behind a chain, knows no such name, failed, or does not speak proper DNS."""
 
 
-class DialTimeout(DialError):
+class DialTimeout(DialError, TimeoutError):
     """A step did not end within its limit."""
 
-    reply_code = ReplyCode.TTL_EXPIRED
+    _errno = numbers.ETIMEDOUT

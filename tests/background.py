@@ -13,6 +13,7 @@ from dataclasses import replace
 import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.server.serve import serve
@@ -38,7 +39,7 @@ class Background:
     def proxy(self, config: Config | None = None) -> Address:
         """Run one of our servers, and return its address; where `config` wants to listen does not count."""
         config = config or Config()
-        server, timeouts = replace(config.server, listen=(LOOPBACK,)), replace(config.timeouts, grace=1)
+        server, timeouts = replace(config.server, listen=(Listener(LOOPBACK),)), replace(config.timeouts, grace=1)
         config = replace(config, server=server, timeouts=timeouts)
         task, [address] = self._portal.start_task(functools.partial(serve, config, self._stopping))
         self._tasks.append(task)

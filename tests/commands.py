@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
-import subprocess
+import signal
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from chainsocks.cli import main
-from tests.e2e.programs import PATIENCE, clean_environment
+from tests.e2e.programs import PATIENCE, Process, clean_environment
+from tests.e2e.spawner import OWN
 
 __all__ = ["CHAINSOCKS", "Result", "run_main", "run_program"]
 
@@ -36,18 +38,20 @@ def run_main(capsys: pytest.CaptureFixture[str], *arguments: str | Path, words: 
     return caught.value.code, *capsys.readouterr()
 
 
-def run_program(home: Path, *arguments: str | Path, words: bytes = b"", **environment: str) -> Result:
-    """Run the program, from `home` and as somebody whose home that is; `words` is its standard input."""
-    done = subprocess.run(
-        [CHAINSOCKS, *arguments],
-        input=words,
-        capture_output=True,
-        cwd=home,
-        env=clean_environment(home, **environment),
-        timeout=PATIENCE,
-        check=False,
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+def run_program(home: Path, *arguments: str | Path, program: str | Path = OWN, **environment: str) -> Result:
+    """Run our program as a process, from `home` and as a user whose home that is."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        command = [program, *arguments]
+        process = Process(command, clean_environment(home, **environment), home, out.fileno(), err.fileno())
+        try:
+            status = process.wait(PATIENCE)
+        finally:
+            process.send_signal(signal.SIGKILL)
+        said = []
+        for file in (out, err):
+            file.seek(0)
+            said.append(file.read().decode())
+    return status, said[0], said[1]
 
 
 @contextmanager

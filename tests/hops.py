@@ -15,6 +15,7 @@ from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.walk import CONNECT
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.errors import reply_code_of
 from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
@@ -226,7 +227,7 @@ async def _connect(network: MemoryNetwork, handshake: ServerHandshake) -> Memory
     try:
         upstream = await network.open_tcp(handshake.request.destination)
     except OSError as error:
-        handshake.send_reply(Reply(explain_connect_error(error)[1]))
+        handshake.send_reply(Reply(reply_code_of(explain_connect_error(error)[1], at_destination=True)))
         return None
     handshake.send_reply(Reply(ReplyCode.SUCCEEDED))
     return upstream

@@ -16,16 +16,17 @@ import trio
 from rich.console import Console
 
 from chainsocks.config.chains import DIRECT, hops_of
+from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.load import load_config
-from chainsocks.config.models import Config, UnixPath
+from chainsocks.config.models import Config
 from chainsocks.config.passwords import parse_hash
-from chainsocks.errors import ConnectError, Place
+from chainsocks.errors import Cause, ConnectError, Place, Step
 from chainsocks.protocol.address import Address
 from tests.commands import CHAINSOCKS, run_main
 from tests.e2e.programs import Program, clean_environment, free_address
 from tests.e2e.wire import ask_socks5, connect
 
-COMMANDS = ["bench", "check", "demo", "hash-password", "probe", "serve"]
+COMMANDS = ["bench", "check", "demo", "hash-password", "manual", "probe", "serve"]
 
 FILE = """
 [server]
@@ -130,7 +131,7 @@ class TestServe:
     ) -> None:
         assert run_main(capsys, "serve") == (0, "", "")
         [config] = served
-        assert config.server.listen == (Address("127.0.0.1", 1080),)
+        assert config.server.listen == (Listener(Address("127.0.0.1", 1080)),)
         assert config.default_chain == DIRECT
 
     def test_options_have_the_last_word(
@@ -143,7 +144,8 @@ class TestServe:
         status, _, _ = run_main(capsys, "serve", "-c", path, *listen, *hops)
         assert status == 0
         [config] = served
-        assert config.server.listen == (Address("127.0.0.1", 2), UnixPath("/run/a.sock"), Address("::1", 3))
+        two, socket, three = Address("127.0.0.1", 2), UnixPath("/run/a.sock"), Address("::1", 3)
+        assert config.server.listen == (Listener(two), Listener(socket), Listener(three))
         assert config.timeouts.hop == 7
         assert config.default_chain
         assert [str(hop.address) for hop in hops_of(config.default_chain.hops)] == ["b:1080", "c:3"]
@@ -177,7 +179,7 @@ class TestServe:
         path.write_text(FILE)
         assert run_main(capsys, "serve", "-c", path) == (0, "", "")
         [config] = served
-        assert config.server.listen == (Address("127.0.0.1", 1),)
+        assert config.server.listen == (Listener(Address("127.0.0.1", 1)),)
         assert str(config.default_chain) == "a"
 
     @pytest.mark.parametrize(
@@ -421,8 +423,8 @@ def test_what_fails_on_the_way_says_so_itself(
 
     async def demo(console: Console, *, stay: bool) -> None:
         async with trio.open_nursery():
-            place = Place("paris (1 of 3)", Address("127.0.0.1", 1), "TCP connect")
-            raise ConnectError(place, "connection refused", elapsed=0.5, limit=10)
+            place = Place("paris", Address("127.0.0.1", 1), Step.CONNECT, 1, 3)
+            raise ConnectError(place, "connection refused", Cause.CONNECTION_REFUSED, elapsed=0.5, limit=10)
 
     monkeypatch.setattr("chainsocks.cli.run_demo", demo)
     line = "hop paris (1 of 3) at 127.0.0.1:1, TCP connect: connection refused (0.50 s of 10 s)"

@@ -46,8 +46,9 @@ class SideRoom:
 
 SIDE_ROOMS = {
     "errors": SideRoom(frozenset({"protocol"}), users=1),
+    "sockets": SideRoom(frozenset({"protocol"}), users=2),
     "observe": SideRoom(frozenset({"protocol", "errors", "config"}), users=4),
-    "client": SideRoom(frozenset({"protocol", "errors", "config", "routing", "chain"}), users=6),
+    "client": SideRoom(frozenset({"protocol", "errors", "sockets", "config", "routing", "chain"}), users=6),
     "chainsocks": SideRoom(frozenset({"protocol", "errors", "config", "client"}), users=99),  # the library's front door
 }
 
@@ -181,11 +182,11 @@ def imports_are_of_public_names(modules: Modules) -> Iterator[str]:
                     yield f"{module.name}:{imported.line} imports {name} of {other.name}"
 
 
-def protocol_needs_the_standard_library_only(modules: Modules) -> Iterator[str]:
+def low_rooms_need_the_standard_library_only(modules: Modules) -> Iterator[str]:
     for module in modules.values():
         for imported in module.imports:
             top = imported.module.partition(".")[0]
-            if module.room == "protocol" and top not in {*sys.stdlib_module_names, "chainsocks"}:
+            if module.room in {"protocol", "sockets"} and top not in {*sys.stdlib_module_names, "chainsocks"}:
                 yield f"{module.name}:{imported.line} imports {imported.module}"
 
 
@@ -248,9 +249,10 @@ LAWS: dict[Law, tuple[dict[str, str], list[str]]] = {
     imports_point_downward: (
         {
             "chainsocks/net/tcp.py": "from chainsocks.relay.pump import pump\nfrom chainsocks import client",
-            "chainsocks/relay/pump.py": "import chainsocks.chain.walk",
+            "chainsocks/relay/pump.py": "import chainsocks.chain.walk\nimport chainsocks.sockets",
             "chainsocks/chain/walk.py": "from chainsocks.net import tcp\nfrom chainsocks.config.models import Config",
             "chainsocks/config/models.py": "from chainsocks.errors import DialError\nimport chainsocks.observe.log",
+            "chainsocks/sockets.py": "from chainsocks.protocol.address import A\nimport chainsocks.errors",
             "chainsocks/errors.py": "from chainsocks.protocol.errors import E\nfrom chainsocks.config.models import C",
             "chainsocks/protocol/errors.py": "from chainsocks.errors import DialError",
             "chainsocks/observe/log.py": "import chainsocks",
@@ -263,6 +265,7 @@ LAWS: dict[Law, tuple[dict[str, str], list[str]]] = {
             "chainsocks.net.tcp:2 imports chainsocks.client",
             "chainsocks.relay.pump:1 imports chainsocks.chain.walk",
             "chainsocks.config.models:2 imports chainsocks.observe.log",
+            "chainsocks.sockets:2 imports chainsocks.errors",
             "chainsocks.errors:2 imports chainsocks.config.models",
             "chainsocks.protocol.errors:1 imports chainsocks.errors",
             "chainsocks.observe.log:1 imports chainsocks",
@@ -296,12 +299,13 @@ LAWS: dict[Law, tuple[dict[str, str], list[str]]] = {
         },
         ["chainsocks.chain.a:2 imports helper of chainsocks.chain.b"],
     ),
-    protocol_needs_the_standard_library_only: (
+    low_rooms_need_the_standard_library_only: (
         {
             "chainsocks/protocol/a.py": "import re\nimport anyio.abc\nfrom chainsocks.protocol import b",
+            "chainsocks/sockets.py": "import socket\nimport trio",
             "chainsocks/net/a.py": "import anyio",
         },
-        ["chainsocks.protocol.a:2 imports anyio.abc"],
+        ["chainsocks.protocol.a:2 imports anyio.abc", "chainsocks.sockets:2 imports trio"],
     ),
     protocol_does_no_io: (
         {
@@ -441,7 +445,7 @@ def loaded_by(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
-HEAVY = {"trio", "asyncio", "pydantic", "click", "rich", "dns"}
+HEAVY = {"trio", "asyncio", "pydantic", "click", "rich", "dns", "matplotlib"}
 
 
 def test_the_library_is_light() -> None:
@@ -450,4 +454,4 @@ def test_the_library_is_light() -> None:
 
 def test_the_server_needs_no_asyncio() -> None:
     loaded = loaded_by("import chainsocks.cli")
-    assert loaded & HEAVY == HEAVY - {"asyncio", "dns"}
+    assert loaded & HEAVY == HEAVY - {"asyncio", "dns", "matplotlib"}

@@ -26,7 +26,7 @@ from chainsocks.chain.legs import Leg
 from chainsocks.chain.network import CancelScope
 from chainsocks.chain.walk import OPEN, Walk
 from chainsocks.config.hops import Hop
-from chainsocks.errors import HopProtocolError
+from chainsocks.errors import Cause, HopProtocolError
 from chainsocks.protocol.address import Address, AddressType, address_of, canonical
 from chainsocks.protocol.messages import Command
 
@@ -61,9 +61,10 @@ class AssociationWalk(Walk):
                 plan = self._plan(self._destination, Command.UDP_ASSOCIATE, stop)
                 stream, reply, trailing_data = await self._follow(plan)
                 opened.push_async_callback(anyio.aclose_forcefully, stream)
-                streams[str(self._place.hop)] = stream
+                streams[str(self._place.who)] = stream
                 if trailing_data:
-                    raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
+                    problem = f"{len(trailing_data)} bytes came behind its reply, unasked"
+                    raise self._error(HopProtocolError, problem, Cause.UNSOLICITED)
                 relays.append(self._relay_of(plan[-1], stream, reply.bound))
             opened.pop_all()
         self._at(None, OPEN)
@@ -76,9 +77,10 @@ class AssociationWalk(Walk):
             host = _peer_of(stream, leg.hop.address.host) if leg.previous is None else leg.hop.address.host
         relay = canonical(Address(host, bound.port))
         if relay.type is AddressType.DOMAINNAME:
-            raise self._error(HopProtocolError, f"its relay is at {relay}: a name, by which no reply can be told")
+            problem = f"its relay is at {relay}: a name, by which no reply can be told"
+            raise self._error(HopProtocolError, problem, Cause.UNUSABLE)
         if not relay.port:
-            raise self._error(HopProtocolError, "its relay has no port")
+            raise self._error(HopProtocolError, "its relay has no port", Cause.UNUSABLE)
         return relay
 
 

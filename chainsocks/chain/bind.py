@@ -25,7 +25,7 @@ from chainsocks.chain.network import CancelScope, Network
 from chainsocks.chain.walk import OPEN, OnStep, Upstream, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import ConnectError, HopRefused
+from chainsocks.errors import Cause, ConnectError, Step
 from chainsocks.protocol.address import Address, AddressType, address_of
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.handshake import State
@@ -35,7 +35,7 @@ __all__ = ["LISTEN", "BindNetwork", "BindWalk", "IPAddress", "Listener"]
 
 IPAddress = IPv4Address | IPv6Address
 
-LISTEN = "TCP listen"
+LISTEN = Step.LISTEN
 """The step in which we open a port of our own; `State.SECOND_REPLY` is the wait for the peer, there as at a hop."""
 
 ELSEWHERE = {AddressType.IPV4: Address("192.0.2.1", 0), AddressType.IPV6: Address("2001:db8::1", 0)}
@@ -166,7 +166,7 @@ class BindWalk(Walk):
         reply = handshake.reply
         if not reply.succeeded:
             problem = f"it granted the port, and then refused {leg.target}: {describe_reply(reply.code)}"
-            raise self._error(HopRefused, problem, reply.code)
+            raise self._refused(problem, Cause.REFUSED, reply.code)
         self._stream = None
         self._at(None, OPEN)
         return Upstream(stream, reply.bound, handshake.trailing_data)
@@ -227,8 +227,8 @@ class BindWalk(Walk):
             await anyio.aclose_forcefully(stream)
 
     def _failed(self, error: OSError) -> ConnectError:
-        problem, code = explain_connect_error(error)
-        return self._error(ConnectError, problem, code)
+        problem, cause = explain_connect_error(error)
+        return self._error(ConnectError, problem, cause, at_destination=True, errno=errno_of(error))
 
 
 def _ip(address: Address) -> IPAddress:

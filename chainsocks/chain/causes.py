@@ -1,4 +1,4 @@
-"""From the cause of a failed TCP connect to words, and to the reply code that tells the truth about it."""
+"""The cause of a failed TCP connect, in words and as a `Cause`."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import errno
 import os
 import socket
 
-from chainsocks.protocol.messages import ReplyCode
+from chainsocks.protocol.errors import Cause
 
 __all__ = ["OUT_OF_DESCRIPTORS", "errno_of", "explain_connect_error"]
 
 OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
-"""This process, or this machine, can open no more files: nobody else's fault."""
+"""This process, or this machine, can open no more files: no peer has failed."""
 
-_CODES = {
-    errno.ECONNREFUSED: ReplyCode.CONNECTION_REFUSED,
-    errno.ENETUNREACH: ReplyCode.NETWORK_UNREACHABLE,
-    errno.ENETDOWN: ReplyCode.NETWORK_UNREACHABLE,
-    errno.EADDRNOTAVAIL: ReplyCode.NETWORK_UNREACHABLE,
-    errno.EHOSTUNREACH: ReplyCode.HOST_UNREACHABLE,
-    errno.EHOSTDOWN: ReplyCode.HOST_UNREACHABLE,
-    errno.ETIMEDOUT: ReplyCode.TTL_EXPIRED,
-    errno.EACCES: ReplyCode.NOT_ALLOWED_BY_RULESET,  # the local firewall says no
-    errno.EPERM: ReplyCode.NOT_ALLOWED_BY_RULESET,
-    errno.EAFNOSUPPORT: ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED,
+_CAUSES = {
+    errno.ECONNREFUSED: Cause.CONNECTION_REFUSED,
+    errno.ECONNRESET: Cause.RESET,
+    errno.ENETUNREACH: Cause.NETWORK_UNREACHABLE,
+    errno.ENETDOWN: Cause.NETWORK_UNREACHABLE,
+    errno.EADDRNOTAVAIL: Cause.NETWORK_UNREACHABLE,
+    errno.EHOSTUNREACH: Cause.HOST_UNREACHABLE,
+    errno.EHOSTDOWN: Cause.HOST_UNREACHABLE,
+    errno.ETIMEDOUT: Cause.NO_ANSWER,
+    errno.EACCES: Cause.NOT_ALLOWED,  # the local firewall says no
+    errno.EPERM: Cause.NOT_ALLOWED,
+    errno.EAFNOSUPPORT: Cause.NO_ADDRESS_FAMILY,
+    errno.EMFILE: Cause.TOO_MANY_FILES,
+    errno.ENFILE: Cause.TOO_MANY_FILES,
+    errno.ENOMEM: Cause.OUT_OF_MEMORY,
+    errno.ENOBUFS: Cause.OUT_OF_MEMORY,
 }
 
 
@@ -39,11 +44,12 @@ def errno_of(error: OSError) -> int | None:
     return cause.errno if isinstance(cause, OSError) else None
 
 
-def explain_connect_error(error: OSError) -> tuple[str, ReplyCode]:
-    """Say what went wrong, and which reply code says so to a client whose destination it was."""
+def explain_connect_error(error: OSError) -> tuple[str, Cause]:
+    """Return the words and the cause of a failed connect."""
     number = errno_of(error)
     if number is None:
-        return str(error) or type(error).__name__, ReplyCode.GENERAL_FAILURE
-    if number in OUT_OF_DESCRIPTORS:
-        return "too many open files here, at this end (see `ulimit -n`, max_sessions)", ReplyCode.GENERAL_FAILURE
-    return os.strerror(number).lower(), _CODES.get(number, ReplyCode.GENERAL_FAILURE)
+        return str(error) or type(error).__name__, Cause.SYSTEM_ERROR
+    cause = _CAUSES.get(number, Cause.SYSTEM_ERROR)
+    if cause is Cause.TOO_MANY_FILES:
+        return "too many open files here, at this end (see `ulimit -n`, max_sessions)", cause
+    return os.strerror(number).lower(), cause

@@ -22,9 +22,9 @@ import dns.rdtypes.IN.A
 import dns.rdtypes.IN.AAAA
 import dns.reversename
 
-from chainsocks.errors import NotFoundError, ProtocolError
+from chainsocks.errors import Cause, NotFoundError, ProtocolError
 from chainsocks.protocol.address import Address
-from chainsocks.protocol.messages import Command, ReplyCode
+from chainsocks.protocol.messages import Command
 
 __all__ = ["Question", "questions"]
 
@@ -50,20 +50,20 @@ class Question:
         try:
             answer = dns.message.from_wire(message)
         except (dns.exception.DNSException, ValueError) as error:
-            raise ProtocolError(f"its answer is no DNS message: {error}") from None
+            raise ProtocolError(f"its answer is no DNS message: {error}", Cause.MALFORMED) from None
         if not isinstance(answer, dns.message.QueryMessage) or not self._query.is_response(answer):
-            raise ProtocolError("its answer is to another question")
+            raise ProtocolError("its answer is to another question", Cause.MISMATCH)
         if answer.flags & dns.flags.TC:
-            raise ProtocolError("its answer is cut short")
+            raise ProtocolError("its answer is cut short", Cause.UNUSABLE)
         rcode = answer.rcode()
         if rcode == dns.rcode.NXDOMAIN:
-            raise NotFoundError("there is no such name (NXDOMAIN)", ReplyCode.HOST_UNREACHABLE)
+            raise NotFoundError("there is no such name (NXDOMAIN)", Cause.NAME_NOT_FOUND)
         if rcode != dns.rcode.NOERROR:
-            raise NotFoundError(f"it says {dns.rcode.to_text(rcode)}", ReplyCode.GENERAL_FAILURE)
+            raise NotFoundError(f"it says {dns.rcode.to_text(rcode)}", Cause.RESOLVER_FAILED)
         try:
             found = answer.resolve_chaining().answer
         except dns.exception.DNSException as error:
-            raise ProtocolError(f"its answer leads nowhere: {error}") from None
+            raise ProtocolError(f"its answer leads nowhere: {error}", Cause.UNUSABLE) from None
         return [_text(record) for record in found or ()]
 
 
@@ -92,4 +92,4 @@ def _text(record: object) -> str:
         case dns.rdtypes.ANY.PTR.PTR():
             return str(record.target.to_text(omit_final_dot=True))
         case _:
-            raise ProtocolError("its answer has a record of another kind than it says")
+            raise ProtocolError("its answer has a record of another kind than it says", Cause.MALFORMED)

@@ -17,7 +17,7 @@ from chainsocks.chain.walk import OPEN, OnStep, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import HopProtocolError
+from chainsocks.errors import Cause, HopProtocolError
 from chainsocks.protocol.address import UNSPECIFIED
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, Request
@@ -59,7 +59,8 @@ class GreetingWalk(Walk):
         stream, _, trailing_data = await self._follow(before)
         try:
             if trailing_data:
-                raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
+                problem = f"{len(trailing_data)} bytes came behind its reply, unasked"
+                raise self._error(HopProtocolError, problem, Cause.UNSOLICITED)
             hop = last.hop
             if hop.protocol is HopProtocol.SOCKS5:
                 self._allow(self._timeouts.hop if hop.timeout is None else hop.timeout, hop.address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anyio.abc import ByteStream
 
-from chainsocks.errors import GssError, LoginRefused, ProtocolError
+from chainsocks.errors import Cause, GssError, LoginRefused, ProtocolError
 from chainsocks.gss.contexts import Context, mechanism
 from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.protocol.gssapi import Gssapi, Protection
@@ -41,7 +41,7 @@ class HopLogin:
                 if protection is not Protection.NONE:
                     return EncapsulatedStream(stream, self._established, protection, handshake.release())
         except GssError as error:
-            raise LoginRefused(str(error)) from None
+            raise LoginRefused(str(error), error.cause) from None
         return stream
 
     @property
@@ -65,10 +65,12 @@ class HopLogin:
         """Return the protection level that the hop has chosen."""
         chosen = self._established.unwrap(token, Protection.NONE)
         if len(chosen) != 1 or chosen[0] > Protection.CONFIDENTIALITY:
-            raise ProtocolError("it chose a protection level that we cannot go on with")
+            raise ProtocolError("it chose a protection level that we cannot go on with", Cause.GSSAPI_PROTECTION)
         protection = Protection(chosen[0])
         if protection < self._login.protection:
-            raise LoginRefused(f"it goes on with {protection} for protection, and we want {self._login.protection}")
+            problem = f"it goes on with {protection} for protection, and we want {self._login.protection}"
+            raise LoginRefused(problem, Cause.GSSAPI_PROTECTION)
         if protection is not Protection.NONE and self._command is Command.UDP_ASSOCIATE:
-            raise LoginRefused(f"it goes on with {protection}, which datagrams would not have")
+            problem = f"it goes on with {protection}, which datagrams would not have"
+            raise LoginRefused(problem, Cause.GSSAPI_PROTECTION)
         return protection

@@ -26,8 +26,9 @@ from chainsocks.chain.walk import Walk
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import DialError, HopAuthenticationError, HopProtocolError, UnsupportedAddress
+from chainsocks.errors import Cause, DialError, HopAuthenticationError, HopProtocolError, Step
 from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.errors import describe_opening
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 
@@ -35,9 +36,6 @@ __all__ = ["Finding", "Keeping", "find_keeping"]
 
 GREETING, VERSION = b"\x05\x01\x00", b"\x05"
 """What the target is sent, and what its answer begins with, whether it accepts that or not (RFC 1928 section 3)."""
-
-BEHIND = "what comes behind its request"
-"""The step in which the target's answer is waited for."""
 
 
 class Keeping(StrEnum):
@@ -135,11 +133,12 @@ class _Attempt(Walk):
         *before, leg = self._plan(self._destination, self.command)
         if problem := leg.hop.cannot_carry(leg.target):
             self._at(leg, State.REQUEST)
-            raise self._error(UnsupportedAddress, problem)
+            raise self._unsupported(leg, problem)
         stream, _, said = await self._follow(before)
         try:
             if said:
-                raise self._error(HopProtocolError, f"{len(said)} bytes came behind its reply, unasked")
+                problem = f"{len(said)} bytes came behind its reply, unasked"
+                raise self._error(HopProtocolError, problem, Cause.UNSOLICITED)
             self.reached = True
             await self._ask_for_target(leg, stream, pipeline, ahead)
         finally:
@@ -158,7 +157,7 @@ class _Attempt(Walk):
         self.replied = True
         if not handshake.reply.succeeded:
             raise self._refusal(leg, handshake.reply)
-        self._at(leg, BEHIND)
+        self._at(leg, Step.AFTER_REPLY)
         self._allow(limit, leg.target)
         said = handshake.trailing_data
         try:
@@ -166,7 +165,9 @@ class _Attempt(Walk):
                 await stream.send(GREETING)
             said = said or await stream.receive()
         except (EndOfStream, BrokenResourceError):
-            raise self._error(HopProtocolError, "the connection was closed before any answer") from None
+            problem = "the connection was closed before any answer"
+            raise self._error(HopProtocolError, problem, Cause.CLOSED) from None
         if not said.startswith(VERSION):
-            raise self._error(HopProtocolError, f"{leg.target} answered, but it is no SOCKS5 server; name one that is")
+            problem = f"{leg.target} answered, but it is no SOCKS5 server; name one that is"
+            raise self._error(HopProtocolError, problem, describe_opening(said)[0])
         self.answered = True

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import Enum, auto
 from typing import Protocol
 
@@ -31,11 +30,11 @@ from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
+    Cause,
     ConnectError,
-    DialError,
+    End,
     HopProtocolError,
     NotFoundError,
-    Place,
     ProtocolError,
     RequestRefused,
     ResolverError,
@@ -109,6 +108,8 @@ class ResolveWalk(Walk):
         self._oracle = _oracle(route, command, subject)
         resolver = route.chain.resolver if self._oracle is _Oracle.RESOLVER else None
         super().__init__(route, resolver or self._subject, timeouts, network, on_step, began)
+        if resolver:
+            self._end = End.RESOLVER
 
     async def answer(self, scope: CancelScope) -> Address:
         """Ask, inside `scope`; when that cuts it short, raise `timeout` behind it. Nothing is left open.
@@ -134,7 +135,7 @@ class ResolveWalk(Walk):
             try:
                 found = await self._look_up(None, self._destination)
             except ConnectError as error:
-                raise self._error(ResolverError, error.problem, error.reply_code) from error
+                raise self._error(ResolverError, error.problem, error.cause, at_destination=True) from error
             return canonical(min(found, key=lambda address: address.type))
         self._at(None, RESOLVE)
         self._allow(self._timeouts.resolve, self._subject)
@@ -142,7 +143,7 @@ class ResolveWalk(Walk):
             name = await self._names.name_of(self._subject)
         except OSError as error:
             problem = f"no name for {self._subject.host}: {error.strerror or error}"
-            raise self._error(ResolverError, problem, ReplyCode.HOST_UNREACHABLE) from error
+            raise self._error(ResolverError, problem, Cause.NAME_NOT_FOUND, at_destination=True) from error
         return self._usable(name)
 
     async def _ask_last_hop(self) -> Address:
@@ -152,7 +153,8 @@ class ResolveWalk(Walk):
         is_name = answer.type is AddressType.DOMAINNAME
         if is_name is not (self._asked is Command.RESOLVE_PTR):
             wanted = "an IP address" if is_name else "a name"
-            raise self._error(HopProtocolError, f"it answered {self._asked.name} with {answer}, which is not {wanted}")
+            problem = f"it answered {self._asked.name} with {answer}, which is not {wanted}"
+            raise self._error(HopProtocolError, problem, Cause.UNUSABLE)
         return Address(answer.host, 0)
 
     async def _ask_resolver(self, scope: CancelScope) -> Address:
@@ -161,12 +163,8 @@ class ResolveWalk(Walk):
         except ValueError as error:
             self._at(None, RESOLVE)
             problem = f"no name that could be asked for is {printable(self._subject.host)}: {error}"
-            raise self._error(ResolverError, problem, ReplyCode.HOST_UNREACHABLE) from None
-        try:
-            upstream = await self.go(scope)
-        except DialError as error:
-            error.reply_code = ReplyCode.GENERAL_FAILURE  # it is not the client's destination that cannot be reached
-            raise
+            raise self._error(ResolverError, problem, Cause.NAME_NOT_FOUND, at_destination=True) from None
+        upstream = await self.go(scope)
         try:
             return await self._converse(upstream, questions)
         finally:
@@ -181,9 +179,10 @@ class ResolveWalk(Walk):
             answer = await ask(upstream.stream, upstream.trailing_data, questions)
         except NotFoundError as error:
             problem = f"no answer for {printable(self._subject.host)}: {error}"
-            raise self._error(ResolverError, problem, error.reply_code) from None
+            own = error.cause is Cause.NAME_NOT_FOUND
+            raise self._error(ResolverError, problem, error.cause, at_destination=own) from None
         except ProtocolError as error:
-            raise self._error(ResolverError, f"{error}{seen}") from None
+            raise self._error(ResolverError, f"{error}{seen}", error.cause) from None
         return self._usable(answer)
 
     def _usable(self, answer: str) -> Address:
@@ -195,13 +194,8 @@ class ResolveWalk(Walk):
                 raise ValueError("it is called by an address")
         except ValueError as error:
             problem = f"no name for {self._subject.host}: {error}"
-            raise self._error(ResolverError, problem, ReplyCode.HOST_UNREACHABLE) from None
+            raise self._error(ResolverError, problem, Cause.NAME_NOT_FOUND, at_destination=True) from None
         return found
-
-    @property
-    def _place(self) -> Place:
-        place = super()._place
-        return replace(place, end="resolver") if self._oracle is _Oracle.RESOLVER and place.hop is None else place
 
 
 def _oracle(route: Route, command: Command, subject: Address) -> _Oracle:

@@ -9,9 +9,9 @@ from typing import Protocol, cast
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.errors import NotFoundError, ProtocolError
+from chainsocks.errors import Cause, NotFoundError, ProtocolError
 from chainsocks.protocol.address import Address
-from chainsocks.protocol.messages import Command, ReplyCode
+from chainsocks.protocol.messages import Command
 
 __all__ = ["Dialect", "Question", "ask", "dialect"]
 
@@ -59,10 +59,10 @@ async def ask(stream: ByteStream, early: bytes, questions: Sequence[Question]) -
                 data += await stream.receive()
         except EndOfStream:
             where = f", {len(data)} bytes into an answer" if data else ""
-            raise ProtocolError(f"it closed the connection{where}") from None
+            raise ProtocolError(f"it closed the connection{where}", Cause.CLOSED) from None
         except BrokenResourceError:
-            raise ProtocolError("the connection was reset") from None
+            raise ProtocolError("the connection was reset", Cause.RESET) from None
         if found := question.read(data[_LENGTH:end]):
             return found[0]
         data = data[end:]
-    raise NotFoundError("it knows the name, and has nothing of that kind", ReplyCode.HOST_UNREACHABLE)
+    raise NotFoundError("it knows the name, and has nothing of that kind", Cause.NAME_NOT_FOUND)

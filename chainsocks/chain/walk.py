@@ -21,7 +21,7 @@ import anyio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.chain.causes import explain_connect_error
+from chainsocks.chain.causes import errno_of, explain_connect_error
 from chainsocks.chain.eyeballs import connect_first, interleave
 from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake
@@ -31,13 +31,16 @@ from chainsocks.config.chains import Route
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
+    Cause,
     ConnectError,
     DialError,
     DialTimeout,
+    End,
     HopAuthenticationError,
     HopProtocolError,
     HopRefused,
     Place,
+    Step,
     UnsupportedAddress,
 )
 from chainsocks.gss.stream import CapsuleError
@@ -56,8 +59,7 @@ OnStep = Callable[[Place], None]
 
 LOCAL, DOMAINNAME, DEBUG = Resolve.LOCAL, AddressType.DOMAINNAME, logging.DEBUG  # which every step looks at
 
-RESOLVE, CONNECT, OPEN = "name look-up", "TCP connect", "open"
-"""The steps around a handshake's own (`chainsocks.protocol.handshake.State`); the last says that the way is open."""
+RESOLVE, CONNECT, OPEN = Step.RESOLVE, Step.CONNECT, Step.OPEN
 
 DialErrorT = TypeVar("DialErrorT", bound=DialError)
 
@@ -90,6 +92,7 @@ class Walk:
         "_began",
         "_came_through",
         "_destination",
+        "_end",
         "_handshake",
         "_leg",
         "_limit",
@@ -116,6 +119,7 @@ class Walk:
     ) -> None:
         self._route = route
         self._destination = destination
+        self._end = End.DESTINATION
         self._timeouts = timeouts
         self._network = network
         self._started = network.now()
@@ -126,7 +130,7 @@ class Walk:
         self._traced = log.isEnabledFor(DEBUG)
         self._came_through = False
         self._leg: Leg | None = None
-        self._step = CONNECT
+        self._step: State | Step = CONNECT
         self._target = destination
 
     async def go(self, scope: CancelScope) -> Upstream:
@@ -151,13 +155,14 @@ class Walk:
         for leg in plan:
             if problem := leg.hop.cannot_carry(leg.target):
                 self._at(leg, State.REQUEST)
-                raise self._error(UnsupportedAddress, problem)
+                raise self._unsupported(leg, problem)
         stream = await self._connect(plan[0] if plan else None)
         try:
             reply, trailing_data = Reply(ReplyCode.SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
             for flight in flights(plan):
                 if trailing_data:
-                    raise self._error(HopProtocolError, f"{len(trailing_data)} bytes came behind its reply, unasked")
+                    problem = f"{len(trailing_data)} bytes came behind its reply, unasked"
+                    raise self._error(HopProtocolError, problem, Cause.UNSOLICITED)
                 stream, reply, trailing_data = await self._ask(flight, stream)
         except BaseException:
             await anyio.aclose_forcefully(stream)
@@ -176,8 +181,9 @@ class Walk:
         try:
             return await connect_first(addresses, self._network.open_tcp)
         except OSError as error:
-            problem, code = explain_connect_error(error)
-            raise self._error(ConnectError, problem, None if first else code) from error
+            problem, cause = explain_connect_error(error)
+            own = first is None and self._end is End.DESTINATION
+            raise self._error(ConnectError, problem, cause, at_destination=own, errno=errno_of(error)) from error
 
     async def _look_up(self, leg: Leg | None, name: Address) -> list[Address]:
         """Resolve a name on this machine, in the order to try its addresses."""
@@ -187,8 +193,8 @@ class Walk:
             return interleave(await self._network.resolve(name))
         except OSError as error:
             problem = f"no address for {printable(name.host)}: {error.strerror or error}"
-            code = ReplyCode.HOST_UNREACHABLE if name is self._destination else None
-            raise self._error(ConnectError, problem, code) from error
+            own = name is self._destination and self._end is End.DESTINATION
+            raise self._error(ConnectError, problem, Cause.NAME_NOT_FOUND, at_destination=own) from error
 
     async def _ask(self, flight: Sequence[Leg], stream: ByteStream) -> tuple[ByteStream, Reply, bytes]:
         """Have hops do what their legs say, asked at once.
@@ -219,7 +225,7 @@ class Walk:
         hop, target = leg.hop, leg.target
         usable = [found for found in await self._look_up(leg, target) if not hop.cannot_carry(found)]
         if not usable:
-            raise self._error(UnsupportedAddress, f"{target} has no address that {hop.protocol} can carry")
+            raise self._unsupported(leg, f"{target} has no address that {hop.protocol} can carry")
         return replace(leg, target=usable[0])
 
     def _refusal(self, leg: Leg, reply: Reply) -> HopRefused:
@@ -230,9 +236,17 @@ class Walk:
             problem = f"it refused {asked}: {said}"
         else:
             problem = f"it could not reach {leg.next.name} at {target}, it says: {said}"
-        refusal = self._error(HopRefused, problem, None if leg.next else reply.code)
-        refusal.code = reply.code
-        return refusal
+        cause = Cause.REFUSED if self._is_clients(leg) else Cause.NEXT_NOT_REACHED
+        return self._refused(problem, cause, reply.code)
+
+    def _unsupported(self, leg: Leg, problem: str) -> UnsupportedAddress:
+        """Say what a hop cannot be asked for."""
+        cause = Cause.UNSUPPORTED_ADDRESS if self._is_clients(leg) else Cause.NEXT_UNSUPPORTED
+        return self._error(UnsupportedAddress, problem, cause)
+
+    def _is_clients(self, leg: Leg) -> bool:
+        """Whether the target of a leg is what the client asked for."""
+        return leg.next is None and self._end is End.DESTINATION
 
     async def _negotiate(
         self, leg: Leg, handshake: ClientHandshake, stream: ByteStream, ahead: bytes = b"", said: bytes = b""
@@ -278,11 +292,13 @@ class Walk:
         """Blame a hop for the end that its handshake came to."""
         self._at(leg, handshake.step)
         if isinstance(error, LoginRefused):
-            return self._error(HopAuthenticationError, str(error))
-        problem = str(error) if isinstance(error, ProtocolError | CapsuleError) else "the connection was reset"
+            return self._error(HopAuthenticationError, str(error), error.cause)
+        problem, cause = "the connection was reset", Cause.RESET
+        if isinstance(error, ProtocolError | CapsuleError):
+            problem, cause = str(error), error.cause
         if leg.previous:
             problem += f" (as seen through {leg.previous.name})"
-        return self._error(HopProtocolError, problem)
+        return self._error(HopProtocolError, problem, cause)
 
     @property
     def route(self) -> Route:
@@ -308,11 +324,11 @@ class Walk:
     def _place(self) -> Place:
         """The hop and the step that we are at."""
         if self._leg is None:
-            return Place(None, self._destination, self._step)
+            return Place(None, self._destination, self._step, end=self._end)
         hop = self._leg.hop
-        return Place(f"{hop.name} ({self._leg.position} of {len(self._route.hops)})", hop.address, self._step)
+        return Place(hop.name, hop.address, self._step, self._leg.position, len(self._route.hops), end=self._end)
 
-    def _at(self, leg: Leg | None, step: str) -> None:
+    def _at(self, leg: Leg | None, step: State | Step) -> None:
         """Note that a step begins, at a hop or (None) at the destination."""
         self._leg = leg
         self._step = step
@@ -341,7 +357,8 @@ class Walk:
         if self._began + self._total < self._started + self._limit:
             self._started, self._limit = self._began, self._total
             complaint += ", and the time for the whole chain is over"
-        return self._error(DialTimeout, complaint)
+        own = self._leg is None and self._end is End.DESTINATION
+        return self._error(DialTimeout, complaint, Cause.TIMED_OUT, at_destination=own)
 
     @property
     def _purpose(self) -> str:
@@ -349,10 +366,25 @@ class Walk:
         ends_here = self._leg is not None and self._leg.command is Command.UDP_ASSOCIATE
         return f" to {Command.UDP_ASSOCIATE.name}" if ends_here else f" on the way to {self._target}"
 
-    def _error(self, kind: type[DialErrorT], problem: str, reply_code: int | None = None) -> DialErrorT:
+    def _error(
+        self,
+        kind: type[DialErrorT],
+        problem: str,
+        cause: Cause,
+        *,
+        at_destination: bool = False,
+        errno: int | None = None,
+    ) -> DialErrorT:
         """Make an error of this place and time."""
+        elapsed, limit = self._network.now() - self._started, self._limit
+        return kind(
+            self._place, problem, cause, elapsed=elapsed, limit=limit, at_destination=at_destination, errno=errno
+        )
+
+    def _refused(self, problem: str, cause: Cause, code: int) -> HopRefused:
+        """Make the error of a hop's refusal, of this place and time."""
         elapsed = self._network.now() - self._started
-        return kind(self._place, problem, elapsed=elapsed, limit=self._limit, reply_code=reply_code)
+        return HopRefused(self._place, problem, cause, code=code, elapsed=elapsed, limit=self._limit)
 
 
 def _local_address(stream: ByteStream) -> Address:

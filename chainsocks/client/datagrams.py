@@ -17,13 +17,12 @@ from anyio.abc import ByteStream
 from chainsocks.chain.associate import Association
 from chainsocks.chain.dial import associate
 from chainsocks.chain.network import Network
-from chainsocks.chain.walk import RESOLVE
 from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import CHOICES, AnyioNetwork
 from chainsocks.config.chains import DIRECT, Chain, Udp
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import ConnectError, DialTimeout, Place, RequestRefused
+from chainsocks.errors import Cause, ConnectError, DialTimeout, Place, RequestRefused, Step
 from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.datagram import Nesting, decode_header, encode_header, header_size
 from chainsocks.protocol.errors import ProtocolError
@@ -181,7 +180,7 @@ class UDPAssociation:
             raise BrokenResourceError(f"hop {over[0]} ended its association")
 
     async def _look_up(self, name: Address, limit: float) -> Address:
-        place, began, code = Place(None, name, RESOLVE), self._network.now(), ReplyCode.HOST_UNREACHABLE
+        place, began = Place(None, name, Step.RESOLVE), self._network.now()
         with self._network.open_scope(began + limit):
             problem = "it has no address"
             try:
@@ -190,8 +189,9 @@ class UDPAssociation:
             except OSError as error:
                 problem = error.strerror or str(error)
             elapsed = self._network.now() - began
-            raise ConnectError(place, problem, elapsed=elapsed, limit=limit, reply_code=code)
-        raise DialTimeout(place, "no answer", elapsed=limit, limit=limit)
+            cause = Cause.NAME_NOT_FOUND
+            raise ConnectError(place, problem, cause, elapsed=elapsed, limit=limit, at_destination=True)
+        raise DialTimeout(place, "no answer", Cause.TIMED_OUT, elapsed=limit, limit=limit, at_destination=True)
 
 
 def _open_socket() -> socket.socket:

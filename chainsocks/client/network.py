@@ -11,8 +11,8 @@ from anyio.abc import ByteStream, SocketAttribute, SocketListener
 
 from chainsocks.chain.dial import Choices
 from chainsocks.chain.health import Health
-from chainsocks.chain.source import own_address
 from chainsocks.protocol.address import Address, address_of
+from chainsocks.sockets import local_address
 
 __all__ = ["CHOICES", "AnyioNetwork"]
 
@@ -66,7 +66,7 @@ class AnyioNetwork:
 
     def own_address(self, peer: Address) -> Address:
         """Return our address on the route to a peer."""
-        return own_address(peer)
+        return local_address(peer)
 
     def open_scope(self, deadline: float) -> anyio.CancelScope:
         """Make a cancel scope."""

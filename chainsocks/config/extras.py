@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 
-__all__ = ["DNS", "GSSAPI", "require"]
+__all__ = ["DNS", "GSSAPI", "PLOT", "require"]
 
 DNS = "dns.message", "dns"
 """What a resolver takes (`chainsocks.chain.dns`): a module, and the extra that it comes with."""
 
 GSSAPI = "gssapi", "gssapi"
 """What it takes to prove who somebody is by Kerberos (`chainsocks.gss.kerberos`)."""
+
+PLOT = "matplotlib.figure", "plot"
+"""What the charts of `chainsocks bench` need (`chainsocks.tools.bench.plot`)."""
 
 
 def require(module: str, extra: str) -> None:

@@ -130,17 +130,18 @@ class _Reader:
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))
-        for index, listen in enumerate(config.server.listen):
-            if listen in config.server.listen[:index] and not (isinstance(listen, Address) and listen.port == 0):
-                self._add(("server", "listen", index), f"{listen} is there twice")
+        addresses = [listener.address for listener in config.server.listen]
+        for index, address in enumerate(addresses):
+            if address in addresses[:index] and not (isinstance(address, Address) and address.port == 0):
+                self._add(("server", "listen", index), f"{address} is there twice")
         if config.requires_gssapi and config.users:
             say = "with it, none of [[users]] can log in: take them out, or say gssapi_required = false"
             self._add(("server", "gssapi"), say)
         self._check_rules(config, data)
         bad_rules = any(problem.path.startswith("rules") for problem in self.problems)
         if server and data.get("users", []) == [] and not bad_rules:
-            for listen in config.exposed:
-                self._add(("server", "listen"), f"{listen} {OPEN_PROXY}")
+            for listener in config.exposed:
+                self._add(("server", "listen"), f"{listener} {OPEN_PROXY}")
         return config
 
     def _declared(self, data: Mapping[str, Any]) -> list[str]:

@@ -10,11 +10,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 
 from chainsocks.config.chains import DIRECT, Chain, Group
-from chainsocks.config.hops import Hop, NamesOnly
+from chainsocks.config.hops import Hop
+from chainsocks.config.listeners import ListenAddress, Listener, UnixPath, is_loopback
 from chainsocks.config.passwords import Password
 from chainsocks.config.rules import Family, Rule, lets_strangers_in
 from chainsocks.protocol.address import Address, AddressType
@@ -26,13 +27,10 @@ __all__ = [
     "Config",
     "HealthSettings",
     "Ident",
-    "Listen",
     "Server",
     "ServerGssapi",
     "Timeouts",
-    "UnixPath",
     "User",
-    "is_loopback",
 ]
 
 
@@ -45,19 +43,6 @@ OPEN_PROXY = (
 
 IDLE_WORKERS = "found {0.workers}, expected at most {0.max_sessions}, which is max_sessions: each worker needs one"
 """What is to be said about a `Server` with `has_idle_workers`, formatted with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnixPath:
-    """A unix socket to listen on."""
-
-    path: str
-
-    def __str__(self) -> str:
-        return f"unix:{self.path}"
-
-
-Listen = Address | UnixPath
 
 
 class Ident(StrEnum):
@@ -95,7 +80,7 @@ class ServerGssapi:
 class Server:
     """``[server]``."""
 
-    listen: tuple[Listen, ...] = (Address("127.0.0.1", 1080),)
+    listen: tuple[Listener, ...] = (Listener(Address("127.0.0.1", 1080)),)
     workers: int = 1
     """Processes; 0 is one for each core that there is for us."""
     max_sessions: int = 10_000
@@ -109,18 +94,6 @@ class Server:
     """What is told to clients as the address of the ports that BIND opens here, for peers of its family."""
     ident: Ident = Ident.OFF
     gssapi: ServerGssapi | None = None
-    names_only: Mapping[Listen, NamesOnly] = field(default_factory=lambda: MappingProxyType({}))
-    """For those of `listen` that have it."""
-
-    def names_only_at(self, bound: Listen) -> NamesOnly:
-        """Return what holds for a listening socket, by the address that it has.
-
-        One that is none of `listen` comes from a name or from port 0: what may be its own holds, and the strictest.
-        """
-        if not self.names_only or (bound in self.listen and bound not in self.names_only):
-            return NamesOnly.OFF
-        likely = [self.names_only[each] for each in self.listen if each in self.names_only and _may_become(each, bound)]
-        return self.names_only.get(bound) or max(likely, key=list(NamesOnly).index, default=NamesOnly.OFF)
 
     @property
     def has_idle_workers(self) -> bool:
@@ -206,41 +179,26 @@ class Config:
         return self.server.gssapi is not None and self.server.gssapi.required
 
     @property
-    def exposed(self) -> tuple[Listen, ...]:
+    def exposed(self) -> tuple[Listener, ...]:
         """The listeners through which strangers could use this server: beyond loopback, without users, by the rules."""
         if self.users or self.server.open or self.requires_gssapi:
             return ()
-        return tuple(listen for listen in self.server.listen if not is_loopback(listen) and self._admits(listen))
+        return tuple(
+            each for each in self.server.listen if not is_loopback(each.address) and self._admits(each.address)
+        )
 
-    def _admits(self, listen: Listen) -> bool:
-        """Whether somebody whom no rule knows gets anything at a listener."""
-        answers = [lets_strangers_in(self.rules, family) for family in _families(listen)]
-        # Without a rule that decides there is the default chain. That it is missing is a warning, and may be mended.
+    def _admits(self, address: ListenAddress) -> bool:
+        """Whether a client that no rule names gets anything at a listener."""
+        answers = [lets_strangers_in(self.rules, family) for family in _families(address)]
+        # A request that no rule matches gets the default chain. Without one that is a warning, and may change.
         unruled = not self.rules or self.default_chain is not None
         return any(unruled if answer is None else answer for answer in answers)
 
 
-def _families(listen: Listen) -> tuple[Family, ...]:
+def _families(address: ListenAddress) -> tuple[Family, ...]:
     """Return the kinds of addresses that the clients of a listener may have."""
-    if isinstance(listen, UnixPath):
+    if isinstance(address, UnixPath):
         return ()
-    if listen.type is AddressType.DOMAINNAME:
+    if address.type is AddressType.DOMAINNAME:
         return tuple(Family)
-    return (Family.IPV4,) if listen.type is AddressType.IPV4 else (Family.IPV6,)
-
-
-def _may_become(listen: Listen, bound: Listen) -> bool:
-    """Whether a socket that is to listen on one address may end up at the other."""
-    if isinstance(listen, UnixPath) or isinstance(bound, UnixPath):
-        return listen == bound
-    same_host = listen.type is AddressType.DOMAINNAME or listen.packed == bound.packed
-    return same_host and listen.port in (0, bound.port)
-
-
-def is_loopback(listen: Listen) -> bool:
-    """Whether only this machine can reach a listener. A name other than ``localhost`` is taken to be reachable."""
-    if isinstance(listen, UnixPath):
-        return True
-    if listen.type is AddressType.DOMAINNAME:
-        return listen.host == "localhost"
-    return ip_address(listen.host).is_loopback
+    return (Family.IPV4,) if address.type is AddressType.IPV4 else (Family.IPV6,)

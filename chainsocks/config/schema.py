@@ -28,7 +28,8 @@ from chainsocks.config.gssapi import (
 from chainsocks.config.hops import (
     NamesOnly,
 )
-from chainsocks.config.models import HealthSettings, Ident, Listen, Server, ServerGssapi, Timeouts, User
+from chainsocks.config.listeners import ListenAddress, Listener
+from chainsocks.config.models import HealthSettings, Ident, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.tables import LIST, Duration, LeastProtection, ServiceName, Table, not_empty, text
 from chainsocks.config.values import (
@@ -50,7 +51,7 @@ def _user_name(name: str) -> str:
     return name
 
 
-ListenText = Annotated[Listen, BeforeValidator(lambda value: parse_listen(text(value)))]
+ListenText = Annotated[ListenAddress, BeforeValidator(lambda value: parse_listen(text(value)))]
 IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: parse_ip(text(value)))]
 PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(text(value)))]
 
@@ -65,6 +66,10 @@ class ListenTable(Table):
     @classmethod
     def _accept_address(cls, value: object) -> object:
         return value if isinstance(value, dict) else {"address": value}
+
+    def build(self) -> Listener:
+        """Make the value."""
+        return Listener(**self.given())
 
 
 class ServerTable(Table):
@@ -97,10 +102,7 @@ class ServerTable(Table):
         """Make the value."""
         given = {key: value for key, value in self.given().items() if not key.startswith("gssapi")}
         if self.listen:
-            given["listen"] = tuple(table.address for table in self.listen)
-            given["names_only"] = {
-                table.address: table.names_only for table in self.listen if table.model_fields_set > {"address"}
-            }
+            given["listen"] = tuple(table.build() for table in self.listen)
         return Server(**given, gssapi=self._gssapi)
 
 

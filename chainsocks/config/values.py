@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from chainsocks.config.extras import DNS, require
 from chainsocks.config.hops import parse_hop_address
-from chainsocks.config.models import Listen, UnixPath
+from chainsocks.config.listeners import ListenAddress, UnixPath
 from chainsocks.protocol.address import Address, parse_address
 
 __all__ = [
@@ -94,7 +94,7 @@ def _seconds(value: object) -> float:
             return math.nan
 
 
-def parse_listen(value: str) -> Listen:
+def parse_listen(value: str) -> ListenAddress:
     """Read ``host:port``, ``[::1]:1080`` or ``unix:/path``.
 
     Raises:

@@ -14,7 +14,7 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 from anyio.lowlevel import checkpoint
 
-from chainsocks.errors import GssError
+from chainsocks.errors import Cause, GssError
 from chainsocks.gss.contexts import Context
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.gssapi import HEADER, MessageType, Protection, decode_message, encode_message
@@ -27,6 +27,8 @@ CAPSULE = 32 * 1024
 
 class CapsuleError(BrokenResourceError):
     """The stream is broken, and its capsules are to blame; says why."""
+
+    cause = Cause.GSSAPI_FAILED
 
 
 class EncapsulatedStream(ByteStream):

@@ -7,72 +7,77 @@ import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from chainsocks.config.models import Listen, UnixPath
+from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.protocol.address import Address
 
-__all__ = ["address_bound_to", "bound_to", "listen_tcp", "open_listeners", "tcp_socket"]
+__all__ = ["OpenListener", "listen_tcp", "open_listeners", "tcp_socket"]
 
 BACKLOG = 1024
 """Connections that may wait for `accept`; the kernel cuts it to its own limit (net.core.somaxconn, 4096 on Linux)."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenListener:
+    """A listening socket, with the listener that it was opened for."""
+
+    listener: Listener
+    sock: socket.socket
+
+    def __str__(self) -> str:
+        """Return its address as users type it, with the port that the kernel picked for port 0."""
+        name = self.sock.getsockname()
+        if self.sock.family is socket.AF_INET:
+            return f"{name[0]}:{name[1]}"
+        return f"[{name[0]}]:{name[1]}" if self.sock.family is socket.AF_INET6 else f"unix:{name}"
+
+
 def tcp_socket(family: int) -> socket.socket:
-    """Make a socket for a listener; it has no address yet."""
+    """Make a socket for a listener; it is not bound yet."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.settimeout(0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Linux hands it on to what is accepted
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # on Linux, accepted sockets inherit it
     if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # so that 0.0.0.0 and [::] go together
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # so that 0.0.0.0 and [::] can share a port
     return sock
 
 
 def listen_tcp(sock: socket.socket) -> None:
-    """Let connections come to a socket that has its address."""
+    """Start listening on a bound socket."""
     sock.listen(BACKLOG)
 
 
 @contextmanager
 def open_listeners(
-    listens: Iterable[Listen], when_bound: Callable[[socket.socket], None] = listen_tcp
-) -> Iterator[list[socket.socket]]:
-    """Listen on all of `listens`; close them, and remove the unix sockets, at the end.
+    listeners: Iterable[Listener], when_bound: Callable[[socket.socket], None] = listen_tcp
+) -> Iterator[list[OpenListener]]:
+    """Open the sockets of all `listeners`, in their order; a name has one socket for each of its addresses.
 
-    `when_bound` is called with each TCP socket that has its address.
+    `when_bound` is called with each TCP socket once it is bound.
+
+    *Closing*: at the end, all sockets are closed and the unix sockets are removed.
 
     Raises:
-        OSError: one of them cannot be had; ``filename`` says which.
+        OSError: an address is not available; ``filename`` says which.
     """
     with ExitStack() as stack:
-        sockets = []
-        for listen in listens:
+        opened: list[OpenListener] = []
+        for listener in listeners:
+            address = listener.address
             try:
-                if isinstance(listen, UnixPath):
-                    opened = [_listen_unix(listen, stack)]
+                if isinstance(address, UnixPath):
+                    sockets = [_listen_unix(address, stack)]
                 else:
-                    opened = _bind_tcp(listen, stack)
-                    for sock in opened:
+                    sockets = _bind_tcp(address, stack)
+                    for sock in sockets:
                         when_bound(sock)
             except OSError as error:
-                raise OSError(error.errno, error.strerror or str(error), str(listen)) from error
-            sockets += opened
-        yield sockets
-
-
-def bound_to(sock: socket.socket) -> str:
-    """Name a listening socket as users type it, with the port that the kernel picked for port 0."""
-    name = sock.getsockname()
-    if sock.family is socket.AF_INET:
-        return f"{name[0]}:{name[1]}"
-    return f"[{name[0]}]:{name[1]}" if sock.family is socket.AF_INET6 else f"unix:{name}"
-
-
-def address_bound_to(sock: socket.socket) -> Listen:
-    """Return where a listening socket is, with the port that the kernel picked for port 0."""
-    name = sock.getsockname()
-    return UnixPath(name) if sock.family not in (socket.AF_INET, socket.AF_INET6) else Address(name[0], name[1])
+                raise OSError(error.errno, error.strerror or str(error), str(address)) from error
+            opened += [OpenListener(listener, sock) for sock in sockets]
+        yield opened
 
 
 def _bind_tcp(address: Address, stack: ExitStack) -> list[socket.socket]:
@@ -85,19 +90,23 @@ def _bind_tcp(address: Address, stack: ExitStack) -> list[socket.socket]:
     return sockets
 
 
-def _listen_unix(listen: UnixPath, stack: ExitStack) -> socket.socket:
-    path = Path(listen.path)
+def _listen_unix(address: UnixPath, stack: ExitStack) -> socket.socket:
+    path = Path(address.path)
     _remove_stale(path)
     sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     sock.settimeout(0)
-    sock.bind(listen.path)
+    sock.bind(address.path)
     stack.callback(path.unlink, missing_ok=True)
     sock.listen(BACKLOG)
     return sock
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove what a killed server left behind; leave a socket that somebody serves, and any other file."""
+    """Remove the unix socket of a server that was killed.
+
+    Raises:
+        OSError: it is in use, or the file is no unix socket; it is left as it is.
+    """
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise OSError(errno.EEXIST, "a file of another kind is in the way")
@@ -108,8 +117,8 @@ def _remove_stale(path: Path) -> None:
         try:
             probe.connect(str(path))
         except BlockingIOError:
-            pass  # its backlog is full: busy, and so alive
+            pass  # its backlog is full: a server listens there, and is busy
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
-    raise OSError(errno.EADDRINUSE, "somebody serves this socket already")
+    raise OSError(errno.EADDRINUSE, "another server uses this socket")

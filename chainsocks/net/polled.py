@@ -1,6 +1,6 @@
-"""The lean stream on a socket that a `Poller` watches: one registration instead of one for each wait.
+"""Streams and listeners that wait through a `Poller`: one registration per socket instead of one per wait.
 
-A read that was not filled leaves a TCP socket dry (epoll(7)), so the next one waits without asking the kernel first.
+A short read has emptied a TCP socket (epoll(7), question 9), so the next read waits without trying first.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["PolledListener", "PolledStream"]
 
 
 class PolledStream(SocketStream):
-    """A `SocketStream` whose waits go through a `Poller`, which hears of it when it first has to wait."""
+    """A `SocketStream` that waits through a `Poller`. It is registered there when it first has to wait."""
 
     __slots__ = (
         "_callback",
         "_reader",
-        "_watched",
+        "_registered",
+        "_watches_writes",
         "_writer",
-        "_writes",
         "closed",
         "dry",
         "fd",
@@ -40,20 +40,20 @@ class PolledStream(SocketStream):
         self.fd = sock.fileno()
         self.poller = poller
         self.short_read_is_all = short_read_is_all
-        """Whether a read that was not filled left nothing: so it is with TCP, not with unix sockets, where it may stop
-        at a message, and not once there was news of an end, which comes only once."""
+        """Whether a short read has emptied the socket. True for TCP, until an end was reported: that event comes only
+        once. Never for unix sockets, where a read may stop between two messages."""
         self.dry = False
-        """Whether there is nothing to read before the next event; there is one at once if something is there."""
+        """Whether there is nothing to read before the next event."""
         self.closed = False
         """Whether `aclose` has been called."""
-        self._watched = False
-        self._writes = False
+        self._registered = False
+        self._watches_writes = False
         self._callback: Callable[[int], None] | None = None
         self._reader: trio.lowlevel.Task | None = None
         self._writer: trio.lowlevel.Task | None = None
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Return what has arrived, up to `max_bytes`, as soon as there is something."""
+        """Return what has arrived, up to `max_bytes` bytes; wait until there is something."""
         if self.dry:
             await self._readable()
         data = await super().receive(max_bytes)
@@ -61,33 +61,33 @@ class PolledStream(SocketStream):
         return data
 
     def hand_over(self, callback: Callable[[int], None]) -> None:
-        """Give the events to a callback, until `take_back`. No task may wait on the stream meanwhile.
+        """Send the events to `callback` until `take_back`. No task may wait on the stream meanwhile.
 
-        Should somebody close the stream nevertheless, the callback is told of an end once more.
+        If the stream is closed meanwhile, `callback` gets one last event, an end.
         """
-        if self._watched:
+        if self._registered:
             self.poller.redirect(self.fd, callback)
         else:
-            self._watch(callback)
+            self._register(callback)
             self.dry = True
         self._callback = callback
 
     def take_back(self) -> None:
-        """Let the events wake tasks again."""
+        """Let events wake the waiting tasks again, after `hand_over`."""
         self._callback = None
         self.dry = False
         if not self.closed:
             self.poller.redirect(self.fd, self._wake)
 
-    def want_to_write(self) -> None:
-        """See to it that there is an event once the socket can be written."""
-        if not self._writes:
-            self._writes = True
-            self._watch(self._callback or self._wake)
-            self.poller.want_to_write(self.fd)
+    def watch_writes(self) -> None:
+        """Have an event reported once the socket is writable."""
+        if not self._watches_writes:
+            self._watches_writes = True
+            self._register(self._callback or self._wake)
+            self.poller.watch_writes(self.fd)
 
     async def aclose(self) -> None:
-        """Close the socket, and wake whoever waits on it with ``ClosedResourceError``."""
+        """Close the socket. Tasks that wait on it get ``ClosedResourceError``."""
         if self.closed:
             return
         self.closed = True
@@ -100,11 +100,11 @@ class PolledStream(SocketStream):
                 trio.lowlevel.reschedule(task, outcome.Error(ClosedResourceError()))
         self._reader = self._writer = None
 
-    def _watch(self, callback: Callable[[int], None]) -> None:
+    def _register(self, callback: Callable[[int], None]) -> None:
         if self.closed:
             raise ClosedResourceError
-        if not self._watched:
-            self._watched = True
+        if not self._registered:
+            self._registered = True
             self.poller.register(self.fd, callback)
 
     def _wake(self, events: int) -> None:
@@ -120,26 +120,29 @@ class PolledStream(SocketStream):
             self._writer = None
 
     async def _readable(self) -> None:
-        self._watch(self._wake)
+        self._register(self._wake)
         self._reader = current_task()
-        await wait_task_rescheduled(self._stop_reading)
+        await wait_task_rescheduled(self._abort_read)
 
     async def _writable(self) -> None:
         self._writer = current_task()
-        self.want_to_write()
-        await wait_task_rescheduled(self._stop_writing)
+        self.watch_writes()
+        await wait_task_rescheduled(self._abort_write)
 
-    def _stop_reading(self, _: object) -> Abort:
+    def _abort_read(self, _: object) -> Abort:
         self._reader = None
         return Abort.SUCCEEDED
 
-    def _stop_writing(self, _: object) -> Abort:
+    def _abort_write(self, _: object) -> Abort:
         self._writer = None
         return Abort.SUCCEEDED
 
 
 class PolledListener:
-    """A listening socket that a `Poller` watches; whoever opened it closes it, after `stop`."""
+    """Wait for connections to a listening socket through a `Poller`.
+
+    *Closing*: the caller closes the socket, after `stop`.
+    """
 
     def __init__(self, sock: socket.socket, poller: Poller) -> None:
         self._fd = sock.fileno()
@@ -150,10 +153,10 @@ class PolledListener:
     async def wait(self) -> None:
         """Wait for the next connection, after an accept that found none."""
         self._waiting = current_task()
-        await wait_task_rescheduled(self._stop_waiting)
+        await wait_task_rescheduled(self._abort_wait)
 
     def stop(self) -> None:
-        """Watch it no more."""
+        """Stop watching the socket."""
         self._poller.unregister(self._fd)
 
     def _wake(self, _: int) -> None:
@@ -161,6 +164,6 @@ class PolledListener:
             self._poller.wake(self._waiting)
             self._waiting = None
 
-    def _stop_waiting(self, _: object) -> Abort:
+    def _abort_wait(self, _: object) -> Abort:
         self._waiting = None
         return Abort.SUCCEEDED

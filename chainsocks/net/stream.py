@@ -1,7 +1,7 @@
-"""A byte stream straight on a non-blocking socket.
+"""A byte stream directly on a non-blocking socket.
 
-It tries first and waits only when the kernel says so, which saves a trip through trio's scheduler for each call. The
-price: a call that finds its data ready is not a checkpoint. Loops over these calls yield by themselves now and then.
+It tries first, and waits only if the call would block: that saves one trip through trio's scheduler per call. In
+return, a call that succeeds at once is not a checkpoint, so loops over these calls have to yield now and then.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from trio.lowlevel import notify_closing, wait_readable, wait_writable
 __all__ = ["SocketStream", "reset_on_close"]
 
 _NO_RESET = {errno.EPIPE, errno.ENOTCONN}
-"""Errors that leave open how the peer's own direction ended: it may have finished in order before it was gone."""
+"""Errors that do not tell whether the peer closed or reset its side."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 
 
 class SocketStream(ByteStream):
-    """An anyio ``ByteStream`` on a non-blocking stream socket, which it owns from now on.
+    """An anyio ``ByteStream`` on a non-blocking stream socket. The stream owns the socket.
 
-    *Closing*: `aclose` never blocks and never waits for the peer. What was sent is still delivered by the kernel.
+    *Closing*: `aclose` never blocks and never waits for the peer. The kernel still delivers what was sent.
 
     *Raises*: as ``anyio.abc.ByteStream`` says: ``EndOfStream``, ``BrokenResourceError`` for a reset connection,
     ``ClosedResourceError`` after `aclose`.
@@ -40,24 +40,24 @@ class SocketStream(ByteStream):
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.was_reset = False
-        """Whether a failed send has told of a reset. The kernel tells it once: a receive would see a regular end."""
+        """Whether a send has failed with a reset. The kernel reports it once: the next receive sees a regular end."""
 
     async def connect(self, address: tuple[str, int]) -> None:
         """Connect a socket that is not connected yet.
 
         Raises:
-            OSError: with its ``errno``, as the kernel says it.
+            OSError: with the ``errno`` of the kernel.
         """
         error = self.socket.connect_ex(address)
         if error == errno.EINPROGRESS:
-            # A neighbour may have answered already. Asking again tells, and later tells how it went (connect(2)).
+            # A host nearby may have answered already. A second call tells, and returns the result later (connect(2)).
             while (error := self.socket.connect_ex(address)) == errno.EALREADY:
                 await self._writable()
         if error not in (0, errno.EISCONN):
             raise OSError(error, os.strerror(error))
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Return what has arrived, up to `max_bytes`, as soon as there is something."""
+        """Return what has arrived, up to `max_bytes` bytes; wait until there is something."""
         while True:
             try:
                 data = self.socket.recv(max_bytes)
@@ -73,7 +73,7 @@ class SocketStream(ByteStream):
                 raise EndOfStream
 
     async def send(self, item: bytes) -> None:
-        """Hand all of `item` to the kernel, waiting while the peer is slow."""
+        """Pass all of `item` to the kernel; wait while its buffer is full."""
         sent = self.send_nowait(item)
         if sent == len(item):
             return
@@ -83,7 +83,7 @@ class SocketStream(ByteStream):
                 sent += self.send_nowait(rest[sent:])
 
     def send_nowait(self, item: bytes | memoryview) -> int:
-        """Hand to the kernel what it takes of `item` at once, and return how many bytes that were.
+        """Pass to the kernel as much of `item` as it accepts at once; return the number of bytes.
 
         Raises:
             BrokenResourceError, ClosedResourceError: as `send` does.
@@ -96,21 +96,21 @@ class SocketStream(ByteStream):
             raise self._broken(error) from error
 
     async def send_eof(self) -> None:
-        """Finish our direction; the other one stays open."""
+        """Close the sending direction; the other one stays open."""
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError as error:
             raise self._broken(error) from error
 
     async def aclose(self) -> None:
-        """Close the socket, and wake whoever waits on it with ``ClosedResourceError``."""
+        """Close the socket. Tasks that wait on it get ``ClosedResourceError``."""
         if self.socket.fileno() >= 0:
             notify_closing(self.socket)
             self.socket.close()
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """The socket, its family and its two addresses, under anyio's names."""
+        """The socket, its family and its two addresses, by anyio's keys."""
         return {
             SocketAttribute.raw_socket: lambda: self.socket,
             SocketAttribute.family: lambda: self.socket.family,
@@ -119,7 +119,7 @@ class SocketStream(ByteStream):
         }
 
     def note_broken(self, error: OSError) -> None:
-        """Remember what a failed call on the socket has told."""
+        """Note whether a failed call on the socket means a reset."""
         if error.errno not in _NO_RESET:
             self.was_reset = True
 
@@ -143,13 +143,13 @@ class SocketStream(ByteStream):
 
 
 def reset_on_close(stream: ByteStream) -> None:
-    """Let closing reset the connection, so that the peer cannot take a broken stream for a finished one.
+    """Make closing reset the connection, so that the peer cannot mistake a cut stream for a complete one.
 
-    That holds for a stream over another one too, as long as there is a socket at the bottom.
+    It works on wrapped streams too, if the innermost one has a socket.
     """
     sock = stream.extra(SocketAttribute.raw_socket, None)
     if sock is not None:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         except OSError:
-            pass  # closed already, or a kind of socket that knows no reset
+            pass  # closed already, or a kind of socket without resets

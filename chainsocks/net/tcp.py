@@ -1,36 +1,36 @@
-"""TCP connections and name look-ups."""
+"""TCP connects: `open_tcp`."""
 
 from __future__ import annotations
 
 import socket
 
-import trio
-
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
-from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.address import Address
+from chainsocks.sockets import family_of
 
-__all__ = ["open_tcp", "resolve"]
+__all__ = ["open_tcp"]
 
-_NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # from birth where the kernel can, which saves a system call
+_NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # set by socket(2) where possible: saves a system call
 
 
 async def open_tcp(address: Address, poller: Poller | None = None, source: Address | None = None) -> SocketStream:
-    """Connect to an IP address, from `source` if that matters; the stream waits through `poller` if there is one.
+    """Connect to an IP address, from the local address `source` if given. The stream waits through `poller` if given.
 
-    *Closing*: the stream is the caller's, and so is a bound on the wait.
+    The caller bounds the wait.
+
+    *Closing*: the caller closes the stream. Nothing is left open when this raises, or is cancelled.
 
     Raises:
-        OSError: with its ``errno``, as the kernel says it.
+        OSError: with the ``errno`` of the kernel.
     """
-    family = socket.AF_INET6 if address.type is AddressType.IPV6 else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | _NON_BLOCKING)
+    sock = socket.socket(family_of(address), socket.SOCK_STREAM | _NON_BLOCKING)
     stream = PolledStream(sock, poller, short_read_is_all=True) if poller else SocketStream(sock)
     try:
         if not _NON_BLOCKING:
             sock.settimeout(0)
-        # A relay forwards whole chunks: waiting for more to send (Nagle) only adds latency.
+        # A relay forwards whole chunks, so waiting to merge small ones (Nagle) only adds latency.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source:
             sock.bind((source.host, source.port))
@@ -39,16 +39,3 @@ async def open_tcp(address: Address, poller: Poller | None = None, source: Addre
         await stream.aclose()
         raise
     return stream
-
-
-async def resolve(address: Address) -> list[Address]:
-    """Look a name up on this machine; return its addresses in the order to try them, with the port of `address`.
-
-    A look-up that is cancelled goes on in its thread, and its answer is thrown away. The scope of a link-local IPv6
-    address is lost: no `Address` can hold it.
-
-    Raises:
-        socket.gaierror: the name has no address.
-    """
-    found = await trio.socket.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
-    return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chainsocks.protocol.address import Address, AddressType, canonical
-from chainsocks.protocol.errors import ProtocolError
+from chainsocks.protocol.errors import Cause, ProtocolError
 from chainsocks.protocol.socks5 import encode_address
 
 __all__ = ["PLAIN", "Header", "Nesting", "decode_header", "encode_header", "header_size"]
@@ -43,7 +43,7 @@ def header_size(data: bytes) -> int:
         ProtocolError: the datagram ends within its header, or its address is of no known type.
     """
     if len(data) < _NAME_SIZE:
-        raise ProtocolError(f"{len(data)} bytes are too few for a header")
+        raise ProtocolError(f"{len(data)} bytes are too few for a header", Cause.MALFORMED)
     match data[_BEFORE_ADDRESS]:
         case AddressType.IPV4:
             size = _IPV4_SIZE
@@ -52,9 +52,10 @@ def header_size(data: bytes) -> int:
         case AddressType.DOMAINNAME:
             size = _NAME_SIZE + data[_BEFORE_ADDRESS + 1]
         case kind:
-            raise ProtocolError(f"address type {kind} is none of 1, 3 and 4")
+            raise ProtocolError(f"address type {kind} is none of 1, 3 and 4", Cause.UNKNOWN_ADDRESS_TYPE)
     if len(data) < size:
-        raise ProtocolError(f"the datagram ends within its header, at byte {len(data)} of {size}")
+        problem = f"the datagram ends within its header, at byte {len(data)} of {size}"
+        raise ProtocolError(problem, Cause.MALFORMED)
     return size
 
 
@@ -66,13 +67,14 @@ def decode_header(data: bytes) -> Header:
     """
     size = header_size(data)
     if data[0] or data[1]:
-        raise ProtocolError(f"the reserved bytes of the header are {data[:2].hex().upper()}, not 0000")
+        problem = f"the reserved bytes of the header are {data[:2].hex().upper()}, not 0000"
+        raise ProtocolError(problem, Cause.MALFORMED)
     kind = AddressType(data[_BEFORE_ADDRESS])
     start = _BEFORE_ADDRESS + (2 if kind is AddressType.DOMAINNAME else 1)
     try:
         address = Address.from_packed(kind, data[start : size - 2], int.from_bytes(data[size - 2 : size], "big"))
     except ValueError as error:
-        raise ProtocolError(str(error)) from None
+        raise ProtocolError(str(error), Cause.MALFORMED) from None
     return Header(address, data[2])
 
 
@@ -104,7 +106,7 @@ class Nesting:
         for relay in self._relays:  # it may be a stranger's, or another way to write the same address
             header = decode_header(datagram)
             if header.fragment:
-                raise ProtocolError("a relay has made fragments")
+                raise ProtocolError("a relay has made fragments", Cause.UNUSABLE)
             if canonical(header.address) != relay:
                 return None
             datagram = datagram[header_size(datagram) :]

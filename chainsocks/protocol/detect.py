@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chainsocks.protocol import socks4, socks5
-from chainsocks.protocol.errors import ProtocolError
-from chainsocks.protocol.guess import guess
+from chainsocks.protocol.errors import not_socks
 from chainsocks.protocol.handshake import ServerHandshake
 from chainsocks.protocol.messages import Method, Version
 
@@ -27,4 +26,4 @@ def server_handshake(data: bytes, methods: Sequence[Method]) -> ServerHandshake:
         case Version.SOCKS4:
             return socks4.ServerHandshake()
         case _:
-            raise ProtocolError(f"this is not SOCKS; it {guess(data)}")
+            raise not_socks("this is not SOCKS", data)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from chainsocks.protocol.errors import LoginRefused, ProtocolError
+from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError
 
 __all__ = [
     "ABORT",
@@ -108,13 +108,14 @@ def decode_message(data: bytes | bytearray, kind: MessageType) -> bytes | None:
         ProtocolError: it is none, or of another kind; that is seen by its first two bytes.
     """
     if data and data[0] != VERSION:
-        raise ProtocolError(f"a GSSAPI message has version {data[0]}; RFC 1961 wants 1")
+        raise ProtocolError(f"a GSSAPI message has version {data[0]}; RFC 1961 wants 1", Cause.WRONG_VERSION)
     if len(data) < 2:
         return None
     if data[1] == ABORT[1]:
-        raise LoginRefused("it ended the GSSAPI exchange with an abort")
+        raise LoginRefused("it ended the GSSAPI exchange with an abort", Cause.GSSAPI_ABORTED)
     if data[1] != kind:
-        raise ProtocolError(f"a GSSAPI message of type {data[1]} where {_EXPECTED[kind]} was due, type {kind:d}")
+        problem = f"a GSSAPI message of type {data[1]} where {_EXPECTED[kind]} was due, type {kind:d}"
+        raise ProtocolError(problem, Cause.MALFORMED)
     if len(data) < HEADER:
         return None
     end = HEADER + int.from_bytes(data[2:HEADER], "big")

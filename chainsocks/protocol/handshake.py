@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from chainsocks.protocol.errors import ProtocolError
+from chainsocks.protocol.errors import Cause, ProtocolError
 from chainsocks.protocol.messages import Command, Reply, Request
 
 __all__ = ["ClientHandshake", "Handshake", "ServerHandshake", "State"]
@@ -104,7 +104,7 @@ class Handshake:
     def _end_of_data(self) -> None:
         self._fail()
         middle = f", {len(self._incoming)} bytes into a message" if self._incoming else ""
-        raise ProtocolError(f"the connection was closed during the {self.step}{middle}")
+        raise ProtocolError(f"the connection was closed during the {self.step}{middle}", Cause.CLOSED)
 
     def _advance(self) -> bool:
         """Decode one whole message and act on it; False when more bytes, or a decision, must come first."""
@@ -187,7 +187,7 @@ class ServerHandshake(Handshake):
     def _encode_reply(self, reply: Reply) -> bytes:
         raise NotImplementedError
 
-    def _refuse(self, code: int, message: str) -> ProtocolError:
+    def _refuse(self, code: int, message: str, cause: Cause) -> ProtocolError:
         """Owe the client a full-length refusal, and return the error to raise."""
         self._outgoing += self._encode_reply(Reply(code))
-        return ProtocolError(message)
+        return ProtocolError(message, cause)

@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from chainsocks.protocol.address import printable
-from chainsocks.protocol.errors import ProtocolError
-from chainsocks.protocol.guess import guess
+from chainsocks.protocol.errors import Cause, ProtocolError, not_socks
 
 __all__ = ["MAX_ANSWER", "Answer", "decode_answer", "encode_query"]
 
@@ -40,20 +39,20 @@ def decode_answer(data: bytes, theirs: int, ours: int) -> Answer | None:
     """
     line, end, _ = data.partition(b"\n")
     if len(line) > MAX_ANSWER + 1:
-        raise ProtocolError(f"the answer is longer than {MAX_ANSWER} bytes")
+        raise ProtocolError(f"the answer is longer than {MAX_ANSWER} bytes", Cause.TOO_LONG)
     if not end:
         return None
     ports, _, rest = line.removesuffix(b"\r").partition(b":")
     kind, colon, rest = rest.partition(b":")
     match = _PORTS.fullmatch(ports)
     if match is None or not colon:
-        raise ProtocolError(f"this is no answer of an identd; it {guess(line)}")
+        raise not_socks("this is no answer of an identd", line)
     if (int(match[1]), int(match[2])) != (theirs, ours):
-        raise ProtocolError("the answer is about another connection")
+        raise ProtocolError("the answer is about another connection", Cause.MISMATCH)
     match kind.strip(b" \t").upper():
         case b"USERID" if b":" in rest:
             return Answer(rest.partition(b":")[2].strip(b" \t"))
         case b"ERROR":
             return Answer(None, printable(rest.strip(b" \t").decode("latin-1")))
         case _:
-            raise ProtocolError(f"this is no answer of an identd; it {guess(line)}")
+            raise not_socks("this is no answer of an identd", line)

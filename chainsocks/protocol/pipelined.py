@@ -9,7 +9,7 @@ where the proxy keeps what it has not asked for yet.
 
 from __future__ import annotations
 
-from chainsocks.protocol.errors import LoginRefused, ProtocolError
+from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import IsolationLogin, Method, UsernamePassword, Version
 from chainsocks.protocol.socks5 import ClientHandshake
@@ -53,9 +53,10 @@ class PipelinedHandshake(ClientHandshake):
         if self._credentials and len(data) >= 2 and data[0] == Version.SOCKS5:
             match data[1]:
                 case Method.NO_AUTHENTICATION_REQUIRED:
-                    raise ProtocolError(f"it picked method {data[1]:02X}, which we did not offer")
+                    raise ProtocolError(f"it picked method {data[1]:02X}, which we did not offer", Cause.WRONG_METHOD)
                 case Method.NO_ACCEPTABLE_METHODS if not isinstance(self._credentials, IsolationLogin):
-                    raise LoginRefused("it does not accept username/password, and pipelined nothing else is offered")
+                    problem = "it does not accept username/password, and pipelined nothing else is offered"
+                    raise LoginRefused(problem, Cause.NO_ACCEPTABLE_METHOD)
         return super()._read_method(data)
 
     def _send_login(self, login: UsernamePassword) -> None:

@@ -8,8 +8,7 @@ host name follows the user id.
 from __future__ import annotations
 
 from chainsocks.protocol.address import MAX_NAME, UNSPECIFIED, Address, AddressType
-from chainsocks.protocol.errors import ProtocolError
-from chainsocks.protocol.guess import guess
+from chainsocks.protocol.errors import Cause, ProtocolError, not_socks
 from chainsocks.protocol.handshake import ClientHandshake as BaseClientHandshake
 from chainsocks.protocol.handshake import ServerHandshake as BaseServerHandshake
 from chainsocks.protocol.handshake import State
@@ -52,10 +51,11 @@ class ServerHandshake(BaseServerHandshake):
         if self.state is not State.REQUEST or len(data) < _HEADER:
             return False
         if data[0] != Version.SOCKS4:
-            raise ProtocolError(f"the first byte is not SOCKS4's; it {guess(data)}")
+            raise not_socks("the first byte is not SOCKS4's", data)
         command = _COMMANDS.get(data[1])
         if command is None:
-            raise self._refuse(ReplyCode.COMMAND_NOT_SUPPORTED, f"SOCKS4 has no command {data[1]}")
+            problem = f"SOCKS4 has no command {data[1]}"
+            raise self._refuse(ReplyCode.COMMAND_NOT_SUPPORTED, problem, Cause.UNKNOWN_COMMAND)
         end = self._string_end(_HEADER, MAX_USER_ID, "user id")
         if end is None:
             return False
@@ -71,7 +71,7 @@ class ServerHandshake(BaseServerHandshake):
         try:
             destination = Address.from_packed(kind, ip, int.from_bytes(data[2:4], "big"))
         except ValueError as error:
-            raise self._refuse(ReplyCode.GENERAL_FAILURE, f"SOCKS4a request: {error}") from None
+            raise self._refuse(ReplyCode.GENERAL_FAILURE, f"SOCKS4a request: {error}", Cause.MALFORMED) from None
         self._request = Request(Version.SOCKS4, command, destination, UserId(user_id) if user_id else None)
         self._incoming = data[end + 1 :]
         self.state = State.REPLY
@@ -83,7 +83,8 @@ class ServerHandshake(BaseServerHandshake):
         if end >= 0:
             return end
         if len(self._incoming) > start + limit:
-            raise self._refuse(ReplyCode.GENERAL_FAILURE, f"the SOCKS4 {what} is longer than {limit} bytes")
+            problem = f"the SOCKS4 {what} is longer than {limit} bytes"
+            raise self._refuse(ReplyCode.GENERAL_FAILURE, problem, Cause.TOO_LONG)
         return None
 
     def _encode_reply(self, reply: Reply) -> bytes:
@@ -126,12 +127,12 @@ class ClientHandshake(BaseClientHandshake):
         if self.state not in (State.REQUEST, State.SECOND_REPLY) or not data:
             return False
         if data[0] != 0:
-            raise ProtocolError(f"a SOCKS4 reply begins with 00; this one {guess(data)}")
+            raise not_socks("this is not a SOCKS4 reply", data)
         if len(data) < 2:
             return False
         code = _CODE_FROM_WIRE.get(data[1])
         if code is None:
-            raise ProtocolError(f"{data[1]} is not a SOCKS4 reply code (90..93)")
+            raise ProtocolError(f"{data[1]} is not a SOCKS4 reply code (90..93)", Cause.MALFORMED)
         if len(data) < _REPLY:
             return False
         bound = Address.from_packed(AddressType.IPV4, data[4:8], int.from_bytes(data[2:4], "big"))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
-from chainsocks.protocol.errors import LoginRefused, ProtocolError
+from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError, not_socks
 from chainsocks.protocol.gssapi import Gssapi
-from chainsocks.protocol.guess import guess
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import (
     Command,
@@ -36,10 +35,6 @@ _TYPES = {kind.value: kind for kind in AddressType}
 _NEXT = {Method.USERNAME_PASSWORD: State.SUB_NEGOTIATION, Method.GSSAPI: State.GSSAPI_CONTEXT}
 
 
-class _UnknownAddressType(ProtocolError):
-    """ATYP is none of 1, 3 and 4, so the length of the message cannot be known."""
-
-
 def encode_address(address: Address) -> bytes:
     """Write ATYP, address and port (RFC 1928 sections 4 to 7)."""
     port = address.port.to_bytes(2, "big")
@@ -54,7 +49,7 @@ def _decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
         return None
     kind = _TYPES.get(data[start])
     if kind is None:
-        raise _UnknownAddressType(f"address type {data[start]} is none of 1, 3 and 4")
+        raise ProtocolError(f"address type {data[start]} is none of 1, 3 and 4", Cause.UNKNOWN_ADDRESS_TYPE)
     start += 1
     if kind is AddressType.DOMAINNAME:
         if len(data) <= start:
@@ -69,7 +64,7 @@ def _decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
     try:
         address = Address.from_packed(kind, data[start:end], int.from_bytes(data[end : end + 2], "big"))
     except ValueError as error:
-        raise ProtocolError(str(error)) from None
+        raise ProtocolError(str(error), Cause.MALFORMED) from None
     return address, end + 2
 
 
@@ -131,7 +126,7 @@ class ServerHandshake(GssapiServerHandshake):
     def _negotiate_method(self, data: bytes) -> bool:
         """Decode VER NMETHODS METHODS (RFC 1928 section 3)."""
         if data[0] != Version.SOCKS5:
-            raise ProtocolError(f"the first byte is not SOCKS5's; it {guess(data)}")
+            raise not_socks("the first byte is not SOCKS5's", data)
         if len(data) < 2 or len(data) < 2 + data[1]:
             return False
         offered = data[2 : 2 + data[1]]
@@ -142,7 +137,8 @@ class ServerHandshake(GssapiServerHandshake):
         else:
             self._outgoing += _VERSION + bytes((Method.NO_ACCEPTABLE_METHODS,))
             wanted = " or ".join(f"{method:02X}" for method in self._methods)
-            raise ProtocolError(f"the client offers the methods [{offered.hex(' ').upper()}]; we accept {wanted}")
+            problem = f"the client offers the methods [{offered.hex(' ').upper()}]; we accept {wanted}"
+            raise ProtocolError(problem, Cause.NO_ACCEPTABLE_METHOD)
         self._outgoing += _VERSION + bytes((method,))
         self.state = _NEXT.get(method, State.REQUEST)
         return True
@@ -151,7 +147,7 @@ class ServerHandshake(GssapiServerHandshake):
         """Decode VER ULEN UNAME PLEN PASSWD (RFC 1929 section 2)."""
         if data[0] != _LOGIN_VERSION:
             self._outgoing += _LOGIN_REFUSED
-            raise ProtocolError(f"the login has version {data[0]}; RFC 1929 wants 1")
+            raise ProtocolError(f"the login has version {data[0]}; RFC 1929 wants 1", Cause.WRONG_VERSION)
         if len(data) < 2 or len(data) < 3 + data[1]:
             return False
         username_end = 2 + data[1]
@@ -166,20 +162,23 @@ class ServerHandshake(GssapiServerHandshake):
     def _read_request(self, data: bytes) -> bool:
         """Decode VER CMD RSV ATYP DST.ADDR DST.PORT (RFC 1928 section 4)."""
         if data[0] != Version.SOCKS5:
-            raise self._refuse(ReplyCode.GENERAL_FAILURE, f"the request has version {data[0]}, not 5")
+            problem = f"the request has version {data[0]}, not 5"
+            raise self._refuse(ReplyCode.GENERAL_FAILURE, problem, Cause.WRONG_VERSION)
         if len(data) < 4:
             return False
         command = _COMMANDS.get(data[1])
         if command is None:
-            raise self._refuse(ReplyCode.COMMAND_NOT_SUPPORTED, f"SOCKS5 has no command {data[1]}")
+            problem = f"SOCKS5 has no command {data[1]}"
+            raise self._refuse(ReplyCode.COMMAND_NOT_SUPPORTED, problem, Cause.UNKNOWN_COMMAND)
         if data[2]:
-            raise self._refuse(ReplyCode.GENERAL_FAILURE, f"the reserved byte of the request is {data[2]}, not 0")
+            problem = f"the reserved byte of the request is {data[2]}, not 0"
+            raise self._refuse(ReplyCode.GENERAL_FAILURE, problem, Cause.MALFORMED)
         try:
             decoded = _decode_address(data, 3)
-        except _UnknownAddressType as error:
-            raise self._refuse(ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED, str(error)) from None
         except ProtocolError as error:
-            raise self._refuse(ReplyCode.GENERAL_FAILURE, str(error)) from None
+            is_unknown = error.cause is Cause.UNKNOWN_ADDRESS_TYPE
+            code = ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED if is_unknown else ReplyCode.GENERAL_FAILURE
+            raise self._refuse(code, str(error), error.cause) from None
         if decoded is None:
             return False
         destination, end = decoded
@@ -242,7 +241,7 @@ class ClientHandshake(GssapiClientHandshake):
     def _read_method(self, data: bytes) -> bool:
         """Decode VER METHOD (RFC 1928 section 3)."""
         if data[0] != Version.SOCKS5:
-            raise ProtocolError(f"the answer to the method negotiation is not SOCKS5; it {guess(data)}")
+            raise not_socks("the answer to the method negotiation is not SOCKS5", data)
         if len(data) < 2:
             return False
         self._incoming = data[2:]
@@ -251,7 +250,7 @@ class ClientHandshake(GssapiClientHandshake):
                 self.state = State.GSSAPI_CONTEXT
                 self._token = b""
             case Method.NO_ACCEPTABLE_METHODS if self._by_gssapi:
-                raise LoginRefused("it does not accept GSSAPI")
+                raise LoginRefused("it does not accept GSSAPI", Cause.NO_ACCEPTABLE_METHOD)
             case Method.NO_AUTHENTICATION_REQUIRED if not (
                 self._by_gssapi or isinstance(self._credentials, IsolationLogin)
             ):
@@ -259,22 +258,27 @@ class ClientHandshake(GssapiClientHandshake):
             case Method.USERNAME_PASSWORD if self._credentials:
                 self._send_login(self._credentials)
             case Method.NO_ACCEPTABLE_METHODS if isinstance(self._credentials, IsolationLogin):
-                raise LoginRefused("it takes no username/password, by which its circuits would be separated (isolate)")
+                problem = "it takes no username/password, by which its circuits would be separated (isolate)"
+                raise LoginRefused(problem, Cause.NO_ACCEPTABLE_METHOD)
             case Method.NO_ACCEPTABLE_METHODS if self._credentials:
-                raise LoginRefused("it accepts neither username/password nor going without")
+                problem = "it accepts neither username/password nor going without"
+                raise LoginRefused(problem, Cause.NO_ACCEPTABLE_METHOD)
             case Method.NO_ACCEPTABLE_METHODS | Method.USERNAME_PASSWORD if not self._by_gssapi:
-                raise LoginRefused("it wants a login and we have none for it; give this hop a username and a password")
+                problem = "it wants a login and we have none for it; give this hop a username and a password"
+                raise LoginRefused(problem, Cause.LOGIN_REQUIRED)
             case _:
-                raise ProtocolError(f"it picked method {data[1]:02X}, which we did not offer")
+                raise ProtocolError(f"it picked method {data[1]:02X}, which we did not offer", Cause.WRONG_METHOD)
         return True
 
     def _read_login_status(self, data: bytes) -> bool:
         """Decode VER STATUS (RFC 1929 section 2)."""
         # Some proxies put SOCKS's own version here; proxychains-ng and curl accept it as well.
         if data[0] not in (_LOGIN_VERSION, Version.SOCKS5):
-            raise ProtocolError(f"the answer to the login has version {data[0]}; RFC 1929 wants 1")
+            problem = f"the answer to the login has version {data[0]}; RFC 1929 wants 1"
+            raise ProtocolError(problem, Cause.WRONG_VERSION)
         if data[1]:
-            raise LoginRefused(f"it refused our username and password (status {data[1]:02X})")
+            problem = f"it refused our username and password (status {data[1]:02X})"
+            raise LoginRefused(problem, Cause.LOGIN_REFUSED)
         self._incoming = data[2:]
         self._send_request()
         return True
@@ -292,7 +296,7 @@ class ClientHandshake(GssapiClientHandshake):
     def _read_reply(self, data: bytes) -> bool:
         """Decode VER REP RSV ATYP BND.ADDR BND.PORT (RFC 1928 section 6)."""
         if data[0] != Version.SOCKS5:
-            raise ProtocolError(f"the reply has version {data[0]}, not 5")
+            raise ProtocolError(f"the reply has version {data[0]}, not 5", Cause.WRONG_VERSION)
         # RSV is not looked at, as curl does not look at it either.
         try:
             decoded = _decode_address(data, 3)

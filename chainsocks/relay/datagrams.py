@@ -21,10 +21,10 @@ from chainsocks.net.udp import Received
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import PLAIN, header_size
 from chainsocks.protocol.errors import ProtocolError
+from chainsocks.relay.idle import IdleTimer, Scope
 from chainsocks.relay.relay import Outcome, Traffic
-from chainsocks.relay.silence import Scope, Silence
 
-__all__ = ["DatagramRelay", "Datagrams", "Deliver", "Drops", "Ready", "Tally", "Way", "read_away"]
+__all__ = ["DatagramPath", "DatagramRelay", "Datagrams", "Deliver", "Drops", "Ready", "Tally", "read_away"]
 
 
 class Datagrams(Protocol):
@@ -75,7 +75,7 @@ Ready = Callable[[], None]
 """Says that a way can be sent to from now on."""
 
 
-class Way(Protocol):
+class DatagramPath(Protocol):
     """What lies beyond the relay: the destinations, or the first of the hops."""
 
     def send(self, datagram: bytes, header: int) -> None:
@@ -95,13 +95,13 @@ class DatagramRelay:
     for its datagrams, or 0. They come to `socket`, and leave by `way`. `idle` is in seconds.
     """
 
-    __slots__ = ("_client", "_control", "_end", "_host", "_idle", "_silence", "_socket", "_tally", "_way")
+    __slots__ = ("_client", "_control", "_end", "_host", "_idle", "_idle_timer", "_path", "_socket", "_tally")
 
     def __init__(
         self,
         control: ByteStream,
         socket: Datagrams,
-        way: Way,
+        path: DatagramPath,
         tally: Tally,
         *,
         host: str,
@@ -110,7 +110,7 @@ class DatagramRelay:
     ) -> None:
         self._control = control
         self._socket = socket
-        self._way = way
+        self._path = path
         self._tally = tally
         self._host = host
         self._client = (host, port) if port else None
@@ -128,11 +128,11 @@ class DatagramRelay:
 
         Silence that lasts too long cancels `scope`, which surrounds this.
         """
-        self._silence = Silence(scope, self._idle)
+        self._idle_timer = IdleTimer(scope, self._idle)
         async with trio.open_nursery() as nursery:
 
             async def go_beyond(task_status: trio.TaskStatus[None]) -> None:
-                self._end = await self._way.run(self._deliver, task_status.started)
+                self._end = await self._path.run(self._deliver, task_status.started)
                 nursery.cancel_scope.cancel()
 
             await nursery.start(go_beyond)
@@ -149,14 +149,14 @@ class DatagramRelay:
                 drops.strangers += 1
                 return
             self._client = source
-        self._silence.broken()
+        self._idle_timer.touch()
         try:
             size = header_size(datagram)
         except ProtocolError:
             drops.malformed += 1
             return
         if datagram.startswith(PLAIN):
-            self._way.send(datagram, size)
+            self._path.send(datagram, size)
         elif datagram.startswith(PLAIN[:-1]):
             drops.fragments += 1
         else:
@@ -166,7 +166,7 @@ class DatagramRelay:
         """Pass on what came from beyond."""
         if self._client and self._socket.send(datagram, self._client):
             self._tally.traffic.down += payload
-            self._silence.broken()
+            self._idle_timer.touch()
         else:
             self._tally.drops.unsent += 1
 

@@ -18,7 +18,7 @@ from chainsocks.protocol.errors import ProtocolError
 from chainsocks.relay.datagrams import Datagrams, Deliver, Ready, Tally
 from chainsocks.relay.lookups import Lookups, Resolve, StartSoon
 
-__all__ = ["DirectWay", "OpenUDP"]
+__all__ = ["DirectPath", "OpenUDP"]
 
 REMEMBERED = 1024
 """Destinations that are surely remembered; twice as many may be."""
@@ -46,8 +46,8 @@ class _Memory:
     sources: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
 
-class DirectWay:
-    """A `chainsocks.relay.datagrams.Way`."""
+class DirectPath:
+    """A `chainsocks.relay.datagrams.DatagramPath`."""
 
     def __init__(self, open_udp: OpenUDP, resolve: Resolve, resolve_limit: float, tally: Tally) -> None:
         self._open = open_udp

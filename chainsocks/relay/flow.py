@@ -215,7 +215,7 @@ class Flow:
 
     def _wait_for_sink(self) -> None:
         self._doing = _Doing.WRITING
-        self._sink.want_to_write()
+        self._sink.watch_writes()
 
     def _let_go(self) -> None:
         if self._pipe:

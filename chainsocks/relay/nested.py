@@ -19,11 +19,11 @@ from chainsocks.protocol.errors import ProtocolError
 from chainsocks.relay.datagrams import Datagrams, Deliver, Ready, Tally, read_away
 from chainsocks.relay.lookups import Lookups, StartSoon
 
-__all__ = ["NestedWay"]
+__all__ = ["NestedPath"]
 
 
-class NestedWay:
-    """A `chainsocks.relay.datagrams.Way`.
+class NestedPath:
+    """A `chainsocks.relay.datagrams.DatagramPath`.
 
     Datagrams go by `socket` to the first hop's `relay`; `streams` are the connections that the associations live by,
     under the names of their hops. All these stay the caller's. With `lookups`, names are looked up here.

@@ -3,7 +3,7 @@
 1. The end of one direction is passed on and the other goes on, for as long as `half_close` allows silence.
 2. A broken source ends the relay at once. A broken sink ends its direction only: what its peer had still said is
    delivered first.
-3. Silence is as long as `chainsocks.relay.silence` lets it be, and no scope is opened for each chunk.
+3. Silence is as long as `chainsocks.relay.idle` lets it be, and no scope is opened for each chunk.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS
 from chainsocks.net.stream import reset_on_close
 from chainsocks.relay.flow import Flow
+from chainsocks.relay.idle import IdleTimer, Scope
 from chainsocks.relay.pump import End, pump
-from chainsocks.relay.silence import Scope, Silence
 
 __all__ = ["Outcome", "Relay", "Traffic"]
 
@@ -60,7 +60,7 @@ class Relay:
         "_early_up",
         "_half_close",
         "_idle",
-        "_silence",
+        "_idle_timer",
         "_traffic",
         "_unfinished",
         "_up_complete",
@@ -97,7 +97,7 @@ class Relay:
         *Closing*: the streams stay the caller's. A stream that was not given everything and its end, also when the
         relay is cancelled, will be reset by its closing, so that nobody takes a part for the whole.
         """
-        self._silence = Silence(scope, self._idle)
+        self._idle_timer = IdleTimer(scope, self._idle)
         try:
             if isinstance(self._client, PolledStream) and isinstance(self._upstream, PolledStream):
                 await self._run_flows(self._client, self._upstream)
@@ -194,11 +194,11 @@ class Relay:
 
     def _moved_up(self, size: int) -> None:
         self._traffic.up += size
-        self._silence.broken()
+        self._idle_timer.touch()
 
     def _moved_down(self, size: int) -> None:
         self._traffic.down += size
-        self._silence.broken()
+        self._idle_timer.touch()
 
     def _up_ended(self, end: End) -> None:
         self._up_complete = end is End.FINISHED
@@ -216,4 +216,4 @@ class Relay:
         elif end is End.SINK_BROKEN:
             self._broken = self._broken or sink
         if self._unfinished > 0:
-            self._silence.limit_to(self._half_close)
+            self._idle_timer.limit_to(self._half_close)

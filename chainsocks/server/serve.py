@@ -23,14 +23,14 @@ from anyio.abc import ByteStream
 from trio.lowlevel import checkpoint, wait_readable
 
 from chainsocks.chain.walk import OnStep
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
-from chainsocks.net.listeners import address_bound_to, bound_to, open_listeners
+from chainsocks.net.listeners import OpenListener, open_listeners
 from chainsocks.net.polled import PolledListener, PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
-from chainsocks.server.alarms import open_alarms
 from chainsocks.server.checks import check_members, members_to_check
+from chainsocks.server.deadlines import open_deadlines
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
@@ -95,7 +95,7 @@ async def serve(
     config: Config,
     stopping: trio.Event,
     *,
-    listeners: Sequence[socket.socket] = (),
+    listeners: Sequence[OpenListener] = (),
     on_step: OnStep | None = None,
     task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -114,17 +114,17 @@ async def serve(
     permits = trio.Semaphore(config.server.max_sessions)
     level = logging.DEBUG if listeners else logging.INFO
     with ExitStack() as stack:
-        opened = [stack.enter_context(listener) for listener in listeners]
-        listeners = opened or stack.enter_context(open_listeners(config.server.listen))
-        async with open_poller() as poller, open_alarms() as alarms, trio.open_nursery() as sessions:
-            service = Service(config, Logins(config.users), TrioNetwork(poller, alarms), on_step)
+        for each in listeners:
+            stack.enter_context(each.sock)
+        listeners = listeners or stack.enter_context(open_listeners(config.server.listen))
+        async with open_poller() as poller, open_deadlines() as deadlines, trio.open_nursery() as sessions:
+            service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines), on_step)
             async with trio.open_nursery() as accepting:
-                for listener in listeners:
-                    names_only = config.server.names_only_at(address_bound_to(listener))
-                    accepting.start_soon(_accept, listener, permits, sessions, service, poller, names_only)
+                for each in listeners:
+                    accepting.start_soon(_accept, each, permits, sessions, service, poller)
                 if members := members_to_check(config.chains.values()):
                     accepting.start_soon(check_members, members, service)
-                addresses = [bound_to(listener) for listener in listeners]
+                addresses = [*map(str, listeners)]
                 log.log(level, "listening on %s", ", ".join(addresses))
                 task_status.started(addresses)
                 await stopping.wait()
@@ -135,21 +135,21 @@ async def serve(
 
 
 async def _accept(
-    listener: socket.socket,
+    opened: OpenListener,
     permits: trio.Semaphore,
     sessions: trio.Nursery,
     service: Service,
     poller: Poller | None,
-    names_only: NamesOnly,
 ) -> None:
-    family = listener.family
+    listener, sock = opened.listener, opened.sock
+    family = sock.family
     is_tcp = family in (socket.AF_INET, socket.AF_INET6)
     warned = False
     lost = served = 0
     with ExitStack() as stack:
-        wait: Callable[[], Awaitable[None]] = partial(wait_readable, listener)
+        wait: Callable[[], Awaitable[None]] = partial(wait_readable, sock)
         if poller:
-            polled = PolledListener(listener, poller)
+            polled = PolledListener(sock, poller)
             stack.callback(polled.stop)
             wait = polled.wait
         while True:
@@ -158,7 +158,7 @@ async def _accept(
             except trio.WouldBlock:
                 await permits.acquire()
             try:
-                sock, peer = listener.accept()
+                accepted, peer = sock.accept()
             except OSError as error:
                 permits.release()  # while we wait, another listener may have somebody to serve
                 if isinstance(error, BlockingIOError):
@@ -177,19 +177,19 @@ async def _accept(
                 continue
             warned = False
             lost = 0
-            sock.settimeout(0)
+            accepted.settimeout(0)
             host, name = "", "unix"
             if is_tcp:
                 host = peer[0]
                 name = f"{host}:{peer[1]}" if family is socket.AF_INET else f"[{host}]:{peer[1]}"
             sessions.start_soon(
                 _run_session,
-                PolledStream(sock, poller, short_read_is_all=is_tcp) if poller else SocketStream(sock),
+                PolledStream(accepted, poller, short_read_is_all=is_tcp) if poller else SocketStream(accepted),
                 name,
                 host,
                 permits,
                 service,
-                names_only,
+                listener,
                 name=name,
             )
             served += 1
@@ -198,10 +198,10 @@ async def _accept(
 
 
 async def _run_session(
-    client: ByteStream, name: str, host: str, permits: trio.Semaphore, service: Service, names_only: NamesOnly
+    client: ByteStream, name: str, host: str, permits: trio.Semaphore, service: Service, listener: Listener
 ) -> None:
     try:
-        await serve_session(client, name, service, host, names_only)
+        await serve_session(client, name, service, host, listener.names_only)
     except Exception as error:
         log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
         log.debug("where it happened", exc_info=error)

@@ -25,6 +25,7 @@ import trio
 
 from chainsocks.chain.causes import OUT_OF_DESCRIPTORS
 from chainsocks.config.models import Config
+from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.log import label_logging
 from chainsocks.server.serve import serve
 from chainsocks.session.record import prefix_ids
@@ -46,7 +47,7 @@ class Worker:
     """One that no other worker of this server has or had: session ids begin with it."""
     config: Config
     """That of the server, with this worker's share of `max_sessions`."""
-    listeners: Sequence[socket.socket]
+    listeners: Sequence[OpenListener]
     lifeline: socket.socket
     """Ends when the parent does: nobody else holds its other end, and nothing is ever sent."""
 

@@ -28,7 +28,7 @@ from itertools import chain, count, repeat
 
 from chainsocks.config.models import Config, Server
 from chainsocks.errors import ConfigError, Problem
-from chainsocks.net.listeners import bound_to
+from chainsocks.net.listeners import OpenListener
 from chainsocks.net.sharing import can_share, listen_beside, reserve_listeners
 from chainsocks.server.worker import END_NOW, Worker, flush_output, run_worker
 
@@ -84,7 +84,7 @@ def serve_with_workers(config: Config, workers: int) -> None:
     with _signals_held(), ExitStack() as addresses:
         reserved = addresses.enter_context(reserve_listeners(config.server.listen))
         with _full_crew(config, workers, reserved) as crew:
-            log.info("listening on %s", ", ".join(map(bound_to, reserved)))
+            log.info("listening on %s", ", ".join(map(str, reserved)))
             name = crew.keep_up().name
             log.info("%s: no new connections, up to %g s for the open ones", name, config.timeouts.grace)
             addresses.close()
@@ -119,7 +119,7 @@ class _Place:
 class _Crew:
     """The workers, and how they are started, replaced and told."""
 
-    def __init__(self, config: Config, workers: int, reserved: Sequence[socket.socket]) -> None:
+    def __init__(self, config: Config, workers: int, reserved: Sequence[OpenListener]) -> None:
         self._config = config
         self._reserved = reserved
         self._numbers = count(1)
@@ -191,7 +191,7 @@ class _Crew:
                 worker = Worker(place.number, replace(self._config, server=server), listeners, self._lifelines_end)
                 pid = os.fork()
                 if pid == 0:
-                    run_worker(worker, [self._lifeline, *self._reserved])
+                    run_worker(worker, [self._lifeline, *(each.sock for each in self._reserved)])
         except OSError as error:
             raise OSError(error.errno, error.strerror, f"worker {place.number}") from error
         place.pid, place.since = pid, time.monotonic()
@@ -212,7 +212,7 @@ class _Crew:
 
 
 @contextmanager
-def _full_crew(config: Config, workers: int, reserved: Sequence[socket.socket]) -> Iterator[_Crew]:
+def _full_crew(config: Config, workers: int, reserved: Sequence[OpenListener]) -> Iterator[_Crew]:
     """Start all workers; at the end, none is left."""
     crew = _Crew(config, workers, reserved)
     try:

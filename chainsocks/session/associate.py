@@ -23,11 +23,11 @@ from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.datagram import Nesting
 from chainsocks.protocol.messages import ReplyCode, Request
-from chainsocks.relay.datagrams import DatagramRelay, Datagrams, Tally, Way
-from chainsocks.relay.direct import DirectWay
-from chainsocks.relay.guard import GuardedWay
+from chainsocks.relay.datagrams import DatagramPath, DatagramRelay, Datagrams, Tally
+from chainsocks.relay.direct import DirectPath
+from chainsocks.relay.filter import FilteredPath
 from chainsocks.relay.lookups import Lookups
-from chainsocks.relay.nested import NestedWay
+from chainsocks.relay.nested import NestedPath
 
 __all__ = ["DatagramNetwork", "open_datagram_relay"]
 
@@ -53,7 +53,7 @@ async def open_datagram_relay(
     """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
 
     `associate` opens associations at all hops, which are closed here. With `judge`, no datagram goes where it does not
-    let it (`chainsocks.relay.guard`).
+    let it (`chainsocks.relay.filter`).
 
     *Closing*: all of it is closed at the end of the block.
 
@@ -67,7 +67,7 @@ async def open_datagram_relay(
     with ExitStack() as sockets:
         socket = _open_udp(network, here, sockets, config.server.udp_ports)
         async with AsyncExitStack() as streams:
-            way: Way = DirectWay(network.open_udp, network.resolve, config.timeouts.resolve, tally)
+            way: DatagramPath = DirectPath(network.open_udp, network.resolve, config.timeouts.resolve, tally)
             if chain.hops:
                 association = await associate()
                 for stream in association.streams.values():
@@ -78,9 +78,9 @@ async def open_datagram_relay(
                 if association.hops[-1].resolve is Resolve.LOCAL:
                     lookups = Lookups(network.resolve, config.timeouts.resolve, tally.drops)
                 outer = _open_udp(network, any_host, sockets)
-                way = NestedWay(outer, first, Nesting(others), association.streams, tally, lookups)
+                way = NestedPath(outer, first, Nesting(others), association.streams, tally, lookups)
             if judge:
-                way = GuardedWay(way, judge, tally.drops)
+                way = FilteredPath(way, judge, tally.drops)
             port = _declared_port(request.destination, there)
             idle = config.timeouts.udp_idle
             relay = DatagramRelay(client, socket, way, tally, host=there, port=port, idle=idle)

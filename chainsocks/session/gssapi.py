@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from anyio.abc import ByteStream
 
 from chainsocks.config.models import ServerGssapi
-from chainsocks.errors import GssError, LoginRefused
+from chainsocks.errors import Cause, GssError, LoginRefused
 from chainsocks.gss.contexts import Acceptor, mechanism
 from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.protocol.address import printable
@@ -58,7 +58,7 @@ class GssapiLogin:
         except (GssError, LoginRefused) as error:
             if handshake.token is not None:
                 handshake.abort()
-            raise LoginRefused(str(error)) from None
+            raise LoginRefused(str(error), error.cause) from None
         return client
 
     @property
@@ -77,9 +77,10 @@ class GssapiLogin:
             return
         principal, service = context.principal, context.service
         if service not in self._config.services:
-            raise LoginRefused(f"it has a ticket for {printable(service)}, which is not among gssapi_services")
+            problem = f"it has a ticket for {printable(service)}, which is not among gssapi_services"
+            raise LoginRefused(problem, Cause.LOGIN_REFUSED)
         if not self._config.admits(principal):
-            raise LoginRefused(f"{printable(principal)} is not among gssapi_principals")
+            raise LoginRefused(f"{printable(principal)} is not among gssapi_principals", Cause.LOGIN_REFUSED)
         handshake.complete_context(answer, Principal(principal))
 
     def _agree(self, token: bytes) -> tuple[Protection, bytes]:
@@ -87,7 +88,8 @@ class GssapiLogin:
         context = self._established
         asked = context.unwrap(token, Protection.NONE)
         if len(asked) != 1 or asked[0] > Protection.SELECTIVE:
-            raise LoginRefused("it asks for a protection level that RFC 1961 does not have")
+            problem = "it asks for a protection level that RFC 1961 does not have"
+            raise LoginRefused(problem, Cause.GSSAPI_PROTECTION)
         protection = Protection(asked[0])
         if protection is Protection.SELECTIVE:
             protection = Protection.CONFIDENTIALITY

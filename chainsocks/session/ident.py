@@ -11,7 +11,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.network import Network
 from chainsocks.config.models import Ident
-from chainsocks.errors import ProtocolError, RequestRefused
+from chainsocks.errors import Cause, ProtocolError, RequestRefused
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.protocol.ident import decode_answer, encode_query
 from chainsocks.protocol.messages import Credentials, IdentCode, UserId
@@ -93,5 +93,5 @@ async def _converse(stream: ByteStream, theirs: int, ours: int) -> bytes:
     while (answer := decode_answer(data, theirs, ours)) is None:
         data += await stream.receive()
     if answer.user is None:
-        raise ProtocolError(f"it names no user: {answer.error}")
+        raise ProtocolError(f"it names no user: {answer.error}", Cause.NO_USER)
     return answer.user

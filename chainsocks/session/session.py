@@ -36,7 +36,7 @@ from chainsocks.chain.walk import Upstream, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Ident
-from chainsocks.errors import DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
+from chainsocks.errors import Cause, DialError, DialTimeout, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream, reset_on_close
 from chainsocks.protocol import socks5
@@ -283,7 +283,7 @@ class _Session:
         """
         data = await self._receive()
         if not data:
-            raise ProtocolError("it left without a word")
+            raise ProtocolError("it left without a word", Cause.CLOSED)
         logins = self._service.logins
         gssapi = self._service.config.server.gssapi
         by_gssapi = GssapiLogin(gssapi) if gssapi else None
@@ -296,7 +296,7 @@ class _Session:
                         handshake.accept_login()
                     else:
                         handshake.refuse_login()
-                        raise LoginRefused("wrong username or password")
+                        raise LoginRefused("wrong username or password", Cause.LOGIN_REFUSED)
                 elif by_gssapi and isinstance(handshake, socks5.ServerHandshake):
                     self._client = await by_gssapi.go_on(handshake, self._client)
                 await self._answer(handshake)

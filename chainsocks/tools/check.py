@@ -28,7 +28,7 @@ def warnings(config: Config) -> list[str]:
     used = {name for chain in config.chains.values() for name in _names(chain.hops)}
     found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
     found += [f"group {printable(name)} is in no chain" for name in config.groups if name not in used]
-    listening = {*config.server.listen}
+    listening = {listener.address for listener in config.server.listen}
     found += [
         f"hop {printable(hop.name)} is where this server listens: a request would go round in circles"
         for hop in config.hops.values()
@@ -158,9 +158,9 @@ def _remarks(hop: Hop) -> Iterator[str]:
 
 
 def _listens(server: Server) -> Iterator[str]:
-    for listen in server.listen:
-        names_only = server.names_only_at(listen)
-        yield printable(str(listen)) + ("" if names_only is NamesOnly.OFF else f" (names_only = {names_only})")
+    for listener in server.listen:
+        off = listener.names_only is NamesOnly.OFF
+        yield printable(str(listener)) + ("" if off else f" (names_only = {listener.names_only})")
 
 
 def _deadlines(timeouts: Timeouts | HealthSettings, title: str = "deadline") -> Table:

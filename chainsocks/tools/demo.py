@@ -14,6 +14,7 @@ from rich.console import Console
 from chainsocks.client.tcp import connect_tcp
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address, parse_address
@@ -39,7 +40,7 @@ async def demo(console: Console, *, stay: bool) -> None:
         target = await nursery.start(_serve_page)
         hops = await _start_hops(nursery, stopping)
         chain = Chain(*hops, name="default")
-        front = Config(Server(listen=(LOOPBACK,)), chains={"default": chain})
+        front = Config(Server(listen=(Listener(LOOPBACK),)), chains={"default": chain})
         [proxy] = await nursery.start(functools.partial(serve, front, stopping, on_step=trail.note))
         console.print(f"client -> front ({proxy}) -> {chain}\n       -> web server ({target})")
         page = await _fetch(proxy, target)
@@ -63,7 +64,7 @@ async def _start_hops(nursery: trio.Nursery, stopping: trio.Event) -> list[Hop]:
     )
     hops = []
     for name, protocol, credentials, users in kinds:
-        config = Config(Server(listen=(LOOPBACK,)), users=users)
+        config = Config(Server(listen=(Listener(LOOPBACK),)), users=users)
         [address] = await nursery.start(functools.partial(serve, config, stopping))
         hops.append(Hop(name, protocol, parse_address(address), credentials))
     return hops

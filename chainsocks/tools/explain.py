@@ -16,14 +16,15 @@ import trio
 from chainsocks.chain.resolve import ResolveWalk
 from chainsocks.config.chains import Chain, Group, Udp
 from chainsocks.config.hops import Hop, NamesOnly
-from chainsocks.config.models import Config, Ident, Listen
+from chainsocks.config.listeners import Listener
+from chainsocks.config.models import Config, Ident
 from chainsocks.config.rules import Rule, Spoken, parse_commands
 from chainsocks.config.suggest import suggest
 from chainsocks.errors import ConfigError, Problem, RequestRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, parse_address, printable
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
 from chainsocks.routing.rules import Caller, Decision, Router
-from chainsocks.server.alarms import open_alarms
+from chainsocks.server.deadlines import open_deadlines
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.passage import (
     Passage,
@@ -51,7 +52,7 @@ class Explanation:
     refusal: str = ""
     addresses: tuple[Address, ...] | None = None
     """What a look-up for the rules has found."""
-    refused_at: tuple[Listen, ...] = ()
+    refused_at: tuple[Listener, ...] = ()
     """The listeners that refuse it all the same: it is for an IP address, and they want names."""
 
     @property
@@ -160,8 +161,8 @@ def explain_here(config: Config, request: Request, caller: Caller) -> Explanatio
     """Explain a request, with look-ups on this machine; see `explain`."""
 
     async def run() -> Explanation:
-        async with open_alarms() as alarms:
-            return await explain(config, request, caller, TrioNetwork(None, alarms))
+        async with open_deadlines() as deadlines:
+            return await explain(config, request, caller, TrioNetwork(None, deadlines))
 
     return trio.run(run)
 
@@ -181,7 +182,7 @@ async def explain(config: Config, request: Request, caller: Caller, network: Pas
             _check_datagram(router, association, caller, passage, request.destination)
     except RequestRefused as error:
         return Explanation(request.destination, decision.rule, None, str(error), decision.addresses)
-    refused_at = [listen for listen, guard in config.server.names_only.items() if guard is NamesOnly.REFUSE]
+    refused_at = [listener for listener in config.server.listen if listener.names_only is NamesOnly.REFUSE]
     if not names_an_address(request.destination):
         refused_at = []
     destination, addresses = decision.destination, decision.addresses

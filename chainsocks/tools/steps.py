@@ -73,7 +73,7 @@ def step_table(
     table = Table("hop", "protocol", "address")
     table.add_column("step", max_width=STEP_WIDTH)
     table.add_column("ms", justify="right")
-    protocols = {name: hop.protocol.value for name, hop in zip(hop_names(hops), hops, strict=True)}
+    protocols = {position: hop.protocol.value for position, hop in enumerate(hops, 1)}
     for cells in _rows(taken, protocols):
         table.add_row(*cells)
     for one in silent:
@@ -82,11 +82,15 @@ def step_table(
     table.add_row("all hops" if hops else "all of it", "", "", "", milliseconds(sum(step.seconds for step in taken)))
     table.add_section()
     for other in beside:
-        for cells in _rows(other.taken, {other.name: other.hop.protocol.value}):
+        for cells in _rows(other.taken, dict.fromkeys(_positions(other.taken), other.hop.protocol.value)):
             table.add_row(*cells)
         if not other.taken:
             table.add_row(*_silent_row(other))
     return table
+
+
+def _positions(taken: Sequence[Taken]) -> set[int]:
+    return {step.place.position for step in taken}
 
 
 def _silent_row(one: Apart) -> tuple[str, ...]:
@@ -103,16 +107,16 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.2f}"
 
 
-def _rows(taken: Sequence[Taken], protocols: dict[str, str]) -> Iterator[tuple[str, ...]]:
+def _rows(taken: Sequence[Taken], protocols: dict[int, str]) -> Iterator[tuple[str, ...]]:
     previous: Place | None = None
     for step in taken:
         place, lasted = step.place, milliseconds(step.seconds)
-        if previous is not None and previous.hop == place.hop:
+        if previous is not None and previous.position == place.position:
             yield "", "", "", place.step, lasted
         else:
-            protocol = protocols.get(place.hop or "", "")
+            protocol = protocols.get(place.position, "")
             yield (
-                printable(place.hop or "destination"),
+                printable(place.who or "destination"),
                 protocol,
                 str(place.address),
                 place.step,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.pipelining import Measured, as_markdown, as_text
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.pipelining import Measured, as_markdown, as_text, main
 
 FOUND = [
     Measured("off", 1, 4, [0.170, 0.164, 0.160]),
@@ -34,3 +39,10 @@ def test_a_table_in_markdown() -> None:
         "| off | 164 (4.10/4) | 360 (9.00/9) |",
         "| chain | 120 (3.00/3) | 220 (5.50/5) |",
     ]
+
+
+def test_a_chart_needs_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = CliRunner().invoke(main, ["--smoke", "--plot", "dials.svg"])
+    assert done.exit_code == 2
+    assert "--plot: this takes more than is installed: pip install 'chainsocks[plot]'" in done.output

@@ -73,7 +73,7 @@ async def test_what_no_association_can_be_made_of(
     ours = WatchedNetwork(network_of(nursery, reply))
     with pytest.raises(kind, match=says) as caught:
         await associate(Chain(PARIS, OSAKA), Timeouts(), ours)
-    assert caught.value.place.hop == "osaka (2 of 2)"
+    assert caught.value.place.who == "osaka (2 of 2)"
     assert caught.value.reply_code == code
     assert ours.left_open == []
 
@@ -86,5 +86,5 @@ async def test_all_of_it_has_one_limit(autojump_clock: trio.testing.MockClock, n
     with pytest.raises(DialTimeout, match=r"the time for the whole chain is over \(5.00 s of 5 s\)") as caught:
         await associate(Chain(PARIS, OSAKA), Timeouts(dial=5), ours)
     assert trio.current_time() == 5
-    assert caught.value.place.hop == "paris (1 of 2)"
+    assert caught.value.place.who == "paris (1 of 2)"
     assert ours.left_open == []

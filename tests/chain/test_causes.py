@@ -1,4 +1,4 @@
-"""From the error of a failed connect to words and a reply code, as the kernel, trio and anyio raise it."""
+"""From the error of a failed connect to words and a `Cause`, as the kernel, trio and anyio raise it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from chainsocks.chain.causes import errno_of, explain_connect_error
-from chainsocks.protocol.messages import ReplyCode
+from chainsocks.protocol.errors import Cause
 
 
 def hidden(*numbers: int) -> OSError:
@@ -21,30 +21,37 @@ def hidden(*numbers: int) -> OSError:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"),
+    ("number", "cause"),
     [
-        (errno.ECONNREFUSED, ReplyCode.CONNECTION_REFUSED),
-        (errno.ENETUNREACH, ReplyCode.NETWORK_UNREACHABLE),
-        (errno.EHOSTUNREACH, ReplyCode.HOST_UNREACHABLE),
-        (errno.ETIMEDOUT, ReplyCode.TTL_EXPIRED),
-        (errno.EACCES, ReplyCode.NOT_ALLOWED_BY_RULESET),
-        (errno.EAFNOSUPPORT, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED),
-        (errno.ECONNRESET, ReplyCode.GENERAL_FAILURE),
+        (errno.ECONNREFUSED, Cause.CONNECTION_REFUSED),
+        (errno.ECONNRESET, Cause.RESET),
+        (errno.ENETUNREACH, Cause.NETWORK_UNREACHABLE),
+        (errno.ENETDOWN, Cause.NETWORK_UNREACHABLE),
+        (errno.EADDRNOTAVAIL, Cause.NETWORK_UNREACHABLE),
+        (errno.EHOSTUNREACH, Cause.HOST_UNREACHABLE),
+        (errno.EHOSTDOWN, Cause.HOST_UNREACHABLE),
+        (errno.ETIMEDOUT, Cause.NO_ANSWER),
+        (errno.EACCES, Cause.NOT_ALLOWED),
+        (errno.EPERM, Cause.NOT_ALLOWED),
+        (errno.EAFNOSUPPORT, Cause.NO_ADDRESS_FAMILY),
+        (errno.ENOMEM, Cause.OUT_OF_MEMORY),
+        (errno.ENOBUFS, Cause.OUT_OF_MEMORY),
+        (errno.EIO, Cause.SYSTEM_ERROR),
     ],
     ids=lambda value: errno.errorcode.get(value, "") if type(value) is int else value.name,
 )
-def test_each_errno_has_its_words_and_its_code(number: int, code: ReplyCode) -> None:
+def test_each_errno_has_its_words_and_its_cause(number: int, cause: Cause) -> None:
     words = os.strerror(number).lower()
-    assert explain_connect_error(OSError(number, os.strerror(number))) == (words, code)
-    assert explain_connect_error(hidden(number)) == (words, code)
-    assert explain_connect_error(hidden(number, errno.EIO)) == (words, code)
+    assert explain_connect_error(OSError(number, os.strerror(number))) == (words, cause)
+    assert explain_connect_error(hidden(number)) == (words, cause)
+    assert explain_connect_error(hidden(number, errno.EPIPE)) == (words, cause)
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
 def test_what_we_lack_ourselves_is_said_to_be_lacking_here(number: int) -> None:
-    words, code = explain_connect_error(OSError(number, os.strerror(number)))
+    words, cause = explain_connect_error(OSError(number, os.strerror(number)))
     assert words == "too many open files here, at this end (see `ulimit -n`, max_sessions)"
-    assert code == ReplyCode.GENERAL_FAILURE
+    assert cause is Cause.TOO_MANY_FILES
 
 
 def test_the_number_of_a_failed_look_up_is_no_errno() -> None:
@@ -52,10 +59,10 @@ def test_the_number_of_a_failed_look_up_is_no_errno() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("mysterious"), OSError()], ids=["with words", "without"])
-def test_an_error_without_a_number_is_a_general_failure(error: OSError) -> None:
-    words, code = explain_connect_error(error)
+def test_an_error_without_a_number_is_a_system_error(error: OSError) -> None:
+    words, cause = explain_connect_error(error)
     assert words == (str(error) or "OSError")
-    assert code is ReplyCode.GENERAL_FAILURE
+    assert cause is Cause.SYSTEM_ERROR
 
 
 def test_a_cause_that_is_no_os_error_has_no_number() -> None:

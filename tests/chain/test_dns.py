@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainsocks.chain.dns import Question, questions
-from chainsocks.errors import NotFoundError, ProtocolError
+from chainsocks.errors import Cause, NotFoundError, ProtocolError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command
 from tests.resolvers import FAILS, MISBEHAVIOUR, respond
@@ -82,14 +82,14 @@ def test_answers(command: Command, host: str, found: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "code", "why"),
-    [("none.example", 0x04, "no such name"), (FAILS, 0x01, "SERVFAIL")],
+    ("host", "cause", "why"),
+    [("none.example", Cause.NAME_NOT_FOUND, "no such name"), (FAILS, Cause.RESOLVER_FAILED, "SERVFAIL")],
 )
-def test_no_answer(host: str, code: int, why: str) -> None:
+def test_no_answer(host: str, cause: Cause, why: str) -> None:
     for question in asked(ASK, host):
         with pytest.raises(NotFoundError, match=why) as caught:
             question.read(respond(question.message))
-        assert caught.value.reply_code == code
+        assert caught.value.cause is cause
 
 
 @pytest.mark.parametrize(("misbehave", "why"), MISBEHAVIOUR.values(), ids=list(MISBEHAVIOUR))

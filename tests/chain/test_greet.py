@@ -48,7 +48,7 @@ async def greet(network: MemoryNetwork, chain: Chain, timeouts: Timeouts = TIMEO
     steps: list[tuple[str | None, str]] = []
 
     def begin(route: Route, began: float | None) -> GreetingWalk:
-        return GreetingWalk(route, timeouts, ours, lambda place: steps.append((place.hop, place.step)), began)
+        return GreetingWalk(route, timeouts, ours, lambda place: steps.append((place.who, place.step)), began)
 
     try:
         await walk_through(chain, b"", None, ours, begin, GreetingWalk.greet)
@@ -138,7 +138,7 @@ CASES = [
 async def test_a_fault_of_the_last_hop(case: Case, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     with pytest.raises(case.error) as caught:
         await greet(network_of(nursery, {3: case.trouble}), Chain(*HOPS))
-    assert caught.value.place.hop == f"{HOPS[case.blamed - 1].name} ({case.blamed} of 3)"
+    assert caught.value.place.who == f"{HOPS[case.blamed - 1].name} ({case.blamed} of 3)"
     assert caught.value.place.step == (case.trouble.step if case.blamed == 3 else REQUEST)
     assert trio.current_time() == case.seconds
 

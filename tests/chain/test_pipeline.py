@@ -245,7 +245,7 @@ async def test_what_trails_a_reply_between_two_flights_is_an_error(nursery: trio
     network = MemoryNetwork(nursery, {route.hops[0].address: Host(serve)})
     with pytest.raises(HopProtocolError, match="2 bytes came behind its reply, unasked") as caught:
         await dial(route.chain, DESTINATION, Timeouts(), network)
-    assert caught.value.place.hop == "hop1 (1 of 2)"
+    assert caught.value.place.who == "hop1 (1 of 2)"
 
 
 async def test_a_refusal_ends_the_dial_whatever_was_sent_behind(nursery: trio.Nursery) -> None:
@@ -259,7 +259,7 @@ async def test_a_refusal_ends_the_dial_whatever_was_sent_behind(nursery: trio.Nu
     network = MemoryNetwork(nursery, {route.hops[0].address: Host(serve)})
     with pytest.raises(HopRefused, match=r"could not reach hop2 at 10\.0\.0\.2:1080") as caught:
         await dial(route.chain, DESTINATION, Timeouts(), network)
-    assert caught.value.place.hop == "hop1 (1 of 2)"
+    assert caught.value.place.who == "hop1 (1 of 2)"
     assert network.left_open == []
 
 
@@ -291,7 +291,7 @@ async def test_each_hops_clock_starts_when_the_one_before_has_replied(
     network = MemoryNetwork(nursery, {route.hops[0].address: Host(Recorder(*answers).serve)})
     with pytest.raises(DialTimeout) as caught:
         await dial(route.chain, DESTINATION, Timeouts(hop=timeout, dial=10), network)
-    assert (caught.value.place.hop, caught.value.place.step) == (hop, step)
+    assert (caught.value.place.who, caught.value.place.step) == (hop, step)
     assert trio.current_time() == at
 
 
@@ -314,7 +314,7 @@ async def test_names_are_looked_up_before_their_requests_are_sent(
     network = MemoryNetwork(nursery, {hops[0].address: Host(recorder.serve)}, {"example.org": ["192.0.2.80"]}, 2)
     told: list[tuple[str | None, str]] = []
     with pytest.raises(DialTimeout):
-        await dial(Chain(*hops), NAMED, Timeouts(hop=1), network, lambda place: told.append((place.hop, place.step)))
+        await dial(Chain(*hops), NAMED, Timeouts(hop=1), network, lambda place: told.append((place.who, place.step)))
     assert told == [("hop1 (1 of 2)", CONNECT), ("hop2 (2 of 2)", RESOLVE), ("hop1 (1 of 2)", METHOD)]
     assert [(at, data.hex()) for at, data in recorder.received] == [
         (2, GREETING + TO_SECOND + GREETING + TO_DESTINATION),
@@ -328,7 +328,7 @@ async def test_a_look_up_has_its_own_limit(autojump_clock: trio.testing.MockCloc
     network = MemoryNetwork(nursery, {hops[0].address: Host(recorder.serve)}, {"example.org": ["192.0.2.80"]}, 9)
     with pytest.raises(DialTimeout) as caught:
         await dial(Chain(*hops), NAMED, Timeouts(resolve=4), network)
-    assert (caught.value.place.hop, caught.value.place.step) == ("hop2 (2 of 2)", RESOLVE)
+    assert (caught.value.place.who, caught.value.place.step) == ("hop2 (2 of 2)", RESOLVE)
     assert recorder.received == []
     assert trio.current_time() == 4
 
@@ -341,7 +341,7 @@ async def test_each_step_is_told_also_when_its_answer_came_with_others(
     network = slow_network(nursery, route)
     network.hosts = {address: replace(host, latency=latency) for address, host in network.hosts.items()}
     told: list[tuple[str | None, str]] = []
-    await dial(route.chain, DESTINATION, PATIENT, network, lambda place: told.append((place.hop, place.step)))
+    await dial(route.chain, DESTINATION, PATIENT, network, lambda place: told.append((place.who, place.step)))
     first, second, third = (f"hop{number} ({number} of 3)" for number in (1, 2, 3))
     assert told == [
         (first, CONNECT),
@@ -366,7 +366,7 @@ async def test_a_hop_that_loses_what_comes_behind_is_found_by_its_limit(
     network = MemoryNetwork(nursery, {route.hops[0].address: Host(lose)})
     with pytest.raises(DialTimeout, match="no complete answer") as caught:
         await dial(route.chain, DESTINATION, Timeouts(), network)
-    assert caught.value.place.hop == "hop2 (2 of 2)"
+    assert caught.value.place.who == "hop2 (2 of 2)"
 
 
 async def test_the_way_is_open_for_the_clients_data_only_then(

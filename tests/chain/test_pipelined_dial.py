@@ -195,7 +195,7 @@ async def test_the_error_names_the_silent_hop_of_each_try(party: Party, autojump
     party.add(HOPS["c"])
     with pytest.raises(DialError) as caught:
         await party.dial(chain_of("ab c"))
-    assert [error.place.hop for error in (caught.value, *caught.value.earlier)] == ["c (2 of 2)", "c (2 of 2)"]
+    assert [error.place.who for error in (caught.value, *caught.value.earlier)] == ["c (2 of 2)", "c (2 of 2)"]
 
 
 async def test_an_answer_without_any_hop_says_nothing_of_them(party: Party, autojump_clock: MockClock) -> None:

@@ -21,6 +21,7 @@ from chainsocks.errors import (
     ConnectError,
     DialError,
     DialTimeout,
+    End,
     HopProtocolError,
     HopRefused,
     Place,
@@ -29,6 +30,7 @@ from chainsocks.errors import (
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
 from tests import hops as honest
 from tests.hops import Fault, Trouble, add_hop, make_hop
@@ -142,7 +144,7 @@ class TestTor:
         network = network_of(nursery, Trouble("request", Fault.REFUSAL))
         with pytest.raises(HopRefused) as caught:
             await resolve(TOR, subject, Timeouts(), network, command)
-        assert caught.value.place == Place("lima (3 of 3)", HOPS[2].address, "request")
+        assert caught.value.place == Place("lima", HOPS[2].address, State.REQUEST, 3, 3)
         assert caught.value.reply_code == 0x05
         assert network.streams[0].closed
 
@@ -155,7 +157,7 @@ class TestTor:
         wanted = "an IP address" if command is ASK else "a name"
         with pytest.raises(HopProtocolError) as caught:
             await resolve(TOR, subject, Timeouts(), network, command)
-        assert caught.value.place.hop == "lima (3 of 3)"
+        assert caught.value.place.who == "lima (3 of 3)"
         assert caught.value.problem == f"it answered {command.name} with {other}, which is not {wanted}"
         assert network.streams[0].closed
 
@@ -227,7 +229,7 @@ class TestResolver:
         with pytest.raises(ResolverError, match=r" \(as seen through lima\) ") as caught:
             await resolve(THROUGH, Address("four.example", 0), Timeouts(), network)
         assert why in caught.value.problem
-        assert caught.value.place == Place(None, RESOLVER, RESOLVE, "resolver")
+        assert caught.value.place == Place(None, RESOLVER, RESOLVE, end=End.RESOLVER)
         assert caught.value.reply_code == 0x01
         assert network.streams[0].closed
 
@@ -264,7 +266,7 @@ class TestResolver:
         with pytest.raises(DialTimeout) as caught:
             await resolve(THROUGH, NAME, Timeouts(dial=3, resolve=7), network)
         assert trio.current_time() == 2 + 7, "the way took two seconds, the dial's, and the answer has its own seven"
-        assert caught.value.place == Place(None, RESOLVER, RESOLVE, "resolver")
+        assert caught.value.place == Place(None, RESOLVER, RESOLVE, end=End.RESOLVER)
         assert caught.value.problem == "the look-up of host.example got no answer"
         assert caught.value.reply_code == 0x06
         assert network.streams[0].closed

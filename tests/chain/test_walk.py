@@ -17,6 +17,7 @@ from chainsocks.config.hops import Hop, HopProtocol, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ConnectError,
+    DestinationRefusedHop,
     DialError,
     DialTimeout,
     HopAuthenticationError,
@@ -115,7 +116,7 @@ async def test_what_trails_a_middle_reply_is_an_error(nursery: trio.Nursery) -> 
     network.hosts[hops[0].address] = Host(glue)
     with pytest.raises(HopProtocolError, match="2 bytes came behind its reply, unasked") as caught:
         await go(network, Chain(*hops))
-    assert caught.value.place.hop == "paris (1 of 2)"
+    assert caught.value.place.who == "paris (1 of 2)"
     assert network.left_open == []
 
 
@@ -136,7 +137,7 @@ async def test_an_address_that_a_hop_cannot_carry_is_refused_before_anything_is_
     network = network_of(nursery, *hops)
     with pytest.raises(UnsupportedAddress, match=says) as caught:
         await go(network, Chain(*hops), destination)
-    assert caught.value.place.hop == "osaka (2 of 2)"
+    assert caught.value.place.who == "osaka (2 of 2)"
     assert caught.value.reply_code == 0x08
     assert network.connects == []
 
@@ -179,7 +180,7 @@ async def test_a_name_that_does_not_exist(chain: Chain, who: str | None, code: i
     network = network_of(nursery, *hops_of(chain.hops))
     with pytest.raises(ConnectError, match=r"name look-up: no address for .*: Name or service not known") as caught:
         await go(network, chain)
-    assert (caught.value.place.hop, caught.value.place.step) == (who, RESOLVE)
+    assert (caught.value.place.who, caught.value.place.step) == (who, RESOLVE)
     assert caught.value.reply_code == code
     assert network.left_open == []
 
@@ -234,7 +235,7 @@ async def test_the_whole_chain_has_a_limit_too(
     with pytest.raises(DialTimeout, match=r"the time for the whole chain is over \(5.00 s of 5 s\)") as caught:
         await go(network, Chain(*hops, dial=own), timeouts=timeouts)
     assert trio.current_time() - began == 5
-    assert caught.value.place == Place("osaka (2 of 3)", hops[1].address, State.REQUEST)
+    assert caught.value.place == Place("osaka", hops[1].address, State.REQUEST, 2, 3)
 
 
 async def test_limits_can_be_off(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
@@ -274,7 +275,7 @@ async def test_each_step_is_told_as_it_begins(nursery: trio.Nursery) -> None:
     hops = [make_hop(1), make_hop(2, HopProtocol.SOCKS4A)]
     network = network_of(nursery, *hops)
     told: list[tuple[str | None, str]] = []
-    await dial(Chain(*hops), NAMED, Timeouts(), network, lambda place: told.append((place.hop, place.step)))
+    await dial(Chain(*hops), NAMED, Timeouts(), network, lambda place: told.append((place.who, place.step)))
     assert told == [
         ("paris (1 of 2)", CONNECT),
         ("paris (1 of 2)", State.METHOD_NEGOTIATION),
@@ -307,7 +308,7 @@ async def test_the_debug_log_follows_the_wire_and_keeps_the_password(
         (State.SUB_NEGOTIATION, Fault.REFUSAL, HopAuthenticationError),
         (State.SUB_NEGOTIATION, Fault.RESET, HopProtocolError),
         (State.REQUEST, Fault.FIN, HopProtocolError),
-        (State.REQUEST, Fault.REFUSAL, HopRefused),
+        (State.REQUEST, Fault.REFUSAL, DestinationRefusedHop),
     ],
 )
 @pytest.mark.parametrize("position", [1, 2])
@@ -317,8 +318,10 @@ async def test_each_cause_has_its_own_exception(
     hops = [make_hop(1), make_hop(2)]
     network = network_of(nursery, *hops)
     add_hop(network, hops[position - 1], Trouble(step, fault))
-    if step == CONNECT and position == 2:
+    if position == 2 and step == CONNECT:
         kind = HopRefused  # it is the first hop that could not connect
+    elif position == 1 and step == State.REQUEST and fault is Fault.REFUSAL:
+        kind = HopRefused  # of the next hop, not of the destination
     with pytest.raises(kind) as caught:
         await go(network, Chain(*hops))
     assert type(caught.value) is kind

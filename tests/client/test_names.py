@@ -7,7 +7,7 @@ import pytest
 
 import chainsocks
 from chainsocks import Chain, Hop, HopProtocol, Isolate, Timeouts
-from chainsocks.errors import Place
+from chainsocks.errors import Place, Step
 from tests.background import Background, Script
 from tests.client.running import run
 
@@ -26,7 +26,7 @@ def test_a_name_is_looked_up_here_when_direct(backend: str) -> None:
         assert await chainsocks.resolve("192.0.2.80") == "192.0.2.80"
         with pytest.raises(chainsocks.ResolverError) as caught:
             await chainsocks.resolve("far.example")
-        assert caught.value.place == Place(None, chainsocks.Address("far.example", 0), "name look-up")
+        assert caught.value.place == Place(None, chainsocks.Address("far.example", 0), Step.RESOLVE)
 
     run(backend, go)
 

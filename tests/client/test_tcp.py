@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ import chainsocks
 from chainsocks import Address, Chain, Group, Hop, HopProtocol, Pipeline, Timeouts
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
-from chainsocks.errors import Place
+from chainsocks.errors import Place, Step
+from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import ReplyCode
 from tests.background import PATIENCE, Background, Script
 from tests.client.running import run
@@ -219,7 +221,7 @@ class Rudeness:
     url: str
     answers: tuple[bytes, ...]
     error: type[chainsocks.DialError]
-    step: str
+    step: State
     problem: str
     reply_code: int = ReplyCode.GENERAL_FAILURE
 
@@ -229,21 +231,21 @@ RUDE = {
         "socks5://alice:secret@{}",
         (b"\x05\x02", b"\x01\x01"),
         chainsocks.HopAuthenticationError,
-        "username/password sub-negotiation",
+        State.SUB_NEGOTIATION,
         "it refused our username and password (status 01)",
     ),
     "wants-a-login": Rudeness(
         "socks5://{}",
         (b"\x05\xff",),
         chainsocks.HopAuthenticationError,
-        "method negotiation",
+        State.METHOD_NEGOTIATION,
         "it wants a login and we have none for it; give this hop a username and a password",
     ),
     "refused-destination": Rudeness(
         "socks5://{}",
         (b"\x05\x00", b"\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00"),
         chainsocks.HopRefused,
-        "request",
+        State.REQUEST,
         "it refused far.example:443: connection not allowed by ruleset (02)",
         ReplyCode.NOT_ALLOWED_BY_RULESET,
     ),
@@ -251,7 +253,7 @@ RUDE = {
         "socks5://{}",
         (b"\x05\x00", b"\x05\xf2\x00\x01\x00\x00\x00\x00\x00\x00"),
         chainsocks.HopRefused,
-        "request",
+        State.REQUEST,
         "it refused far.example:443: onion service introduction failed (F2)",
         ReplyCode.ONION_INTRODUCTION_FAILED,
     ),
@@ -259,14 +261,14 @@ RUDE = {
         "socks4a://{}",
         (b"\x00\x5b\x00\x00\x00\x00\x00\x00",),
         chainsocks.HopRefused,
-        "request",
+        State.REQUEST,
         "it refused far.example:443: general SOCKS server failure (01)",
     ),
     "no-socks": Rudeness(
         "socks5://{}",
         (b"HTTP/1.1 400 Bad Request\r\n\r\n",),
         chainsocks.HopProtocolError,
-        "method negotiation",
+        State.METHOD_NEGOTIATION,
         "the answer to the method negotiation is not SOCKS5; "
         "it looks like an HTTP server's answer ('HTTP/1.1 400 Bad Request')",
     ),
@@ -274,7 +276,7 @@ RUDE = {
         "socks5://{}",
         (b"\x05\x00", b""),
         chainsocks.HopProtocolError,
-        "request",
+        State.REQUEST,
         "the connection was closed during the request",
     ),
 }
@@ -287,7 +289,7 @@ class TestFailures:
         address = background.listen(script)
         error = failure(backend, Chain(rudeness.url.format(address)), Address(NAME, 443))
         assert type(error) is rudeness.error
-        assert error.place == Place(f"{address} (1 of 1)", address, rudeness.step)
+        assert error.place == Place(str(address), address, rudeness.step, 1, 1)
         assert error.reply_code == rudeness.reply_code
         pattern = (
             rf"hop {address} \(1 of 1\) at {address}, {re.escape(rudeness.step)}: "
@@ -301,14 +303,16 @@ class TestFailures:
         chain = Chain(f"socks5://{hop}", f"socks5://{dead}")
         error = failure(backend, chain, Address(NAME, 443))
         assert type(error) is chainsocks.HopRefused
-        assert error.place == Place(f"{hop} (1 of 2)", hop, "request")
+        assert error.place == Place(str(hop), hop, State.REQUEST, 1, 2)
         assert error.problem == f"it could not reach {dead} at {dead}, it says: connection refused (05)"
         assert error.reply_code == ReplyCode.GENERAL_FAILURE
 
     def test_the_last_hop_tells_of_the_destination(self, backend: str, hop: Address, dead: Address) -> None:
         error = failure(backend, Chain(f"socks5://{hop}", f"socks5://{hop}"), dead)
-        assert type(error) is chainsocks.HopRefused
-        assert error.place == Place(f"{hop} (2 of 2)", hop, "request")
+        assert isinstance(error, chainsocks.HopRefused)
+        assert isinstance(error, ConnectionRefusedError)
+        assert error.at_destination
+        assert error.place == Place(str(hop), hop, State.REQUEST, 2, 2)
         assert error.reply_code == ReplyCode.CONNECTION_REFUSED
 
     @pytest.mark.parametrize(
@@ -327,7 +331,8 @@ class TestFailures:
         chain = Chain(Hop("paris", HopProtocol.SOCKS5, address, timeout=limit))
         error = failure(backend, chain, Address(NAME, 443), timeouts)
         assert type(error) is chainsocks.DialTimeout
-        assert error.place == Place("paris (1 of 1)", address, "method negotiation")
+        assert isinstance(error, TimeoutError)
+        assert error.place == Place("paris", address, State.METHOD_NEGOTIATION, 1, 1)
         assert error.limit == seconds
         assert error.reply_code == ReplyCode.TTL_EXPIRED
         assert re.fullmatch(
@@ -343,27 +348,30 @@ class TestFailures:
         mute = Hop("osaka", HopProtocol.SOCKS5, background.listen(script), timeout=0.2)
         error = failure(backend, Chain(f"socks5://{hop}", mute), Address(NAME, 443))
         assert type(error) is chainsocks.DialTimeout
-        assert error.place == Place("osaka (2 of 2)", mute.address, "method negotiation")
+        assert error.place == Place("osaka", mute.address, State.METHOD_NEGOTIATION, 2, 2)
         assert script.left.wait(PATIENCE), "its connection stays open"
 
     def test_a_dead_hop(self, backend: str, dead: Address) -> None:
         error = failure(backend, Chain(f"socks5://{dead}"), Address(NAME, 443))
         assert type(error) is chainsocks.ConnectError
-        assert error.place == Place(f"{dead} (1 of 1)", dead, "TCP connect")
+        assert (error.errno, error.at_destination) == (errno.ECONNREFUSED, False)
+        assert error.place == Place(str(dead), dead, Step.CONNECT, 1, 1)
         assert error.problem == "connection refused"
         assert error.reply_code == ReplyCode.GENERAL_FAILURE
 
     def test_a_dead_destination(self, backend: str, dead: Address) -> None:
         error = failure(backend, chainsocks.DIRECT, dead)
-        assert type(error) is chainsocks.ConnectError
-        assert error.place == Place(None, dead, "TCP connect")
+        assert isinstance(error, chainsocks.ConnectError)
+        assert isinstance(error, ConnectionRefusedError)
+        assert (error.errno, error.at_destination) == (errno.ECONNREFUSED, True)
+        assert error.place == Place(None, dead, Step.CONNECT)
         assert re.fullmatch(rf"destination {dead}, TCP connect: connection refused \(\d+\.\d\d s of 10 s\)", str(error))
         assert error.reply_code == ReplyCode.CONNECTION_REFUSED
 
     def test_a_name_without_an_address(self, backend: str) -> None:
         error = failure(backend, chainsocks.DIRECT, Address(NAME, 443))
         assert type(error) is chainsocks.ConnectError
-        assert error.place == Place(None, Address(NAME, 443), "name look-up")
+        assert error.place == Place(None, Address(NAME, 443), Step.RESOLVE)
         assert error.problem == "no address for far.example: Name or service not known"
         assert error.reply_code == ReplyCode.HOST_UNREACHABLE
 

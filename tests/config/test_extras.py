@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from chainsocks.config.extras import DNS, GSSAPI, require
+from chainsocks.config.extras import DNS, GSSAPI, PLOT, require
 from tests.config.files import complaint_of
 
 MISSING = "this takes more than is installed: pip install 'chainsocks[dns]'"
@@ -23,3 +23,5 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert complaint_of(require, *DNS) == MISSING
     monkeypatch.setitem(sys.modules, "gssapi", None)
     assert complaint_of(require, *GSSAPI) == MISSING.replace("dns", "gssapi")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert complaint_of(require, *PLOT) == MISSING.replace("dns", "plot")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from chainsocks.config.chains import Chain, Udp, hops_of
 from chainsocks.config.hops import Hop, HopProtocol, Resolve
+from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.load import find_config, load_config, parse_config
-from chainsocks.config.models import Config, Server, Timeouts, UnixPath, User
+from chainsocks.config.models import Config, Server, Timeouts, User
 from chainsocks.config.passwords import parse_hash
 from chainsocks.config.schema import ServerTable, TimeoutsTable, UserTable
 from chainsocks.config.ways import ChainTable, HopTable
@@ -90,7 +91,7 @@ def test_a_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
     osaka = Hop("osaka", SOCKS4A, Address("osaka.example", 1080), UserId(b"fred"), timeout=5)
     lima = Hop("lima", SOCKS5, Address("lima.example", 1080), UsernamePassword(b"bob", b"geheim"))
     assert config == Config(
-        Server(listen=(Address("0.0.0.0", 1080), UnixPath("/run/chainsocks.sock")), workers=0),
+        Server(listen=(Listener(Address("0.0.0.0", 1080)), Listener(UnixPath("/run/chainsocks.sock"))), workers=0),
         Timeouts(idle=3600),
         {"paris": paris, "osaka": osaka, "lima": lima},
         {"default": Chain(paris, osaka), "slow": Chain(lima, paris, name="slow", dial=90, udp=Udp.REFUSE)},

@@ -9,7 +9,8 @@ from ipaddress import ip_address
 import pytest
 
 from chainsocks.config.hops import HopProtocol, NamesOnly
-from chainsocks.config.models import Ident, Server, Timeouts, UnixPath
+from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.config.models import Ident, Server, Timeouts
 from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.address import Address
 from tests.config.files import NOT_POSITIVE, problems, read
@@ -24,10 +25,10 @@ HASH = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"
     ("line", "server"),
     [
         ("", Server()),
-        ('listen = ["[::1]:1081"]', Server(listen=(Address("::1", 1081),))),
+        ('listen = ["[::1]:1081"]', Server(listen=(Listener(Address("::1", 1081)),))),
         (
             'listen = ["127.0.0.1:1080", "unix:/run/x"]',
-            Server(listen=(Address("127.0.0.1", 1080), UnixPath("/run/x"))),
+            Server(listen=(Listener(Address("127.0.0.1", 1080)), Listener(UnixPath("/run/x")))),
         ),
         ("workers = 0", Server(workers=0)),
         ("workers = 8", Server(workers=8)),
@@ -38,12 +39,14 @@ HASH = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"
         ("workers = 0\nmax_sessions = 1", Server(workers=0, max_sessions=1)),
         ("max_sessions = 1", Server(max_sessions=1)),
         ("open = true", Server(open=True)),
-        ('listen = [{ address = "unix:/run/x" }]', Server(listen=(UnixPath("/run/x"),))),
+        ('listen = [{ address = "unix:/run/x" }]', Server(listen=(Listener(UnixPath("/run/x")),))),
         (
             'listen = ["127.0.0.1:1080", { address = "127.0.0.1:1081", names_only = "refuse" }]',
             Server(
-                listen=(Address("127.0.0.1", 1080), Address("127.0.0.1", 1081)),
-                names_only={Address("127.0.0.1", 1081): NamesOnly.REFUSE},
+                listen=(
+                    Listener(Address("127.0.0.1", 1080)),
+                    Listener(Address("127.0.0.1", 1081), names_only=NamesOnly.REFUSE),
+                )
             ),
         ),
         ("open = false", Server(open=False)),
@@ -206,7 +209,7 @@ def test_what_a_user_cannot_be(lines: str, problem: str, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("written", ['"127.0.0.1:7"', '["127.0.0.1:7"]', '{ address = "127.0.0.1:7" }'])
 def test_one_listener_may_stand_by_itself(written: str) -> None:
-    assert read(f"[server]\nlisten = {written}").server.listen == (Address("127.0.0.1", 7),)
+    assert read(f"[server]\nlisten = {written}").server.listen == (Listener(Address("127.0.0.1", 7)),)
 
 
 def test_two_ports_of_the_kernels_choice_are_two() -> None:

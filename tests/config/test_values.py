@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainsocks.config.models import Listen, UnixPath
+from chainsocks.config.listeners import ListenAddress, UnixPath
 from chainsocks.config.values import (
     describe,
     environment,
@@ -116,7 +116,7 @@ def test_a_duration_is_positive_or_refused(written: Toml) -> None:
         ("unix:/run/user@1000/chain socks", UnixPath("/run/user@1000/chain socks")),
     ],
 )
-def test_a_listener(written: str, listen: Listen) -> None:
+def test_a_listener(written: str, listen: ListenAddress) -> None:
     assert parse_listen(written) == listen
 
 

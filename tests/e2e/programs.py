@@ -2,12 +2,16 @@
 
 1. A program that is missing skips its tests, loudly; where the environment says ``CI=true`` it fails them.
 2. Every program is ended by its own handle and reaped, and so are its children: its output has to come to an end.
+   `tests.e2e.spawner` starts them all, and ends them when the tests are killed.
 3. Nobody sleeps: readiness is a connection that succeeds, or a line that is said.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib.util
+import json
 import os
 import random
 import re
@@ -15,6 +19,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +28,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from tests.e2e.spawner import Request
+
+ROOT = Path(__file__).parent.parent.parent
 
 PATIENCE = 20.0
 """Seconds after which something that has not happened will not happen: for a machine that is busy with other things."""
@@ -57,6 +66,69 @@ def clean_environment(home: Path, **extra: str) -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": str(home), **extra}
 
 
+class Process:
+    """A process, as `tests.e2e.spawner` starts it: like ``subprocess.Popen``, as far as that is needed here."""
+
+    def __init__(self, command: Command, environment: Mapping[str, str], directory: Path, output: int, errors: int):
+        self.args = [str(word) for word in command]
+        self._code: int | None = None
+        self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request: Request = {"command": self.args, "environment": dict(environment), "directory": str(directory)}
+        with theirs:
+            socket.send_fds(_spawner(), [json.dumps(request).encode()], [output, errors, theirs.fileno()])
+        self._status.settimeout(PATIENCE)
+        self.pid = int(self._status.recv(64))
+
+    def poll(self) -> int | None:
+        """Return its exit status, or minus the signal that ended it; None while it runs."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, and return its exit status, or minus the signal that ended it.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not end.
+        """
+        if self._code is None:
+            self._status.settimeout(timeout)
+            try:
+                self._code = int(self._status.recv(64))
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._status.close()
+        return self._code
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+@functools.cache
+def _spawner() -> socket.socket:
+    """Start the process that starts all others, and return the socket that it listens to."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.spawner", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONWARNINGS": "always::ResourceWarning"},  # an unclosed socket shows in the log
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+
+    @atexit.register
+    def end() -> None:
+        ours.close()
+        process.wait(PATIENCE)
+
+    return ours
+
+
 class Program:
     """A running program, and the lines it has said so far, on both its outputs."""
 
@@ -64,17 +136,12 @@ class Program:
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._silent = False
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=env,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        output, input_ = os.pipe()
+        try:
+            self.process = Process(command, os.environ if env is None else env, Path.cwd(), input_, input_)
+        finally:
+            os.close(input_)
+        self._reader = threading.Thread(target=self._read, args=(output,), daemon=True)
         self._reader.start()
 
     @property
@@ -139,10 +206,9 @@ class Program:
     def _matches(self, pattern: str) -> list[re.Match[str]]:
         return [match for line in self.lines if (match := re.search(pattern, line))]
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as output:
-            for line in output:
+    def _read(self, output: int) -> None:
+        with open(output, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
                 with self._news:
                     self.lines.append(line.rstrip("\n"))
                     self._news.notify_all()

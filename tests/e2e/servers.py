@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +16,7 @@ from pathlib import Path
 
 from chainsocks.config.passwords import hash_password
 from tests.e2e.programs import Program, SocketAddress, find_program, listening
-
-CHAINSOCKS = Path(sysconfig.get_path("scripts")) / "chainsocks"
+from tests.e2e.spawner import OWN
 
 CIPHER = "aes128-gcm@openssh.com"
 """The cheapest one to encrypt with: these tests are about the SOCKS server in ssh."""
@@ -36,11 +34,10 @@ class Chainsocks(Program):
             | extra
             | {
                 "CHAINSOCKS_TRACEBACK": "1",
-                "PYTHONWARNINGS": "always::ResourceWarning",  # an unclosed socket shows in the log
                 "RES_OPTIONS": "attempts:1 timeout:1",  # a machine without a name server knows soon that it has none
             }
         )
-        super().__init__([CHAINSOCKS, "serve", "-v", "-c", config], environment)
+        super().__init__([OWN, "serve", "-v", "-c", config], environment)
 
     @property
     def listeners(self) -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import select
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from chainsocks.config.models import Listen, UnixPath
-from chainsocks.net.listeners import bound_to, open_listeners
+from chainsocks.config.hops import NamesOnly
+from chainsocks.config.listeners import ListenAddress, Listener, UnixPath
+from chainsocks.net.listeners import open_listeners
 from chainsocks.protocol.address import Address
 from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6
 
@@ -28,31 +30,32 @@ ANYWHERE, ANYWHERE6 = "0.0.0.0", "::"
     ],
 )
 def test_port_0_is_a_port_of_the_kernels_choice(host: str, shown: str) -> None:
-    with open_listeners([Address(host, 0)]) as [listener]:
-        port = listener.getsockname()[1]
+    with open_listeners([Listener(Address(host, 0))]) as [opened]:
+        port = opened.sock.getsockname()[1]
         assert port != 0
-        assert bound_to(listener) == f"{shown}:{port}"
-        greet(listener)
+        assert str(opened) == f"{shown}:{port}"
+        greet(opened.sock)
 
 
 def test_a_port_that_was_asked_for() -> None:
     port = free_port()
-    with open_listeners([Address(LOOPBACK, port)]) as [listener]:
-        assert bound_to(listener) == f"{LOOPBACK}:{port}"
+    with open_listeners([Listener(Address(LOOPBACK, port))]) as [opened]:
+        assert str(opened) == f"{LOOPBACK}:{port}"
 
 
 def test_all_listeners_are_opened_in_their_order(tmp_path: Path) -> None:
     first, second, third = Address(LOOPBACK, free_port()), UnixPath(str(tmp_path / "s")), Address(LOOPBACK, 0)
-    with open_listeners([first, second, third]) as listeners:
-        assert [bound_to(listener) for listener in listeners[:2]] == [str(first), str(second)]
-        assert len(listeners) == 3
-        for listener in listeners:
-            greet(listener)
+    listeners = [Listener(first), Listener(second, names_only=NamesOnly.WARN), Listener(third)]
+    with open_listeners(listeners) as opened:
+        assert [str(each) for each in opened[:2]] == [str(first), str(second)]
+        assert [each.listener for each in opened] == listeners
+        for each in opened:
+            greet(each.sock)
 
 
 def test_no_listeners_at_all() -> None:
-    with open_listeners([]) as listeners:
-        assert listeners == []
+    with open_listeners([]) as opened:
+        assert opened == []
 
 
 def test_a_name_is_listened_on_at_each_of_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,23 +64,25 @@ def test_a_name_is_listened_on_at_each_of_its_addresses(monkeypatch: pytest.Monk
         (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.2", 0)),
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with open_listeners([Address("here.example", 0)]) as listeners:
-        assert [listener.getsockname()[0] for listener in listeners] == ["127.0.0.1", "127.0.0.2"]
+    listener = Listener(Address("here.example", 0), names_only=NamesOnly.REFUSE)
+    with open_listeners([listener]) as opened:
+        assert [each.sock.getsockname()[0] for each in opened] == ["127.0.0.1", "127.0.0.2"]
+        assert [each.listener for each in opened] == [listener, listener]
 
 
 @needs_ipv6
 @pytest.mark.parametrize("hosts", [(ANYWHERE, ANYWHERE6), (ANYWHERE6, ANYWHERE), (LOOPBACK, LOOPBACK6)])
 def test_both_families_go_together_on_one_port(hosts: tuple[str, str]) -> None:
     port = free_port()
-    with open_listeners([Address(host, port) for host in hosts]) as listeners:
-        assert [listener.getsockname()[:2] for listener in listeners] == [(host, port) for host in hosts]
-        for host, listener in zip(hosts, listeners, strict=True):
+    with listening(*(Address(host, port) for host in hosts)) as sockets:
+        assert [sock.getsockname()[:2] for sock in sockets] == [(host, port) for host in hosts]
+        for host, sock in zip(hosts, sockets, strict=True):
             with socket.create_connection((LOOPBACK6 if ":" in host else LOOPBACK, port)):
-                accept(listener).close()
+                accept(sock).close()
 
 
 def test_listeners_and_what_they_accept_neither_block_nor_hold_small_messages_back() -> None:
-    with open_listeners([Address(LOOPBACK, 0)]) as [listener]:
+    with listening(Address(LOOPBACK, 0)) as [listener]:
         assert listener.gettimeout() == 0
         with socket.create_connection(listener.getsockname()):
             accepted = accept(listener)
@@ -86,11 +91,11 @@ def test_listeners_and_what_they_accept_neither_block_nor_hold_small_messages_ba
 
 
 def test_a_port_can_be_had_again_right_after_it_was_served() -> None:
-    with open_listeners([Address(LOOPBACK, 0)]) as [listener]:
+    with listening(Address(LOOPBACK, 0)) as [listener]:
         port = listener.getsockname()[1]
         with socket.create_connection((LOOPBACK, port)):
             accept(listener).close()  # closed by the serving side first: TIME_WAIT is ours
-    with open_listeners([Address(LOOPBACK, port)]):
+    with listening(Address(LOOPBACK, port)):
         pass
 
 
@@ -98,7 +103,7 @@ def test_a_port_can_be_had_again_right_after_it_was_served() -> None:
 
 
 def test_an_address_in_use_is_named() -> None:
-    with open_listeners([Address(LOOPBACK, 0)]) as [listener]:
+    with listening(Address(LOOPBACK, 0)) as [listener]:
         taken = Address(LOOPBACK, listener.getsockname()[1])
         error = refused(taken)
     assert (error.errno, error.filename, error.strerror) == (errno.EADDRINUSE, str(taken), "Address already in use")
@@ -132,17 +137,17 @@ def test_what_was_opened_before_the_trouble_is_closed(tmp_path: Path) -> None:
 
 def test_a_unix_socket_is_served_and_removed_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with open_listeners([UnixPath(str(path))]) as [listener]:
-        assert bound_to(listener) == f"unix:{path}"
-        assert listener.gettimeout() == 0
-        greet(listener)
+    with open_listeners([Listener(UnixPath(str(path)))]) as [opened]:
+        assert str(opened) == f"unix:{path}"
+        assert opened.sock.gettimeout() == 0
+        greet(opened.sock)
         assert path.is_socket()
     assert not path.exists()
 
 
 def test_a_unix_socket_that_somebody_removed_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with open_listeners([UnixPath(str(path))]):
+    with listening(UnixPath(str(path))):
         path.unlink()
 
 
@@ -152,16 +157,16 @@ def test_what_a_killed_server_left_behind_is_replaced(tmp_path: Path) -> None:
         dead.bind(str(path))
         dead.listen()
     assert path.is_socket()
-    with open_listeners([UnixPath(str(path))]) as [listener]:
+    with listening(UnixPath(str(path))) as [listener]:
         greet(listener)
 
 
 def test_a_unix_socket_that_is_served_is_left_alone(tmp_path: Path) -> None:
-    listen = UnixPath(str(tmp_path / "s"))
-    with open_listeners([listen]) as [listener]:
-        error = refused(listen)
-        assert (error.errno, error.filename) == (errno.EADDRINUSE, str(listen))
-        assert error.strerror == "somebody serves this socket already"
+    address = UnixPath(str(tmp_path / "s"))
+    with listening(address) as [listener]:
+        error = refused(address)
+        assert (error.errno, error.filename) == (errno.EADDRINUSE, str(address))
+        assert error.strerror == "another server uses this socket"
         with suppress(BlockingIOError):
             while True:
                 listener.accept()[0].close()  # a knock at the door, to see who is there
@@ -198,17 +203,24 @@ def test_a_file_of_another_kind_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    listen = UnixPath(str(tmp_path / "nowhere" / "s"))
-    error = refused(listen)
-    assert (error.errno, error.filename) == (errno.ENOENT, str(listen))
+    address = UnixPath(str(tmp_path / "nowhere" / "s"))
+    error = refused(address)
+    assert (error.errno, error.filename) == (errno.ENOENT, str(address))
 
 
 # --- helpers
 
 
-def refused(*listens: Listen) -> OSError:
+@contextmanager
+def listening(*addresses: ListenAddress) -> Iterator[list[socket.socket]]:
+    """Listen at some addresses, and yield the sockets."""
+    with open_listeners(map(Listener, addresses)) as opened:
+        yield [each.sock for each in opened]
+
+
+def refused(*addresses: ListenAddress) -> OSError:
     """Try to listen, and return the error."""
-    with pytest.raises(OSError) as caught, open_listeners(listens):  # noqa: PT011  (the tests look at its number)
+    with pytest.raises(OSError) as caught, listening(*addresses):  # noqa: PT011  (the tests look at its number)
         pass
     return caught.value
 

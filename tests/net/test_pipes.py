@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from chainsocks.net.pipes import KEPT, PIPE_SIZE, Pipe, Pipes
+from chainsocks.net.pipes import MAX_IDLE, PIPE_SIZE, Pipe, Pipes
 
 
 def test_a_pipe_is_enlarged_and_does_not_block() -> None:
@@ -23,7 +23,7 @@ def test_a_pipe_that_may_not_be_enlarged_serves_as_it_is(monkeypatch: pytest.Mon
     def refuse(*_: object) -> int:
         raise OSError(errno.EPERM, "over the soft limit")
 
-    monkeypatch.setattr("chainsocks.net.pipes.fcntl.fcntl", refuse)
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
     pipe = Pipe()
     os.write(pipe.writer, b"x")
     assert os.read(pipe.reader, 1) == b"x"
@@ -41,7 +41,7 @@ def test_an_empty_pipe_is_used_again() -> None:
 
 
 def test_a_pipe_that_holds_bytes_is_closed_and_its_place_is_free() -> None:
-    pool = Pipes(most=1)
+    pool = Pipes(max_open=1)
     pipe = pool.acquire()
     assert pipe
     pipe.held = 3
@@ -56,7 +56,7 @@ def test_a_pipe_that_holds_bytes_is_closed_and_its_place_is_free() -> None:
 
 
 def test_there_are_so_many_and_no_more() -> None:
-    pool = Pipes(most=3)
+    pool = Pipes(max_open=3)
     taken = [pool.acquire() for _ in range(4)]
     assert [pipe is None for pipe in taken] == [False, False, False, True]
     for pipe in taken:
@@ -67,7 +67,7 @@ def test_there_are_so_many_and_no_more() -> None:
 
 def test_only_some_are_kept() -> None:
     pool = Pipes()
-    taken = [pool.acquire() for _ in range(KEPT + 2)]
+    taken = [pool.acquire() for _ in range(MAX_IDLE + 2)]
     readers = [pipe.reader for pipe in taken if pipe]
     for pipe in taken:
         assert pipe

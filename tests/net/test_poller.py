@@ -57,7 +57,7 @@ async def test_writing_is_told_from_when_it_is_wanted(poller: Poller, pair: Pair
     poller.register(near.fileno(), told.append)
     await wait_all_tasks_blocked()
     assert told == []
-    poller.want_to_write(near.fileno())
+    poller.watch_writes(near.fileno())
     await wait_all_tasks_blocked()
     assert told[-1] & WRITE_EVENTS
 

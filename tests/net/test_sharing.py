@@ -10,23 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from chainsocks.config.models import Listen, UnixPath
-from chainsocks.net.listeners import bound_to, open_listeners
+from chainsocks.config.hops import NamesOnly
+from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.net.listeners import OpenListener, open_listeners
 from chainsocks.net.sharing import can_share, listen_beside, reserve_listeners
 from chainsocks.protocol.address import Address
 from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6
 
 ANYWHERE, ANYWHERE6 = "0.0.0.0", "::"
 
+ANY_PORT = Listener(Address(LOOPBACK, 0))
+
 CLIENTS = 64
 """That all of them come to the same one of two listeners is as likely as 63 times heads."""
 
 
 def test_connections_are_spread_over_the_listeners_at_an_address() -> None:
-    with reserve_listeners([Address(LOOPBACK, 0)]) as reserved, ExitStack() as stack:
-        listeners = [stack.enter_context(listen_beside(reserved))[0] for _ in range(2)]
+    with reserve_listeners([ANY_PORT]) as reserved, ExitStack() as stack:
+        listeners = [stack.enter_context(listen_beside(reserved))[0].sock for _ in range(2)]
         for _ in range(CLIENTS):
-            stack.enter_context(socket.create_connection(reserved[0].getsockname()))
+            stack.enter_context(socket.create_connection(reserved[0].sock.getsockname()))
         came = [accept_all(listener) for listener in listeners]
         assert sum(came) == CLIENTS
         assert all(came)
@@ -40,103 +43,107 @@ def test_connections_are_spread_over_the_listeners_at_an_address() -> None:
     ],
 )
 def test_port_0_is_one_port_for_all(host: str, shown: str) -> None:
-    with reserve_listeners([Address(host, 0)]) as reserved:
-        port = reserved[0].getsockname()[1]
+    with reserve_listeners([Listener(Address(host, 0))]) as reserved:
+        port = reserved[0].sock.getsockname()[1]
         assert port != 0
-        assert bound_to(reserved[0]) == f"{shown}:{port}"
+        assert str(reserved[0]) == f"{shown}:{port}"
         for _ in range(2):
             with listen_beside(reserved) as [listener]:
-                assert bound_to(listener) == f"{shown}:{port}"
-                assert accepts(listener)
+                assert str(listener) == f"{shown}:{port}"
+                assert accepts(listener.sock)
 
 
 def test_no_connection_comes_to_a_reserved_address_before_somebody_listens_or_after() -> None:
-    with reserve_listeners([Address(LOOPBACK, 0)]) as reserved:
-        address = reserved[0].getsockname()
+    with reserve_listeners([ANY_PORT]) as reserved:
+        address = reserved[0].sock.getsockname()
         for _ in range(2):
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(address)
             with listen_beside(reserved) as [listener]:
-                assert accepts(listener)
+                assert accepts(listener.sock)
 
 
 @pytest.mark.parametrize("served", [True, False], ids=["served", "not-served"])
 @pytest.mark.parametrize("shared", [True, False], ids=["by-a-server-with-workers", "by-one-without"])
 def test_a_reserved_address_is_taken_for_others(*, served: bool, shared: bool) -> None:
     take = reserve_listeners if shared else open_listeners
-    with reserve_listeners([Address(LOOPBACK, 0)]) as reserved, ExitStack() as stack:
+    with reserve_listeners([ANY_PORT]) as reserved, ExitStack() as stack:
         if served:
             stack.enter_context(listen_beside(reserved))
-        taken = Address(LOOPBACK, reserved[0].getsockname()[1])
-        with pytest.raises(OSError) as caught, take([taken]):  # noqa: PT011  (its number is looked at)
+        taken = Address(LOOPBACK, reserved[0].sock.getsockname()[1])
+        with pytest.raises(OSError) as caught, take([Listener(taken)]):  # noqa: PT011  (its number is looked at)
             pass
         assert (caught.value.errno, caught.value.filename) == (errno.EADDRINUSE, str(taken))
 
 
 def test_an_address_that_somebody_serves_cannot_be_reserved() -> None:
-    with open_listeners([Address(LOOPBACK, 0)]) as [listener]:
-        taken = Address(LOOPBACK, listener.getsockname()[1])
+    with open_listeners([ANY_PORT]) as [listener]:
+        taken = Address(LOOPBACK, listener.sock.getsockname()[1])
         before = descriptors()
-        with pytest.raises(OSError) as caught, reserve_listeners([Address(LOOPBACK, 0), taken]):  # noqa: PT011
+        with pytest.raises(OSError) as caught, reserve_listeners([ANY_PORT, Listener(taken)]):  # noqa: PT011
             pass
         assert (caught.value.errno, caught.value.filename) == (errno.EADDRINUSE, str(taken))
         assert descriptors() == before
 
 
 def test_an_address_can_be_had_again_right_after_it_was_served() -> None:
-    with reserve_listeners([Address(LOOPBACK, 0)]) as reserved:
-        address = Address(*reserved[0].getsockname())
-        with listen_beside(reserved) as [listener], socket.create_connection(reserved[0].getsockname()):
-            accept(listener).close()  # closed by the serving side first: TIME_WAIT is ours
-    with reserve_listeners([address]):
+    with reserve_listeners([ANY_PORT]) as reserved:
+        address = Address(*reserved[0].sock.getsockname())
+        with listen_beside(reserved) as [listener], socket.create_connection(reserved[0].sock.getsockname()):
+            accept(listener.sock).close()  # closed by the serving side first: TIME_WAIT is ours
+    with reserve_listeners([Listener(address)]):
         pass
-    with open_listeners([address]):
+    with open_listeners([Listener(address)]):
         pass
 
 
 @needs_ipv6
 @pytest.mark.parametrize("hosts", [(ANYWHERE, ANYWHERE6), (ANYWHERE6, ANYWHERE)])
 def test_both_families_go_together_on_one_port(hosts: tuple[str, str]) -> None:
-    with reserve_listeners([Address(LOOPBACK, 0)]) as [free]:
-        port = free.getsockname()[1]
-    with reserve_listeners([Address(host, port) for host in hosts]) as reserved, listen_beside(reserved) as listeners:
-        assert [listener.getsockname()[:2] for listener in listeners] == [(host, port) for host in hosts]
+    with reserve_listeners([ANY_PORT]) as [free]:
+        port = free.sock.getsockname()[1]
+    with (
+        reserve_listeners([Listener(Address(host, port)) for host in hosts]) as reserved,
+        listen_beside(reserved) as listeners,
+    ):
+        assert [each.sock.getsockname()[:2] for each in listeners] == [(host, port) for host in hosts]
 
 
 def test_listeners_and_what_they_accept_neither_block_nor_hold_small_messages_back() -> None:
-    with reserve_listeners([Address(LOOPBACK, 0)]) as reserved, listen_beside(reserved) as [listener]:
-        assert listener.gettimeout() == 0
-        with socket.create_connection(listener.getsockname()), accept(listener) as accepted:
+    with reserve_listeners([ANY_PORT]) as reserved, listen_beside(reserved) as [listener]:
+        assert listener.sock.gettimeout() == 0
+        with socket.create_connection(listener.sock.getsockname()), accept(listener.sock) as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_unix_socket_is_shared_and_removed_by_whoever_reserved_it(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with reserve_listeners([UnixPath(str(path))]) as reserved:
+    with reserve_listeners([Listener(UnixPath(str(path)))]) as reserved:
         for _ in range(2):
             with listen_beside(reserved) as [one], listen_beside(reserved) as [other]:
-                assert bound_to(one) == bound_to(other) == f"unix:{path}"
-                assert (one.gettimeout(), other.gettimeout()) == (0, 0)
-                assert accepts(one)
-                assert accepts(other)
+                assert str(one) == str(other) == f"unix:{path}"
+                assert (one.sock.gettimeout(), other.sock.gettimeout()) == (0, 0)
+                assert accepts(one.sock)
+                assert accepts(other.sock)
             assert path.is_socket()
     assert not path.exists()
 
 
 def test_all_kinds_come_in_their_order_and_are_closed(tmp_path: Path) -> None:
-    listens: list[Listen] = [Address(LOOPBACK, 0), UnixPath(str(tmp_path / "s")), Address(LOOPBACK, 0)]
-    with reserve_listeners(listens) as reserved:
+    wanted = [ANY_PORT, Listener(UnixPath(str(tmp_path / "s")), names_only=NamesOnly.REFUSE), ANY_PORT]
+    with reserve_listeners(wanted) as reserved:
         before = descriptors()
         with listen_beside(reserved) as listeners:
-            assert [*map(bound_to, listeners)] == [*map(bound_to, reserved)]
+            assert [*map(str, listeners)] == [*map(str, reserved)]
+            assert [each.listener for each in listeners] == wanted
         assert descriptors() == before
 
 
 def test_trouble_on_the_way_closes_what_was_opened() -> None:
-    with reserve_listeners([Address(LOOPBACK, 0)]) as reserved, socket.socket() as private:
-        private.bind((LOOPBACK, 0))  # nobody can listen beside it
+    with reserve_listeners([ANY_PORT]) as reserved, socket.socket() as private:
+        private.bind((LOOPBACK, 0))  # without SO_REUSEPORT: no socket can listen beside it
         before = descriptors()
-        with pytest.raises(OSError) as caught, listen_beside([*reserved, private]):  # noqa: PT011
+        with pytest.raises(OSError) as caught, listen_beside([*reserved, OpenListener(ANY_PORT, private)]):  # noqa: PT011
             pass
         assert caught.value.errno == errno.EADDRINUSE
         assert descriptors() == before

@@ -230,8 +230,8 @@ def test_heard_reply(feed: Feed, message: str, reply: Reply) -> None:
 @pytest.mark.parametrize(
     ("message", "why"),
     [
-        pytest.param("04", "a SOCKS4 reply begins with 00; this one looks like SOCKS4", id="version-4"),
-        pytest.param("05", "a SOCKS4 reply begins with 00; this one looks like SOCKS5", id="SOCKS5"),
+        pytest.param("04", "this is not a SOCKS4 reply; it looks like SOCKS4", id="version-4"),
+        pytest.param("05", "this is not a SOCKS4 reply; it looks like SOCKS5", id="SOCKS5"),
         pytest.param("00 59", r"89 is not a SOCKS4 reply code \(90\.\.93\)", id="code-89"),
         pytest.param("00 5E", r"94 is not a SOCKS4 reply code \(90\.\.93\)", id="code-94"),
         pytest.param("00 00", r"0 is not a SOCKS4 reply code \(90\.\.93\)", id="code-00"),
@@ -256,4 +256,4 @@ def test_no_reply(feed: Feed, message: str, why: str) -> None:
     ],
 )
 def test_a_stranger_is_guessed(opening: str, guess: str) -> None:
-    play(client()).receive(opening).expect_error(ProtocolError, f"this one looks like {guess}")
+    play(client()).receive(opening).expect_error(ProtocolError, f"it looks like {guess}")

@@ -9,18 +9,18 @@ from trio.testing import wait_all_tasks_blocked
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import encode_header
 from chainsocks.relay import direct
-from chainsocks.relay.direct import DirectWay
+from chainsocks.relay.direct import DirectPath
 from tests.memory import MemorySocket
-from tests.relay.datagram_ways import Beyond, beyond
+from tests.relay.datagram_paths import Beyond, beyond
 
 FOUR, SIX, NAMED = Address("192.0.2.53", 53), Address("2001:db8::53", 53), Address("far.example", 53)
 
 
-def way_of(world: Beyond) -> DirectWay:
-    return DirectWay(world.network.open_udp, world.network.resolve, 5, world.tally)
+def way_of(world: Beyond) -> DirectPath:
+    return DirectPath(world.network.open_udp, world.network.resolve, 5, world.tally)
 
 
-def send(way: DirectWay, to: Address, payload: bytes = b"hello") -> None:
+def send(way: DirectPath, to: Address, payload: bytes = b"hello") -> None:
     header = encode_header(to)
     way.send(header + payload, len(header))
 
@@ -70,7 +70,7 @@ async def test_without_a_socket_datagrams_are_dropped(nursery: trio.Nursery) -> 
         raise OSError
 
     world = beyond(nursery)
-    way = DirectWay(none, world.network.resolve, 5, world.tally)
+    way = DirectPath(none, world.network.resolve, 5, world.tally)
     async with world.running(way):
         send(way, SIX)
     assert world.tally.drops.unsent == 1

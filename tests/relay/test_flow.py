@@ -120,7 +120,7 @@ async def test_a_pipe_is_given_back_when_there_is_nothing_to_move(flowing: Flowi
 
 
 async def test_without_pipes_it_copies(flowing: Flowing) -> None:
-    flowing.poller.pipes = Pipes(most=0)
+    flowing.poller.pipes = Pipes(max_open=0)
     data = noise(SEVERAL_MIB)
     flowing.start()
     assert digest(await flowing.carry(data)) == digest(data)

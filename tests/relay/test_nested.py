@@ -9,9 +9,9 @@ from trio.testing import wait_all_tasks_blocked
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import Nesting, encode_header
 from chainsocks.relay.lookups import Lookups
-from chainsocks.relay.nested import NestedWay
+from chainsocks.relay.nested import NestedPath
 from tests.memory import MemorySocket, MemoryStream, memory_stream_pair
-from tests.relay.datagram_ways import Beyond, beyond
+from tests.relay.datagram_paths import Beyond, beyond
 
 PARIS, OSAKA, FAR, NAMED = (
     Address("192.0.2.1", 1000),
@@ -34,7 +34,7 @@ class Chained:
         lookups = Lookups(network.resolve, 5, tally.drops) if local else None
         self.socket = network.open_udp("0.0.0.0")
         self.paris = MemorySocket(network, PARIS.host, PARIS.port)
-        self.way = NestedWay(self.socket, PARIS, Nesting((OSAKA,)), self.streams, tally, lookups)
+        self.way = NestedPath(self.socket, PARIS, Nesting((OSAKA,)), self.streams, tally, lookups)
 
     def send(self, to: Address, payload: bytes = b"hello") -> None:
         header = encode_header(to)

@@ -12,7 +12,8 @@ from functools import partial
 import trio
 
 from chainsocks.chain.walk import OnStep
-from chainsocks.config.models import Config, Listen, Server, Timeouts
+from chainsocks.config.listeners import Listener
+from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.server.serve import serve
@@ -30,10 +31,10 @@ __all__ = [
     "serving",
 ]
 
-ANY_PORT = Address(LOOPBACK, 0)
+ANY_PORT = Listener(Address(LOOPBACK, 0))
 
 
-def config_of(*listen: Listen, max_sessions: int = 100, grace: float = 10) -> Config:
+def config_of(*listen: Listener, max_sessions: int = 100, grace: float = 10) -> Config:
     """Configure a direct server whose sessions have no limit but `grace`, so that they last as long as a test wants."""
     off = math.inf
     timeouts = Timeouts(handshake=off, connect=off, dial=off, idle=off, half_close=off, grace=grace)

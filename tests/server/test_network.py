@@ -8,7 +8,7 @@ import trio
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import open_poller
 from chainsocks.protocol.address import Address
-from chainsocks.server.alarms import Alarms, open_alarms
+from chainsocks.server.deadlines import Deadlines, open_deadlines
 from chainsocks.server.network import TrioNetwork
 from tests.server.serving import echoing
 
@@ -16,7 +16,7 @@ from tests.server.serving import echoing
 @pytest.mark.parametrize("polled", ["with a poller", "without"])
 async def test_a_connect_gives_a_stream_that_waits_as_it_should(polled: str) -> None:
     async with echoing() as destination, open_poller() as poller:
-        network = TrioNetwork(poller if polled == "with a poller" else None, Alarms())
+        network = TrioNetwork(poller if polled == "with a poller" else None, Deadlines())
         stream = await network.open_tcp(destination)
         assert isinstance(stream, PolledStream) == (polled == "with a poller")
         await stream.send(b"hello")
@@ -27,7 +27,7 @@ async def test_a_connect_gives_a_stream_that_waits_as_it_should(polled: str) -> 
 @pytest.mark.parametrize("polled", ["with a poller", "without"])
 async def test_a_port_gives_streams_that_wait_as_they_should(polled: str) -> None:
     async with open_poller() as poller:
-        network = TrioNetwork(poller if polled == "with a poller" else None, Alarms())
+        network = TrioNetwork(poller if polled == "with a poller" else None, Deadlines())
         listener = await network.listen(network.own_address(Address("127.0.0.1", 80)))
         caller = await network.open_tcp(listener.address)
         stream, _ = await listener.accept()
@@ -37,16 +37,16 @@ async def test_a_port_gives_streams_that_wait_as_they_should(polled: str) -> Non
 
 
 async def test_names_are_looked_up() -> None:
-    assert Address("127.0.0.1", 80) in await TrioNetwork(None, Alarms()).resolve(Address("localhost", 80))
+    assert Address("127.0.0.1", 80) in await TrioNetwork(None, Deadlines()).resolve(Address("localhost", 80))
 
 
 async def test_addresses_are_looked_up() -> None:
-    assert await TrioNetwork(None, Alarms()).name_of(Address("127.0.0.1", 80))
+    assert await TrioNetwork(None, Deadlines()).name_of(Address("127.0.0.1", 80))
 
 
 async def test_scopes_and_time_are_trios(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_alarms() as alarms:
-        network = TrioNetwork(None, alarms)
+    async with open_deadlines() as deadlines:
+        network = TrioNetwork(None, deadlines)
         with network.open_scope(network.now() + 5) as scope:
             await trio.sleep_forever()
         assert scope.cancelled_caught

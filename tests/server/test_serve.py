@@ -22,7 +22,8 @@ from trio.testing import MockClock
 
 from chainsocks.chain.walk import CONNECT, OPEN
 from chainsocks.config.hops import NamesOnly
-from chainsocks.config.models import Config, UnixPath
+from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.config.models import Config
 from chainsocks.errors import Place
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, parse_address
@@ -43,7 +44,6 @@ from tests.server.serving import (
 Log = pytest.LogCaptureFixture
 
 DAY = 24 * 3600
-REFUSE = NamesOnly.REFUSE
 
 # --- listening
 
@@ -61,7 +61,7 @@ async def test_port_0_is_told_as_the_port_that_it_became(sockets_on_mock_clock: 
 @needs_ipv6
 async def test_several_listeners_of_several_kinds(sockets_on_mock_clock: MockClock, tmp_path: Path, log: Log) -> None:
     path = tmp_path / "s"
-    async with serving(config_of(ANY_PORT, Address(LOOPBACK6, 0), UnixPath(str(path)))) as server:
+    async with serving(config_of(ANY_PORT, Listener(Address(LOOPBACK6, 0)), Listener(UnixPath(str(path))))) as server:
         four, six, unix = server.addresses
         assert unix == f"unix:{path}"
         async with connect(four) as on_four, connect(six) as on_six, connect(unix) as on_unix:
@@ -81,7 +81,7 @@ async def test_an_address_that_cannot_be_had_is_named(log: Log) -> None:
         taken.listen()
         address = Address(LOOPBACK, taken.getsockname()[1])
         with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is looked at below)
-            await serve(config_of(ANY_PORT, address), trio.Event())
+            await serve(config_of(ANY_PORT, Listener(address)), trio.Event())
         assert (caught.value.errno, caught.value.filename) == (errno.EADDRINUSE, str(address))
     assert descriptors() == before
     assert said(log, logging.INFO) == []
@@ -102,18 +102,18 @@ async def test_a_session_goes_all_the_way_and_every_step_is_told(sockets_on_mock
 
 
 async def test_each_listener_says_whether_it_wants_names(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:
-    """Also one that has but a port of the kernel's choice."""
-    strict, loose = UnixPath(str(tmp_path / "strict")), UnixPath(str(tmp_path / "loose"))
-    config = config_of(strict, loose, ANY_PORT)
-    config = replace(config, server=replace(config.server, names_only={strict: REFUSE, ANY_PORT: REFUSE}))
+    """Two with a port of the kernel's choice are two, also when they have the same address in the configuration."""
+    strict = Listener(UnixPath(str(tmp_path / "strict")), names_only=NamesOnly.REFUSE)
+    loose = Listener(UnixPath(str(tmp_path / "loose")))
+    strict_port = replace(ANY_PORT, names_only=NamesOnly.REFUSE)
     codes = []
-    async with echoing() as destination, serving(config) as server:
+    async with echoing() as destination, serving(config_of(strict, loose, strict_port, ANY_PORT)) as server:
         for address in server.addresses:
             async with connect(address) as client:
                 await greet(client)
                 await client.send(b"\x05\x01\x00\x01" + destination.packed + destination.port.to_bytes(2, "big"))
                 codes.append((await read_exactly(client, 10))[1])
-    assert codes == [2, 0, 2]
+    assert codes == [2, 0, 2, 0]
 
 
 # --- max_sessions
@@ -340,7 +340,7 @@ async def test_a_server_without_sessions_stops_at_once(sockets_on_mock_clock: Mo
 
 
 async def test_a_stopping_server_takes_no_new_connections(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:
-    config = config_of(ANY_PORT, UnixPath(str(tmp_path / "s")), grace=math.inf)
+    config = config_of(ANY_PORT, Listener(UnixPath(str(tmp_path / "s"))), grace=math.inf)
     async with serving(config) as server, connect(server.address) as session:
         await greet(session)
         server.stopping.set()
@@ -416,7 +416,7 @@ async def test_without_a_limit_on_grace_sessions_have_all_the_time(sockets_on_mo
 async def test_cancelling_closes_everything(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:
     path = tmp_path / "s"
     before = descriptors()
-    async with serving(config_of(ANY_PORT, UnixPath(str(path)), grace=math.inf)) as server:
+    async with serving(config_of(ANY_PORT, Listener(UnixPath(str(path))), grace=math.inf)) as server:
         async with connect(server.address) as session:
             await greet(session)
             await trio.sleep(5)
@@ -481,7 +481,7 @@ async def test_the_second_signal_ends_everything_now(
 
 
 async def test_trouble_with_listening_comes_through_the_signal_handling() -> None:
-    nowhere = UnixPath("/nonexistent/socket")
+    nowhere = Listener(UnixPath("/nonexistent/socket"))
     with pytest.raises(ExceptionGroup) as caught:
         await serve_until_signalled(config_of(nowhere))
     assert caught.group_contains(FileNotFoundError)

@@ -17,7 +17,6 @@ import trio
 from anyio import BrokenResourceError
 from trio.testing import MockClock
 
-from chainsocks.net.listeners import bound_to
 from chainsocks.net.sharing import listen_beside, reserve_listeners
 from chainsocks.server.worker import Worker, serve_as_worker
 from tests.e2e.programs import PATIENCE
@@ -61,7 +60,7 @@ async def working(*early: signal.Signals) -> AsyncIterator[Working]:
         parent, lifeline = (stack.enter_context(sock) for sock in socket.socketpair())
         reserved = stack.enter_context(reserve_listeners([ANY_PORT]))
         listeners = stack.enter_context(listen_beside(reserved))
-        worker = Working(bound_to(reserved[0]), parent)
+        worker = Working(str(reserved[0]), parent)
 
         async def run() -> None:
             await serve_as_worker(Worker(7, config_of(grace=GRACE), listeners, lifeline))

@@ -18,7 +18,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from chainsocks.config.models import Config, Server, UnixPath
+from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.config.models import Config, Server
 from chainsocks.errors import ConfigError
 from chainsocks.server.workers import count_workers, next_pause, serve_with_workers, share_out
 from tests.net.sockets import descriptors
@@ -216,7 +217,7 @@ def test_a_server_that_cannot_start_all_workers_does_not_start(
     path, before = tmp_path / "s", descriptors()
     machine = on_paper(FOR_EVER, FOR_EVER, BlockingIOError(11, "Resource temporarily unavailable"))
     with pytest.raises(OSError) as caught:  # noqa: PT011  (what it says is looked at)
-        serve_with_workers(Config(Server(listen=(ANY_PORT, UnixPath(str(path))))), 3)
+        serve_with_workers(Config(Server(listen=(ANY_PORT, Listener(UnixPath(str(path)))))), 3)
     assert (caught.value.filename, caught.value.strerror) == ("worker 3", "Resource temporarily unavailable")
     assert machine.told == [(100, signal.SIGKILL), (101, signal.SIGKILL)]
     assert machine.dies_at == {}

@@ -20,6 +20,7 @@ from chainsocks.chain.walk import CONNECT
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.config.models import Config, Timeouts
+from chainsocks.errors import Step
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.handshake import State
@@ -45,7 +46,7 @@ class Case:
 
     step: str
     fault: Fault
-    found: str
+    found: State | Step
     seconds: float
     code: int
     says: str
@@ -131,7 +132,7 @@ SECOND_IN_A_CAPSULE = (
     Case(SECOND, Fault.GARBAGE, SECOND, 1, 0x01, "a GSSAPI message has version 72"),
 )
 
-LIMITS = {CONNECT: TIMEOUTS.connect, SECOND: TIMEOUTS.bind}
+LIMITS: dict[State | Step, float] = {CONNECT: TIMEOUTS.connect, SECOND: TIMEOUTS.bind}
 
 
 def cases_of(command: Command, position: int, login: Gssapi | None) -> Iterator[Case]:

@@ -11,6 +11,7 @@ import pytest
 import trio
 from anyio.abc import SocketAttribute
 
+from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Ident, Server, Timeouts
 from chainsocks.config.rules import Rule
 from chainsocks.protocol.address import Address
@@ -171,7 +172,7 @@ async def test_a_real_identd(user: str | None, code: int, monkeypatch: pytest.Mo
         known = ends.get((asked[0], asked[1], asked[2]))
         await stream.send_all(f"{ports} : {f'USERID : UNIX : {known}' if known else 'ERROR : NO-USER'}\r\n".encode())
 
-    config = config_of(Address("127.0.0.2", 0))
+    config = config_of(Listener(Address("127.0.0.2", 0)))
     config = Config(Server(listen=config.server.listen, ident=Ident.REQUIRE), config.timeouts)
     async with trio.open_nursery() as nursery, echoing() as destination:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, HopProtocol, Resolve
+from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.load import parse_config
-from chainsocks.config.models import Config, Server, ServerGssapi, UnixPath
+from chainsocks.config.models import Config, Server, ServerGssapi
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.tools.check import show_config, warnings
@@ -210,7 +211,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_names_cannot_write_to_the_terminal() -> None:
     config = Config(
-        Server(listen=(UnixPath("/tmp/\x1b[2J"),)),
+        Server(listen=(Listener(UnixPath("/tmp/\x1b[2J")),)),
         hops={"\x1b[31m": Hop("\x1b[31m", HopProtocol.SOCKS5, Address("10.0.0.1", 1080))},
         chains={"a\rb": Chain(Hop("\x1b[32m", HopProtocol.SOCKS5, Address("10.0.0.1", 1080)), name="a\rb")},
     )

@@ -17,8 +17,8 @@ from chainsocks.tools.steps import Apart, Taken, Trail, hop_names, milliseconds,
 PARIS = Hop("paris", HopProtocol.SOCKS5, Address("10.0.0.1", 1080))
 OSAKA = Hop("os\x1bka", HopProtocol.SOCKS4A, Address("10.0.0.2", 1080))
 
-FIRST = Place("paris (1 of 2)", PARIS.address, CONNECT)
-SECOND = Place("paris (1 of 2)", PARIS.address, State.METHOD_NEGOTIATION)
+FIRST = Place("paris", PARIS.address, CONNECT, 1, 2)
+SECOND = Place("paris", PARIS.address, State.METHOD_NEGOTIATION, 1, 2)
 THIRD = Place(None, Address("example.org", 80), OPEN)
 
 
@@ -100,7 +100,7 @@ def test_names_of_hops() -> None:
 
 def test_hops_that_share_an_address() -> None:
     """Each row has its own protocol."""
-    places = [Place(name, PARIS.address, CONNECT) for name in ("paris (1 of 2)", "rome (2 of 2)")]
+    places = [Place(name, PARIS.address, CONNECT, position, 2) for position, name in enumerate(("paris", "rome"), 1)]
     rome = Hop("rome", HopProtocol.SOCKS4, PARIS.address)
     output = io.StringIO()
     Console(file=output, width=200).print(step_table([Taken(place, 1) for place in places], (PARIS, rome)))

@@ -15,8 +15,7 @@ from chainsocks.errors import ConfigError, Problem
 from chainsocks.net.poller import AVAILABLE
 from chainsocks.tools.bench.accounting import exists
 from chainsocks.tools.bench.figures import Part
-from chainsocks.tools.bench.plot import as_svg
-from chainsocks.tools.bench.report import as_json, show
+from chainsocks.tools.bench.report import Plotter, as_json, plotter, show
 from chainsocks.tools.bench.run import OnStep, Plan, open_subjects, run
 from chainsocks.tools.bench.way import BenchError
 
@@ -51,14 +50,14 @@ def bench(options: Options, output: Console, progress: Console) -> None:
     """
     if not AVAILABLE:
         raise BenchError("bench runs on Linux: epoll, sendfile and MSG_TRUNC are what keeps its own load cheap")
-    hops, parts = _read(options)
+    hops, parts, plot = _read(options)
     if options.plot:
         _try_to_write(options.plot)
     plan = Plan(parts, options.seconds, options.idle_sessions)
     with open_subjects(hops, tuple(options.pids), options.count or OWN_HOPS) as subjects, _bar(progress) as on_step:
         report = run(plan, subjects, on_step)
-    if options.plot:
-        options.plot.write_text(as_svg(report), "utf-8")
+    if plot and options.plot:
+        plot.save_bars(report, options.plot)
     if options.json:
         output.print(as_json(report), soft_wrap=True)
     else:
@@ -78,7 +77,7 @@ def parse_parts(text: str) -> frozenset[Part]:
     return frozenset(map(Part, names))
 
 
-def _read(options: Options) -> tuple[list[Hop], frozenset[Part]]:
+def _read(options: Options) -> tuple[list[Hop], frozenset[Part], Plotter | None]:
     """Make sense of the options; all problems at once."""
     problems = []
     hops: list[Hop] = []
@@ -102,9 +101,14 @@ def _read(options: Options) -> tuple[list[Hop], frozenset[Part]]:
         problems.append(Problem("--only", str(error)))
     if options.only is not None and parts == {Part.IDLE} and foreign and not options.pids:
         problems.append(Problem("--only", "the memory of idle sessions is that of a process: name it with --pid"))
+    plot = None
+    try:
+        plot = plotter() if options.plot else None
+    except ValueError as error:
+        problems.append(Problem("--plot", str(error)))
     if problems:
         raise ConfigError(problems)
-    return hops, parts
+    return hops, parts, plot
 
 
 def _try_to_write(path: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import trio
 
 from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server
 from chainsocks.observe.log import start_logging
 from chainsocks.protocol.address import Address, parse_address
@@ -53,7 +54,7 @@ def open_hops(count: int) -> Iterator[tuple[RunningHop, ...]]:
 
 
 async def _serve_until_orphaned() -> None:
-    config, stopping = Config(Server(listen=(Address(LOOPBACK, 0),))), trio.Event()
+    config, stopping = Config(Server(listen=(Listener(Address(LOOPBACK, 0)),))), trio.Event()
     async with trio.open_nursery() as nursery:
         [address] = await nursery.start(serve, config, stopping)
         say_ready(address)

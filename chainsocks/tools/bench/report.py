@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+from pathlib import Path
+from typing import Protocol, cast
 
 from rich.console import Console
 from rich.table import Table
 
+from chainsocks.config.extras import PLOT, require
 from chainsocks.tools.bench.figures import MEASURES, Measure
 from chainsocks.tools.bench.run import Report
 
-__all__ = ["as_json", "show"]
+__all__ = ["Plotter", "as_json", "plotter", "show"]
+
+
+class Plotter(Protocol):
+    """The module that draws charts."""
+
+    def save_bars(self, report: Report, path: Path) -> None:
+        """Write a bar chart as SVG; raise `OSError` if the file cannot be written."""
+
+
+def plotter() -> Plotter:
+    """Return the module that draws charts. It needs matplotlib, which is loaded only when a chart was asked for.
+
+    Raises:
+        ValueError: matplotlib is not installed; the message names the command that installs it.
+    """
+    require(*PLOT)
+    return cast(Plotter, importlib.import_module("chainsocks.tools.bench.plot"))
 
 
 def show(report: Report, console: Console) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from chainsocks.config.listeners import Listener
 from chainsocks.net.listeners import open_listeners
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.child import open_child, say_ready
@@ -251,10 +252,10 @@ def main(fd: str, host: str, *kinds: str) -> None:
     """Serve `kinds` on `host`, say their ports, and end when standard input does; count into the memory at `fd`."""
     raise_limit()
     server = _Server(Counters(int(fd)), Flow())
-    with open_listeners([Address(host, 0)] * len(kinds)) as listeners:
-        for kind, listener in zip(kinds, listeners, strict=True):
-            server.listen(Kind[kind], listener)
-        say_ready(*(listener.getsockname()[1] for listener in listeners))
+    with open_listeners([Listener(Address(host, 0))] * len(kinds)) as opened:
+        for kind, each in zip(kinds, opened, strict=True):
+            server.listen(Kind[kind], each.sock)
+        say_ready(*(each.sock.getsockname()[1] for each in opened))
         server.run(sys.stdin.fileno())
 
 

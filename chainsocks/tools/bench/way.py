@@ -19,8 +19,10 @@ from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.walk import CONNECT, RESOLVE
 from chainsocks.config.hops import Hop
-from chainsocks.config.models import Timeouts, is_loopback
+from chainsocks.config.listeners import is_loopback
+from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
+    Cause,
     ChainsocksError,
     ConnectError,
     DialError,
@@ -29,6 +31,7 @@ from chainsocks.errors import (
     HopProtocolError,
     HopRefused,
     Place,
+    Step,
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address
@@ -45,6 +48,9 @@ Opening = Generator[None, int, tuple[socket.socket, bytes]]
 
 ANSWER = 4096
 """Bytes that are read at once of a hop's answer; what comes behind the last one belongs to the session."""
+
+
+RESET = "the connection was reset"
 
 
 class BenchError(ChainsocksError):
@@ -93,7 +99,8 @@ class Route:
         plan = legs(way.hops, destination)
         for leg in plan:
             if problem := leg.hop.cannot_carry(leg.target):
-                raise UnsupportedAddress(self._place(leg, State.REQUEST), problem, elapsed=0, limit=self.timeouts.hop)
+                place, cause = self._place(leg, State.REQUEST), Cause.UNSUPPORTED_ADDRESS
+                raise UnsupportedAddress(place, problem, cause, elapsed=0, limit=self.timeouts.hop)
         self._first = plan[0] if plan else None
         self._family, self._address = self._look_up(plan[0].hop.address if plan else destination)
         # Short sessions leave their ports in TIME_WAIT, and on loopback they can be faster than ports become free.
@@ -119,7 +126,8 @@ class Route:
             for script in self._scripts:
                 if trailing:
                     unasked = f"{len(trailing)} bytes came behind the reply of the hop before, unasked"
-                    raise self._error(HopProtocolError, script.leg, script.lines[0].step, unasked)
+                    step = script.lines[0].step
+                    raise self._error(HopProtocolError, script.leg, step, unasked, Cause.UNSOLICITED)
                 trailing = yield from self._ask(script, sock, loop)
         except BaseException:
             loop.close(sock)
@@ -144,12 +152,12 @@ class Route:
                 loop.attach(sock, NEXT_IN)
         except Expired:
             elapsed = time.monotonic() - began
-            raise self._error(DialTimeout, self._first, CONNECT, "no answer", elapsed) from None
+            raise self._error(DialTimeout, self._first, CONNECT, "no answer", Cause.TIMED_OUT, elapsed) from None
         if number:
-            problem, _ = explain_connect_error(OSError(number, ""))
+            problem, cause = explain_connect_error(OSError(number, ""))
             if number == errno.EADDRNOTAVAIL:
                 problem += "; this machine has no port left for so many short sessions: wait a minute"
-            raise self._error(ConnectError, self._first, CONNECT, problem, time.monotonic() - began)
+            raise self._error(ConnectError, self._first, CONNECT, problem, cause, time.monotonic() - began)
 
     def _ask(self, script: _Script, sock: socket.socket, loop: Loop) -> Generator[None, int, bytes]:
         """Have one hop connect to its leg's target, by the script; return what came behind its reply."""
@@ -164,7 +172,7 @@ class Route:
             except Expired:
                 raise self._timeout(script.leg, line.step, began) from None
             except OSError:
-                raise self._error(HopProtocolError, script.leg, line.step, "the connection was reset") from None
+                raise self._error(HopProtocolError, script.leg, line.step, RESET, Cause.RESET) from None
             if (
                 not answer.startswith(line.expects)
                 or len(answer) < line.size
@@ -192,11 +200,11 @@ class Route:
         except Expired:
             raise self._timeout(leg, handshake.step, began) from None
         except LoginRefused as error:
-            raise self._error(HopAuthenticationError, leg, handshake.step, str(error)) from None
+            raise self._error(HopAuthenticationError, leg, handshake.step, str(error), error.cause) from None
         except ProtocolError as error:
-            raise self._error(HopProtocolError, leg, handshake.step, str(error)) from None
+            raise self._error(HopProtocolError, leg, handshake.step, str(error), error.cause) from None
         except OSError:
-            raise self._error(HopProtocolError, leg, handshake.step, "the connection was reset") from None
+            raise self._error(HopProtocolError, leg, handshake.step, RESET, Cause.RESET) from None
         return self._granted(leg, handshake)
 
     def _granted(self, leg: Leg, handshake: ClientHandshake) -> bytes:
@@ -204,7 +212,9 @@ class Route:
             return handshake.trailing_data
         what = leg.next.name if leg.next else "the far end of the measurement"
         said = f"it could not reach {what} at {leg.target}, it says: {describe_reply(handshake.reply.code)}"
-        raise self._error(HopRefused, leg, State.REQUEST, said)
+        limit, place, code = self._limit(leg), self._place(leg, State.REQUEST), handshake.reply.code
+        cause = Cause.NEXT_NOT_REACHED if leg.next else Cause.REFUSED
+        raise HopRefused(place, said, cause, code=code, elapsed=0, limit=limit)
 
     def _look_up(self, address: Address) -> tuple[int, tuple[object, ...]]:
         began = time.monotonic()
@@ -212,22 +222,34 @@ class Route:
             family, _, _, _, found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
         except OSError as error:
             problem = f"no address for {address.host}: {error.strerror or error}"
-            raise self._error(ConnectError, self._first, RESOLVE, problem, time.monotonic() - began) from None
+            elapsed = time.monotonic() - began
+            raise self._error(ConnectError, self._first, RESOLVE, problem, Cause.NAME_NOT_FOUND, elapsed) from None
         return family, found
 
     def _timeout(self, leg: Leg, step: State, began: float) -> DialError:
         problem = f"no complete answer on the way to {leg.target}"
-        return self._error(DialTimeout, leg, step, problem, time.monotonic() - began)
+        return self._error(DialTimeout, leg, step, problem, Cause.TIMED_OUT, time.monotonic() - began)
 
-    def _error(self, kind: type[DialError], leg: Leg | None, step: str, problem: str, elapsed: float = 0) -> DialError:
-        limits = {CONNECT: self.timeouts.connect, RESOLVE: self.timeouts.resolve}
-        limit = self.timeouts.hop if leg is None or leg.hop.timeout is None else leg.hop.timeout
-        return kind(self._place(leg, step), problem, elapsed=elapsed, limit=limits.get(step, limit))
+    def _error(
+        self,
+        kind: type[DialError],
+        leg: Leg | None,
+        step: State | Step,
+        problem: str,
+        cause: Cause,
+        elapsed: float = 0,
+    ) -> DialError:
+        limits: dict[State | Step, float] = {CONNECT: self.timeouts.connect, RESOLVE: self.timeouts.resolve}
+        limit = limits.get(step, self._limit(leg))
+        return kind(self._place(leg, step), problem, cause, elapsed=elapsed, limit=limit, at_destination=leg is None)
 
-    def _place(self, leg: Leg | None, step: str) -> Place:
+    def _limit(self, leg: Leg | None) -> float:
+        return self.timeouts.hop if leg is None or leg.hop.timeout is None else leg.hop.timeout
+
+    def _place(self, leg: Leg | None, step: State | Step) -> Place:
         if leg is None:
             return Place(None, self._destination, step)
-        return Place(f"{leg.hop.name} ({leg.position} of {len(self.way.hops)})", leg.hop.address, step)
+        return Place(leg.hop.name, leg.hop.address, step, leg.position, len(self.way.hops))
 
 
 def own_host(way: Way) -> str:

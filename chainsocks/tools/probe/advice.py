@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import re
 from collections.abc import Iterator
 
-from chainsocks.chain.causes import errno_of
-from chainsocks.chain.walk import CONNECT, RESOLVE
 from chainsocks.config.hops import HopProtocol
 from chainsocks.errors import (
+    Cause,
     ConnectError,
     DialError,
     DialTimeout,
     HopAuthenticationError,
     HopProtocolError,
     HopRefused,
+    Step,
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address, AddressType, printable
@@ -62,27 +60,26 @@ class _Adviser:
 
     def _no_connection(self, error: DialError) -> Iterator[str]:
         address = error.place.address
-        if error.place.step == RESOLVE:
+        if error.cause is Cause.NAME_NOT_FOUND:
             yield f"is the name right? `getent hosts {printable(address.host)}` shows what this machine finds for it"
             yield "an IP address in its place needs no look-up"
             return
-        cause = error.__cause__
-        match errno_of(cause) if isinstance(cause, OSError) else None:
-            case errno.ECONNREFUSED:
+        match error.cause:
+            case Cause.CONNECTION_REFUSED:
                 yield f"that machine is there, and nothing listens on port {address.port}: is the program running?"
                 yield f"is {address.port} the right port? `ss -ltn` there shows which ports are listened on"
-            case errno.ENETUNREACH | errno.EHOSTUNREACH | errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
+            case Cause.NETWORK_UNREACHABLE | Cause.HOST_UNREACHABLE | Cause.NO_ADDRESS_FAMILY:
                 if address.type is AddressType.IPV6:
                     yield "this machine may have no IPv6: is there an IPv4 address to use?"
                 yield f"this machine has no way to {printable(address.host)}: is the network up, and the address right?"
-            case errno.EMFILE | errno.ENFILE:
+            case Cause.TOO_MANY_FILES:
                 yield "this process may not open more files: try again after `ulimit -n 4096`"
-            case errno.EACCES | errno.EPERM:
+            case Cause.NOT_ALLOWED:
                 yield "a firewall on this machine forbids it"
-            case errno.ECONNRESET:
+            case Cause.RESET:
                 yield f"something took the connection and dropped it: is {address.port} the right port?"
                 yield "a firewall, or a list of who may connect, may keep this machine out"
-            case errno.ETIMEDOUT:
+            case Cause.NO_ANSWER:
                 yield from self._nobody_answers(address)
             case _:
                 yield "is the address right?"
@@ -90,9 +87,9 @@ class _Adviser:
     def _too_late(self, error: DialError) -> Iterator[str]:
         step, address = error.place.step, error.place.address
         match step:
-            case _ if step == RESOLVE:
+            case Step.RESOLVE:
                 yield "the name server of this machine does not answer: an IP address in place of the name needs none"
-            case _ if step == CONNECT:
+            case Step.CONNECT:
                 yield from self._nobody_answers(address)
             case State.METHOD_NEGOTIATION:
                 yield f"something took the connection and says nothing: is {address.port} the port of a SOCKS5 proxy?"
@@ -108,51 +105,50 @@ class _Adviser:
                 yield "it wants a login and does not come to an answer: the service that it checks logins with may hang"
         yield self._longer(step)
 
-    def _longer(self, step: str) -> str:
+    def _longer(self, step: State | Step) -> str:
         """Say which limit it was, and how to have a longer one."""
         if self._failure.chain_is_over:
             name = printable(self._chain.name)
             own = self._chain.dial is not None
             return _SLOW + (f"raise `dial` of chain {name}" if own else "raise `dial` in [timeouts]")
-        if step == RESOLVE:
+        if step is Step.RESOLVE:
             return _SLOW + "raise `resolve` in [timeouts]"
-        if step == CONNECT or self._hop is None:
+        if step is Step.CONNECT or self._hop is None:
             return _SLOW + "raise `connect` in [timeouts]"
         name = printable(self._hop.name)
         own = self._hop.timeout is not None
         return _SLOW + (f"raise `timeout` of hop {name}" if own else f"give hop {name} a `timeout` in [hops]")
 
     def _login(self, error: DialError) -> Iterator[str]:
-        if error.place.step == State.SUB_NEGOTIATION:
+        if error.cause is Cause.LOGIN_REFUSED:
             yield "the username or the password is wrong; it does not say which"
             yield "in a URL, write @ : and % in them as %40 %3A and %25"
-        elif self._hop and error.place.step in (State.GSSAPI_CONTEXT, State.GSSAPI_PROTECTION):
+        elif self._hop and error.cause in (Cause.GSSAPI_FAILED, Cause.GSSAPI_ABORTED, Cause.GSSAPI_PROTECTION):
             yield "`klist` shows which tickets this user has here; `kinit` gets one"
             yield f"the hop may have keys for another name than {printable(self._hop.address.host)}: its keytab tells"
-        elif self._hop and self._hop.credentials:
+        elif self._hop and error.cause is Cause.NO_ACCEPTABLE_METHOD:
             yield "it wants another kind of login than a username and password: ask whoever runs it"
         elif self._hop:
             address = self._hop.address
             yield f"give it a login: socks5://USER:PASSWORD@{address}, or `username` and `password_env` in [hops]"
 
     def _protocol(self, error: DialError) -> Iterator[str]:
-        problem, hop = error.problem, self._hop
+        cause, hop = error.cause, self._hop
         if hop is None:
             return
-        looks = next((advice for sign, advice in _LOOKS.items() if sign in problem), None)
-        if looks:
-            yield looks.format(port=hop.address.port)
+        if cause in _LOOKS_LIKE:
+            yield _LOOKS_LIKE[cause].format(port=hop.address.port)
             yield from self._may_be_before()
-        elif "unasked" in problem:
+        elif cause is Cause.UNSOLICITED:
             who = printable(self._next.name) if self._next else "whoever is behind it"
             yield f"{who} may have spoken first, which no SOCKS proxy does: is its port right?"
-        elif not _HUNG_UP.search(problem):
+        elif cause not in (Cause.CLOSED, Cause.RESET):
             yield "it does not keep to the protocol: is it another kind of proxy? Its log may tell more"
-        elif error.place.step == State.METHOD_NEGOTIATION:
+        elif error.place.step is State.METHOD_NEGOTIATION:
             yield f"it hung up on our greeting: is {hop.address.port} the port of a SOCKS5 proxy, and not of another?"
             yield "a list of who may connect may keep us out; or it has no room for more connections"
             yield from self._may_be_before()
-        elif error.place.step == State.REQUEST:
+        elif error.place.step is State.REQUEST:
             yield from self._may_be_no_socks4()
             yield "some proxies, such as ssh -D, hang up instead of saying that they cannot connect"
             yield from self._refused()
@@ -199,21 +195,27 @@ class _Adviser:
         yield f"nothing answers there: is {host} right, is that machine up, does a firewall on the way drop this?"
 
 
-_HUNG_UP = re.compile("connection was (closed|reset)")
 _SLOW = "if it is only slow: "
 _ALONE = "`chainsocks probe --all`"
 _SHOWN = " (and so shows it your own address)"
 
-_LOOKS = {
-    "looks like an HTTP server's": "port {port} is that of an HTTP server or HTTP proxy: which port has SOCKS?",
-    "looks like HTTP": "port {port} is that of something that speaks HTTP: which port has SOCKS?",
-    "looks like a TLS alert": "port {port} wants TLS, and SOCKS has none: is there a port without it?",
-    "looks like TLS": "port {port} speaks TLS, and SOCKS has none: is there a port without it?",
-    "looks like SSH": "port {port} is that of an SSH server: `ssh -D 1080` to it makes a SOCKS proxy on this machine",
-    "looks like SMTP or FTP": "port {port} is that of a mail or FTP server: which port has SOCKS?",
-    "looks like a SOCKS4 reply": 'it speaks SOCKS4: write protocol = "socks4a" (or "socks4"), or socks4a://',
-    "looks like SOCKS5": 'it speaks SOCKS5: write protocol = "socks5", or socks5://',
-    "looks like": "is {port} the right port? What answers there is no SOCKS proxy",
+_HTTP = "port {port} is that of something that speaks HTTP: which port has SOCKS?"
+_ANOTHER = "is {port} the right port? What answers there is no SOCKS proxy"
+
+_LOOKS_LIKE: dict[Cause, str] = {
+    Cause.HTTP_RESPONSE: "port {port} is that of an HTTP server or HTTP proxy: which port has SOCKS?",
+    Cause.HTTP_REQUEST: _HTTP,
+    Cause.HTTP_CONNECT: _HTTP,
+    Cause.TLS_ALERT: "port {port} wants TLS, and SOCKS has none: is there a port without it?",
+    Cause.TLS: "port {port} speaks TLS, and SOCKS has none: is there a port without it?",
+    Cause.SSH: "port {port} is that of an SSH server: `ssh -D 1080` to it makes a SOCKS proxy on this machine",
+    Cause.SMTP_OR_FTP: "port {port} is that of a mail or FTP server: which port has SOCKS?",
+    Cause.SOCKS4_REPLY: 'it speaks SOCKS4: write protocol = "socks4a" (or "socks4"), or socks4a://',
+    Cause.SOCKS5: 'it speaks SOCKS5: write protocol = "socks5", or socks5://',
+    Cause.SOCKS4: _ANOTHER,
+    Cause.PROXY_PROTOCOL: _ANOTHER,
+    Cause.RDP: _ANOTHER,
+    Cause.NOT_SOCKS: _ANOTHER,
 }
 
 _NEXT_MAY: dict[int | None, str] = {

@@ -32,7 +32,7 @@ from chainsocks.config.models import Config, Timeouts
 from chainsocks.config.suggest import suggest
 from chainsocks.errors import ConfigError, Place, Problem
 from chainsocks.protocol.address import Address, parse_address, printable
-from chainsocks.server.alarms import open_alarms
+from chainsocks.server.deadlines import open_deadlines
 from chainsocks.server.network import TrioNetwork
 from chainsocks.tools.probe.document import as_json
 from chainsocks.tools.probe.keeping import Fitness, find_fitness
@@ -185,8 +185,8 @@ def _chosen(config: Config, options: Options, chains: dict[str, Chain]) -> Chain
 async def _run(
     todo: Sequence[Target], timeouts: Timeouts, options: Options, show_one: ShowOne, on_step: OnStep
 ) -> list[Probed]:
-    async with open_alarms() as alarms:
-        return await probe_all(todo, timeouts, TrioNetwork(None, alarms), options, show_one, on_step)
+    async with open_deadlines() as deadlines:
+        return await probe_all(todo, timeouts, TrioNetwork(None, deadlines), options, show_one, on_step)
 
 
 async def probe_all(

@@ -18,19 +18,23 @@ from chainsocks.chain.dial import close_upstream
 from chainsocks.chain.greet import GreetingWalk
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.network import CancelScope, Network
-from chainsocks.chain.walk import CONNECT, RESOLVE, OnStep, Walk
+from chainsocks.chain.walk import OnStep, Walk
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, HopRefused, Place
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.steps import Taken, Trail, hop_names
+from chainsocks.tools.steps import Taken, Trail
 
 __all__ = ["Failure", "Walked", "walk", "walk_repeatedly"]
 
-_OTHER_STEPS = (RESOLVE, CONNECT, State.METHOD_NEGOTIATION, State.REQUEST)
-"""What a login is not."""
+_LOGINS = {
+    State.SUB_NEGOTIATION: "username/password",
+    State.GSSAPI_CONTEXT: "GSSAPI",
+    State.GSSAPI_PROTECTION: "GSSAPI",
+}
+"""The steps of a login, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,8 @@ class Walked:
     """Those of each hop, by its place in the route."""
 
     def __post_init__(self) -> None:
-        names = hop_names(self.route.hops)
-        steps = {
-            position: [step for step in self.taken if step.place.hop == name] for position, name in enumerate(names, 1)
-        }
+        positions = range(1, len(self.route.hops) + 1)
+        steps = {position: [step for step in self.taken if step.place.position == position] for position in positions}
         object.__setattr__(self, "steps", steps)
 
     @property
@@ -96,9 +98,9 @@ class Walked:
         hop, steps = self.route.hops[position - 1], [step.place.step for step in self.steps[position]]
         if hop.protocol is not HopProtocol.SOCKS5:
             return ("user id" if hop.credentials else "none") if position <= self.answered else None
-        between = [step for step in steps if step not in _OTHER_STEPS]
-        if between:
-            return between[0].partition(" ")[0]  # "username/password sub-negotiation"
+        for step in steps:
+            if isinstance(step, State) and step in _LOGINS:
+                return _LOGINS[step]
         return "none" if State.REQUEST in steps or position <= self.answered else None
 
 

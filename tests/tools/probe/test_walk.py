@@ -57,7 +57,7 @@ async def walked_through(
 
 
 def steps_of(walked: Walked) -> list[tuple[str | None, str, float]]:
-    return [(step.place.hop, step.place.step, step.seconds) for step in walked.taken]
+    return [(step.place.who, step.place.step, step.seconds) for step in walked.taken]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ async def test_a_fault_is_met_where_it_is(
     blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position
     assert walked.failure
     assert walked.failure.position == blamed
-    assert walked.failure.error.place.hop == f"{NAMES[blamed - 1]} ({blamed} of 3)"
+    assert walked.failure.error.place.who == f"{NAMES[blamed - 1]} ({blamed} of 3)"
     assert walked.failure.error.place.step == case.found
     assert (walked.failure.code is not None) == case.refused
     assert not walked.failure.chain_is_over

@@ -1,4 +1,4 @@
-"""A way of datagrams that not every destination may be reached by."""
+"""A datagram path that only permitted destinations can be reached by."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from collections.abc import Callable
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
-from chainsocks.relay.datagrams import Deliver, Drops, Ready, Way
+from chainsocks.relay.datagrams import DatagramPath, Deliver, Drops, Ready
 
-__all__ = ["GuardedWay"]
+__all__ = ["FilteredPath"]
 
 REMEMBERED = 1024
-"""Destinations whose verdicts are remembered; then all are forgotten."""
+"""Destinations whose verdicts are remembered; at one more, all are forgotten."""
 
 FORBIDDEN = b""
 
 
-class GuardedWay:
-    """A `chainsocks.relay.datagrams.Way` before another one: `judge` says what a destination is to be written as.
+class FilteredPath:
+    """A `chainsocks.relay.datagrams.DatagramPath` in front of another one.
 
-    None from it drops the datagram; it is asked once for each destination, and again when that has been forgotten.
+    `judge` returns the address to send to instead of a destination (mostly the same), or None to drop the datagram.
+    Its answers are remembered for a bounded number of destinations.
     """
 
-    def __init__(self, way: Way, judge: Callable[[Address], Address | None], drops: Drops) -> None:
-        self._way = way
+    def __init__(self, path: DatagramPath, judge: Callable[[Address], Address | None], drops: Drops) -> None:
+        self._path = path
         self._judge = judge
         self._drops = drops
         self._verdicts: dict[bytes, bytes] = {}
@@ -47,10 +48,10 @@ class GuardedWay:
         if verdict == FORBIDDEN:
             self._drops.forbidden += 1
         elif verdict == asked:
-            self._way.send(datagram, header)
+            self._path.send(datagram, header)
         else:
-            self._way.send(verdict + datagram[header:], len(verdict))
+            self._path.send(verdict + datagram[header:], len(verdict))
 
     async def run(self, deliver: Deliver, ready: Ready) -> str:
-        """Pass on what comes back; nobody is judged on the way home."""
-        return await self._way.run(deliver, ready)
+        """Pass on the replies, unfiltered."""
+        return await self._path.run(deliver, ready)

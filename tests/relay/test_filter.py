@@ -9,7 +9,7 @@ import pytest
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import encode_header
 from chainsocks.relay.datagrams import Deliver, Drops, Ready
-from chainsocks.relay.guard import REMEMBERED, GuardedWay
+from chainsocks.relay.filter import REMEMBERED, FilteredPath
 
 GOOD, BAD, ODD = Address("192.0.2.1", 53), Address("10.0.0.1", 53), Address("127.1", 53)
 
@@ -29,12 +29,12 @@ class Beyond:
         return "over"
 
 
-def guarded(judge: Callable[[Address], Address | None]) -> tuple[GuardedWay, Beyond, Drops]:
+def filtered(judge: Callable[[Address], Address | None]) -> tuple[FilteredPath, Beyond, Drops]:
     way, drops = Beyond(), Drops()
-    return GuardedWay(way, judge, drops), way, drops
+    return FilteredPath(way, judge, drops), way, drops
 
 
-def send(guard: GuardedWay, to: Address, payload: bytes = b"question") -> None:
+def send(guard: FilteredPath, to: Address, payload: bytes = b"question") -> None:
     header = encode_header(to)
     guard.send(header + payload, len(header))
 
@@ -46,7 +46,7 @@ def test_who_passes_and_in_which_words() -> None:
         asked.append(destination)
         return {GOOD: GOOD, ODD: Address("127.0.0.1", 53)}.get(destination)
 
-    guard, way, drops = guarded(judge)
+    guard, way, drops = filtered(judge)
     for _ in range(3):
         for to in (GOOD, BAD, ODD):
             send(guard, to)
@@ -57,7 +57,7 @@ def test_who_passes_and_in_which_words() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    guard, way, _ = guarded(lambda destination: destination)
+    guard, way, _ = filtered(lambda destination: destination)
     for port in range(1, 3 * REMEMBERED):
         send(guard, Address("192.0.2.1", port))
         assert len(guard._verdicts) <= REMEMBERED
@@ -65,13 +65,13 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 def test_a_header_without_an_address_is_dropped() -> None:
-    guard, way, drops = guarded(lambda destination: destination)
+    guard, way, drops = filtered(lambda destination: destination)
     guard.send(b"\0\0\0\x03\x00\x00\x35", 7)
     assert (way.sent, str(drops)) == ([], "1 malformed")
 
 
 async def test_what_comes_back_is_not_judged() -> None:
-    guard, _, _ = guarded(lambda destination: pytest.fail("asked"))
+    guard, _, _ = filtered(lambda destination: pytest.fail("asked"))
     delivered: list[tuple[bytes, int]] = []
     assert await guard.run(lambda datagram, size: delivered.append((datagram, size)), lambda: None) == "over"
     assert delivered == [(b"answer", 6)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from chainsocks.relay.datagrams import Tally, Way
+from chainsocks.relay.datagrams import DatagramPath, Tally
 from chainsocks.relay.relay import Traffic
 from tests.memory import MemoryNetwork, Place
 
@@ -31,7 +31,7 @@ class Beyond:
         return [(to, data) for source, to, data in self.network.datagrams if source[0] == self.network.host]
 
     @asynccontextmanager
-    async def running(self, way: Way) -> AsyncIterator[None]:
+    async def running(self, way: DatagramPath) -> AsyncIterator[None]:
         async def run(task_status: trio.TaskStatus[None]) -> None:
             self.end.append(await way.run(lambda data, size: self.delivered.append((data, size)), task_status.started))
 

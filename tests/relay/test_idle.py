@@ -1,4 +1,4 @@
-"""Silence: when the deadline of its scope is moved, and how far."""
+"""The idle timer: when the deadline of its scope is moved, and how far."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.relay.silence import Silence
+from chainsocks.relay.idle import IdleTimer
 
 
 @dataclass
 class Scope:
-    """Where a deadline can be set."""
+    """Something with a deadline."""
 
     deadline: float = inf
 
@@ -33,10 +33,10 @@ async def test_it_is_as_long_as_its_limit_and_at_most_an_eighth_longer(
     autojump_clock: MockClock, moves: list[float], deadline: float
 ) -> None:
     scope = Scope()
-    silence = Silence(scope, 80)
+    timer = IdleTimer(scope, 80)
     for when in moves:
         await trio.sleep_until(when)
-        silence.broken()
+        timer.touch()
     assert scope.deadline == deadline
 
 
@@ -45,13 +45,13 @@ async def test_the_limit_may_become_less_but_never_more(
     autojump_clock: MockClock, limit: float, deadline: float
 ) -> None:
     scope = Scope()
-    silence = Silence(scope, 80)
+    timer = IdleTimer(scope, 80)
     await trio.sleep_until(5)
-    silence.limit_to(limit)
+    timer.limit_to(limit)
     assert scope.deadline == deadline
 
 
 async def test_without_a_limit_there_is_no_deadline(autojump_clock: MockClock) -> None:
     scope = Scope()
-    Silence(scope, inf).broken()
+    IdleTimer(scope, inf).touch()
     assert scope.deadline == inf

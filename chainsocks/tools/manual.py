@@ -1,0 +1,100 @@
+"""`chainsocks manual`: show a page of the manual in the terminal.
+
+The pages are the Markdown files of ``chainsocks/manual``. Its ``README.md`` lists the topics, one line each; every
+other file is the page of one topic. Output that is not a terminal gets the same text without escape codes and pager.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import click
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import CodeBlock, Heading, Markdown
+from rich.syntax import Syntax
+from rich.text import Text
+from rich.theme import Theme
+
+from chainsocks.config.suggest import suggest
+from chainsocks.errors import ConfigError, Problem
+from chainsocks.protocol.address import printable
+
+__all__ = ["INDEX", "read_page", "show_page", "topics"]
+
+INDEX = "README"
+"""The page that lists the others. GitHub shows a file of this name below the folder."""
+
+WIDEST = 100
+"""Columns. Longer lines are hard to read, however wide the terminal is."""
+
+# rich's own styles put a black background behind code, which is unreadable on a light terminal.
+_THEME = Theme({"markdown.code": "cyan", "markdown.h1": "bold reverse", "markdown.h2": "bold underline"})
+
+_RULES = {"h1": "=", "h2": "-"}
+
+_RELATIVE_LINK = re.compile(r"\[([^\]]+)\]\((?!\w+:)[^)]+\)")
+
+
+def topics() -> list[str]:
+    """Return the topics that have a page, in alphabetical order."""
+    names = (page.name for page in (files("chainsocks") / "manual").iterdir())
+    return sorted(name.removesuffix(".md") for name in names if name.endswith(".md") and name != f"{INDEX}.md")
+
+
+def read_page(topic: str) -> str:
+    """Return the Markdown text of a page.
+
+    Raises:
+        ConfigError: there is no such page; the message names the closest topic, or all of them.
+    """
+    known = topics()
+    if topic not in (*known, INDEX):
+        message = f"there is no page {printable(repr(topic))}{suggest(topic, known)}"
+        raise ConfigError([Problem("TOPIC", message)])
+    return (files("chainsocks") / "manual" / f"{topic}.md").read_text("utf-8")
+
+
+def show_page(topic: str | None, console: Console) -> None:
+    """Print the page of `topic`, or the list of topics; a terminal that is too low for it gets a pager.
+
+    Raises:
+        ConfigError: there is no such page.
+    """
+    page = _Page(_without_relative_links(read_page(topic or INDEX)))
+    console.width = min(console.width, WIDEST)
+    with console.use_theme(_THEME), console.capture() as capture:
+        console.print(page)
+    text = "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
+    if console.is_terminal and text.count("\n") >= console.height:
+        click.echo_via_pager(text)  # which strips colours where the pager has none
+    else:
+        click.echo(text, nl=False, color=console.is_terminal)
+
+
+def _without_relative_links(text: str) -> str:
+    """Keep the words of links between files, whose targets mean nothing in a terminal."""
+    return _RELATIVE_LINK.sub(r"\1", text)
+
+
+class _Heading(Heading):
+    """A heading at the left margin; where there are no styles, a line below it makes it one."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.text
+        if not console.color_system and self.tag in _RULES:
+            yield Text(_RULES[self.tag] * self.text.cell_len)
+
+
+class _CodeBlock(CodeBlock):
+    """Code on the background of the terminal."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        code = str(self.text).rstrip()
+        yield Syntax(
+            code, self.lexer_name, theme="ansi_dark", background_color="default", word_wrap=True, padding=(0, 0, 0, 2)
+        )
+
+
+class _Page(Markdown):
+    elements = Markdown.elements | {"heading_open": _Heading, "fence": _CodeBlock, "code_block": _CodeBlock}

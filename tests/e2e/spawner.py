@@ -1,0 +1,117 @@
+"""A process that starts programs for the tests, and ends them when the tests are killed.
+
+1. Our own program has been imported here once; each start of it is a fork, which takes some milliseconds instead of
+   half a second. It is a process of its own all the same: with its arguments, environment, descriptors, signals and
+   exit status. A test whose subject is the installed command names its path, and gets that.
+2. Every program leads a session of its own. When the tests' process is gone, by whatever signal, its end of the control
+   socket closes, and all of those sessions are killed, children included.
+3. Only this process starts programs, so there are none that it does not know of.
+
+A request is one message on the control socket: what to run in JSON, and three descriptors, for its standard output, its
+standard error, and a socket on which one message says that it runs, with its pid, and another one how it has ended.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import TypedDict
+
+import chainsocks.cli
+
+__all__ = ["OWN", "Request"]
+
+OWN = "chainsocks"
+"""Our own program, as it has been imported here; any other one is a path."""
+
+
+class Request(TypedDict):
+    """What to run."""
+
+    command: list[str]
+    environment: dict[str, str]
+    directory: str
+
+
+class _Spawner:
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
+        self._children: dict[int, tuple[int, socket.socket]] = {}
+        """The pid and the status socket of each child, by its pidfd."""
+
+    def run(self) -> list[str] | None:
+        """Start what is asked for, until the tests are gone; in a child, return its command."""
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor != self._control.fileno():
+                    self._reap(descriptor)
+                    continue
+                message, descriptors, _, _ = socket.recv_fds(self._control, 2**20, 3)
+                if not message:
+                    self._kill_all()
+                    return None
+                request: Request = json.loads(message)
+                if self._fork(request, *descriptors):
+                    return request["command"]
+
+    def _fork(self, request: Request, output: int, errors: int, status: int) -> bool:
+        """Start a child, and tell whether this is the child."""
+        status_socket = socket.socket(fileno=status)
+        if pid := os.fork():
+            pidfd = os.pidfd_open(pid)
+            self._poll.register(pidfd, select.POLLIN)
+            self._children[pidfd] = pid, status_socket
+        else:
+            os.setsid()
+            self._control.close()
+            for pidfd, (_, socket_of_another) in self._children.items():
+                os.close(pidfd)
+                socket_of_another.close()
+            null = os.open(os.devnull, os.O_RDONLY)
+            for source, target in ((null, 0), (output, 1), (errors, 2)):
+                os.dup2(source, target)
+            os.close(null)
+            os.chdir(request["directory"])
+            os.environ.clear()
+            os.environ.update(request["environment"])
+            status_socket.send(b"%d" % os.getpid())
+            status_socket.close()
+        os.close(output)
+        os.close(errors)
+        return not pid
+
+    def _reap(self, pidfd: int) -> None:
+        pid, status = self._children.pop(pidfd)
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        try:
+            status.send(b"%d" % code)
+        except BrokenPipeError:
+            pass  # the test does not wait for its end
+        status.close()
+
+    def _kill_all(self) -> None:
+        for pid, _ in self._children.values():
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:  # it leads no group yet
+                os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    gc.collect()
+    gc.freeze()  # all that the children share
+    command = _Spawner(socket.socket(fileno=int(sys.argv[1]))).run()
+    if command and command[0] == OWN:
+        sys.argv[:] = command
+        chainsocks.cli.main()
+    elif command:
+        os.execvpe(command[0], command, os.environ)

@@ -1,0 +1,1 @@
+"""What the README and the manual say, held against the program."""
