@@ -32,7 +32,7 @@ from chainsocks.tools.bench.hops import open_hops
 from chainsocks.tools.bench.idle import open_idle
 from chainsocks.tools.bench.sessions import measure_sessions
 from chainsocks.tools.bench.target import Target, open_target
-from chainsocks.tools.bench.way import Way, own_host
+from chainsocks.tools.bench.way import Way, local_host
 
 __all__ = ["OnStep", "Plan", "Report", "Subject", "open_subjects", "run"]
 
@@ -108,7 +108,7 @@ def run(plan: Plan, subjects: Sequence[Subject], on_step: OnStep = lambda done, 
         BenchError: a way does not work.
     """
     report = Report(plan.seconds)
-    with open_target(own_host(subjects[-1].way)) as target:
+    with open_target(local_host(subjects[-1].way)) as target:
         for subject in subjects:
             with open_idle(subject.way, target, 1):
                 pass

@@ -6,12 +6,14 @@ import errno
 import math
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+import trio
 
 from chainsocks.config.hops import Hop, HopProtocol, parse_hop_url
-from chainsocks.config.models import Config, Timeouts, User
+from chainsocks.config.listeners import is_loopback
+from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import (
     ConnectError,
@@ -26,12 +28,11 @@ from chainsocks.protocol.messages import UserId, UsernamePassword
 from chainsocks.tools.bench.echo import exchange
 from chainsocks.tools.bench.loop import Loop, Task
 from chainsocks.tools.bench.target import Target
-from chainsocks.tools.bench.way import Route, Way, own_host
+from chainsocks.tools.bench.way import Route, Way, local_host
 from tests.background import Background, Script
 
 NO_LOGIN, GRANTED = b"\x05\x00", b"\x05\x00\x00\x01\x7f\0\0\1\x12\x34"
 ALICE = UsernamePassword(b"alice", b"wonderland")
-HASTY = Timeouts(connect=0.2, hop=0.2)
 DESTINATION = Address("192.0.2.1", 80)
 REQUEST = b"\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x50"
 
@@ -40,8 +41,10 @@ def hop_at(address: Address, protocol: HopProtocol = HopProtocol.SOCKS5, **extra
     return Hop("paris", protocol, address, extra.get("credentials"))
 
 
-def walk(way: Way, destination: Address = DESTINATION, word: bytes = b"") -> bytes:
-    """Open a session, exchange a word on it, close it; return what had come with it."""
+def walk(
+    way: Way, destination: Address = DESTINATION, word: bytes = b"", is_over: Callable[[], bool] = lambda: False
+) -> bytes:
+    """Open a session, exchange a word on it, close it; return what had come with it. Limits expire when `is_over`."""
     route = Route(way, destination)
     came: list[bytes] = []
 
@@ -54,8 +57,15 @@ def walk(way: Way, destination: Address = DESTINATION, word: bytes = b"") -> byt
 
     with Loop() as loop:
         loop.start(task(loop))
-        loop.run(math.inf)
+        loop.run(math.inf, lambda: is_over() and expire(loop))
     return came[0]
+
+
+def expire(loop: Loop) -> bool:
+    """Let every limit expire, and the loop go on."""
+    for running in loop._running:
+        running.due = -math.inf
+    return False
 
 
 class Drip(Script):
@@ -144,6 +154,74 @@ class TestByTheBook:
         assert script.heard[3] == REQUEST
 
 
+class TestLaterSessions:
+    """They repeat what the first one recorded, as long as the hop answers alike."""
+
+    ALICES = (b"\x05\x02", b"\x01\x00", GRANTED)
+
+    def sessions(self, background: Background, *scripts: Script) -> list[bytes]:
+        """Open a session for each script, and return what came behind the replies."""
+        left = iter(scripts)
+
+        async def serve(stream: trio.SocketStream) -> None:
+            await next(left)(stream)
+
+        route = Route(Way("one", (hop_at(background.listen(serve), credentials=ALICE),)), DESTINATION)
+        came: list[bytes] = []
+
+        def task(loop: Loop) -> Task:
+            for _ in scripts:
+                sock, trailing = yield from route.open(loop)
+                came.append(trailing)
+                loop.close(sock)
+
+        with Loop() as loop:
+            loop.start(task(loop))
+            loop.run(math.inf, lambda: len(scripts[-1].heard) > len(scripts[-1].answers) and expire(loop))
+        return came
+
+    @pytest.mark.parametrize(
+        ("answers", "trailing"),
+        [
+            pytest.param(ALICES, b"", id="alike"),
+            pytest.param((*ALICES[:2], b"\x05\x00\x00\x01\x7f\0\0\x01\x43\x21"), b"", id="another-port"),
+            pytest.param((*ALICES[:2], b"\x05\x00\x00\x04" + bytes(18)), b"", id="IPv6"),
+            pytest.param((*ALICES[:2], GRANTED + b"hello"), b"hello", id="trailing"),
+        ],
+    )
+    def test_the_conversation_is_the_same(
+        self, background: Background, answers: tuple[bytes, ...], trailing: bytes
+    ) -> None:
+        scripts = Script(*self.ALICES), Script(*answers), Script(*self.ALICES)
+        assert self.sessions(background, *scripts) == [b"", trailing, b""]
+        assert scripts[0].heard == scripts[1].heard == scripts[2].heard
+
+    def test_a_hop_that_wants_no_login_any_more_gets_none(self, background: Background) -> None:
+        later = Script(NO_LOGIN, GRANTED)
+        self.sessions(background, Script(*self.ALICES), later)
+        assert later.heard == [b"\x05\x02\x00\x02", REQUEST]
+
+    def test_answers_in_pieces(self, background: Background) -> None:
+        drips = Drip(*self.ALICES), Drip(*self.ALICES), Script(*self.ALICES), Drip(*self.ALICES)
+        assert self.sessions(background, *drips) == [b""] * 4
+
+    @pytest.mark.parametrize(
+        ("answers", "kind", "complaint"),
+        [
+            ((b"\x05\x02", b"\x01\x01"), HopAuthenticationError, "sub-negotiation"),
+            ((*ALICES[:2], b"\x05\x05\0\x01" + bytes(6)), HopRefused, r"request: .* refused \(05\)"),
+            ((*ALICES[:2], b""), HopProtocolError, "request: the connection was"),
+            ((b"\x05\x02", b"HTTP/1.1 400"), HopProtocolError, "sub-negotiation: "),
+            ((b"\x05\x02",), DialTimeout, "sub-negotiation: no complete answer"),
+        ],
+    )
+    def test_a_failure_names_its_step(
+        self, background: Background, answers: tuple[bytes, ...], kind: type[Exception], complaint: str
+    ) -> None:
+        with pytest.raises(kind, match=rf"^hop paris \(1 of 1\) at .*{complaint}"):
+            self.sessions(background, Script(*self.ALICES), Script(*answers))
+
+
 class TestFailures:
     @pytest.fixture
     def refused(self) -> Iterator[Address]:
@@ -167,13 +245,6 @@ class TestFailures:
             ((NO_LOGIN, b"\x05\x05\0\x01" + bytes(6)), HopRefused, r"request: it could not reach .*refused \(05\)"),
             ((b"",), HopProtocolError, "method negotiation: the connection was"),
             ((NO_LOGIN, b""), HopProtocolError, "request: the connection was"),
-            ((NO_LOGIN, GRANTED[:4], b""), DialTimeout, "request: no complete answer"),
-            (
-                (NO_LOGIN,),
-                DialTimeout,
-                r"request: no complete answer on the way to 192.0.2.1:80 \(0\.\d\d s of 0.2 s\)",
-            ),
-            ((), DialTimeout, "method negotiation: no complete answer"),
         ],
     )
     def test_the_hop_and_the_step_are_named(
@@ -181,7 +252,23 @@ class TestFailures:
     ) -> None:
         script = Script(*answers)
         with pytest.raises(kind, match=rf"^hop paris \(1 of 1\) at .*, {complaint}"):
-            walk(Way("one", (hop_at(background.listen(script)),), HASTY))
+            walk(Way("one", (hop_at(background.listen(script)),)))
+        assert script.left.wait(20), "the connection is closed"
+
+    @pytest.mark.parametrize(
+        ("answers", "heard", "complaint"),
+        [
+            ((NO_LOGIN, GRANTED[:4]), 2, r"request: no complete answer on the way to 192.0.2.1:80 \(.* s of 10 s\)"),
+            ((NO_LOGIN,), 2, "request: no complete answer"),
+            ((), 1, "method negotiation: no complete answer"),
+        ],
+    )
+    def test_a_hop_that_does_not_answer(
+        self, background: Background, answers: tuple[bytes, ...], heard: int, complaint: str
+    ) -> None:
+        script = Script(*answers)
+        with pytest.raises(DialTimeout, match=rf"^hop paris \(1 of 1\) at .*, {complaint}"):
+            walk(Way("one", (hop_at(background.listen(script)),)), is_over=lambda: len(script.heard) == heard)
         assert script.left.wait(20), "the connection is closed"
 
     @pytest.mark.parametrize("answers", [(b"nonsense",), (NO_LOGIN, b"")])
@@ -205,13 +292,13 @@ class TestFailures:
         proxy = background.listen(Script(NO_LOGIN, GRANTED, b"nonsense"))
         lima = Hop("lima", HopProtocol.SOCKS5, Address("192.0.2.9", 1080))
         with pytest.raises(HopProtocolError, match=r"^hop lima \(2 of 2\) at 192.0.2.9:1080, method negotiation: "):
-            walk(Way("two", (hop_at(proxy), lima), HASTY))
+            walk(Way("two", (hop_at(proxy), lima)))
 
     def test_one_that_speaks_unasked(self, background: Background) -> None:
         proxy = background.listen(Script(NO_LOGIN, GRANTED + b"welcome"))
         lima = Hop("lima", HopProtocol.SOCKS5, Address("192.0.2.9", 1080))
         with pytest.raises(HopProtocolError, match="7 bytes came behind the reply of the hop before"):
-            walk(Way("two", (hop_at(proxy), lima), HASTY))
+            walk(Way("two", (hop_at(proxy), lima)))
 
     def test_a_connect_without_an_answer(self) -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
@@ -220,8 +307,8 @@ class TestFailures:
             for sock in queue:
                 sock.setblocking(False)  # noqa: FBT003
                 sock.connect_ex((address.host, address.port))
-            with pytest.raises(DialTimeout, match=r"TCP connect: no answer \(0\.\d\d s of 0.2 s\)"):
-                walk(Way("one", (hop_at(address),), HASTY))
+            with pytest.raises(DialTimeout, match=r"TCP connect: no answer \(.* s of 10 s\)"):
+                walk(Way("one", (hop_at(address),)), is_over=lambda: True)
             for sock in queue:
                 sock.close()
 
@@ -271,28 +358,34 @@ def test_a_reset_is_seen_as_one(target: Target) -> None:
                 loop.run(math.inf)
 
 
-class TestOwnHost:
-    @pytest.mark.parametrize("url", ["socks5://127.0.0.1:1", "socks5://127.9.9.9", "socks5://[::1]:1"])
-    def test_a_hop_on_this_machine(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("chainsocks.tools.bench.way._address_towards", lambda address: address.host)
-        assert own_host(Way("one", (parse_hop_url(url),))) == "127.0.0.1"
+class TestLocalHost:
+    """The way is known by its numbers, and `10.0.0.9` is our address towards each of them."""
 
-    def test_directly(self) -> None:
-        assert own_host(Way("direct")) == "127.0.0.1"
-
-    def test_it_is_where_the_last_hop_reaches_us(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        towards = {"10.0.0.1": "10.0.0.9", "192.0.2.1": "192.0.2.9"}
-        monkeypatch.setattr("chainsocks.tools.bench.way._address_towards", lambda address: towards[address.host])
-        hops = tuple(map(parse_hop_url, ("socks5://10.0.0.1", "socks5://192.0.2.1")))
-        assert own_host(Way("two", hops)) == "192.0.2.9"
-
-    def test_or_the_first_where_only_the_hops_know_the_last(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def towards(address: Address) -> str:
-            if address.host != "10.0.0.1":
+    @pytest.fixture(autouse=True)
+    def network(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def look_up(host: str, port: int, **_: object) -> list[object]:
+            if host == "hidden.onion":
                 raise socket.gaierror
-            return "10.0.0.9"
+            return [(socket.AF_INET, 0, 0, "", (host, port))]
 
-        monkeypatch.setattr("chainsocks.tools.bench.way._address_towards", towards)
-        hops = tuple(map(parse_hop_url, ("socks5://10.0.0.1", "socks5://hidden.onion")))
-        assert own_host(Way("two", hops)) == "10.0.0.9"
-        assert own_host(Way("one", hops[1:])) == "127.0.0.1"
+        def towards(peer: Address) -> Address:
+            return Address(peer.host if is_loopback(peer) else f"{peer.host[:-1]}9", 0)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        monkeypatch.setattr("chainsocks.tools.bench.way.local_address", towards)
+
+    @pytest.mark.parametrize(
+        ("urls", "expected"),
+        [
+            ([], "127.0.0.1"),
+            (["socks5://127.0.0.1:1"], "127.0.0.1"),
+            (["socks5://127.9.9.9"], "127.0.0.1"),
+            (["socks5://[::1]:1"], "127.0.0.1"),
+            (["socks5://10.0.0.1", "socks5://192.0.2.1"], "192.0.2.9"),
+            (["socks5://10.0.0.1", "socks5://hidden.onion"], "10.0.0.9"),
+            (["socks5://hidden.onion"], "127.0.0.1"),
+        ],
+        ids=["direct", "here", "here too", "IPv6", "towards the last", "towards the first", "unknown"],
+    )
+    def test_it_is_the_address_towards_the_last_hop_that_is_known(self, urls: list[str], expected: str) -> None:
+        assert local_host(Way("way", tuple(map(parse_hop_url, urls)))) == expected
