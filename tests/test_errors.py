@@ -7,9 +7,7 @@ import errno
 import math
 import multiprocessing
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
-from multiprocessing.pool import Pool
 
 import pytest
 
@@ -137,21 +135,16 @@ def test_a_copied_error_is_the_same(sample: Exception) -> None:
         assert everything_in(copied) == everything_in(sample)
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        yield pool
-
-
 def raise_sample(index: int) -> None:
     raise SAMPLES[index]
 
 
-@pytest.mark.parametrize("index", range(len(SAMPLES)), ids=IDS)
-def test_a_pool_of_processes_raises_the_error_and_does_not_hang(index: int, pool: Pool) -> None:
-    with pytest.raises(type(SAMPLES[index])) as caught:
-        pool.map_async(raise_sample, [index]).get(CEILING)
-    assert everything_in(caught.value) == everything_in(SAMPLES[index])
+def test_a_pool_of_processes_raises_each_error_and_does_not_hang() -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        for index, sample in enumerate(SAMPLES):
+            with pytest.raises(type(sample)) as caught:
+                pool.map_async(raise_sample, [index]).get(CEILING)
+            assert everything_in(caught.value) == everything_in(sample)
 
 
 # --- the configuration ------------------------------------------------------------------------------------------------
