@@ -2,7 +2,7 @@
 
 A driver alternates between `Handshake.data_to_send` and `Handshake.receive_data` until the handshake is `done`, or,
 on the server's side, until it `pauses` for a decision that is not the wire's to take (`State.LOGIN`, `State.REPLY`,
-`State.SECOND_REPLY`). Either side pauses for GSSAPI's cryptography (`chainsocks.protocol.subnegotiation`).
+`State.SECOND_REPLY`). Either side pauses for GSSAPI's cryptography (`chainsocks.protocol.gssapi_handshake`).
 
 BIND has two replies (RFC 1928 section 6): the server sends both by `ServerHandshake.send_reply`, and the client is done
 with the first until it calls `ClientHandshake.expect_second_reply`.

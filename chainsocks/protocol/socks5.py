@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
 from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError, not_socks
 from chainsocks.protocol.gssapi import Gssapi
+from chainsocks.protocol.gssapi_handshake import GssapiClientHandshake, GssapiServerHandshake
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import (
     Command,
@@ -19,7 +20,6 @@ from chainsocks.protocol.messages import (
     UsernamePassword,
     Version,
 )
-from chainsocks.protocol.subnegotiation import GssapiClientHandshake, GssapiServerHandshake
 
 __all__ = ["MAX_LOGIN", "ClientHandshake", "ServerHandshake", "encode_address"]
 

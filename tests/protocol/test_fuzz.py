@@ -19,10 +19,10 @@ from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.gssapi import Gssapi, MessageType, Principal, Protection, decode_message, encode_message
+from chainsocks.protocol.gssapi_handshake import GssapiHandshake
 from chainsocks.protocol.handshake import ClientHandshake, Handshake, ServerHandshake, State
 from chainsocks.protocol.ident import decode_answer
 from chainsocks.protocol.messages import Command, Method, Reply, Request, UserId, UsernamePassword, Version
-from chainsocks.protocol.subnegotiation import GssapiHandshake
 from tests.protocol.drawing import addresses, conversations, fuzz
 from tests.protocol.playbook import wire
 

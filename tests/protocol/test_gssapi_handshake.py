@@ -10,9 +10,9 @@ from chainsocks.protocol import socks5
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.gssapi import Gssapi, Principal, Protection
+from chainsocks.protocol.gssapi_handshake import GssapiHandshake
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, Method, Reply, Request, UsernamePassword, Version
-from chainsocks.protocol.subnegotiation import GssapiHandshake
 from tests.protocol.playbook import Feed, play, three_ways, wire
 
 CONTEXT, LEVEL = State.GSSAPI_CONTEXT, State.GSSAPI_PROTECTION
