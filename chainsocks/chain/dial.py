@@ -21,13 +21,13 @@ from typing import Generic, TypeVar
 import anyio
 
 from chainsocks.chain.associate import Association, AssociationWalk
-from chainsocks.chain.blame import Confidence, Verdict, explain, judge
+from chainsocks.chain.blame import Confidence, Suspect, Verdict, judge
 from chainsocks.chain.health import Health
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.network import CancelScope, Network
 from chainsocks.chain.walk import OnStep, Upstream, Walk
 from chainsocks.config.chains import Chain, Group, Route
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.hops import Hop, Identity, Pipeline
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, RequestRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address
@@ -54,11 +54,11 @@ class _Doubtful:
 
     verdict: Verdict
     error: DialError
-    leg: Leg | None
 
-    def culprit(self, route: Route) -> Hop | None:
-        """Return who must have failed if `route` has come through: the one nearest to us that it does without."""
-        return next((hop for hop in reversed(self.verdict.suspects) if hop not in route.hops), None)
+    def culprit(self, route: Route) -> Suspect | None:
+        """Given that `route` succeeded, return the guilty hop: the last suspect that `route` does not use."""
+        suspects = reversed(self.verdict.suspects)
+        return next((suspect for suspect in suspects if not suspect.is_used_by(route.hops)), None)
 
 
 class Tries(Generic[WalkT, ResultT]):
@@ -86,7 +86,7 @@ class Tries(Generic[WalkT, ResultT]):
         self._go = go
         self._discard = discard
         self._began = network.now()
-        self._passed_over: set[str] = set()
+        self._passed_over: set[Identity | Address] = set()
         self._doubts: list[_Doubtful] = []
         self._errors: list[DialError] = []
         self._over = False
@@ -173,26 +173,25 @@ class Tries(Generic[WalkT, ResultT]):
         self._health.record_pipelining(hop for hop in route.hops[:-1] if hop.pipelined(pipeline) is Pipeline.CHAIN)
         for doubt in self._doubts:
             if culprit := doubt.culprit(route):
-                self._blame(culprit, doubt.error, doubt.leg)
+                self._blame(culprit, doubt.error)
 
     def _note_failure(self, walk: WalkT, error: DialError) -> None:
         """Decide whom to pass over from now on, or that there is nothing left to try."""
-        leg = self._as_known(walk.leg)
-        verdict = judge(error, leg)
+        verdict = judge(error, self._as_known(walk.leg))
         suspects = verdict.suspects
         if walk.is_over_time or (verdict.confidence is Confidence.DESTINATION_FAILED and not self._retries_refusals):
             suspects = ()
         if suspects and verdict.confidence is Confidence.CERTAIN:
-            self._blame(suspects[0], error, leg)
+            self._blame(suspects[0], error)
         elif suspects and verdict.confidence in (Confidence.IF_ANOTHER_ROUTE_WORKS, Confidence.IF_PIPELINING_WORKS):
             if again := self._doubted_before(verdict):
-                self._blame(again, error, leg)
+                self._blame(again, error)
                 suspects = (again, *suspects)
-            self._doubts.append(_Doubtful(verdict, error, leg))
+            self._doubts.append(_Doubtful(verdict, error))
         self._errors.append(error)
         for suspect in suspects:
-            if choose(self._chain, self._orders, self._passed_over | {suspect.name}, self._health):
-                self._passed_over.add(suspect.name)
+            if choose(self._chain, self._orders, self._passed_over | {suspect.key}, self._health):
+                self._passed_over.add(suspect.key)
                 return
         self._over = True
 
@@ -201,24 +200,26 @@ class Tries(Generic[WalkT, ResultT]):
         trusted = leg and leg.previous and self._health.supports_pipelining(leg.previous)
         return replace(leg, previous_pipeline=Pipeline.OFF) if leg and trusted else leg
 
-    def _doubted_before(self, verdict: Verdict) -> Hop | None:
+    def _doubted_before(self, verdict: Verdict) -> Suspect | None:
         """Return the first suspect that another hop's silence could have been due to as well."""
         if verdict.confidence is not Confidence.IF_PIPELINING_WORKS:
             return None
         others = [doubt.verdict for doubt in self._doubts if doubt.verdict.confidence is verdict.confidence]
-        return next((hop for hop in verdict.suspects if any(hop in other.suspects for other in others)), None)
+        keys = {suspect.key for other in others for suspect in other.suspects}
+        return next((suspect for suspect in verdict.suspects if suspect.key in keys), None)
 
     def _awaited(self, walk: WalkT, leg: Leg, winner: Route) -> Hop:
         """Return the hop that was too slow, in a walk that has been overtaken at `leg`."""
-        error, known = walk.timeout(), self._as_known(leg)
-        doubt = _Doubtful(judge(error, known), error, known)
+        error = walk.timeout()
+        doubt = _Doubtful(judge(error, self._as_known(leg)), error)
         unasked = doubt.verdict.confidence is Confidence.IF_PIPELINING_WORKS
-        return (doubt.culprit(winner) if unasked else None) or leg.hop
+        culprit = doubt.culprit(winner) if unasked else None
+        return culprit.hop if culprit else leg.hop
 
-    def _blame(self, hop: Hop, error: DialError, leg: Leg | None) -> None:
-        """Let a hop rest, if somebody can stand in for it."""
-        if self._chain.skip_dead or any(hop in order for order in self._orders.values()):
-            self._health.record_failure(hop, explain(hop, error, leg) if leg else error)
+    def _blame(self, suspect: Suspect, error: DialError) -> None:
+        """Put a hop into backoff, if the chain can do without it."""
+        if self._chain.can_replace(suspect.hop):
+            self._health.record_failure(suspect, error)
 
     @property
     def _retries_refusals(self) -> bool:

@@ -1,12 +1,16 @@
-"""What is known of hops from those who went through them: who rests, for how long, and how quick each one is.
+"""Hop health: backoff after failures, and measured dial time.
 
-1. A hop that fails rests, each time twice as long, up to a limit, and not all at the same moment (jitter).
-2. When its rest is over one request tries it, and the others leave it alone until that one knows. A hop that somebody
-   watches (`chainsocks.server.checks`) is tried by its watcher instead.
-3. A hop is never held to be dead for what the destination did.
-4. How quick a hop is, only requests tell: a check goes another way, and its time could not be compared with theirs.
-5. A hop that has once been seen to keep what was sent behind its request is trusted to have kept it ever after.
-6. Nothing is asked of anybody here to find this out.
+1. A hop that fails is in backoff: requests use it only where no other hop is left. Each backoff in a row is twice as
+   long as the one before, up to a limit, with jitter.
+2. A failed TCP connection counts for the address, and with it for all hops there; a later failure counts for the
+   identity of the hop (`chainsocks.chain.blame.Suspect`).
+3. After the backoff one request tries the hop, and other requests still avoid it until that one knows. Where a health
+   check runs (`chainsocks.server.checks`), the check does that instead of a request.
+4. Nothing that a destination did puts a hop into backoff.
+5. Only requests measure the dial time. A check takes another way, and its time could not be compared with theirs.
+6. A hop that has passed on data sent behind its request supports pipelining, and is trusted to do so from then on.
+
+Nothing is sent from here: all knowledge comes from dials and checks, which record what they saw.
 """
 
 from __future__ import annotations
@@ -18,187 +22,213 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from chainsocks.config.hops import Hop
+from chainsocks.chain.blame import FailedAt, Suspect
+from chainsocks.config.hops import Hop, Identity
 from chainsocks.config.models import HealthSettings
-from chainsocks.errors import DialError
-from chainsocks.protocol.address import printable
-from chainsocks.protocol.handshake import State
+from chainsocks.protocol.address import Address, printable
 
 __all__ = ["JITTER", "LOST_IN_A_ROW", "Health"]
 
 JITTER = 0.25
-"""How much longer or shorter a rest is than it would be, so that hops that failed together come back one by one."""
+"""The share by which a backoff is made longer or shorter, so that hops that failed together come back one by one."""
 
 LOST_IN_A_ROW = 3
-"""Hedged tries that a hop may lose before that counts as a failure."""
+"""Hedges that may overtake a hop, one after the other, before that counts as a failure."""
 
 MEMORY = 0.7
-"""How much of a dial time is what it was before, and not what was measured last."""
+"""The weight of the earlier dial times in their moving average."""
 
 log = logging.getLogger("chainsocks.health")
 
 
 @dataclass(slots=True)
-class _Condition:
+class _Backoff:
+    """The failures of an address, or of one identity at it, since a dial last succeeded."""
+
+    name: str = ""
+    """Of the hop that failed last."""
     failures: int = 0
-    """In a row, for requests: a greeting that is taken in between is no dial that came through."""
+    """In a row, of requests. A check that succeeds in between does not count as a dial."""
     is_down: bool = False
-    """Whether it has failed, and nobody has found it well since."""
-    takes_greetings: bool = True
-    """Whether it may have taken our greeting when it failed, and then not done what it was asked for."""
-    last_success: float = -math.inf
-    """When it was last seen to live."""
-    lost: int = 0
-    """Hedged tries, in a row."""
-    backoff_until: float = 0
+    """Whether it has failed, and nothing has shown since that it works."""
+    until: float = 0
     on_trial: bool = False
+    """Whether a request is trying it after its backoff."""
+    greeting_is_proof: bool = False
+    """Whether an answered greeting shows that it works again."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known of an identity that has been used."""
+
+    last_success: float = -math.inf
+    lost: int = 0
+    """Hedges that overtook it, in a row."""
     dial_time: float | None = None
     measured_at: float | None = None
-    """When somebody last set out to measure it."""
+    """When a request last set out to measure it; None where a new measurement is due."""
 
 
 class Health:
-    """The condition of all hops of a server, by their names. Times are those of `now`, in seconds."""
+    """The health of the hops of a server, or of a process with the library. Times are those of `now`, in seconds."""
 
     def __init__(
         self, now: Callable[[], float], settings: HealthSettings | None = None, rng: random.Random | None = None
     ) -> None:
         self._now = now
         self._settings = settings or HealthSettings()
-        self._random = rng or random.Random()  # noqa: S311  (it spreads rests, and keeps no secret)
-        self._conditions: dict[str, _Condition] = {}
-        self._checkers: dict[str, Callable[[], None]] = {}
-        self._pipelining: set[str] = set()
+        self._random = rng or random.Random()  # noqa: S311  (it spreads backoffs, and keeps no secret)
+        self._backoffs: dict[Identity | Address, _Backoff] = {}
+        self._records: dict[Identity, _Record] = {}
+        self._checkers: dict[Identity, Callable[[], None]] = {}
+        self._pipelining: set[Identity] = set()
 
     def in_backoff(self, hop: Hop) -> bool:
-        """Whether it has failed lately and is to be left alone; see `chainsocks.routing.pick.Known`."""
-        condition = self._conditions.get(hop.name)
-        if not condition or not condition.is_down:
+        """Tell whether requests should avoid it; see `chainsocks.routing.pick.Known`."""
+        if not self._backoffs:  # the usual case, and every member of a group is asked about for each request
             return False
-        return condition.on_trial or hop.name in self._checkers or self._now() < condition.backoff_until
+        now = self._now()
+        return any(
+            backoff.is_down and (backoff.on_trial or now < backoff.until or hop.identity in self._checkers)
+            for _, backoff in self._backoffs_of(hop)
+        )
 
     def backoff_ends(self, hop: Hop) -> float:
-        """When somebody may try it again; infinite for a hop that is well."""
-        condition = self._conditions.get(hop.name)
-        return condition.backoff_until if condition and condition.is_down else math.inf
+        """Return when it may be tried again; infinite for a hop that is not down."""
+        return max((backoff.until for _, backoff in self._backoffs_of(hop) if backoff.is_down), default=math.inf)
 
     def last_success(self, hop: Hop) -> float:
-        """When it was last seen to live; minus infinity for never."""
-        condition = self._conditions.get(hop.name)
-        return condition.last_success if condition else -math.inf
+        """Return when a dial or a check last went through it; minus infinity for never."""
+        record = self._records.get(hop.identity)
+        return record.last_success if record else -math.inf
 
     @contextmanager
     def checking(self, hop: Hop, on_down: Callable[[], None]) -> Iterator[None]:
-        """Have nobody but the caller try `hop` after its rest, as long as others live.
-
-        `on_down` is called when it begins to rest.
-        """
-        self._checkers[hop.name] = on_down
+        """Leave it to the caller, a health check, to try `hop` after a backoff. `on_down` is called when one begins."""
+        self._checkers[hop.identity] = on_down
         try:
             yield
         finally:
-            del self._checkers[hop.name]
+            del self._checkers[hop.identity]
 
     def dial_time(self, hop: Hop) -> float | None:
-        """Seconds that dials through it take, the last ones counting most; None where nobody has measured them."""
-        condition = self._conditions.get(hop.name)
-        return condition.dial_time if condition else None
+        """Return the seconds that dials through it take, as a moving average; None where none was measured."""
+        record = self._records.get(hop.identity)
+        return record.dial_time if record else None
 
     def wants_measuring(self, hop: Hop) -> bool:
-        """Whether its dial time is unknown or out of date, and nobody is at it."""
-        condition = self._conditions.get(hop.name)
-        measured_at = condition.measured_at if condition else None
+        """Tell whether its dial time is unknown or out of date, and no request is measuring it."""
+        record = self._records.get(hop.identity)
+        measured_at = record.measured_at if record else None
         return measured_at is None or self._now() >= measured_at + self._settings.remeasure
 
     def supports_pipelining(self, hop: Hop) -> bool:
-        """Whether a dial has shown that the hop keeps what is sent behind its request (`Pipeline.CHAIN`)."""
-        return hop.name in self._pipelining
+        """Tell whether a dial has shown that it passes on data sent behind its request (`Pipeline.CHAIN`)."""
+        return hop.identity in self._pipelining
 
     def record_pipelining(self, hops: Iterable[Hop]) -> None:
-        """Hear that hops have kept what was sent behind their requests."""
-        self._pipelining.update(hop.name for hop in hops)
+        """Record that hops have passed on data that was sent behind their requests."""
+        self._pipelining.update(hop.identity for hop in hops)
 
     def record_start(self, hops: Iterable[Hop]) -> None:
         """Record that an attempt begins; `record_success`, `record_failure` or `release_trial` follows for each hop."""
         now = self._now()
         for hop in hops:
-            condition = self._condition(hop)
-            if condition.is_down and now >= condition.backoff_until:
-                condition.on_trial = True
+            for _, backoff in self._backoffs_of(hop):
+                if backoff.is_down and now >= backoff.until:
+                    backoff.on_trial = True
             if self.wants_measuring(hop):
-                condition.measured_at = now
+                self._record(hop).measured_at = now
 
     def record_success(self, hops: Iterable[Hop], seconds: float) -> None:
-        """Hear that a dial came through, and how long it took in all."""
+        """Record that a dial succeeded, and how long it took in all."""
         for hop in hops:
-            condition = self._condition(hop)
-            before = seconds if condition.dial_time is None else condition.dial_time
-            condition.dial_time = before * MEMORY + seconds * (1 - MEMORY)
-            condition.measured_at = self._now()
-            self._note_well(hop, condition)
-            condition.failures = 0
+            record = self._record(hop)
+            before = seconds if record.dial_time is None else record.dial_time
+            record.dial_time = before * MEMORY + seconds * (1 - MEMORY)
+            record.measured_at = self._now()
+            self._record_life(hop)
+            self._forget_failures(hop)
 
     def record_connects(self, hops: Iterable[Hop]) -> None:
-        """Hear that hops have connected to what they were asked for, in no time that could be compared."""
+        """Record that hops have connected to what they were asked for, on a way whose time is not to be compared."""
         for hop in hops:
-            condition = self._condition(hop)
-            self._note_well(hop, condition)
-            condition.failures = 0
+            self._record_life(hop)
+            self._forget_failures(hop)
 
     def record_greeting(self, hop: Hop) -> None:
-        """Hear that a hop has taken our greeting.
+        """Record that a hop has answered a greeting, and a login if it has one.
 
-        That says nothing about one that has failed at a request: its rest is not cut short. And whoever fails again
-        right behind it rests for longer than before.
+        That proves nothing for a hop that failed at a request: its backoff goes on. And the next failure of any hop
+        still makes a longer backoff than the last one did.
         """
-        condition = self._condition(hop)
-        if not (condition.is_down and condition.takes_greetings and self._now() < condition.backoff_until):
-            self._note_well(hop, condition)
-
-    def record_failure(self, hop: Hop, why: object) -> None:
-        """Hear that a hop has failed; it rests now."""
-        condition = self._condition(hop)
         now = self._now()
-        condition.on_trial = False
-        condition.lost = 0
-        if now < condition.backoff_until:
-            return  # somebody else has told us of the same trouble, or nobody but it was left
-        backoff = min(self._settings.rest * 2.0**condition.failures, self._settings.longest_rest)
-        backoff *= self._random.uniform(1 - JITTER, 1 + JITTER)
-        condition.failures += 1
-        condition.is_down = True
-        condition.takes_greetings = _may_take_greetings(hop, why)
-        condition.backoff_until = now + backoff
-        condition.measured_at = None  # whoever comes back is measured anew
-        log.warning("hop %s in backoff for %.1f s: %s", printable(hop.name), backoff, why)
-        if on_down := self._checkers.get(hop.name):
-            on_down()
+        for _, backoff in self._backoffs_of(hop):
+            if backoff.greeting_is_proof or now >= backoff.until:
+                self._end(backoff)
+        if not any(backoff.is_down for _, backoff in self._backoffs_of(hop)):
+            self._record_life(hop)
+
+    def record_failure(self, suspect: Suspect, why: object) -> None:
+        """Record that a hop has failed; its address or its identity is in backoff from now on."""
+        hop, now = suspect.hop, self._now()
+        record = self._record(hop)
+        record.lost = 0
+        if suspect.at is not FailedAt.CONNECT and (address := self._backoffs.get(hop.address)):
+            self._end(address)  # it was connected to
+        backoff = self._backoffs.setdefault(suspect.key, _Backoff())
+        backoff.on_trial = False
+        if now < backoff.until:
+            return  # the same trouble, seen by another request; or no other hop was left
+        seconds = min(self._settings.rest * 2.0**backoff.failures, self._settings.longest_rest)
+        seconds *= self._random.uniform(1 - JITTER, 1 + JITTER)
+        backoff.name = hop.name
+        backoff.failures += 1
+        backoff.is_down = True
+        backoff.until = now + seconds
+        backoff.greeting_is_proof = suspect.at is not FailedAt.REQUEST
+        record.measured_at = None  # measured anew when it works again
+        log.warning("hop %s in backoff for %.1f s: %s%s", printable(hop.name), seconds, suspect.note, why)
+        for identity, on_down in list(self._checkers.items()):
+            if suspect.key in (identity, identity.address):
+                on_down()
 
     def record_hedge_loss(self, hop: Hop) -> None:
-        """Hear that a hedge has overtaken a try that was waiting for this hop."""
-        condition = self._condition(hop)
-        condition.lost += 1
-        if condition.lost >= LOST_IN_A_ROW:
-            self.record_failure(hop, f"it was too slow for its hedge, {LOST_IN_A_ROW} times in a row")
+        """Record that a hedged attempt finished before this hop answered."""
+        record = self._record(hop)
+        record.lost += 1
+        if record.lost >= LOST_IN_A_ROW:
+            why = f"it was too slow for its hedge, {LOST_IN_A_ROW} times in a row"
+            self.record_failure(Suspect(hop, FailedAt.REQUEST), why)
 
     def release_trial(self, hops: Iterable[Hop]) -> None:
-        """Hear that a request has ended without a word about `hops`."""
+        """Record that an attempt has ended, so that another request may try the hops of which it has shown nothing."""
         for hop in hops:
-            self._condition(hop).on_trial = False
+            for _, backoff in self._backoffs_of(hop):
+                backoff.on_trial = False
 
-    def _note_well(self, hop: Hop, condition: _Condition) -> None:
-        if condition.is_down:
-            log.info("hop %s is back", printable(hop.name))
-        condition.last_success = self._now()
-        condition.is_down = condition.on_trial = False
-        condition.lost = 0
+    def _record_life(self, hop: Hop) -> None:
+        for _, backoff in self._backoffs_of(hop):
+            self._end(backoff)
+        record = self._record(hop)
+        record.last_success = self._now()
+        record.lost = 0
 
-    def _condition(self, hop: Hop) -> _Condition:
-        return self._conditions.setdefault(hop.name, _Condition())
+    def _end(self, backoff: _Backoff) -> None:
+        if backoff.is_down:
+            log.info("hop %s is back", printable(backoff.name))
+        backoff.is_down = backoff.on_trial = False
 
+    def _forget_failures(self, hop: Hop) -> None:
+        for key, _ in list(self._backoffs_of(hop)):
+            del self._backoffs[key]
 
-def _may_take_greetings(hop: Hop, why: object) -> bool:
-    """Whether what a hop has failed with is beyond its greeting: not if it cannot be reached or logged in to."""
-    if not isinstance(why, DialError):
-        return True
-    return why.place.step == State.REQUEST and why.place.address == hop.address
+    def _backoffs_of(self, hop: Hop) -> Iterator[tuple[Identity | Address, _Backoff]]:
+        if self._backoffs:
+            for key in (hop.address, hop.identity):
+                if backoff := self._backoffs.get(key):
+                    yield key, backoff
+
+    def _record(self, hop: Hop) -> _Record:
+        return self._records.setdefault(hop.identity, _Record())

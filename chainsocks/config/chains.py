@@ -7,16 +7,16 @@ A `Route` is a chain with all of that decided: hops and nothing else. Only route
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
 from chainsocks.config.extras import DNS, require
-from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, parse_hop_url
-from chainsocks.protocol.address import Address
+from chainsocks.config.hops import Hop, Identity, Isolate, NamesOnly, Pipeline, parse_hop_url
+from chainsocks.protocol.address import Address, printable
 
-__all__ = ["DIRECT", "Chain", "Group", "Pick", "Route", "Udp", "hops_of"]
+__all__ = ["DIRECT", "Chain", "Group", "Pick", "Route", "SameMember", "Udp", "hops_of", "same_members"]
 
 
 class Udp(StrEnum):
@@ -52,7 +52,7 @@ class Group:
     `check_target` where there is one; None (and infinity) leaves it to the requests to find out. Servers check.
 
     Raises:
-        ValueError: a URL that is not a hop's, no member, or weights that do not fit.
+        ValueError: a URL that is not a hop's, no member, two members that are the same, or weights that do not fit.
     """
 
     hops: tuple[Hop | Group, ...]
@@ -79,7 +79,10 @@ class Group:
             raise ValueError("a group needs at least one hop")
         if weights and (len(weights) != len(hops) or min(weights) <= 0):
             raise ValueError("expected one weight for each member, all of them more than 0")
-        object.__setattr__(self, "hops", _made(hops))
+        members = _made(hops)
+        if problem := next(same_members(members), None):
+            raise ValueError(f"member {problem.index + 1} of the group: {problem}")
+        object.__setattr__(self, "hops", members)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "pick", Pick(pick))
         object.__setattr__(self, "weights", weights or (1.0,) * len(hops))
@@ -163,6 +166,11 @@ class Chain:
     def __str__(self) -> str:
         return " -> ".join(hop.name for hop in self.hops) or "direct"
 
+    def can_replace(self, hop: Hop) -> bool:
+        """Tell whether a request can avoid `hop`: it is a member of a group, or the chain may leave it out."""
+        groups = tuple(place for place in self.hops if isinstance(place, Group))
+        return self.skip_dead or any(member.identity == hop.identity for member in hops_of(groups))
+
     def with_each(self, change: Callable[[Hop], Hop]) -> Chain:
         """Return the same chain with each hop, in groups as well, in a changed form."""
         return Chain(*_changed(self.hops, change), **_keys(self, "hops", "route", "isolates"))
@@ -186,6 +194,30 @@ def hops_of(members: tuple[Hop | Group, ...]) -> Iterator[Hop]:
             yield member
         else:
             yield from hops_of(member.hops)
+
+
+@dataclass(frozen=True, slots=True)
+class SameMember:
+    """A member of a group that an earlier member is as well; as text, the complaint about it."""
+
+    index: int
+    member: Hop | Group
+    earlier: Hop | Group
+
+    def __str__(self) -> str:
+        name, earlier = printable(self.member.name), printable(self.earlier.name)
+        if isinstance(self.member, Group) or self.member == self.earlier:
+            return f"{name!r} is there twice; take one out, or give `weights` to prefer it"
+        return f"{name!r} is the same hop as {earlier!r}: same protocol, address and login; take one of them out"
+
+
+def same_members(members: Sequence[Hop | Group]) -> Iterator[SameMember]:
+    """Find the members of a group that are there twice: groups that are equal, and hops of one identity."""
+    first: dict[Identity, int] = {}
+    for index, member in enumerate(members):
+        earlier = members.index(member) if isinstance(member, Group) else first.setdefault(member.identity, index)
+        if earlier < index:
+            yield SameMember(index, member, members[earlier])
 
 
 def _changed(members: tuple[Hop | Group, ...], change: Callable[[Hop], Hop]) -> Iterator[Hop | Group]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise, product
 
-from chainsocks.config.chains import Chain, Group, hops_of
+from chainsocks.config.chains import Chain, Group, hops_of, same_members
 from chainsocks.config.hops import Hop
 from chainsocks.config.rules import DIRECTLY
 from chainsocks.config.suggest import suggest
@@ -72,9 +72,14 @@ def _link(
             return
         if called in tables and called not in groups and called not in hops:
             _link(called, (*above, name), tables, hops, groups, complain)
-    members: Members = {**groups, **hops}
-    if all(called in members for called in table.hops):
-        groups[name] = table.build(name, members)
+    known: Members = {**groups, **hops}
+    if not all(called in known for called in table.hops):
+        return
+    problems = list(same_members([known[called] for called in table.hops]))
+    for problem in problems:
+        complain(("groups", name, "hops", problem.index), str(problem))
+    if not problems:
+        groups[name] = table.build(name, known)
 
 
 def unfit(chain: Chain) -> Iterator[tuple[int | str, str]]:
@@ -91,7 +96,7 @@ def unfit(chain: Chain) -> Iterator[tuple[int | str, str]]:
     wanted = sum(isinstance(member, Group) for member in chain.hops)
     if chain.hedge is not None and not wanted:
         yield "hedge", "it needs a group, whose next member it could try"
-    fixed = {member.name for member in chain.hops if isinstance(member, Hop)}
-    free = {hop.name for place in places for hop in place} - fixed
+    fixed = {member.identity for member in chain.hops if isinstance(member, Hop)}
+    free = {hop.identity for place in places for hop in place} - fixed
     if not chain.skip_dead and len(free) < wanted:
         yield "hops", f"its groups hold {wanted} places and have {len(free)} hops for them"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
 from chainsocks.protocol.gssapi import Gssapi, Protection
-from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
+from chainsocks.protocol.messages import Credentials, IsolationLogin, UserId, UsernamePassword, Version
 from chainsocks.protocol.socks4 import MAX_USER_ID, announces_name
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_PORT",
     "Hop",
     "HopProtocol",
+    "Identity",
     "Isolate",
     "NamesOnly",
     "Pipeline",
@@ -95,6 +97,29 @@ _SCHEMES = {protocol.value: protocol for protocol in HopProtocol} | {
 _NOT_IN_A_HOST = re.compile(r"[\s/?#]")
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Identity:
+    """What makes two hops the same proxy to us: protocol, address and login, whatever their names are.
+
+    Failures count for an identity, but for a failed TCP connection, which counts for its address: the login was not
+    needed for that. An identity holds secrets. It is compared and never printed, and its ``repr`` tells nothing.
+    """
+
+    protocol: HopProtocol
+    address: Address
+    login: Credentials | None
+    _hash: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.protocol, self.address, self.login)))
+
+    def __hash__(self) -> int:  # computed once: a request looks each member of a group up several times
+        return self._hash
+
+    def __reduce__(self) -> tuple[type[Identity], tuple[object, ...]]:  # hashes differ from process to process
+        return Identity, (self.protocol, self.address, self.login)
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
     """One upstream proxy.
@@ -119,8 +144,12 @@ class Hop:
     """Whether it has tor's commands RESOLVE and RESOLVE_PTR. Only socks5."""
     isolate: Isolate = Isolate.OFF
     """What it keeps on circuits of their own, by the login that we derive for it. Only socks5."""
+    identity: Identity = field(init=False, repr=False, compare=False)
+    """What makes it the same proxy as another hop. A login derived for isolation is no part of that."""
 
     def __post_init__(self) -> None:
+        login = None if isinstance(self.credentials, IsolationLogin) else self.credentials
+        object.__setattr__(self, "identity", Identity(self.protocol, self.address, login))
         socks5 = self.protocol is HopProtocol.SOCKS5
         if self.tor and not socks5:
             raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; only socks5 has its commands")
@@ -142,6 +171,10 @@ class Hop:
         """
         pipeline = self.pipeline or otherwise
         return pipeline if pipeline is Pipeline.OFF or not isinstance(self.credentials, Gssapi) else Pipeline.OFF
+
+    def is_among(self, keys: Container[Identity | Address]) -> bool:
+        """Tell whether its identity or its address is one of `keys`."""
+        return self.address in keys or self.identity in keys
 
     @property
     def carries_no_udp(self) -> str | None:

@@ -1,10 +1,11 @@
-"""Which hop stands at each place of a chain: the members of a group in the order to try them, and a route made of them.
+"""Choose a route: the order in which the members of each group are tried, and one hop for each place of a chain.
 
-1. Whatever a group's `Pick` says, members that rest come last: they are tried when nobody else is left.
-2. No hop stands at two places that groups hold, nor beside itself where the chain has it by name.
-3. A route has every place of its chain, but for a chain with `skip_dead`; never none.
+1. Whatever a group's `Pick` says, members in backoff come last: they are tried when no other member is left.
+2. No hop stands at two places that groups hold, nor beside itself where the chain names it. Hops are compared by
+   identity, not by name.
+3. A route has every place of its chain, unless the chain has `skip_dead`; it is never empty.
 
-No clock and no network here: what is known of the hops is passed in.
+There is no clock and no network here: what is known of the hops is passed in.
 """
 
 from __future__ import annotations
@@ -12,48 +13,65 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
 
-from chainsocks.config.chains import Chain, Group, Pick, Route
-from chainsocks.config.hops import Hop
+from chainsocks.config.chains import Chain, Group, Pick, Route, hops_of
+from chainsocks.config.hops import Hop, Identity
+from chainsocks.protocol.address import Address
 
-__all__ = ["HYSTERESIS", "Known", "Orders", "Picks", "choose", "vary"]
+__all__ = ["HYSTERESIS", "Known", "Orders", "PassedOver", "Picks", "choose", "vary"]
 
 HYSTERESIS = 1.25
 """How many times as fast as the favourite of `Pick.FASTEST` another member has to be to take over from it."""
 
-Orders = Mapping[str, Sequence[Hop]]
-"""For each group of a chain, by name, its hops in the order to try them."""
+Orders = Sequence[Sequence[Hop]]
+"""For each place of a chain, the hops that may stand there, in the order to try them."""
+
+PassedOver = Collection[Identity | Address]
+"""What has failed for a request: hops by their identities, and all hops at an address."""
+
+_GroupKey = tuple[str, tuple[Identity, ...]]
+"""What a group is remembered by. The name alone would do for a server; a process may have many groups of one name."""
 
 
 class Known(Protocol):
     """What is known of hops at the moment."""
 
     def in_backoff(self, hop: Hop) -> bool:
-        """Whether it has failed lately and is to be left alone."""
+        """Tell whether it has failed lately and is to be avoided."""
 
     def dial_time(self, hop: Hop) -> float | None:
-        """Seconds that dials through it take; None where nobody has measured them."""
+        """Return the seconds that dials through it take; None where none was measured."""
 
     def wants_measuring(self, hop: Hop) -> bool:
-        """Whether what is known of its dial time is out of date, and nobody is at it."""
+        """Tell whether its dial time is unknown or out of date, and no request is measuring it."""
 
 
 class Picks:
-    """The order of members, and what it remembers from one request to the next: whose turn it is, and who leads."""
+    """The order of members, with what it needs from one request to the next: the turns and the favourites."""
 
     def __init__(self, rng: random.Random | None = None) -> None:
-        self._turns: Counter[str] = Counter()
-        self._favourites: dict[str, str] = {}
+        self._turns: Counter[_GroupKey] = Counter()
+        self._favourites: dict[_GroupKey, Identity] = {}
         self._random = rng or random.Random()  # noqa: S311  (a choice of proxies, not a secret)
 
     def orders(self, chain: Chain, key: bytes, known: Known) -> Orders:
-        """Put the members of all groups in `chain` in order, for a request that `key` tells from others."""
-        groups = {member.name: member for member in chain.hops if isinstance(member, Group)}
-        return {name: self.order(group, key, known) for name, group in groups.items()}
+        """Put the hops of each place of `chain` in order, for a request that `key` tells from others.
+
+        A group that holds several places has one order, and takes one turn.
+        """
+        made: list[Sequence[Hop]] = []
+        for index, member in enumerate(chain.hops):
+            if isinstance(member, Hop):
+                made.append((member,))
+            elif (first := chain.hops.index(member)) < index:
+                made.append(made[first])
+            else:
+                made.append(self.order(member, key, known))
+        return made
 
     def order(self, group: Group, key: bytes, known: Known) -> list[Hop]:
         """Put the hops of one group in order. Those of groups in it stand together, in their own order."""
@@ -62,11 +80,12 @@ class Picks:
             case Pick.FAILOVER:
                 ranked = sets
             case Pick.ROUND_ROBIN:
-                turn = self._turns[group.name] % len(sets)
-                self._turns[group.name] += 1
+                name = _key_of(group)
+                turn = self._turns[name] % len(sets)
+                self._turns[name] += 1
                 ranked = sets[turn:] + sets[:turn]
             case Pick.RANDOM:
-                # Each one's waiting time, as if they came by chance, at a rate that is its weight: who is first?
+                # Each member waits for an exponential time, at a rate that is its weight; they are ranked by arrival.
                 waits = [self._random.expovariate(weight) for weight in group.weights]
                 ranked = [sets[index] for index in sorted(range(len(sets)), key=waits.__getitem__)]
             case Pick.STICKY:
@@ -74,72 +93,68 @@ class Picks:
                 ranked = [sets[index] for index in sorted(range(len(sets)), key=ranks.__getitem__)]
             case Pick.FASTEST:
                 ranked = self._by_speed(group, sets, known)
-        hops = list(dict.fromkeys(hop for members in ranked for hop in members))
-        return sorted(hops, key=known.in_backoff)
+        hops: dict[Identity, Hop] = {}
+        for members in ranked:
+            for hop in members:
+                hops.setdefault(hop.identity, hop)
+        return sorted(hops.values(), key=known.in_backoff)
 
     def _by_speed(self, group: Group, sets: list[list[Hop]], known: Known) -> list[list[Hop]]:
-        """Rank members by the dial time of whom they would send first; the favourite keeps its place when in doubt."""
+        """Rank members by the dial time of their first hop. The favourite stays until another is clearly faster."""
         living = [members for members in sets if not known.in_backoff(members[0])]
-        times = {members[0].name: known.dial_time(members[0]) for members in living}
-        speeds = {name: time for name, time in times.items() if time is not None}
+        times = {members[0].identity: known.dial_time(members[0]) for members in living}
+        speeds = {identity: time for identity, time in times.items() if time is not None}
         if speeds:
-            best = min(speeds, key=speeds.__getitem__)
-            favourite = self._favourites.get(group.name, best)
+            best, name = min(speeds, key=speeds.__getitem__), _key_of(group)
+            favourite = self._favourites.get(name, best)
             if speeds.get(favourite, math.inf) > speeds[best] * HYSTERESIS:
                 favourite = best
-            self._favourites[group.name] = favourite
+            self._favourites[name] = favourite
             speeds[favourite] = 0
-        curious = next((members for members in living if known.wants_measuring(members[0])), None)
-        ranked = sorted(sets, key=lambda members: speeds.get(members[0].name, math.inf))
-        return ([curious] if curious else []) + ranked
+        unknown = next((members for members in living if known.wants_measuring(members[0])), None)
+        ranked = sorted(sets, key=lambda members: speeds.get(members[0].identity, math.inf))
+        return ([unknown] if unknown else []) + ranked
 
 
-def choose(chain: Chain, orders: Orders, passed_over: Collection[str], known: Known) -> Route | None:
+def choose(chain: Chain, orders: Orders, passed_over: PassedOver, known: Known) -> Route | None:
     """Put a hop at each place of `chain`, none of those that are passed over; None where that cannot be."""
-    places = [_place(member, orders, passed_over) for member in chain.hops]
+    places = [
+        _Place([hop for hop in order if not hop.is_among(passed_over)] if passed_over else order, is_group)
+        for order, is_group in zip(orders, (isinstance(member, Group) for member in chain.hops), strict=True)
+    ]
     if not chain.skip_dead:
         return _seat(chain, places)
     living = [_Place([hop for hop in place.hops if not known.in_backoff(hop)], place.is_group) for place in places]
     return _seat_some(chain, living) or _seat_some(chain, places)
 
 
-def vary(
-    chain: Chain, orders: Orders, passed_over: Collection[str], known: Known, others: Sequence[Route]
-) -> Route | None:
+def vary(chain: Chain, orders: Orders, passed_over: PassedOver, known: Known, others: Sequence[Route]) -> Route | None:
     """Choose a route beside `others`, which are being tried: with other hops wherever its hedge allows.
 
     That is at every place where the chain has a `hedge`, and otherwise at those whose group has one.
     """
-    busy = {hop.name for route in others for hop in route.hops}
-    hedged = {
-        member.name: chain.hedge is not None or member.hedge is not None
-        for member in chain.hops
-        if isinstance(member, Group)
-    }
-    varied = {
-        name: sorted(order, key=lambda hop: hop.name in busy and not known.in_backoff(hop)) if hedged[name] else order
-        for name, order in orders.items()
-    }
-    fresh = {name: [hop for hop in order if not known.in_backoff(hop)] for name, order in varied.items()}
+    busy = {hop.identity for route in others for hop in route.hops}
+    fresh: list[Sequence[Hop]] = []
+    for member, order in zip(chain.hops, orders, strict=True):
+        if isinstance(member, Group):
+            order = [hop for hop in order if not known.in_backoff(hop)]
+            if chain.hedge is not None or member.hedge is not None:
+                order.sort(key=lambda hop: hop.identity in busy)
+        fresh.append(order)
     route = choose(chain, fresh, passed_over, known)
     return None if route is None or route in others else route
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Who may stand at a place of a chain, the one to be preferred first."""
+    """The hops that may stand at a place of a chain, the one to be preferred first."""
 
-    hops: list[Hop]
+    hops: Sequence[Hop]
     is_group: bool
 
 
-def _place(member: Hop | Group, orders: Orders, passed_over: Collection[str]) -> _Place:
-    hops = orders[member.name] if isinstance(member, Group) else (member,)
-    return _Place([hop for hop in hops if hop.name not in passed_over], isinstance(member, Group))
-
-
 def _seat_some(chain: Chain, places: Sequence[_Place]) -> Route | None:
-    """Leave out the places that nobody can hold, and those behind the chain's length."""
+    """Leave out the places that no hop can hold, and those behind the chain's length."""
     held: list[_Place] = []
     for place in places:
         if _seat(chain, [*held, place]):
@@ -149,17 +164,27 @@ def _seat_some(chain: Chain, places: Sequence[_Place]) -> Route | None:
 
 
 def _seat(chain: Chain, places: Sequence[_Place]) -> Route | None:
-    """Give each place the first of its hops that is free; whoever holds it moves on if that helps somebody else."""
+    """Give each place the first of its hops that is free; a hop moves to another place if that makes room."""
     seats = {index: place.hops[0] for index, place in enumerate(places) if not place.is_group and place.hops}
-    taken = {hop.name for hop in seats.values()}
-    holders: dict[str, int] = {}
+    taken = {hop.identity for hop in seats.values()}
+    holders: dict[Identity, int] = {}
 
-    def seat(index: int, asked: set[str]) -> bool:
-        hops = [hop for hop in places[index].hops if hop.name not in taken and hop.name not in asked]
-        for hop in sorted(hops, key=lambda hop: hop.name in holders):
-            asked.add(hop.name)
-            if hop.name not in holders or seat(holders[hop.name], asked):
-                holders[hop.name] = index
+    def seat(index: int, asked: set[Identity]) -> bool:
+        held = []
+        for hop in places[index].hops:
+            identity = hop.identity
+            if identity in taken or identity in asked:
+                continue
+            if identity not in holders:
+                asked.add(identity)
+                holders[identity] = index
+                seats[index] = hop
+                return True
+            held.append((identity, hop))
+        for identity, hop in held:
+            asked.add(identity)
+            if seat(holders[identity], asked):
+                holders[identity] = index
                 seats[index] = hop
                 return True
         return False
@@ -167,6 +192,10 @@ def _seat(chain: Chain, places: Sequence[_Place]) -> Route | None:
     if not all(index in seats or seat(index, set()) for index in range(len(places))):
         return None
     return Route(chain, tuple(seats[index] for index in range(len(places))))
+
+
+def _key_of(group: Group) -> _GroupKey:
+    return group.name, tuple(hop.identity for hop in hops_of(group.hops))
 
 
 def _rank(member: str, key: bytes) -> bytes:

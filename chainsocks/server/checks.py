@@ -24,13 +24,13 @@ from dataclasses import dataclass
 
 import trio
 
-from chainsocks.chain.blame import Confidence, judge
+from chainsocks.chain.blame import Confidence, Suspect, judge
 from chainsocks.chain.dial import close_upstream
 from chainsocks.chain.greet import GreetingWalk
 from chainsocks.chain.health import JITTER
 from chainsocks.chain.walk import Walk
 from chainsocks.config.chains import Chain, Group, Route, hops_of
-from chainsocks.config.hops import Hop
+from chainsocks.config.hops import Hop, Identity
 from chainsocks.errors import DialError, HopRefused
 from chainsocks.protocol.address import Address
 from chainsocks.routing.isolation import Circumstances, isolated
@@ -68,20 +68,21 @@ class Member:
     @property
     def others(self) -> Iterator[Hop]:
         """Those that may hold the same place."""
-        return (hop for hop in hops_of(self.chain.hops[self.index : self.index + 1]) if hop != self.hop)
+        place = self.chain.hops[self.index : self.index + 1]
+        return (hop for hop in hops_of(place) if hop.identity != self.hop.identity)
 
 
 def members_to_check(chains: Iterable[Chain]) -> list[Member]:
     """Find the hops of all groups with `check`, each at its first place; of several groups the most frequent counts."""
-    found: dict[str, Member] = {}
+    found: dict[Identity, Member] = {}
     for chain in chains:
         for index, place in enumerate(chain.hops):
             for group, every in _checked_groups(place):
                 for hop in hops_of(group.hops):
                     member = Member(hop, chain, index, every, group.check_target)
-                    known = found.get(hop.name)
+                    known = found.get(hop.identity)
                     if known is None or every < known.every:
-                        found[hop.name] = member
+                        found[hop.identity] = member
     return list(found.values())
 
 
@@ -177,14 +178,15 @@ class _Asker:
         if not verdict.suspects:
             return
         suspect = verdict.suspects[0]
+        is_member = suspect.hop.identity == member.hop.identity
         match verdict.confidence:
             case Confidence.CERTAIN:
                 self._blame(suspect, member.chain, error)
-            case Confidence.IF_ANOTHER_ROUTE_WORKS | Confidence.IF_PIPELINING_WORKS if suspect.name == member.hop.name:
-                if await self._another_is_reached(member, before):
+            case Confidence.IF_ANOTHER_ROUTE_WORKS | Confidence.IF_PIPELINING_WORKS if is_member:
+                if await self._another_is_reached(member, before, suspect):
                     self._blame(suspect, member.chain, error)
             case Confidence.HOP_OK_CANNOT_DO_THIS | Confidence.DESTINATION_FAILED if (
-                isinstance(error, HopRefused) and suspect.name == member.hop.name
+                isinstance(error, HopRefused) and is_member
             ):
                 self._health.record_connects(before)
                 self._health.record_greeting(member.hop)
@@ -197,7 +199,7 @@ class _Asker:
             return ()
         chain = Chain(*member.before, name=member.chain.name, skip_dead=member.chain.skip_dead)
         orders = self._picks.orders(chain, b"", self._health)
-        route = choose(chain, orders, {member.hop.name}, self._health)
+        route = choose(chain, orders, {member.hop.identity}, self._health)
         return route.hops if route else None
 
     async def _ask(self, member: Member, hops: tuple[Hop, ...]) -> tuple[Walk, DialError | None]:
@@ -221,9 +223,13 @@ class _Asker:
             return walk, error
         return walk, walk.timeout() if scope.cancelled_caught else None
 
-    async def _another_is_reached(self, member: Member, before: tuple[Hop, ...]) -> bool:
+    async def _another_is_reached(self, member: Member, before: tuple[Hop, ...], suspect: Suspect) -> bool:
         """Tell whether another member can be reached by the same way, and do what this one was asked for."""
-        others = [hop for hop in member.others if hop not in before and not self._health.in_backoff(hop)]
+        others = [
+            hop
+            for hop in member.others
+            if hop not in before and not suspect.is_used_by((hop,)) and not self._health.in_backoff(hop)
+        ]
         others.sort(key=self._health.last_success, reverse=True)
         for other in others[:OTHERS]:
             _, error = await self._ask(member, (*before, other))
@@ -231,8 +237,7 @@ class _Asker:
                 return True
         return False
 
-    def _blame(self, hop: Hop, chain: Chain, error: DialError) -> None:
-        """Let a hop rest, if somebody can stand in for it."""
-        groups = tuple(place for place in chain.hops if isinstance(place, Group))
-        if chain.skip_dead or hop.name in {one.name for one in hops_of(groups)}:
-            self._health.record_failure(hop, error)
+    def _blame(self, suspect: Suspect, chain: Chain, error: DialError) -> None:
+        """Put a hop into backoff, if the chain can do without it."""
+        if chain.can_replace(suspect.hop):
+            self._health.record_failure(suspect, error)

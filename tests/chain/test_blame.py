@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from chainsocks.chain.blame import Confidence, explain, judge
+from chainsocks.chain.blame import Confidence, FailedAt, Suspect, judge
 from chainsocks.chain.legs import legs
 from chainsocks.chain.walk import CONNECT, RESOLVE
-from chainsocks.config.hops import HopProtocol, Pipeline
+from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.errors import (
     Cause,
     ConnectError,
@@ -22,7 +24,7 @@ from chainsocks.errors import (
 )
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.protocol.messages import IdentCode, ReplyCode
+from chainsocks.protocol.messages import IdentCode, ReplyCode, UsernamePassword
 from tests.hops import make_hop
 
 HOPS = [make_hop(position) for position in (1, 2, 3)]
@@ -32,6 +34,9 @@ CERTAIN = Confidence.CERTAIN
 ROUTE = Confidence.IF_ANOTHER_ROUTE_WORKS
 HOP_OK = Confidence.HOP_OK_CANNOT_DO_THIS
 DESTINATION = Confidence.DESTINATION_FAILED
+
+
+PLACE = Place("a hop", Address("192.0.2.1", 1), RESOLVE)
 
 
 def error(kind: type[DialError], step: State | Step, cause: Cause = Cause.CLOSED) -> DialError:
@@ -46,7 +51,6 @@ def refusal(code: int) -> HopRefused:
 @pytest.mark.parametrize(
     ("trouble", "position", "suspects", "confidence"),
     [
-        (error(ConnectError, RESOLVE), 1, "paris", CERTAIN),
         (error(ConnectError, CONNECT, Cause.CONNECTION_REFUSED), 1, "paris", CERTAIN),
         (error(DialTimeout, CONNECT), 1, "paris", CERTAIN),
         (error(DialTimeout, State.METHOD_NEGOTIATION), 1, "paris", CERTAIN),
@@ -81,7 +85,7 @@ def refusal(code: int) -> HopRefused:
 )
 def test_suspects(trouble: DialError, position: int, suspects: str, confidence: Confidence) -> None:
     verdict = judge(trouble, (FIRST, MIDDLE, LAST)[position - 1])
-    assert (" ".join(hop.name for hop in verdict.suspects), verdict.confidence) == (suspects, confidence)
+    assert (" ".join(suspect.hop.name for suspect in verdict.suspects), verdict.confidence) == (suspects, confidence)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_suspects_where_hops_are_asked_at_once(
     hops = (*HOPS[:2], make_hop(3, HopProtocol.SOCKS4))
     plan = legs(hops, Address("192.0.2.80", 80), pipeline=Pipeline.CHAIN)
     verdict = judge(trouble, plan[position - 1])
-    assert (" ".join(hop.name for hop in verdict.suspects), verdict.confidence) == (suspects, confidence)
+    assert (" ".join(suspect.hop.name for suspect in verdict.suspects), verdict.confidence) == (suspects, confidence)
 
 
 def test_three_suspects() -> None:
@@ -116,28 +120,73 @@ def test_three_suspects() -> None:
     hops = (HOPS[0], make_hop(2, HopProtocol.SOCKS4), HOPS[2])
     plan = legs(hops, Address("192.0.2.80", 80), pipeline=Pipeline.CHAIN)
     verdict = judge(error(DialTimeout, State.REQUEST), plan[1])
-    assert verdict.suspects == (HOPS[2], hops[1], HOPS[0])
+    assert [suspect.hop for suspect in verdict.suspects] == [HOPS[2], hops[1], HOPS[0]]
     assert verdict.confidence is PIPELINING
 
 
+BEHIND_REQUEST = "it seems to lose what is sent behind its request: "
+BEHIND_GREETING = "it seems to lose what is sent behind its greeting: "
+
+
 @pytest.mark.parametrize(
-    ("trouble", "blamed", "why"),
+    ("trouble", "suspect"),
     [
-        (error(DialTimeout, State.METHOD_NEGOTIATION), 0, "it seems to lose what is sent behind its request: "),
-        (error(DialTimeout, State.METHOD_NEGOTIATION), 1, None),
-        (error(DialTimeout, State.SUB_NEGOTIATION), 0, None),
-        (error(DialTimeout, State.SUB_NEGOTIATION), 1, "it seems to lose what is sent behind its greeting: "),
-        (error(HopProtocolError, State.SUB_NEGOTIATION), 1, "it seems to lose what is sent behind its greeting: "),
-        (error(HopAuthenticationError, State.SUB_NEGOTIATION), 1, None),
-        (error(DialTimeout, State.REQUEST), 1, None),
-        (error(DialTimeout, State.REQUEST), 2, None),
+        (error(DialTimeout, State.METHOD_NEGOTIATION), Suspect(HOPS[0], FailedAt.REQUEST, BEHIND_REQUEST)),
+        (error(DialTimeout, State.METHOD_NEGOTIATION), Suspect(HOPS[1], FailedAt.LOGIN)),
+        (error(DialTimeout, State.SUB_NEGOTIATION), Suspect(HOPS[0], FailedAt.REQUEST)),
+        (error(DialTimeout, State.SUB_NEGOTIATION), Suspect(HOPS[1], FailedAt.REQUEST, BEHIND_GREETING)),
+        (error(HopProtocolError, State.SUB_NEGOTIATION), Suspect(HOPS[1], FailedAt.REQUEST, BEHIND_GREETING)),
+        (error(HopAuthenticationError, State.SUB_NEGOTIATION), Suspect(HOPS[1], FailedAt.LOGIN)),
+        (error(DialTimeout, State.REQUEST), Suspect(HOPS[1], FailedAt.REQUEST)),
+        (error(DialTimeout, State.REQUEST), Suspect(HOPS[2], FailedAt.CONNECT)),
     ],
 )
-def test_a_loss_is_called_a_loss(trouble: DialError, blamed: int, why: str | None) -> None:
-    """For no greeting in order shows that, and nobody shall believe by one that the hop is well."""
+def test_where_a_suspect_failed(trouble: DialError, suspect: Suspect) -> None:
+    """What may have been lost only because of pipelining counts as a failed request: a greeting disproves nothing."""
     plan = legs(HOPS, Address("example.org", 80), pipeline=Pipeline.CHAIN)
-    assert explain(HOPS[blamed], trouble, plan[1]) == (trouble if why is None else f"{why}{trouble}")
-    assert explain(HOPS[blamed], trouble, MIDDLE) is trouble
+    assert suspect in judge(trouble, plan[1]).suspects
+    assert not any(one.note for one in judge(trouble, MIDDLE).suspects)
+
+
+def test_a_login_is_innocent_of_a_failed_connection() -> None:
+    other = replace(HOPS[0], name="other login", credentials=UsernamePassword(b"carol", b"pw2"))
+    [unreachable] = judge(error(ConnectError, CONNECT, Cause.CONNECTION_REFUSED), FIRST).suspects
+    [refused] = judge(error(HopAuthenticationError, State.SUB_NEGOTIATION), FIRST).suspects
+    assert unreachable.key == other.address
+    assert unreachable.is_used_by([other])
+    assert refused.key == HOPS[0].identity
+    assert not refused.is_used_by([other])
+    assert refused.is_used_by([replace(HOPS[0], name="the same, by another name")])
+
+
+def test_what_a_hop_says_of_the_next_is_about_its_address() -> None:
+    following, asked = judge(refusal(ReplyCode.CONNECTION_REFUSED), FIRST).suspects
+    assert (following.key, asked.key) == (HOPS[1].address, HOPS[0].identity)
+
+
+class TestLookUps:
+    """A name is looked up here: the first hop's own, or with ``resolve = "local"`` that of what a hop is asked for."""
+
+    NAMED = replace(HOPS[0], address=Address("paris.example", 1080), resolve=Resolve.LOCAL)
+
+    def test_the_first_hop_is_not_found(self) -> None:
+        [leg] = legs([self.NAMED], Address("192.0.2.80", 80))
+        verdict = judge(error(ConnectError, RESOLVE), leg)
+        assert verdict.suspects == (Suspect(self.NAMED, FailedAt.CONNECT),)
+        assert verdict.confidence is CERTAIN
+
+    @pytest.mark.parametrize("hop", [NAMED, replace(HOPS[0], resolve=Resolve.LOCAL)])
+    def test_the_destination_is_not_found(self, hop: Hop) -> None:
+        [leg] = legs([hop], Address("example.org", 80))
+        trouble = ConnectError(PLACE, "no address", Cause.NAME_NOT_FOUND, elapsed=1, limit=1, at_destination=True)
+        assert judge(trouble, leg).confidence is HOP_OK
+
+    def test_the_next_hop_is_not_found(self) -> None:
+        first = replace(HOPS[0], resolve=Resolve.LOCAL)
+        leg, _ = legs([first, replace(HOPS[1], address=Address("osaka.example", 1080))], Address("example.org", 80))
+        verdict = judge(error(DialTimeout, RESOLVE), leg)
+        assert [suspect.hop.name for suspect in verdict.suspects] == ["paris", "osaka"]
+        assert verdict.confidence is HOP_OK
 
 
 def test_without_hops_it_is_the_destination() -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
+from chainsocks.chain.blame import FailedAt, Suspect
 from chainsocks.chain.health import JITTER, LOST_IN_A_ROW, Health
-from chainsocks.chain.walk import CONNECT
-from chainsocks.config.hops import Hop
 from chainsocks.config.models import HealthSettings
-from chainsocks.errors import Cause, DialError, HopProtocolError, Place, Step
-from chainsocks.protocol.handshake import State
+from chainsocks.protocol.messages import UsernamePassword
 from tests.hops import make_hop
 
 PARIS, OSAKA = make_hop(1), make_hop(2)
+FAILED = Suspect(PARIS, FailedAt.REQUEST)
 SETTINGS = HealthSettings(rest=2, longest_rest=10, remeasure=60)
 
 
@@ -55,7 +55,7 @@ def test_nobody_rests_before_it_has_failed(health: Health) -> None:
 def test_each_failure_doubles_the_rest_up_to_the_longest(health: Health, clock: Clock) -> None:
     for rest in (2, 4, 8, 10, 10):
         health.record_start([PARIS])
-        health.record_failure(PARIS, "refused")
+        health.record_failure(FAILED, "refused")
         clock.time += rest - 0.001
         assert health.in_backoff(PARIS)
         clock.time += 0.001
@@ -64,7 +64,7 @@ def test_each_failure_doubles_the_rest_up_to_the_longest(health: Health, clock: 
 
 
 def test_one_request_tries_a_hop_whose_rest_is_over(health: Health, clock: Clock) -> None:
-    health.record_failure(PARIS, "refused")
+    health.record_failure(FAILED, "refused")
     clock.time += 2
     health.record_start([PARIS])
     assert health.in_backoff(PARIS), "somebody is at it"
@@ -74,13 +74,13 @@ def test_one_request_tries_a_hop_whose_rest_is_over(health: Health, clock: Clock
 
 def test_what_a_hop_has_kept_is_remembered(health: Health) -> None:
     health.record_pipelining([PARIS])
-    health.record_failure(PARIS, "refused")
+    health.record_failure(FAILED, "refused")
     assert health.supports_pipelining(PARIS)
     assert not health.supports_pipelining(OSAKA)
 
 
 def test_a_trial_that_comes_to_nothing_lets_the_next_one_try(health: Health, clock: Clock) -> None:
-    health.record_failure(PARIS, "refused")
+    health.record_failure(FAILED, "refused")
     clock.time += 2
     health.record_start([PARIS])
     health.release_trial([PARIS])
@@ -89,17 +89,17 @@ def test_a_trial_that_comes_to_nothing_lets_the_next_one_try(health: Health, clo
 
 def test_a_success_makes_all_good(health: Health, clock: Clock) -> None:
     for _ in range(3):
-        health.record_failure(PARIS, "refused")
+        health.record_failure(FAILED, "refused")
         clock.time += 100
     health.record_success([PARIS], 0.1)
-    health.record_failure(PARIS, "refused")
+    health.record_failure(FAILED, "refused")
     clock.time += 2
     assert not health.in_backoff(PARIS), "it is the first failure again"
 
 
 def test_requests_that_fail_together_count_as_one_failure(health: Health, clock: Clock) -> None:
     for _ in range(50):
-        health.record_failure(PARIS, "refused")
+        health.record_failure(FAILED, "refused")
     clock.time += 2
     assert not health.in_backoff(PARIS)
 
@@ -108,7 +108,7 @@ def test_rests_are_spread(clock: Clock) -> None:
     ends = []
     for seed in range(40):
         health = Health(clock, SETTINGS, random.Random(seed))
-        health.record_failure(PARIS, "refused")
+        health.record_failure(FAILED, "refused")
         began = clock.time
         while health.in_backoff(PARIS):
             clock.time += 0.01
@@ -151,8 +151,8 @@ def test_the_log_tells_when_a_hop_goes_and_comes(
     health: Health, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "chainsocks.health")
-    health.record_failure(PARIS, "connection refused")
-    health.record_failure(PARIS, "connection refused")
+    health.record_failure(FAILED, "connection refused")
+    health.record_failure(FAILED, "connection refused")
     clock.time += 2
     health.record_success([PARIS], 0.1)
     health.record_success([PARIS], 0.1)
@@ -162,24 +162,18 @@ def test_the_log_tells_when_a_hop_goes_and_comes(
 # --- those that somebody watches
 
 
-def failure(hop: Hop, step: State | Step, at: Hop | None = None) -> DialError:
-    """What a hop has failed with, as told by itself or by another one."""
-    place = Place((at or hop).name, (at or hop).address, step)
-    return HopProtocolError(place, "it broke off", Cause.CLOSED, elapsed=0, limit=1)
-
-
 def test_a_watched_hop_is_tried_by_its_watcher_alone(health: Health, clock: Clock) -> None:
     fallen: list[float] = []
     with health.checking(PARIS, lambda: fallen.append(health.backoff_ends(PARIS))):
         assert health.backoff_ends(PARIS) == math.inf
-        health.record_failure(PARIS, "refused")
+        health.record_failure(FAILED, "refused")
         assert fallen == [clock.time + 2]
         clock.time += 3
         assert health.in_backoff(PARIS)
         health.record_greeting(PARIS)
         assert not health.in_backoff(PARIS)
         assert health.backoff_ends(PARIS) == math.inf
-        health.record_failure(PARIS, "refused")
+        health.record_failure(FAILED, "refused")
     clock.time += 4
     assert not health.in_backoff(PARIS), "nobody watches it any more"
 
@@ -196,7 +190,7 @@ def test_when_a_hop_was_last_proved_to_live(health: Health, clock: Clock, how: s
         health.record_greeting(PARIS)
     last_success = clock.time
     clock.time += 1
-    health.record_failure(PARIS, "refused")
+    health.record_failure(FAILED, "refused")
     assert health.last_success(PARIS) == last_success
 
 
@@ -208,21 +202,12 @@ def test_only_requests_measure(health: Health) -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "is_back"),
-    [
-        (failure(PARIS, CONNECT), True),
-        (failure(PARIS, State.METHOD_NEGOTIATION), True),
-        (failure(PARIS, State.SUB_NEGOTIATION), True),
-        (failure(PARIS, State.REQUEST), False),
-        (failure(PARIS, State.REQUEST, at=OSAKA), True),
-        ("it was too slow", False),
-    ],
-    ids=["connect", "method", "login", "request", "another's request", "too slow"],
+    ("at", "is_back"), [(FailedAt.CONNECT, True), (FailedAt.LOGIN, True), (FailedAt.REQUEST, False)]
 )
-def test_a_greeting_ends_the_rest_of_who_would_not_have_taken_it(
-    health: Health, clock: Clock, why: object, is_back: object
+def test_a_greeting_ends_the_backoff_of_a_hop_that_failed_before_its_request(
+    health: Health, clock: Clock, at: FailedAt, is_back: object
 ) -> None:
-    health.record_failure(PARIS, why)
+    health.record_failure(Suspect(PARIS, at), "it broke off")
     health.record_greeting(PARIS)
     assert health.in_backoff(PARIS) != is_back
     clock.time += 2
@@ -232,12 +217,84 @@ def test_a_greeting_ends_the_rest_of_who_would_not_have_taken_it(
 
 def test_a_greeting_does_not_make_the_next_rest_shorter(health: Health, clock: Clock) -> None:
     for rest in (2, 4, 8):
-        health.record_failure(PARIS, "refused")
+        health.record_failure(FAILED, "refused")
         clock.time += rest - 0.001
         assert health.in_backoff(PARIS)
         clock.time += 0.001
         health.record_greeting(PARIS)
     health.record_connects([PARIS])
-    health.record_failure(PARIS, "refused")
+    health.record_failure(FAILED, "refused")
     clock.time += 2
     assert not health.in_backoff(PARIS)
+
+
+# --- several hops at one address
+
+
+OTHER_LOGIN = replace(PARIS, name="other login", credentials=UsernamePassword(b"carol", b"pw2"))
+UNREACHABLE = Suspect(PARIS, FailedAt.CONNECT)
+
+
+def test_a_failed_connection_counts_for_all_hops_at_the_address(health: Health, clock: Clock) -> None:
+    health.record_failure(UNREACHABLE, "connection refused")
+    assert health.in_backoff(OTHER_LOGIN)
+    assert health.backoff_ends(OTHER_LOGIN) == clock.time + 2
+    assert not health.in_backoff(OSAKA)
+    clock.time += 2
+    health.record_start([OTHER_LOGIN])
+    assert health.in_backoff(PARIS), "the other one is trying the address"
+    health.record_success([OTHER_LOGIN], 0.1)
+    assert not health.in_backoff(PARIS)
+
+
+@pytest.mark.parametrize("at", [FailedAt.LOGIN, FailedAt.REQUEST])
+def test_a_later_failure_counts_for_one_login(health: Health, at: FailedAt) -> None:
+    health.record_failure(Suspect(PARIS, at), "refused")
+    assert health.in_backoff(PARIS)
+    assert not health.in_backoff(OTHER_LOGIN)
+
+
+def test_a_later_failure_ends_the_backoff_of_the_address(health: Health) -> None:
+    health.record_failure(UNREACHABLE, "connection refused")
+    health.record_failure(Suspect(PARIS, FailedAt.LOGIN), "refused")
+    assert health.in_backoff(PARIS)
+    assert not health.in_backoff(OTHER_LOGIN)
+
+
+def test_a_greeting_ends_the_backoff_of_the_address_alone(health: Health, clock: Clock) -> None:
+    health.record_failure(FAILED, "it broke off")
+    health.record_failure(UNREACHABLE, "connection refused")
+    health.record_greeting(PARIS)
+    assert health.in_backoff(PARIS)
+    assert not health.in_backoff(OTHER_LOGIN)
+    assert health.last_success(PARIS) == -math.inf
+
+
+def test_all_checks_of_an_address_learn_that_it_is_down(health: Health) -> None:
+    down: list[str] = []
+    with (
+        health.checking(PARIS, lambda: down.append("paris")),
+        health.checking(OTHER_LOGIN, lambda: down.append("other login")),
+        health.checking(OSAKA, lambda: down.append("osaka")),
+    ):
+        health.record_failure(UNREACHABLE, "connection refused")
+        assert down == ["paris", "other login"]
+        health.record_failure(Suspect(OTHER_LOGIN, FailedAt.LOGIN), "refused")
+        assert down == ["paris", "other login", "other login"]
+
+
+def test_the_log_has_the_name_of_the_hop_that_failed(health: Health, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "chainsocks.health")
+    health.record_failure(UNREACHABLE, "connection refused")
+    health.record_success([OTHER_LOGIN], 0.1)
+    assert caplog.messages == ["hop paris in backoff for 2.0 s: connection refused", "hop paris is back"]
+
+
+def test_a_failure_starts_the_count_of_lost_hedges_anew(health: Health, clock: Clock) -> None:
+    for _ in range(LOST_IN_A_ROW - 1):
+        health.record_hedge_loss(PARIS)
+    health.record_failure(FAILED, "it broke off")
+    clock.time += 2
+    for _ in range(LOST_IN_A_ROW - 1):
+        health.record_hedge_loss(PARIS)
+        assert not health.in_backoff(PARIS)

@@ -117,6 +117,19 @@ def test_weights_that_do_not_fit(weights: tuple[float, ...]) -> None:
         Group("socks5://a", "socks5://b", weights=weights)
 
 
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        (("socks5://u:secret@gw", "socks5://gw", "socks5://u:secret@gw:1080"), "member 3 of the group: 'gw:1080' is"),
+        ((Group("socks5://a"), Group("socks5://a")), "member 2 of the group: 'group' is there twice"),
+    ],
+)
+def test_members_that_are_the_same(members: tuple[str | Group, ...], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint) as caught:
+        Group(*members)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_group_has_members() -> None:
     with pytest.raises(ValueError, match="at least one hop"):
         Group()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chainsocks.config.chains import Chain, Group, Pick, hops_of
+from chainsocks.config.hops import Hop
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config, HealthSettings
 from chainsocks.errors import ConfigError
@@ -66,6 +67,16 @@ def test_all_keys() -> None:
     assert config.health == HealthSettings(1, 300, 30)
 
 
+@pytest.mark.parametrize("other", ["socks5://u:q@gw", "socks5://v:p@gw", "socks5://gw", "socks4a://u@gw"])
+def test_hops_at_one_address_with_other_logins_or_protocols_are_other_hops(other: str) -> None:
+    config = read(f'a = "socks5://u:p@gw"\nb = "{other}"\n[groups]\nx = ["a", "b"]\n[chains]\ndefault = ["x", "x"]')
+    assert len({hop.identity for hop in config.groups["x"].hops if isinstance(hop, Hop)}) == 2
+
+
+def test_a_hop_in_two_groups_of_a_group_is_the_same_hop_once() -> None:
+    read('[groups]\nouter = ["inner", "paris"]\ninner = ["osaka", "paris"]\n[chains]\ndefault = ["outer", "outer"]')
+
+
 def test_groups_in_groups_in_any_order() -> None:
     config = read('[groups]\nouter = ["inner", "paris"]\ninner = ["osaka", "lima"]\n[chains]\ndefault = ["outer"]')
     assert [hop.name for hop in hops_of(config.chains["default"].hops)] == ["osaka", "lima", "paris"]
@@ -124,6 +135,23 @@ def test_groups_in_groups_in_any_order() -> None:
             ],
         ),
         ('[groups]\nx = { hops = ["paris"], hege = 5 }', ["groups.x.hege: unknown key; did you mean 'hedge'?"]),
+        # Members that are the same.
+        (
+            '[groups]\nx = ["paris", "osaka", "paris"]',
+            ["groups.x[2]: 'paris' is there twice; take one out, or give `weights` to prefer it"],
+        ),
+        (
+            '[groups]\nx = { hops = ["y", "y"] }\ny = ["paris"]',
+            ["groups.x.hops[1]: 'y' is there twice; take one out, or give `weights` to prefer it"],
+        ),
+        (
+            'a = "socks5://u:p@gw:1080"\nb = "socks5h://u:p@gw"\n[groups]\nx = ["a", "paris", "b"]',
+            ["groups.x[2]: 'b' is the same hop as 'a': same protocol, address and login; take one of them out"],
+        ),
+        (
+            'a = { url = "socks5://gw", isolate = "session" }\nb = "socks5://gw"\n[groups]\nx = ["a", "b"]',
+            ["groups.x[1]: 'b' is the same hop as 'a': same protocol, address and login; take one of them out"],
+        ),
         ("[health]\nrest = 0", ['health.rest: found 0, expected more than 0 seconds; "off" disables it']),
         # Chains with groups in them.
         (

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -14,13 +18,14 @@ from chainsocks.config.hops import (
     Hop,
     HopProtocol,
     Isolate,
+    Pipeline,
     Resolve,
     make_credentials,
     parse_hop_address,
     parse_hop_url,
 )
 from chainsocks.protocol.address import Address
-from chainsocks.protocol.messages import Credentials, UserId, UsernamePassword, Version
+from chainsocks.protocol.messages import Credentials, IsolationLogin, UserId, UsernamePassword, Version
 from tests.config.files import complaint_of
 
 SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
@@ -313,3 +318,33 @@ def test_credentials_that_do_not_fit(
     protocol: HopProtocol, user: bytes, password: bytes | None, complaint: str
 ) -> None:
     assert complaint_of(make_credentials, protocol, user, password) == complaint
+
+
+class TestIdentity:
+    HOP = parse_hop_url("socks5://bob:hunter2@gw:1080", "gw")
+
+    def test_the_name_and_the_limits_are_no_part_of_it(self) -> None:
+        other = replace(self.HOP, name="other", timeout=5, resolve=Resolve.LOCAL, pipeline=Pipeline.HOP)
+        assert other.identity == self.HOP.identity
+        assert hash(other.identity) == hash(self.HOP.identity)
+
+    @pytest.mark.parametrize("url", ["socks5://bob:hunter3@gw", "socks5://bob:hunter2@gw:1081", "socks4://bob@gw"])
+    def test_protocol_address_and_login_are(self, url: str) -> None:
+        assert parse_hop_url(url, "gw").identity != self.HOP.identity
+
+    def test_a_login_made_for_isolation_is_not(self) -> None:
+        plain = parse_hop_url("socks5://gw")
+        assert replace(plain, credentials=IsolationLogin(b"a", b"b")).identity == plain.identity
+
+    def test_it_is_never_printed(self) -> None:
+        assert "gw" not in repr(self.HOP.identity)
+        assert "bob" not in repr(self.HOP)
+
+    def test_it_survives_the_way_to_another_process(self) -> None:
+        """Hashes of texts differ from process to process."""
+        code = (
+            "import pickle, sys; from chainsocks.config.hops import parse_hop_url\n"
+            "hop = pickle.load(sys.stdin.buffer); assert hop.identity in {parse_hop_url(sys.argv[1]).identity}"
+        )
+        url = "socks5://bob:hunter2@gw:1080"
+        subprocess.run([sys.executable, "-c", code, url], input=pickle.dumps(self.HOP), check=True)

@@ -14,6 +14,7 @@ import trio
 from anyio import aclose_forcefully
 from trio.testing import MockClock
 
+from chainsocks.chain.blame import FailedAt, Suspect
 from chainsocks.chain.dial import dial
 from chainsocks.chain.health import JITTER
 from chainsocks.chain.walk import CONNECT
@@ -324,7 +325,7 @@ async def test_those_that_rest_are_no_witnesses(autojump_clock: MockClock) -> No
         party.add(A, CONNECT)
         party.add(B, CONNECT)
         party.add(C)
-        party.service.choices.health.record_failure(B, "something")
+        party.service.choices.health.record_failure(Suspect(B, FailedAt.REQUEST), "something")
         await trio.sleep(FIRST + 1)
         assert party.asked(B) == [("b", FIRST)], "for itself"
         assert party.resting(A, B, C) == "ab"
@@ -354,7 +355,7 @@ async def test_a_check_that_says_nothing_about_a_resting_hop_is_no_reason_to_ask
 ) -> None:
     async with checking(Chain(PARIS, group(A, B))) as party:
         party.add(PARIS, CONNECT)
-        party.service.choices.health.record_failure(A, "something")
+        party.service.choices.health.record_failure(Suspect(A, FailedAt.REQUEST), "something")
         await trio.sleep(FIRST + EVERY)
         assert sorted(party.asked(PARIS)) == [("paris", 2), ("paris", FIRST), ("paris", 2 + EVERY)]
 
@@ -382,7 +383,7 @@ async def test_a_carrier_without_a_stand_in_does_not_rest(autojump_clock: MockCl
 
 async def test_a_member_that_tells_what_the_target_did_lives(autojump_clock: MockClock) -> None:
     async with checking(Chain(group(A, B, target=TARGET)), rest=FIRST - 1) as party:
-        party.service.choices.health.record_failure(A, "something")
+        party.service.choices.health.record_failure(Suspect(A, FailedAt.REQUEST), "something")
         party.add(A, REQUEST, Fault.REFUSAL)
         party.add(B)
         await trio.sleep(FIRST + 1)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import trio
 
+from chainsocks.chain.blame import FailedAt, Suspect
 from chainsocks.config.models import Config, HealthSettings
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
@@ -18,11 +19,11 @@ async def test_it_is_made_of_the_configuration(nursery: trio.Nursery) -> None:
     config = replace(read("[[rules]]\nto = '*.lan'\ndeny = true\n"), health=HealthSettings(rest=50))
     service = Service(config, Logins(()), MemoryNetwork(nursery))
     assert service.router.has_rules
-    service.choices.health.record_failure(make_hop(1), "refused")
+    service.choices.health.record_failure(Suspect(make_hop(1), FailedAt.REQUEST), "refused")
     assert service.choices.health.in_backoff(make_hop(1))
 
 
 async def test_two_servers_know_nothing_of_each_other(nursery: trio.Nursery) -> None:
     one, other = (Service(Config(), Logins(()), MemoryNetwork(nursery)) for _ in range(2))
-    one.choices.health.record_failure(make_hop(1), "refused")
+    one.choices.health.record_failure(Suspect(make_hop(1), FailedAt.REQUEST), "refused")
     assert not other.choices.health.in_backoff(make_hop(1))

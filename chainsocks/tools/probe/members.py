@@ -9,16 +9,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from chainsocks.chain.blame import judge
 from chainsocks.chain.walk import RESOLVE
 from chainsocks.config.chains import Chain, Group, Route, hops_of
-from chainsocks.config.hops import Hop
+from chainsocks.config.hops import Hop, Identity
+from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.routing.pick import choose
+from chainsocks.routing.pick import Orders, PassedOver, choose
 from chainsocks.tools.probe.walk import Failure, Walked
 
 __all__ = ["Explored", "Member", "Seat", "Standing", "explore", "has_a_way", "seats_of", "weigh"]
@@ -104,7 +105,7 @@ def seats_of(chain: Chain) -> Iterator[Seat]:
 def weigh(found: Mapping[Seat, Walked | None]) -> tuple[Member, ...]:
     """Say what is known of each, now that all have been walked to."""
     walks = [walked for walked in found.values() if walked]
-    living = {hop.name for walked in walks if walked.failure is None for hop in walked.route.hops}
+    living = {hop.identity for walked in walks if walked.failure is None for hop in walked.route.hops}
     return tuple(Member(seat, walked, _standing(seat, walked, living)) for seat, walked in found.items())
 
 
@@ -116,7 +117,7 @@ class _Explorer:
         self._walk_one = walk
         self._orders = _orders(chain)
         self._walks: list[Walked] = []
-        self._failed: set[str] = set()
+        self._failed: set[Identity | Address] = set()
         """Who was passed over to find a way through."""
 
     async def explore(self) -> Explored:
@@ -136,7 +137,7 @@ class _Explorer:
     def _choose_after(self, failure: Failure) -> Route | None:
         """Pass over the likeliest culprit that somebody can stand in for."""
         for suspect in judge(failure.error, failure.leg).suspects:
-            failed = self._failed | {suspect.name}
+            failed = self._failed | {suspect.key}
             if route := self._choose(self._chain, self._orders, failed):
                 self._failed = failed
                 return route
@@ -157,21 +158,23 @@ class _Explorer:
             return None  # a group has no hop stand beside itself, see `chainsocks.routing.pick`
         members[seat.place - 1] = seat.hop
         chain = Chain(*members, name=self._chain.name, skip_dead=self._chain.skip_dead, length=self._chain.length)
-        living = {hop.name for walked in self._walks if walked.failure is None for hop in walked.route.hops}
-        orders = {name: sorted(order, key=lambda hop: hop.name not in living) for name, order in self._orders.items()}
-        failed = self._failed - living - {seat.hop.name}
+        working = {hop for walked in self._walks if walked.failure is None for hop in walked.route.hops}
+        living = {hop.identity for hop in working}
+        orders = [
+            (member,) if isinstance(member, Hop) else sorted(order, key=lambda hop: hop.identity not in living)
+            for member, order in zip(members, self._orders, strict=True)
+        ]
+        failed = self._failed - living - {hop.address for hop in working} - {seat.hop.identity, seat.hop.address}
         return self._choose_with(seat.hop, chain, orders, failed) or self._choose_with(seat.hop, chain, orders, ())
 
-    def _choose_with(
-        self, hop: Hop, chain: Chain, orders: Mapping[str, Sequence[Hop]], passed_over: Collection[str]
-    ) -> Route | None:
+    def _choose_with(self, hop: Hop, chain: Chain, orders: Orders, passed_over: PassedOver) -> Route | None:
         """Choose a route that has `hop` in it: where others fill the length of a chain, the last of them has to go."""
         gone = set(passed_over)
         while (route := self._choose(chain, orders, gone)) and hop not in route.hops:
-            gone.add(route.hops[-1].name)
+            gone.add(route.hops[-1].identity)
         return route
 
-    def _choose(self, chain: Chain, orders: Mapping[str, Sequence[Hop]], passed_over: Collection[str]) -> Route | None:
+    def _choose(self, chain: Chain, orders: Orders, passed_over: PassedOver) -> Route | None:
         route = choose(chain, orders, passed_over, _NobodyRests())
         return Route(self._chain, route.hops) if route else None
 
@@ -202,10 +205,9 @@ class _NobodyRests:
         return False
 
 
-def _orders(chain: Chain) -> dict[str, list[Hop]]:
-    """Return the hops of each group as they are declared, whatever its pick is."""
-    groups = (member for member in chain.hops if isinstance(member, Group))
-    return {group.name: list(dict.fromkeys(hops_of(group.hops))) for group in groups}
+def _orders(chain: Chain) -> Orders:
+    """Return the hops for each place as they are declared, whatever the pick of its group is."""
+    return [list({hop.identity: hop for hop in hops_of((member,))}.values()) for member in chain.hops]
 
 
 def _decided_by(walked: Walked) -> int:
@@ -229,7 +231,7 @@ def _position(seat: Seat, route: Route) -> int:
     return route.hops.index(seat.hop) + 1 if seat.hop in route.hops else 0
 
 
-def _standing(seat: Seat, walked: Walked | None, living: Collection[str]) -> Standing:
+def _standing(seat: Seat, walked: Walked | None, living: Collection[Identity]) -> Standing:
     if walked is None:
         return Standing.NOT_USED
     failure = walked.failure
@@ -237,8 +239,8 @@ def _standing(seat: Seat, walked: Walked | None, living: Collection[str]) -> Sta
     if failure is None or reached is None:
         return Standing.WORKS
     suspects = judge(failure.error, failure.leg).suspects
-    guilty = next((hop for hop in suspects if hop.name not in living), seat.hop)
-    if seat.hop in suspects and guilty == seat.hop:
+    guilty = next((suspect.hop for suspect in suspects if suspect.hop.identity not in living), seat.hop)
+    if guilty == seat.hop and any(suspect.hop == seat.hop for suspect in suspects):
         return Standing.FAILED
     if position < reached:
         return Standing.WORKS

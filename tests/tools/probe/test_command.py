@@ -219,7 +219,7 @@ class TestExitStatus:
             assert "NOT WORKING: osaka, of group exits: hop paris (1 of 2)" in out
             assert "The chain default works without osaka: " in out
         assert out.splitlines()[-1].startswith("chain default  works WITHOUT osaka")
-        file.write_text(file.read_text().replace(hops[2], f"socks5://{closed}"))
+        file.write_text(file.read_text().replace(hops[2], f"socks5://carol:pw@{closed}"))
         status, out, err = run_main(capsys, "probe", "-c", file)
         assert (status, err) == (1, "")
         assert "here ──> paris ──✗ (osaka | lima)" in out
