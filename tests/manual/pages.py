@@ -10,7 +10,19 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-__all__ = ["DOCUMENTS", "MANUAL", "ROOT", "Block", "anchors", "blocks", "inline_code", "links"]
+__all__ = [
+    "DOCUMENTS",
+    "MANUAL",
+    "ROOT",
+    "Block",
+    "anchors",
+    "blocks",
+    "inline_code",
+    "links",
+    "sections",
+    "shows",
+    "tables",
+]
 
 ROOT = Path(__file__).parent.parent.parent
 MANUAL = ROOT / "chainsocks" / "manual"
@@ -61,3 +73,37 @@ def anchors(page: Path) -> set[str]:
     """Return the fragments by which the headings of a page can be linked to, as GitHub makes them."""
     headings = [text.content for token, text in pairwise(_tokens(page)) if token.type == "heading_open"]
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def sections(page: Path, language: str = "") -> dict[str, str]:
+    """Return the first code block in a language below each heading that has one."""
+    found: dict[str, str] = {}
+    heading = ""
+    for token, after in pairwise(_tokens(page)):
+        if token.type == "heading_open":
+            heading = after.content
+        elif token.type == "fence" and token.info == language:
+            found.setdefault(heading, token.content)
+    return found
+
+
+def shows(example: str, real: str) -> bool:
+    """Whether a page shows `real`: broken into lines as it likes, with ``...`` for what is left out."""
+    parts = (r"\s+".join(map(re.escape, part.split())) for part in example.split("..."))
+    return re.fullmatch(r"\s*.*?\s*".join(parts), " ".join(real.split())) is not None
+
+
+def tables(page: Path) -> list[list[list[str]]]:
+    """Return the tables of a page: their rows, the first of which is the heading, as Markdown."""
+    found: list[list[list[str]]] = []
+    for token in _tokens(page):
+        match token.type:
+            case "table_open":
+                found.append([])
+            case "tr_open":
+                found[-1].append([])
+            case "td_open" | "th_open":
+                found[-1][-1].append("")
+            case "inline" if found and found[-1] and found[-1][-1][-1:] == [""]:
+                found[-1][-1][-1] = token.content
+    return found
