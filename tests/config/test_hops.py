@@ -9,7 +9,7 @@ from dataclasses import replace
 from urllib.parse import quote_from_bytes
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chainsocks.config.chains import Chain
@@ -111,7 +111,6 @@ def test_a_user_id_in_a_url(scheme: str, userinfo: str, credentials: Credentials
 
 
 @given(username=st.binary(min_size=1, max_size=255), password=st.binary(min_size=1, max_size=255))
-@settings(deadline=None)
 def test_any_login_can_be_written_percent_encoded(username: bytes, password: bytes) -> None:
     userinfo = ":".join(quote_from_bytes(part, safe="") for part in (username, password))
     assert parse_hop_url(f"socks5://{userinfo}@paris.example").credentials == UsernamePassword(username, password)
@@ -199,7 +198,6 @@ def test_what_no_address_of_a_hop_is(address: str) -> None:
 
 
 @given(st.text() | st.text().map("socks5://{}".format) | st.text().map("socks4://{}@host".format))
-@settings(deadline=None)
 def test_any_text_is_a_hop_or_a_value_error(url: str) -> None:
     try:
         hop = parse_hop_url(url)

@@ -505,7 +505,7 @@ def bare(secret: str) -> str:
     ],
 )
 @given(secret=SECRETS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_good_hop_shows_no_secret(write: Callable[[str], Toml], secret: str) -> None:
     config = parse_config(emit({"hops": {"paris": write(secret)}, "chains": {"default": ["paris"]}}))
     assert config.hops["paris"].credentials is not None
@@ -588,7 +588,7 @@ def test_a_good_user_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @given(secret=SECRETS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_mistake_shows_no_secret(write: Callable[[str], dict[str, Toml]], secret: str) -> None:
     text = emit(write(secret))
     assert CORE in text
@@ -633,7 +633,7 @@ FILES = st.dictionaries(SECTIONS, ENTRIES | TABLES | st.lists(TABLES, max_size=3
 
 
 @given(FILES)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_data_is_a_configuration_or_a_list_of_problems(data: dict[str, Toml]) -> None:
     outcome = reading(emit(data))
     if isinstance(outcome, ConfigError):
@@ -644,7 +644,6 @@ def test_any_data_is_a_configuration_or_a_list_of_problems(data: dict[str, Toml]
 
 
 @given(st.text() | st.text(st.sampled_from("[]{}=\"'\\#.,\n 0x_-:a\0")))
-@settings(deadline=None)
 def test_any_text_is_a_configuration_or_a_list_of_problems(text: str) -> None:
     outcome = reading(text)
     assert outcome.problems if isinstance(outcome, ConfigError) else outcome == Config()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, hash_password, parse_hash
@@ -64,14 +64,12 @@ def test_passwords_show_nothing(password: Password) -> None:
     salt=st.binary(min_size=1, max_size=64),
     digest=st.binary(min_size=16, max_size=64),
 )
-@settings(deadline=None)
 def test_any_hash_survives_being_written_down(n: int, r: int, p: int, salt: bytes, digest: bytes) -> None:
     hashed = HashedPassword(n, r, p, salt, digest)
     assert parse_hash(str(hashed)) == hashed
 
 
 @given(st.text() | st.lists(st.text(), min_size=5, max_size=5).map(lambda fields: ":".join(["scrypt", *fields])))
-@settings(deadline=None)
 def test_any_text_is_a_hash_or_a_value_error(text: str) -> None:
     try:
         hashed = parse_hash(text)

@@ -7,7 +7,7 @@ import math
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chainsocks.config.listeners import ListenAddress, UnixPath
@@ -91,7 +91,6 @@ def test_what_no_duration_is(written: Toml, complaint: str) -> None:
 
 
 @given(st.text(st.sampled_from("0123456789.hms -")) | st.integers() | st.floats())
-@settings(deadline=None)
 def test_a_duration_is_positive_or_refused(written: Toml) -> None:
     try:
         seconds = parse_duration(written)

@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chainsocks.protocol.address import (
@@ -22,8 +22,6 @@ from chainsocks.protocol.address import (
 from tests.protocol.playbook import wire
 
 IPV4, DOMAINNAME, IPV6 = AddressType
-
-fuzz = settings(deadline=None)
 
 
 def test_the_types_are_numbered_as_rfc_1928_numbers_atyp() -> None:
@@ -136,7 +134,6 @@ def test_from_packed_refuses(kind: AddressType, packed: str, complaint: str) -> 
         Address.from_packed(kind, wire(packed), 80)
 
 
-@fuzz
 @given(st.one_of(st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16)))
 def test_ip_addresses_survive_the_way_through_text(packed: bytes) -> None:
     kind = IPV4 if len(packed) == 4 else IPV6
@@ -144,7 +141,6 @@ def test_ip_addresses_survive_the_way_through_text(packed: bytes) -> None:
     assert (address.type, address.packed) == (kind, packed)
 
 
-@fuzz
 @given(st.binary(min_size=1, max_size=MAX_NAME).filter(lambda name: b"\0" not in name))
 def test_names_survive_byte_for_byte(name: bytes) -> None:
     address = Address.from_packed(DOMAINNAME, name, 80)
@@ -227,7 +223,6 @@ def test_parse_address_makes_no_address_that_cannot_be(text: str, complaint: str
         parse_address(text)
 
 
-@fuzz
 @given(
     st.ip_addresses().map(str) | st.from_regex(r"[a-z0-9-]{1,20}(\.[a-z]{2,9})?", fullmatch=True), st.integers(0, 65535)
 )
@@ -236,7 +231,6 @@ def test_what_str_writes_parse_address_reads(host: str, port: int) -> None:
     assert parse_address(str(address)) == address
 
 
-@fuzz
 @given(st.text(alphabet="a1:[].%\0ü", max_size=12) | st.text())
 def test_parse_address_raises_nothing_but_value_errors(text: str) -> None:
     try:
@@ -276,7 +270,6 @@ def test_printable(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
-@fuzz
 @given(st.text(st.characters()))
 def test_printable_text_is_printable(text: str) -> None:
     assert printable(text).isprintable()

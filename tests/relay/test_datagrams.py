@@ -138,7 +138,7 @@ def test_drops_in_words() -> None:
     )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.binary(max_size=40) | st.binary(max_size=30).map(HEADER.__add__)))
 def test_every_datagram_is_passed_on_or_counted(datagrams: list[bytes]) -> None:
     async def go() -> None:

@@ -146,7 +146,7 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=60)
 @given(
     rule_tables,
     requests,
