@@ -47,8 +47,11 @@ class SideRoom:
 SIDE_ROOMS = {
     "errors": SideRoom(frozenset({"protocol"}), users=1),
     "sockets": SideRoom(frozenset({"protocol"}), users=2),
+    "datagrams": SideRoom(frozenset({"protocol"}), users=3),
     "observe": SideRoom(frozenset({"protocol", "errors", "config"}), users=4),
-    "client": SideRoom(frozenset({"protocol", "errors", "sockets", "config", "routing", "chain"}), users=6),
+    "client": SideRoom(
+        frozenset({"protocol", "errors", "sockets", "datagrams", "config", "routing", "chain"}), users=6
+    ),
     "chainsocks": SideRoom(frozenset({"protocol", "errors", "config", "client"}), users=99),  # the library's front door
 }
 

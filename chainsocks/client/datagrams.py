@@ -1,6 +1,7 @@
 """Datagrams through a chain: `open_udp`.
 
-The associations are opened by the same code that the server runs (`chainsocks.chain.associate`); the socket is our own.
+The server's code opens the associations (`chainsocks.chain.associate`) and says which datagrams to accept
+(`chainsocks.datagrams`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from typing import Self
 
 import anyio
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+from anyio import BrokenResourceError, ClosedResourceError
 from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association
@@ -22,25 +23,24 @@ from chainsocks.client.network import CHOICES, AnyioNetwork
 from chainsocks.config.chains import DIRECT, Chain, Udp
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts
+from chainsocks.datagrams import DropDatagram, Recent, Tunnel, wait_for_end
 from chainsocks.errors import Cause, ConnectError, DialTimeout, Place, RequestRefused, Step
 from chainsocks.protocol.address import Address, AddressType, canonical
-from chainsocks.protocol.datagram import Nesting, decode_header, encode_header, header_size
+from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.messages import ReplyCode
+from chainsocks.sockets import MAX_DATAGRAM, udp_socket
 
 __all__ = ["UDPAssociation", "open_udp"]
 
 REMEMBERED = 1024
-"""Destinations that may answer: those that were sent something last."""
-
-LARGEST = 65536
-"""Bytes: more than any datagram has."""
+"""Destinations that are kept at least, so that they may reply, and names whose addresses are kept at least."""
 
 
 async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -> UDPAssociation:
-    """Open a way for datagrams through `chain`, with an association at every hop; without hops, a socket.
+    """Open a UDP association at every hop of `chain`; without hops, a socket.
 
-    *Closing*: the association is the caller's to close. Nothing is left open when this raises, or is cancelled.
+    *Closing*: the caller closes the association. Nothing is left open when this raises, or is cancelled.
 
     Raises:
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
@@ -60,23 +60,25 @@ async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -
 
 
 class UDPAssociation:
-    """Datagrams to and from anybody, through a chain or directly; made by `open_udp`.
+    """Datagrams to any destination, and replies, through a chain or directly; `open_udp` makes it.
 
-    What strangers send is not heard: directly that is whoever was not sent anything lately, through a chain whatever
-    has not come by all its hops. It lives as long as its connections to the hops, which say when it is over.
+    Directly, replies are accepted from addresses that something was sent to lately; through a chain, from its last hop.
+    The association ends with the TCP connection to any hop.
     """
 
     def __init__(self, association: Association, network: Network, resolve: float | None) -> None:
         self._streams = association.streams
         self._network = network
         self._resolve = resolve
-        self._relay = association.relays[0] if association.relays else None
-        self._nesting = Nesting(association.relays[1:])
-        self._asked: dict[Address, None] = {}
+        self._tunnel = Tunnel(association.relays) if association.relays else None
+        self._contacted = Recent[tuple[str, int], Address](REMEMBERED)
+        self._addresses = Recent[Address, Address](REMEMBERED)
         self._socket = _open_socket()
 
     async def send_to(self, data: bytes, host: str, port: int) -> None:
-        """Send one datagram. A name goes to the last hop as it is; where it is looked up here, it is each time.
+        """Send one datagram. The last hop resolves names.
+
+        Without hops, or if that hop is configured so, they are resolved locally, and their addresses remembered.
 
         Raises:
             DialError: the name has no address.
@@ -85,33 +87,31 @@ class UDPAssociation:
         """
         destination = canonical(Address(host, port))
         if self._resolve is not None and destination.type is AddressType.DOMAINNAME:
-            destination = await self._look_up(destination, self._resolve)
-        if self._relay:
-            await self._send(self._nesting.wrap(encode_header(destination) + data), self._relay)
-            return
-        self._asked.pop(destination, None)
-        self._asked[destination] = None
-        if len(self._asked) > REMEMBERED:
-            del self._asked[next(iter(self._asked))]
-        await self._send(data, destination)
+            destination = await self._address_of(destination, self._resolve)
+        if self._tunnel:
+            await self._send(self._tunnel.wrap(encode_header(destination) + data), self._tunnel.entry)
+        else:
+            place = (destination.host, destination.port)
+            self._contacted[place] = destination
+            await self._send(data, place)
 
     async def receive_from(self) -> tuple[bytes, Address]:
-        """Return the next datagram and who it is from. One task at a time may wait here.
+        """Return the next datagram and its origin. One task at a time may wait here.
 
         Raises:
             BrokenResourceError: a hop has ended its association.
-            ClosedResourceError: this has been closed.
+            ClosedResourceError: the association was closed.
         """
         while True:
-            self._check()
+            self._check_open()
             try:
-                data, name = self._socket.recvfrom(LARGEST)
+                data, name = self._socket.recvfrom(MAX_DATAGRAM)
             except BlockingIOError:
                 await self._wait()
                 continue
-            heard = self._unwrap(data, canonical(Address(name[0], name[1])))
-            if heard:
-                return heard
+            source = (canonical(Address(name[0], name[1])).host, name[1])
+            if reply := self._unwrap(data, source):
+                return reply
 
     async def aclose(self) -> None:
         """Close the socket, and the connections to the hops."""
@@ -126,47 +126,42 @@ class UDPAssociation:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _check(self) -> None:
+    def _check_open(self) -> None:
         if self._socket.fileno() < 0:
             raise ClosedResourceError
 
-    def _unwrap(self, data: bytes, source: Address) -> tuple[bytes, Address] | None:
-        """Return the payload and who it is from; None for a stranger's, and for what is malformed."""
-        if self._relay is None:
-            return (data, source) if source in self._asked else None
-        if source != self._relay:
-            return None
+    def _unwrap(self, data: bytes, source: tuple[str, int]) -> tuple[bytes, Address] | None:
+        """Return the payload and its origin; None for a datagram to drop."""
+        if self._tunnel is None:
+            origin = self._contacted.peek(source)
+            return (data, origin) if origin else None
         try:
-            inner = self._nesting.unwrap(data)
-            header = decode_header(inner) if inner is not None else None
-        except ProtocolError:
+            inner, header = self._tunnel.unwrap(data, source)
+            return inner[header:], decode_header(inner).address
+        except (DropDatagram, ProtocolError):
             return None
-        if inner is None or header is None or header.fragment:
-            return None
-        return inner[header_size(inner) :], header.address
 
-    async def _send(self, datagram: bytes, to: Address) -> None:
-        host = to.host
-        if self._socket.family is socket.AF_INET6 and to.type is AddressType.IPV4:
+    async def _send(self, datagram: bytes, to: tuple[str, int]) -> None:
+        host, port = to
+        if self._socket.family is socket.AF_INET6 and ":" not in host:
             host = f"::ffff:{host}"
         while True:
-            self._check()
+            self._check_open()
             try:
-                self._socket.sendto(datagram, (host, to.port))
+                self._socket.sendto(datagram, (host, port))
             except BlockingIOError:
                 await anyio.wait_writable(self._socket)
             else:
                 return
 
     async def _wait(self) -> None:
-        """Wait for a datagram, or for the end of the way."""
-        over: list[str] = []
+        """Wait for a datagram, or for the end of an association."""
+        ended: list[str] = []
 
         async def watch(name: str, stream: ByteStream) -> None:
-            with contextlib.suppress(EndOfStream, BrokenResourceError, ClosedResourceError):
-                while True:
-                    await stream.receive()
-            over.append(name)
+            with contextlib.suppress(ClosedResourceError):
+                await wait_for_end(stream)
+            ended.append(name)
             group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
@@ -175,9 +170,16 @@ class UDPAssociation:
             with contextlib.suppress(ClosedResourceError):
                 await anyio.wait_readable(self._socket)
             group.cancel_scope.cancel()
-        if over:
-            self._check()
-            raise BrokenResourceError(f"hop {over[0]} ended its association")
+        if ended:
+            self._check_open()
+            raise BrokenResourceError(f"hop {ended[0]} ended its association")
+
+    async def _address_of(self, name: Address, limit: float) -> Address:
+        """Return the address of a name, looked up once."""
+        address = self._addresses.get(name)
+        if address is None:
+            address = self._addresses[name] = await self._look_up(name, limit)
+        return address
 
     async def _look_up(self, name: Address, limit: float) -> Address:
         place, began = Place(None, name, Step.RESOLVE), self._network.now()
@@ -195,27 +197,14 @@ class UDPAssociation:
 
 
 def _open_socket() -> socket.socket:
-    """Open a socket for IPv6 and IPv4, or for IPv4 where there is nothing else."""
+    """Open a socket for IPv6 and IPv4, or for IPv4 on systems without IPv6."""
     try:
-        return _bind(socket.AF_INET6, "::")
+        return udp_socket("::", ipv6_only=False)
     except OSError:
-        return _bind(socket.AF_INET, "0.0.0.0")
-
-
-def _bind(family: int, host: str) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind((host, 0))
-        sock.settimeout(0)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+        return udp_socket("0.0.0.0")
 
 
 async def _close_all(streams: Iterable[ByteStream]) -> None:
-    async with contextlib.AsyncExitStack() as stack:  # also when the first one does not close in order
+    async with contextlib.AsyncExitStack() as stack:  # so that a failing close does not skip the others
         for stream in streams:
             stack.push_async_callback(anyio.aclose_forcefully, stream)

@@ -1,98 +1,89 @@
-"""A relay of datagrams: a client, the way beyond, and one deadline for the silence of both.
+"""A relay of datagrams between a client and a path: the destinations themselves, or the first hop of a chain.
 
-1. Both ends are pinned. The client's datagrams come from the IP address of its TCP connection, and from one port: the
-   one it has declared, or that of its first datagram. What comes from beyond comes from whom it was asked of.
-2. What does not fit is dropped and counted: strangers, fragments (RFC 1928 section 7 lets us), and what has no room.
-3. It ends with the client's TCP connection, or with what carries the way. What the client says there is not looked at.
-4. A stranger's datagram does not break the silence.
+1. Both ends are pinned. The client's datagrams come from the IP address of its TCP connection and from one port: the
+   declared one, or that of the first datagram. Replies are accepted only from addresses the client has sent to.
+2. Other datagrams are dropped and counted: those of strangers, fragments (RFC 1928 section 7 allows that), and those
+   that no buffer has room for.
+3. The relay ends with the client's TCP connection, or with its path. What the client sends on that connection is
+   ignored.
+4. Datagrams in either direction restart the idle timer; those of strangers do not.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
-from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.net.udp import Received
+from chainsocks.datagrams import Drop, DropDatagram, split, wait_for_end
+from chainsocks.net.udp import OnDatagram
 from chainsocks.protocol.address import Address
-from chainsocks.protocol.datagram import PLAIN, header_size
-from chainsocks.protocol.errors import ProtocolError
 from chainsocks.relay.idle import IdleTimer, Scope
 from chainsocks.relay.relay import Outcome, Traffic
 
-__all__ = ["DatagramPath", "DatagramRelay", "Datagrams", "Deliver", "Drops", "Ready", "Tally", "read_away"]
+__all__ = ["DatagramPath", "DatagramRelay", "DatagramSocket", "Deliver", "Drops", "Ready", "Tally"]
 
 
-class Datagrams(Protocol):
+class DatagramSocket(Protocol):
     """A UDP socket, as `chainsocks.net.udp.UDPSocket` is one."""
 
     address: Address
 
     def send(self, data: bytes, to: tuple[str, int]) -> bool:
-        """Send one datagram; False when it could not leave."""
+        """Send one datagram; return False if the network did not take it."""
 
-    async def run(self, received: Received) -> None:
-        """Hand on all that arrives, until cancelled."""
+    async def run(self, on_datagram: OnDatagram) -> None:
+        """Call `on_datagram` with each datagram that arrives, until cancelled."""
 
     def close(self) -> None:
         """Close the socket."""
 
 
-@dataclass(slots=True)
-class Drops:
-    """How many datagrams were dropped, by reason; ``str`` names those that there were."""
-
-    strangers: int = field(default=0, metadata={"words": "from strangers"})
-    fragments: int = field(default=0, metadata={"words": "in fragments"})
-    malformed: int = 0
-    nameless: int = field(default=0, metadata={"words": "to names without an address"})
-    overflow: int = field(default=0, metadata={"words": "too many at once"})
-    unsent: int = field(default=0, metadata={"words": "not taken by the network"})
-    forbidden: int = field(default=0, metadata={"words": "not allowed to go there"})
+class Drops(Counter[Drop]):
+    """Dropped datagrams by reason; ``str`` lists the reasons that occurred."""
 
     def __str__(self) -> str:
-        counts = ((getattr(self, reason.name), reason.metadata.get("words", reason.name)) for reason in fields(self))
-        return ", ".join(f"{count} {words}" for count, words in counts if count)
+        return ", ".join(f"{self[reason]} {reason}" for reason in Drop if self[reason])
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the datagrams: bytes of payload passed on, and drops."""
+    """The bytes of payload passed on, and the datagrams dropped."""
 
     traffic: Traffic
     drops: Drops = field(default_factory=Drops)
 
 
 Deliver = Callable[[bytes, int], None]
-"""Gives the client a datagram: with its header, and the size of the payload."""
+"""Passes a datagram with its header to the client; the number is the size of the payload."""
 
 
 Ready = Callable[[], None]
-"""Says that a way can be sent to from now on."""
+"""Reports that `DatagramPath.send` may be called from now on."""
 
 
 class DatagramPath(Protocol):
-    """What lies beyond the relay: the destinations, or the first of the hops."""
+    """Where the datagrams of a client go, and where replies come from."""
 
     def send(self, datagram: bytes, header: int) -> None:
-        """Pass on a datagram of the client, whose header has that many bytes."""
+        """Pass on a datagram of the client. Its first `header` bytes are the header."""
 
     async def run(self, deliver: Deliver, ready: Ready) -> str:
-        """Pass on what comes back, until cancelled; or return why there is no way any more.
+        """Pass replies to `deliver` until cancelled, or until the path breaks; then return the reason, for the log.
 
-        *Closing*: what was opened for it on the way is closed when this ends.
+        *Closing*: closes what `send` has opened.
         """
 
 
 class DatagramRelay:
-    """A client that has asked for a UDP association.
+    """The relay of one client's UDP association.
 
-    `control` is its TCP connection, `host` the IP address that this comes from, and `port` the one that it has declared
-    for its datagrams, or 0. They come to `socket`, and leave by `way`. `idle` is in seconds.
+    `control` is the client's TCP connection, `host` its IP address, and `port` the port that it has declared for its
+    datagrams, or 0. It sends them to `socket`; they leave by `path`. `idle` is in seconds.
     """
 
     __slots__ = ("_client", "_control", "_end", "_host", "_idle", "_idle_timer", "_path", "_socket", "_tally")
@@ -100,7 +91,7 @@ class DatagramRelay:
     def __init__(
         self,
         control: ByteStream,
-        socket: Datagrams,
+        socket: DatagramSocket,
         path: DatagramPath,
         tally: Tally,
         *,
@@ -119,64 +110,48 @@ class DatagramRelay:
 
     @property
     def outcome(self) -> str:
-        """How it ended, and what was dropped; one that was cut short was ended by its silence."""
+        """How the relay ended, and what it dropped. A relay that was cancelled counts as idle for too long."""
         drops = str(self._tally.drops)
         return f"{self._end}; dropped: {drops}" if drops else self._end
 
     async def run(self, scope: Scope) -> None:
-        """Pass datagrams both ways until the association is over; `outcome` then says why.
+        """Pass datagrams both ways until the association ends; `outcome` then says why.
 
-        Silence that lasts too long cancels `scope`, which surrounds this.
+        The idle timer cancels `scope`, which must surround this call.
         """
         self._idle_timer = IdleTimer(scope, self._idle)
         async with trio.open_nursery() as nursery:
 
-            async def go_beyond(task_status: trio.TaskStatus[None]) -> None:
+            async def run_path(task_status: trio.TaskStatus[None]) -> None:
                 self._end = await self._path.run(self._deliver, task_status.started)
                 nursery.cancel_scope.cancel()
 
-            await nursery.start(go_beyond)
-            nursery.start_soon(self._socket.run, self._received)
-            in_order = await read_away(self._control)
+            await nursery.start(run_path)
+            nursery.start_soon(self._socket.run, self._on_datagram)
+            in_order = await wait_for_end(self._control)
             self._end = Outcome.FINISHED if in_order else Outcome.CLIENT_BROKEN
             nursery.cancel_scope.cancel()
 
-    def _received(self, datagram: bytes, source: tuple[str, int]) -> None:
-        """Pass on what came to the client's side."""
+    def _on_datagram(self, datagram: bytes, source: tuple[str, int]) -> None:
+        """Pass a datagram of the client to the path."""
         drops = self._tally.drops
         if source != self._client:
             if self._client or source[0] != self._host:
-                drops.strangers += 1
+                drops[Drop.STRANGER] += 1
                 return
             self._client = source
         self._idle_timer.touch()
         try:
-            size = header_size(datagram)
-        except ProtocolError:
-            drops.malformed += 1
-            return
-        if datagram.startswith(PLAIN):
-            self._path.send(datagram, size)
-        elif datagram.startswith(PLAIN[:-1]):
-            drops.fragments += 1
+            header = split(datagram)
+        except DropDatagram as drop:
+            drops[drop.reason] += 1
         else:
-            drops.malformed += 1
+            self._path.send(datagram, header)
 
     def _deliver(self, datagram: bytes, payload: int) -> None:
-        """Pass on what came from beyond."""
+        """Pass a reply to the client."""
         if self._client and self._socket.send(datagram, self._client):
             self._tally.traffic.down += payload
             self._idle_timer.touch()
         else:
-            self._tally.drops.unsent += 1
-
-
-async def read_away(stream: ByteStream) -> bool:
-    """Wait for the end of a stream that only stands for an association; False when it was broken."""
-    try:
-        while True:
-            await stream.receive()
-    except EndOfStream:
-        return True
-    except BrokenResourceError:
-        return False
+            self._tally.drops[Drop.UNSENT] += 1

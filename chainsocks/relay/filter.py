@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chainsocks.datagrams import Drop, Recent
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
@@ -12,9 +13,9 @@ from chainsocks.relay.datagrams import DatagramPath, Deliver, Drops, Ready
 __all__ = ["FilteredPath"]
 
 REMEMBERED = 1024
-"""Destinations whose verdicts are remembered; at one more, all are forgotten."""
+"""Destinations whose verdicts are kept at least."""
 
-FORBIDDEN = b""
+_FORBIDDEN = b""
 
 
 class FilteredPath:
@@ -28,26 +29,24 @@ class FilteredPath:
         self._path = path
         self._judge = judge
         self._drops = drops
-        self._verdicts: dict[bytes, bytes] = {}
+        self._verdicts = Recent[bytes, bytes](REMEMBERED)
 
     def send(self, datagram: bytes, header: int) -> None:
         """Pass a datagram on, if its destination may be reached."""
-        asked = datagram[:header]
-        verdict = self._verdicts.get(asked)
+        written = datagram[:header]
+        verdict = self._verdicts.get(written)
         if verdict is None:
             try:
-                destination = decode_header(asked).address
+                destination = decode_header(written).address
             except ProtocolError:
-                self._drops.malformed += 1
+                self._drops[Drop.MALFORMED] += 1
                 return
-            if len(self._verdicts) >= REMEMBERED:
-                self._verdicts.clear()
-            told = self._judge(destination)
-            verdict = FORBIDDEN if told is None else asked if told == destination else encode_header(told)
-            self._verdicts[asked] = verdict
-        if verdict == FORBIDDEN:
-            self._drops.forbidden += 1
-        elif verdict == asked:
+            address = self._judge(destination)
+            verdict = _FORBIDDEN if address is None else written if address == destination else encode_header(address)
+            self._verdicts[written] = verdict
+        if verdict == _FORBIDDEN:
+            self._drops[Drop.FORBIDDEN] += 1
+        elif verdict == written:
             self._path.send(datagram, header)
         else:
             self._path.send(verdict + datagram[header:], len(verdict))

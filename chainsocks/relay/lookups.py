@@ -1,9 +1,9 @@
-"""Look up the names that datagrams are for, while the other datagrams go on.
+"""Name look-ups for datagrams.
 
-1. A datagram waits for its name's address, and nobody waits for that datagram.
-2. Bounded: so many names at once, so many datagrams for each; those beyond are dropped.
-3. What was found is remembered, and the oldest of it forgotten when it becomes too much.
-4. Every look-up ends by itself (`resolve`); then what waited for it is dropped as well.
+1. A datagram for a name waits for the address; other datagrams do not wait for it.
+2. The number of look-ups is bounded, and so is the number of datagrams that wait for one; the rest are dropped.
+3. Addresses are remembered for as long as the association lives, for a bounded number of names.
+4. Each look-up has a deadline. If it fails, the datagrams that wait for it are dropped.
 """
 
 from __future__ import annotations
@@ -12,39 +12,41 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from chainsocks.datagrams import Drop, Recent
 from chainsocks.protocol.address import Address, canonical
 from chainsocks.relay.datagrams import Drops
 
 __all__ = ["Lookups", "Resolve", "StartSoon"]
 
 NAMES = 8
-"""Names looked up at once for one association: each takes a thread."""
+"""Concurrent look-ups of one association; each needs a thread."""
 
 WAITING = 16
-"""Datagrams that wait for one name."""
+"""Datagrams that may wait for one name."""
 
 REMEMBERED = 256
-"""Names that are remembered with their addresses, for as long as the association lives."""
+"""Names whose addresses are kept at least."""
 
 Resolve = Callable[[Address], Awaitable[Sequence[Address]]]
 StartSoon = Callable[..., None]
 """A nursery's ``start_soon``."""
 
 Found = Callable[[Address, Sequence[bytes]], None]
+"""Gets the address of a name, and the datagrams that have waited for it."""
 
 
 class Lookups:
-    """The look-ups of one association. `found` is called with an address, and with the datagrams that waited for it."""
+    """The look-ups of one association. Each may take `limit` seconds."""
 
     def __init__(self, resolve: Resolve, limit: float, drops: Drops) -> None:
         self._resolve = resolve
         self._limit = limit
         self._drops = drops
         self._waiting: dict[Address, list[bytes]] = {}
-        self._known: dict[Address, Address] = {}
+        self._known = Recent[Address, Address](REMEMBERED)
 
     def wait(self, name: Address, datagram: bytes, found: Found, start_soon: StartSoon) -> None:
-        """Let a datagram wait for the address of its name; the look-up is a task, started by `start_soon`."""
+        """Have `found` called once the address of `name` is known; a look-up is a task, started by `start_soon`."""
         if known := self._known.get(name):
             found(known, (datagram,))
             return
@@ -53,7 +55,7 @@ class Lookups:
             waiting = self._waiting[name] = []
             start_soon(self._look_up, name, found)
         if waiting is None or len(waiting) >= WAITING:
-            self._drops.overflow += 1
+            self._drops[Drop.OVERFLOW] += 1
         else:
             waiting.append(datagram)
 
@@ -63,12 +65,10 @@ class Lookups:
             try:
                 addresses = await self._resolve(name)
             except OSError:
-                pass  # there is none
+                pass  # the name has no address
         waiting = self._waiting.pop(name)
         if addresses:
-            if len(self._known) >= REMEMBERED:
-                del self._known[next(iter(self._known))]
             known = self._known[name] = canonical(addresses[0])
             found(known, waiting)
         else:
-            self._drops.nameless += len(waiting)
+            self._drops[Drop.NO_ADDRESS] += len(waiting)

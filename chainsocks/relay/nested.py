@@ -1,9 +1,9 @@
-"""The way of datagrams through a chain: all of them go to the first hop, wrapped once for each hop behind it.
+"""The path of datagrams through a chain: all go to the first hop's relay, wrapped once for each hop behind it.
 
-1. There is one address that datagrams are sent to, and that they are taken from: the first hop's relay.
-2. What comes back has to have come through all relays of the chain (`chainsocks.protocol.datagram.Nesting`).
-3. The way ends as soon as one of the TCP connections ends that the hops' associations live by.
-4. A name goes to the last hop as it is, unless that hop is to be given addresses only.
+1. Datagrams are sent to one address, the first hop's relay, and replies come through all relays of the chain
+   (`chainsocks.datagrams.Tunnel`).
+2. The path ends as soon as one hop's association ends, which its TCP connection tells.
+3. Names are resolved by the last hop, unless that hop is configured to get addresses only.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 import trio
 from anyio.abc import ByteStream
 
+from chainsocks.datagrams import Drop, DropDatagram, Tunnel, wait_for_end
 from chainsocks.protocol.address import Address, AddressType
-from chainsocks.protocol.datagram import PLAIN, Nesting, decode_header, encode_header, header_size
+from chainsocks.protocol.datagram import PLAIN, decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
-from chainsocks.relay.datagrams import Datagrams, Deliver, Ready, Tally, read_away
+from chainsocks.relay.datagrams import DatagramSocket, Deliver, Ready, Tally
 from chainsocks.relay.lookups import Lookups, StartSoon
 
 __all__ = ["NestedPath"]
@@ -25,22 +26,22 @@ __all__ = ["NestedPath"]
 class NestedPath:
     """A `chainsocks.relay.datagrams.DatagramPath`.
 
-    Datagrams go by `socket` to the first hop's `relay`; `streams` are the connections that the associations live by,
-    under the names of their hops. All these stay the caller's. With `lookups`, names are looked up here.
+    Datagrams leave by `socket` and go through `tunnel`. `streams` are the TCP connections of the associations, by the
+    names of their hops. With `lookups`, names are resolved locally.
+
+    *Closing*: socket and streams stay the caller's to close.
     """
 
     def __init__(
         self,
-        socket: Datagrams,
-        relay: Address,
-        nesting: Nesting,
+        socket: DatagramSocket,
+        tunnel: Tunnel,
         streams: Mapping[str, ByteStream],
         tally: Tally,
         lookups: Lookups | None = None,
     ) -> None:
         self._socket = socket
-        self._relay = (relay.host, relay.port)
-        self._nesting = nesting
+        self._tunnel = tunnel
         self._streams = streams
         self._tally = tally
         self._lookups = lookups
@@ -49,27 +50,27 @@ class NestedPath:
         self._start_soon: StartSoon
 
     def send(self, datagram: bytes, header: int) -> None:
-        """Send the datagram to the first hop, if need be once its name has been looked up."""
+        """Send a datagram to the first hop, at once or after its name was resolved."""
         if self._lookups and datagram[len(PLAIN)] == AddressType.DOMAINNAME:
             self._look_up(self._lookups, datagram, header)
-        elif self._socket.send(self._nesting.wrap(datagram), self._relay):
+        elif self._socket.send(self._tunnel.wrap(datagram), self._tunnel.entry):
             self._tally.traffic.up += len(datagram) - header
         else:
-            self._tally.drops.unsent += 1
+            self._tally.drops[Drop.UNSENT] += 1
 
     async def run(self, deliver: Deliver, ready: Ready) -> str:
-        """Pass on what comes back through the chain, until one of the hops ends its association."""
+        """Pass on the replies until a hop ends its association."""
         self._deliver = deliver
         async with trio.open_nursery() as nursery:
             self._start_soon = nursery.start_soon
             ready()
-            nursery.start_soon(self._socket.run, self._received)
+            nursery.start_soon(self._socket.run, self._on_datagram)
             for name, stream in self._streams.items():
                 nursery.start_soon(self._watch, name, stream, nursery)
         return self._end
 
     async def _watch(self, name: str, stream: ByteStream, nursery: trio.Nursery) -> None:
-        in_order = await read_away(stream)
+        in_order = await wait_for_end(stream)
         self._end = f"hop {name} {'ended' if in_order else 'reset'} its association"
         nursery.cancel_scope.cancel()
 
@@ -77,31 +78,20 @@ class NestedPath:
         try:
             name = decode_header(datagram).address
         except ProtocolError:
-            self._tally.drops.malformed += 1
+            self._tally.drops[Drop.MALFORMED] += 1
             return
 
-        def found(address: Address, waiting: Sequence[bytes]) -> None:
+        def send_all(address: Address, waiting: Sequence[bytes]) -> None:
             front = encode_header(address)
             for each in waiting:
                 self.send(front + each[header:], len(front))
 
-        lookups.wait(name, datagram, found, self._start_soon)
+        lookups.wait(name, datagram, send_all, self._start_soon)
 
-    def _received(self, datagram: bytes, source: tuple[str, int]) -> None:
-        drops = self._tally.drops
-        if source != self._relay:
-            drops.strangers += 1
-            return
+    def _on_datagram(self, datagram: bytes, source: tuple[str, int]) -> None:
         try:
-            inner = self._nesting.unwrap(datagram)
-            if inner is None:
-                drops.strangers += 1
-                return
-            size = header_size(inner)
-        except ProtocolError:
-            drops.malformed += 1
-            return
-        if inner.startswith(PLAIN):
-            self._deliver(inner, len(inner) - size)
+            inner, header = self._tunnel.unwrap(datagram, source)
+        except DropDatagram as drop:
+            self._tally.drops[drop.reason] += 1
         else:
-            drops.fragments += 1
+            self._deliver(inner, len(inner) - header)

@@ -9,10 +9,10 @@ from chainsocks.net.names import name_of, resolve
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.net.tcp import open_tcp
-from chainsocks.net.udp import ANY_PORT, UDPSocket, open_udp
+from chainsocks.net.udp import UDPSocket, open_udp
 from chainsocks.protocol.address import Address
 from chainsocks.server.deadlines import Deadlines, DeadlineScope
-from chainsocks.sockets import local_address
+from chainsocks.sockets import ANY_PORT, local_address
 
 __all__ = ["TrioNetwork"]
 

@@ -19,11 +19,11 @@ from chainsocks.chain.network import Network
 from chainsocks.config.chains import Chain, Udp
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Config, Server
+from chainsocks.datagrams import Tunnel
 from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import Address, AddressType, canonical
-from chainsocks.protocol.datagram import Nesting
 from chainsocks.protocol.messages import ReplyCode, Request
-from chainsocks.relay.datagrams import DatagramPath, DatagramRelay, Datagrams, Tally
+from chainsocks.relay.datagrams import DatagramPath, DatagramRelay, DatagramSocket, Tally
 from chainsocks.relay.direct import DirectPath
 from chainsocks.relay.filter import FilteredPath
 from chainsocks.relay.lookups import Lookups
@@ -35,7 +35,7 @@ __all__ = ["DatagramNetwork", "open_datagram_relay"]
 class DatagramNetwork(Network, Protocol):
     """The network of a dial, with UDP sockets."""
 
-    def open_udp(self, host: str, ports: range = ...) -> Datagrams:
+    def open_udp(self, host: str, ports: range = ...) -> DatagramSocket:
         """Open a socket bound to an IP address of ours and a free one of `ports`, or raise `OSError`."""
 
 
@@ -72,13 +72,12 @@ async def open_datagram_relay(
                 association = await associate()
                 for stream in association.streams.values():
                     streams.push_async_callback(anyio.aclose_forcefully, stream)
-                first, *others = association.relays
-                any_host = "::" if first.type is AddressType.IPV6 else "0.0.0.0"
+                any_host = "::" if association.relays[0].type is AddressType.IPV6 else "0.0.0.0"
                 lookups = None
                 if association.hops[-1].resolve is Resolve.LOCAL:
                     lookups = Lookups(network.resolve, config.timeouts.resolve, tally.drops)
                 outer = _open_udp(network, any_host, sockets)
-                way = NestedPath(outer, first, Nesting(others), association.streams, tally, lookups)
+                way = NestedPath(outer, Tunnel(association.relays), association.streams, tally, lookups)
             if judge:
                 way = FilteredPath(way, judge, tally.drops)
             port = _declared_port(request.destination, there)
@@ -87,7 +86,7 @@ async def open_datagram_relay(
             yield relay, Address(_advertised(here, config.server), socket.address.port)
 
 
-def _open_udp(network: DatagramNetwork, host: str, sockets: ExitStack, ports: range = range(1)) -> Datagrams:
+def _open_udp(network: DatagramNetwork, host: str, sockets: ExitStack, ports: range = range(1)) -> DatagramSocket:
     try:
         socket = network.open_udp(host, ports)
     except OSError as error:

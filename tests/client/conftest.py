@@ -31,13 +31,16 @@ def nothing_left_open() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_look_ups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine knows one name."""
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """This machine knows one name. Returns the names that were looked up."""
+    names: list[bytes] = []
 
     async def getaddrinfo(host: bytes, port: int, *, type: socket.SocketKind) -> list[tuple[object, ...]]:  # noqa: A002
         await anyio.lowlevel.checkpoint()
+        names.append(host)
         if host != b"near.example":
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, type, 6, "", ("127.0.0.1", port))]
 
     monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    return names

@@ -73,7 +73,7 @@ def test_ipv4_and_ipv6_from_one(backend: str, hops: list[str]) -> None:
     run(backend, go)
 
 
-def test_names_are_looked_up_here_when_direct_or_asked_for(backend: str, hops: list[str]) -> None:
+def test_names_are_resolved_once_where_no_hop_resolves_them(backend: str, hops: list[str], asked: list[bytes]) -> None:
     address = parse_hop_url(hops[0]).address
     looking = Chain(Hop("local", HopProtocol.SOCKS5, address, resolve=Resolve.LOCAL))
 
@@ -81,12 +81,14 @@ def test_names_are_looked_up_here_when_direct_or_asked_for(backend: str, hops: l
         with answering() as there:
             for chain in (chainsocks.DIRECT, looking):
                 async with await chainsocks.open_udp(chain=chain) as association:
-                    await association.send_to(b"hello", "near.example", there.port)
-                    assert await association.receive_from() == (b"HELLO", there)
+                    for _ in range(3):
+                        await association.send_to(b"hello", "near.example", there.port)
+                        assert await association.receive_from() == (b"HELLO", there)
                     with pytest.raises(chainsocks.ConnectError, match=r"far\.example:9, name look-up: Name or service"):
                         await association.send_to(b"hello", "far.example", 9)
 
     run(backend, go)
+    assert asked == [b"near.example", b"far.example"] * 2
 
 
 def test_the_end_of_a_hops_association_is_the_end(backend: str, background: Background) -> None:

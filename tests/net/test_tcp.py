@@ -12,7 +12,6 @@ import trio
 from anyio.abc import SocketAttribute
 from trio.testing import MockClock
 
-from chainsocks.net import tcp
 from chainsocks.net.tcp import open_tcp
 from chainsocks.protocol.address import Address
 from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6, read_all
@@ -44,17 +43,6 @@ async def test_where_it_comes_from_may_be_said() -> None:
             accepted, peer = listener.accept()
             accepted.close()
             assert peer[0] == "127.0.0.2"
-
-
-@pytest.mark.parametrize(
-    "flag", [pytest.param(None, id="born so"), pytest.param(0, id="made so, where the kernel cannot")]
-)
-async def test_the_socket_never_blocks(flag: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if flag is not None:
-        monkeypatch.setattr(tcp, "_NON_BLOCKING", flag)
-    with listening(LOOPBACK) as (_, address):
-        async with await open_tcp(address) as stream:
-            assert stream.socket.gettimeout() == 0
 
 
 async def test_small_messages_are_not_held_back() -> None:

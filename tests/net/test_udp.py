@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from chainsocks.net import udp
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.udp import UDPSocket, open_udp
+from chainsocks.sockets import ANY_PORT
 from tests.net.sockets import LOOPBACK, LOOPBACK6, needs_ipv6
 
 loopbacks = pytest.mark.parametrize(
@@ -31,7 +30,7 @@ async def either(request: pytest.FixtureRequest) -> AsyncIterator[Poller | None]
 
 
 @contextmanager
-def opened(host: str = LOOPBACK, poller: Poller | None = None, ports: range = udp.ANY_PORT) -> Iterator[UDPSocket]:
+def opened(host: str = LOOPBACK, poller: Poller | None = None, ports: range = ANY_PORT) -> Iterator[UDPSocket]:
     sock = open_udp(host, poller, ports)
     try:
         yield sock
@@ -134,27 +133,3 @@ async def test_what_cannot_leave_is_told() -> None:
         assert not sock.send(b"x" * 65_508, (LOOPBACK, 9))  # too large
         assert not sock.send(b"x", (LOOPBACK, 0))
         assert not sock.send(b"x", ("255.255.255.255", 9))  # nobody allowed that
-
-
-async def test_a_port_in_the_range_is_taken_while_there_is_one() -> None:
-    with socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.bind((LOOPBACK, 0))
-        first = probe.getsockname()[1]
-    ports = range(first, first + 1)
-    with opened(ports=ports) as sock:
-        assert sock.address.port == first
-        with pytest.raises(OSError, match="no port is free") as caught:
-            open_udp(LOOPBACK, ports=ports)
-        assert caught.value.errno == errno.EADDRINUSE
-
-
-async def test_an_address_that_is_not_ours() -> None:
-    with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is looked at below)
-        open_udp("192.0.2.1")
-    assert caught.value.errno == errno.EADDRNOTAVAIL
-
-
-@needs_ipv6
-async def test_ipv4_and_ipv6_can_have_the_same_port() -> None:
-    with opened("0.0.0.0") as four, opened("::", ports=range(four.address.port, four.address.port + 1)) as six:
-        assert six.address.port == four.address.port

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from chainsocks.datagrams import Drop
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import encode_header
 from chainsocks.relay.datagrams import DatagramRelay, Deliver, Drops, Ready, Tally
@@ -21,8 +22,8 @@ from tests.memory import MemoryNetwork, MemorySocket, MemoryStream, memory_strea
 HOST, HEADER = "192.0.2.1", encode_header(Address("198.51.100.53", 53))
 
 
-class Dock:
-    """A way that keeps what is sent."""
+class Recorder:
+    """A path that keeps what is sent."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, int]] = []
@@ -36,7 +37,7 @@ class Dock:
         self.deliver = deliver
         ready()
         await self.over.wait()
-        return "the way is over"
+        return "the path broke"
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Association:
     network: MemoryNetwork
     socket: MemorySocket
     relay: DatagramRelay
-    way: Dock
+    path: Recorder
     tally: Tally
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
@@ -59,10 +60,10 @@ class Association:
 @asynccontextmanager
 async def associated(nursery: trio.Nursery, *, port: int = 0, idle: float = math.inf) -> AsyncIterator[Association]:
     near, far = memory_stream_pair()
-    network, way, tally = MemoryNetwork(nursery), Dock(), Tally(Traffic())
+    network, path, tally = MemoryNetwork(nursery), Recorder(), Tally(Traffic())
     socket = network.open_udp("192.0.2.100")
-    relay = DatagramRelay(far, socket, way, tally, host=HOST, port=port, idle=idle)
-    association = Association(near, network, socket, relay, way, tally)
+    relay = DatagramRelay(far, socket, path, tally, host=HOST, port=port, idle=idle)
+    association = Association(near, network, socket, relay, path, tally)
 
     async def run() -> None:
         with association.scope:
@@ -80,10 +81,10 @@ async def test_the_first_datagram_says_which_port_is_the_clients(nursery: trio.N
         association.say(association.client("192.0.2.2"))
         association.say(client := association.client())
         association.say(association.client(port=5454))
-        association.way.deliver(HEADER + b"answer", 6)
+        association.path.deliver(HEADER + b"answer", 6)
         assert client.waiting == [(HEADER + b"answer", association.socket.place)]
-    assert association.way.sent == [(HEADER + b"hello", len(HEADER))]
-    assert (association.tally.drops.strangers, association.tally.traffic.down) == (2, 6)
+    assert association.path.sent == [(HEADER + b"hello", len(HEADER))]
+    assert (association.tally.drops[Drop.STRANGER], association.tally.traffic.down) == (2, 6)
     assert association.relay.outcome == "finished; dropped: 2 from strangers"
 
 
@@ -91,22 +92,22 @@ async def test_a_declared_port_is_the_only_one(nursery: trio.Nursery) -> None:
     async with associated(nursery, port=5454) as association:
         association.say(association.client())
         association.say(association.client(port=5454))
-    assert len(association.way.sent) == 1
-    assert association.tally.drops.strangers == 1
+    assert len(association.path.sent) == 1
+    assert association.tally.drops[Drop.STRANGER] == 1
 
 
 async def test_nothing_is_delivered_to_a_client_that_is_not_known(nursery: trio.Nursery) -> None:
     async with associated(nursery) as association:
-        association.way.deliver(HEADER + b"answer", 6)
+        association.path.deliver(HEADER + b"answer", 6)
     assert association.network.datagrams == []
     assert association.relay.outcome == "finished; dropped: 1 not taken by the network"
 
 
-async def test_it_ends_with_its_way(nursery: trio.Nursery) -> None:
+async def test_it_ends_with_its_path(nursery: trio.Nursery) -> None:
     async with associated(nursery) as association:
-        association.way.over.set()
+        association.path.over.set()
         await wait_all_tasks_blocked()
-        assert association.relay.outcome == "the way is over"
+        assert association.relay.outcome == "the path broke"
 
 
 async def test_it_ends_with_its_connection_whatever_was_said_there(nursery: trio.Nursery) -> None:
@@ -117,22 +118,41 @@ async def test_it_ends_with_its_connection_whatever_was_said_there(nursery: trio
     assert association.relay.outcome == Outcome.CLIENT_BROKEN
 
 
-async def test_only_what_is_passed_on_breaks_the_silence(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_a_client_that_gets_no_replies_is_not_idle(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """One-way senders, such as syslog."""
     async with associated(nursery, idle=80) as association:
-        client, stranger = association.client(), association.client("192.0.2.66")
-        association.say(client)
-        await trio.sleep(75)
-        association.way.deliver(HEADER, 0)
+        client = association.client()
+        while trio.current_time() < 300:
+            association.say(client)
+            await trio.sleep(70)
+            assert not association.scope.cancelled_caught
+    assert len(association.path.sent) == 5
+    assert association.relay.outcome == Outcome.FINISHED
+
+
+async def test_replies_restart_the_idle_timer(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    async with associated(nursery, idle=80) as association:
+        association.say(association.client())
+        while trio.current_time() < 300:
+            await trio.sleep(70)
+            association.path.deliver(HEADER, 0)
+            assert not association.scope.cancelled_caught
+
+
+async def test_datagrams_of_strangers_do_not_restart_it(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    async with associated(nursery, idle=80) as association:
+        stranger = association.client("192.0.2.66")
+        association.say(association.client())
         while not association.scope.cancelled_caught:
             association.say(stranger)
             await trio.sleep(1)
-        assert 155 <= trio.current_time() <= 166
+        assert 80 <= trio.current_time() <= 91
         assert association.relay.outcome.startswith("idle for too long; dropped: ")
 
 
 def test_drops_in_words() -> None:
     assert str(Drops()) == ""
-    assert str(Drops(1, 2, 3, 4, 5, 6, 7)) == (
+    assert str(Drops({reason: number for number, reason in enumerate(Drop, 1)})) == (
         "1 from strangers, 2 in fragments, 3 malformed, 4 to names without an address, 5 too many at once, "
         "6 not taken by the network, 7 not allowed to go there"
     )
@@ -147,6 +167,6 @@ def test_every_datagram_is_passed_on_or_counted(datagrams: list[bytes]) -> None:
             for datagram in datagrams:
                 association.say(client, datagram)
             drops = association.tally.drops
-            assert len(association.way.sent) + drops.fragments + drops.malformed == len(datagrams)
+            assert len(association.path.sent) + drops[Drop.FRAGMENT] + drops[Drop.MALFORMED] == len(datagrams)
 
     trio.run(go)

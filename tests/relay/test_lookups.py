@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from chainsocks.datagrams import Drop
 from chainsocks.protocol.address import Address
 from chainsocks.relay import lookups
 from chainsocks.relay.datagrams import Drops
@@ -64,7 +65,7 @@ async def test_a_name_without_an_address(
         names.wait(Address(host, 53), b"x", nursery)
     await trio.sleep(seconds + 0.5)
     assert names.found == []
-    assert names.drops.nameless == 3
+    assert names.drops[Drop.NO_ADDRESS] == 3
     names.wait(Address(host, 53), b"x", nursery)
     await trio.sleep(0.1)
     assert len(names.asked) == 2  # it may have one by now
@@ -74,20 +75,20 @@ async def test_so_many_and_no_more(autojump_clock: MockClock, nursery: trio.Nurs
     names = Names()
     for number in range(lookups.NAMES + 1):
         names.wait(Address(f"{number}.example", 53), b"x", nursery)
-    assert names.drops.overflow == 1
+    assert names.drops[Drop.OVERFLOW] == 1
     for _ in range(lookups.WAITING):
         names.wait(Address("0.example", 53), b"x", nursery)
-    assert names.drops.overflow == 2
+    assert names.drops[Drop.OVERFLOW] == 2
     await trio.sleep(2)
     assert len(names.found) == lookups.NAMES
 
 
-async def test_the_oldest_is_forgotten(
+async def test_names_that_were_not_used_for_long_are_forgotten(
     autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lookups, "REMEMBERED", 2)
     names = Names()
-    for host in ("a.example", "b.example", "c.example", "b.example", "a.example"):
-        names.wait(Address(host, 53), b"x", nursery)
+    for host in "abcdecba":
+        names.wait(Address(f"{host}.example", 53), b"x", nursery)
         await trio.sleep(2)
-    assert [name.host[0] for name in names.asked] == ["a", "b", "c", "a"]
+    assert [name.host[0] for name in names.asked] == [*"abcde", *"ba"]

@@ -6,8 +6,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from chainsocks.datagrams import Drop, Tunnel
 from chainsocks.protocol.address import Address
-from chainsocks.protocol.datagram import Nesting, encode_header
+from chainsocks.protocol.datagram import encode_header
 from chainsocks.relay.lookups import Lookups
 from chainsocks.relay.nested import NestedPath
 from tests.memory import MemorySocket, MemoryStream, memory_stream_pair
@@ -34,7 +35,7 @@ class Chained:
         lookups = Lookups(network.resolve, 5, tally.drops) if local else None
         self.socket = network.open_udp("0.0.0.0")
         self.paris = MemorySocket(network, PARIS.host, PARIS.port)
-        self.way = NestedPath(self.socket, PARIS, Nesting((OSAKA,)), self.streams, tally, lookups)
+        self.way = NestedPath(self.socket, Tunnel((PARIS, OSAKA)), self.streams, tally, lookups)
 
     def send(self, to: Address, payload: bytes = b"hello") -> None:
         header = encode_header(to)
@@ -79,7 +80,7 @@ async def test_only_the_first_relay_is_listened_to(nursery: trio.Nursery) -> Non
         for host, port in ((PARIS.host, 1001), (OSAKA.host, OSAKA.port), ("192.0.2.66", 1000)):
             MemorySocket(chained.world.network, host, port).send(answer, chained.socket.place)
     assert chained.world.delivered == []
-    assert chained.world.tally.drops.strangers == 3
+    assert chained.world.tally.drops[Drop.STRANGER] == 3
 
 
 async def test_names_are_looked_up_where_that_is_wanted(nursery: trio.Nursery) -> None:
@@ -88,7 +89,7 @@ async def test_names_are_looked_up_where_that_is_wanted(nursery: trio.Nursery) -
         chained.send(NAMED)
         chained.way.send(b"\0\0\0\x03\x00\0\x35", 7)
     assert [data for _, data in chained.world.sent] == [encode_header(OSAKA) + encode_header(FAR) + b"hello"]
-    assert chained.world.tally.drops.malformed == 1
+    assert chained.world.tally.drops[Drop.MALFORMED] == 1
 
 
 @pytest.mark.parametrize(("how", "word"), [("aclose", "ended"), ("reset", "reset")])

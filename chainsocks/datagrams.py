@@ -1,0 +1,141 @@
+"""What the server's and the library's UDP have in common: which datagrams to accept, and how to pass all relays.
+
+It does no I/O but for `wait_for_end`. The server's side is `chainsocks.relay`, the library's `chainsocks.client`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from anyio import BrokenResourceError, EndOfStream
+from anyio.abc import ByteReceiveStream
+
+from chainsocks.protocol.address import Address, canonical
+from chainsocks.protocol.datagram import PLAIN, Nesting, header_size
+from chainsocks.protocol.errors import ProtocolError
+
+__all__ = ["Drop", "DropDatagram", "Recent", "Tunnel", "split", "wait_for_end"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Drop(StrEnum):
+    """Why a datagram is dropped, in words for the log."""
+
+    STRANGER = "from strangers"
+    FRAGMENT = "in fragments"
+    MALFORMED = "malformed"
+    NO_ADDRESS = "to names without an address"
+    OVERFLOW = "too many at once"
+    UNSENT = "not taken by the network"
+    FORBIDDEN = "not allowed to go there"
+
+
+class DropDatagram(Exception):
+    """Tells the caller to drop a datagram, for a `reason`."""
+
+    def __init__(self, reason: Drop) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def split(datagram: bytes) -> int:
+    """Return the size of the header of a datagram that is not a fragment (RFC 1928 section 7).
+
+    Raises:
+        DropDatagram: it is a fragment, or malformed.
+    """
+    try:
+        size = header_size(datagram)
+    except ProtocolError:
+        raise DropDatagram(Drop.MALFORMED) from None
+    if not datagram.startswith(PLAIN):
+        raise DropDatagram(Drop.FRAGMENT if datagram.startswith(PLAIN[:-1]) else Drop.MALFORMED)
+    return size
+
+
+class Tunnel:
+    """The way through the relays of a chain's associations, the first hop's first.
+
+    Datagrams go to the first relay, with one header for each relay behind it. Replies have to come from the first relay
+    and to have passed all others: anybody can send to a relay, and that a relay has passed something on proves nothing.
+    """
+
+    __slots__ = ("_nesting", "entry")
+
+    def __init__(self, relays: Sequence[Address]) -> None:
+        first, *others = relays
+        self.entry = (canonical(first).host, first.port)
+        """The host and port of the first relay."""
+        self._nesting = Nesting(others)
+
+    def wrap(self, datagram: bytes) -> bytes:
+        """Return what to send to `entry`, for a datagram with the header of its destination."""
+        return self._nesting.wrap(datagram)
+
+    def unwrap(self, datagram: bytes, source: tuple[str, int]) -> tuple[bytes, int]:
+        """Return a reply with the header of its origin, and the size of that header.
+
+        Raises:
+            DropDatagram: it has not come through all relays, is a fragment, or malformed.
+        """
+        if source != self.entry:
+            raise DropDatagram(Drop.STRANGER)
+        try:
+            inner = self._nesting.unwrap(datagram)
+        except ProtocolError:
+            raise DropDatagram(Drop.MALFORMED) from None
+        if inner is None:
+            raise DropDatagram(Drop.STRANGER)
+        return inner, split(inner)
+
+
+class Recent(Generic[K, V]):
+    """A mapping with a bound: it keeps the `size` keys that were used last, and at most twice as many.
+
+    It forgets whole generations, so that a hit costs no more than with a dict, and needs no order. None is no value.
+    """
+
+    __slots__ = ("_new", "_old", "_size")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._new: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def __len__(self) -> int:
+        return len(self._new) + len(self._old)
+
+    def __setitem__(self, key: K, value: V) -> None:
+        if key not in self._new and len(self._new) >= self._size:
+            self._old, self._new = self._new, {}
+        self._old.pop(key, None)
+        self._new[key] = value
+
+    def get(self, key: K) -> V | None:
+        """Return a value, or None; this counts as a use of the key."""
+        value = self._new.get(key)
+        if value is None:
+            value = self._old.get(key)
+            if value is not None:
+                self[key] = value
+        return value
+
+    def peek(self, key: K) -> V | None:
+        """Return a value, or None, without using the key."""
+        value = self._new.get(key)
+        return self._old.get(key) if value is None else value
+
+
+async def wait_for_end(stream: ByteReceiveStream) -> bool:
+    """Discard what comes over a connection that an association lives by, to its end; False if it was broken."""
+    try:
+        while True:
+            await stream.receive()
+    except EndOfStream:
+        return True
+    except BrokenResourceError:
+        return False

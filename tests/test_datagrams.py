@@ -1,0 +1,142 @@
+"""What the server's and the library's UDP have in common: accepted datagrams, a chain's relays, bounded memory."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainsocks.datagrams import Drop, DropDatagram, Recent, Tunnel, split, wait_for_end
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.datagram import encode_header
+from tests.memory import memory_stream_pair
+
+PARIS, OSAKA, FAR = Address("192.0.2.1", 1000), Address("192.0.2.2", 2000), Address("far.example", 53)
+FROM_PARIS = (PARIS.host, PARIS.port)
+REPLY = encode_header(FAR) + b"answer"
+
+# --- headers
+
+
+@pytest.mark.parametrize(
+    ("front", "reason"),
+    [
+        pytest.param(b"\0\0\x01", Drop.FRAGMENT, id="fragment"),
+        pytest.param(b"\0\0\x81", Drop.FRAGMENT, id="last fragment"),
+        pytest.param(b"\0\x01\0", Drop.MALFORMED, id="reserved byte"),
+        pytest.param(b"\x01\0\x01", Drop.MALFORMED, id="reserved byte of a fragment"),
+    ],
+)
+def test_a_header_that_is_dropped(front: bytes, reason: Drop) -> None:
+    with pytest.raises(DropDatagram) as caught:
+        split(front + REPLY[3:])
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("size", [0, 3, len(encode_header(FAR)) - 1])
+def test_a_datagram_that_ends_within_its_header_is_dropped(size: int) -> None:
+    with pytest.raises(DropDatagram) as caught:
+        split(REPLY[:size])
+    assert caught.value.reason is Drop.MALFORMED
+
+
+def test_a_header_that_is_accepted() -> None:
+    assert REPLY[split(REPLY) :] == b"answer"
+
+
+# --- through a chain
+
+
+def test_each_relay_gets_the_header_of_the_next_one() -> None:
+    tunnel = Tunnel((PARIS, OSAKA))
+    assert tunnel.entry == FROM_PARIS
+    assert tunnel.wrap(b"datagram") == encode_header(OSAKA) + b"datagram"
+    assert Tunnel((PARIS,)).wrap(b"datagram") == b"datagram"
+
+
+def test_the_entry_is_an_address_that_sockets_report() -> None:
+    assert Tunnel((Address("::ffff:192.0.2.1", 1000),)).entry == FROM_PARIS
+
+
+def test_a_reply_has_come_through_all_relays() -> None:
+    inner, header = Tunnel((PARIS, OSAKA)).unwrap(encode_header(OSAKA) + REPLY, FROM_PARIS)
+    assert (inner, inner[header:]) == (REPLY, b"answer")
+
+
+@pytest.mark.parametrize(
+    ("datagram", "source", "reason"),
+    [
+        pytest.param(encode_header(OSAKA) + REPLY, (PARIS.host, 1001), Drop.STRANGER, id="other port"),
+        pytest.param(encode_header(OSAKA) + REPLY, ("192.0.2.66", PARIS.port), Drop.STRANGER, id="other host"),
+        pytest.param(encode_header(PARIS) + REPLY, FROM_PARIS, Drop.STRANGER, id="sent to the relay by somebody else"),
+        pytest.param(encode_header(OSAKA), FROM_PARIS, Drop.MALFORMED, id="nothing behind the relays"),
+        pytest.param(
+            b"\0\0\x01" + encode_header(OSAKA)[3:] + REPLY, FROM_PARIS, Drop.MALFORMED, id="a relay's fragment"
+        ),
+        pytest.param(encode_header(OSAKA) + b"\0\0\x01" + REPLY[3:], FROM_PARIS, Drop.FRAGMENT, id="fragment"),
+    ],
+)
+def test_a_reply_that_is_dropped(datagram: bytes, source: tuple[str, int], reason: Drop) -> None:
+    with pytest.raises(DropDatagram) as caught:
+        Tunnel((PARIS, OSAKA)).unwrap(datagram, source)
+    assert caught.value.reason is reason
+
+
+# --- memory
+
+
+@given(st.integers(1, 8), st.lists(st.tuples(st.sampled_from(["set", "get", "peek"]), st.integers(0, 12))))
+def test_the_keys_used_last_are_kept_and_the_number_is_bounded(size: int, actions: list[tuple[str, int]]) -> None:
+    recent = Recent[int, str](size)
+    used: list[int] = []  # least recently first
+    for action, key in actions:
+        known = recent.peek(key)
+        if action == "set":
+            recent[key] = known = str(key)
+        elif action == "get":
+            assert recent.get(key) == known
+        if known and action != "peek":
+            used = [*(other for other in used if other != key), key]
+        assert [recent.peek(kept) for kept in used[-size:]] == [str(kept) for kept in used[-size:]]
+        assert len(recent) <= 2 * size
+        assert known in (None, str(key))
+
+
+def test_a_peek_does_not_keep_a_key() -> None:
+    recent = Recent[str, int](1)
+    recent["a"] = 1
+    for key in "bc":
+        assert recent.peek("a") == 1
+        recent[key] = 2
+    assert recent.peek("a") is None
+
+
+def test_a_get_keeps_a_key() -> None:
+    recent = Recent[str, int](1)
+    recent["a"] = 1
+    for key in "bc":
+        assert recent.get("a") == 1
+        recent[key] = 2
+    assert recent.peek("a") == 1
+
+
+def test_the_last_value_counts() -> None:
+    recent = Recent[str, int](1)
+    recent["a"] = 1
+    recent["b"] = 1
+    recent["a"] = 2
+    assert (recent.get("a"), len(recent)) == (2, 2)
+
+
+# --- the connections that associations live by
+
+
+@pytest.mark.parametrize(("how", "in_order"), [("aclose", True), ("reset", False)])
+async def test_how_a_connection_ended(how: str, in_order: bool) -> None:  # noqa: FBT001
+    near, far = memory_stream_pair()
+    await far.send(b"to be discarded")
+    if how == "reset":
+        far.reset()
+    else:
+        await far.aclose()
+    assert await wait_for_end(near) is in_order
