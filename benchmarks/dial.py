@@ -14,13 +14,13 @@ import trio
 from anyio.abc import ByteStream
 
 from benchmarks.timing import Timing, table
-from chainsocks.chain.dial import dial
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.server.deadlines import Deadlines, open_deadlines
 from chainsocks.server.network import TrioNetwork
+from tests.dialing import dial
 
 __all__ = ["MOST_HOPS", "AnsweringNetwork", "AnsweringStream", "chain_of", "dial_once", "main"]
 
@@ -62,7 +62,7 @@ class AnsweringNetwork(TrioNetwork):
         super().__init__(None, deadlines)
         self.stream = stream
 
-    async def open_tcp(self, address: Address) -> AnsweringStream:  # type: ignore[override]  # no socket under it
+    async def open_tcp(self, address: Address, source: Address | None = None) -> AnsweringStream:  # type: ignore[override]  # no socket under it
         """Return the stream."""
         return self.stream
 

@@ -29,7 +29,6 @@ from benchmarks.compare import describe_run
 from benchmarks.links import open_links
 from benchmarks.peers import open_ours
 from benchmarks.programs import find_program, free_address
-from chainsocks.chain.dial import dial
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import round_trips
 from chainsocks.client.network import AnyioNetwork
@@ -38,6 +37,7 @@ from chainsocks.config.extras import PLOT, require
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
+from tests.dialing import dial
 
 __all__ = ["PROXYCHAINS", "Measured", "as_markdown", "as_text", "main", "measure"]
 

@@ -262,8 +262,8 @@ class DialError(ChainsocksError, OSError):
         before = "".join(f"; before that, {error}" for error in self.earlier)
         return f"{self.place}: {self.problem} ({self.elapsed:.2f} s {limit}){before}"
 
-    def _state(self) -> dict[str, Any]:
-        return {**super()._state(), "errno": self.errno, "strerror": self.strerror}
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "errno": self.errno, "strerror": self.strerror}
 
 
 class UnsupportedAddress(DialError):

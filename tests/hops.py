@@ -12,7 +12,7 @@ import trio.testing
 from anyio.abc import ByteStream
 
 from chainsocks.chain.causes import explain_connect_error
-from chainsocks.chain.walk import CONNECT
+from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.errors import reply_code_of

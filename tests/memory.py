@@ -332,7 +332,7 @@ class MemoryNetwork:
         self.ports[listener.address] = listener
         return listener
 
-    def own_address(self, peer: Address) -> Address:
+    def local_address(self, peer: Address) -> Address:
         for host in self.own:
             if Address(host, 0).type is peer.type:
                 return Address(host, 0)

@@ -46,11 +46,12 @@ class SideRoom:
 
 SIDE_ROOMS = {
     "errors": SideRoom(frozenset({"protocol"}), users=1),
+    "network": SideRoom(frozenset({"protocol"}), users=2),
     "sockets": SideRoom(frozenset({"protocol"}), users=2),
     "datagrams": SideRoom(frozenset({"protocol"}), users=3),
     "observe": SideRoom(frozenset({"protocol", "errors", "config"}), users=4),
     "client": SideRoom(
-        frozenset({"protocol", "errors", "sockets", "datagrams", "config", "routing", "chain"}), users=6
+        frozenset({"protocol", "errors", "network", "sockets", "datagrams", "config", "routing", "chain"}), users=6
     ),
     "chainsocks": SideRoom(frozenset({"protocol", "errors", "config", "client"}), users=99),  # the library's front door
 }
@@ -63,11 +64,11 @@ NUMBERS = {
         "chainsocks.chain.eyeballs",
         "ATTEMPT_DELAY",
     ): "RFC 8305's pace for the next attempt; nothing ends with it",
-    ("chainsocks.session.parting", "PARTING"): "RFC 1928's ten seconds for a client that was refused",
+    ("chainsocks.session.lingering_close", "LINGER"): "RFC 1928's ten seconds for a client that was refused",
 }
 """Seconds that bound something and are no deadline of ``[timeouts]``, each with its reason."""
 
-WITHOUT_TESTS_OF_THEIR_OWN: dict[str, str] = {"chainsocks.chain.network": "protocols, which run nothing"}
+WITHOUT_TESTS_OF_THEIR_OWN: dict[str, str] = {"chainsocks.network": "protocols, which run nothing"}
 """Modules that have no test module at the mirrored path, each with its reason."""
 
 
@@ -248,7 +249,80 @@ def limits_come_from_the_configuration(modules: Modules) -> Iterator[str]:
                     yield f"{module.name}:{call.lineno} opens {ast.unparse(call)}"
 
 
+def classes(module: Module) -> Iterator[ast.ClassDef]:
+    yield from (node for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef))
+
+
+def is_protected(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def protected_members(node: ast.ClassDef) -> set[str]:
+    """The protected names that a class defines: methods, class attributes, slots, and what it assigns to ``self``."""
+    names = {inner.name for inner in node.body if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)}
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store) and ast.unparse(inner.value) == "self":
+            names.add(inner.attr)
+        elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+            names.add(inner.id)
+        elif isinstance(inner, ast.Constant) and isinstance(inner.value, str) and inner.value.isidentifier():
+            names.add(inner.value)  # in __slots__
+    return {name for name in names if is_protected(name)}
+
+
+def protected_members_stay_in_their_room(modules: Modules) -> Iterator[str]:
+    """A class neither uses nor overrides a protected member of a base class in another room."""
+    where = {(module.name, node.name): node for module in modules.values() for node in classes(module)}
+    for module in modules.values():
+        imported: dict[str, Module] = {}
+        for other, one in ours(modules, module):
+            imported |= dict.fromkeys(one.names or (other.name,), other)
+        for node in classes(module):
+            for base in node.bases:
+                room, _, name = ast.unparse(base).rpartition(".")
+                other_module = imported.get(room or name)
+                if other_module is None or other_module.room == module.room:
+                    continue
+                foreign = where.get((other_module.name, name))
+                inherited = protected_members(foreign) if foreign else set()
+                own = protected_members(node) - inherited
+                used = {
+                    inner.attr
+                    for inner in ast.walk(node)
+                    if isinstance(inner, ast.Attribute) and ast.unparse(inner.value) in ("self", "super()")
+                }
+                methods = {inner.name for inner in node.body if hasattr(inner, "name")}
+                for member in sorted(name for name in (used | methods) - own if is_protected(name)):
+                    yield f"{module.name}:{node.lineno} {node.name} uses {member} of {ast.unparse(base)}"
+
+
 LAWS: dict[Law, tuple[dict[str, str], list[str]]] = {
+    protected_members_stay_in_their_room: (
+        {
+            "chainsocks/chain/walk.py": (
+                "class Walk:\n"
+                "    __slots__ = ('_leg',)\n"
+                "    def _step(self): self._leg = 1\n"
+                "    def place(self): return self._leg\n"
+                "class Longer(Walk):\n"
+                "    def _step(self): return self._leg\n"
+            ),
+            "chainsocks/tools/probe.py": (
+                "from chainsocks.chain import walk\n"
+                "from chainsocks.chain.walk import Walk\n"
+                "class Question(Walk):\n"
+                "    def ask(self): self._asked = True; return self._leg\n"
+                "class Louder(walk.Walk):\n"
+                "    def _step(self): return super()._step()\n"
+                "class Polite(Walk):\n"
+                "    def ask(self): self._own = 1; return self._own + self.place()\n"
+            ),
+        },
+        [
+            "chainsocks.tools.probe:3 Question uses _leg of Walk",
+            "chainsocks.tools.probe:5 Louder uses _step of walk.Walk",
+        ],
+    ),
     imports_point_downward: (
         {
             "chainsocks/net/tcp.py": "from chainsocks.relay.pump import pump\nfrom chainsocks import client",

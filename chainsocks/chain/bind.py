@@ -1,237 +1,231 @@
-"""BIND: have a peer connect to the far end of a chain, or to ourselves when it has no hop (RFC 1928 section 4).
+"""BIND: have a peer connect to the far end of a chain, or to this machine when it has no hop (RFC 1928 section 4).
 
 1. All hops but the last are asked to CONNECT, and the last one to BIND. Its two replies tell the address that the peer
    is to connect to, and the peer's own.
 2. Only the peer that was named may connect, from any of its ports; 0.0.0.0 or :: stands for anyone. A stranger's
-   connection is closed and the wait goes on: to end it, as the SOCKS4 memo has it, would let anybody end it.
-3. An address of zeros in a hop's first reply means the hop's own, and is told as that.
-4. The dial's laws hold here too. The wait for the peer has its own limit, `bind`, beside the dial's.
+   connection is closed and the wait goes on: if it ended the wait, as the SOCKS4 memo has it, any stranger could.
+3. An address of zeros in a hop's first reply means the hop's own, and is reported as that.
+4. The wait for the peer has its own limit, `bind`, beside the dial's.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import math
+from abc import ABC, abstractmethod
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Protocol
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.causes import errno_of, explain_connect_error
 from chainsocks.chain.legs import Leg
-from chainsocks.chain.network import CancelScope, Network
-from chainsocks.chain.walk import OPEN, OnStep, Upstream, Walk
-from chainsocks.config.chains import Route
-from chainsocks.config.models import Timeouts
+from chainsocks.chain.limit import Limit
+from chainsocks.chain.operations import Upstream
+from chainsocks.chain.steps import Followed, broken, follow, negotiate, plan_to, resolve
+from chainsocks.chain.trip import OPEN, Trip
 from chainsocks.errors import Cause, ConnectError, Step
+from chainsocks.network import PortListener
 from chainsocks.protocol.address import Address, AddressType, address_of
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, describe_reply
 
-__all__ = ["LISTEN", "BindNetwork", "BindWalk", "IPAddress", "Listener"]
+__all__ = ["LISTEN", "Binding", "IPAddress", "bind"]
 
 IPAddress = IPv4Address | IPv6Address
 
 LISTEN = Step.LISTEN
-"""The step in which we open a port of our own; `State.SECOND_REPLY` is the wait for the peer, there as at a hop."""
+"""The step that opens a local port; `State.SECOND_REPLY` is the wait for the peer, at a local port as at a hop's."""
 
 ELSEWHERE = {AddressType.IPV4: Address("192.0.2.1", 0), AddressType.IPV6: Address("2001:db8::1", 0)}
-"""Addresses that nobody has (RFC 5737, RFC 3849): the way to them is the way out of this network."""
+"""Documentation addresses (RFC 5737, RFC 3849): the route to them is the route out of this network."""
 
 log = logging.getLogger("chainsocks.dial")
 
 
-class Listener(Protocol):
-    """A port that a peer can connect to."""
+class Binding(ABC):
+    """A port that waits for one connection. `accept` it once, and call `aclose` in any case."""
 
-    @property
-    def address(self) -> Address:
-        """Where it listens."""
+    def __init__(self, trip: Trip, address: Address) -> None:
+        self.trip = trip
+        self.address = address
+        """Where the peer is to connect to."""
 
-    async def accept(self) -> tuple[ByteStream, Address]:
-        """Wait for a connection and return it with its peer's address, or raise `OSError`."""
+    async def accept(self, limit: Limit) -> Upstream:
+        """Wait for the peer, inside `limit`; the result's `bound` is the peer's address.
 
-    async def aclose(self) -> None:
-        """Listen no more."""
-
-
-class BindNetwork(Network, Protocol):
-    """What lies below a BIND."""
-
-    async def listen(self, address: Address) -> Listener:
-        """Listen on an IP address of ours, on a port of the kernel's choice for port 0, or raise `OSError`."""
-
-    def own_address(self, peer: Address) -> Address:
-        """Return our address on the route to an IP address, or raise `OSError`."""
-
-
-class BindWalk(Walk):
-    """One BIND: `bind`, tell the address, `accept`; and `aclose`, whatever came of it.
-
-    `advertised` is the address to tell for ports of our own to peers of its family. It is listened on if it is this
-    machine's; otherwise it is that of a NAT before it, and we listen where the route to the peer begins.
-    """
-
-    command = Command.BIND
-
-    __slots__ = ("_advertised", "_bind_network", "_listener", "_peers", "_stream")
-
-    def __init__(
-        self,
-        route: Route,
-        destination: Address,
-        timeouts: Timeouts,
-        network: BindNetwork,
-        on_step: OnStep | None = None,
-        began: float | None = None,
-        advertised: IPAddress | None = None,
-    ) -> None:
-        super().__init__(route, destination, timeouts, network, on_step, began)
-        self._bind_network = network
-        self._advertised = advertised
-        self._listener: Listener | None = None
-        self._stream: ByteStream | None = None
-        self._peers: frozenset[IPAddress] = frozenset()
-        """Who may connect; empty for anyone."""
-
-    async def bind(self, scope: CancelScope) -> Address:
-        """Go as far as the first reply, inside `scope`, and return the address that the peer is to connect to.
-
-        Nothing is left open when this raises.
+        *Closing*: the upstream is the caller's. The port is closed when this returns or raises.
 
         Raises:
             DialError: one of its subclasses, by cause.
         """
-        if not self._route.hops:
-            self._scope = scope
-            return await self._listen()
-        upstream = await self.go(scope)
-        self._stream = upstream.stream
-        bound, hop = upstream.bound, self._route.hops[-1].address
-        if bound.type is AddressType.DOMAINNAME or not _ip(bound).is_unspecified:
-            return bound
-        # Zeros from us would mean our own address. Of a hop known by its name, that name is what there is to tell,
-        # unless we have connected to it ourselves.
-        if hop.type is AddressType.DOMAINNAME and len(self._route.hops) == 1:
-            reached = upstream.stream.extra(SocketAttribute.remote_address, None)
-            if isinstance(reached, tuple):
-                return Address(address_of(reached).host, bound.port)
-        return Address(hop.host, bound.port)
-
-    async def accept(self, scope: CancelScope) -> Upstream:
-        """Wait for the peer, inside `scope`; the result's `bound` is the peer's address. Whoever calls this closes it.
-
-        Raises:
-            DialError: one of its subclasses, by cause.
-        """
-        self._scope = scope
-        self._total = math.inf  # the dial is over: from here on it is the peer's time
-        self._at(self._last_leg, State.SECOND_REPLY)
-        self._allow(self._timeouts.bind, self._destination)
+        self.trip.go_on(limit)
         try:
-            return await (self._accept_from(self._listener) if self._listener else self._await_second_reply())
+            return await self._accept()
         finally:
             await self.aclose()
 
+    @abstractmethod
+    async def _accept(self) -> Upstream: ...
+
+    @abstractmethod
     async def aclose(self) -> None:
         """Close what is open and was not handed over."""
-        listener, stream = self._listener, self._stream
-        self._listener = self._stream = None
-        if listener:
-            await listener.aclose()
-        if stream:
-            await anyio.aclose_forcefully(stream)
 
-    @property
-    def _last_leg(self) -> Leg | None:
-        plan = self._plan(self._destination, self.command)
-        return plan[-1] if plan else None
 
-    # Through a chain.
+async def bind(trip: Trip, advertised: IPAddress | None = None) -> Binding:
+    """Open a port at the last hop, or here where there is none, for a connection from the trip's destination.
 
-    async def _await_second_reply(self) -> Upstream:
-        """Have the last hop say that the peer has come."""
-        leg, stream = self._last_leg, self._stream
-        if leg is None or stream is None:
-            raise RuntimeError("nothing is bound: call `bind` first, and `accept` once")
-        handshake = self._handshake
+    `advertised` is the address to report for local ports to peers of its family. The port listens on it if it is this
+    machine's; otherwise it belongs to a NAT, and the port listens where the route to the peer begins.
+
+    Raises:
+        DialError: one of its subclasses, by cause. Nothing is left open.
+    """
+    return await _bind_at_hop(trip) if trip.route.hops else await _bind_here(trip, advertised)
+
+
+# At the last hop.
+
+
+class _HopBinding(Binding):
+    """A port at the last hop, whose second reply says that the peer has connected."""
+
+    def __init__(self, trip: Trip, leg: Leg, way: Followed) -> None:
+        super().__init__(trip, _reported(way.reply.bound, leg, way.stream))
+        self._leg = leg
+        self._handshake = way.handshake
+        self._stream: ByteStream | None = way.stream
+
+    async def _accept(self) -> Upstream:
+        trip, leg, handshake, stream = self.trip, self._leg, self._handshake, self._stream
+        if stream is None or handshake is None:
+            raise RuntimeError("a binding is accepted once")
+        trip.allow(trip.timeouts.bind, trip.destination)
+        trip.enter(leg, State.SECOND_REPLY)
         try:
             handshake.expect_second_reply()
         except ProtocolError as error:
-            raise self._broken(leg, handshake, error) from None
-        await self._negotiate(leg, handshake, stream)
+            raise broken(trip, leg, handshake, error) from None
+        await negotiate(trip, leg, handshake, stream)
         reply = handshake.reply
         if not reply.succeeded:
             problem = f"it granted the port, and then refused {leg.target}: {describe_reply(reply.code)}"
-            raise self._refused(problem, Cause.REFUSED, reply.code)
+            raise trip.refused(problem, Cause.REFUSED, reply.code)
         self._stream = None
-        self._at(None, OPEN)
+        trip.enter(None, OPEN)
         return Upstream(stream, reply.bound, handshake.trailing_data)
 
-    # At a port of our own.
+    async def aclose(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream:
+            await anyio.aclose_forcefully(stream)
 
-    async def _listen(self) -> Address:
-        """Open a port for the peer; return its address, or what stands for it outside."""
-        peer = self._destination
-        if peer.type is AddressType.DOMAINNAME:
-            found = await self._look_up(None, peer)
-            self._peers = frozenset(map(_ip, found))
-            peer = min(found, key=lambda address: address.type)  # IPv4 if it has one: SOCKS4 can tell no other
-        elif not _ip(peer).is_unspecified:
-            self._peers = frozenset({_ip(peer)})
-        peer = Address(str(_ip(peer)), 0)
-        self._at(None, LISTEN)
-        self._allow(self._timeouts.connect, peer)
-        advertised = self._advertised if self._advertised and self._advertised.version == _ip(peer).version else None
-        try:
-            self._listener = await self._open_port(peer, advertised)
-        except OSError as error:
-            raise self._failed(error) from error
-        host, port = self._listener.address.host, self._listener.address.port
-        if advertised:
-            return Address(str(advertised), port)
-        if self._peers:
-            return Address(host, port)
-        try:
-            return Address(self._bind_network.own_address(ELSEWHERE[peer.type]).host, port)
-        except OSError:
-            return Address(host, port)  # zeros: wherever it is that the client has reached us
 
-    async def _open_port(self, peer: Address, advertised: IPAddress | None) -> Listener:
-        """Listen where `peer` gets to on its way to us; for anyone, everywhere."""
-        network = self._bind_network
-        if advertised:
-            try:
-                return await network.listen(Address(str(advertised), 0))
-            except OSError as error:
-                if errno_of(error) != errno.EADDRNOTAVAIL:
-                    raise
-        return await network.listen(network.own_address(peer) if self._peers else peer)
+async def _bind_at_hop(trip: Trip) -> Binding:
+    plan = plan_to(trip, trip.destination, Command.BIND)
+    way = await follow(trip, plan)
+    trip.enter(None, OPEN)
+    return _HopBinding(trip, plan[-1], way)
 
-    async def _accept_from(self, listener: Listener) -> Upstream:
-        """Let the peer in, and nobody else."""
+
+def _reported(bound: Address, leg: Leg, stream: ByteStream) -> Address:
+    """Return the address in a hop's first reply, or the hop's own where that is zeros."""
+    if bound.type is AddressType.DOMAINNAME or not _ip(bound).is_unspecified:
+        return bound
+    # Zeros from us would mean our own address. Of a hop declared by name, the name is all there is to report, unless it
+    # is the hop that we have connected to.
+    hop = leg.hop.address
+    if hop.type is AddressType.DOMAINNAME and leg.position == 1:
+        reached = stream.extra(SocketAttribute.remote_address, None)
+        if isinstance(reached, tuple):
+            return Address(address_of(reached).host, bound.port)
+    return Address(hop.host, bound.port)
+
+
+# At a local port.
+
+
+class _LocalBinding(Binding):
+    """A local port; `peers` may connect to it, anyone if that is empty."""
+
+    def __init__(self, trip: Trip, address: Address, listener: PortListener, peers: frozenset[IPAddress]) -> None:
+        super().__init__(trip, address)
+        self._listener: PortListener | None = listener
+        self._peers = peers
+
+    async def _accept(self) -> Upstream:
+        trip, listener = self.trip, self._listener
+        if listener is None:
+            raise RuntimeError("a binding is accepted once")
+        trip.allow(trip.timeouts.bind, trip.destination)
+        trip.enter(None, State.SECOND_REPLY)
         while True:
             try:
                 stream, peer = await listener.accept()
             except ConnectionAbortedError:
-                continue  # it was gone before we looked: accept(2)
+                continue  # the peer left while it was in the backlog: accept(2)
             except OSError as error:
-                raise self._failed(error) from error
+                raise _failed(trip, error) from error
             if not self._peers or _ip(peer) in self._peers:
-                self._at(None, OPEN)
+                trip.enter(None, OPEN)
                 return Upstream(stream, peer, b"")
-            log.debug("= %s: a stranger connected, %s", self._place, peer)
+            log.debug("= %s: turned away a stranger, %s", trip.place, peer)
             await anyio.aclose_forcefully(stream)
 
-    def _failed(self, error: OSError) -> ConnectError:
-        problem, cause = explain_connect_error(error)
-        return self._error(ConnectError, problem, cause, at_destination=True, errno=errno_of(error))
+    async def aclose(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener:
+            await listener.aclose()
+
+
+async def _bind_here(trip: Trip, advertised: IPAddress | None) -> Binding:
+    peer, peers = trip.destination, frozenset[IPAddress]()
+    if peer.type is AddressType.DOMAINNAME:
+        found = await resolve(trip, None, peer)
+        peers = frozenset(map(_ip, found))
+        peer = min(found, key=lambda address: address.type)  # IPv4 if there is one: SOCKS4 can report no other
+    elif not _ip(peer).is_unspecified:
+        peers = frozenset({_ip(peer)})
+    peer = Address(str(_ip(peer)), 0)
+    if advertised and advertised.version != _ip(peer).version:
+        advertised = None
+    trip.allow(trip.timeouts.connect, peer)
+    trip.enter(None, LISTEN)
+    try:
+        listener = await _listen(trip, peer, advertised, named=bool(peers))
+    except OSError as error:
+        raise _failed(trip, error) from error
+    host, port = listener.address.host, listener.address.port
+    if advertised:
+        host = str(advertised)
+    elif not peers:
+        try:
+            host = trip.network.local_address(ELSEWHERE[peer.type]).host
+        except OSError:
+            pass  # zeros: the address by which the client has reached us
+    return _LocalBinding(trip, Address(host, port), listener, peers)
+
+
+async def _listen(trip: Trip, peer: Address, advertised: IPAddress | None, *, named: bool) -> PortListener:
+    """Listen where `peer` gets to on its way to us; for anyone, on all addresses."""
+    network = trip.network
+    if advertised:
+        try:
+            return await network.listen(Address(str(advertised), 0))
+        except OSError as error:
+            if errno_of(error) != errno.EADDRNOTAVAIL:
+                raise
+    return await network.listen(network.local_address(peer) if named else peer)
+
+
+def _failed(trip: Trip, error: OSError) -> ConnectError:
+    problem, cause = explain_connect_error(error)
+    return trip.error(ConnectError, problem, cause, at_destination=True, errno=errno_of(error))
 
 
 def _ip(address: Address) -> IPAddress:
-    """Return the IP address in `address`, as IPv4 where it is IPv4 in IPv6's clothes (RFC 4291 section 2.5.5.2)."""
+    """Return the IP address in `address`, as IPv4 where it is an IPv4-mapped one (RFC 4291 section 2.5.5.2)."""
     ip = ip_address(address.host)
     return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip

@@ -42,7 +42,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from chainsocks.chain.legs import Leg
-from chainsocks.chain.walk import CONNECT, RESOLVE
+from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.config.hops import Hop, HopProtocol, Identity, Pipeline
 from chainsocks.errors import (
     Cause,

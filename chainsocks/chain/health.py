@@ -5,7 +5,7 @@
 2. A failed TCP connection counts for the address, and with it for all hops there; a later failure counts for the
    identity of the hop (`chainsocks.chain.blame.Suspect`).
 3. After the backoff one request tries the hop, and other requests still avoid it until that one knows. Where a health
-   check runs (`chainsocks.server.checks`), the check does that instead of a request.
+   check runs (`chainsocks.server.health_checks`), the check does that instead of a request.
 4. Nothing that a destination did puts a hop into backoff.
 5. Only requests measure the dial time. A check takes another way, and its time could not be compared with theirs.
 6. A hop that has passed on data sent behind its request supports pipelining, and is trusted to do so from then on.

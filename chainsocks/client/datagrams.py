@@ -15,16 +15,15 @@ import anyio
 from anyio import BrokenResourceError, ClosedResourceError
 from anyio.abc import ByteStream
 
-from chainsocks.chain.associate import Association
-from chainsocks.chain.dial import associate
-from chainsocks.chain.network import Network
+from chainsocks.chain.associate import Association, associate
 from chainsocks.client.isolation import own_circuit
-from chainsocks.client.network import CHOICES, AnyioNetwork
+from chainsocks.client.network import make_dialer
 from chainsocks.config.chains import DIRECT, Chain, Udp
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.datagrams import DropDatagram, Recent, Tunnel, wait_for_end
 from chainsocks.errors import Cause, ConnectError, DialTimeout, Place, RequestRefused, Step
+from chainsocks.network import Network
 from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
@@ -48,12 +47,12 @@ async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -
     """
     if chain.udp is Udp.REFUSE:
         raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
-    limits, network = timeouts or Timeouts(), AnyioNetwork()
-    association = await associate(own_circuit(chain), limits, network, CHOICES)
+    dialer = make_dialer(timeouts)
+    _, association = await dialer.run(own_circuit(chain), associate)
     try:
         hops = association.hops
         local = not hops or hops[-1].resolve is Resolve.LOCAL
-        return UDPAssociation(association, network, limits.resolve if local else None)
+        return UDPAssociation(association, dialer.network, dialer.timeouts.resolve if local else None)
     except BaseException:
         await _close_all(association.streams.values())
         raise

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from chainsocks.chain.resolve import resolve as resolve_through
 from chainsocks.client.isolation import own_circuit
-from chainsocks.client.network import CHOICES, AnyioNetwork
+from chainsocks.client.network import make_dialer
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
@@ -18,7 +20,7 @@ async def resolve(host: str, *, chain: Chain = DIRECT, timeouts: Timeouts | None
 
     Raises:
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
-        RequestRefused: the chain has nobody to ask.
+        RequestRefused: the chain has no resolver.
         ValueError: `host` cannot be part of a SOCKS request.
     """
     return await _ask(Command.RESOLVE, host, chain, timeouts)
@@ -35,5 +37,6 @@ async def resolve_ptr(host: str, *, chain: Chain = DIRECT, timeouts: Timeouts | 
 
 async def _ask(command: Command, host: str, chain: Chain, timeouts: Timeouts | None) -> str:
     subject = Address(host, 0)
-    way = own_circuit(chain, subject)
-    return (await resolve_through(way, subject, timeouts or Timeouts(), AnyioNetwork(), command, CHOICES)).host
+    operation = partial(resolve_through, command=command)
+    _, answer = await make_dialer(timeouts).run(own_circuit(chain, subject), operation, subject, key=subject.packed)
+    return answer.host

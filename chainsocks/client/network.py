@@ -1,4 +1,4 @@
-"""The network as anyio sees it, under trio and asyncio: connects, look-ups, listeners, scopes and the time."""
+"""The network on anyio, under trio and asyncio: connects, look-ups, listeners, UDP sockets, scopes and the clock."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ from typing import cast
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketListener
 
-from chainsocks.chain.dial import Choices
+from chainsocks import sockets
+from chainsocks.chain.attempts import Choices
+from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
+from chainsocks.config.models import Timeouts
+from chainsocks.network import OnDatagram
 from chainsocks.protocol.address import Address, address_of
-from chainsocks.sockets import local_address
 
-__all__ = ["CHOICES", "AnyioNetwork"]
+__all__ = ["CHOICES", "AnyioNetwork", "make_dialer"]
 
 CHOICES = Choices(Health(time.monotonic))
-"""What this process has learnt of the hops of its chains, whichever loop runs."""
+"""What this process has learnt of the hops of its chains, under every event loop."""
 
 BACKLOG = 16
-"""Strangers that may be waiting while the one who is expected knocks."""
+"""Connections that may wait in the backlog of a BIND's port, besides the peer's."""
+
+LARGEST = 65536
+"""Bytes: more than any datagram has."""
+
+
+def make_dialer(timeouts: Timeouts | None) -> Dialer:
+    """Return a dialer with these limits, the server's own by default."""
+    return Dialer(AnyioNetwork(), timeouts or Timeouts(), CHOICES)
 
 
 class _Listener:
-    """One of anyio's listeners, as a BIND wants it."""
+    """A `chainsocks.network.PortListener` on one of anyio's listeners."""
 
     def __init__(self, listener: SocketListener) -> None:
         self._listener = listener
@@ -41,37 +52,69 @@ class _Listener:
         await self._listener.aclose()
 
 
-class AnyioNetwork:
-    """A `chainsocks.chain.bind.BindNetwork` on anyio."""
+class _Datagrams:
+    """A `chainsocks.network.DatagramSocket` on a socket of the standard library."""
 
-    async def open_tcp(self, address: Address) -> ByteStream:
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.address = address_of(sock.getsockname())
+
+    def send(self, data: bytes, to: tuple[str, int]) -> bool:
+        try:
+            self._socket.sendto(data, to)
+        except OSError:  # no room, no route: a datagram may be lost
+            return False
+        return True
+
+    async def run(self, on_datagram: OnDatagram) -> None:
+        while True:
+            try:
+                data, name = self._socket.recvfrom(LARGEST)
+            except BlockingIOError:
+                await anyio.wait_readable(self._socket)
+                continue
+            on_datagram(data, (name[0], name[1]))
+
+    def close(self) -> None:
+        anyio.notify_closing(self._socket)
+        self._socket.close()
+
+
+class AnyioNetwork:
+    """A `chainsocks.network.Network` on anyio."""
+
+    async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
         """Connect to an IP address."""
-        return await anyio.connect_tcp(address.host, address.port)
+        return await anyio.connect_tcp(address.host, address.port, local_host=source.host if source else None)
 
     async def resolve(self, address: Address) -> list[Address]:
-        """Look a name up, in the order that the resolver gives."""
+        """Resolve a name on this machine; the addresses are in the resolver's order."""
         found = await anyio.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
         return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]
 
     async def name_of(self, address: Address) -> str:
-        """Look up the name of an IP address."""
+        """Resolve an IP address to a name on this machine."""
         name, _ = await anyio.getnameinfo((address.host, 0), socket.NI_NAMEREQD)
         return name
 
     async def listen(self, address: Address) -> _Listener:
-        """Listen on an IP address of ours."""
+        """Listen on a local IP address."""
         opened = await anyio.create_tcp_listener(local_host=address.host, local_port=address.port, backlog=BACKLOG)
         [listener] = opened.listeners
         return _Listener(cast(SocketListener, listener))
 
-    def own_address(self, peer: Address) -> Address:
-        """Return our address on the route to a peer."""
-        return local_address(peer)
+    def open_udp(self, host: str, ports: range = range(1)) -> _Datagrams:
+        """Open a UDP socket bound to a local IP address and a free one of `ports`."""
+        return _Datagrams(sockets.udp_socket(host, ports))
+
+    def local_address(self, peer: Address) -> Address:
+        """Return the local address that reaches `peer`."""
+        return sockets.local_address(peer)
 
     def open_scope(self, deadline: float) -> anyio.CancelScope:
         """Make a cancel scope."""
         return anyio.CancelScope(deadline=deadline)
 
     def now(self) -> float:
-        """Return the time of whichever clock runs."""
+        """Return the time on the running event loop's clock."""
         return anyio.current_time()

@@ -1,23 +1,19 @@
-"""TCP connections through a chain, out (`connect_tcp`) and in (`bind_tcp`).
-
-The chain is walked by the same code that the server runs (`chainsocks.chain`).
-"""
+"""TCP connections through a chain, out (`connect_tcp`) and in (`bind_tcp`), by the dialer that the server runs, too."""
 
 from __future__ import annotations
 
-import math
 from types import TracebackType
 from typing import Self
 
 from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteStream
 
-from chainsocks.chain.bind import BindWalk
-from chainsocks.chain.dial import dial, walk_through
-from chainsocks.chain.walk import Upstream
+from chainsocks.chain.bind import Binding, bind
+from chainsocks.chain.limit import Limit
+from chainsocks.chain.operations import Upstream, close_upstream, open_connection
 from chainsocks.client.isolation import own_circuit
-from chainsocks.client.network import CHOICES, AnyioNetwork
-from chainsocks.config.chains import DIRECT, Chain, Route
+from chainsocks.client.network import AnyioNetwork, make_dialer
+from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 
@@ -36,9 +32,11 @@ async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: 
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
         ValueError: `host` or `port` cannot be part of a SOCKS request.
     """
-    destination, limits = Address(host, port), timeouts or Timeouts()
-    way = own_circuit(chain, destination)
-    return _stream_of(await dial(way, destination, limits, AnyioNetwork(), choices=CHOICES))
+    destination = Address(host, port)
+    chain = own_circuit(chain, destination)
+    dialer = make_dialer(timeouts)
+    _, upstream = await dialer.run(chain, open_connection, destination, key=destination.packed, close=close_upstream)
+    return _stream_of(upstream)
 
 
 async def bind_tcp(
@@ -59,46 +57,41 @@ async def bind_tcp(
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
         ValueError: `host` or `port` cannot be part of a SOCKS request.
     """
-    network, peer, limits = AnyioNetwork(), Address(host, port), timeouts or Timeouts()
-
-    def begin(route: Route, began: float | None) -> BindWalk:
-        return BindWalk(route, peer, limits, network, began=began)
-
-    way = own_circuit(chain, peer)
-    return BoundPort(*await walk_through(way, peer.packed, CHOICES, network, begin, BindWalk.bind))
+    peer = Address(host, port)
+    _, binding = await make_dialer(timeouts).run(own_circuit(chain, peer), bind, peer, key=peer.packed)
+    return BoundPort(binding)
 
 
 class BoundPort:
     """A port that `bind_tcp` opened, for one connection.
 
-    *Closing*: leaving its ``async with`` block, or `aclose`, closes the port. The stream that `accept` returned is
-    another matter: it is the caller's, and stays open.
+    *Closing*: leaving its ``async with`` block, or `aclose`, closes the port. The stream that `accept` returned is the
+    caller's, and stays open.
     """
 
-    def __init__(self, walk: BindWalk, address: Address) -> None:
-        self._walk = walk
-        self.address = address
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+        self.address = binding.address
         """Where the peer has to connect to. Its host is a name or zeros where a hop does not say more."""
         self.peer: Address | None = None
-        """Who has connected, once `accept` has returned."""
+        """The address of the peer, once `accept` has returned."""
 
     async def accept(self) -> ByteStream:
         """Wait for the peer, at most `Timeouts.bind` seconds, and return the stream, which is the caller's to close.
 
-        There is one connection to be had. When this raises, or is cancelled, the port is closed.
+        The port takes one connection. When this raises, or is cancelled, the port is closed.
 
         Raises:
-            DialError: one of its subclasses, `DialTimeout` when nobody has connected in time.
+            DialError: one of its subclasses, `DialTimeout` when no peer has connected in time.
         """
-        with AnyioNetwork().open_scope(math.inf) as scope:
-            upstream = await self._walk.accept(scope)
-            self.peer = upstream.bound
-            return _stream_of(upstream)
-        raise self._walk.timeout()
+        with Limit(AnyioNetwork()) as limit:
+            upstream = await self._binding.accept(limit)
+        self.peer = upstream.bound
+        return _stream_of(upstream)
 
     async def aclose(self) -> None:
         """Close the port."""
-        await self._walk.aclose()
+        await self._binding.aclose()
 
     async def __aenter__(self) -> Self:
         return self

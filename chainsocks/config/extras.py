@@ -7,7 +7,7 @@ import importlib
 __all__ = ["DNS", "GSSAPI", "PLOT", "require"]
 
 DNS = "dns.message", "dns"
-"""What a resolver takes (`chainsocks.chain.dns`): a module, and the extra that it comes with."""
+"""What a resolver takes (`chainsocks.chain.dns_messages`): a module, and the extra that it comes with."""
 
 GSSAPI = "gssapi", "gssapi"
 """What it takes to prove who somebody is by Kerberos (`chainsocks.gss.kerberos`)."""

@@ -9,22 +9,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 
 import trio
 from trio.lowlevel import checkpoint, wait_readable
 
 from chainsocks.net.poller import Poller
+from chainsocks.network import OnDatagram
 from chainsocks.protocol.address import address_of
 from chainsocks.sockets import ANY_PORT, MAX_DATAGRAM, udp_socket
 
-__all__ = ["OnDatagram", "UDPSocket", "open_udp"]
+__all__ = ["UDPSocket", "open_udp"]
 
 BATCH = 32
 """Datagrams that one socket delivers before others have their turn: some 300 microseconds."""
-
-OnDatagram = Callable[[bytes, tuple[str, int]], None]
-"""Called with each datagram, and the host and port that it came from."""
 
 
 class UDPSocket:

@@ -131,9 +131,9 @@ class ChainsocksError(Exception):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _make_blank, (type(self),), self._state()
+        return _make_blank, (type(self),), self.__getstate__()
 
-    def _state(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         """Return every attribute that a copy needs, by name."""
         return {**self.__dict__, "args": self.args}
 

@@ -20,27 +20,11 @@ import trio
 from anyio.abc import ByteStream
 
 from chainsocks.datagrams import Drop, DropDatagram, split, wait_for_end
-from chainsocks.net.udp import OnDatagram
-from chainsocks.protocol.address import Address
+from chainsocks.network import DatagramSocket
 from chainsocks.relay.idle import IdleTimer, Scope
 from chainsocks.relay.relay import Outcome, Traffic
 
-__all__ = ["DatagramPath", "DatagramRelay", "DatagramSocket", "Deliver", "Drops", "Ready", "Tally"]
-
-
-class DatagramSocket(Protocol):
-    """A UDP socket, as `chainsocks.net.udp.UDPSocket` is one."""
-
-    address: Address
-
-    def send(self, data: bytes, to: tuple[str, int]) -> bool:
-        """Send one datagram; return False if the network did not take it."""
-
-    async def run(self, on_datagram: OnDatagram) -> None:
-        """Call `on_datagram` with each datagram that arrives, until cancelled."""
-
-    def close(self) -> None:
-        """Close the socket."""
+__all__ = ["DatagramPath", "DatagramRelay", "Deliver", "Drops", "Ready", "Tally"]
 
 
 class Drops(Counter[Drop]):

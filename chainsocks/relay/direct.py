@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import trio
 
 from chainsocks.datagrams import Drop, Recent
+from chainsocks.network import DatagramSocket
 from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
-from chainsocks.relay.datagrams import DatagramSocket, Deliver, Ready, Tally
+from chainsocks.relay.datagrams import Deliver, Ready, Tally
 from chainsocks.relay.lookups import Lookups, Resolve, StartSoon
 
 __all__ = ["DirectPath", "OpenUDP"]

@@ -14,10 +14,11 @@ import trio
 from anyio.abc import ByteStream
 
 from chainsocks.datagrams import Drop, DropDatagram, Tunnel, wait_for_end
+from chainsocks.network import DatagramSocket
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.datagram import PLAIN, decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
-from chainsocks.relay.datagrams import DatagramSocket, Deliver, Ready, Tally
+from chainsocks.relay.datagrams import Deliver, Ready, Tally
 from chainsocks.relay.lookups import Lookups, StartSoon
 
 __all__ = ["NestedPath"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from chainsocks import sockets
 from chainsocks.net.inbound import InboundListener, listen
 from chainsocks.net.names import name_of, resolve
 from chainsocks.net.poller import Poller
@@ -12,13 +13,13 @@ from chainsocks.net.tcp import open_tcp
 from chainsocks.net.udp import UDPSocket, open_udp
 from chainsocks.protocol.address import Address
 from chainsocks.server.deadlines import Deadlines, DeadlineScope
-from chainsocks.sockets import ANY_PORT, local_address
+from chainsocks.sockets import ANY_PORT
 
 __all__ = ["TrioNetwork"]
 
 
 class TrioNetwork:
-    """A `chainsocks.session.service.SessionNetwork` on trio."""
+    """A `chainsocks.network.Network` on trio."""
 
     def __init__(self, poller: Poller | None, deadlines: Deadlines) -> None:
         self._poller = poller
@@ -44,9 +45,9 @@ class TrioNetwork:
         """Listen on an IP address of ours; see `chainsocks.net.inbound.listen`."""
         return await listen(address, self._poller)
 
-    def own_address(self, peer: Address) -> Address:
-        """Return our address on the way to a peer; see `chainsocks.sockets.local_address`."""
-        return local_address(peer)
+    def local_address(self, peer: Address) -> Address:
+        """Return the local address that reaches `peer`; see `chainsocks.sockets.local_address`."""
+        return sockets.local_address(peer)
 
     def open_scope(self, deadline: float) -> DeadlineScope:
         """Make a cancel scope."""

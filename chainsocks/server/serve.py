@@ -22,15 +22,15 @@ import trio
 from anyio.abc import ByteStream
 from trio.lowlevel import checkpoint, wait_readable
 
-from chainsocks.chain.walk import OnStep
+from chainsocks.chain.trip import OnStep
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener, open_listeners
 from chainsocks.net.polled import PolledListener, PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
-from chainsocks.server.checks import check_members, members_to_check
 from chainsocks.server.deadlines import open_deadlines
+from chainsocks.server.health_checks import check_members, members_to_check
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service

@@ -1,7 +1,7 @@
 """UDP ASSOCIATE: a relay of datagrams for one client, directly or through all hops of its chain.
 
-1. Where the chain cannot carry datagrams, or shall not, the client is told so; none of them ever goes around a hop.
-2. Our own socket is opened before any hop is asked, and all of it is closed when the session ends.
+1. If the chain cannot or may not carry datagrams, the request is refused. No datagram ever goes around a hop.
+2. The local socket is opened before any hop is asked. All sockets are closed when the session ends.
 """
 
 from __future__ import annotations
@@ -9,34 +9,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from ipaddress import ip_address
-from typing import Protocol
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.associate import Association
-from chainsocks.chain.network import Network
 from chainsocks.config.chains import Chain, Udp
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Config, Server
 from chainsocks.datagrams import Tunnel
 from chainsocks.errors import RequestRefused
+from chainsocks.network import DatagramSocket, Network
 from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.messages import ReplyCode, Request
-from chainsocks.relay.datagrams import DatagramPath, DatagramRelay, DatagramSocket, Tally
+from chainsocks.relay.datagrams import DatagramPath, DatagramRelay, Tally
 from chainsocks.relay.direct import DirectPath
 from chainsocks.relay.filter import FilteredPath
 from chainsocks.relay.lookups import Lookups
 from chainsocks.relay.nested import NestedPath
+from chainsocks.session.routing_decision import Filter
 
-__all__ = ["DatagramNetwork", "open_datagram_relay"]
-
-
-class DatagramNetwork(Network, Protocol):
-    """The network of a dial, with UDP sockets."""
-
-    def open_udp(self, host: str, ports: range = ...) -> DatagramSocket:
-        """Open a socket bound to an IP address of ours and a free one of `ports`, or raise `OSError`."""
+__all__ = ["open_datagram_relay"]
 
 
 @asynccontextmanager
@@ -45,20 +38,20 @@ async def open_datagram_relay(
     request: Request,
     chain: Chain,
     config: Config,
-    network: DatagramNetwork,
+    network: Network,
     associate: Callable[[], Awaitable[Association]],
     tally: Tally,
-    judge: Callable[[Address], Address | None] | None = None,
+    passes: Filter | None = None,
 ) -> AsyncIterator[tuple[DatagramRelay, Address]]:
     """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
 
-    `associate` opens associations at all hops, which are closed here. With `judge`, no datagram goes where it does not
-    let it (`chainsocks.relay.filter`).
+    `associate` opens associations at all hops, which are closed here. `passes` decides which datagrams may leave
+    (`chainsocks.relay.filter`); without it all of them may.
 
     *Closing*: all of it is closed at the end of the block.
 
     Raises:
-        RequestRefused: the chain is not for datagrams, the client is not on TCP, or we have no socket for it.
+        RequestRefused: the chain carries no datagrams, the client is not on TCP, or no socket can be opened.
         DialError: the way through the hops failed.
     """
     if chain.udp is Udp.REFUSE:
@@ -78,15 +71,15 @@ async def open_datagram_relay(
                     lookups = Lookups(network.resolve, config.timeouts.resolve, tally.drops)
                 outer = _open_udp(network, any_host, sockets)
                 way = NestedPath(outer, Tunnel(association.relays), association.streams, tally, lookups)
-            if judge:
-                way = FilteredPath(way, judge, tally.drops)
+            if passes:
+                way = FilteredPath(way, passes, tally.drops)
             port = _declared_port(request.destination, there)
             idle = config.timeouts.udp_idle
             relay = DatagramRelay(client, socket, way, tally, host=there, port=port, idle=idle)
             yield relay, Address(_advertised(here, config.server), socket.address.port)
 
 
-def _open_udp(network: DatagramNetwork, host: str, sockets: ExitStack, ports: range = range(1)) -> DatagramSocket:
+def _open_udp(network: Network, host: str, sockets: ExitStack, ports: range = range(1)) -> DatagramSocket:
     try:
         socket = network.open_udp(host, ports)
     except OSError as error:
@@ -96,7 +89,7 @@ def _open_udp(network: DatagramNetwork, host: str, sockets: ExitStack, ports: ra
 
 
 def _ends_of(client: ByteStream) -> tuple[str, str]:
-    """Return our IP address and the client's, as its TCP connection has them."""
+    """Return the local and the remote IP address of the client's TCP connection."""
     try:
         names = [client.extra(end, None) for end in (SocketAttribute.local_address, SocketAttribute.remote_address)]
     except OSError:
@@ -112,7 +105,7 @@ def _ends_of(client: ByteStream) -> tuple[str, str]:
 def _declared_port(declared: Address, host: str) -> int:
     """Return the port that the client will use, or 0 where it has not said so (RFC 1928 section 4).
 
-    One that comes with another address than we see has been translated on the way (NAT), and the port maybe as well.
+    If its address is not the one that we see, a NAT has translated it, and maybe the port as well.
     """
     declared = canonical(declared)
     seen_as_said = declared.host == host or declared.packed.strip(b"\0") == b""

@@ -1,4 +1,4 @@
-"""BIND as a session sees it: a client that waits for its peer, and may leave or speak meanwhile."""
+"""BIND in a session: the client waits for its peer, and may leave or send data meanwhile."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import trio
 from anyio import BrokenResourceError, EndOfStream, aclose_forcefully
 from anyio.abc import ByteStream
 
-from chainsocks.chain.bind import BindWalk
-from chainsocks.chain.network import CancelScope
-from chainsocks.chain.walk import Upstream
+from chainsocks.chain.bind import Binding
+from chainsocks.chain.limit import Limit
+from chainsocks.chain.operations import Upstream
 from chainsocks.errors import DialError, RequestRefused
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.handshake import ServerHandshake
@@ -17,28 +17,26 @@ from chainsocks.protocol.messages import ReplyCode, Version
 __all__ = ["EARLY", "await_peer", "check_bound"]
 
 EARLY = 64 * 1024
-"""Bytes that a client may say to a peer that is not there yet; the rest waits in its socket."""
+"""Bytes that a client may send before its peer has connected; more waits in its socket."""
 
 
 def check_bound(version: Version, bound: Address) -> None:
-    """See that a client can be told where its port is.
+    """Check that a reply can carry the address of a client's port.
 
     Raises:
-        RequestRefused: SOCKS4 has room for an IPv4 address only, and zeros would send the peer to us.
+        RequestRefused: SOCKS4 has room for an IPv4 address only, and zeros would mean our own address.
     """
     if version is Version.SOCKS4 and bound.type is not AddressType.IPV4:
-        raise RequestRefused(f"SOCKS4 cannot tell a client of {bound}", ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED)
+        raise RequestRefused(f"a SOCKS4 reply cannot carry {bound}", ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED)
 
 
-async def await_peer(
-    walk: BindWalk, scope: CancelScope, client: ByteStream, handshake: ServerHandshake
-) -> Upstream | None:
-    """Wait for the peer inside `scope`, and listen to the client meanwhile; None when the client leaves.
+async def await_peer(binding: Binding, limit: Limit, client: ByteStream, handshake: ServerHandshake) -> Upstream | None:
+    """Wait for the peer inside `limit`, and read from the client meanwhile; None when the client leaves.
 
-    What the client says becomes `handshake.trailing_data`. A client that finishes its side has left: it has nobody yet
-    to finish it to.
+    What the client sends becomes `handshake.trailing_data`. A client that finishes its side has left: there is no peer
+    yet that this could be passed on to.
 
-    *Closing*: the upstream is the caller's, and nothing else is open behind this.
+    *Closing*: the upstream is the caller's, and nothing else is left open.
 
     Raises:
         DialError: one of its subclasses, by cause.
@@ -47,7 +45,7 @@ async def await_peer(
     failure: DialError | None = None
     left = False
 
-    async def listen_to_client() -> None:
+    async def read_from_client() -> None:
         nonlocal left
         try:
             while len(handshake.trailing_data) < EARLY:
@@ -58,9 +56,9 @@ async def await_peer(
 
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(listen_to_client)
+            nursery.start_soon(read_from_client)
             try:
-                upstream = await walk.accept(scope)
+                upstream = await binding.accept(limit)
             except DialError as error:  # which a nursery would wrap into a group
                 failure = error
             nursery.cancel_scope.cancel()

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.causes import explain_connect_error
-from chainsocks.chain.network import Network
 from chainsocks.config.models import Ident
 from chainsocks.errors import Cause, ProtocolError, RequestRefused
+from chainsocks.network import Network
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.protocol.ident import decode_answer, encode_query
 from chainsocks.protocol.messages import Credentials, IdentCode, UserId
 
-__all__ = ["IDENT_PORT", "IdentNetwork", "check_ident"]
+__all__ = ["IDENT_PORT", "check_ident"]
 
 IDENT_PORT = 113
 """RFC 1413 section 2."""
@@ -24,26 +23,19 @@ IDENT_PORT = 113
 log = logging.getLogger("chainsocks.session")
 
 
-class IdentNetwork(Network, Protocol):
-    """What lies below an ident query."""
-
-    async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
-        """Connect to an IP address, from one of ours if it matters, or raise `OSError`."""
-
-
 class _NoAnswerError(Exception):
     """There is no identd, or none that names a user."""
 
 
 async def check_ident(
-    client: ByteStream, credentials: Credentials | None, policy: Ident, seconds: float, network: IdentNetwork
+    client: ByteStream, credentials: Credentials | None, policy: Ident, seconds: float, network: Network
 ) -> bytes | None:
-    """Compare the user id of a request with what the identd on the client's machine says, within `seconds`.
+    """Compare the user id of a request with the answer of the identd on the client's machine, within `seconds`.
 
-    Return the user that both name; None where nobody answers.
+    Return the user that both name; None where no identd answers.
 
     Raises:
-        RequestRefused: they differ; or nobody answers, and `policy` is `Ident.REQUIRE`.
+        RequestRefused: they differ; or no identd answers, and `policy` is `Ident.REQUIRE`.
     """
     claimed = credentials.user_id if isinstance(credentials, UserId) else b""
     try:
@@ -60,7 +52,7 @@ async def check_ident(
     return user
 
 
-async def _ask(client: ByteStream, seconds: float, network: IdentNetwork) -> bytes:
+async def _ask(client: ByteStream, seconds: float, network: Network) -> bytes:
     """Return the user that the identd names."""
     try:
         remote = client.extra(SocketAttribute.remote_address, None)
@@ -68,9 +60,9 @@ async def _ask(client: ByteStream, seconds: float, network: IdentNetwork) -> byt
     except OSError:
         raise _NoAnswerError("the client is gone") from None
     if not isinstance(remote, tuple) or not isinstance(local, tuple):
-        raise _NoAnswerError("the client came by a unix socket, of which no identd knows")
+        raise _NoAnswerError("the client came by a unix socket, which no identd knows")
     identd = Address(address_of(remote).host, IDENT_PORT)
-    # An identd knows a connection by both its ends, and takes our end from where we ask (RFC 1413 section 3).
+    # An identd knows a connection by both ends, and takes ours from the query's source address (RFC 1413 section 3).
     source = Address(address_of(local).host, 0)
     with network.open_scope(network.now() + seconds):
         try:

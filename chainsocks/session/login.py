@@ -16,13 +16,13 @@ from chainsocks.protocol.messages import Method, UsernamePassword
 __all__ = ["Logins"]
 
 THREADS = 2
-"""Logins hashed at once: scrypt is dear on purpose, and strangers shall not make us do it without bound."""
+"""Logins hashed at once: scrypt is slow on purpose, so that strangers must not be able to start it without bound."""
 
 
 class Logins:
-    """The declared users, and which logins have been right before.
+    """The declared users, and the logins that were right before.
 
-    A login that was right once is recognised by a keyed digest, so that only a client's first session pays for scrypt.
+    A keyed digest recognises a login that was right once, so that only a client's first session pays for scrypt.
     """
 
     def __init__(self, users: Sequence[User]) -> None:
@@ -30,7 +30,7 @@ class Logins:
         self._key = os.urandom(32)
         self._known: set[bytes] = set()
         self._limiter = trio.CapacityLimiter(THREADS)
-        self._nobody = _password_of_nobody(users)
+        self._decoy = _decoy_password(users)
 
     @property
     def required(self) -> bool:
@@ -45,14 +45,14 @@ class Logins:
         return (Method.NO_AUTHENTICATION_REQUIRED, Method.USERNAME_PASSWORD)
 
     async def accept(self, login: UsernamePassword) -> bool:
-        """Tell whether a login is right; true for any where nobody has to log in."""
+        """Return whether a login is right; True for any login where none is required."""
         if not self.required:
             return True
         digest = self._digest(login)
         if digest in self._known:
             return True
-        # An unknown name costs as much time as a wrong password, and so does not show.
-        password = self._passwords.get(login.username, self._nobody)
+        # An unknown name takes as long as a wrong password, so that time does not tell them apart.
+        password = self._passwords.get(login.username, self._decoy)
         right = await trio.to_thread.run_sync(
             password.matches, login.password, limiter=self._limiter, abandon_on_cancel=True
         )
@@ -65,8 +65,8 @@ class Logins:
         return hmac.digest(self._key, message, hashlib.sha256)
 
 
-def _password_of_nobody(users: Sequence[User]) -> Password:
-    """Make a password that nobody knows, as slow to check as the slowest of the users'."""
+def _decoy_password(users: Sequence[User]) -> Password:
+    """Make an unknown password that is as slow to check as the slowest of the users'."""
     secret = os.urandom(32)
     slow = any(isinstance(user.password, HashedPassword) for user in users)
     return hash_password(secret) if slow else PlainPassword(secret)

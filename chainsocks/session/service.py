@@ -1,39 +1,33 @@
-"""What all sessions of a server share, and what it stands on."""
+"""What all sessions of a server share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from chainsocks.chain.bind import BindNetwork
-from chainsocks.chain.dial import Choices
+from chainsocks.chain.attempts import Choices
+from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
-from chainsocks.chain.resolve import ResolveNetwork
-from chainsocks.chain.walk import OnStep
+from chainsocks.chain.trip import OnStep
 from chainsocks.config.models import Config
-from chainsocks.routing.rules import Router
-from chainsocks.session.associate import DatagramNetwork
-from chainsocks.session.ident import IdentNetwork
+from chainsocks.network import Network
 from chainsocks.session.login import Logins
+from chainsocks.session.routing_decision import Policy
 
-__all__ = ["Service", "SessionNetwork"]
-
-
-class SessionNetwork(IdentNetwork, BindNetwork, DatagramNetwork, ResolveNetwork, Protocol):
-    """What lies below a session."""
+__all__ = ["Service"]
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What all sessions of a server share."""
+    """What all sessions of a server share: the configuration, and what was made of it."""
 
     config: Config
     logins: Logins
-    network: SessionNetwork
+    network: Network
     on_step: OnStep | None = None
-    router: Router = field(init=False)
-    choices: Choices = field(init=False)
+    policy: Policy = field(init=False)
+    dialer: Dialer = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "router", Router(self.config))
-        object.__setattr__(self, "choices", Choices(Health(self.network.now, self.config.health)))
+        choices = Choices(Health(self.network.now, self.config.health))
+        object.__setattr__(self, "policy", Policy.of(self.config))
+        object.__setattr__(self, "dialer", Dialer(self.network, self.config.timeouts, choices, self.on_step))

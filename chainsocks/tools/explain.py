@@ -1,7 +1,7 @@
-"""Say what the server would do with a request, and which rule decides that.
+"""Explain what the server would do with a request, and which rule decides that.
 
-It asks what a session asks, in the same order: the login, the rules (with a look-up, if they want one), names_only of
-the chain. Which listener the client comes to is not known: those that would refuse it are named. Nothing is dialled.
+It calls the routing decision that a session calls (`chainsocks.session.routing_decision`). The listener that the client
+would come to is not known: those that would refuse the request are named. No hop is dialled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from chainsocks.chain.resolve import ResolveWalk
+from chainsocks.chain.resolve import resolver_of
 from chainsocks.config.chains import Chain, Group, Udp
 from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.listeners import Listener
@@ -21,21 +21,21 @@ from chainsocks.config.models import Config, Ident
 from chainsocks.config.rules import Rule, Spoken, parse_commands
 from chainsocks.config.suggest import suggest
 from chainsocks.errors import ConfigError, Problem, RequestRefused
+from chainsocks.network import Network
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, parse_address, printable
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
-from chainsocks.routing.rules import Caller, Decision, Router
+from chainsocks.routing.rules import Caller, Router
 from chainsocks.server.deadlines import open_deadlines
 from chainsocks.server.network import TrioNetwork
-from chainsocks.session.passage import (
-    Passage,
-    check_login,
-    decide,
-    judge_of,
-    mind_addresses,
+from chainsocks.session.routing_decision import (
+    Policy,
+    RoutingDecision,
+    asks_for_address,
+    datagram_filter,
     names_an_address,
-    passage_of,
+    route_request,
+    warn_of_address,
 )
-from chainsocks.session.pinned import PassageNetwork
 
 __all__ = ["Explanation", "explain", "explain_here", "read_question"]
 
@@ -167,56 +167,58 @@ def explain_here(config: Config, request: Request, caller: Caller) -> Explanatio
     return trio.run(run)
 
 
-async def explain(config: Config, request: Request, caller: Caller, network: PassageNetwork) -> Explanation:
+async def explain(config: Config, request: Request, caller: Caller, network: Network) -> Explanation:
     """Explain a request; the destination of a UDP association stands for that of a datagram in it."""
-    router, decision = Router(config), Decision(request.destination)
-    association = replace(request, destination=UNSPECIFIED) if request.command is Command.UDP_ASSOCIATE else None
-    try:
-        check_login(request, caller, required=bool(config.users) or config.requires_gssapi)
-        decision = await decide(router, association or request, caller, network, config.timeouts.resolve)
-        passage = passage_of(decision, network)
-        mind_addresses(passage.names_only, association or request, "this client:")
-        _check_chain(passage, request, config, network)
-        if association:
-            decision = router.decide_datagram(association, caller, request.destination)
-            _check_datagram(router, association, caller, passage, request.destination)
-    except RequestRefused as error:
-        return Explanation(request.destination, decision.rule, None, str(error), decision.addresses)
+    policy, asked = Policy.of(config), request
+    if request.command is Command.UDP_ASSOCIATE:
+        asked = replace(request, destination=UNSPECIFIED)
+    decision = await route_request(asked, caller, policy, network)
+    rule, destination, refusal = decision.rule, decision.destination, decision.refusal
+    if decision.warns and asks_for_address(asked):
+        warn_of_address("this client:", asked.destination)
+    if not refusal:
+        refusal = _chain_problem(decision, request)
+    if not refusal and asked is not request:
+        judged = policy.router.decide_datagram(asked, caller, request.destination)
+        rule, destination = judged.rule, judged.destination
+        refusal = _datagram_problem(policy.router, asked, caller, decision, request.destination)
+    if refusal:
+        return Explanation(request.destination, rule, None, str(refusal), decision.addresses)
     refused_at = [listener for listener in config.server.listen if listener.names_only is NamesOnly.REFUSE]
     if not names_an_address(request.destination):
         refused_at = []
-    destination, addresses = decision.destination, decision.addresses
-    return Explanation(destination, decision.rule, passage.chain, "", addresses, tuple(refused_at))
+    return Explanation(destination, rule, decision.chain, "", decision.addresses, tuple(refused_at))
 
 
-def _check_chain(passage: Passage, request: Request, config: Config, network: PassageNetwork) -> None:
-    """See that the chain carries what is asked for, as far as that is plain before anybody is dialled.
-
-    Raises:
-        RequestRefused: it does not.
-    """
-    chain, route = passage.chain, passage.chain.route
-    if request.command is Command.UDP_ASSOCIATE and chain.udp is Udp.REFUSE:
-        raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
+def _chain_problem(decision: RoutingDecision, request: Request) -> RequestRefused | None:
+    """Say why the chain does not carry a request, as far as that is plain before any hop is dialled."""
+    chain = decision.chain
+    route = chain.route if chain else None
+    if chain and request.command is Command.UDP_ASSOCIATE and chain.udp is Udp.REFUSE:
+        return RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
     if route and request.command in (Command.RESOLVE, Command.RESOLVE_PTR):
-        ResolveWalk(route, request.command, passage.destination, config.timeouts, network)
-    elif route and route.hops and (why := route.hops[-1].cannot_carry(passage.destination)):
-        raise RequestRefused(why, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED)
+        try:
+            resolver_of(route, request.command, decision.destination)
+        except RequestRefused as refusal:
+            return refusal
+    elif route and route.hops and (why := route.hops[-1].cannot_carry(decision.destination)):
+        return RequestRefused(why, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED)
+    return None
 
 
-def _check_datagram(router: Router, request: Request, caller: Caller, passage: Passage, destination: Address) -> None:
-    """See that a datagram passes.
-
-    Raises:
-        RequestRefused: it is dropped.
-    """
-    chain, judge = passage.chain, judge_of(router, request, caller, passage, "this client:")
-    if judge(destination) is not None:
-        return
-    decision = router.decide_datagram(request, caller, destination)
-    if decision.chain is None:
-        why = decision.refusal
+def _datagram_problem(
+    router: Router, request: Request, caller: Caller, decision: RoutingDecision, destination: Address
+) -> RequestRefused | None:
+    """Say why a datagram of an association is dropped."""
+    passes = datagram_filter(router, request, caller, decision, "this client:")
+    if passes is None or passes(destination) is not None or decision.chain is None:
+        return None
+    judged = router.decide_datagram(request, caller, destination)
+    if judged.chain is None:
+        why = judged.refusal
+    elif judged.chain is decision.chain:
+        why = "names_only"
     else:
-        why = "names_only" if decision.chain is chain else f"it would have to go through chain {decision.chain.name}"
-    what = f"the association goes through chain {chain.name}, and this datagram is dropped: {why}"
-    raise RequestRefused(what, ReplyCode.NOT_ALLOWED_BY_RULESET)
+        why = f"it would have to go through chain {judged.chain.name}"
+    what = f"the association goes through chain {decision.chain.name}, and this datagram is dropped: {why}"
+    return RequestRefused(what, ReplyCode.NOT_ALLOWED_BY_RULESET)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from rich.table import Table
 
-from chainsocks.chain.walk import OPEN
+from chainsocks.chain.trip import OPEN
 from chainsocks.config.hops import Hop
 from chainsocks.errors import Place
 from chainsocks.protocol.address import printable
@@ -41,15 +42,15 @@ class Apart:
 
 @dataclass(slots=True)
 class Trail:
-    """The steps of one dial, in order; `note` is a `chainsocks.chain.walk.OnStep`."""
+    """The steps of one dial, in order; `note` is a `chainsocks.chain.trip.OnStep`."""
 
     now: Callable[[], float]
     ended: float | None = None
     """When the last step has ended, where nothing came behind it."""
     _began: list[tuple[float, Place]] = field(default_factory=list)
 
-    def note(self, place: Place) -> None:
-        """Hear that a step begins. One that goes on, because its answer comes in pieces, is the same one."""
+    def note(self, place: Place, deadline: float = math.inf) -> None:
+        """Note that a step starts. A step that goes on, because its answer comes in pieces, is the same one."""
         if not self._began or self._began[-1][1] != place:
             self._began.append((self.now(), place))
 

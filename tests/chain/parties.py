@@ -9,14 +9,15 @@ import pytest
 import trio
 from anyio import EndOfStream
 
-from chainsocks.chain.dial import Choices, dial
+from chainsocks.chain.attempts import Choices
 from chainsocks.chain.health import Health
-from chainsocks.chain.walk import Upstream
+from chainsocks.chain.operations import Upstream
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop
 from chainsocks.config.models import HealthSettings, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.routing.pick import Picks
+from tests.dialing import dial
 from tests.hops import Trouble, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import trio
 
-from chainsocks.chain.dial import associate
 from chainsocks.config.chains import Chain
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopProtocolError, HopRefused
 from chainsocks.protocol.address import Address
+from tests.dialing import associate
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,13 +13,14 @@ import pytest
 import trio
 from anyio import BrokenResourceError
 
-from chainsocks.chain.bind import LISTEN, BindWalk
-from chainsocks.chain.walk import Upstream
+from chainsocks.chain.bind import LISTEN, Binding
+from chainsocks.chain.operations import Upstream
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, DialTimeout, HopProtocolError, HopRefused, UnsupportedAddress
 from chainsocks.protocol.address import Address
+from tests import dialing
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryListener, MemoryNetwork, MemoryStream
 
@@ -35,14 +35,11 @@ OURS, OURS6 = "198.51.100.1", "2001:db8:1::1"
 class Bound:
     """A BIND that has come to its first reply."""
 
-    def __init__(self, network: MemoryNetwork, walk: BindWalk) -> None:
-        self.network, self.walk = network, walk
-        self.address = ANYONE
+    def __init__(self, network: MemoryNetwork, binding: Binding) -> None:
+        self.network, self.binding, self.address = network, binding, binding.address
 
     async def accept(self) -> Upstream:
-        with self.network.open_scope(math.inf) as scope:
-            return await self.walk.accept(scope)
-        raise self.walk.timeout()
+        return await dialing.accept(self.binding, self.network)
 
 
 async def bind(
@@ -53,12 +50,7 @@ async def bind(
     advertised: str | None = None,
 ) -> Bound:
     address = ip_address(advertised) if advertised else None
-    assert chain.route
-    bound = Bound(network, BindWalk(chain.route, peer, timeouts or Timeouts(), network, advertised=address))
-    with network.open_scope(math.inf) as scope:
-        bound.address = await bound.walk.bind(scope)
-        return bound
-    raise bound.walk.timeout()
+    return Bound(network, await dialing.bind(chain, peer, timeouts or Timeouts(), network, address))
 
 
 async def hear(upstream: Upstream, peer: MemoryStream) -> None:
@@ -114,7 +106,7 @@ async def test_strangers_are_closed_and_the_wait_goes_on(
     for stranger in strangers[:3]:
         with pytest.raises(BrokenResourceError):
             await stranger.send(b"let me in")
-    assert caplog.text.count("a stranger connected, 192.0.2.66:20") == 3
+    assert caplog.text.count("turned away a stranger, 192.0.2.66:20") == 3
     await hear(upstream, strangers[3])
     assert network.left_open == []
 
@@ -161,7 +153,7 @@ async def test_an_advertised_address(
     bound = await bind(network, peer=peer, advertised=advertised)
     assert (network.listeners[0].address.host, bound.address.host) == (listens, told)
     assert bound.address.port == network.listeners[0].address.port
-    await bound.walk.aclose()
+    await bound.binding.aclose()
 
 
 async def test_without_a_route(nursery: trio.Nursery) -> None:
@@ -171,7 +163,7 @@ async def test_without_a_route(nursery: trio.Nursery) -> None:
     assert (caught.value.place.step, caught.value.reply_code) == (LISTEN, 0x03)
     bound = await bind(network, peer=ANYONE)
     assert bound.address.host == "0.0.0.0"
-    await bound.walk.aclose()
+    await bound.binding.aclose()
 
 
 async def test_when_listening_or_accepting_fails(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +268,7 @@ async def test_zeros_are_the_hops_own_address(reply: bytes, hop_at: str, told: s
     network = MemoryNetwork(nursery, {reached: scripted(b"\x05\x00", reply)}, {"paris.example": ["10.0.0.1"]})
     bound = await bind(network, Chain(hop))
     assert bound.address == Address(told, 40001)
-    await bound.walk.aclose()
+    await bound.binding.aclose()
     assert network.left_open == []
 
 
@@ -328,6 +320,6 @@ async def test_cancelling_the_wait_closes_what_was_opened(
         await bound.accept()
     assert scope.cancelled_caught
     assert network.left_open == []
-    with pytest.raises(RuntimeError, match="nothing is bound"):
+    with pytest.raises(RuntimeError, match="accepted once"):
         await bound.accept()
     assert network.left_open == []

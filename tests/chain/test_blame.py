@@ -8,7 +8,7 @@ import pytest
 
 from chainsocks.chain.blame import Confidence, FailedAt, Suspect, judge
 from chainsocks.chain.legs import legs
-from chainsocks.chain.walk import CONNECT, RESOLVE
+from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.errors import (
     Cause,

@@ -8,10 +8,9 @@ import pytest
 import trio
 from anyio import BrokenResourceError
 
-from chainsocks.chain.dial import associate, dial
 from chainsocks.chain.legs import legs
+from chainsocks.chain.operations import Upstream
 from chainsocks.chain.pipeline import round_trips
-from chainsocks.chain.walk import Upstream
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Pipeline
 from chainsocks.config.models import Timeouts
@@ -21,6 +20,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import ABORT, Gssapi, MessageType, Protection, encode_message
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Credentials
+from tests.dialing import associate, dial
 from tests.hops import add_hop, make_hop
 from tests.mechanism import FakeAcceptor, FakeContext, FakeInitiator, FakeMechanism
 from tests.memory import Host, MemoryNetwork, MemoryStream

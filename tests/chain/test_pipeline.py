@@ -13,12 +13,10 @@ import pytest
 import trio
 from anyio import EndOfStream
 
-from chainsocks.chain.bind import BindWalk
-from chainsocks.chain.dial import associate, dial
 from chainsocks.chain.legs import legs
+from chainsocks.chain.operations import Upstream
 from chainsocks.chain.pipeline import flights, round_trips
-from chainsocks.chain.resolve import resolve
-from chainsocks.chain.walk import CONNECT, OPEN, RESOLVE, Upstream
+from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
@@ -26,6 +24,8 @@ from chainsocks.errors import DialTimeout, HopProtocolError, HopRefused
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, UserId, UsernamePassword
+from tests import dialing
+from tests.dialing import associate, dial, resolve
 from tests.hops import ANSWERS, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream
 
@@ -314,7 +314,7 @@ async def test_names_are_looked_up_before_their_requests_are_sent(
     network = MemoryNetwork(nursery, {hops[0].address: Host(recorder.serve)}, {"example.org": ["192.0.2.80"]}, 2)
     told: list[tuple[str | None, str]] = []
     with pytest.raises(DialTimeout):
-        await dial(Chain(*hops), NAMED, Timeouts(hop=1), network, lambda place: told.append((place.who, place.step)))
+        await dial(Chain(*hops), NAMED, Timeouts(hop=1), network, lambda place, _: told.append((place.who, place.step)))
     assert told == [("hop1 (1 of 2)", CONNECT), ("hop2 (2 of 2)", RESOLVE), ("hop1 (1 of 2)", METHOD)]
     assert [(at, data.hex()) for at, data in recorder.received] == [
         (2, GREETING + TO_SECOND + GREETING + TO_DESTINATION),
@@ -341,7 +341,7 @@ async def test_each_step_is_told_also_when_its_answer_came_with_others(
     network = slow_network(nursery, route)
     network.hosts = {address: replace(host, latency=latency) for address, host in network.hosts.items()}
     told: list[tuple[str | None, str]] = []
-    await dial(route.chain, DESTINATION, PATIENT, network, lambda place: told.append((place.who, place.step)))
+    await dial(route.chain, DESTINATION, PATIENT, network, lambda place, _: told.append((place.who, place.step)))
     first, second, third = (f"hop{number} ({number} of 3)" for number in (1, 2, 3))
     assert told == [
         (first, CONNECT),
@@ -392,13 +392,11 @@ async def test_a_bind_through_three_hops(
     """There is no connect to the destination in it, up to the first reply; the second one is waited for as ever."""
     route = route_of(kind * 3)
     network = slow_network(nursery, route)
-    walk = BindWalk(route, DESTINATION, PATIENT, network)
     began = trio.current_time()
-    with network.open_scope(began + 100) as scope:
-        bound = await walk.bind(scope)
-        assert trio.current_time() - began == trips
-        peer = network.call(bound, DESTINATION)
-        upstream = await walk.accept(scope)
+    binding = await dialing.bind(route.chain, DESTINATION, PATIENT, network)
+    assert trio.current_time() - began == trips
+    peer = network.call(binding.address, DESTINATION)
+    upstream = await dialing.accept(binding, network)
     assert upstream.bound == DESTINATION
     await peer.send(b"150 here it comes\r\n")
     assert await upstream.stream.receive() == b"150 here it comes\r\n"

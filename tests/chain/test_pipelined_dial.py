@@ -13,13 +13,13 @@ from anyio import aclose_forcefully
 from trio.testing import MockClock
 
 from chainsocks.chain.health import LOST_IN_A_ROW
-from chainsocks.chain.resolve import resolve
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.errors import DialError, DialTimeout
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from tests.chain.parties import TIMEOUTS, Party, member, party
+from tests.dialing import resolve
 from tests.hops import Fault, Trouble
 
 __all__ = ["party"]

@@ -11,8 +11,7 @@ from dataclasses import replace
 import pytest
 import trio
 
-from chainsocks.chain.resolve import ResolveWalk, resolve
-from chainsocks.chain.walk import OPEN, RESOLVE
+from chainsocks.chain.trip import OPEN, RESOLVE
 from chainsocks.config.chains import DIRECT, Chain, hops_of
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.hops import Resolve as Resolving
@@ -33,6 +32,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
 from tests import hops as honest
+from tests.dialing import resolve
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream
 from tests.resolvers import MISBEHAVIOUR, framed, respond
@@ -296,7 +296,7 @@ class TestResolver:
     @pytest.mark.parametrize("host", ["n" * 64, "a..b", "host.onion"])
     async def test_it_is_not_bothered_with_what_is_no_name(self, host: str, nursery: trio.Nursery) -> None:
         network = self.network(nursery)
-        with pytest.raises(ResolverError, match="no name that could be asked for") as caught:
+        with pytest.raises(ResolverError, match="cannot be looked up") as caught:
             await resolve(THROUGH, Address(host, 0), Timeouts(), network)
         assert caught.value.reply_code == 0x04
         assert network.connects == []
@@ -313,7 +313,7 @@ class TestResolver:
 async def test_nobody_to_ask(nursery: trio.Nursery) -> None:
     network = network_of(nursery)
     for command, subject in ((ASK, NAME), (ASK_BACK, IP)):
-        with pytest.raises(RequestRefused, match="chain default has nobody to ask for names") as caught:
+        with pytest.raises(RequestRefused, match="chain default has no resolver") as caught:
             await resolve(Chain(replace(HOPS[0], tor=True), HOPS[1]), subject, Timeouts(), network, command)
         assert caught.value.reply_code == 0x07
     assert network.connects == []
@@ -331,9 +331,6 @@ async def test_no_name_has_a_name(chain: Chain, nursery: trio.Nursery) -> None:
 async def test_every_step_is_told(nursery: trio.Nursery) -> None:
     seen: list[str] = []
     network = network_of(nursery)
-    with network.open_scope(float("inf")) as scope:
-        from_tor = honest.ANSWERS[ASK]
-        assert TOR.route
-        walk = ResolveWalk(TOR.route, ASK, NAME, Timeouts(), network, lambda place: seen.append(place.step))
-        assert await walk.answer(scope) == from_tor
+    answer = await resolve(TOR, NAME, Timeouts(), network, on_step=lambda place, _: seen.append(place.step))
+    assert answer == honest.ANSWERS[ASK]
     assert seen[-1] == OPEN

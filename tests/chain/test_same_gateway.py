@@ -10,7 +10,7 @@ import trio
 from anyio import aclose_forcefully
 from trio.testing import MockClock
 
-from chainsocks.chain.dial import Choices, dial
+from chainsocks.chain.attempts import Choices
 from chainsocks.chain.health import Health
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Hop, Isolate
@@ -21,6 +21,7 @@ from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Method, Reply, ReplyCode, UsernamePassword
 from chainsocks.protocol.socks5 import ServerHandshake
 from chainsocks.routing.isolation import Circumstances, isolated_chain
+from tests.dialing import dial
 from tests.hops import add_hop, make_hop
 from tests.memory import Handler, Host, MemoryNetwork, MemoryStream, WatchedNetwork
 

@@ -64,7 +64,7 @@ def test_tor_is_asked_and_told_whom_to_separate(backend: str, background: Backgr
 
 def test_a_chain_with_nobody_to_ask(backend: str) -> None:
     async def go() -> None:
-        with pytest.raises(chainsocks.RequestRefused, match="chain default has nobody to ask for names"):
+        with pytest.raises(chainsocks.RequestRefused, match="chain default has no resolver"):
             await chainsocks.resolve("far.example", chain=Chain("socks5://127.0.0.1:1"))
 
     run(backend, go)

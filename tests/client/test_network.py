@@ -7,15 +7,15 @@ import socket
 import anyio
 import pytest
 
-from chainsocks.chain.bind import BindNetwork
 from chainsocks.client.network import AnyioNetwork
+from chainsocks.network import Network
 from chainsocks.protocol.address import Address
 from tests.client.running import run
 
 
 def test_a_connect_meets_a_listener(backend: str) -> None:
     async def go() -> None:
-        network: BindNetwork = AnyioNetwork()
+        network: Network = AnyioNetwork()
         listener = await network.listen(Address("127.0.0.1", 0))
         async with await network.open_tcp(listener.address) as caller:
             called, peer = await listener.accept()
@@ -47,7 +47,7 @@ def test_addresses_are_looked_up(backend: str) -> None:
 
 
 def test_the_way_to_a_neighbour_begins_at_home() -> None:
-    assert AnyioNetwork().own_address(Address("127.0.0.1", 80)) == Address("127.0.0.1", 0)
+    assert AnyioNetwork().local_address(Address("127.0.0.1", 80)) == Address("127.0.0.1", 0)
 
 
 def test_scopes_and_time_are_the_backends(backend: str) -> None:

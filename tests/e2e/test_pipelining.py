@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import chainsocks
-from chainsocks.chain.keeping import Keeping, find_keeping
+from chainsocks.chain.pipeline_check import Support, check_pipelining
 from chainsocks.client.network import AnyioNetwork
 from chainsocks.config.hops import parse_hop_url
 from chainsocks.config.models import Timeouts
@@ -19,7 +19,7 @@ from tests.e2e.servers import Chainsocks
 from tests.e2e.targets import MIB, exchange
 from tests.e2e.wire import connected
 
-KEEPS, LOSES, UNKNOWN = Keeping
+KEEPS, LOSES, UNKNOWN = Support
 LOGIN = {"alice": "wonderland"}
 
 
@@ -89,10 +89,10 @@ def test_foreign_hops_that_keep_everything(
     ],
 )
 def test_what_is_found_out(
-    request: pytest.FixtureRequest, own_hops: list[Chainsocks], name: str, own: Keeping, behind: Keeping
+    request: pytest.FixtureRequest, own_hops: list[Chainsocks], name: str, own: Support, behind: Support
 ) -> None:
     """As README.md has it. The target is one of ours: dante does not connect to itself, and tor to nobody here."""
     hop = parse_hop_url(own_hops[0].url if name == "chainsocks" else request.getfixturevalue(name))
     target = parse_hop_url(own_hops[1].url).address
-    found = trio.run(lambda: find_keeping(hop, Timeouts(hop=1.5), AnyioNetwork(), target=target))
+    found = trio.run(lambda: check_pipelining(hop, Timeouts(hop=1.5), AnyioNetwork(), target=target))
     assert (found.own, found.behind) == (own, behind), found.reason

@@ -11,7 +11,7 @@ import click
 import pytest
 
 import chainsocks
-from chainsocks.chain.walk import CONNECT, RESOLVE
+from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.cli import cli
 from chainsocks.config.chains import Pick
 from chainsocks.config.hops import Isolate, Pipeline

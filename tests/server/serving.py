@@ -11,7 +11,7 @@ from functools import partial
 
 import trio
 
-from chainsocks.chain.walk import OnStep
+from chainsocks.chain.trip import OnStep
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.net.stream import SocketStream

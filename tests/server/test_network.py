@@ -28,7 +28,7 @@ async def test_a_connect_gives_a_stream_that_waits_as_it_should(polled: str) -> 
 async def test_a_port_gives_streams_that_wait_as_they_should(polled: str) -> None:
     async with open_poller() as poller:
         network = TrioNetwork(poller if polled == "with a poller" else None, Deadlines())
-        listener = await network.listen(network.own_address(Address("127.0.0.1", 80)))
+        listener = await network.listen(network.local_address(Address("127.0.0.1", 80)))
         caller = await network.open_tcp(listener.address)
         stream, _ = await listener.accept()
         assert isinstance(stream, PolledStream) == (polled == "with a poller")

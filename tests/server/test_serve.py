@@ -20,7 +20,7 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 from trio.testing import MockClock
 
-from chainsocks.chain.walk import CONNECT, OPEN
+from chainsocks.chain.trip import CONNECT, OPEN
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.models import Config
@@ -91,7 +91,7 @@ async def test_a_session_goes_all_the_way_and_every_step_is_told(sockets_on_mock
     steps: list[Place] = []
     async with (
         echoing() as destination,
-        serving(config_of(), steps.append) as server,
+        serving(config_of(), lambda place, _: steps.append(place)) as server,
         connect(server.address) as client,
     ):
         await open_session(client, destination)
@@ -307,7 +307,7 @@ async def test_many_connections_at_once_do_not_keep_other_tasks_waiting(
 async def test_a_bug_ends_its_session_and_nothing_else(sockets_on_mock_clock: MockClock, log: Log) -> None:
     bugs = iter([ZeroDivisionError("a bug for the test")])
 
-    def on_step(place: Place) -> None:
+    def on_step(place: Place, deadline: float) -> None:
         for bug in bugs:
             raise bug
 

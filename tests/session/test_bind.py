@@ -155,7 +155,7 @@ async def test_socks4_has_no_words_for_some_ports(caplog: pytest.LogCaptureFixtu
         await client.expect(LATE4)
         await client.expect_end()
     assert "reply=08 " in client.line
-    assert "SOCKS4 cannot tell a client of [2001:db8:1::1]:40001" in client.line
+    assert "a SOCKS4 reply cannot carry [2001:db8:1::1]:40001" in client.line
 
 
 async def test_ipv6(caplog: pytest.LogCaptureFixture) -> None:

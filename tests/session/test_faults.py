@@ -18,7 +18,7 @@ import pytest
 import trio
 from anyio import EndOfStream
 
-from chainsocks.chain.walk import CONNECT
+from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.config.models import Config, Timeouts

@@ -266,7 +266,7 @@ async def test_datagrams_only_go_where_nothing_was_promised(
         stream = await client.agree(protection)
         await stream.send(bytes.fromhex("05 03 00 01 00000000 0000"))
         assert (await stream.receive())[:2] == bytes((5, code))
-    assert ("datagrams would go without the protection" in client.line) is (code == 7)
+    assert ("datagrams would not have the protection" in client.line) is (code == 7)
 
 
 async def test_rules_know_a_client_by_its_principal(fake: FakeMechanism, caplog: pytest.LogCaptureFixture) -> None:

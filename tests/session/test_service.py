@@ -18,12 +18,12 @@ from tests.memory import MemoryNetwork
 async def test_it_is_made_of_the_configuration(nursery: trio.Nursery) -> None:
     config = replace(read("[[rules]]\nto = '*.lan'\ndeny = true\n"), health=HealthSettings(rest=50))
     service = Service(config, Logins(()), MemoryNetwork(nursery))
-    assert service.router.has_rules
-    service.choices.health.record_failure(Suspect(make_hop(1), FailedAt.REQUEST), "refused")
-    assert service.choices.health.in_backoff(make_hop(1))
+    assert service.policy.router.has_rules
+    service.dialer.choices.health.record_failure(Suspect(make_hop(1), FailedAt.REQUEST), "refused")
+    assert service.dialer.choices.health.in_backoff(make_hop(1))
 
 
 async def test_two_servers_know_nothing_of_each_other(nursery: trio.Nursery) -> None:
     one, other = (Service(Config(), Logins(()), MemoryNetwork(nursery)) for _ in range(2))
-    one.choices.health.record_failure(Suspect(make_hop(1), FailedAt.REQUEST), "refused")
-    assert not other.choices.health.in_backoff(make_hop(1))
+    one.dialer.choices.health.record_failure(Suspect(make_hop(1), FailedAt.REQUEST), "refused")
+    assert not other.dialer.choices.health.in_backoff(make_hop(1))

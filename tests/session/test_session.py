@@ -10,8 +10,8 @@ from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.chains import Chain
 from chainsocks.config.models import Config, Timeouts
+from chainsocks.session.lingering_close import LEFTOVERS
 from chainsocks.session.login import Logins
-from chainsocks.session.parting import LEFTOVERS
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
 from tests.hops import add_hop, make_hop

@@ -343,7 +343,7 @@ def test_who_has_to_log_in(capsys: pytest.CaptureFixture[str], path: Path, monke
     ("question", "why"),
     [
         (["far.example:53", "--command", "udp"], "chain default carries no UDP"),
-        (["far.example:53", "--command", "resolve"], "chain default has nobody to ask for names; give it a resolver"),
+        (["far.example:53", "--command", "resolve"], "chain default has no resolver; set its resolver"),
         (["far.example:53"], "plain socks4 cannot carry the name in far.example:53"),
         (["[2001:db8::1]:53"], "socks4 cannot carry the IPv6 address of [2001:db8::1]:53"),
     ],

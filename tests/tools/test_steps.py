@@ -7,7 +7,7 @@ import re
 
 from rich.console import Console
 
-from chainsocks.chain.walk import CONNECT, OPEN
+from chainsocks.chain.trip import CONNECT, OPEN
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.errors import Place
 from chainsocks.protocol.address import Address

@@ -3,7 +3,7 @@
 1. Each hop's handshake is run message by message, each after the answer to the one before.
 2. The first session through a hop records its handshake. Later ones repeat the messages while the answers look the
    same: a handshake takes 12 us of CPU, which made a session a fifth dearer for the load (79 us, then 94 us).
-3. Every step has a deadline, and every failure names the hop and the step, as in the dial (`chainsocks.chain.walk`).
+3. Every step has a deadline, and every failure names the hop and the step, as in the dial (`chainsocks.chain.trip`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import cycle
 
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.legs import Leg, legs, open_handshake
-from chainsocks.chain.walk import CONNECT, RESOLVE
+from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.config.hops import Hop
 from chainsocks.config.listeners import is_loopback
 from chainsocks.config.models import Timeouts

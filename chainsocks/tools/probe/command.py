@@ -23,14 +23,14 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from chainsocks.chain.network import Network
-from chainsocks.chain.walk import OPEN, OnStep
+from chainsocks.chain.trip import OPEN, OnStep
 from chainsocks.client.isolation import own_circuit
 from chainsocks.config.chains import DIRECT, Chain, Route
 from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.config.suggest import suggest
 from chainsocks.errors import ConfigError, Place, Problem
+from chainsocks.network import Network
 from chainsocks.protocol.address import Address, parse_address, printable
 from chainsocks.server.deadlines import open_deadlines
 from chainsocks.server.network import TrioNetwork
@@ -195,7 +195,7 @@ async def probe_all(
     network: Network,
     options: Options = _DEFAULTS,
     show_one: ShowOne = lambda probed: None,
-    on_step: OnStep = lambda place: None,
+    on_step: OnStep = lambda place, deadline: None,
 ) -> list[Probed]:
     """Walk one after the other, and ask the hops that have answered. `show_one` hears of each one at its end.
 
@@ -283,7 +283,7 @@ def _is_no_loss(probed: Probed, working: Collection[str], known: Collection[str]
     return probed.kind is Kind.GROUP and any(one.seat.hop.name in working for one in probed.members)
 
 
-def _tell(status: Status, place: Place) -> None:
+def _tell(status: Status, place: Place, _: float) -> None:
     """Say where a walk is; when it is through, the questions follow."""
     text = "asking the hops what they can do" if place.step == OPEN else printable(str(place))
     status.update(Text(text))

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from chainsocks.chain.keeping import Finding, Keeping, find_keeping
-from chainsocks.chain.network import Network
+from chainsocks.chain.pipeline_check import Finding, Support, check_pipelining
 from chainsocks.config.chains import Chain, Route, hops_of
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, HopRefused, UnsupportedAddress
+from chainsocks.network import Network
 from chainsocks.protocol.address import Address
 from chainsocks.tools.probe.members import Member, Seat
 from chainsocks.tools.probe.walk import Walked, walk
@@ -44,7 +44,7 @@ class Kept:
     @property
     def fit(self) -> Pipeline:
         """The most that may stand on its chain for its sake."""
-        if self.is_last and self.finding.own is Keeping.KEEPS:
+        if self.is_last and self.finding.own is Support.SUPPORTED:
             return Pipeline.CHAIN
         return self.finding.pipeline
 
@@ -52,9 +52,9 @@ class Kept:
     def lost(self) -> str | None:
         """Say what is written to be kept, and is lost; None where that is nothing. Its own setting holds anywhere."""
         needs_more = self.written is Pipeline.CHAIN and (self.hop.pipeline is not None or not self.is_last)
-        if self.written is not Pipeline.OFF and self.finding.own is Keeping.LOSES:
+        if self.written is not Pipeline.OFF and self.finding.own is Support.UNSUPPORTED:
             return "its own messages where they come at once"
-        return "what comes behind its request" if needs_more and self.finding.behind is Keeping.LOSES else None
+        return "what comes behind its request" if needs_more and self.finding.behind is Support.UNSUPPORTED else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +123,15 @@ class _Asker:
         tried: list[Finding] = []
         async with self._room:
             for target in _targets(route, position):
-                tried.append(await find_keeping(hop, timeouts, self._network, before=before, target=target))
+                tried.append(await check_pipelining(hop, timeouts, self._network, before=before, target=target))
                 if _tells_all(tried[-1]):
                     break
-        best = max(tried, key=lambda found: (_tells_all(found), found.own is not Keeping.UNKNOWN))
+        best = max(tried, key=lambda found: (_tells_all(found), found.own is not Support.UNKNOWN))
         return Kept(hop, best, hop.pipelined(chain.pipeline), _is_last(route, position))
 
 
 def _tells_all(found: Finding) -> bool:
-    return found.own is Keeping.LOSES or found.behind is not Keeping.UNKNOWN
+    return found.own is Support.UNSUPPORTED or found.behind is not Support.UNKNOWN
 
 
 def _targets(route: Route, position: int) -> Iterator[Address]:

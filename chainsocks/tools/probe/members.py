@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from chainsocks.chain.blame import judge
-from chainsocks.chain.walk import RESOLVE
+from chainsocks.chain.trip import RESOLVE
 from chainsocks.config.chains import Chain, Group, Route, hops_of
 from chainsocks.config.hops import Hop, Identity
 from chainsocks.protocol.address import Address

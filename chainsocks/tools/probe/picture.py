@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from chainsocks.chain.walk import CONNECT, RESOLVE
+from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.config.chains import hops_of
 from chainsocks.config.hops import Hop
 from chainsocks.errors import DialTimeout, HopRefused

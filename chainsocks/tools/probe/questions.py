@@ -10,20 +10,22 @@ Each question is a walk of its own to that hop, under the limits of a dial, with
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import anyio
 import trio
 
-from chainsocks.chain.associate import AssociationWalk
-from chainsocks.chain.network import CancelScope, Network
+from chainsocks.chain.associate import relay_of
+from chainsocks.chain.steps import follow, plan_to
+from chainsocks.chain.trip import Trip
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopRefused
+from chainsocks.network import Network
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, ReplyCode, describe_reply
@@ -161,15 +163,12 @@ class _Asker:
 
     async def _put(self, destination: Address, command: Command = Command.CONNECT) -> _Outcome:
         """Walk to the hop, and put one request to it."""
-        walk = _QuestionWalk(self.route, destination, self.timeouts, self.network)
+        trip = Trip(self.route, destination, self.timeouts, self.network)
         asked = f"asked for {destination}" if command is Command.CONNECT else f"asked to {command.name}"
-        with self.network.open_scope(math.inf) as scope:
-            try:
-                said = await walk.put(scope, command, self.position)
-            except DialError as error:
-                return walk.explain(error, asked)
-        if scope.cancelled_caught:
-            return walk.explain(walk.timeout(), asked)
+        try:
+            said = await trip.run(partial(_put_request, command=command, position=self.position))
+        except DialError as error:
+            return _explain(trip, error, asked)
         return _Outcome(f"{asked} it said: {said}", ReplyCode.SUCCEEDED)
 
 
@@ -213,34 +212,29 @@ def _judge_names(outcome: _Outcome, before: _Outcome | None) -> Answer:
             return Answer.UNKNOWN
 
 
-class _QuestionWalk(AssociationWalk):
-    """A walk that ends with a request to one hop."""
+async def _put_request(trip: Trip, command: Command, position: int) -> str:
+    """Put one request to the hop at `position`, close the connection, and return the answer in words.
 
-    __slots__ = ()
+    Raises:
+        DialError: one of its subclasses, by cause.
+    """
+    plan = plan_to(trip, trip.destination, command, position)
+    way = await follow(trip, plan)
+    try:
+        if command is Command.UDP_ASSOCIATE:
+            relay_of(trip, plan[-1], way.stream, way.reply.bound)
+    finally:
+        await anyio.aclose_forcefully(way.stream)
+    return describe_reply(way.reply.code)
 
-    async def put(self, scope: CancelScope, command: Command, position: int) -> str:
-        """Put it, inside `scope`; return the answer in words.
 
-        Raises:
-            DialError: one of its subclasses, by cause.
-        """
-        self._scope = scope
-        plan = self._plan(self._destination, command, position)
-        stream, reply, _ = await self._follow(plan)
-        try:
-            if command is Command.UDP_ASSOCIATE:
-                self._relay_of(plan[-1], stream, reply.bound)
-        finally:
-            await anyio.aclose_forcefully(stream)
-        return describe_reply(reply.code)
-
-    def explain(self, error: DialError, asked: str) -> _Outcome:
-        """Say what is known of the hop after a failure; that is nothing where another one failed."""
-        leg = self._leg
-        if leg is None or leg.next or self._step != State.REQUEST:
-            return _Outcome(f"it could not be asked: {error}")
-        if isinstance(error, HopRefused):
-            return _Outcome(f"{asked} it said: {describe_reply(error.code)}", error.code)
-        if isinstance(error, DialTimeout):
-            return _Outcome(f"{asked} it said nothing within {error.limit:g} s")
-        return _Outcome(f"{asked}: {error.problem}", was_no_answer=True)
+def _explain(trip: Trip, error: DialError, asked: str) -> _Outcome:
+    """Say what is known of the hop after a failure; that is nothing where another one failed."""
+    leg = trip.leg
+    if leg is None or leg.next or trip.step != State.REQUEST:
+        return _Outcome(f"it could not be asked: {error}")
+    if isinstance(error, HopRefused):
+        return _Outcome(f"{asked} it said: {describe_reply(error.code)}", error.code)
+    if isinstance(error, DialTimeout):
+        return _Outcome(f"{asked} it said nothing within {error.limit:g} s")
+    return _Outcome(f"{asked}: {error.problem}", was_no_answer=True)

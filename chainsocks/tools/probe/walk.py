@@ -7,23 +7,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 import anyio.lowlevel
 
-from chainsocks.chain.dial import close_upstream
-from chainsocks.chain.greet import GreetingWalk
 from chainsocks.chain.legs import Leg
-from chainsocks.chain.network import CancelScope, Network
-from chainsocks.chain.walk import OnStep, Walk
+from chainsocks.chain.operations import close_upstream, greet, open_connection
+from chainsocks.chain.trip import OnStep, Trip
 from chainsocks.config.chains import Route
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, HopRefused, Place
-from chainsocks.protocol.address import Address
+from chainsocks.network import Network
+from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.steps import Taken, Trail
 
@@ -109,33 +107,26 @@ async def walk(
     destination: Address | None,
     timeouts: Timeouts,
     network: Network,
-    on_step: OnStep = lambda place: None,
+    on_step: OnStep = lambda place, deadline: None,
 ) -> Walked:
-    """Walk a route, once."""
+    """Walk a route, once; `on_step` is called when a step starts."""
     await anyio.lowlevel.checkpoint()  # has anyio load what it needs now, and not in the middle of a step
     trail = Trail(network.now)
 
-    def note(place: Place) -> None:
-        trail.note(place)
-        on_step(place)
+    def note(place: Place, deadline: float) -> None:
+        trail.note(place, deadline)
+        on_step(place, deadline)
 
-    way = (
-        Walk(route, destination, timeouts, network, note)
-        if destination
-        else GreetingWalk(route, timeouts, network, note)
-    )
-    error: DialError | None = None
-    with network.open_scope(math.inf) as scope:
-        try:
-            await _go(way, scope)
-        except DialError as caught:
-            error = caught
-    if scope.cancelled_caught:
-        error = way.timeout()
-    if error is None:
-        return Walked(route, destination, trail.taken)
-    trail.end(network.now())
-    return Walked(route, destination, trail.taken, Failure(error, way.leg, way.is_over_time))
+    trip = Trip(route, destination or UNSPECIFIED, timeouts, network, note)
+    try:
+        if destination:
+            await close_upstream(await trip.run(open_connection))
+        else:
+            await trip.run(greet)
+    except DialError as error:
+        trail.end(network.now())
+        return Walked(route, destination, trail.taken, Failure(error, trip.leg, trip.is_over_time))
+    return Walked(route, destination, trail.taken)
 
 
 async def walk_repeatedly(
@@ -144,7 +135,7 @@ async def walk_repeatedly(
     destination: Address | None,
     timeouts: Timeouts,
     network: Network,
-    on_step: OnStep = lambda place: None,
+    on_step: OnStep = lambda place, deadline: None,
 ) -> Walked:
     """Walk so many times, one after the other, and return the median of each step; or the first walk that fails."""
     walks = []
@@ -157,11 +148,3 @@ async def walk_repeatedly(
     for step in (step for walked in walks for step in walked.taken):
         times.setdefault(step.place, []).append(step.seconds)
     return Walked(route, destination, tuple(Taken(place, median(seconds)) for place, seconds in times.items()))
-
-
-async def _go(way: Walk, scope: CancelScope) -> None:
-    """Go all the way, and leave nothing open."""
-    if isinstance(way, GreetingWalk):
-        await way.greet(scope)
-    else:
-        await close_upstream(await way.go(scope))

@@ -18,7 +18,7 @@ import trio
 from rich.console import Console
 from trio.testing import MockClock
 
-from chainsocks.chain.walk import CONNECT
+from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.load import parse_config

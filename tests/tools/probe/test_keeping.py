@@ -9,8 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.chain.keeping import Finding, Keeping
-from chainsocks.chain.walk import CONNECT
+from chainsocks.chain.pipeline_check import Finding, Support
+from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline
 from chainsocks.config.models import Timeouts
@@ -24,7 +24,7 @@ from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import MemoryNetwork, MemoryStream, WatchedNetwork
 from tests.tools.probe.probing import PIPELINE, probed_of
 
-KEEPS, LOSES, UNKNOWN = Keeping
+KEEPS, LOSES, UNKNOWN = Support
 OFF, HOP, CHAIN = Pipeline
 TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30)
 PARIS, OSAKA, LIMA = map(make_hop, (1, 2, 3))
@@ -57,13 +57,13 @@ async def fitness_of(network: MemoryNetwork, chain: Chain) -> tuple[Fitness, flo
     return found, trio.current_time() - began
 
 
-def kept(fitness: Fitness) -> list[tuple[int, Keeping, Keeping]]:
+def kept(fitness: Fitness) -> list[tuple[int, Support, Support]]:
     return [(position, one.finding.own, one.finding.behind) for position, one in fitness.hops.items()]
 
 
 FINE = [(1, KEEPS, KEEPS), (2, KEEPS, KEEPS), (3, KEEPS, KEEPS)]
 
-CHAINS: dict[str, tuple[dict[str, Trouble], str, list[tuple[int, Keeping, Keeping]], float]] = {
+CHAINS: dict[str, tuple[dict[str, Trouble], str, list[tuple[int, Support, Support]], float]] = {
     "fine": ({}, "off", FINE, 0),
     "fine as it is pipelined": ({}, "chain", FINE, 0),
     "one loses its own": ({"osaka": LOSES_OWN}, "off", [FINE[0], (2, LOSES, UNKNOWN), FINE[2]], 1.5),
@@ -90,7 +90,7 @@ CHAINS: dict[str, tuple[dict[str, Trouble], str, list[tuple[int, Keeping, Keepin
 async def test_a_chain(
     troubles: dict[str, Trouble],
     pipeline: str,
-    found: list[tuple[int, Keeping, Keeping]],
+    found: list[tuple[int, Support, Support]],
     seconds: float,
     autojump_clock: MockClock,
     nursery: trio.Nursery,

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.chain.walk import CONNECT
+from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group, Pick, Route
 from chainsocks.config.hops import Hop, HopProtocol
 from chainsocks.config.models import Timeouts

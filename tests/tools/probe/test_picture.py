@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.chain.walk import CONNECT
+from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import DIRECT, Chain, Group
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts

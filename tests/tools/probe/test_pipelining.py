@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from chainsocks.chain.keeping import Finding, Keeping
+from chainsocks.chain.pipeline_check import Finding, Support
 from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.tools.probe.keeping import Kept
 from chainsocks.tools.probe.pipelining import Common, Row, common_key, complaints, kept_table, reasons
 from tests.hops import make_hop
 
-KEEPS, LOSES, UNKNOWN = Keeping
+KEEPS, LOSES, UNKNOWN = Support
 OFF, HOP, CHAIN = Pipeline
 ALL, SOME, NONE = Finding(KEEPS, KEEPS), Finding(KEEPS, LOSES, "silence"), Finding(LOSES, UNKNOWN, "more silence")
 PARIS, OSAKA, LIMA = map(make_hop, (1, 2, 3))

@@ -10,7 +10,7 @@ import trio
 from rich.console import Console
 from trio.testing import MockClock
 
-from chainsocks.chain.walk import CONNECT
+from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import DIRECT, Chain, Group
 from chainsocks.config.hops import HopProtocol, Pipeline
 from chainsocks.protocol.address import Address

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.chain.walk import CONNECT, RESOLVE
+from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts

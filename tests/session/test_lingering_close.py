@@ -7,15 +7,15 @@ import trio
 from anyio import EndOfStream
 from trio.testing import MockClock
 
-from chainsocks.session.parting import LEFTOVERS, PARTING, part
+from chainsocks.session.lingering_close import LEFTOVERS, LINGER, linger_and_close
 from tests.memory import memory_stream_pair
 
 
-@pytest.mark.parametrize(("seconds", "waited"), [(2, 2), (60, PARTING)])
+@pytest.mark.parametrize(("seconds", "waited"), [(2, 2), (60, LINGER)])
 async def test_a_client_that_stays_has_so_long(seconds: float, waited: float, autojump_clock: MockClock) -> None:
     client, ours = memory_stream_pair()
     began = trio.current_time()
-    await part(ours, seconds)
+    await linger_and_close(ours, seconds)
     assert trio.current_time() - began == waited
     with pytest.raises(EndOfStream):
         await client.receive()
@@ -27,7 +27,7 @@ async def test_a_client_that_leaves_is_not_waited_for(autojump_clock: MockClock)
         await client.send(b"something we do not read any more")
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(part, ours, 60)
+            nursery.start_soon(linger_and_close, ours, 60)
             await trio.sleep(1)
             if leave == "aclose":
                 await client.aclose()
@@ -40,6 +40,6 @@ async def test_a_client_that_talks_on_and_on_is_heard_only_so_far(autojump_clock
     client, ours = memory_stream_pair(2 * LEFTOVERS)
     await client.send(bytes(2 * LEFTOVERS))
     began = trio.current_time()
-    await part(ours, 60)
+    await linger_and_close(ours, 60)
     assert trio.current_time() == began
     assert LEFTOVERS <= 2 * LEFTOVERS - len(ours.incoming.buffer) < LEFTOVERS + 65536

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from chainsocks.chain.keeping import Finding, Keeping, find_keeping
-from chainsocks.chain.walk import CONNECT
+from chainsocks.chain.pipeline_check import Finding, Support, check_pipelining
+from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
@@ -24,7 +24,7 @@ from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Handler, Host, MemoryNetwork, MemoryStream, WatchedNetwork
 from tests.relay.ways import relay
 
-KEEPS, LOSES, UNKNOWN = Keeping
+KEEPS, LOSES, UNKNOWN = Support
 TIMEOUTS = Timeouts(hop=2, connect=3)
 
 
@@ -57,7 +57,7 @@ def lossy(network: MemoryNetwork, keep: Callable[[State], bool]) -> Handler:
 
 async def find(network: MemoryNetwork, hop: Hop, before: Route | None = None, target: Address | None = None) -> Finding:
     watched = WatchedNetwork(network)
-    found = await find_keeping(hop, TIMEOUTS, watched, before=before, target=target)
+    found = await check_pipelining(hop, TIMEOUTS, watched, before=before, target=target)
     assert watched.left_open == []
     return found
 
@@ -104,8 +104,8 @@ async def test_an_honest_hop_keeps_everything(before: int, protocol: HopProtocol
 async def test_what_is_lost_is_found_out_within_the_limit(
     protocol: HopProtocol,
     keep: set[State],
-    own: Keeping,
-    behind: Keeping,
+    own: Support,
+    behind: Support,
     pipeline: Pipeline,
     reason: str,
     seconds: float,
@@ -136,7 +136,7 @@ async def test_what_is_lost_is_found_out_within_the_limit(
 async def test_what_fails_in_order_says_nothing(
     step: str,
     fault: Fault,
-    own: Keeping,
+    own: Support,
     reason: str,
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
@@ -249,6 +249,8 @@ async def test_a_name_is_looked_up_here_where_the_hop_wants_that(nursery: trio.N
 async def test_a_login_by_gssapi_is_not_tried(nursery: trio.Nursery) -> None:
     network = MemoryNetwork(nursery)
     found = await find(network, make_hop(1, login=Gssapi()))
-    assert found == Finding(UNKNOWN, UNKNOWN, "a login by GSSAPI is a conversation: nothing goes ahead of it")
+    assert found == Finding(
+        UNKNOWN, UNKNOWN, "a login by GSSAPI is a conversation, in which no message can be sent early"
+    )
     assert found.pipeline is Pipeline.OFF
     assert network.connects == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import cast
 
 import pytest
 import trio
@@ -12,12 +11,17 @@ from trio.testing import MockClock
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Config
-from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
-from chainsocks.routing.rules import Caller, Decision, Router
-from chainsocks.session.passage import Passage, check_login, judge_of, mind_addresses, passage_of, stricter
-from chainsocks.session.pinned import PassageNetwork
+from chainsocks.routing.rules import Caller, Router
+from chainsocks.session.routing_decision import (
+    Policy,
+    RoutingDecision,
+    asks_for_address,
+    datagram_filter,
+    route_request,
+    stricter,
+)
 from tests.config.files import read
 from tests.hops import add_hop, make_hop
 from tests.memory import Host, MemoryNetwork
@@ -182,7 +186,7 @@ async def test_or_warned_of(caplog: Log) -> None:
     assert warning.startswith(client.line.partition(" ")[0].replace("id=", "session "))
     assert warning.endswith(
         "client 192.0.2.1:5555: asks for the IP address of 192.0.2.80:80: "
-        "it may have looked a name up itself (names_only)"
+        "it may have resolved a name itself (names_only)"
     )
 
 
@@ -220,12 +224,15 @@ def request(host: str, command: Command = Command.CONNECT, version: Version = Ve
         (request("localhost"), False),
     ],
 )
-def test_who_names_an_address(asked: Request, refused: bool) -> None:  # noqa: FBT001
-    if refused:
-        with pytest.raises(RequestRefused):
-            mind_addresses(NamesOnly.REFUSE, asked, "")
-    else:
-        mind_addresses(NamesOnly.REFUSE, asked, "")
+async def test_which_requests_are_for_an_address(
+    asked: Request,
+    refused: bool,  # noqa: FBT001
+    nursery: trio.Nursery,
+) -> None:
+    assert asks_for_address(asked) is refused
+    policy, network = Policy.of(Config()), MemoryNetwork(nursery)
+    decision = await route_request(asked, Caller("192.0.2.1"), policy, network, NamesOnly.REFUSE)
+    assert (decision.refusal is not None) is refused
 
 
 def test_the_stricter_one_wins() -> None:
@@ -240,9 +247,10 @@ def judged(text: str, names_only: NamesOnly, *hosts: str) -> list[str | None]:
     router, asked, caller = Router(read(text)), request("0.0.0.0", Command.UDP_ASSOCIATE), Caller("192.0.2.1")
     chain = router.decide(asked, caller).chain
     assert chain
-    passage = Passage(chain, asked.destination, cast(PassageNetwork, None), names_only)
-    judge = judge_of(router, asked, caller, passage, "session 7:")
-    told = [judge(Address(host, 53)) for host in hosts]
+    decision = RoutingDecision(asked.destination, chain, chain, names_only)
+    passes = datagram_filter(router, asked, caller, decision, "session 7:")
+    assert passes
+    told = [passes(Address(host, 53)) for host in hosts]
     return [address.host if address else None for address in told]
 
 
@@ -267,20 +275,27 @@ def test_datagrams_may_have_to_name_names(caplog: Log) -> None:
 # --- logins
 
 
-def test_an_identd_is_no_login() -> None:
-    for asked, caller in [
-        (request("x", version=Version.SOCKS4), Caller("192.0.2.1", b"carol")),
-        (request("x"), Caller("192.0.2.1")),
+LOGIN_REQUIRED = "[[users]]\nname = 'carol'\npassword_env = 'PASSWORD'\n"
+
+
+async def test_an_identd_is_no_login(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSWORD", "wonderland")
+    policy, network = Policy.of(read(LOGIN_REQUIRED)), MemoryNetwork(nursery)
+    assert policy.login_required
+    for asked, caller, problem in [
+        (request("x", version=Version.SOCKS4), Caller("192.0.2.1", b"carol"), "SOCKS4 cannot log in"),
+        (request("x"), Caller("192.0.2.1"), "a login is required"),
     ]:
-        check_login(asked, caller, required=False)
-        with pytest.raises(RequestRefused):
-            check_login(asked, caller, required=True)
-    check_login(request("x"), Caller("192.0.2.1", b"carol"), required=True)
+        assert (await route_request(asked, caller, Policy.of(Config()), network)).refusal is None
+        decision = await route_request(asked, caller, policy, network)
+        assert problem in str(decision.refusal)
+        assert decision.matched == ""
+    assert (await route_request(request("x"), Caller("192.0.2.1", b"carol"), policy, network)).refusal is None
 
 
-async def test_a_refusal_has_its_code() -> None:
-    async with trio.open_nursery() as nursery:
-        network = MemoryNetwork(nursery)
-        with pytest.raises(RequestRefused) as caught:
-            passage_of(Decision(DESTINATION, refusal="rule 7 says no"), network)
-    assert (str(caught.value), caught.value.reply_code) == ("rule 7 says no", ReplyCode.NOT_ALLOWED_BY_RULESET)
+async def test_a_refusal_has_its_code_and_its_rule(nursery: trio.Nursery) -> None:
+    policy = Policy.of(read("[[rules]]\nto = '192.0.2.0/24'\ndeny = true\n"))
+    decision = await route_request(request("192.0.2.7"), Caller("192.0.2.1"), policy, MemoryNetwork(nursery))
+    assert decision.refusal
+    assert (str(decision.refusal), decision.refusal.reply_code) == ("rule 1 says no", ReplyCode.NOT_ALLOWED_BY_RULESET)
+    assert decision.matched == "1"

@@ -38,7 +38,7 @@ class Dialect(Protocol):
 
 def dialect() -> Dialect:
     """Return the module that knows DNS. It takes dnspython, and that is loaded for those only who have a resolver."""
-    return cast(Dialect, importlib.import_module("chainsocks.chain.dns"))
+    return cast(Dialect, importlib.import_module("chainsocks.chain.dns_messages"))
 
 
 async def ask(stream: ByteStream, early: bytes, questions: Sequence[Question]) -> str:

@@ -9,10 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.chain.dial import walk_through
-from chainsocks.chain.greet import GreetingWalk
-from chainsocks.chain.walk import CONNECT, OPEN
-from chainsocks.config.chains import DIRECT, Chain, Group, Route
+from chainsocks.chain.trip import CONNECT, OPEN
+from chainsocks.config.chains import DIRECT, Chain, Group
 from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
@@ -26,7 +24,8 @@ from chainsocks.errors import (
 )
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.handshake import State
-from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
+from tests import dialing
+from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.mechanism import FakeMechanism
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 
@@ -47,11 +46,8 @@ async def greet(network: MemoryNetwork, chain: Chain, timeouts: Timeouts = TIMEO
     ours = WatchedNetwork(network)
     steps: list[tuple[str | None, str]] = []
 
-    def begin(route: Route, began: float | None) -> GreetingWalk:
-        return GreetingWalk(route, timeouts, ours, lambda place: steps.append((place.who, place.step)), began)
-
     try:
-        await walk_through(chain, b"", None, ours, begin, GreetingWalk.greet)
+        await dialing.greet(chain, timeouts, ours, lambda place, _: steps.append((place.who, place.step)))
     finally:
         assert ours.left_open == []
     return steps
@@ -217,6 +213,6 @@ async def test_another_member_stands_in(nursery: trio.Nursery) -> None:
     ]
 
 
-def test_without_a_hop_there_is_nobody_to_greet() -> None:
+async def test_the_direct_way_has_no_hop_to_greet(nursery: trio.Nursery) -> None:
     with pytest.raises(ValueError, match="no hop to greet"):
-        GreetingWalk(way_of(DIRECT), TIMEOUTS, None)  # type: ignore[arg-type]
+        await greet(MemoryNetwork(nursery), DIRECT)

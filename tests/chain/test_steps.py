@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from chainsocks.chain.dial import dial
-from chainsocks.chain.walk import CONNECT, OPEN, RESOLVE, Upstream
+from chainsocks.chain.operations import Upstream
+from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE
 from chainsocks.config.chains import DIRECT, Chain, hops_of
 from chainsocks.config.hops import Hop, HopProtocol, Resolve
 from chainsocks.config.models import Timeouts
@@ -28,6 +28,7 @@ from chainsocks.errors import (
 )
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
+from tests.dialing import dial
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream
 
@@ -275,7 +276,7 @@ async def test_each_step_is_told_as_it_begins(nursery: trio.Nursery) -> None:
     hops = [make_hop(1), make_hop(2, HopProtocol.SOCKS4A)]
     network = network_of(nursery, *hops)
     told: list[tuple[str | None, str]] = []
-    await dial(Chain(*hops), NAMED, Timeouts(), network, lambda place: told.append((place.who, place.step)))
+    await dial(Chain(*hops), NAMED, Timeouts(), network, lambda place, _: told.append((place.who, place.step)))
     assert told == [
         ("paris (1 of 2)", CONNECT),
         ("paris (1 of 2)", State.METHOD_NEGOTIATION),

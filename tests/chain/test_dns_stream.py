@@ -6,8 +6,8 @@ import pytest
 import trio
 from anyio import EndOfStream
 
-from chainsocks.chain import dns
-from chainsocks.chain.resolver import ask, dialect
+from chainsocks.chain import dns_messages
+from chainsocks.chain.dns_stream import ask, dialect
 from chainsocks.errors import Cause, NotFoundError, ProtocolError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command
@@ -15,8 +15,8 @@ from tests.memory import MemoryStream, memory_stream_pair
 from tests.resolvers import framed, respond
 
 
-def questions(host: str, command: Command = Command.RESOLVE) -> list[dns.Question]:
-    return list(dns.questions(command, Address(host, 0)))
+def questions(host: str, command: Command = Command.RESOLVE) -> list[dns_messages.Question]:
+    return list(dns_messages.questions(command, Address(host, 0)))
 
 
 async def hear(stream: MemoryStream) -> bytes:
@@ -102,4 +102,4 @@ async def test_it_resets() -> None:
 
 
 def test_the_module_that_knows_dns() -> None:
-    assert dialect() is dns
+    assert dialect() is dns_messages

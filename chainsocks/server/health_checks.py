@@ -1,23 +1,23 @@
-"""Ask the members of groups with `check` whether they live, so that no client has to find out.
+"""Health checks: test the members of groups with `check`, so that no client has to find out that one is down.
 
-1. A member that no request has proved to live for `check` seconds is greeted, through the hops before its group, and
-   left. With `check_target` it is asked to connect there instead; what is behind the group is never walked.
-2. A member that rests is asked when its rest is over at the latest. Meanwhile no client tries it, unless all others
-   rest as well.
-3. Whoever fails rests; nobody does for what the target or another hop did. Where the member or the hop before it may be
-   to blame, another member is asked: if that one can be reached, it was the member.
-4. A greeting is less than a dial: it does not end the rest of a hop that has failed at a request. And no check is a
-   dial time: it would be compared with those of requests, which go to other places, by longer ways.
-5. They do not all ask at once: the first time is spread over `check` seconds, each later one has jitter, and there are
-   never more than a few at a time.
+1. A member that has had no successful request for `check` seconds is greeted, through the hops before its group, and
+   the connection is closed. With `check_target` it is asked to connect there instead. No hop behind the group takes
+   part.
+2. A member in backoff is checked when its backoff ends, at the latest. Until then no client tries it, unless all others
+   are in backoff as well.
+3. A member that fails a check goes into backoff, but not for what the target or another hop did. Where the member or
+   the previous hop may be guilty, another member is tried: if that one is reached, the member is guilty.
+4. A greeting proves less than a dial: it does not end the backoff of a hop that has failed at a request. And no check
+   counts as a dial time: requests go to other places, by longer routes.
+5. Checks do not all start at once: the first is spread over `check` seconds, each later one has jitter, and only a few
+   run at a time.
 
-Each process checks for itself. A server that stops cancels its checks, and what they had open is closed.
+Each process makes its own checks. A server that stops cancels its checks, and what they had open is closed.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,13 @@ from dataclasses import dataclass
 import trio
 
 from chainsocks.chain.blame import Confidence, Suspect, judge
-from chainsocks.chain.dial import close_upstream
-from chainsocks.chain.greet import GreetingWalk
 from chainsocks.chain.health import JITTER
-from chainsocks.chain.walk import Walk
+from chainsocks.chain.operations import close_upstream, greet, open_connection
+from chainsocks.chain.trip import Trip
 from chainsocks.config.chains import Chain, Group, Route, hops_of
 from chainsocks.config.hops import Hop, Identity
 from chainsocks.errors import DialError, HopRefused
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.routing.isolation import Circumstances, isolated
 from chainsocks.routing.pick import Picks, choose
 from chainsocks.session.service import Service
@@ -43,14 +42,14 @@ AT_ONCE = 8
 """Checks at a time."""
 
 OTHERS = 3
-"""Other members that are asked, where a failure may be somebody else's."""
+"""Other members that are tried, where a failure may be another hop's."""
 
 log = logging.getLogger("chainsocks.health")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A hop to check, the place in the chain where it stands, and how often and for what it is asked."""
+    """A hop to check, its place in a chain, and how often and with what target it is checked."""
 
     hop: Hop
     chain: Chain
@@ -58,16 +57,16 @@ class Member:
     every: float
     """In seconds."""
     target: Address | None
-    """None for a greeting."""
+    """What it is asked to connect to; None for a greeting."""
 
     @property
     def before(self) -> tuple[Hop | Group, ...]:
-        """The places that are walked on the way to it."""
+        """The places before it in the chain."""
         return self.chain.hops[: self.index]
 
     @property
     def others(self) -> Iterator[Hop]:
-        """Those that may hold the same place."""
+        """The other hops that may hold the same place."""
         place = self.chain.hops[self.index : self.index + 1]
         return (hop for hop in hops_of(place) if hop.identity != self.hop.identity)
 
@@ -99,82 +98,81 @@ async def check_members(members: Sequence[Member], service: Service, rng: random
     """Check `members` until cancelled."""
     rng = rng or random.Random()  # noqa: S311  (it spreads checks, and keeps no secret)
     permits = trio.Semaphore(AT_ONCE)
-    asker = _Asker(service)
+    checker = _Checker(service)
     async with trio.open_nursery() as nursery:
         for member in members:
-            nursery.start_soon(_Watch(member, asker, service, rng).run, permits)
+            nursery.start_soon(_Schedule(member, checker, service, rng).run, permits)
 
 
-class _Watch:
-    """When one member is to be asked."""
+class _Schedule:
+    """When one member is to be checked."""
 
-    def __init__(self, member: Member, asker: _Asker, service: Service, rng: random.Random) -> None:
+    def __init__(self, member: Member, checker: _Checker, service: Service, rng: random.Random) -> None:
         self._member = member
-        self._asker = asker
-        self._health = service.choices.health
+        self._checker = checker
+        self._health = service.dialer.choices.health
         self._random = rng
         self._pause = member.every
-        self._asked_at = trio.current_time() - member.every * rng.random()
-        self._fallen = trio.Event()
+        self._checked_at = trio.current_time() - member.every * rng.random()
+        self._down = trio.Event()
 
     async def run(self, permits: trio.Semaphore) -> None:
-        """Ask whenever it is due."""
-        with self._health.checking(self._member.hop, self._note_fall):
+        """Check the member whenever it is due, until cancelled."""
+        with self._health.checking(self._member.hop, self._note_down):
             while True:
                 with trio.move_on_at(self._due):
-                    await self._fallen.wait()
+                    await self._down.wait()
                 if self._is_due:
                     async with permits:
-                        if self._is_due:  # it may have been proved to live while we waited for our turn
-                            await self._ask()
+                        if self._is_due:  # a request may have succeeded while this waited for its turn
+                            await self._check()
 
-    async def _ask(self) -> None:
+    async def _check(self) -> None:
         try:
-            await self._asker.check(self._member)
+            await self._checker.check(self._member)
         except Exception as error:
             log.error("a bug in chainsocks ended a check: %s: %s", type(error).__name__, error)
             log.debug("where it happened", exc_info=error)
-        self._asked_at = trio.current_time()
+        self._checked_at = trio.current_time()
         self._pause = self._member.every * self._random.uniform(1 - JITTER, 1 + JITTER)
 
     @property
     def _due(self) -> float:
-        """When to ask next: after a pause, or when a rest that has begun since we asked last is over."""
+        """When to check next: after a pause, or when a backoff ends that has begun since the last check."""
         hop = self._member.hop
-        due = max(self._asked_at, self._health.last_success(hop)) + self._pause
+        due = max(self._checked_at, self._health.last_success(hop)) + self._pause
         backoff_ends = self._health.backoff_ends(hop)
-        return min(due, backoff_ends) if backoff_ends > self._asked_at else due
+        return min(due, backoff_ends) if backoff_ends > self._checked_at else due
 
     @property
     def _is_due(self) -> bool:
         return trio.current_time() >= self._due
 
-    def _note_fall(self) -> None:
-        """Have the next time thought over."""
-        self._fallen.set()
-        self._fallen = trio.Event()
+    def _note_down(self) -> None:
+        """Compute the next time anew."""
+        self._down.set()
+        self._down = trio.Event()
 
 
-class _Asker:
-    """Asks members, and tells what came of it."""
+class _Checker:
+    """Checks members, and records what came of it."""
 
     def __init__(self, service: Service) -> None:
-        self._config = service.config
-        self._network = service.network
-        self._health = service.choices.health
+        self._dialer = service.dialer
+        self._health = service.dialer.choices.health
         self._picks = Picks()
-        """Our own: whose turn it is among requests is not changed by checks."""
+        """Its own, so that checks do not change whose turn it is among requests."""
         self._circumstances = Circumstances(service.config.isolation_key)
 
     async def check(self, member: Member) -> None:
-        """Ask one, and remember."""
-        before = self._way_to(member)
+        """Check one member, and record the result."""
+        before = self._hops_before(member)
         if before is None:
-            return  # nobody is left to carry it
-        walk, error = await self._ask(member, (*before, member.hop))
+            return  # no hop is left to hold a place before it
+        trip, error = await self._try(member, (*before, member.hop))
         if error is None:
             return
-        verdict = judge(error, walk.leg)
+        verdict = judge(error, trip.leg)
         if not verdict.suspects:
             return
         suspect = verdict.suspects[0]
@@ -191,10 +189,10 @@ class _Asker:
                 self._health.record_connects(before)
                 self._health.record_greeting(member.hop)
             case _:
-                pass  # it is about others, of whom the requests will tell
+                pass  # the failure is about other hops, and requests will show it
 
-    def _way_to(self, member: Member) -> tuple[Hop, ...] | None:
-        """Choose the hops before a member; None where nobody can stand there."""
+    def _hops_before(self, member: Member) -> tuple[Hop, ...] | None:
+        """Choose the hops before a member; None where no hop can hold one of the places."""
         if not member.before:
             return ()
         chain = Chain(*member.before, name=member.chain.name, skip_dead=member.chain.skip_dead)
@@ -202,29 +200,25 @@ class _Asker:
         route = choose(chain, orders, {member.hop.identity}, self._health)
         return route.hops if route else None
 
-    async def _ask(self, member: Member, hops: tuple[Hop, ...]) -> tuple[Walk, DialError | None]:
-        """Walk to the last one of `hops`, under the limits of any dial, and leave nothing open."""
+    async def _try(self, member: Member, hops: tuple[Hop, ...]) -> tuple[Trip, DialError | None]:
+        """Go to the last one of `hops`, with the limits of any dial, and leave nothing open."""
         circumstances = self._circumstances
         route = Route(member.chain, tuple(isolated(hop, circumstances) for hop in hops))
-        timeouts, network = self._config.timeouts, self._network
-        walk = (
-            Walk(route, member.target, timeouts, network) if member.target else GreetingWalk(route, timeouts, network)
-        )
+        trip = self._dialer.trip(route, member.target or UNSPECIFIED)
         try:
-            with network.open_scope(math.inf) as scope:
-                if isinstance(walk, GreetingWalk):
-                    await walk.greet(scope)
-                    self._health.record_connects(hops[:-1])
-                    self._health.record_greeting(hops[-1])
-                else:
-                    await close_upstream(await walk.go(scope))
-                    self._health.record_connects(hops)
+            if member.target is None:
+                await trip.run(greet)
+                self._health.record_connects(hops[:-1])
+                self._health.record_greeting(hops[-1])
+            else:
+                await close_upstream(await trip.run(open_connection))
+                self._health.record_connects(hops)
         except DialError as error:
-            return walk, error
-        return walk, walk.timeout() if scope.cancelled_caught else None
+            return trip, error
+        return trip, None
 
     async def _another_is_reached(self, member: Member, before: tuple[Hop, ...], suspect: Suspect) -> bool:
-        """Tell whether another member can be reached by the same way, and do what this one was asked for."""
+        """Return whether another member can be reached by the same hops, and does what this one was asked for."""
         others = [
             hop
             for hop in member.others
@@ -232,7 +226,7 @@ class _Asker:
         ]
         others.sort(key=self._health.last_success, reverse=True)
         for other in others[:OTHERS]:
-            _, error = await self._ask(member, (*before, other))
+            _, error = await self._try(member, (*before, other))
             if error is None:
                 return True
         return False

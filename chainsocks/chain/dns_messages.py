@@ -1,6 +1,6 @@
 """Questions to a resolver as DNS messages, and what its answers say (RFC 1035). This module needs dnspython.
 
-It is loaded by `chainsocks.chain.resolver.dialect` only, for those who have configured a resolver.
+It is loaded by `chainsocks.chain.dns_stream.dialect` only, for those who have configured a resolver.
 
 1. An answer has to be to the very question: its id, its kind and its name.
 2. Aliases are followed as far as the answer itself goes.
@@ -30,7 +30,7 @@ __all__ = ["Question", "questions"]
 
 
 class Question:
-    """A `chainsocks.chain.resolver.Question`."""
+    """A `chainsocks.chain.dns_stream.Question`."""
 
     def __init__(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> None:
         self._query = dns.message.make_query(name, kind)

@@ -11,14 +11,14 @@ import trio
 from anyio import aclose_forcefully
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from chainsocks.chain.dial import associate
 from chainsocks.chain.health import LOST_IN_A_ROW
-from chainsocks.chain.walk import CONNECT
+from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group, Pick
 from chainsocks.errors import ChainsocksError, DialError, DialTimeout, HopRefused, RequestRefused
 from chainsocks.protocol.handshake import State
 from chainsocks.routing.pick import Picks
 from tests.chain.parties import DESTINATION, SEED, TIMEOUTS, Party, member, party
+from tests.dialing import associate
 from tests.hops import Fault, Trouble, make_hop
 from tests.memory import Host, MemoryStream
 

@@ -15,18 +15,18 @@ from anyio import aclose_forcefully
 from trio.testing import MockClock
 
 from chainsocks.chain.blame import FailedAt, Suspect
-from chainsocks.chain.dial import dial
 from chainsocks.chain.health import JITTER
-from chainsocks.chain.walk import CONNECT
+from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group, Pick
 from chainsocks.config.hops import Hop, HopProtocol, Isolate, parse_hop_url
 from chainsocks.config.models import Config, HealthSettings, Timeouts
 from chainsocks.errors import ConnectError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.server.checks import AT_ONCE, check_members, members_to_check
+from chainsocks.server.health_checks import AT_ONCE, check_members, members_to_check
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
+from tests.dialing import dial
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 from tests.net.sockets import LOOPBACK
@@ -74,7 +74,7 @@ class Party:
         self.world.hosts[hop.address] = replace(host, delay=delay or host.delay)
 
     def resting(self, *hops: Hop) -> str:
-        return "".join(hop.name for hop in hops if self.service.choices.health.in_backoff(hop))
+        return "".join(hop.name for hop in hops if self.service.dialer.choices.health.in_backoff(hop))
 
     def asked(self, *hops: Hop) -> list[tuple[str, float]]:
         """Who was connected to, by us or by a hop, and when."""
@@ -83,7 +83,7 @@ class Party:
 
     async def request(self, chain: Chain) -> None:
         """Have a client go through a chain."""
-        upstream = await dial(chain, TARGET, TIMEOUTS, self.network, choices=self.service.choices)
+        upstream = await dial(chain, TARGET, TIMEOUTS, self.network, choices=self.service.dialer.choices)
         await aclose_forcefully(upstream.stream)
 
 
@@ -103,7 +103,7 @@ async def checking(*chains: Chain, rng: random.Random | None = None, rest: float
         world = MemoryNetwork(nursery, {TARGET: Host(hear_them_out)})
         network = WatchedNetwork(world)
         party = Party(world, network, Service(config, Logins(()), network))
-        party.service.choices.health._random = Middle()
+        party.service.dialer.choices.health._random = Middle()
         async with trio.open_nursery() as checks:
             checks.start_soon(check_members, members_to_check(chains), party.service, rng or Middle())
             yield party
@@ -325,7 +325,7 @@ async def test_those_that_rest_are_no_witnesses(autojump_clock: MockClock) -> No
         party.add(A, CONNECT)
         party.add(B, CONNECT)
         party.add(C)
-        party.service.choices.health.record_failure(Suspect(B, FailedAt.REQUEST), "something")
+        party.service.dialer.choices.health.record_failure(Suspect(B, FailedAt.REQUEST), "something")
         await trio.sleep(FIRST + 1)
         assert party.asked(B) == [("b", FIRST)], "for itself"
         assert party.resting(A, B, C) == "ab"
@@ -338,7 +338,7 @@ async def test_who_has_carried_is_proved_to_live_as_well(autojump_clock: MockClo
             party.add(hop)
         party.add(E, REQUEST, Fault.REFUSAL)
         await trio.sleep(FIRST + 1)
-        assert [party.service.choices.health.last_success(hop) for hop in (PARIS, A, B, C, D, E)] == [FIRST] * 6
+        assert [party.service.dialer.choices.health.last_success(hop) for hop in (PARIS, A, B, C, D, E)] == [FIRST] * 6
 
 
 async def test_a_target_that_a_member_cannot_be_asked_for_proves_nothing(autojump_clock: MockClock) -> None:
@@ -346,7 +346,7 @@ async def test_a_target_that_a_member_cannot_be_asked_for_proves_nothing(autojum
     async with checking(Chain(group(old, A, target=Address("2001:db8::1", 443)))) as party:
         await trio.sleep(FIRST + 1)
         assert party.asked(old) == []
-        assert party.service.choices.health.last_success(old) < 0
+        assert party.service.dialer.choices.health.last_success(old) < 0
         assert party.resting(old) == ""
 
 
@@ -355,7 +355,7 @@ async def test_a_check_that_says_nothing_about_a_resting_hop_is_no_reason_to_ask
 ) -> None:
     async with checking(Chain(PARIS, group(A, B))) as party:
         party.add(PARIS, CONNECT)
-        party.service.choices.health.record_failure(Suspect(A, FailedAt.REQUEST), "something")
+        party.service.dialer.choices.health.record_failure(Suspect(A, FailedAt.REQUEST), "something")
         await trio.sleep(FIRST + EVERY)
         assert sorted(party.asked(PARIS)) == [("paris", 2), ("paris", FIRST), ("paris", 2 + EVERY)]
 
@@ -383,12 +383,12 @@ async def test_a_carrier_without_a_stand_in_does_not_rest(autojump_clock: MockCl
 
 async def test_a_member_that_tells_what_the_target_did_lives(autojump_clock: MockClock) -> None:
     async with checking(Chain(group(A, B, target=TARGET)), rest=FIRST - 1) as party:
-        party.service.choices.health.record_failure(Suspect(A, FailedAt.REQUEST), "something")
+        party.service.dialer.choices.health.record_failure(Suspect(A, FailedAt.REQUEST), "something")
         party.add(A, REQUEST, Fault.REFUSAL)
         party.add(B)
         await trio.sleep(FIRST + 1)
         assert party.resting(A, B) == ""
-        assert party.service.choices.health.last_success(A) == FIRST - 1
+        assert party.service.dialer.choices.health.last_success(A) == FIRST - 1
 
 
 async def test_a_target_that_is_down_is_no_members_fault(autojump_clock: MockClock) -> None:
@@ -417,7 +417,7 @@ async def test_no_check_is_a_dial_time(autojump_clock: MockClock) -> None:
         party.add(A)
         party.add(B)
         await trio.sleep(FIRST + 1)
-        health = party.service.choices.health
+        health = party.service.dialer.choices.health
         assert health.last_success(A) == FIRST
         assert health.dial_time(A) is None
         assert health.wants_measuring(A)
@@ -504,7 +504,7 @@ async def test_a_check_that_is_cancelled_leaves_nothing(autojump_clock: MockCloc
             await trio.sleep(FIRST + 0.1)
             assert party.network.left_open
         assert party.resting(PARIS, A, B) == ""
-        assert party.service.choices.health._checkers == {}
+        assert party.service.dialer.choices.health._checkers == {}
 
 
 async def test_a_bug_ends_neither_the_others_nor_the_server(

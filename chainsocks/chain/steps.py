@@ -1,0 +1,261 @@
+"""The steps that the operations of a trip share: resolve a name, connect, negotiate with one hop, follow a plan.
+
+1. No hop of a plan is ever left out, and a chain never becomes direct.
+2. Bytes behind the last hop's reply are returned. A middle hop may send nothing behind its reply, unless the next hop
+   was asked along with it: then they are the next hop's answer.
+3. When a step fails, what it opened is closed before the error leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import anyio
+from anyio import BrokenResourceError, EndOfStream
+from anyio.abc import ByteStream, SocketAttribute
+
+from chainsocks.chain.causes import errno_of, explain_connect_error
+from chainsocks.chain.eyeballs import connect_first, interleave
+from chainsocks.chain.gssapi import HopLogin
+from chainsocks.chain.legs import Leg, legs, open_handshake
+from chainsocks.chain.pipeline import flights
+from chainsocks.chain.trip import CONNECT, RESOLVE, Trip
+from chainsocks.config.hops import Resolve
+from chainsocks.errors import (
+    Cause,
+    ConnectError,
+    DialError,
+    HopAuthenticationError,
+    HopProtocolError,
+    HopRefused,
+    UnsupportedAddress,
+)
+from chainsocks.gss.stream import CapsuleError
+from chainsocks.protocol import socks5
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable
+from chainsocks.protocol.errors import LoginRefused, ProtocolError
+from chainsocks.protocol.gssapi import Gssapi
+from chainsocks.protocol.handshake import ClientHandshake, State
+from chainsocks.protocol.messages import Command, Reply, ReplyCode, describe_reply
+
+__all__ = [
+    "Followed",
+    "broken",
+    "connect",
+    "follow",
+    "hop_limit",
+    "negotiate",
+    "plan_to",
+    "refusal",
+    "resolve",
+    "unasked",
+    "unsupported",
+    "with_address",
+]
+
+LOCAL, DOMAINNAME = Resolve.LOCAL, AddressType.DOMAINNAME  # looked up once: every dial asks for them
+
+
+def plan_to(
+    trip: Trip, target: Address, command: Command = Command.CONNECT, stop: int | None = None
+) -> tuple[Leg, ...]:
+    """Plan the way to `target`, or as far as the hop at position `stop` (from 1)."""
+    route = trip.route
+    return legs(route.hops, target, command, stop, route.chain.pipeline)
+
+
+class Followed(NamedTuple):
+    """What came of a plan. Its caller closes `stream`."""
+
+    stream: ByteStream
+    reply: Reply
+    """The last hop's; success from the local address where the plan has no hop."""
+    trailing_data: bytes
+    """What came behind the last hop's reply."""
+    handshake: ClientHandshake | None
+    """The last hop's."""
+
+
+async def follow(trip: Trip, plan: Sequence[Leg], start: Leg | None = None) -> Followed:
+    """Connect, and have each hop of `plan` do what its leg says.
+
+    `start` is the leg whose hop to connect to, by default the first of `plan`; without either, the destination.
+
+    Raises:
+        DialError: one of its subclasses, by cause.
+    """
+    for leg in plan:
+        if problem := leg.hop.cannot_carry(leg.target):
+            trip.enter(leg, State.REQUEST)
+            raise unsupported(trip, leg, problem)
+    stream = await connect(trip, start or (plan[0] if plan else None))
+    try:
+        reply, trailing_data = Reply(ReplyCode.SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
+        handshake: ClientHandshake | None = None
+        for flight in flights(plan):
+            if trailing_data:
+                raise unasked(trip, trailing_data)
+            stream, handshake = await _ask(trip, flight, stream)
+            reply, trailing_data = handshake.reply, handshake.trailing_data
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+    trip.completed = True
+    return Followed(stream, reply, trailing_data, handshake)
+
+
+async def connect(trip: Trip, first: Leg | None) -> ByteStream:
+    """Connect to the hop of `first`, or to the destination."""
+    address = first.hop.address if first else trip.destination
+    addresses: Sequence[Address] = (address,)
+    if address.type is DOMAINNAME:
+        addresses = await resolve(trip, first, address)
+    trip.allow(trip.timeouts.connect, address)
+    trip.enter(first, CONNECT)
+    try:
+        return await connect_first(addresses, trip.network.open_tcp)
+    except OSError as error:
+        problem, cause = explain_connect_error(error)
+        own = first is None and trip.is_for_client
+        raise trip.error(ConnectError, problem, cause, at_destination=own, errno=errno_of(error)) from error
+
+
+async def resolve(trip: Trip, leg: Leg | None, name: Address) -> list[Address]:
+    """Resolve a name on this machine, and return its addresses in the order to try them."""
+    if trip.known and (known := trip.known.get(name.host)) is not None:
+        return interleave([Address(address.host, name.port) for address in known])
+    trip.allow(trip.timeouts.resolve, name)
+    trip.enter(leg, RESOLVE)
+    try:
+        return interleave(await trip.network.resolve(name))
+    except OSError as error:
+        problem = f"no address for {printable(name.host)}: {error.strerror or error}"
+        own = name is trip.destination and trip.is_for_client
+        raise trip.error(ConnectError, problem, Cause.NAME_NOT_FOUND, at_destination=own) from error
+
+
+async def _ask(trip: Trip, flight: Sequence[Leg], stream: ByteStream) -> tuple[ByteStream, ClientHandshake]:
+    """Have the hops of one flight, which are asked at once, do what their legs say; return the last one's handshake."""
+    asked: list[tuple[Leg, ClientHandshake]] = []
+    ahead = received = b""
+    for leg in flight:
+        if leg.hop.resolve is LOCAL and leg.target.type is DOMAINNAME:
+            leg = await with_address(trip, leg)
+        handshake = open_handshake(leg.hop, leg.target, leg.command, leg.pipeline)
+        if asked:
+            ahead += handshake.data_to_send()
+        asked.append((leg, handshake))
+    for leg, handshake in asked:
+        trip.allow(hop_limit(trip, leg), leg.target)
+        stream = await negotiate(trip, leg, handshake, stream, ahead, received)
+        if not handshake.reply.succeeded:
+            raise refusal(trip, leg, handshake.reply)
+        ahead, received = b"", handshake.trailing_data
+    return stream, handshake
+
+
+async def with_address(trip: Trip, leg: Leg) -> Leg:
+    """Resolve the target of a leg, and return the leg with an address that its hop can carry."""
+    hop, target = leg.hop, leg.target
+    usable = [found for found in await resolve(trip, leg, target) if not hop.cannot_carry(found)]
+    if not usable:
+        raise unsupported(trip, leg, f"{target} has no address that {hop.protocol} can carry")
+    return replace(leg, target=usable[0])
+
+
+def hop_limit(trip: Trip, leg: Leg) -> float:
+    """Return the seconds that the hop of a leg has for its whole negotiation."""
+    own = leg.hop.timeout
+    return trip.timeouts.hop if own is None else own
+
+
+async def negotiate(
+    trip: Trip, leg: Leg, handshake: ClientHandshake, stream: ByteStream, ahead: bytes = b"", received: bytes = b""
+) -> ByteStream:
+    """Drive a handshake to its end: one send and one receive for each message, as far as the kernel allows.
+
+    `ahead` is appended to the first message. `received` holds bytes that the hop has sent already. Return the stream to
+    go on with, which GSSAPI may wrap.
+
+    Raises:
+        DialError: the hop broke the protocol or the connection, or refused the login.
+    """
+    login = leg.hop.credentials
+    by_gssapi = HopLogin(login, leg.hop.address.host, leg.command) if isinstance(login, Gssapi) else None
+    traced = trip.traced
+    try:
+        while not handshake.done:
+            trip.enter(leg, handshake.state)
+            if request := handshake.data_to_send() + ahead:
+                ahead = b""
+                if traced:
+                    trip.trace(">", request)
+                await stream.send(request)
+            if received:
+                answer, received = received, b""
+            else:
+                try:
+                    answer = await stream.receive()
+                except EndOfStream:
+                    answer = b""
+                if traced:
+                    trip.trace("<", answer)
+            try:
+                handshake.receive_data(answer)
+            finally:
+                for step in handshake.passed:
+                    trip.enter(leg, step)
+            if by_gssapi and isinstance(handshake, socks5.ClientHandshake) and handshake.token is not None:
+                trip.enter(leg, handshake.state)
+                stream = await by_gssapi.go_on(handshake, stream)
+    except (ProtocolError, BrokenResourceError) as error:
+        raise broken(trip, leg, handshake, error) from None
+    return stream
+
+
+def broken(trip: Trip, leg: Leg, handshake: ClientHandshake, error: ProtocolError | BrokenResourceError) -> DialError:
+    """Return the error for a handshake that has failed, or whose connection broke."""
+    trip.enter(leg, handshake.step)
+    if isinstance(error, LoginRefused):
+        return trip.error(HopAuthenticationError, str(error), error.cause)
+    problem, cause = "the connection was reset", Cause.RESET
+    if isinstance(error, ProtocolError | CapsuleError):
+        problem, cause = str(error), error.cause
+    if leg.previous:
+        problem += f" (as seen through {leg.previous.name})"
+    return trip.error(HopProtocolError, problem, cause)
+
+
+def refusal(trip: Trip, leg: Leg, reply: Reply) -> HopRefused:
+    """Return the error for a hop that did not grant what its leg asks for."""
+    target, said = leg.target, describe_reply(reply.code)
+    if leg.next is None:
+        asked = leg.command.name if leg.command is Command.UDP_ASSOCIATE else target
+        problem = f"it refused {asked}: {said}"
+    else:
+        problem = f"it could not reach {leg.next.name} at {target}, it says: {said}"
+    cause = Cause.REFUSED if _is_clients(trip, leg) else Cause.NEXT_NOT_REACHED
+    return trip.refused(problem, cause, reply.code)
+
+
+def unsupported(trip: Trip, leg: Leg, problem: str) -> UnsupportedAddress:
+    """Return the error for a hop that cannot be asked for the target of its leg."""
+    cause = Cause.UNSUPPORTED_ADDRESS if _is_clients(trip, leg) else Cause.NEXT_UNSUPPORTED
+    return trip.error(UnsupportedAddress, problem, cause)
+
+
+def unasked(trip: Trip, data: bytes) -> HopProtocolError:
+    """Return the error for a hop that sent bytes behind its reply, where the protocol has none."""
+    return trip.error(HopProtocolError, f"{len(data)} bytes came behind its reply, unasked", Cause.UNSOLICITED)
+
+
+def _is_clients(trip: Trip, leg: Leg) -> bool:
+    """Whether the target of a leg is what the client asked for."""
+    return leg.next is None and trip.is_for_client
+
+
+def _local_address(stream: ByteStream) -> Address:
+    name = stream.extra(SocketAttribute.local_address, UNSPECIFIED)
+    return address_of(name) if isinstance(name, tuple) else UNSPECIFIED

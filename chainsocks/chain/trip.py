@@ -1,0 +1,264 @@
+"""A trip: one attempt to go along a route. It knows where the attempt is, since when, and until when.
+
+What a trip is made for is an operation: a plain coroutine of the `Trip` (`chainsocks.chain.operations` and its
+neighbours). The steps that operations share are in `chainsocks.chain.steps`.
+
+1. Every step is bounded by a total, and the whole chain by another; whichever ends first is the limit in the error.
+2. Every failure names the hop, its address, the step, the seconds spent and the limit.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from chainsocks.chain.legs import Leg
+from chainsocks.chain.limit import Limit
+from chainsocks.config.chains import Route
+from chainsocks.config.models import Timeouts
+from chainsocks.errors import Cause, DialError, DialTimeout, End, HopRefused, Place, Step
+from chainsocks.network import Network
+from chainsocks.protocol.address import Address, printable
+from chainsocks.protocol.handshake import State
+from chainsocks.protocol.messages import Command
+
+__all__ = ["CONNECT", "OPEN", "RESOLVE", "Abandonment", "Known", "OnStep", "RequestAbandoned", "Trip"]
+
+OnStep = Callable[[Place, float], None]
+"""Callback, called when a step starts, with its place and its deadline on the network's clock."""
+
+Known = Mapping[str, Sequence[Address]]
+"""Addresses of names that the rules have resolved already, by host. They are not resolved a second time."""
+
+DEBUG = logging.DEBUG
+
+RESOLVE, CONNECT, OPEN = Step.RESOLVE, Step.CONNECT, Step.OPEN
+
+DialErrorT = TypeVar("DialErrorT", bound=DialError)
+ResultT = TypeVar("ResultT")
+
+log = logging.getLogger("chainsocks.dial")
+
+
+class RequestAbandoned(Exception):
+    """The client left, and the time that the trip had after that is over."""
+
+
+class Abandonment:
+    """Tells the trips of one request that its client has left."""
+
+    __slots__ = ("_trips", "until")
+
+    def __init__(self) -> None:
+        self.until = math.inf
+        """The time at which trips under way end; ``inf`` while the client is there."""
+        self._trips: list[Trip] = []
+
+    @property
+    def declared(self) -> bool:
+        """Whether the client has left: no further attempt begins."""
+        return self.until < math.inf
+
+    def declare(self, until: float) -> None:
+        """End all trips of the request at `until`, on the network's clock, unless they end earlier."""
+        self.until = until
+        for trip in self._trips:
+            trip.hurry()
+
+    def watch(self, trip: Trip) -> None:
+        """Have `trip` end when the client has left."""
+        self._trips.append(trip)
+
+
+class Trip:
+    """One attempt along `route` to `destination`; `run` it once.
+
+    `limit` is the block that the caller has entered already; without it, `run` has a limit of its own. The time for the
+    whole chain runs from `began`, which is now unless other attempts for the same request came before. `known` holds
+    addresses of names that are not to be resolved again.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_began",
+        "_elapsed_from",
+        "_end",
+        "_has_own_limit",
+        "_limit",
+        "_limit_seconds",
+        "_on_step",
+        "_target",
+        "_total",
+        "completed",
+        "destination",
+        "known",
+        "leg",
+        "network",
+        "route",
+        "step",
+        "timeouts",
+        "traced",
+    )
+
+    def __init__(
+        self,
+        route: Route,
+        destination: Address,
+        timeouts: Timeouts,
+        network: Network,
+        on_step: OnStep | None = None,
+        *,
+        limit: Limit | None = None,
+        began: float | None = None,
+        known: Known | None = None,
+        abandoned: Abandonment | None = None,
+    ) -> None:
+        self.route = route
+        self.destination = destination
+        self.timeouts = timeouts
+        self.network = network
+        self.known = known
+        self._elapsed_from = network.now()
+        self._began = self._elapsed_from if began is None else began
+        dial = route.chain.dial
+        self._total = self._limit_seconds = timeouts.dial if dial is None else dial
+        self._on_step = on_step
+        self._abandoned = abandoned
+        if abandoned:
+            abandoned.watch(self)
+        self.traced = log.isEnabledFor(DEBUG)
+        self.completed = False
+        """Whether all hops of the route have done their part. An operation that needed no hop leaves it False."""
+        self.leg: Leg | None = None
+        """Where the trip is, or has ended; None at the destination."""
+        self.step: State | Step = CONNECT
+        self._end = End.DESTINATION
+        self._target: Address | None = destination
+        self._has_own_limit = limit is None
+        self._limit = limit or Limit(network)
+        self._limit.expired = self.timeout
+
+    async def run(self, operation: Callable[[Trip], Awaitable[ResultT]]) -> ResultT:
+        """Run `operation`, and raise the error of the step whose limit expires.
+
+        Raises:
+            DialError: one of its subclasses, by cause. `leg` is then where the trip has ended.
+            RequestAbandoned: the client has left.
+        """
+        if not self._has_own_limit:
+            return await operation(self)  # the caller's block raises the error
+        with self._limit:
+            return await operation(self)
+
+    def head_for(self, destination: Address, end: End = End.DESTINATION) -> None:
+        """Go to another far end than the client's destination; errors call it `end`."""
+        self.destination, self._end = destination, end
+
+    def go_on(self, limit: Limit) -> None:
+        """Run in another block from now on. The dial is over, so its total no longer counts."""
+        self._limit = limit
+        limit.expired = self.timeout
+        self._total = math.inf
+
+    def end_dial(self) -> None:
+        """Stop counting the time for the whole chain: what follows has limits of its own."""
+        self._total = math.inf
+
+    def enter(self, leg: Leg | None, step: State | Step) -> None:
+        """Start a step, at a hop or (None) at the destination."""
+        self.leg = leg
+        self.step = step
+        if self._on_step:
+            self._on_step(self.place, self._limit.scope.deadline)
+        if self.traced:
+            log.debug("= %s", self.place)
+
+    def allow(self, seconds: float, target: Address | None) -> None:
+        """Bound what begins now, on the way to `target`, by `seconds` or by what is left for the whole chain."""
+        now = self._elapsed_from = self.network.now()
+        self._limit_seconds, self._target = seconds, target
+        deadline = min(now + seconds, self._began + self._total)
+        if self._abandoned:
+            deadline = min(deadline, self._abandoned.until)
+        self._limit.scope.deadline = deadline
+
+    def hurry(self) -> None:
+        """End when the abandonment says so, if that is earlier than the step's own deadline."""
+        if self._abandoned:
+            self._limit.scope.deadline = min(self._limit.scope.deadline, self._abandoned.until)
+
+    @property
+    def place(self) -> Place:
+        """The hop and the step that the trip is at."""
+        leg = self.leg
+        if leg is None:
+            return Place(None, self.destination, self.step, end=self._end)
+        hop = leg.hop
+        return Place(hop.name, hop.address, self.step, leg.position, len(self.route.hops), end=self._end)
+
+    @property
+    def is_over_time(self) -> bool:
+        """Whether the time for the whole chain is over."""
+        return self.network.now() >= self._began + self._total
+
+    def timeout(self) -> DialTimeout | RequestAbandoned:
+        """Return the error for the limit that has expired."""
+        if self._abandoned and self.network.now() >= self._abandoned.until:
+            return RequestAbandoned()
+        return self.overdue()
+
+    def overdue(self) -> DialTimeout:
+        """Return the error of a trip that has waited too long where it is."""
+        problem = self._complaint
+        if self._began + self._total < self._elapsed_from + self._limit_seconds:
+            self._elapsed_from, self._limit_seconds = self._began, self._total
+            problem += ", and the time for the whole chain is over"
+        own = self.leg is None and self.is_for_client
+        return self.error(DialTimeout, problem, Cause.TIMED_OUT, at_destination=own)
+
+    @property
+    def _complaint(self) -> str:
+        """What a time-out says of the step."""
+        target = self._target
+        if self.step == RESOLVE and target:
+            return f"the look-up of {printable(target.host)} got no answer"
+        if self.step == CONNECT:
+            return "no answer"
+        if self.step == State.SECOND_REPLY:
+            return "nobody connected"
+        if target is None:
+            return "no complete answer"
+        if self.leg and self.leg.command is Command.UDP_ASSOCIATE:
+            return f"no complete answer to {Command.UDP_ASSOCIATE.name}"
+        return f"no complete answer on the way to {target}"
+
+    @property
+    def is_for_client(self) -> bool:
+        """Whether the trip's end is the destination that the client asked for."""
+        return self._end is End.DESTINATION
+
+    def error(
+        self,
+        kind: type[DialErrorT],
+        problem: str,
+        cause: Cause,
+        *,
+        at_destination: bool = False,
+        errno: int | None = None,
+    ) -> DialErrorT:
+        """Make an error of this place and time."""
+        elapsed, limit = self.network.now() - self._elapsed_from, self._limit_seconds
+        return kind(
+            self.place, problem, cause, elapsed=elapsed, limit=limit, at_destination=at_destination, errno=errno
+        )
+
+    def refused(self, problem: str, cause: Cause, code: int) -> HopRefused:
+        """Make the error of a hop's refusal, of this place and time."""
+        elapsed = self.network.now() - self._elapsed_from
+        return HopRefused(self.place, problem, cause, code=code, elapsed=elapsed, limit=self._limit_seconds)
+
+    def trace(self, direction: str, data: bytes) -> None:
+        """Log how many bytes went over the wire; never which, since they hold passwords."""
+        log.debug("%s %s %d bytes", direction, self.leg.hop.name if self.leg else self.destination, len(data))

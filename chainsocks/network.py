@@ -1,0 +1,93 @@
+"""What chains, relays and sessions need of the network: connects, look-ups, datagrams, the clock and cancel scopes.
+
+The server implements `Network` on trio (`chainsocks.server.network`), the library on anyio
+(`chainsocks.client.network`), and tests in memory. This module holds protocols only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+from anyio.abc import ByteStream
+
+from chainsocks.protocol.address import Address
+
+__all__ = ["CancelScope", "DatagramSocket", "Network", "OnDatagram", "PortListener"]
+
+OnDatagram = Callable[[bytes, tuple[str, int]], None]
+"""Callback for a datagram that has arrived, with the host and port that it came from."""
+
+
+class CancelScope(Protocol):
+    """What trio's and anyio's cancel scopes have in common."""
+
+    deadline: float
+
+    @property
+    def cancelled_caught(self) -> bool:
+        """Whether the block was cut short."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...
+
+
+class PortListener(Protocol):
+    """A TCP port that a peer can connect to."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+
+    async def accept(self) -> tuple[ByteStream, Address]:
+        """Wait for a connection and return it with its peer's address, or raise `OSError`."""
+
+    async def aclose(self) -> None:
+        """Close the port."""
+
+
+class DatagramSocket(Protocol):
+    """A UDP socket."""
+
+    address: Address
+
+    def send(self, data: bytes, to: tuple[str, int]) -> bool:
+        """Send one datagram; False when the kernel did not take it."""
+
+    async def run(self, on_datagram: OnDatagram) -> None:
+        """Call `on_datagram` with each datagram that arrives, until cancelled."""
+
+    def close(self) -> None:
+        """Close the socket."""
+
+
+class Network(Protocol):
+    """The network and the clock. Addresses are IP addresses unless a method says otherwise."""
+
+    async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
+        """Connect to an IP address, from the local address `source` if one is given, or raise `OSError`."""
+
+    async def resolve(self, address: Address) -> list[Address]:
+        """Resolve a name on this machine and return its addresses, best first, or raise `socket.gaierror`."""
+
+    async def name_of(self, address: Address) -> str:
+        """Resolve an IP address to a name on this machine, or raise `OSError`."""
+
+    async def listen(self, address: Address) -> PortListener:
+        """Listen on a local IP address, on a port of the kernel's choice for port 0, or raise `OSError`."""
+
+    def open_udp(self, host: str, ports: range = ...) -> DatagramSocket:
+        """Open a UDP socket bound to a local IP address and a free one of `ports`, or raise `OSError`."""
+
+    def local_address(self, peer: Address) -> Address:
+        """Return the local address that the kernel would use to reach `peer`, or raise `OSError`."""
+
+    def open_scope(self, deadline: float) -> CancelScope:
+        """Make a cancel scope of the async library that runs; `deadline` is on the clock of `now`."""
+
+    def now(self) -> float:
+        """Return the time on that library's clock, in seconds."""

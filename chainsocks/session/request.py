@@ -1,0 +1,82 @@
+"""Read a client's request: the handshake, its login, and GSSAPI where the server has it."""
+
+from __future__ import annotations
+
+from anyio import EndOfStream
+from anyio.abc import ByteStream
+
+from chainsocks.errors import Cause, LoginRefused, ProtocolError
+from chainsocks.protocol import socks5
+from chainsocks.protocol.detect import server_handshake
+from chainsocks.protocol.handshake import ServerHandshake, State
+from chainsocks.session.gssapi import GssapiLogin, accepted_methods
+from chainsocks.session.service import Service
+
+__all__ = ["RequestReader"]
+
+
+class RequestReader:
+    """Reads one request from `client`.
+
+    GSSAPI wraps the connection: `client` is then the stream to go on with. `handshake` is None before the first byte.
+    """
+
+    __slots__ = ("_service", "client", "handshake")
+
+    def __init__(self, client: ByteStream, service: Service) -> None:
+        self.client = client
+        self.handshake: ServerHandshake | None = None
+        self._service = service
+
+    @property
+    def step(self) -> str:
+        """How far the client has come with its request."""
+        return self.handshake.step if self.handshake else "first byte"
+
+    async def read(self) -> ServerHandshake:
+        """Return a handshake that has a request and waits for our reply.
+
+        Raises:
+            ProtocolError: the client broke the protocol or may not come in; the answer that it is owed has been sent.
+            BrokenResourceError: the client's connection broke.
+        """
+        data = await self._receive()
+        if not data:
+            raise ProtocolError("it left without a word", Cause.CLOSED)
+        logins = self._service.logins
+        gssapi = self._service.config.server.gssapi
+        by_gssapi = GssapiLogin(gssapi) if gssapi else None
+        handshake = self.handshake = server_handshake(data, accepted_methods(gssapi, logins.methods))
+        try:
+            while True:
+                handshake.receive_data(data)
+                if handshake.state is State.LOGIN and isinstance(handshake, socks5.ServerHandshake):
+                    if not await logins.accept(handshake.login):
+                        handshake.refuse_login()
+                        raise LoginRefused("wrong username or password", Cause.LOGIN_REFUSED)
+                    handshake.accept_login()
+                elif by_gssapi and isinstance(handshake, socks5.ServerHandshake):
+                    self.client = await by_gssapi.go_on(handshake, self.client)
+                await self.send_answer(handshake)
+                if handshake.state is State.REPLY:
+                    return handshake
+                data = await self._receive()
+        except ProtocolError:
+            await self.send_answer(handshake)
+            raise
+
+    async def send_answer(self, handshake: ServerHandshake) -> None:
+        """Send what the handshake owes the client now.
+
+        Raises:
+            BrokenResourceError: the client's connection broke.
+        """
+        if answer := handshake.data_to_send():
+            await self.client.send(answer)
+
+    async def _receive(self) -> bytes:
+        """Return the next bytes; none when the client has finished its side."""
+        try:
+            return await self.client.receive()
+        except EndOfStream:
+            return b""
