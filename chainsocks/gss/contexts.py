@@ -1,7 +1,7 @@
-"""GSS-API contexts as the rest of the program sees them, whoever does the cryptography.
+"""The interface of GSS-API security contexts (RFC 2743), for the rest of the program.
 
-The one who does is `chainsocks.gss.kerberos`, on the package ``gssapi``, which is an optional extra: it is loaded for
-the first context, and never for those who use none.
+`chainsocks.gss.kerberos` implements it with the package ``gssapi``, an optional extra. It is loaded with the first
+context.
 """
 
 from __future__ import annotations
@@ -20,61 +20,61 @@ class Context(Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether both sides know each other."""
+        """Whether both sides are authenticated."""
 
     async def step(self, token: bytes) -> bytes:
-        """Go on with the peer's token, empty at the start, and return the one for the peer, which may be empty.
+        """Process the peer's token (empty at the start); return the token for the peer, which may be empty.
 
-        It may wait for the network or for the disk, and can be cancelled.
+        It may wait for the network or the disk, and can be cancelled.
 
         Raises:
-            GssError: there will be no context.
+            GssError: the context cannot be completed.
         """
 
     def wrap(self, data: bytes, protection: Protection) -> bytes:
-        """Encapsulate a message.
+        """Return a message with `protection` added.
 
         Raises:
-            GssError: the context cannot do that, or not any more.
+            GssError: the context does not support that, or has expired.
         """
 
     def unwrap(self, token: bytes, protection: Protection) -> bytes:
-        """Return what is in a capsule that has at least this `protection`.
+        """Return the message in a token, which must have at least this `protection`.
 
         Raises:
-            GssError: it has not, or it was changed, repeated or moved on its way.
+            GssError: it has less, or the token was changed, repeated or reordered.
         """
 
 
 class Acceptor(Context, Protocol):
-    """The side that was called."""
+    """The accepting side: the server's."""
 
     @property
     def principal(self) -> str:
-        """Who the peer is, once the context is `complete`."""
+        """The name of the peer, once the context is `complete`."""
 
     @property
     def service(self) -> str:
-        """What the peer wanted to reach: ``rcmd`` of ``rcmd/proxy.example.org@EXAMPLE.ORG``."""
+        """The service that the peer asked for: ``rcmd`` of ``rcmd/proxy.example.org@EXAMPLE.ORG``."""
 
 
 class Mechanism(Protocol):
-    """What makes contexts."""
+    """Makes contexts."""
 
     def initiate(self, login: Gssapi, host: str) -> Context:
-        """Begin a context with a service at `host`."""
+        """Start a context with the service at `host`."""
 
     def accept(self, keytab: str | None) -> Acceptor:
-        """Wait for a context with whoever calls one of the services in a keytab, the system's where it is None."""
+        """Make the accepting side of a context, with the keys of `keytab` (the system's for None)."""
 
 
 def mechanism() -> Mechanism:
-    """Return Kerberos.
+    """Return the mechanism, which is Kerberos.
 
     Raises:
-        GssError: the package ``gssapi`` is not there, or finds no Kerberos.
+        GssError: the package ``gssapi`` is not installed, or finds no Kerberos.
     """
     try:
         return cast(Mechanism, import_module("chainsocks.gss.kerberos"))
     except ImportError as error:
-        raise GssError(f"GSSAPI is not there ({error}); pip install 'chainsocks[gssapi]'") from None
+        raise GssError(f"GSSAPI is not available ({error}); pip install 'chainsocks[gssapi]'") from None

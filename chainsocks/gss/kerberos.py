@@ -1,10 +1,10 @@
 """Kerberos contexts (RFC 4121), by the package ``gssapi``: a `chainsocks.gss.contexts.Mechanism`.
 
-The credentials are those of the environment: of a client, the tickets that ``kinit`` got (``KRB5CCNAME``), or a keytab
-to get some with (``KRB5_CLIENT_KTNAME``); of a server, its keytab (``KRB5_KTNAME``).
+Credentials come from the environment. A client uses the tickets of ``kinit`` (``KRB5CCNAME``), or a keytab to get some
+with (``KRB5_CLIENT_KTNAME``); a server uses its keytab (``KRB5_KTNAME``).
 
-1. A step runs in a thread: it may ask a KDC, which may be mute. Who waits no longer leaves it alone there.
-2. Capsules are made and opened in place, which takes microseconds.
+1. A step of a context runs in a thread, because it may wait for a KDC. If it is cancelled, the thread is abandoned.
+2. Messages are wrapped and unwrapped in place, which takes microseconds.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ FLAGS = (
     | RequirementFlag.integrity
     | RequirementFlag.confidentiality
 )
-"""RFC 1961 section 3.2, without delegation: a proxy has no business with our tickets. dante leaves it out as well."""
+"""RFC 1961 section 3.2, without delegation: a proxy does not need our tickets. dante omits it as well."""
 
 THREADS = 32
-"""Steps at once, of each side: a KDC that is mute takes up as many, and none that others need."""
+"""Concurrent steps of each side, in threads of their own: a KDC that does not answer can block no other threads."""
 
 _NEEDS = {
-    Protection.NONE: RequirementFlag.integrity,  # the level itself is encapsulated
+    Protection.NONE: RequirementFlag.integrity,  # without protection, the negotiation of the level is still wrapped
     Protection.INTEGRITY: RequirementFlag.integrity,
     Protection.CONFIDENTIALITY: RequirementFlag.confidentiality,
 }
 
 
 class _SecurityContext(gssapi.SecurityContext):
-    """The package's own, that tells of an error at once, and not at the next call."""
+    """The package's context, but errors are raised at once and not by the next call."""
 
     __DEFER_STEP_ERRORS__ = False
 
 
 class _Context:
-    """What both sides share."""
+    """The common part of both sides."""
 
     without_credentials = ""
-    """What to do when there are none."""
+    """How to provide credentials, for the error message."""
     limiter: RunVar[CapacityLimiter]
 
     def __init__(self) -> None:
         self._context: _SecurityContext | None = None
-        self._offers: frozenset[RequirementFlag] = frozenset()
+        self._supported: frozenset[RequirementFlag] = frozenset()
 
     @property
     def complete(self) -> bool:
@@ -71,7 +71,7 @@ class _Context:
         return await anyio.to_thread.run_sync(self._step, token, abandon_on_cancel=True, limiter=limiter)
 
     def wrap(self, data: bytes, protection: Protection) -> bytes:
-        context = self._offering(protection)
+        context = self._supporting(protection)
         confidential = protection is Protection.CONFIDENTIALITY
         try:
             wrapped = context.wrap(data, confidential)
@@ -82,17 +82,17 @@ class _Context:
         return wrapped.message
 
     def unwrap(self, token: bytes, protection: Protection) -> bytes:
-        context = self._offering(protection)
+        context = self._supporting(protection)
         try:
             unwrapped = context.unwrap(token)
         except GSSError as error:
             raise _explain(error) from None
         if protection is Protection.CONFIDENTIALITY and not unwrapped.encrypted:
-            raise GssError("a message is not encrypted, as was agreed")
+            raise GssError("a message is not encrypted, although encryption was negotiated")
         return unwrapped.message
 
     def _open(self) -> _SecurityContext:
-        """Acquire what the context is made of; in a thread."""
+        """Acquire the credentials, and make the context. Runs in a thread."""
         raise NotImplementedError
 
     def _step(self, token: bytes) -> bytes:
@@ -101,7 +101,7 @@ class _Context:
                 self._context = self._open()
             answer = self._context.step(token or None) or b""
             if self._context.complete:
-                self._offers = frozenset(self._context.actual_flags)
+                self._supported = frozenset(self._context.actual_flags)
             return answer
         except MissingCredentialsError as error:
             raise GssError(f"{_explain(error)}; {self.without_credentials}") from None
@@ -109,23 +109,23 @@ class _Context:
             raise _explain(error) from None
 
     @property
-    def _known(self) -> _SecurityContext:
-        """The context, once it is complete."""
+    def _completed(self) -> _SecurityContext:
+        """The context, which must be complete."""
         if self._context is None or not self._context.complete:
             raise RuntimeError("the context is not complete")
         return self._context
 
-    def _offering(self, protection: Protection) -> _SecurityContext:
-        """Return the context, if it can do this."""
-        context, needed = self._known, _NEEDS[protection]
-        if needed not in self._offers:
-            raise GssError(f"this context offers no {needed.name}")
+    def _supporting(self, protection: Protection) -> _SecurityContext:
+        """Return the context, if it supports this protection."""
+        context, needed = self._completed, _NEEDS[protection]
+        if needed not in self._supported:
+            raise GssError(f"this context does not support {needed.name}")
         return context
 
 
 class _Initiator(_Context):
     limiter = RunVar("limiter of initiators")
-    without_credentials = "run kinit, or let KRB5_CLIENT_KTNAME name a keytab to do that with"
+    without_credentials = "run kinit, or set KRB5_CLIENT_KTNAME to a keytab of the user"
 
     def __init__(self, service: str, host: str) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class _Initiator(_Context):
 
 class _Acceptor(_Context):
     limiter = RunVar("limiter of acceptors")
-    without_credentials = "let gssapi_keytab in [server], or KRB5_KTNAME, name a file with the keys of a service"
+    without_credentials = "set gssapi_keytab in [server], or KRB5_KTNAME, to a keytab of the service"
 
     def __init__(self, keytab: str | None) -> None:
         super().__init__()
@@ -146,13 +146,13 @@ class _Acceptor(_Context):
 
     @property
     def principal(self) -> str:
-        """Who the peer is."""
-        return _text(self._known.initiator_name)
+        """The name of the peer."""
+        return _text(self._completed.initiator_name)
 
     @property
     def service(self) -> str:
-        """What it wanted to reach."""
-        return _text(self._known.target_name).partition("/")[0]
+        """The service that the peer asked for, without the host."""
+        return _text(self._completed.target_name).partition("/")[0]
 
     def _open(self) -> _SecurityContext:
         store: dict[bytes | str, bytes | str] | None = {"keytab": self._keytab} if self._keytab else None
@@ -161,27 +161,27 @@ class _Acceptor(_Context):
 
 
 def initiate(login: Gssapi, host: str) -> _Initiator:
-    """Begin a context with a service at `host`."""
+    """Start a context with the service at `host`."""
     return _Initiator(login.service, login.host or host)
 
 
 def accept(keytab: str | None) -> _Acceptor:
-    """Wait for a context, with the keys of a keytab."""
+    """Make the accepting side of a context, with the keys of `keytab` (the system's for None)."""
     return _Acceptor(keytab)
 
 
 def _text(name: gssapi.Name) -> str:
-    """Write a name down, whatever its bytes."""
+    """Return a name as text, whatever its bytes."""
     return bytes(name).decode("utf-8", "surrogateescape")
 
 
 def _explain(error: GSSError) -> GssError:
-    """Put an error in the mechanism's own words, if it has some, and say what to do."""
+    """Return an error with the mechanism's message, or else that of GSS-API."""
     words = _words(error, error.min_code, is_maj=False) or _words(error, error.maj_code, is_maj=True)
     return GssError(printable(", ".join(words)))
 
 
 def _words(error: GSSError, code: int, *, is_maj: bool) -> list[str]:
-    """Return what there is to say of a code; nothing of one that knows of no error."""
+    """Return the messages of a code; none for one that means success."""
     found = error.get_all_statuses(code, is_maj=is_maj) if code else []
     return [words.strip().rstrip(".") for words in found if words not in ("", "Success")]

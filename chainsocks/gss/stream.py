@@ -1,8 +1,10 @@
-"""A byte stream in capsules: GSS-API's per-message protection over another stream (RFC 1961 section 5).
+"""A byte stream over another one, protected message by message by GSS-API (RFC 1961 section 5).
 
-1. What cannot be opened breaks the stream, and so does an end within a capsule: neither looks like a regular end. An
-   end between two capsules does, also if somebody else has made it: the RFC knows no mark for the last one.
-2. At most two capsules are buffered on the way in, and one on the way out.
+A *capsule* is a wrapped message with the header of the RFC.
+
+1. A capsule that cannot be unwrapped breaks the stream, and so does an end in the middle of one. An end between two
+   capsules is a regular end, even if an attacker has caused it: the RFC has no mark for the last message.
+2. At most two received capsules and one sent capsule are buffered.
 """
 
 from __future__ import annotations
@@ -22,35 +24,37 @@ from chainsocks.protocol.gssapi import HEADER, MessageType, Protection, decode_m
 __all__ = ["CAPSULE", "CapsuleError", "EncapsulatedStream"]
 
 CAPSULE = 32 * 1024
-"""Bytes that we put into one capsule: half of what its length has room for."""
+"""Bytes sent in one capsule: half of what its length field allows."""
 
 
 class CapsuleError(BrokenResourceError):
-    """The stream is broken, and its capsules are to blame; says why."""
+    """A capsule broke the stream; the message says why."""
 
     cause = Cause.GSSAPI_FAILED
 
 
 class EncapsulatedStream(ByteStream):
-    """What goes through `stream`, which it owns from now on, is wrapped by `context`; `early` has come ahead.
+    """Wraps what is sent through `stream`, and unwraps what arrives. `early` are bytes that have been received already.
 
-    *Raises*: as ``anyio.abc.ByteStream`` says; a `CapsuleError` for what cannot be wrapped or opened.
+    *Closing*: it owns `stream`, and closes it.
+
+    *Raises*: as ``anyio.abc.ByteStream`` says; `CapsuleError` if a message cannot be wrapped or unwrapped.
     """
 
     def __init__(self, stream: ByteStream, context: Context, protection: Protection, early: bytes = b"") -> None:
         self._stream = stream
         self._context = context
         self._protection = protection
-        self._sealed = bytearray(early)
+        self._wrapped = bytearray(early)
         self._plain = bytearray()
         self.problem: str | None = None
-        """Why nothing more can be received, where the capsules are to blame."""
+        """Why nothing more can be received, if a capsule broke the stream."""
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Return what has been freed of its capsule, up to `max_bytes`, as soon as there is something."""
+        """Return unwrapped bytes, up to `max_bytes`; wait until there are some."""
         waited = False
         while not self._plain:
-            if not self._open_one():
+            if not self._unwrap_one():
                 await self._fetch()
                 waited = True
         if not waited:
@@ -70,38 +74,38 @@ class EncapsulatedStream(ByteStream):
                 await self._stream.send(encode_message(MessageType.DATA, token))
 
     async def send_eof(self) -> None:
-        """Finish our direction; the other one stays open."""
+        """Close the sending direction; the other one stays open."""
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        """Close the stream below."""
+        """Close the inner stream."""
         await self._stream.aclose()
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Those of the stream below."""
+        """Those of the inner stream."""
         return self._stream.extra_attributes
 
-    def _open_one(self) -> bool:
-        """Open the next capsule, if it is there."""
+    def _unwrap_one(self) -> bool:
+        """Unwrap the next capsule; return False if it is not complete yet."""
         if self.problem:
             raise CapsuleError(self.problem)
         try:
-            token = decode_message(self._sealed, MessageType.DATA)
+            token = decode_message(self._wrapped, MessageType.DATA)
             if token is None:
                 return False
             self._plain += self._context.unwrap(token, self._protection)
         except (ProtocolError, GssError) as error:
             self.problem = str(error)
             raise CapsuleError(self.problem) from None
-        del self._sealed[: HEADER + len(token)]
+        del self._wrapped[: HEADER + len(token)]
         return True
 
     async def _fetch(self) -> None:
         try:
-            self._sealed += await self._stream.receive()
+            self._wrapped += await self._stream.receive()
         except EndOfStream:
-            if self._sealed:
-                self.problem = "the stream ended within a capsule"
+            if self._wrapped:
+                self.problem = "the stream ended in the middle of a capsule"
                 raise CapsuleError(self.problem) from None
             raise

@@ -1,1 +1,1 @@
-"""What the program tells about itself."""
+"""What the server reports about itself: its log."""

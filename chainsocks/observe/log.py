@@ -1,4 +1,4 @@
-"""Logging for the command line: plain lines on standard error."""
+"""Logging for the command line: plain text lines on standard error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FORMAT = "%(asctime)s %(levelname)s {label}%(message)s"
 
 def start_logging(level: int) -> None:
     """Send the log of chainsocks, from `level` up, to standard error."""
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # not in our lines, and not free
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # unused, and slow
     handler = logging.StreamHandler()
     logger = logging.getLogger("chainsocks")
     logger.handlers = [handler]
@@ -21,19 +21,19 @@ def start_logging(level: int) -> None:
 
 
 def label_logging(label: str) -> None:
-    """Begin every line with `label` from now on, as some processes that write one log do to be told apart."""
+    """Put `label` at the start of every line from now on, so that processes that share a log can be told apart."""
     for handler in logging.getLogger("chainsocks").handlers:
         handler.setFormatter(_Formatter(_FORMAT.format(label=label)))
 
 
 class _Formatter(logging.Formatter):
-    """The standard formatter, but for writing out the date and time of day once a second only."""
+    """The standard formatter, except that it formats date and time only once per second."""
 
     _second = -1
     _written = ""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
-        """Return the time of a record, to the millisecond."""
+        """Return the time of a record, in milliseconds."""
         second = int(record.created)
         if second != self._second:
             self._second = second

@@ -1,1 +1,1 @@
-"""Two pumps between a client and its upstream: half-close carried and capped, silence bounded, bytes counted."""
+"""Moving bytes and datagrams between a client and its upstream, with an idle timeout, and counting them."""

@@ -1,9 +1,9 @@
-"""One direction between two polled sockets, moved by callbacks: by copying while it is small, by splice when it is not.
+"""One direction of a relay between two polled sockets, moved by callbacks: copied while small, spliced when bulk.
 
-1. At most one chunk is in flight: in the kernel's pipe, or as the rest of what was read. A slow sink stops the source.
-2. A read that fills its buffer makes the flow a bulk one; two small ones in a row end that.
-3. A bulk flow works in bounded steps, queued behind those of all others.
-4. A pipe is held only while there is something to move; without one, or where splice cannot serve, bytes are copied.
+1. At most one chunk is in flight, in a pipe or in memory. So a slow sink stops the source.
+2. A read that fills its buffer makes the flow a bulk flow; two small reads in a row end that.
+3. A bulk flow works in bounded steps, and each step queues behind those of the other flows.
+4. A flow holds a pipe only while it moves bytes. Without a pipe, or without splice, bytes are copied.
 """
 
 from __future__ import annotations
@@ -21,31 +21,33 @@ from chainsocks.relay.pump import CHUNK, End
 
 __all__ = ["Flow"]
 
+SPLICE_AVAILABLE = hasattr(os, "splice")
+"""Whether this system has splice(2). Tests set it to False to run what other systems run."""
+
 STEP = 1024 * 1024
-"""Bytes that a bulk flow moves before the next one's turn: some 200 microseconds."""
+"""Bytes that a bulk flow moves before the next flow has its turn: some 200 microseconds."""
 
 SMALL = CHUNK // 4
-"""A read below this is cheaper to copy than to splice."""
+"""Bytes; a read below this is cheaper to copy than to splice."""
 
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 
-class _Doing(Enum):
+class _State(Enum):
     READING = auto()
     WRITING = auto()
     QUEUED = auto()
-    NOTHING = auto()
+    STOPPED = auto()
 
 
 class Flow:
-    """See the module. `moved` is called with the number of bytes that the sink took, `ended` once, at the end.
+    """See the module. `moved` is called with each number of bytes that the sink took, and `ended` once.
 
-    The owner hands the streams' events to `source_event` and `sink_event`, and calls `stop` when it lets go.
+    The owner passes the streams' events to `source_event` and `sink_event`, and calls `stop` at the end.
     """
 
     __slots__ = (
         "_bulk",
-        "_doing",
         "_ended",
         "_moved",
         "_pipe",
@@ -55,6 +57,7 @@ class Flow:
         "_small_reads",
         "_source",
         "_splices",
+        "_state",
     )
 
     def __init__(
@@ -72,45 +75,45 @@ class Flow:
         self._pipe: Pipe | None = None
         self._moved = moved
         self._ended = ended
-        self._doing = _Doing.NOTHING
+        self._state = _State.STOPPED
         self._bulk = False
         self._small_reads = 0
-        self._splices = hasattr(os, "splice")
+        self._splices = SPLICE_AVAILABLE
 
     def start(self) -> None:
-        """Send the early data, and go as far as the sockets allow."""
+        """Send the early data, and move as much as the sockets allow."""
         if self._rest or not self._source.dry:
             self._copy(until_dry=not self._source.dry)
         else:
-            self._doing = _Doing.READING
+            self._state = _State.READING
 
     def stop(self) -> None:
-        """Do nothing more, whatever events still come."""
-        self._doing = _Doing.NOTHING
-        self._let_go()
+        """Ignore all later events, and release the pipe."""
+        self._state = _State.STOPPED
+        self._release_pipe()
 
     def source_event(self, events: int) -> None:
-        """Go on after the source has something to read."""
-        if self._doing is _Doing.READING:
+        """Continue: the source may be readable."""
+        if self._state is _State.READING:
             if self._bulk:
                 self._queue()
             else:
                 self._copy(until_dry=bool(events & MORE_EVENTS) or not self._source.short_read_is_all)
 
     def sink_event(self) -> None:
-        """Go on after the sink can be written again."""
-        if self._doing is _Doing.WRITING:
+        """Continue: the sink may be writable."""
+        if self._state is _State.WRITING:
             if self._bulk:
                 self._queue()
             else:
                 self._copy(until_dry=True)
 
     def _queue(self) -> None:
-        self._doing = _Doing.QUEUED
+        self._state = _State.QUEUED
         self._source.poller.enqueue(self._step)
 
     def _step(self) -> None:
-        if self._doing is not _Doing.QUEUED:
+        if self._state is not _State.QUEUED:
             return
         if self._pipe is None and self._splices and not self._rest:
             self._pipe = self._pipes.acquire()
@@ -120,7 +123,7 @@ class Flow:
             self._splice(self._pipe)
 
     def _copy(self, *, until_dry: bool) -> None:
-        """Receive and send until the source is dry; a read that was not filled leaves nothing behind, says epoll(7)."""
+        """Receive and send until the source would block, or, without `until_dry`, until a short read (epoll(7), Q9)."""
         receive, send = self._source.socket.recv, self._sink.socket.send
         data = self._rest
         while True:
@@ -157,7 +160,7 @@ class Flow:
             if not data:
                 self._finish(End.SOURCE_BROKEN if self._source.was_reset else End.FINISHED)
                 return
-        self._doing = _Doing.READING
+        self._state = _State.READING
 
     def _splice(self, pipe: Pipe) -> None:
         """Move up to `STEP` bytes through the pipe."""
@@ -168,12 +171,12 @@ class Flow:
                 try:
                     pipe.held = os.splice(source, pipe.writer, PIPE_SIZE, flags=_FLAGS)
                 except BlockingIOError:
-                    self._let_go()
-                    self._doing = _Doing.READING
+                    self._release_pipe()
+                    self._state = _State.READING
                     return
                 except OSError as error:
                     if error.errno == errno.EINVAL:
-                        self._copy_from_now_on(pipe)
+                        self._fall_back_to_copying(pipe)
                     else:
                         self._finish(End.SOURCE_BROKEN)
                     return
@@ -188,7 +191,7 @@ class Flow:
                 return
             except OSError as error:
                 if error.errno == errno.EINVAL:
-                    self._copy_from_now_on(pipe)
+                    self._fall_back_to_copying(pipe)
                 else:
                     self._sink.note_broken(error)
                     self._finish(End.SINK_BROKEN)
@@ -199,25 +202,25 @@ class Flow:
             if self._small_reads > 1 and not pipe.held:
                 self._bulk = False
                 self._small_reads = 0
-                self._let_go()
+                self._release_pipe()
                 self._copy(until_dry=True)
                 return
         self._queue()
 
-    def _copy_from_now_on(self, pipe: Pipe) -> None:
-        """Take back what the pipe holds, and do without splice: these sockets do not have it."""
+    def _fall_back_to_copying(self, pipe: Pipe) -> None:
+        """Copy from now on: one of these sockets does not support splice. The pipe's bytes come first."""
         self._splices = False
         if pipe.held:
             self._rest = os.read(pipe.reader, pipe.held)
             pipe.held = 0
-        self._let_go()
+        self._release_pipe()
         self._copy(until_dry=True)
 
     def _wait_for_sink(self) -> None:
-        self._doing = _Doing.WRITING
+        self._state = _State.WRITING
         self._sink.watch_writes()
 
-    def _let_go(self) -> None:
+    def _release_pipe(self) -> None:
         if self._pipe:
             self._pipes.release(self._pipe)
             self._pipe = None

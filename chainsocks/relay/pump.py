@@ -1,4 +1,4 @@
-"""One direction of a relay, over any byte stream: the plain way, and the reference for every faster one."""
+"""One direction of a relay over any byte streams: the simple implementation, and the reference for `Flow`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from trio.lowlevel import checkpoint
 __all__ = ["CHUNK", "End", "pump"]
 
 CHUNK = 64 * 1024
-"""Bytes in flight in one direction, at most: the next chunk is read when this one has been taken."""
+"""Bytes in flight in one direction at most: the next chunk is read after the sink has taken this one."""
 
 ROUNDS_BEFORE_YIELD = 16
-"""Chunks after which a pump lets the other tasks run, even if its streams never make it wait (at most 1 MiB)."""
+"""Chunks after which a pump yields to other tasks, even if its streams never block (at most 1 MiB)."""
 
 
 class End(Enum):
-    """How a direction came to its end."""
+    """How a direction ended."""
 
     FINISHED = auto()
-    """The source closed, and its end has been passed on."""
+    """The source ended, and its end was passed on."""
     SOURCE_BROKEN = auto()
     SINK_BROKEN = auto()
 
 
 async def pump(source: ByteStream, sink: ByteStream, early_data: bytes, moved: Callable[[int], None]) -> End:
-    """Send `early_data`, then all that `source` says, and then its end; call `moved` with the size of each chunk.
+    """Send `early_data`, then everything from `source`, then its end; call `moved` with the size of each chunk.
 
-    *Closing*: neither stream is closed here. *Raises*: nothing that a network does; that is what `End` is for.
+    *Closing*: closes neither stream. *Raises*: nothing for network errors; `End` reports those.
     """
     data = early_data
     rounds = 0

@@ -1,9 +1,9 @@
-"""A relay: one pump each way, and one deadline for the silence of both.
+"""A relay of bytes between a client and its upstream: one flow or pump in each direction, and one idle timer for both.
 
-1. The end of one direction is passed on and the other goes on, for as long as `half_close` allows silence.
-2. A broken source ends the relay at once. A broken sink ends its direction only: what its peer had still said is
-   delivered first.
-3. Silence is as long as `chainsocks.relay.idle` lets it be, and no scope is opened for each chunk.
+1. When one direction ends, the end is passed on and the other direction goes on, with `half_close` as its idle timeout.
+2. A broken source ends the relay at once. A broken sink ends its direction only, so that what its peer has sent before
+   still arrives.
+3. There is one cancel scope for the whole relay, the caller's; the idle timer moves its deadline.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Outcome", "Relay", "Traffic"]
 
 
 class Outcome(StrEnum):
-    """How a relay ended, in words for the log."""
+    """How a relay ended, for the log."""
 
     FINISHED = "finished"
     IDLE = "idle for too long"
@@ -47,9 +47,10 @@ class Traffic:
 
 
 class Relay:
-    """A client, its upstream, and what goes between them: `early_up` and `early_down` first.
+    """The relay between one client and its upstream.
 
-    Those two came ahead of the streams. `idle` and `half_close` are seconds.
+    `early_up` and `early_down` are bytes that have been received already and are sent first. `idle` and `half_close`
+    are in seconds.
     """
 
     __slots__ = (
@@ -90,12 +91,12 @@ class Relay:
         self._broken: Outcome | None = None
 
     async def run(self, scope: Scope) -> None:
-        """Pass bytes both ways until both sides have finished, or one breaks; `outcome` then says how it ended.
+        """Pass bytes both ways until both directions have ended, or one breaks; `outcome` then says how it ended.
 
-        Silence that lasts too long cancels `scope`, which surrounds this.
+        The idle timer cancels `scope`, which must surround this call.
 
-        *Closing*: the streams stay the caller's. A stream that was not given everything and its end, also when the
-        relay is cancelled, will be reset by its closing, so that nobody takes a part for the whole.
+        *Closing*: the caller closes the streams. Closing a stream that did not get all bytes and the end resets it, so
+        that its peer cannot mistake a part for the whole. That includes relays that were cancelled.
         """
         self._idle_timer = IdleTimer(scope, self._idle)
         try:
@@ -111,7 +112,7 @@ class Relay:
 
     @property
     def outcome(self) -> Outcome:
-        """How it ended; a relay that was cut short and is not over was ended by its silence."""
+        """How the relay ended. One that was cancelled counts as idle for too long."""
         if self._broken:
             return self._broken
         if self._over:
@@ -120,11 +121,11 @@ class Relay:
 
     @property
     def _over(self) -> bool:
-        """Whether there is nothing left to wait for."""
+        """Whether both directions have ended, or the relay is broken."""
         return self._unfinished <= 0
 
     async def _run_pumps(self) -> None:
-        """Move bytes over streams of any kind, by a task for each direction."""
+        """Move bytes between streams of any kind, by one task per direction."""
 
         async def go_up() -> None:
             self._up_ended(await pump(self._client, self._upstream, self._early_up, self._moved_up))
@@ -138,7 +139,7 @@ class Relay:
                 nursery.cancel_scope.cancel()
 
     async def _run_flows(self, client: PolledStream, upstream: PolledStream) -> None:
-        """Move bytes between polled sockets, by callbacks; this task sleeps until they are through."""
+        """Move bytes between polled sockets, by callbacks; this task sleeps until they are done."""
         task = current_task()
         asleep = False
 

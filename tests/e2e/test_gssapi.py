@@ -81,7 +81,7 @@ def test_capsules_within_capsules_carry_half_close(realm: Realm, guarded: Chains
             "it has a ticket for host, which is not among gssapi_services",
         ),
         ("carol", "smtp", "smtp/localhost@TEST.EXAMPLE not found in Kerberos database", "the connection was closed"),
-        ("nobody", "rcmd", "; run kinit, or let KRB5_CLIENT_KTNAME", "the connection was closed"),
+        ("nobody", "rcmd", "; run kinit, or set KRB5_CLIENT_KTNAME", "the connection was closed"),
     ],
     ids=["principal", "service", "unknown", "no-tickets"],
 )

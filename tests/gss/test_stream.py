@@ -125,7 +125,7 @@ async def test_an_end_within_a_capsule_is_no_end(size: int) -> None:
     await far.send(capsule(peer, b"whole") + capsule(peer, b"cut")[:size])
     await far.send_eof()
     assert await stream.receive() == b"whole"
-    await expect_broken(stream, "the stream ended within a capsule")
+    await expect_broken(stream, "the stream ended in the middle of a capsule")
 
 
 def changed(place: int) -> Callable[[bytes], bytes]:

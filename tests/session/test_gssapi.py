@@ -418,7 +418,7 @@ async def test_a_client_that_fails(
     if fault == "end within":
         problem = f"the connection was closed during the {step}, 8 bytes into a message"
         if step is State.REQUEST:
-            problem = "the stream ended within a capsule"
+            problem = "the stream ended in the middle of a capsule"
     assert f"client, {step}: {problem.format(step=step)}" in client.line
 
 
