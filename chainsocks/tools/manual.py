@@ -31,7 +31,7 @@ WIDEST = 100
 # rich's own styles put a black background behind code, which is unreadable on a light terminal.
 _THEME = Theme({"markdown.code": "cyan", "markdown.h1": "bold reverse", "markdown.h2": "bold underline"})
 
-_RULES = {"h1": "=", "h2": "-"}
+_RULES = {"h1": "=", "h2": "-", "h3": "~"}
 
 _RELATIVE_LINK = re.compile(r"\[([^\]]+)\]\((?!\w+:)[^)]+\)")
 
@@ -62,6 +62,8 @@ def show_page(topic: str | None, console: Console) -> None:
         ConfigError: there is no such page.
     """
     page = _Page(_without_relative_links(read_page(topic or INDEX)))
+    if not console.color_system:
+        page.mark_code()
     console.width = min(console.width, WIDEST)
     with console.use_theme(_THEME), console.capture() as capture:
         console.print(page)
@@ -73,8 +75,8 @@ def show_page(topic: str | None, console: Console) -> None:
 
 
 def _without_relative_links(text: str) -> str:
-    """Keep the words of links between files, whose targets mean nothing in a terminal."""
-    return _RELATIVE_LINK.sub(r"\1", text)
+    """Keep the words of links between files, which are topics to type; their targets mean nothing in a terminal."""
+    return _RELATIVE_LINK.sub(r"`\1`", text)
 
 
 class _Heading(Heading):
@@ -98,3 +100,10 @@ class _CodeBlock(CodeBlock):
 
 class _Page(Markdown):
     elements = Markdown.elements | {"heading_open": _Heading, "fence": _CodeBlock, "code_block": _CodeBlock}
+
+    def mark_code(self) -> None:
+        """Keep the backticks around code in the text, where no style tells it apart."""
+        for block in self.parsed:
+            for token in block.children or ():
+                if token.type == "code_inline":
+                    token.content = f"`{token.content}`"

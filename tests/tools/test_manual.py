@@ -42,7 +42,7 @@ def test_without_a_topic_all_of_them_are_listed(capsys: pytest.CaptureFixture[st
     status, out, err = run_main(capsys, "manual")
     assert (status, err) == (0, "")
     for topic in topics():
-        assert f"\n {topic} " in out
+        assert f"\n {topic} " in out.replace("`", "")
 
 
 @pytest.mark.parametrize("topic", [INDEX, *topics()])
@@ -59,6 +59,11 @@ def test_piped_pages_are_plain_and_80_columns_wide(
     for block in blocks(MANUAL / f"{topic}.md"):
         for line in block.text.splitlines():
             assert f"  {line}".rstrip() in lines, "a line of code is broken"
+
+
+def test_code_stands_out_without_styles(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run_main(capsys, "manual", "getting-started")
+    assert "in the\nfolder that has `pyproject.toml`:" in out
 
 
 def test_headings_stand_out_without_styles(capsys: pytest.CaptureFixture[str]) -> None:
