@@ -43,7 +43,7 @@ from enum import Enum
 
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.trip import CONNECT, RESOLVE
-from chainsocks.config.hops import Hop, HopProtocol, Identity, Pipeline
+from chainsocks.config.hops import Hop, Identity, Pipeline
 from chainsocks.errors import (
     Cause,
     DialError,
@@ -188,5 +188,4 @@ def _looks_up_its_own_name(leg: Leg, error: DialError) -> bool:
 
 def _is_first_answer_to_pipelined_data(error: DialError, leg: Leg) -> bool:
     """Tell whether the missing answer is the first one to what was sent behind the previous hop's request."""
-    first = State.METHOD_NEGOTIATION if leg.hop.protocol is HopProtocol.SOCKS5 else State.REQUEST
-    return leg.previous_pipeline is Pipeline.CHAIN and error.place.step == first
+    return leg.previous_pipeline is Pipeline.CHAIN and error.place.step == leg.hop.kind.first_step

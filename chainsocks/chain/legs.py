@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainsocks.config.hops import Hop, HopProtocol, Pipeline
-from chainsocks.protocol import socks4, socks5
+from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import ClientHandshake
-from chainsocks.protocol.messages import Command, Request, Version
-from chainsocks.protocol.pipelined import PipelinedHandshake
+from chainsocks.protocol.messages import Command
 
 __all__ = ["Leg", "legs", "open_handshake"]
 
-CONNECT, OFF, SOCKS5 = Command.CONNECT, Pipeline.OFF, HopProtocol.SOCKS5  # which every dial looks at
-SOCKS4_BYTE, SOCKS5_BYTE = Version.SOCKS4, Version.SOCKS5
+CONNECT, OFF = Command.CONNECT, Pipeline.OFF  # which every dial looks at
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,5 @@ def legs(
 
 def open_handshake(hop: Hop, target: Address, command: Command = CONNECT, pipeline: Pipeline = OFF) -> ClientHandshake:
     """Begin the conversation in which `hop` is asked to connect to `target`, or for another command."""
-    if hop.protocol is not SOCKS5:
-        return socks4.ClientHandshake(Request(SOCKS4_BYTE, command, target, hop.credentials))  # it has but one message
-    request = Request(SOCKS5_BYTE, command, target, hop.credentials)
-    return socks5.ClientHandshake(request) if pipeline is OFF else PipelinedHandshake(request)
+    kind = hop.kind
+    return (kind.open_handshake if pipeline is OFF else kind.open_pipelined)(command, target, hop.credentials)

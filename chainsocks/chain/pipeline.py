@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chainsocks.chain.legs import Leg
-from chainsocks.config.hops import HopProtocol, Isolate, Pipeline
+from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.messages import UsernamePassword
 
@@ -55,7 +55,7 @@ def round_trips(plan: Sequence[Leg]) -> int:
 
 def _waits(leg: Leg) -> int:
     """Count the further messages of a hop that wait for an answer."""
-    if leg.pipeline is not Pipeline.OFF or leg.hop.protocol is not HopProtocol.SOCKS5:
+    if leg.pipeline is not Pipeline.OFF or leg.hop.kind.open_greeting is None:
         return 0
     if isinstance(leg.hop.credentials, Gssapi):
         return 3  # one for the context, as Kerberos has it, one for the protection level, and one for the request

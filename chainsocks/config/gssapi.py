@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from chainsocks.config.extras import GSSAPI, require
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
 from chainsocks.config.models import ServerGssapi
 from chainsocks.config.values import describe
 from chainsocks.protocol.gssapi import Gssapi, Protection
@@ -53,7 +53,7 @@ def with_gssapi(hop: Hop, login: Gssapi) -> Hop:
     Raises:
         ValueError: it cannot be, or has another login.
     """
-    if hop.protocol is not HopProtocol.SOCKS5:
+    if Gssapi not in hop.kind.logins:
         raise ValueError(f"gssapi does not go with protocol {hop.protocol.value!r}")
     if hop.credentials:
         raise ValueError("gssapi and a username exclude each other")

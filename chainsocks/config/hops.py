@@ -10,14 +10,12 @@ from difflib import get_close_matches
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
+from chainsocks.config.kinds import DEFAULT_PORT, KINDS, SCHEMES, HopKind, HopProtocol, make_credentials, which
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
 from chainsocks.protocol.gssapi import Gssapi, Protection
-from chainsocks.protocol.messages import Credentials, IsolationLogin, UserId, UsernamePassword, Version
-from chainsocks.protocol.socks4 import MAX_USER_ID, announces_name
-from chainsocks.protocol.socks5 import MAX_LOGIN
+from chainsocks.protocol.messages import Credentials, IsolationLogin
 
 __all__ = [
-    "DEFAULT_PORT",
     "Hop",
     "HopProtocol",
     "Identity",
@@ -25,26 +23,9 @@ __all__ = [
     "NamesOnly",
     "Pipeline",
     "Resolve",
-    "make_credentials",
     "parse_hop_address",
     "parse_hop_url",
 ]
-
-DEFAULT_PORT = 1080
-"""IANA's port for SOCKS."""
-
-
-class HopProtocol(StrEnum):
-    """What we speak to a hop."""
-
-    SOCKS4 = "socks4"
-    SOCKS4A = "socks4a"
-    SOCKS5 = "socks5"
-
-    @property
-    def version(self) -> Version:
-        """The version byte of this protocol's messages."""
-        return Version.SOCKS5 if self is HopProtocol.SOCKS5 else Version.SOCKS4
 
 
 class Resolve(StrEnum):
@@ -89,10 +70,6 @@ class NamesOnly(StrEnum):
     WARN = "warn"
     REFUSE = "refuse"
 
-
-_SCHEMES = {protocol.value: protocol for protocol in HopProtocol} | {
-    "socks5h": HopProtocol.SOCKS5  # curl's word for "the proxy resolves names"; ours always do
-}
 
 _NOT_IN_A_HOST = re.compile(r"[\s/?#]")
 
@@ -150,19 +127,24 @@ class Hop:
     def __post_init__(self) -> None:
         login = None if isinstance(self.credentials, IsolationLogin) else self.credentials
         object.__setattr__(self, "identity", Identity(self.protocol, self.address, login))
-        socks5 = self.protocol is HopProtocol.SOCKS5
-        if self.tor and not socks5:
-            raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; only socks5 has its commands")
+        kind = self.kind
+        if self.tor and not kind.has_tor_commands:
+            can = which(lambda kind: kind.has_tor_commands)
+            raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; {can} has its commands")
         if isinstance(self.credentials, Gssapi) and (self.pipeline or Pipeline.OFF) is not Pipeline.OFF:
             raise ValueError("pipeline does not go with gssapi, which decides with each answer what is said next")
         if self.isolate is Isolate.OFF:
             return
-        if not socks5:
-            raise ValueError(
-                f"isolate does not go with protocol {self.protocol.value!r}; only socks5 has logins for it"
-            )
+        if IsolationLogin not in kind.logins:
+            can = which(lambda kind: IsolationLogin in kind.logins)
+            raise ValueError(f"isolate does not go with protocol {self.protocol.value!r}; {can} has logins for it")
         if self.credentials:
             raise ValueError("isolate makes up the username and the password: take yours out")
+
+    @property
+    def kind(self) -> HopKind:
+        """What depends on its protocol."""
+        return KINDS[self.protocol]
 
     def pipelined(self, otherwise: Pipeline) -> Pipeline:
         """Return what may be sent ahead to it, in a chain that says `otherwise` of hops without a setting of their own.
@@ -179,26 +161,24 @@ class Hop:
     @property
     def carries_no_udp(self) -> str | None:
         """Say why there is no UDP through this hop; None when there may be."""
-        if self.protocol is not HopProtocol.SOCKS5:
-            return f"hop {self.name} speaks {self.protocol}, and only socks5 carries UDP"
+        if not self.kind.carries_udp:
+            return f"hop {self.name} speaks {self.protocol}, and {which(lambda kind: kind.carries_udp)} carries UDP"
         if isinstance(self.credentials, Gssapi) and self.credentials.protection is not Protection.NONE:
             return f"hop {self.name} protects what it is told by GSSAPI, and datagrams would go without"
         return None
 
     def cannot_carry(self, target: Address) -> str | None:
         """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""
-        if self.protocol is HopProtocol.SOCKS5:
+        is_name = target.type is AddressType.DOMAINNAME
+        if self.kind.carries(target) or (is_name and self.resolve is Resolve.LOCAL):
             return None
-        if target.type is AddressType.IPV4:
-            return f"{self.protocol} cannot carry {target}; only socks5 can" if announces_name(target.packed) else None
-        if target.type is AddressType.IPV6:
-            return f"{self.protocol} cannot carry the IPv6 address of {target}; only socks5 can"
-        if self.protocol is HopProtocol.SOCKS4A or self.resolve is Resolve.LOCAL:
-            return None
-        return (
-            f"plain socks4 cannot carry the name in {target}; give this hop "
-            'protocol = "socks4a", or resolve = "local" (which shows the name to the local resolver)'
-        )
+        if is_name:
+            return (
+                f"plain {self.protocol} cannot carry the name in {target}; give this hop "
+                'protocol = "socks4a", or resolve = "local" (which shows the name to the local resolver)'
+            )
+        what = f"the IPv6 address of {target}" if target.type is AddressType.IPV6 else str(target)
+        return f"{self.protocol} cannot carry {what}; {which(lambda kind: kind.carries(target))} can"
 
 
 def parse_hop_url(url: str, name: str | None = None) -> Hop:
@@ -214,20 +194,20 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
     expected = "a URL such as socks5://host:1080, socks4a://host:1080 or socks4://user@host:1080"
     if not separator or not scheme.isalnum():  # "alice:p://word@host": not a scheme, but a piece of a login
         raise ValueError(f"expected {expected}")
-    protocol = _SCHEMES.get(scheme.lower())
-    if protocol is None:
-        close = get_close_matches(scheme.lower(), _SCHEMES, n=1)
+    kind = SCHEMES.get(scheme.lower())
+    if kind is None:
+        close = get_close_matches(scheme.lower(), SCHEMES, n=1)
         raise ValueError(
             f"unknown scheme {scheme!r}; " + (f"did you mean {close[0]!r}?" if close else f"use {expected}")
         )
     userinfo, at, host = rest.rpartition("@")
-    address = parse_hop_address(host.rstrip("/"))
+    address = parse_hop_address(host.rstrip("/"), kind.default_port)
     user, colon, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
-    credentials = make_credentials(protocol, user, password if colon else None) if at else None
-    return Hop(name or str(address), protocol, address, credentials)
+    credentials = make_credentials(kind, user, password if colon else None) if at else None
+    return Hop(name or str(address), kind.protocol, address, credentials)
 
 
-def parse_hop_address(text: str) -> Address:
+def parse_hop_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """Read ``host[:port]``, with IPv6 in brackets.
 
     Raises:
@@ -235,30 +215,10 @@ def parse_hop_address(text: str) -> Address:
             order, as in ``host:port:user:password``.
     """
     with suppress(ValueError):
-        address = parse_address(text, DEFAULT_PORT)
+        address = parse_address(text, default_port)
         if address.port and not _NOT_IN_A_HOST.search(address.host):
             return address
     raise ValueError(
         f"expected host:port, as in example.org:1080 or [::1]:1080, with a name of at most {MAX_NAME} bytes "
         "and a port in 1..65535; a login stands before an @, or under keys of its own"
     )
-
-
-def make_credentials(protocol: HopProtocol, user: bytes, password: bytes | None) -> Credentials:
-    """Put a user, and for SOCKS5 a password, into the form that the protocol sends.
-
-    Raises:
-        ValueError: they do not fit the protocol; the message repeats neither.
-    """
-    if protocol.version is Version.SOCKS4:
-        if password is not None:
-            raise ValueError(f"{protocol} has a user id and no password; use socks5 for a password")
-        if len(user) > MAX_USER_ID or b"\0" in user:
-            raise ValueError(f"a user id has at most {MAX_USER_ID} bytes, none of them NUL")
-        return UserId(user)
-    if password is None:
-        raise ValueError("a username needs a password")
-    for what, text in (("username", user), ("password", password)):
-        if not 1 <= len(text) <= MAX_LOGIN:
-            raise ValueError(f"a {what} has 1 to {MAX_LOGIN} bytes, this one has {len(text)}")
-    return UsernamePassword(user, password)

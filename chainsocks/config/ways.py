@@ -30,14 +30,13 @@ from chainsocks.config.gssapi import (
 )
 from chainsocks.config.hops import (
     Hop,
-    HopProtocol,
     Isolate,
     NamesOnly,
     Pipeline,
     Resolve,
-    make_credentials,
     parse_hop_url,
 )
+from chainsocks.config.kinds import KINDS, HopKind, HopProtocol, make_credentials
 from chainsocks.config.rules import (
     DIRECTLY,
     Hosts,
@@ -59,7 +58,7 @@ from chainsocks.config.values import (
 )
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi
-from chainsocks.protocol.messages import Command, Credentials, Version
+from chainsocks.protocol.messages import Command, Credentials, UserId
 
 __all__ = ["ChainTable", "GroupTable", "HopTable", "RuleTable"]
 
@@ -115,7 +114,7 @@ class HopTable(Table):
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
         elif self.protocol and self.address:
-            hop = Hop("", self.protocol, self.address, self._credentials(self.protocol))
+            hop = Hop("", self.protocol, self.address, self._credentials(KINDS[self.protocol]))
         else:
             raise ValueError("expected a url, or both protocol and address")
         if login := gather_gssapi(Gssapi, self.given()):
@@ -130,13 +129,13 @@ class HopTable(Table):
         )
         return self
 
-    def _credentials(self, protocol: HopProtocol) -> Credentials | None:
-        if protocol.version is Version.SOCKS4:
+    def _credentials(self, kind: HopKind) -> Credentials | None:
+        if UserId in kind.logins:
             user, unfit = self.user_id, {"username", "password", "password_env"}
         else:
             user, unfit = self.username, {"user_id"}
         if unfit := unfit & self.model_fields_set:
-            raise ValueError(f"{', '.join(sorted(unfit))} does not go with protocol {protocol.value!r}")
+            raise ValueError(f"{', '.join(sorted(unfit))} does not go with protocol {kind.protocol.value!r}")
         if self.password is not None and self.password_env is not None:
             raise ValueError("password and password_env exclude each other")
         password = None if self.password is None else self.password.encode()
@@ -146,7 +145,7 @@ class HopTable(Table):
             return None
         if user is None:
             raise ValueError("a password needs a username")
-        return make_credentials(protocol, user.encode(), password)
+        return make_credentials(kind, user.encode(), password)
 
     def build(self, name: str) -> Hop:
         """Make the value."""

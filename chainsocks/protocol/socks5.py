@@ -21,7 +21,7 @@ from chainsocks.protocol.messages import (
     Version,
 )
 
-__all__ = ["MAX_LOGIN", "ClientHandshake", "ServerHandshake", "encode_address"]
+__all__ = ["MAX_LOGIN", "ClientHandshake", "GreetingHandshake", "ServerHandshake", "encode_address"]
 
 MAX_LOGIN = 255
 """Bytes in a username and in a password: each length is one octet (RFC 1929 section 2)."""
@@ -317,6 +317,24 @@ class ClientHandshake(GssapiClientHandshake):
             self._finish(Reply(self._incoming[1]), b"")
         else:
             super()._end_of_data()
+
+
+class GreetingHandshake(ClientHandshake):
+    """A method negotiation and a login without a request: `done` where that would come, and without a `reply`.
+
+    It tests a proxy, and no destination hears of that.
+
+    Raises:
+        ValueError: the username or the password is empty or over 255 bytes.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, credentials: Credentials | None) -> None:
+        super().__init__(Request(Version.SOCKS5, Command.CONNECT, UNSPECIFIED, credentials))
+
+    def _send_request(self) -> None:
+        self.state = State.DONE
 
 
 def _login_of(credentials: Credentials | None) -> UsernamePassword | None:

@@ -14,18 +14,16 @@ from hypothesis import strategies as st
 
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import (
-    DEFAULT_PORT,
     Hop,
     HopProtocol,
     Isolate,
     Pipeline,
     Resolve,
-    make_credentials,
     parse_hop_address,
     parse_hop_url,
 )
 from chainsocks.protocol.address import Address
-from chainsocks.protocol.messages import Credentials, IsolationLogin, UserId, UsernamePassword, Version
+from chainsocks.protocol.messages import Credentials, IsolationLogin, UserId, UsernamePassword
 from tests.config.files import complaint_of
 
 SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
@@ -33,18 +31,6 @@ SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
 
 def login(username: str, password: str) -> UsernamePassword:
     return UsernamePassword(username.encode(), password.encode())
-
-
-def test_the_default_port_is_ianas() -> None:
-    assert DEFAULT_PORT == 1080
-
-
-@pytest.mark.parametrize(
-    ("protocol", "written", "version"),
-    [(SOCKS4, "socks4", Version.SOCKS4), (SOCKS4A, "socks4a", Version.SOCKS4), (SOCKS5, "socks5", Version.SOCKS5)],
-)
-def test_what_is_spoken_to_a_hop(protocol: HopProtocol, written: str, version: Version) -> None:
-    assert (protocol.value, protocol.version) == (written, version)
 
 
 # --- URLs -------------------------------------------------------------------------------------------------------------
@@ -276,46 +262,6 @@ def test_a_chain_knows_whether_it_isolates() -> None:
     tor = Hop("tor", SOCKS5, Address("127.0.0.1", 9050), isolate=Isolate.USER)
     assert Chain("socks5://paris.example", tor).isolates
     assert not Chain("socks5://paris.example").isolates
-
-
-# --- credentials ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("protocol", "user", "password", "credentials"),
-    [
-        (SOCKS5, b"u", b"p", UsernamePassword(b"u", b"p")),
-        (SOCKS5, b"u" * 255, b"p" * 255, UsernamePassword(b"u" * 255, b"p" * 255)),
-        (SOCKS5, b"\0", b"\0", UsernamePassword(b"\0", b"\0")),
-        (SOCKS4, b"", None, UserId(b"")),
-        (SOCKS4A, b"u" * 512, None, UserId(b"u" * 512)),
-    ],
-    ids=["shortest", "longest", "NULs", "empty user id", "longest user id"],
-)
-def test_credentials_take_the_form_of_the_protocol(
-    protocol: HopProtocol, user: bytes, password: bytes | None, credentials: Credentials
-) -> None:
-    assert make_credentials(protocol, user, password) == credentials
-
-
-@pytest.mark.parametrize(
-    ("protocol", "user", "password", "complaint"),
-    [
-        (SOCKS5, b"user", None, "a username needs a password"),
-        (SOCKS5, b"", b"p", "a username has 1 to 255 bytes, this one has 0"),
-        (SOCKS5, b"u" * 256, b"p", "a username has 1 to 255 bytes, this one has 256"),
-        (SOCKS5, b"u", b"", "a password has 1 to 255 bytes, this one has 0"),
-        (SOCKS5, b"u", b"p" * 256, "a password has 1 to 255 bytes, this one has 256"),
-        (SOCKS4, b"u", b"", "socks4 has a user id and no password; use socks5 for a password"),
-        (SOCKS4A, b"u", b"p", "socks4a has a user id and no password; use socks5 for a password"),
-        (SOCKS4, b"u" * 513, None, "a user id has at most 512 bytes, none of them NUL"),
-        (SOCKS4A, b"u\0", None, "a user id has at most 512 bytes, none of them NUL"),
-    ],
-)
-def test_credentials_that_do_not_fit(
-    protocol: HopProtocol, user: bytes, password: bytes | None, complaint: str
-) -> None:
-    assert complaint_of(make_credentials, protocol, user, password) == complaint
 
 
 class TestIdentity:

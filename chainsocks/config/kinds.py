@@ -1,0 +1,174 @@
+"""Kinds of hops: one row says all that depends on the protocol a hop speaks.
+
+A new protocol is a new row (and its handshake in `chainsocks.protocol`): no other code compares protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from chainsocks.protocol import socks4, socks5
+from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.gssapi import Gssapi
+from chainsocks.protocol.handshake import ClientHandshake, State
+from chainsocks.protocol.messages import (
+    Command,
+    Credentials,
+    IsolationLogin,
+    Request,
+    UserId,
+    UsernamePassword,
+    Version,
+)
+from chainsocks.protocol.pipelined import PipelinedHandshake
+from chainsocks.protocol.socks4 import MAX_USER_ID, announces_name
+from chainsocks.protocol.socks5 import MAX_LOGIN
+
+__all__ = ["DEFAULT_PORT", "KINDS", "SCHEMES", "HopKind", "HopProtocol", "make_credentials", "which"]
+
+DEFAULT_PORT = 1080
+"""IANA's port for SOCKS."""
+
+Opener = Callable[[Command, Address, Credentials | None], ClientHandshake]
+"""Begins the handshake that asks a hop for a command and a target, logged in with credentials."""
+
+
+class HopProtocol(StrEnum):
+    """The protocol that is spoken to a hop."""
+
+    SOCKS4 = "socks4"
+    SOCKS4A = "socks4a"
+    SOCKS5 = "socks5"
+
+    @property
+    def version(self) -> Version:
+        """The version byte of this protocol's messages."""
+        return Version.SOCKS5 if self is HopProtocol.SOCKS5 else Version.SOCKS4
+
+
+@dataclass(frozen=True, slots=True)
+class HopKind:
+    """All that depends on the protocol of a hop."""
+
+    protocol: HopProtocol
+    schemes: tuple[str, ...]
+    """In the URLs of hops."""
+    default_port: int
+    logins: frozenset[type[Credentials]]
+    """The kinds of credentials that it takes."""
+    carries: Callable[[Address], bool]
+    """Whether a hop can be asked for an address."""
+    carries_udp: bool
+    has_tor_commands: bool
+    """Whether the protocol has tor's commands RESOLVE and RESOLVE_PTR."""
+    open_handshake: Opener
+    """With one message at a time."""
+    open_pipelined: Opener
+    """With all messages in the first `data_to_send`."""
+    open_greeting: Callable[[Credentials | None], ClientHandshake] | None
+    """With greeting and login, and no request behind them. None where the request is the first message."""
+    first_step: State
+    """The step whose answer is the first one from the hop."""
+
+
+def _carries_ipv4(target: Address) -> bool:
+    return target.type is AddressType.IPV4 and not announces_name(target.packed)
+
+
+def _carries_ipv4_and_names(target: Address) -> bool:
+    return target.type is AddressType.DOMAINNAME or _carries_ipv4(target)
+
+
+def _carries_all(target: Address) -> bool:
+    return True
+
+
+def _open_socks4(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
+    return socks4.ClientHandshake(Request(Version.SOCKS4, command, target, credentials))
+
+
+def _open_socks5(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
+    return socks5.ClientHandshake(Request(Version.SOCKS5, command, target, credentials))
+
+
+def _open_socks5_pipelined(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
+    return PipelinedHandshake(Request(Version.SOCKS5, command, target, credentials))
+
+
+KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
+    {
+        kind.protocol: kind
+        for kind in (
+            HopKind(
+                HopProtocol.SOCKS4,
+                schemes=("socks4",),
+                default_port=DEFAULT_PORT,
+                logins=frozenset({UserId}),
+                carries=_carries_ipv4,
+                carries_udp=False,
+                has_tor_commands=False,
+                open_handshake=_open_socks4,
+                open_pipelined=_open_socks4,
+                open_greeting=None,
+                first_step=State.REQUEST,
+            ),
+            HopKind(
+                HopProtocol.SOCKS4A,
+                schemes=("socks4a",),
+                default_port=DEFAULT_PORT,
+                logins=frozenset({UserId}),
+                carries=_carries_ipv4_and_names,
+                carries_udp=False,
+                has_tor_commands=False,
+                open_handshake=_open_socks4,
+                open_pipelined=_open_socks4,
+                open_greeting=None,
+                first_step=State.REQUEST,
+            ),
+            HopKind(
+                HopProtocol.SOCKS5,
+                schemes=("socks5", "socks5h"),  # curl's word for "the proxy resolves names"; ours always do
+                default_port=DEFAULT_PORT,
+                logins=frozenset({UsernamePassword, IsolationLogin, Gssapi}),
+                carries=_carries_all,
+                carries_udp=True,
+                has_tor_commands=True,
+                open_handshake=_open_socks5,
+                open_pipelined=_open_socks5_pipelined,
+                open_greeting=socks5.GreetingHandshake,
+                first_step=State.METHOD_NEGOTIATION,
+            ),
+        )
+    }
+)
+
+SCHEMES: Mapping[str, HopKind] = MappingProxyType({scheme: kind for kind in KINDS.values() for scheme in kind.schemes})
+"""Kinds of hops by the schemes of their URLs."""
+
+
+def which(can: Callable[[HopKind], bool]) -> str:
+    """Name the protocols of which something holds, as in "only socks5"."""
+    return "only " + " and ".join(kind.protocol for kind in KINDS.values() if can(kind))
+
+
+def make_credentials(kind: HopKind, user: bytes, password: bytes | None) -> Credentials:
+    """Put a user, and a password where the protocol has one, into the form that the protocol sends.
+
+    Raises:
+        ValueError: they do not fit the protocol; the message repeats neither.
+    """
+    if UserId in kind.logins:
+        if password is not None:
+            raise ValueError(f"{kind.protocol} has a user id and no password; use socks5 for a password")
+        if len(user) > MAX_USER_ID or b"\0" in user:
+            raise ValueError(f"a user id has at most {MAX_USER_ID} bytes, none of them NUL")
+        return UserId(user)
+    if password is None:
+        raise ValueError("a username needs a password")
+    for what, text in (("username", user), ("password", password)):
+        if not 1 <= len(text) <= MAX_LOGIN:
+            raise ValueError(f"a {what} has 1 to {MAX_LOGIN} bytes, this one has {len(text)}")
+    return UsernamePassword(user, password)
