@@ -8,17 +8,17 @@ import signal
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from chainsocks.cli import main
-from tests.e2e.programs import PATIENCE, Process, clean_environment
+from tests.e2e.programs import PATIENCE, Command, Process, clean_environment
 from tests.e2e.spawner import OWN
 
-__all__ = ["CHAINSOCKS", "Result", "run_main", "run_program"]
+__all__ = ["CHAINSOCKS", "Result", "run_main", "run_process", "run_program"]
 
 CHAINSOCKS = Path(sysconfig.get_path("scripts")) / "chainsocks"
 
@@ -38,20 +38,27 @@ def run_main(capsys: pytest.CaptureFixture[str], *arguments: str | Path, words: 
     return caught.value.code, *capsys.readouterr()
 
 
-def run_program(home: Path, *arguments: str | Path, program: str | Path = OWN, **environment: str) -> Result:
-    """Run our program as a process, from `home` and as a user whose home that is."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        command = [program, *arguments]
-        process = Process(command, clean_environment(home, **environment), home, out.fileno(), err.fileno())
+def run_program(
+    home: Path, *arguments: str | Path, program: str | Path = OWN, words: bytes = b"", **environment: str
+) -> Result:
+    """Run our program as a process, from `home` and as a user whose home that is; `words` is its standard input."""
+    return run_process([program, *arguments], clean_environment(home, **environment), home, words)
+
+
+def run_process(command: Command, environment: Mapping[str, str], directory: Path, words: bytes = b"") -> Result:
+    """Run a program to its end; `words` is its standard input."""
+    with ExitStack() as stack:
+        input_, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        input_.write(words)
+        input_.seek(0)
+        process = Process(command, environment, directory, out.fileno(), err.fileno(), input_.fileno())
         try:
             status = process.wait(PATIENCE)
         finally:
             process.send_signal(signal.SIGKILL)
-        said = []
         for file in (out, err):
             file.seek(0)
-            said.append(file.read().decode())
-    return status, said[0], said[1]
+        return status, out.read().decode(), err.read().decode()
 
 
 @contextmanager

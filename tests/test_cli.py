@@ -23,7 +23,8 @@ from chainsocks.config.passwords import parse_hash
 from chainsocks.errors import Cause, ConnectError, Place, Step
 from chainsocks.protocol.address import Address
 from tests.commands import CHAINSOCKS, run_main
-from tests.e2e.programs import Program, clean_environment, free_address
+from tests.e2e.programs import PATIENCE, Process, Program, clean_environment, free_address
+from tests.e2e.spawner import OWN
 from tests.e2e.wire import ask_socks5, connect
 
 COMMANDS = ["bench", "check", "demo", "hash-password", "manual", "probe", "serve"]
@@ -299,7 +300,7 @@ class TestServe:
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
     def test_a_signal_ends_it_well(self, tmp_path: Path, number: signal.Signals) -> None:
-        program = Program([CHAINSOCKS, "serve", "--listen", "127.0.0.1:0"], clean_environment(tmp_path))
+        program = Program([OWN, "serve", "--listen", "127.0.0.1:0"], clean_environment(tmp_path))
         program.wait_for("INFO listening on 127.0.0.1:[1-9]")
         program.process.send_signal(number)
         assert program.ended() == 0
@@ -317,7 +318,7 @@ class TestServe:
     )
     def test_how_much_is_said(self, tmp_path: Path, option: str, levels: set[str]) -> None:
         host, port = free_address()
-        program = Program([CHAINSOCKS, "serve", option, "--listen", f"{host}:{port}"], clean_environment(tmp_path))
+        program = Program([OWN, "serve", option, "--listen", f"{host}:{port}"], clean_environment(tmp_path))
         try:
             assert program.wait_until_it_listens((host, port))
             with socket.create_server(("127.0.0.1", 0)) as target, connect((host, port)) as sock:
@@ -484,20 +485,18 @@ class TestStreams:
         else:
             source, sink = os.pipe()
             os.close(source)
-        try:
-            done = subprocess.run(
-                [CHAINSOCKS, *command.split()],
-                cwd=tmp_path,
-                env=clean_environment(tmp_path),
-                input=b"wonderland\n",
-                stdout=sink,
-                stderr=subprocess.PIPE,
-                check=False,
-            )
-        finally:
-            os.close(sink)
-        assert done.returncode == 1
-        assert done.stderr == (b"" if output == "closed" else b"chainsocks: No space left on device\n")
+        with (tmp_path / "words").open("w+b") as words, (tmp_path / "errors").open("wb") as errors:
+            words.write(b"wonderland\n")
+            words.seek(0)
+            try:
+                environment = clean_environment(tmp_path)
+                streams = sink, errors.fileno(), words.fileno()
+                process = Process([OWN, *command.split()], environment, tmp_path, *streams)
+            finally:
+                os.close(sink)
+            assert process.wait(PATIENCE) == 1
+        said = (tmp_path / "errors").read_bytes()
+        assert said == (b"" if output == "closed" else b"chainsocks: No space left on device\n")
 
     def test_no_standard_input(self, tmp_path: Path) -> None:
         done = subprocess.run(

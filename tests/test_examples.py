@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from chainsocks.config.load import load_config
+from tests.commands import run_process
 from tests.e2e import targets
-from tests.e2e.programs import PATIENCE, Program, clean_environment, find_program, free_address
+from tests.e2e.programs import Program, clean_environment, find_program, free_address
+from tests.e2e.spawner import OWN
 from tests.e2e.targets import PAGE, serving
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -28,7 +30,14 @@ ADDRESS = re.compile(r"\b127\.0\.0\.1:\d+\b")
 PROXY_FAILED = 97
 """curl: "Proxy handshake error"."""
 
-Done = subprocess.CompletedProcess[str]
+
+class Done(NamedTuple):
+    """What came of a line."""
+
+    args: list[str | Path]
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 def commands(name: str) -> list[str]:
@@ -39,6 +48,8 @@ def commands(name: str) -> list[str]:
 
 
 def _find(program: str) -> str | Path:
+    if program == OWN:
+        return OWN
     ours = Path(sysconfig.get_path("scripts")) / program
     return ours if ours.exists() else find_program(program, program)
 
@@ -84,14 +95,8 @@ class Terminal:
             return None
         if program == "curl":
             arguments[:0] = ["-q", "-sS"]
-        return subprocess.run(
-            [_find(program), *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        command = [_find(program), *arguments]
+        return Done(command, *run_process(command, self.environment, Path.cwd()))
 
     def ask(self, line: str) -> Done:
         done = self.enter(line)

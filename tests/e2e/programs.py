@@ -69,13 +69,22 @@ def clean_environment(home: Path, **extra: str) -> dict[str, str]:
 class Process:
     """A process, as `tests.e2e.spawner` starts it: like ``subprocess.Popen``, as far as that is needed here."""
 
-    def __init__(self, command: Command, environment: Mapping[str, str], directory: Path, output: int, errors: int):
+    def __init__(
+        self,
+        command: Command,
+        environment: Mapping[str, str],
+        directory: Path,
+        output: int,
+        errors: int,
+        input_: int | None = None,
+    ) -> None:
         self.args = [str(word) for word in command]
         self._code: int | None = None
         self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request: Request = {"command": self.args, "environment": dict(environment), "directory": str(directory)}
-        with theirs:
-            socket.send_fds(_spawner(), [json.dumps(request).encode()], [output, errors, theirs.fileno()])
+        with theirs, Path(os.devnull).open("rb") as null:
+            descriptors = [null.fileno() if input_ is None else input_, output, errors, theirs.fileno()]
+            socket.send_fds(_spawner(), [json.dumps(request).encode()], descriptors)
         self._status.settimeout(PATIENCE)
         self.pid = int(self._status.recv(64))
 

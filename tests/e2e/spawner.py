@@ -7,8 +7,8 @@
    socket closes, and all of those sessions are killed, children included.
 3. Only this process starts programs, so there are none that it does not know of.
 
-A request is one message on the control socket: what to run in JSON, and three descriptors, for its standard output, its
-standard error, and a socket on which one message says that it runs, with its pid, and another one how it has ended.
+A request is one message on the control socket: what to run in JSON, and four descriptors. Three are the program's
+standard streams; on the fourth one message says that it runs, with its pid, and another one how it has ended.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Spawner:
                 if descriptor != self._control.fileno():
                     self._reap(descriptor)
                     continue
-                message, descriptors, _, _ = socket.recv_fds(self._control, 2**20, 3)
+                message, descriptors, _, _ = socket.recv_fds(self._control, 2**20, 4)
                 if not message:
                     self._kill_all()
                     return None
@@ -61,7 +61,7 @@ class _Spawner:
                 if self._fork(request, *descriptors):
                     return request["command"]
 
-    def _fork(self, request: Request, output: int, errors: int, status: int) -> bool:
+    def _fork(self, request: Request, input_: int, output: int, errors: int, status: int) -> bool:
         """Start a child, and tell whether this is the child."""
         status_socket = socket.socket(fileno=status)
         if pid := os.fork():
@@ -74,17 +74,15 @@ class _Spawner:
             for pidfd, (_, socket_of_another) in self._children.items():
                 os.close(pidfd)
                 socket_of_another.close()
-            null = os.open(os.devnull, os.O_RDONLY)
-            for source, target in ((null, 0), (output, 1), (errors, 2)):
+            for target, source in enumerate((input_, output, errors)):
                 os.dup2(source, target)
-            os.close(null)
             os.chdir(request["directory"])
             os.environ.clear()
             os.environ.update(request["environment"])
             status_socket.send(b"%d" % os.getpid())
             status_socket.close()
-        os.close(output)
-        os.close(errors)
+        for descriptor in (input_, output, errors):
+            os.close(descriptor)
         return not pid
 
     def _reap(self, pidfd: int) -> None:
@@ -112,6 +110,10 @@ if __name__ == "__main__":
     command = _Spawner(socket.socket(fileno=int(sys.argv[1]))).run()
     if command and command[0] == OWN:
         sys.argv[:] = command
+        # Made anew, as they depend on what they lead to: a terminal, a file, a pipe.
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
         chainsocks.cli.main()
     elif command:
         os.execvpe(command[0], command, os.environ)

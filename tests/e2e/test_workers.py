@@ -27,6 +27,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chainsocks]:
     """A server with three workers, on TCP and on a unix socket."""
     path = tmp_path_factory.mktemp("three") / "s"
     with chainsocks(listen=["127.0.0.1:0", f"unix:{path}"], workers=3) as server:
+        server.wait_for(r" has started$", times=3)
         yield server
     assert not path.exists()
 

@@ -24,8 +24,9 @@ from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.handshake import State
-from tests.commands import CHAINSOCKS, run_main
+from tests.commands import run_main
 from tests.e2e.programs import Program, clean_environment, free_address
+from tests.e2e.spawner import OWN
 from tests.hops import Fault, Trouble, add_hop
 from tests.manual.pages import MANUAL, blocks, sections, shows
 from tests.memory import Host, MemoryStream, WatchedNetwork
@@ -271,7 +272,7 @@ async def test_no_file_descriptors(caplog: pytest.LogCaptureFixture, monkeypatch
 
 
 def test_a_worker_that_dies(tmp_path: Path) -> None:
-    command: list[str | Path] = [CHAINSOCKS, "serve", "--listen", "127.0.0.1:0", "--workers", "2"]
+    command = [OWN, "serve", "--listen", "127.0.0.1:0", "--workers", "2"]
     server = Program(command, clean_environment(tmp_path))
     try:
         pid = server.wait_for(r"worker 2 \(pid (\d+)\) has started")[1]

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from chainsocks.tools.demo import demo
-from tests.commands import CHAINSOCKS
 from tests.e2e.programs import Program, clean_environment, find_program
+from tests.e2e.spawner import OWN
 
 ADDRESS = r"127\.0\.0\.1:\d+"
 
@@ -60,7 +60,7 @@ async def test_every_hop_and_step_has_its_row() -> None:
 
 
 def test_as_a_program_it_is_as_wide_as_any_terminal(tmp_path: Path) -> None:
-    program = Program([CHAINSOCKS, "demo"], clean_environment(tmp_path, COLUMNS="30"))
+    program = Program([OWN, "demo"], clean_environment(tmp_path, COLUMNS="30"))
     assert program.ended() == 0
     assert max(map(len, program.lines)) <= 80
     assert len(rows(program.said)) == len(STEPS)
@@ -70,7 +70,7 @@ def test_as_a_program_it_is_as_wide_as_any_terminal(tmp_path: Path) -> None:
 def test_staying_it_serves_the_curl_line_that_it_prints(tmp_path: Path) -> None:
     curl = find_program("curl", "curl")
     environment = clean_environment(tmp_path, COLUMNS="30")
-    program = Program([CHAINSOCKS, "demo", "--stay"], environment)
+    program = Program([OWN, "demo", "--stay"], environment)
     try:
         line = program.wait_for(rf"^  curl (--socks5-hostname {ADDRESS} http://{ADDRESS}/)$")[1]
         for _ in range(2):
