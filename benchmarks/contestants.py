@@ -14,7 +14,8 @@ from pathlib import Path
 from benchmarks.loops import Loop, open_loop
 from benchmarks.peers import Peer, open_ours, open_peer
 from benchmarks.programs import Running, free_address
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.tools.bench.target import Target, open_target
 from chainsocks.tools.bench.way import Way
 

@@ -15,7 +15,8 @@ from anyio.abc import ByteStream
 
 from benchmarks.timing import Timing, table
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.server.deadlines import Deadlines, open_deadlines

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from benchmarks.programs import Program, Running, free_address, open_programs
 from benchmarks.steady import Deed, Session, run_steadily
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.target import open_target

@@ -34,7 +34,8 @@ from chainsocks.chain.pipeline import round_trips
 from chainsocks.client.network import AnyioNetwork
 from chainsocks.config.chains import Chain
 from chainsocks.config.extras import PLOT, require
-from chainsocks.config.hops import Hop, HopProtocol, Pipeline
+from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from tests.dialing import dial

@@ -12,7 +12,8 @@ from chainsocks.client.datagrams import UDPAssociation, open_udp
 from chainsocks.client.names import resolve, resolve_ptr
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
 from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
-from chainsocks.config.hops import Hop, HopProtocol, Isolate, Pipeline, Resolve
+from chainsocks.config.hops import Hop, Isolate, Pipeline, Resolve
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     Cause,

@@ -14,7 +14,8 @@ from anyio.abc import ByteStream
 from chainsocks.chain.causes import explain_connect_error
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Route
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.errors import reply_code_of
 from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.protocol.address import Address

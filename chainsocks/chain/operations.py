@@ -15,11 +15,8 @@ from anyio.abc import ByteStream
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.steps import follow, hop_limit, negotiate, plan_to, unasked
 from chainsocks.chain.trip import OPEN, Trip
-from chainsocks.config.hops import HopProtocol
 from chainsocks.protocol.address import UNSPECIFIED, Address
-from chainsocks.protocol.handshake import State
-from chainsocks.protocol.messages import Command, Request
-from chainsocks.protocol.socks5 import ClientHandshake
+from chainsocks.protocol.messages import Command
 
 __all__ = ["Upstream", "close_upstream", "greet", "open_connection", "reach"]
 
@@ -56,8 +53,8 @@ async def close_upstream(upstream: Upstream) -> None:
 async def greet(trip: Trip) -> None:
     """Go as far as the last hop's readiness for a request, send it none, and close the connection.
 
-    The last hop is greeted and logged in to, so that no hop or destination behind it hears of this. SOCKS4 has no
-    message before its request: there the operation ends with the connection to the hop.
+    The last hop is greeted and logged in to, so that no hop or destination behind it hears of this. Where the
+    protocol has no message before the request (`HopKind.open_greeting`), the operation ends with the connection to it.
 
     Raises:
         DialError: one of its subclasses, by cause.
@@ -69,10 +66,9 @@ async def greet(trip: Trip) -> None:
     stream = await reach(trip, plan)
     last = plan[-1]
     try:
-        if last.hop.protocol is HopProtocol.SOCKS5:
+        if open_greeting := last.hop.kind.open_greeting:
             trip.allow(hop_limit(trip, last), None)
-            request = Request(last.hop.protocol.version, Command.CONNECT, UNSPECIFIED, last.hop.credentials)
-            stream = await negotiate(trip, last, _Greeting(request), stream)
+            stream = await negotiate(trip, last, open_greeting(last.hop.credentials), stream)
     finally:
         await anyio.aclose_forcefully(stream)
     trip.enter(None, OPEN)
@@ -85,13 +81,3 @@ async def reach(trip: Trip, plan: tuple[Leg, ...]) -> ByteStream:
         await anyio.aclose_forcefully(way.stream)
         raise unasked(trip, way.trailing_data)
     return way.stream
-
-
-class _Greeting(ClientHandshake):
-    """A handshake that is done when its request would be next."""
-
-    __slots__ = ()
-
-    @property
-    def done(self) -> bool:
-        return self.state in (State.REQUEST, State.DONE)

@@ -25,7 +25,7 @@ from chainsocks.chain.operations import reach
 from chainsocks.chain.steps import hop_limit, negotiate, plan_to, refusal, unsupported, with_address
 from chainsocks.chain.trip import Trip
 from chainsocks.config.chains import Chain, Route
-from chainsocks.config.hops import Hop, HopProtocol, Pipeline, Resolve
+from chainsocks.config.hops import Hop, Pipeline, Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import Cause, DialError, HopAuthenticationError, HopProtocolError, Step
 from chainsocks.network import Network
@@ -94,7 +94,7 @@ async def check_pipelining(
     in_order = await attempt(Pipeline.OFF)
     if not in_order.replied:
         return Finding(Support.UNKNOWN, Support.UNKNOWN, str(in_order.error))
-    if hop.protocol is HopProtocol.SOCKS5:
+    if hop.kind.open_greeting:
         at_once = await attempt(Pipeline.HOP)
         if not (at_once.answered if in_order.answered else at_once.replied):
             return Finding(at_once.verdict, Support.UNKNOWN, str(at_once.error))

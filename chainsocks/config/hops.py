@@ -17,7 +17,6 @@ from chainsocks.protocol.messages import Credentials, IsolationLogin
 
 __all__ = [
     "Hop",
-    "HopProtocol",
     "Identity",
     "Isolate",
     "NamesOnly",

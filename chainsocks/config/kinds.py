@@ -43,11 +43,6 @@ class HopProtocol(StrEnum):
     SOCKS4A = "socks4a"
     SOCKS5 = "socks5"
 
-    @property
-    def version(self) -> Version:
-        """The version byte of this protocol's messages."""
-        return Version.SOCKS5 if self is HopProtocol.SOCKS5 else Version.SOCKS4
-
 
 @dataclass(frozen=True, slots=True)
 class HopKind:

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from chainsocks.client.tcp import connect_tcp
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server, User
 from chainsocks.config.passwords import PlainPassword

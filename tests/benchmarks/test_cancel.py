@@ -10,7 +10,8 @@ import pytest
 from benchmarks import cancel
 from benchmarks.cancel import measure_cancel
 from benchmarks.peers import open_ours
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.target import open_target
 from chainsocks.tools.bench.way import BenchError, Way

@@ -16,7 +16,7 @@ from anyio import BrokenResourceError
 from chainsocks.chain.bind import LISTEN, Binding
 from chainsocks.chain.operations import Upstream
 from chainsocks.config.chains import DIRECT, Chain
-from chainsocks.config.hops import HopProtocol
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, DialTimeout, HopProtocolError, HopRefused, UnsupportedAddress
 from chainsocks.protocol.address import Address

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT, OPEN
 from chainsocks.config.chains import DIRECT, Chain, Group
-from chainsocks.config.hops import HopProtocol
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ConnectError,

@@ -13,8 +13,8 @@ import trio
 
 from chainsocks.chain.trip import OPEN, RESOLVE
 from chainsocks.config.chains import DIRECT, Chain, hops_of
-from chainsocks.config.hops import HopProtocol
 from chainsocks.config.hops import Resolve as Resolving
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ConnectError,

@@ -13,7 +13,8 @@ import trio
 from chainsocks.chain.operations import Upstream
 from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE
 from chainsocks.config.chains import DIRECT, Chain, hops_of
-from chainsocks.config.hops import Hop, HopProtocol, Resolve
+from chainsocks.config.hops import Hop, Resolve
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
     ConnectError,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from chainsocks.client.isolation import own_circuit
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Hop, HopProtocol, Isolate
+from chainsocks.config.hops import Hop, Isolate
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 
 TOR = Address("127.0.0.1", 9050)

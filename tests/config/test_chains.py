@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp, hops_of
-from chainsocks.config.hops import Hop, HopProtocol, parse_hop_url
+from chainsocks.config.hops import Hop, parse_hop_url
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId
 

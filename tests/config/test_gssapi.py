@@ -10,7 +10,8 @@ import pytest
 from chainsocks.config import gssapi
 from chainsocks.config.chains import Chain, Udp
 from chainsocks.config.extras import require
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, Server, ServerGssapi
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi, Protection

@@ -13,15 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import (
-    Hop,
-    HopProtocol,
-    Isolate,
-    Pipeline,
-    Resolve,
-    parse_hop_address,
-    parse_hop_url,
-)
+from chainsocks.config.hops import Hop, Isolate, Pipeline, Resolve, parse_hop_address, parse_hop_url
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Credentials, IsolationLogin, UserId, UsernamePassword
 from tests.config.files import complaint_of

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainsocks.config.chains import Chain, Udp, hops_of
-from chainsocks.config.hops import Hop, HopProtocol, Resolve
+from chainsocks.config.hops import Hop, Resolve
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.load import find_config, load_config, parse_config
 from chainsocks.config.models import Config, Server, Timeouts, User

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from chainsocks.config.chains import DIRECT, Chain
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server, Timeouts, User
 from chainsocks.config.passwords import PlainPassword

@@ -8,7 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from chainsocks.config.hops import HopProtocol, NamesOnly
+from chainsocks.config.hops import NamesOnly
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.models import Ident, Server, Timeouts
 from chainsocks.config.passwords import HashedPassword, PlainPassword

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from chainsocks.config.chains import Chain, Udp
-from chainsocks.config.hops import Hop, HopProtocol, Isolate, NamesOnly, Pipeline, Resolve, parse_hop_url
+from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, parse_hop_url
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId, UsernamePassword
 from tests.config.files import NOT_POSITIVE, problems, read

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from chainsocks.config.chains import Chain, Udp
-from chainsocks.config.hops import Hop, HopProtocol, Isolate, Resolve
+from chainsocks.config.hops import Hop, Isolate, Resolve
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import IsolationLogin, UsernamePassword
 from chainsocks.routing.isolation import Circumstances, isolated, isolated_chain

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from chainsocks.config.chains import Chain, Group, Pick
-from chainsocks.config.hops import Hop, HopProtocol, Identity
+from chainsocks.config.hops import Hop, Identity
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.routing.pick import HYSTERESIS, Picks, choose, vary
 

@@ -18,7 +18,8 @@ from chainsocks.chain.blame import FailedAt, Suspect
 from chainsocks.chain.health import JITTER
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group, Pick
-from chainsocks.config.hops import Hop, HopProtocol, Isolate, parse_hop_url
+from chainsocks.config.hops import Hop, Isolate, parse_hop_url
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, HealthSettings, Timeouts
 from chainsocks.errors import ConnectError
 from chainsocks.protocol.address import Address

@@ -15,7 +15,8 @@ from anyio import EndOfStream
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chainsocks.config.chains import Chain, Udp, hops_of
-from chainsocks.config.hops import HopProtocol, NamesOnly, Resolve
+from chainsocks.config.hops import NamesOnly, Resolve
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header, header_size

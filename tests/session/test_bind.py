@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import HopProtocol
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.session.bind import EARLY

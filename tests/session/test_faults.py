@@ -20,7 +20,8 @@ from anyio import EndOfStream
 
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import HopProtocol, Pipeline
+from chainsocks.config.hops import Pipeline
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.errors import Step
 from chainsocks.protocol.address import Address

@@ -8,7 +8,8 @@ import re
 from rich.console import Console
 
 from chainsocks.chain.trip import CONNECT, OPEN
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.errors import Place
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import trio
 
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server
 from chainsocks.observe.log import start_logging

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chainsocks.config.hops import HopProtocol
 from chainsocks.errors import (
     Cause,
     ConnectError,
@@ -156,7 +155,7 @@ class _Adviser:
             yield "it hung up on our login: its log may tell more"
 
     def _may_be_no_socks4(self) -> Iterator[str]:
-        if self._hop and self._hop.protocol is not HopProtocol.SOCKS5:
+        if self._hop and self._hop.kind.first_step is State.REQUEST:
             port, protocol = self._hop.address.port, self._hop.protocol
             yield f"this is the first word that {protocol} has: is {port} the port of a SOCKS4 proxy?"
 

@@ -16,7 +16,7 @@ import trio
 
 from chainsocks.chain.pipeline_check import Finding, Support, check_pipelining
 from chainsocks.config.chains import Chain, Route, hops_of
-from chainsocks.config.hops import Hop, HopProtocol, Pipeline
+from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError, HopRefused, UnsupportedAddress
 from chainsocks.network import Network
@@ -145,7 +145,7 @@ def _targets(route: Route, position: int) -> Iterator[Address]:
 
 
 def _speaks_another(hop: Hop) -> bool:
-    return hop.protocol is not HopProtocol.SOCKS5
+    return hop.kind.open_greeting is None
 
 
 def _is_last(route: Route, position: int) -> bool:

@@ -22,7 +22,7 @@ from chainsocks.chain.associate import relay_of
 from chainsocks.chain.steps import follow, plan_to
 from chainsocks.chain.trip import Trip
 from chainsocks.config.chains import Route
-from chainsocks.config.hops import HopProtocol, Resolve
+from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopRefused
 from chainsocks.network import Network
@@ -115,11 +115,14 @@ def _known(walked: Walked, position: int, question: Question) -> Finding | None:
     hop = hops[position - 1]
     target = hops[position].address if position < len(hops) else walked.destination
     shown = target if position <= walked.passed and hop.resolve is Resolve.REMOTE else None
-    if hop.protocol is not HopProtocol.SOCKS5 and question is not Question.NAMES:
+    kind = hop.kind
+    if (question is Question.UDP and not kind.carries_udp) or (
+        question is Question.IPV6 and not kind.carries(LOOPBACK)
+    ):
         return Finding(Answer.NO, f"{hop.protocol} has none")
     if question is Question.NAMES:
-        if hop.protocol is HopProtocol.SOCKS4:
-            return Finding(Answer.NO, "plain socks4 carries none")
+        if not kind.carries(LOCALHOST):
+            return Finding(Answer.NO, f"plain {hop.protocol} carries none")
         if hop.resolve is Resolve.LOCAL:
             return Finding(Answer.UNKNOWN, 'it is not asked for any: resolve = "local"')
         if shown and shown.type is AddressType.DOMAINNAME:

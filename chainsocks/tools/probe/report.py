@@ -11,7 +11,6 @@ from rich.table import Table
 
 from chainsocks.chain.blame import Confidence, judge
 from chainsocks.config.chains import Group
-from chainsocks.config.hops import HopProtocol
 from chainsocks.protocol.address import printable
 from chainsocks.tools.probe.advice import advise
 from chainsocks.tools.probe.keeping import Fitness, may_be_pipelining
@@ -214,7 +213,7 @@ def _notes(probed: Probed) -> Iterator[str]:
     for (question, finding), alike in names.items():
         yield f"{_TITLES[question]} {finding.answer}: {', '.join(alike)}: {printable(finding.why)}"
     hops = probed.walked.route.hops
-    if hops and hops[-1].protocol is not HopProtocol.SOCKS5 and probed.fine and probed.walked.destination is None:
+    if hops and hops[-1].kind.open_greeting is None and probed.fine and probed.walked.destination is None:
         yield (
             f"{printable(hops[-1].name)}: {hops[-1].protocol} says nothing before it is asked for something: "
             "it took the connection, and no more is known"

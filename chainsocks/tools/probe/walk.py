@@ -17,7 +17,6 @@ from chainsocks.chain.legs import Leg
 from chainsocks.chain.operations import close_upstream, greet, open_connection
 from chainsocks.chain.trip import OnStep, Trip
 from chainsocks.config.chains import Route
-from chainsocks.config.hops import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, HopRefused, Place
 from chainsocks.network import Network
@@ -94,7 +93,7 @@ class Walked:
     def login(self, position: int) -> str | None:
         """Say how we are known to a hop; None where it has not come to that."""
         hop, steps = self.route.hops[position - 1], [step.place.step for step in self.steps[position]]
-        if hop.protocol is not HopProtocol.SOCKS5:
+        if hop.kind.open_greeting is None:
             return ("user id" if hop.credentials else "none") if position <= self.answered else None
         for step in steps:
             if isinstance(step, State) and step in _LOGINS:

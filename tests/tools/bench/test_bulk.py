@@ -7,7 +7,8 @@ import os
 import pytest
 import trio
 
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout
 from chainsocks.protocol.address import Address

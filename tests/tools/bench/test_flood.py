@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.messages import UsernamePassword
 from chainsocks.tools.bench.counters import Kind, What

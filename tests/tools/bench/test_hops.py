@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chainsocks.config.hops import HopProtocol
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.tools.bench.accounting import exists
 from chainsocks.tools.bench.hops import open_hops
 from chainsocks.tools.bench.idle import open_idle

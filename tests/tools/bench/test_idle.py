@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.tools.bench import idle
 from chainsocks.tools.bench.counters import Kind, What

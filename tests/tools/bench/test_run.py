@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.errors import ConnectError
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench import idle, run

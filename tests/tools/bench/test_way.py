@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import trio
 
-from chainsocks.config.hops import Hop, HopProtocol, parse_hop_url
+from chainsocks.config.hops import Hop, parse_hop_url
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import is_loopback
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword

@@ -8,7 +8,7 @@ from dataclasses import replace
 import trio
 
 from chainsocks.config.chains import Chain, hops_of
-from chainsocks.config.hops import HopProtocol
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.tools.probe.command import Options, Target, probe_all

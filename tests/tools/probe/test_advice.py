@@ -11,7 +11,8 @@ from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import DIRECT, Chain
-from chainsocks.config.hops import Hop, HopProtocol
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi

@@ -12,7 +12,8 @@ from trio.testing import MockClock
 from chainsocks.chain.pipeline_check import Finding, Support
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Hop, HopProtocol, Pipeline
+from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import DIRECT, Chain, Group
-from chainsocks.config.hops import HopProtocol
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State

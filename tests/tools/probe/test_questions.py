@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import HopProtocol, Resolve
+from chainsocks.config.hops import Resolve
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake

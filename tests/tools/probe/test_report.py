@@ -12,7 +12,8 @@ from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import DIRECT, Chain, Group
-from chainsocks.config.hops import HopProtocol, Pipeline
+from chainsocks.config.hops import Pipeline
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.questions import Answer, Finding, Question

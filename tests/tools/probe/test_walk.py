@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.config.chains import DIRECT, Chain
-from chainsocks.config.hops import HopProtocol
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout, UnsupportedAddress
 from chainsocks.protocol.address import Address
