@@ -1,7 +1,7 @@
 """Addresses as SOCKS carries them: an IPv4 address, an IPv6 address or a name, and a port.
 
-The kind is decided once, when the value is made. Names are never resolved here, and survive byte for byte: what is
-not UTF-8 is kept as surrogate escapes and goes out as it came in.
+The type is decided once, when the value is made. Names are never resolved here, and are kept byte for byte: bytes that
+are not UTF-8 become surrogate escapes, and are sent as they were received.
 """
 
 from __future__ import annotations
@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-__all__ = ["MAX_NAME", "UNSPECIFIED", "Address", "AddressType", "address_of", "canonical", "parse_address", "printable"]
+__all__ = [
+    "MAX_NAME",
+    "UNSPECIFIED",
+    "Address",
+    "AddressType",
+    "address_of",
+    "canonical",
+    "parse_address",
+    "printable",
+    "unmapped",
+]
 
 MAX_NAME = 255
 """Bytes in a domain name: the length of ATYP 3 is one octet (RFC 1928 section 5)."""
@@ -36,7 +46,7 @@ class Address:
     port: int
     type: AddressType = field(init=False, repr=False, compare=False)
     packed: bytes = field(init=False, repr=False, compare=False)
-    """The host as it stands on the wire: 4 bytes, 16 bytes, or the name without its length."""
+    """The host in its wire form: 4 bytes, 16 bytes, or the name without its length."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -64,15 +74,15 @@ class Address:
 
 
 def address_of(sockaddr: tuple[str, int] | tuple[str, int, int, int]) -> Address:
-    """Return what a TCP or UDP socket tells of its own or its peer's address.
+    """Return the address in the name of a TCP or UDP socket, or of its peer.
 
-    No `Address` holds the scope of a link-local one, as in ``fe80::1%eth0``: it is left out.
+    The scope of a link-local address, as in ``fe80::1%eth0``, is left out: an `Address` has no place for it.
     """
     return Address(sockaddr[0].partition("%")[0], sockaddr[1])
 
 
 def _classify(host: str) -> tuple[AddressType, bytes]:
-    # inet_pton twice costs a sixth of ipaddress.ip_address; this runs for every request.
+    # Two calls of inet_pton cost a sixth of one ipaddress.ip_address, and this runs for every request.
     if ":" in host:
         try:
             return AddressType.IPV6, inet_pton(AF_INET6, host)
@@ -96,23 +106,32 @@ def _classify(host: str) -> tuple[AddressType, bytes]:
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 
 
+def unmapped(packed: bytes) -> bytes:
+    """Return the 4 bytes of an IPv4 address that is mapped into IPv6; every other IP address is returned unchanged.
+
+    `packed` has 4 or 16 bytes.
+    """
+    return packed[len(_MAPPED) :] if packed.startswith(_MAPPED) and len(packed) == 16 else packed
+
+
 def canonical(address: Address) -> Address:
-    """Write an IP address as the kernel does, and one that is IPv4 inside IPv6 as IPv4; a name stays as it is."""
+    """Return an IP address as the kernel writes it, IPv4 where it is mapped into IPv6; a name is returned unchanged."""
     kind, packed = address.type, address.packed
-    if kind is AddressType.IPV6 and packed.startswith(_MAPPED):
-        kind, packed = AddressType.IPV4, packed[len(_MAPPED) :]
+    if kind is AddressType.IPV6:
+        packed = unmapped(packed)
+        kind = AddressType.IPV6 if len(packed) == 16 else AddressType.IPV4
     return Address.from_packed(kind, packed, address.port)
 
 
 UNSPECIFIED = Address("0.0.0.0", 0)
-"""What a reply carries when there is no address to tell."""
+"""The address in a reply that has none to report."""
 
 
 def parse_address(text: str, default_port: int | None = None) -> Address:
-    """Read ``host:port``, with IPv6 in brackets.
+    """Parse ``host:port``, with IPv6 in brackets.
 
     Raises:
-        ValueError: saying what is wrong with the text.
+        ValueError: the text is no address; the message says why.
     """
     host, colon, port = text.rpartition(":")
     if not colon or port.endswith("]"):  # "example.org" or "[::1]"
@@ -140,7 +159,7 @@ def _is_ipv6(host: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Return `text` with whatever could break or forge a log line escaped."""
+    """Return `text` with every character escaped that could break or forge a log line."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

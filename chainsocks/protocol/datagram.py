@@ -1,7 +1,7 @@
-"""The header in front of every datagram of a UDP association (RFC 1928 section 7).
+"""The header at the start of every datagram of a UDP association (RFC 1928 section 7).
 
-A datagram comes whole or not at all: one that ends within its header is wrong, and nothing more will come. What stands
-behind the header is the payload, also when there is none of it.
+A datagram arrives whole or not at all, so one that ends within its header is malformed. The payload follows the header,
+and may be empty.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from chainsocks.protocol.socks5 import encode_address
 __all__ = ["PLAIN", "Header", "Nesting", "decode_header", "encode_header", "header_size"]
 
 PLAIN = b"\0\0\0"
-"""RSV RSV FRAG of a datagram that stands alone."""
+"""RSV RSV FRAG of a datagram that is not a fragment."""
 
 _BEFORE_ADDRESS = len(PLAIN)
-_IPV4_SIZE, _IPV6_SIZE, _NAME_SIZE = 10, 22, 7  # of a whole header; that of a name without the name
+_IPV4_SIZE, _IPV6_SIZE, _NAME_SIZE = 10, 22, 7  # of a whole header; the last one without the name
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """FRAG and DST.ADDR with DST.PORT; towards the client these are the address that the payload came from."""
+    """FRAG, and DST.ADDR with DST.PORT. In a datagram to the client, the address is the source of the payload."""
 
     address: Address
     fragment: int = 0
-    """0 for a datagram that stands alone; otherwise its place in a sequence, with the high bit at its end."""
+    """0 for a whole datagram; otherwise the position in a sequence of fragments, with the high bit set in the last."""
 
 
 def encode_header(address: Address) -> bytes:
-    """Write RSV FRAG ATYP DST.ADDR DST.PORT for a datagram that stands alone."""
+    """Encode RSV FRAG ATYP DST.ADDR DST.PORT for a whole datagram."""
     return PLAIN + encode_address(address)
 
 
 def header_size(data: bytes) -> int:
-    """Return where the payload begins, without a look at what the address says.
+    """Return the offset of the payload, without decoding the address.
 
     Raises:
-        ProtocolError: the datagram ends within its header, or its address is of no known type.
+        ProtocolError: the datagram ends within its header, or the type of its address is unknown.
     """
     if len(data) < _NAME_SIZE:
         raise ProtocolError(f"{len(data)} bytes are too few for a header", Cause.MALFORMED)
@@ -60,10 +60,10 @@ def header_size(data: bytes) -> int:
 
 
 def decode_header(data: bytes) -> Header:
-    """Read the header of a datagram.
+    """Decode the header of a datagram.
 
     Raises:
-        ProtocolError: as `header_size` does; or the reserved bytes are not 0, or the address is none.
+        ProtocolError: as `header_size` does; also if the reserved bytes are not 0, or the address is invalid.
     """
     size = header_size(data)
     if data[0] or data[1]:
@@ -79,10 +79,11 @@ def decode_header(data: bytes) -> Header:
 
 
 class Nesting:
-    """The headers by which a datagram goes through several relays: each of them takes off one, and sends the rest on.
+    """The headers that carry a datagram through several relays: each relay removes one, and forwards the rest.
 
-    `relays` are all but the first, which the datagram is sent to. What comes back has a header of each of them, in the
-    same order, and has to: another address there is a stranger's, who has sent something to the relay before it.
+    `relays` are all relays but the first, which the datagram is sent to. A datagram that comes back has the header of
+    each of them, in the same order. Another address in one of them means that an outsider has sent the datagram to the
+    relay before.
     """
 
     __slots__ = ("_headers", "_relays")
@@ -92,21 +93,21 @@ class Nesting:
         self._headers = b"".join(encode_header(relay) for relay in self._relays)
 
     def wrap(self, datagram: bytes) -> bytes:
-        """Put the headers in front of a datagram that has its own, for its destination."""
+        """Put the headers in front of a datagram that begins with the header for its destination."""
         return self._headers + datagram
 
     def unwrap(self, datagram: bytes) -> bytes | None:
-        """Take the headers off but for the last, which says whence the datagram is; None when it is a stranger's.
+        """Return the datagram from its last header on, which has its source; None if an outsider has sent it.
 
         Raises:
-            ProtocolError: there are no such headers.
+            ProtocolError: a header is malformed, or a relay has made fragments.
         """
         if datagram.startswith(self._headers):
             return datagram[len(self._headers) :]
-        for relay in self._relays:  # it may be a stranger's, or another way to write the same address
+        for relay in self._relays:  # it may be an outsider's, or have the same addresses in another form
             header = decode_header(datagram)
             if header.fragment:
-                raise ProtocolError("a relay has made fragments", Cause.UNUSABLE)
+                raise ProtocolError("a relay has fragmented the datagram", Cause.UNUSABLE)
             if canonical(header.address) != relay:
                 return None
             datagram = datagram[header_size(datagram) :]

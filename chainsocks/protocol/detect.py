@@ -1,4 +1,4 @@
-"""Pick the version of a conversation by its first byte, so that one port serves them all."""
+"""Choose the version of SOCKS by a client's first byte, so that one port serves all of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["server_handshake"]
 
 
 def server_handshake(data: bytes, methods: Sequence[Method]) -> ServerHandshake:
-    """Return the server's side for a conversation that opens with `data`; give it that data next.
+    """Return the server's handshake for a client whose first bytes are `data`; pass them to `receive_data` next.
 
-    `data` needs one byte at least. `methods` are the SOCKS5 methods to accept, best first.
+    `data` has at least one byte. `methods` are the SOCKS5 methods to accept, most preferred first.
 
     Raises:
-        ProtocolError: with a guess at what this is instead of SOCKS.
+        ProtocolError: this is not SOCKS; the cause is the protocol that it looks like.
     """
     match data[0]:
         case Version.SOCKS5:

@@ -1,7 +1,7 @@
-"""Why something failed (`Cause`), and the errors that the wire itself raises.
+"""The causes of failures (`Cause`), and the errors that this room raises.
 
-They stand on the lowest floor, so that nothing here imports upward. `chainsocks.errors` draws the whole tree of
-exceptions and re-exports these.
+They stand here because the lowest room imports no other. `chainsocks.errors` shows the whole tree of exceptions, and
+re-exports these.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Cause", "ChainsocksError", "LoginRefused", "ProtocolError", "describ
 
 
 class Cause(StrEnum):
-    """Why something failed. Programs match on this; the message beside it is for people."""
+    """The cause of a failure, for programs. The message of the error is for people."""
 
     # The connection itself, to a hop, a client, a resolver or an identd.
     CLOSED = auto()
@@ -49,7 +49,7 @@ class Cause(StrEnum):
     SOCKS5 = auto()
     """The first bytes look like SOCKS5 where another version was spoken."""
     NOT_SOCKS = auto()
-    """The first bytes belong to no protocol that we recognise."""
+    """The first bytes look like no known protocol."""
 
     # The peer speaks the protocol and breaks it.
     WRONG_VERSION = auto()
@@ -134,12 +134,12 @@ class ChainsocksError(Exception):
         return _make_blank, (type(self),), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return every attribute that a copy needs, by name."""
+        """Return all attributes that a copy needs, by name."""
         return {**self.__dict__, "args": self.args}
 
 
 def _make_blank(kind: type[ChainsocksError]) -> ChainsocksError:
-    """Make an error whose constructor has not run; its attributes are set next."""
+    """Make an error without running its constructor; its attributes are set next."""
     return kind.__new__(kind)
 
 
@@ -176,12 +176,12 @@ _OPENINGS = (
 
 
 def describe_opening(data: bytes) -> tuple[Cause, str]:
-    """Guess the protocol from a peer's first bytes: its cause, and ``looks like HTTP ('GET / HTTP/1.1')``."""
+    """Guess the protocol of a peer by its first bytes: a cause, and ``looks like HTTP ('GET / HTTP/1.1')``."""
     shown = printable(data[:24].decode("latin-1"))
     for openings, cause, name in _OPENINGS:
         if data.startswith(openings):
             return cause, f"looks like {name} ('{shown}')"
-    return Cause.NOT_SOCKS, f"looks like nothing we know ('{shown}')"
+    return Cause.NOT_SOCKS, f"looks like no known protocol ('{shown}')"
 
 
 def not_socks(problem: str, data: bytes) -> ProtocolError:

@@ -1,10 +1,10 @@
-"""GSSAPI for SOCKS5 (RFC 1961): its messages as bytes, its protection levels, and who logs in by it.
+"""GSSAPI for SOCKS5 (RFC 1961): the encoding of its messages, its protection levels, and its credentials.
 
 ::
 
-    VER(1)=1  MTYP(1)  LEN(2)  TOKEN(LEN)        of an abort there are the first two only
+    VER(1)=1  MTYP(1)  LEN(2)  TOKEN(LEN)        an abort has the first two only
 
-What is in a token is the mechanism's business: nothing here encrypts, and nothing here needs a library for it.
+A token is opaque here: the mechanism makes it and reads it, so this module needs no library for GSSAPI.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ __all__ = [
 VERSION = 1
 
 HEADER = 4
-"""Bytes before a token."""
+"""Bytes before the token of a message."""
 
 MAX_TOKEN = 0xFFFF
-"""Bytes in a token: its length is two octets."""
+"""The most bytes in a token: its length is two octets."""
 
 ABORT = b"\x01\xff"
-"""What a server says instead of anything else (section 3.8)."""
+"""The message by which a server ends the exchange (section 3.8)."""
 
 
 class MessageType(IntEnum):
-    """MTYP of a message with a token: sections 3.4, 4.3 and 5."""
+    """MTYP of a message with a token (sections 3.4, 4.3 and 5)."""
 
     AUTHENTICATION = 1
     PROTECTION_LEVEL = 2
@@ -47,22 +47,22 @@ class MessageType(IntEnum):
 
 
 _EXPECTED = {
-    MessageType.AUTHENTICATION: "a token of authentication",
+    MessageType.AUTHENTICATION: "an authentication token",
     MessageType.PROTECTION_LEVEL: "a protection level",
     MessageType.DATA: "encapsulated data",
 }
 
 
 class Protection(IntEnum):
-    """The protection level of section 4.3, and the one that it leaves out."""
+    """The protection levels of section 4.3, and one more: none."""
 
     NONE = 0
-    """Nothing is encapsulated. It is not in the RFC, and is all that curl can do."""
+    """Nothing is encapsulated. The RFC does not have this level, and curl has no other."""
     INTEGRITY = 1
     CONFIDENTIALITY = 2
-    """Integrity as well."""
+    """With integrity."""
     SELECTIVE = 3
-    """Either one for each message, as the sender likes. A server that is asked for it picks one of the two for all."""
+    """Either one, chosen by the sender for each message. A server that is asked for it chooses one for all of them."""
 
     def __str__(self) -> str:
         return self.name.lower()
@@ -70,9 +70,9 @@ class Protection(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gssapi:
-    """That we log in by GSSAPI: to `service` at `host`, where None is the host of the proxy's address.
+    """A login by GSSAPI to `service` at `host`; None is the host of the proxy's address.
 
-    `protection` is what we ask for, and the least that we go on with.
+    `protection` is the level that is asked for, and the lowest that is accepted.
     """
 
     protection: Protection = Protection.INTEGRITY
@@ -82,16 +82,16 @@ class Gssapi:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a client has proved to be, as in ``carol@EXAMPLE.ORG``."""
+    """The name that a client has proved, as in ``carol@EXAMPLE.ORG``."""
 
     name: str
 
 
 def encode_message(kind: MessageType, token: bytes) -> bytes:
-    """Write a message.
+    """Encode a message.
 
     Raises:
-        ValueError: the token is over `MAX_TOKEN` bytes.
+        ValueError: the token is longer than `MAX_TOKEN`.
     """
     if len(token) > MAX_TOKEN:
         raise ValueError(f"a token has at most {MAX_TOKEN} bytes, this one has {len(token)}")
@@ -99,13 +99,13 @@ def encode_message(kind: MessageType, token: bytes) -> bytes:
 
 
 def decode_message(data: bytes | bytearray, kind: MessageType) -> bytes | None:
-    """Return the token of the message that `data` begins with, or None while that is incomplete.
+    """Return the token of the message that `data` begins with, or None while the message is incomplete.
 
-    The message has `HEADER` bytes more than its token.
+    The message is `HEADER` bytes longer than its token. Its first two bytes are enough to raise.
 
     Raises:
         LoginRefused: it is an abort.
-        ProtocolError: it is none, or of another kind; that is seen by its first two bytes.
+        ProtocolError: it is no GSSAPI message, or not of this `kind`.
     """
     if data and data[0] != VERSION:
         raise ProtocolError(f"a GSSAPI message has version {data[0]}; RFC 1961 wants 1", Cause.WRONG_VERSION)
@@ -114,7 +114,7 @@ def decode_message(data: bytes | bytearray, kind: MessageType) -> bytes | None:
     if data[1] == ABORT[1]:
         raise LoginRefused("it ended the GSSAPI exchange with an abort", Cause.GSSAPI_ABORTED)
     if data[1] != kind:
-        problem = f"a GSSAPI message of type {data[1]} where {_EXPECTED[kind]} was due, type {kind:d}"
+        problem = f"a GSSAPI message has type {data[1]}; expected {_EXPECTED[kind]}, type {kind:d}"
         raise ProtocolError(problem, Cause.MALFORMED)
     if len(data) < HEADER:
         return None

@@ -1,13 +1,14 @@
-"""GSSAPI's part of a SOCKS5 handshake (RFC 1961 sections 3 and 4), both roles.
+"""The GSSAPI part of a SOCKS5 handshake, both roles (RFC 1961 sections 3 and 4).
 
 ::
 
     client  VER MTYP=1 LEN TOKEN ──>  <── VER MTYP=1 LEN TOKEN  server     as often as the mechanism needs it
             VER MTYP=2 LEN TOKEN ──>  <── VER MTYP=2 LEN TOKEN             the protection level, encapsulated
 
-1. The handshake pauses whenever a token is there for the mechanism to work on, which is somebody else's to do.
-2. Once a protection is agreed on, all that follows is encapsulated, and what has come of it already is `release`d,
-   undecoded. The handshake goes on with what it is given: the same messages, freed of their capsules.
+1. The handshake waits whenever a `token` has arrived. The driver passes the token to the mechanism, and the
+   mechanism's answer to `continue_context`, `complete_context` or `agree`.
+2. After the two sides have agreed on a protection level, all further bytes are encapsulated. The driver takes those
+   that have arrived already from `release`, and passes everything that it decapsulates to `receive_data`.
 """
 
 from __future__ import annotations
@@ -34,38 +35,38 @@ _KINDS = {
 
 
 class GssapiHandshake(Handshake):
-    """What both roles share."""
+    """The part that is common to both roles."""
 
     __slots__ = ()
 
     @property
     def token(self) -> bytes | None:
-        """What the mechanism has to work on now, which may be empty; None while it is not its turn."""
+        """The token that the mechanism has to process now, which may be empty; None if there is none."""
         return self._token
 
     def continue_context(self, token: bytes) -> None:
-        """Send a token of a context that is not complete yet. Call `data_to_send` next.
+        """Send a token of a context that needs more tokens. Call `data_to_send` next.
 
         Raises:
-            ProtocolError: as `receive_data` does, for what came behind the token.
+            ProtocolError: as `receive_data` does, for the bytes that followed the token.
         """
-        self._worked_in(State.GSSAPI_CONTEXT)
+        self._take_token(State.GSSAPI_CONTEXT)
         self._outgoing += encode_message(MessageType.AUTHENTICATION, token)
         self._run()
 
     def release(self) -> bytes:
-        """Hand over what has come and is not decoded: where a protection was agreed on, it is encapsulated."""
+        """Return the bytes that have arrived and are not decoded, once; after `agree` they are encapsulated."""
         data, self._incoming = self._incoming, b""
         return data
 
-    def _worked_in(self, state: State) -> None:
-        """See that the mechanism's work was asked for, and count it as done."""
+    def _take_token(self, state: State) -> None:
+        """Check that a token is waiting in this state, and count it as processed."""
         if self.state is not state or self._token is None:
-            raise RuntimeError(f"no token is waiting there (state: {self.state})")
+            raise RuntimeError(f"no token is waiting (state: {self.state})")
         self._token = None
 
     def _read_token(self, data: bytes) -> bool:
-        """Decode the message that is due, and pause."""
+        """Decode the next message, and wait for the mechanism."""
         if self._token is None:
             self._token = decode_message(data, _KINDS[self.state])
             if self._token is not None:
@@ -74,7 +75,7 @@ class GssapiHandshake(Handshake):
 
 
 class GssapiServerHandshake(GssapiHandshake, ServerHandshake):
-    """The side that accepts a context, and has the last word on the protection level."""
+    """The side that accepts a context, and chooses the protection level."""
 
     __slots__ = ("_credentials",)
 
@@ -83,12 +84,12 @@ class GssapiServerHandshake(GssapiHandshake, ServerHandshake):
         self._credentials: Credentials | None = None
 
     def complete_context(self, token: bytes, principal: Principal) -> None:
-        """Send the last token, if there is any, to a client that has proved who it is. Call `data_to_send` next.
+        """Send the last token, if it is not empty, to a client that has proved its name. Call `data_to_send` next.
 
         Raises:
-            ProtocolError: as `receive_data` does, for what came behind the token.
+            ProtocolError: as `receive_data` does, for the bytes that followed the token.
         """
-        self._worked_in(State.GSSAPI_CONTEXT)
+        self._take_token(State.GSSAPI_CONTEXT)
         if token:
             self._outgoing += encode_message(MessageType.AUTHENTICATION, token)
         self._credentials = principal
@@ -96,20 +97,20 @@ class GssapiServerHandshake(GssapiHandshake, ServerHandshake):
         self._run()
 
     def agree(self, token: bytes, protection: Protection) -> None:
-        """Send the `protection` that we have chosen, which is in `token`. Call `data_to_send` next.
+        """Send `token`, which contains the `protection` level that was chosen. Call `data_to_send` next.
 
         Raises:
-            ProtocolError: as `receive_data` does, for a request that has come already.
+            ProtocolError: as `receive_data` does, for a request that has arrived already.
         """
-        self._worked_in(State.GSSAPI_PROTECTION)
+        self._take_token(State.GSSAPI_PROTECTION)
         self._outgoing += encode_message(MessageType.PROTECTION_LEVEL, token)
         self.state = State.REQUEST
         if protection is Protection.NONE:
             self._run()
 
     def abort(self) -> None:
-        """Turn the client away; the connection is to be closed after `data_to_send` (section 3.8)."""
-        self._worked_in(self.state)
+        """Refuse the client. The caller closes the connection after `data_to_send` (section 3.8)."""
+        self._take_token(self.state)
         self._outgoing += ABORT
         self._fail()
 
@@ -122,17 +123,17 @@ class GssapiServerHandshake(GssapiHandshake, ServerHandshake):
 
 
 class GssapiClientHandshake(GssapiHandshake, ClientHandshake):
-    """The side that begins, with a `token` of its mechanism and none of its peer's: an empty one."""
+    """The side that begins; its first `token` is empty, as no token has arrived yet."""
 
     __slots__ = ()
 
     def complete_context(self, token: bytes, protection: bytes) -> None:
-        """Send the last token, if there is any, and with it the level that we want. Call `data_to_send` next.
+        """Send the last token, if it is not empty, and the level that is wanted. Call `data_to_send` next.
 
         Raises:
-            ProtocolError: as `receive_data` does, for what came behind the token.
+            ProtocolError: as `receive_data` does, for the bytes that followed the token.
         """
-        self._worked_in(State.GSSAPI_CONTEXT)
+        self._take_token(State.GSSAPI_CONTEXT)
         if token:
             self._outgoing += encode_message(MessageType.AUTHENTICATION, token)
         self._outgoing += encode_message(MessageType.PROTECTION_LEVEL, protection)
@@ -140,16 +141,16 @@ class GssapiClientHandshake(GssapiHandshake, ClientHandshake):
         self._run()
 
     def agree(self, protection: Protection) -> None:
-        """Go on with the `protection` that the server has chosen. Call `data_to_send` next.
+        """Accept the `protection` level that the server has chosen. Call `data_to_send` next.
 
         Raises:
-            ProtocolError: as `receive_data` does, for what came behind it.
+            ProtocolError: as `receive_data` does, for the bytes that followed it.
         """
-        self._worked_in(State.GSSAPI_PROTECTION)
+        self._take_token(State.GSSAPI_PROTECTION)
         self._send_request()
         if protection is Protection.NONE:
             self._run()
 
     def _send_request(self) -> None:
-        """Owe the proxy our request, and wait for the reply."""
+        """Queue the request, and wait for the reply."""
         raise NotImplementedError

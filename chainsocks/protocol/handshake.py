@@ -1,15 +1,38 @@
-"""What every handshake has in common: a buffer in, bytes out, a named state, and what trails behind.
+"""The state machine of every handshake: bytes in, bytes out, a named state, and the bytes that follow the handshake.
 
-A driver alternates between `Handshake.data_to_send` and `Handshake.receive_data` until the handshake is `done`, or,
-on the server's side, until it `pauses` for a decision that is not the wire's to take (`State.LOGIN`, `State.REPLY`,
-`State.SECOND_REPLY`). Either side pauses for GSSAPI's cryptography (`chainsocks.protocol.gssapi_handshake`).
+A driver alternates between `Handshake.data_to_send` and `Handshake.receive_data` until the handshake is `done`. In some
+states the handshake waits for a decision of the driver instead of bytes; the table names the method to call. A SOCKS5
+handshake begins in METHOD_NEGOTIATION, a SOCKS4 handshake in REQUEST::
 
-BIND has two replies (RFC 1928 section 6): the server sends both by `ServerHandshake.send_reply`, and the client is done
-with the first until it calls `ClientHandshake.expect_second_reply`.
+    role    state               next state          when
+    server  METHOD_NEGOTIATION  SUB_NEGOTIATION     the client offers username/password, and that is accepted
+    server  METHOD_NEGOTIATION  GSSAPI_CONTEXT      the client offers GSSAPI, and that is accepted
+    server  METHOD_NEGOTIATION  REQUEST             the client offers no authentication, and that is accepted
+    server  SUB_NEGOTIATION     LOGIN               the username and the password have arrived
+    server  LOGIN               REQUEST             accept_login is called
+    server  GSSAPI_CONTEXT      GSSAPI_PROTECTION   complete_context is called
+    server  GSSAPI_PROTECTION   REQUEST             agree is called
+    server  REQUEST             REPLY               the request has arrived
+    server  REPLY               DONE                send_reply is called, with success
+    server  REPLY               SECOND_REPLY        send_reply is called, with success, for a BIND
+    server  SECOND_REPLY        DONE                send_reply is called again, with success
+    client  METHOD_NEGOTIATION  SUB_NEGOTIATION     the proxy picks username/password
+    client  METHOD_NEGOTIATION  GSSAPI_CONTEXT      the proxy picks GSSAPI
+    client  METHOD_NEGOTIATION  REQUEST             the proxy picks no authentication
+    client  SUB_NEGOTIATION     REQUEST             the login is accepted
+    client  GSSAPI_CONTEXT      GSSAPI_PROTECTION   complete_context is called
+    client  GSSAPI_PROTECTION   REQUEST             agree is called
+    client  REQUEST             DONE                the reply has arrived, whatever its code
+    client  DONE                SECOND_REPLY        expect_second_reply is called, after the first reply to a BIND
+    client  SECOND_REPLY        DONE                the second reply has arrived, whatever its code
 
-1. A message that has not arrived whole consumes nothing; waiting for more is a state, not an exception.
-2. Each protocol message is built in one piece, so that it can leave in one segment.
-3. After a `ProtocolError` the state is `State.FAILED`, and `data_to_send` still holds the refusal owed to the peer.
+Every state but DONE leads to FAILED as well: by a `ProtocolError`, on the server also by a login or a request that the
+driver refuses. BIND has two replies (RFC 1928 section 6); every other command has one. GSSAPI's two states have a
+module of their own, `chainsocks.protocol.gssapi_handshake`.
+
+1. A message that has not arrived completely consumes no bytes. Waiting for more is a state, not an exception.
+2. Each message is built in one piece, so that one segment can carry it.
+3. After a `ProtocolError` the state is FAILED, and `data_to_send` still returns the refusal that the peer is to get.
 """
 
 from __future__ import annotations
@@ -24,7 +47,7 @@ __all__ = ["ClientHandshake", "Handshake", "ServerHandshake", "State"]
 
 
 class State(StrEnum):
-    """The step that a handshake is in, in words for people: a time-out prints it."""
+    """The state of a handshake; the values are the words that errors and the log use for the step."""
 
     METHOD_NEGOTIATION = "method negotiation"
     SUB_NEGOTIATION = "username/password sub-negotiation"
@@ -38,11 +61,11 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-DONE = State.DONE  # every driver asks for it before each message
+DONE = State.DONE  # read before each message: a global is quicker than an enum attribute
 
 
 class Handshake:
-    """The part that both roles and both versions share."""
+    """The part that is common to both roles and both versions."""
 
     __slots__ = ("_failed_in", "_incoming", "_outgoing", "_token", "state")
 
@@ -51,38 +74,38 @@ class Handshake:
         self._failed_in: State | None = None
         self._incoming = b""
         self._outgoing = b""
-        self._token: bytes | None = None  # of GSSAPI, where the handshake knows it
+        self._token: bytes | None = None  # of GSSAPI
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.state}>"
 
     @property
     def step(self) -> State:
-        """The state; once that is `State.FAILED`, the one that it failed in."""
+        """The state; after a failure, the state that failed."""
         return self._failed_in or self.state
 
     @property
     def done(self) -> bool:
-        """Whether the handshake has come to its good end."""
+        """Whether the handshake has ended, without a failure."""
         return self.state is DONE
 
     @property
     def trailing_data(self) -> bytes:
-        """Bytes that arrived behind the handshake: the first data of the stream. Take them when `done`."""
+        """Bytes that arrived after the handshake: the first data of the stream. Valid when `done`."""
         return self._incoming
 
     def data_to_send(self) -> bytes:
-        """Return what the peer is owed now, and forget it; empty when it is the peer's turn."""
+        """Return the bytes to send now, once; empty when the peer has to send first."""
         data, self._outgoing = self._outgoing, b""
         return data
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes from the peer, in any portions, and go as far as they carry. Call `data_to_send` next.
+        """Process bytes from the peer, in portions of any size. Call `data_to_send` next.
 
-        No bytes at all mean that the peer has closed its side.
+        Empty `data` means that the peer has closed its side.
 
         Raises:
-            ProtocolError: the peer broke the protocol. `data_to_send` may still hold an answer to it.
+            ProtocolError: the peer broke the protocol. `data_to_send` may still return a refusal.
         """
         if not data:
             self._end_of_data()
@@ -107,15 +130,15 @@ class Handshake:
         raise ProtocolError(f"the connection was closed during the {self.step}{middle}", Cause.CLOSED)
 
     def _advance(self) -> bool:
-        """Decode one whole message and act on it; False when more bytes, or a decision, must come first."""
+        """Process one whole message; return False if more bytes, or a decision of the driver, have to come first."""
         raise NotImplementedError
 
 
 class ClientHandshake(Handshake):
-    """The side that asks. `reply` is set when `done`; only its code says whether the request was granted."""
+    """The side that sends the request. `reply` is available when `done`; its code says whether it succeeded."""
 
     passed: Sequence[State] = ()
-    """Steps that the last `receive_data` went right through: none, unless messages are sent ahead of the answers."""
+    """The states that the last `receive_data` passed through. Empty unless messages were sent before their turn."""
 
     __slots__ = ("_reply",)
 
@@ -125,21 +148,26 @@ class ClientHandshake(Handshake):
 
     @property
     def reply(self) -> Reply:
-        """The proxy's answer; there is one once the handshake is `done`."""
+        """The proxy's reply.
+
+        Raises:
+            RuntimeError: the handshake is not `done`.
+        """
         if self._reply is None:
             raise RuntimeError("the handshake is not done: there is no reply yet")
         return self._reply
 
     def expect_second_reply(self) -> None:
-        """Go on to the second reply of a BIND that was granted, and decode what of it has come already.
+        """Go on to the second reply of a BIND that succeeded, with the bytes of it that have arrived already.
 
-        The handshake is `done` again, with another `reply`, once it is complete.
+        The handshake is `done` again, with another `reply`, when that is complete.
 
         Raises:
             ProtocolError: as `receive_data` does.
+            RuntimeError: there is no first reply, or it is a refusal.
         """
         if not self.done or not self.reply.succeeded:
-            raise RuntimeError(f"a second reply follows on a first one that grants (state: {self.state})")
+            raise RuntimeError(f"a second reply follows a first one that succeeded (state: {self.state})")
         self.state = State.SECOND_REPLY
         self._run()
 
@@ -150,9 +178,9 @@ class ClientHandshake(Handshake):
 
 
 class ServerHandshake(Handshake):
-    """The side that is asked.
+    """The side that answers the request.
 
-    It pauses at `State.LOGIN`, for the login's check, and at `State.REPLY` and `State.SECOND_REPLY`, for `send_reply`.
+    In LOGIN it waits for the driver to check the login, and in REPLY and SECOND_REPLY for `send_reply`.
     """
 
     __slots__ = ("_request",)
@@ -163,16 +191,23 @@ class ServerHandshake(Handshake):
 
     @property
     def request(self) -> Request:
-        """The client's request; there is one from `State.REPLY` on."""
+        """The client's request.
+
+        Raises:
+            RuntimeError: it has not arrived yet: the state is one before REPLY.
+        """
         if self._request is None:
             raise RuntimeError("the request has not arrived yet")
         return self._request
 
     def send_reply(self, reply: Reply) -> None:
-        """Answer the request; `data_to_send` then holds the answer in the client's own version.
+        """Answer the request, in the client's own version of SOCKS. Call `data_to_send` next.
 
-        A BIND that is granted waits for a second one. After a refusal the connection is to be closed (RFC 1928
-        section 6: within ten seconds).
+        After a BIND that succeeded a second reply has to follow. After a refusal the caller closes the connection
+        (RFC 1928 section 6: within ten seconds).
+
+        Raises:
+            RuntimeError: no request is waiting for a reply.
         """
         if self.state not in (State.REPLY, State.SECOND_REPLY):
             raise RuntimeError(f"no request is waiting for a reply (state: {self.state})")
@@ -188,6 +223,6 @@ class ServerHandshake(Handshake):
         raise NotImplementedError
 
     def _refuse(self, code: int, message: str, cause: Cause) -> ProtocolError:
-        """Owe the client a full-length refusal, and return the error to raise."""
+        """Queue a refusal for the client, and return the error to raise."""
         self._outgoing += self._encode_reply(Reply(code))
         return ProtocolError(message, cause)

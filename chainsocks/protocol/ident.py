@@ -1,4 +1,4 @@
-"""The Identification Protocol (RFC 1413): ask a machine which of its users holds a connection to us."""
+"""The Identification Protocol (RFC 1413): ask a machine which of its users has opened a connection to us."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from chainsocks.protocol.errors import Cause, ProtocolError, not_socks
 __all__ = ["MAX_ANSWER", "Answer", "decode_answer", "encode_query"]
 
 MAX_ANSWER = 1000
-"""Bytes in an answer, without the end of its line (RFC 1413 section 6)."""
+"""The most bytes in an answer, without the end of its line (RFC 1413 section 6)."""
 
 _PORTS = re.compile(rb"[ \t]*(\d{1,5})[ \t]*,[ \t]*(\d{1,5})[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an identd says: a user, or (`user` is None) why it names none. The user is kept out of ``repr``."""
+    """An identd's answer: a user, or (`user` is None) the reason for naming none. ``repr`` does not show the user."""
 
     user: bytes | None = field(repr=False)
     error: str = ""
 
 
 def encode_query(theirs: int, ours: int) -> bytes:
-    """Ask for the user behind the connection from their port to ours (RFC 1413 section 4)."""
+    """Encode the query for the user of the connection from their port to ours (RFC 1413 section 4)."""
     return b"%d, %d\r\n" % (theirs, ours)
 
 
 def decode_answer(data: bytes, theirs: int, ours: int) -> Answer | None:
-    """Read the answer to `encode_query`; None while it is incomplete. Nothing follows it.
+    """Decode the answer to `encode_query`; None while it is incomplete. Bytes after it are ignored.
 
-    Blanks around the user do not count: most servers put one before it, though section 5 would have it be a part.
+    Blanks around the user are removed: most servers put one before it, although section 5 makes it a part of the name.
 
     Raises:
-        ProtocolError: it is no answer, it is too long, or it is about another connection.
+        ProtocolError: it is no answer, it is too long, or it belongs to another connection.
     """
     line, end, _ = data.partition(b"\n")
     if len(line) > MAX_ANSWER + 1:
@@ -46,13 +46,13 @@ def decode_answer(data: bytes, theirs: int, ours: int) -> Answer | None:
     kind, colon, rest = rest.partition(b":")
     match = _PORTS.fullmatch(ports)
     if match is None or not colon:
-        raise not_socks("this is no answer of an identd", line)
+        raise not_socks("this is not an identd's answer", line)
     if (int(match[1]), int(match[2])) != (theirs, ours):
-        raise ProtocolError("the answer is about another connection", Cause.MISMATCH)
+        raise ProtocolError("the answer belongs to another connection", Cause.MISMATCH)
     match kind.strip(b" \t").upper():
         case b"USERID" if b":" in rest:
             return Answer(rest.partition(b":")[2].strip(b" \t"))
         case b"ERROR":
             return Answer(None, printable(rest.strip(b" \t").decode("latin-1")))
         case _:
-            raise not_socks("this is no answer of an identd", line)
+            raise not_socks("this is not an identd's answer", line)

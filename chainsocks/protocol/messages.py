@@ -1,6 +1,6 @@
-"""What is said in a SOCKS conversation, without saying it in any one version.
+"""The messages of SOCKS, independent of its version.
 
-A `Request` and a `Reply` are the same for SOCKS4, 4a and 5; only the handshakes know the wire form.
+A `Request` and a `Reply` are the same for SOCKS4, 4a and 5. Only the handshakes know the wire format.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ __all__ = [
 
 
 class Version(IntEnum):
-    """The first byte of a conversation."""
+    """The first byte that a client sends."""
 
     SOCKS4 = 4
     SOCKS5 = 5
 
 
 class Command(IntEnum):
-    """CMD of RFC 1928 section 4; SOCKS4 knows the first two under the same numbers.
+    """CMD of RFC 1928 section 4. SOCKS4 has the first two, with the same numbers.
 
-    tor has added two (its socks-extensions.txt section 2), of which SOCKS4 knows the first: to look up a name, and the
-    name of an address. The answer is the reply's BND.ADDR, and the end of the conversation.
+    The last two are tor's (its socks-extensions.txt section 2): the address of a name, and the name of an address. The
+    reply's BND.ADDR is the answer, and no stream follows. SOCKS4 has RESOLVE only.
     """
 
     CONNECT = 1
@@ -61,7 +61,7 @@ class Method(IntEnum):
 class ReplyCode(IntEnum):
     """REP of RFC 1928 section 6, and tor's extension to it (tor's socks-extensions.txt section 1.2).
 
-    A code without a name here is still a valid `Reply.code`: hops may say what they like.
+    A code without a name here is still a valid `Reply.code`: a hop can send any.
     """
 
     SUCCEEDED = 0x00
@@ -84,7 +84,7 @@ class ReplyCode(IntEnum):
 
 
 class IdentCode(IntEnum):
-    """The refusals that SOCKS4 has and SOCKS5 has not, its 92 and 93: beyond the one byte of REP, to be none of its."""
+    """SOCKS4's reply codes 92 and 93, which SOCKS5 lacks. They are above 0xFF, so no REP byte has their values."""
 
     IDENTD_MISSING = 0x15C
     IDENTD_DIFFERS = 0x15D
@@ -114,46 +114,46 @@ _WORDING: dict[int, str] = {
 
 
 def describe_reply(code: int) -> str:
-    """Return the RFC's own words for a reply code, with the code: ``connection refused (05)``."""
+    """Return the RFC's wording of a reply code, and the code: ``connection refused (05)``."""
     return f"{_WORDING.get(code, 'unassigned reply code')} ({show_code(code)})"
 
 
 def show_code(code: int) -> str:
-    """Return a reply code as it is on the wire, in hex."""
+    """Return the byte of a reply code, in hex."""
     return f"{code & 0xFF:02X}"
 
 
 @dataclass(frozen=True, slots=True)
 class UserId:
-    """The USERID of SOCKS4: a claim, not a proof. Kept out of ``repr``."""
+    """The USERID of SOCKS4: a claim, not a proof. ``repr`` does not show it."""
 
     user_id: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class UsernamePassword:
-    """The login of RFC 1929. Kept out of ``repr``."""
+    """The login of RFC 1929. ``repr`` does not show it."""
 
     username: bytes = field(repr=False)
     password: bytes = field(repr=False)
 
 
 class IsolationLogin(UsernamePassword):
-    """A login that says whose streams belong together, and not who they are: a proxy that does not take it mixes them.
+    """A login that groups streams, and proves no identity. A proxy that does not accept it would mix the groups.
 
-    So no other method is offered beside it.
+    So it is the only method that is offered.
     """
 
     __slots__ = ()
 
 
 Credentials = UserId | UsernamePassword | Gssapi | Principal
-"""Of a hop, what we log in with; of a client, what it has logged in with."""
+"""Of a hop: the login to send. Of a client: the login that it has sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks for, whatever version it asked in. A 4a request is a SOCKS4 one that carries a name."""
+    """A client's request, in any version. A SOCKS4a request is a SOCKS4 request whose destination is a name."""
 
     version: Version
     command: Command
@@ -163,7 +163,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to a `Request`: a reply code and BND.ADDR with BND.PORT."""
+    """The answer to a `Request`: a reply code, and BND.ADDR with BND.PORT."""
 
     code: int
     bound: Address = UNSPECIFIED

@@ -1,10 +1,11 @@
-"""SOCKS5's client side with all its messages sent ahead of the answers: greeting, login and request at once.
+"""A SOCKS5 client that pipelines: it sends the greeting, the login and the request at once.
 
-RFC 1928 has the client wait for each answer. It need not, where there is one answer only that it can go on with, and
-where the proxy keeps what it has not asked for yet.
+RFC 1928 has the client wait for each answer. Waiting is needless where only one answer lets the client go on, provided
+that the proxy does not discard bytes which arrive before their turn.
 
-1. One method is offered: username/password with credentials, no authentication without. What follows is then certain.
-2. Every answer is verified, in order and in any segmentation, as if each had been waited for.
+1. One method is offered: username/password if there are credentials, otherwise no authentication. So the messages that
+   follow are known beforehand.
+2. Every answer is checked, in order and in any segmentation, as without pipelining.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ __all__ = ["PipelinedHandshake"]
 
 
 class PipelinedHandshake(ClientHandshake):
-    """Our method negotiation, login and request to a proxy, which the first `data_to_send` returns in one piece.
+    """The method negotiation, login and request to a proxy, which the first `data_to_send` returns together.
 
-    `passed` has the steps whose answers arrived with those of the steps before.
+    `passed` has the states whose answers arrived together with that of an earlier one.
 
     Raises:
         ValueError: the username or the password is empty or over 255 bytes.
@@ -38,7 +39,7 @@ class PipelinedHandshake(ClientHandshake):
         self.passed: list[State] = []
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes from the peer, as any handshake does, and note the steps in `passed`."""
+        """Process bytes from the peer, as every handshake does, and note the states in `passed`."""
         self._began_in, self.passed = self.state, []
         super().receive_data(data)
 
@@ -55,7 +56,7 @@ class PipelinedHandshake(ClientHandshake):
                 case Method.NO_AUTHENTICATION_REQUIRED:
                     raise ProtocolError(f"it picked method {data[1]:02X}, which we did not offer", Cause.WRONG_METHOD)
                 case Method.NO_ACCEPTABLE_METHODS if not isinstance(self._credentials, IsolationLogin):
-                    problem = "it does not accept username/password, and pipelined nothing else is offered"
+                    problem = "it does not accept username/password, the only method that is offered when pipelining"
                     raise LoginRefused(problem, Cause.NO_ACCEPTABLE_METHOD)
         return super()._read_method(data)
 

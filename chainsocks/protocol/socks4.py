@@ -1,8 +1,8 @@
 """SOCKS4 and its extension SOCKS4a, both roles.
 
-The sources are Ying-Da Lee's SOCKS4 memo and his one-page "SOCKS 4A". Both of the protocol's NUL-terminated strings
-are unbounded on paper and capped here. A SOCKS4a request is one whose address is 0.0.0.x, with x not zero, and whose
-host name follows the user id.
+The sources are Ying-Da Lee's SOCKS4 memo and his one-page "SOCKS 4A". They set no limit for the two NUL-terminated
+strings, and this module does. A SOCKS4a request has the address 0.0.0.x, with x not zero, and a host name after the
+user id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from chainsocks.protocol.messages import Command, IdentCode, Reply, ReplyCode, R
 __all__ = ["MAX_USER_ID", "ClientHandshake", "ServerHandshake", "announces_name"]
 
 MAX_USER_ID = 512
-"""Bytes in a USERID: what an identd may answer (RFC 1413 section 6)."""
+"""The most bytes in a USERID: as many as an identd may answer (RFC 1413 section 6)."""
 
 _GRANTED, _REJECTED, _NO_IDENTD, _IDENTD_DIFFERS = 90, 91, 92, 93
 _CODE_FROM_WIRE: dict[int, ReplyCode | IdentCode] = {
@@ -34,12 +34,12 @@ _NAME_FOLLOWS = b"\x00\x00\x00\x01"
 
 
 def announces_name(ip: bytes) -> bool:
-    """Tell whether an IPv4 address is one of SOCKS4a's 0.0.0.x, behind which a name follows."""
+    """Tell whether an IPv4 address is one of SOCKS4a's 0.0.0.x, which announce a name."""
     return len(ip) == 4 and ip[:3] == b"\0\0\0" and ip[3] != 0
 
 
 class ServerHandshake(BaseServerHandshake):
-    """A client's SOCKS4 or SOCKS4a request, and our reply to it."""
+    """The server of SOCKS4 and SOCKS4a: a request, and the reply to it."""
 
     __slots__ = ()
 
@@ -78,7 +78,7 @@ class ServerHandshake(BaseServerHandshake):
         return False
 
     def _string_end(self, start: int, limit: int, what: str) -> int | None:
-        """Find the NUL that ends a string; None while it may still come."""
+        """Return the position of the NUL that ends a string; None while it has not arrived."""
         end = self._incoming.find(0, start, start + limit + 1)
         if end >= 0:
             return end
@@ -89,17 +89,17 @@ class ServerHandshake(BaseServerHandshake):
 
     def _encode_reply(self, reply: Reply) -> bytes:
         code = _CODE_TO_WIRE.get(reply.code, _REJECTED)
-        # The memo's DSTIP has room for an IPv4 address only. Clients ignore it for CONNECT, and for BIND zero means our
-        # own address: the session sees to it that nothing else is hidden behind that.
+        # The memo's DSTIP has room for an IPv4 address only. Clients ignore it for CONNECT. For BIND, zeros mean the
+        # server's own address: the session refuses a BIND whose address has no other form here.
         ip = reply.bound.packed if reply.bound.type is AddressType.IPV4 else UNSPECIFIED.packed
         return bytes((0, code)) + reply.bound.port.to_bytes(2, "big") + ip
 
 
 class ClientHandshake(BaseClientHandshake):
-    """Our SOCKS4 or SOCKS4a request to a proxy. A destination that is a name makes it a SOCKS4a one.
+    """The client of SOCKS4 and SOCKS4a: a request, and the reply to it. A name as the destination makes it SOCKS4a.
 
     Raises:
-        ValueError: the destination is IPv6, which SOCKS4 cannot carry, or the user id is too long or has a NUL in it.
+        ValueError: SOCKS4 cannot carry the command or the destination, or the user id is too long or contains a NUL.
     """
 
     __slots__ = ()
@@ -108,14 +108,14 @@ class ClientHandshake(BaseClientHandshake):
         super().__init__(State.REQUEST)
         user_id = request.credentials.user_id if isinstance(request.credentials, UserId) else b""
         if len(user_id) > MAX_USER_ID or b"\0" in user_id:
-            raise ValueError(f"a SOCKS4 user id has at most {MAX_USER_ID} bytes, none of them NUL")
+            raise ValueError(f"a SOCKS4 user id has at most {MAX_USER_ID} bytes, and no NUL")
         destination = request.destination
         if request.command not in _COMMANDS.values():
             raise ValueError(f"SOCKS4 has no {request.command.name}")
         if destination.type is AddressType.IPV6:
             raise ValueError(f"SOCKS4 cannot carry the IPv6 address {destination.host}")
         if announces_name(destination.packed):
-            raise ValueError(f"SOCKS4 cannot carry {destination.host}: such an address says that a name follows")
+            raise ValueError(f"SOCKS4 cannot carry {destination.host}: such an address announces a name")
         head = bytes((Version.SOCKS4, request.command)) + destination.port.to_bytes(2, "big")
         if destination.type is AddressType.IPV4:
             self._outgoing = head + destination.packed + user_id + b"\0"

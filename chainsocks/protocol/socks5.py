@@ -1,4 +1,7 @@
-"""SOCKS5 (RFC 1928) with the username/password login of RFC 1929, both roles; GSSAPI's part is a module of its own."""
+"""SOCKS5 (RFC 1928) with the username/password login of RFC 1929, both roles.
+
+The GSSAPI part is a module of its own, `chainsocks.protocol.gssapi_handshake`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from chainsocks.protocol.messages import (
 __all__ = ["MAX_LOGIN", "ClientHandshake", "GreetingHandshake", "ServerHandshake", "encode_address"]
 
 MAX_LOGIN = 255
-"""Bytes in a username and in a password: each length is one octet (RFC 1929 section 2)."""
+"""The most bytes in a username, and in a password: each length is one octet (RFC 1929 section 2)."""
 
 _VERSION = b"\x05"
 _LOGIN_VERSION = 1  # RFC 1929 section 2: the version of the sub-negotiation, not of SOCKS
@@ -36,7 +39,7 @@ _NEXT = {Method.USERNAME_PASSWORD: State.SUB_NEGOTIATION, Method.GSSAPI: State.G
 
 
 def encode_address(address: Address) -> bytes:
-    """Write ATYP, address and port (RFC 1928 sections 4 to 7)."""
+    """Encode ATYP, address and port (RFC 1928 sections 4 to 7)."""
     port = address.port.to_bytes(2, "big")
     if address.type is AddressType.DOMAINNAME:
         return bytes((AddressType.DOMAINNAME, len(address.packed))) + address.packed + port
@@ -44,7 +47,7 @@ def encode_address(address: Address) -> bytes:
 
 
 def _decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
-    """Read ATYP, address and port from `start`; return them with their end, or None while they are incomplete."""
+    """Decode ATYP, address and port at `start`; return the address and its end, or None while it is incomplete."""
     if len(data) <= start:
         return None
     kind = _TYPES.get(data[start])
@@ -69,11 +72,10 @@ def _decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
 
 
 class ServerHandshake(GssapiServerHandshake):
-    """A client's method negotiation, login and request, and our replies.
+    """The server of SOCKS5: method negotiation, login, request, and the replies to them.
 
-    `methods` are those we accept, the one we like best first. Where it comes to username/password, the handshake
-    pauses at `State.LOGIN` with `login` set, until `accept_login` or `refuse_login` is called; for GSSAPI, with
-    `token` set.
+    `methods` are the methods to accept, most preferred first. For username/password the handshake waits in LOGIN, with
+    `login` set, until `accept_login` or `refuse_login` is called; for GSSAPI it waits with `token` set.
     """
 
     __slots__ = ("_methods",)
@@ -84,23 +86,32 @@ class ServerHandshake(GssapiServerHandshake):
 
     @property
     def login(self) -> UsernamePassword:
-        """What the client logged in with; there is one from `State.LOGIN` on."""
+        """The client's username and password.
+
+        Raises:
+            RuntimeError: they have not arrived yet: the state is one before LOGIN.
+        """
         if not isinstance(self._credentials, UsernamePassword):
             raise RuntimeError("the client has not logged in")
         return self._credentials
 
     def accept_login(self) -> None:
-        """Let the client in, and go on with what it may have sent already. Call `data_to_send` next.
+        """Accept the login, and process the bytes that followed it. Call `data_to_send` next.
 
         Raises:
-            ProtocolError: as `receive_data` does, for a request that came with the login.
+            ProtocolError: as `receive_data` does, for a request that arrived with the login.
+            RuntimeError: no login is waiting.
         """
         self._answer_login(_LOGIN_ACCEPTED)
         self.state = State.REQUEST
         self._run()
 
     def refuse_login(self) -> None:
-        """Turn the client away; the connection is to be closed after `data_to_send` (RFC 1929 section 2)."""
+        """Refuse the login. The caller closes the connection after `data_to_send` (RFC 1929 section 2).
+
+        Raises:
+            RuntimeError: no login is waiting.
+        """
         self._answer_login(_LOGIN_REFUSED)
         self._fail()
 
@@ -188,15 +199,16 @@ class ServerHandshake(GssapiServerHandshake):
         return False
 
     def _encode_reply(self, reply: Reply) -> bytes:
-        code = reply.code if reply.code <= 0xFF else ReplyCode.NOT_ALLOWED_BY_RULESET  # a SOCKS4 hop's 92 or 93
+        code = reply.code if reply.code <= 0xFF else ReplyCode.NOT_ALLOWED_BY_RULESET  # 92 or 93 of a SOCKS4 hop
         return bytes((Version.SOCKS5, code, 0)) + encode_address(reply.bound)
 
 
 class ClientHandshake(GssapiClientHandshake):
-    """Our method negotiation, login and request to a proxy.
+    """The client of SOCKS5: method negotiation, login, request, and the reply to it.
 
-    With a username and a password, "no authentication" is offered beside them and the proxy picks, as curl does it; but
-    for an `IsolationLogin`, which has to be taken. GSSAPI is offered alone; the handshake then pauses with `token` set.
+    With a username and a password, "no authentication" is offered as well, and the proxy picks; curl does the same. An
+    `IsolationLogin` has to be used, so it is offered alone. GSSAPI is offered alone, too; the handshake then waits with
+    `token` set.
 
     Raises:
         ValueError: the username or the password is empty or over 255 bytes.
@@ -258,13 +270,13 @@ class ClientHandshake(GssapiClientHandshake):
             case Method.USERNAME_PASSWORD if self._credentials:
                 self._send_login(self._credentials)
             case Method.NO_ACCEPTABLE_METHODS if isinstance(self._credentials, IsolationLogin):
-                problem = "it takes no username/password, by which its circuits would be separated (isolate)"
+                problem = "it does not accept username/password, which `isolate` needs to keep circuits apart"
                 raise LoginRefused(problem, Cause.NO_ACCEPTABLE_METHOD)
             case Method.NO_ACCEPTABLE_METHODS if self._credentials:
-                problem = "it accepts neither username/password nor going without"
+                problem = "it accepts neither username/password nor clients without a login"
                 raise LoginRefused(problem, Cause.NO_ACCEPTABLE_METHOD)
             case Method.NO_ACCEPTABLE_METHODS | Method.USERNAME_PASSWORD if not self._by_gssapi:
-                problem = "it wants a login and we have none for it; give this hop a username and a password"
+                problem = "it requires a login, and none is configured; give this hop a username and a password"
                 raise LoginRefused(problem, Cause.LOGIN_REQUIRED)
             case _:
                 raise ProtocolError(f"it picked method {data[1]:02X}, which we did not offer", Cause.WRONG_METHOD)
@@ -272,7 +284,7 @@ class ClientHandshake(GssapiClientHandshake):
 
     def _read_login_status(self, data: bytes) -> bool:
         """Decode VER STATUS (RFC 1929 section 2)."""
-        # Some proxies put SOCKS's own version here; proxychains-ng and curl accept it as well.
+        # Some proxies send the version of SOCKS here; proxychains-ng and curl accept it as well.
         if data[0] not in (_LOGIN_VERSION, Version.SOCKS5):
             problem = f"the answer to the login has version {data[0]}; RFC 1929 wants 1"
             raise ProtocolError(problem, Cause.WRONG_VERSION)
@@ -297,13 +309,13 @@ class ClientHandshake(GssapiClientHandshake):
         """Decode VER REP RSV ATYP BND.ADDR BND.PORT (RFC 1928 section 6)."""
         if data[0] != Version.SOCKS5:
             raise ProtocolError(f"the reply has version {data[0]}, not 5", Cause.WRONG_VERSION)
-        # RSV is not looked at, as curl does not look at it either.
+        # RSV is ignored, as curl ignores it.
         try:
             decoded = _decode_address(data, 3)
         except ProtocolError:
             if not data[1]:
                 raise
-            decoded = UNSPECIFIED, 4  # a refusal is clear without its address; some servers zero it, ATYP too
+            decoded = UNSPECIFIED, 4  # a refusal needs no address; some servers send zeros, also for ATYP
         if decoded is None:
             return False
         bound, end = decoded
@@ -311,7 +323,7 @@ class ClientHandshake(GssapiClientHandshake):
         return False
 
     def _end_of_data(self) -> None:
-        # tiny-proxy cuts its refusals short; the code is all that a refusal has to say.
+        # tiny-proxy sends its refusals without an address; the code is enough.
         replying = self.state in (State.REQUEST, State.SECOND_REPLY)
         if replying and len(self._incoming) >= 2 and self._incoming[1]:
             self._finish(Reply(self._incoming[1]), b"")

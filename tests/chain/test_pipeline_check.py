@@ -228,7 +228,7 @@ async def test_a_hop_that_takes_our_login_only_if_it_must(
     hop = make_hop(1)
     found = await find(MemoryNetwork(nursery, {hop.address: Host(serve)}), hop)
     assert (found.own, found.behind) == (UNKNOWN, UNKNOWN)
-    assert "it does not accept username/password, and pipelined nothing else is offered" in found.reason
+    assert "it does not accept username/password, the only method that is offered when pipelining" in found.reason
 
 
 async def test_an_address_that_the_hop_cannot_carry(nursery: trio.Nursery) -> None:

@@ -239,7 +239,7 @@ RUDE = {
         (b"\x05\xff",),
         chainsocks.HopAuthenticationError,
         State.METHOD_NEGOTIATION,
-        "it wants a login and we have none for it; give this hop a username and a password",
+        "it requires a login, and none is configured; give this hop a username and a password",
     ),
     "refused-destination": Rudeness(
         "socks5://{}",

@@ -85,7 +85,7 @@ def test_a_login_at_microsocks(own_hops: list[Chainsocks], source_and_sink: Sock
     ("login", "complaint"),
     [
         pytest.param("alice:wrong@", "username/password sub-negotiation: it refused", id="wrong-password"),
-        pytest.param("", "method negotiation: it wants a login", id="no-login"),
+        pytest.param("", "method negotiation: it requires a login", id="no-login"),
     ],
 )
 def test_a_login_that_microsocks_refuses(

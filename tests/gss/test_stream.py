@@ -140,7 +140,7 @@ def changed(place: int) -> Callable[[bytes], bytes]:
     ("tamper", "problem"),
     [
         pytest.param(changed(0), "version 0", id="version"),
-        pytest.param(changed(1), "type 2 where encapsulated data was due", id="type"),
+        pytest.param(changed(1), "has type 2; expected encapsulated data", id="type"),
         pytest.param(lambda _: b"\x01\xff", "abort", id="abort"),
         pytest.param(changed(-1), "changed", id="sum"),
         pytest.param(changed(-5), "changed", id="data"),

@@ -115,7 +115,7 @@ SESSIONS = {
     "It is silent": Case(at("paris", State.METHOD_NEGOTIATION, Fault.MUTE)),
     "It is not a SOCKS server": Case(at("paris", State.METHOD_NEGOTIATION, Fault.GARBAGE)),
     "It refuses the login": Case(at("paris", State.SUB_NEGOTIATION, Fault.REFUSAL)),
-    "It wants a login": Case(at("osaka", State.METHOD_NEGOTIATION, Fault.REFUSAL)),
+    "It requires a login": Case(at("osaka", State.METHOD_NEGOTIATION, Fault.REFUSAL)),
     "It cannot reach the next hop": Case({"paris": None}),
     "It does not answer a request": Case(at("osaka", State.REQUEST, Fault.MUTE)),
     "It hangs up": Case(at("lima", State.REQUEST, Fault.FIN)),

@@ -43,8 +43,8 @@ def test_socks5_accepts_the_methods_it_is_given(methods: tuple[Method, ...], ans
         ("16 0301 0200 01", "looks like TLS"),
         ("'SSH-2.0-OpenSSH_9.6'", "looks like SSH"),
         ("00 5A", "looks like a SOCKS4 reply"),
-        ("06", "looks like nothing we know"),
-        ("00", "looks like nothing we know"),
+        ("06", "looks like no known protocol"),
+        ("00", "looks like no known protocol"),
     ],
 )
 def test_strangers_are_guessed(opening: str, guess: str) -> None:

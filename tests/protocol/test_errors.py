@@ -69,12 +69,12 @@ def test_a_copy_has_the_message_and_the_cause(
         ("05 01 00", Cause.SOCKS5, "SOCKS5", r"\x05\x01\x00"),
         ("04 01 0050", Cause.SOCKS4, "SOCKS4", r"\x04\x01\x00P"),
         # Too little, or almost: no guess is better than a wrong one.
-        ("00 5E 0000", Cause.NOT_SOCKS, "nothing we know", r"\x00^\x00\x00"),
-        ("16 02", Cause.NOT_SOCKS, "nothing we know", r"\x16\x02"),
-        ("'GETAWAY'", Cause.NOT_SOCKS, "nothing we know", "GETAWAY"),
-        ("'xHTTP/1.1'", Cause.NOT_SOCKS, "nothing we know", "xHTTP/1.1"),
-        ("'G'", Cause.NOT_SOCKS, "nothing we know", "G"),
-        ("", Cause.NOT_SOCKS, "nothing we know", ""),
+        ("00 5E 0000", Cause.NOT_SOCKS, "no known protocol", r"\x00^\x00\x00"),
+        ("16 02", Cause.NOT_SOCKS, "no known protocol", r"\x16\x02"),
+        ("'GETAWAY'", Cause.NOT_SOCKS, "no known protocol", "GETAWAY"),
+        ("'xHTTP/1.1'", Cause.NOT_SOCKS, "no known protocol", "xHTTP/1.1"),
+        ("'G'", Cause.NOT_SOCKS, "no known protocol", "G"),
+        ("", Cause.NOT_SOCKS, "no known protocol", ""),
     ],
 )
 def test_an_opening_is_described(opening: str, cause: Cause, name: str, shown: str) -> None:
@@ -82,7 +82,7 @@ def test_an_opening_is_described(opening: str, cause: Cause, name: str, shown: s
 
 
 def test_only_the_opening_is_shown() -> None:
-    assert describe_opening(b"x" * 25)[1] == f"looks like nothing we know ('{'x' * 24}')"
+    assert describe_opening(b"x" * 25)[1] == f"looks like no known protocol ('{'x' * 24}')"
 
 
 def test_a_peer_cannot_forge_a_log_line() -> None:

@@ -63,10 +63,10 @@ def test_an_abort_needs_no_length(kind: MessageType) -> None:
     [
         ("05", "version 5; RFC 1961 wants 1"),
         ("48", "version 72"),
-        ("01 02", "type 2 where a token of authentication was due, type 1"),
-        ("01 03", "type 3 where"),
-        ("01 00", "type 0 where"),
-        ("01 FE", "type 254 where"),
+        ("01 02", "has type 2; expected an authentication token, type 1"),
+        ("01 03", "type 3; expected"),
+        ("01 00", "type 0; expected"),
+        ("01 FE", "type 254; expected"),
     ],
 )
 def test_what_is_no_such_message_is_known_by_its_first_bytes(message: str, complaint: str) -> None:

@@ -116,10 +116,10 @@ def test_a_client_that_is_turned_away(state: State) -> None:
 
 BROKEN = [
     (CONTEXT, "05", "version 5"),
-    (CONTEXT, "01 02", "type 2 where a token of authentication was due"),
-    (CONTEXT, "01 03", "type 3 where a token of authentication was due"),
-    (LEVEL, "01 01", "type 1 where a protection level was due"),
-    (LEVEL, "01 03", "type 3 where a protection level was due"),
+    (CONTEXT, "01 02", "has type 2; expected an authentication token"),
+    (CONTEXT, "01 03", "has type 3; expected an authentication token"),
+    (LEVEL, "01 01", "type 1; expected a protection level"),
+    (LEVEL, "01 03", "type 3; expected a protection level"),
     (LEVEL, "05 01 00", "version 5"),
 ]
 

@@ -49,12 +49,18 @@ def test_the_answers_are_verified_one_after_the_other() -> None:
     ("credentials", "answers", "kind", "step", "why"),
     [
         (None, "'HTTP/1.1 400'", ProtocolError, METHOD, "looks like an HTTP server's answer"),
-        (None, "05 02", LoginRefused, METHOD, "it wants a login and we have none"),
-        (None, "05 FF", LoginRefused, METHOD, "it wants a login and we have none"),
+        (None, "05 02", LoginRefused, METHOD, "it requires a login, and none is configured"),
+        (None, "05 FF", LoginRefused, METHOD, "it requires a login, and none is configured"),
         (None, "05 01", ProtocolError, METHOD, "picked method 01, which we did not offer"),
         (CAROL, "05 00", ProtocolError, METHOD, "picked method 00, which we did not offer"),
         (CAROL, f"05 00 {REPLY}", ProtocolError, METHOD, "picked method 00, which we did not offer"),
-        (CAROL, "05 FF", LoginRefused, METHOD, "does not accept username/password, and pipelined nothing else"),
+        (
+            CAROL,
+            "05 FF",
+            LoginRefused,
+            METHOD,
+            "the only method that is offered when pipelining",
+        ),
         (CAROL, "05 02 01 01", LoginRefused, LOGIN, r"refused our username and password \(status 01\)"),
         (CAROL, "05 02 02 00", ProtocolError, LOGIN, "version 2"),
         (CAROL, f"05 02 01 01 {REPLY}", LoginRefused, LOGIN, "refused our username and password"),
@@ -112,7 +118,7 @@ def test_both_replies_of_a_bind() -> None:
 @pytest.mark.parametrize(
     ("answers", "kind", "why"),
     [
-        ("05 FF", LoginRefused, "by which its circuits would be separated"),
+        ("05 FF", LoginRefused, "which `isolate` needs to keep circuits apart"),
         ("05 00", ProtocolError, "picked method 00, which we did not offer"),
     ],
 )

@@ -176,7 +176,7 @@ def test_request_on_the_wire(request_: Request, message: str) -> None:
     [
         pytest.param(ask("2001:db8::1", 80), "SOCKS4 cannot carry the IPv6 address 2001:db8::1", id="IPv6"),
         pytest.param(ask("192.0.2.1", 80, b"f" * 513), "a SOCKS4 user id has at most 512 bytes", id="user-id-too-long"),
-        pytest.param(ask("192.0.2.1", 80, b"f\0"), "none of them NUL", id="NUL-in-user-id"),
+        pytest.param(ask("192.0.2.1", 80, b"f\0"), "and no NUL", id="NUL-in-user-id"),
         # On the wire 0.0.0.x means that a name follows: the proxy would wait for it.
         pytest.param(ask("0.0.0.1", 80), "SOCKS4 cannot carry", id="0.0.0.1-would-be-4a"),
         pytest.param(ask("0.0.0.255", 80), "SOCKS4 cannot carry", id="0.0.0.255-would-be-4a"),

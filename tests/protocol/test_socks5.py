@@ -370,15 +370,15 @@ def test_what_no_login_can_be(credentials: UsernamePassword, why: str) -> None:
 @pytest.mark.parametrize(
     ("credentials", "answer", "kind", "why"),
     [
-        pytest.param(None, "05 FF", LoginRefused, "it wants a login and we have none", id="none-acceptable"),
+        pytest.param(None, "05 FF", LoginRefused, "it requires a login", id="none-acceptable"),
         pytest.param(CAROL, "05 FF", LoginRefused, "it accepts neither", id="neither-acceptable"),
-        pytest.param(None, "05 02", LoginRefused, "it wants a login and we have none", id="login-not-offered"),
+        pytest.param(None, "05 02", LoginRefused, "it requires a login", id="login-not-offered"),
         pytest.param(None, "05 01", ProtocolError, "it picked method 01, which we did not offer", id="gssapi"),
         pytest.param(APART, "05 00", ProtocolError, "it picked method 00, which we did not offer", id="not-separated"),
-        pytest.param(APART, "05 FF", LoginRefused, r"by which its circuits .* \(isolate\)$", id="separates-nothing"),
+        pytest.param(APART, "05 FF", LoginRefused, "which `isolate` needs", id="separates-nothing"),
         pytest.param(CAROL, "05 80", ProtocolError, "it picked method 80, which we did not offer", id="private-method"),
         pytest.param(None, "04", ProtocolError, "is not SOCKS5; it looks like SOCKS4", id="version-04"),
-        pytest.param(None, "00", ProtocolError, "is not SOCKS5; it looks like nothing we know", id="version-00"),
+        pytest.param(None, "00", ProtocolError, "is not SOCKS5; it looks like no known protocol", id="version-00"),
     ],
 )
 def test_no_method(

@@ -61,7 +61,7 @@ CASES = (
     Case(METHOD, Fault.RESET, METHOD, 0, 0x01, "the connection was reset"),
     Case(METHOD, Fault.FIN, METHOD, 0, 0x01, "closed during the method negotiation"),
     Case(METHOD, Fault.GARBAGE, METHOD, 0, 0x01, "looks like an HTTP server's answer"),
-    Case(METHOD, Fault.REFUSAL, METHOD, 0, 0x01, "accepts neither username/password nor going without"),
+    Case(METHOD, Fault.REFUSAL, METHOD, 0, 0x01, "accepts neither username/password nor clients without a login"),
     Case(LOGIN, Fault.MUTE, LOGIN, 1.5, 0x06, "no complete answer"),
     Case(LOGIN, Fault.DRIP, LOGIN, 1.5, 0x06, "no complete answer"),
     Case(LOGIN, Fault.RESET, LOGIN, 0, 0x01, "the connection was reset"),
@@ -107,7 +107,7 @@ SECOND_REPLY = (
 )
 """A BIND meets the other faults up to its first reply, and these at its second."""
 
-AHEAD = {"accepts neither username/password nor going without": "does not accept username/password, and pipelined"}
+AHEAD = {"accepts neither username/password nor clients without a login": "the only method that is offered"}
 """What is said otherwise where messages are sent ahead of the answers: one method is offered then."""
 
 GSSAPI_CASES = (

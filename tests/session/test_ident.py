@@ -104,7 +104,7 @@ async def test_the_user_has_to_be_the_same(
         (identd(b"5555, 1080 : USERID : UNIX : fred\r\n", delay=4), 3, "(within 3 s)"),
         (identd(b""), 0, "it closed the connection"),
         (identd(b"5555, 1080 : ERROR : HIDDEN-USER\r\n"), 0, "it names no user: HIDDEN-USER"),
-        (identd(b"1, 2 : USERID : UNIX : fred\r\n"), 0, "the answer is about another connection"),
+        (identd(b"1, 2 : USERID : UNIX : fred\r\n"), 0, "the answer belongs to another connection"),
         (identd(b"HTTP/1.1 400 Bad Request\r\n"), 0, "looks like an HTTP server's answer"),
     ],
     ids=["refused", "mute connect", "late", "closes", "error", "another connection", "garbage"],

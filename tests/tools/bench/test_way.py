@@ -241,7 +241,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("answers", "kind", "complaint"),
         [
-            ((b"\x05\xff",), HopAuthenticationError, "method negotiation: it wants a login"),
+            ((b"\x05\xff",), HopAuthenticationError, "method negotiation: it requires a login"),
             ((b"HTTP/1.1 400",), HopProtocolError, "method negotiation: .*HTTP"),
             ((NO_LOGIN, b"\x05\x05\0\x01" + bytes(6)), HopRefused, r"request: it could not reach .*refused \(05\)"),
             ((b"",), HopProtocolError, "method negotiation: the connection was"),
