@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from anyio.abc import ByteStream
 
-from chainsocks.chain.causes import explain_connect_error
+from chainsocks.chain.connect_errors import explain_connect_error
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.chain.causes import errno_of, explain_connect_error
+from chainsocks.chain.connect_errors import errno_of, explain_connect_error
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.limit import Limit
 from chainsocks.chain.operations import Upstream

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 from anyio.abc import ByteStream
 
-from chainsocks.chain.causes import errno_of
+from chainsocks.chain.connect_errors import errno_of
 from chainsocks.protocol.address import Address
 
 __all__ = ["OpenTCP", "connect_first", "interleave"]

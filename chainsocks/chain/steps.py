@@ -16,7 +16,7 @@ import anyio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.chain.causes import errno_of, explain_connect_error
+from chainsocks.chain.connect_errors import errno_of, explain_connect_error
 from chainsocks.chain.eyeballs import connect_first, interleave
 from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake

@@ -23,7 +23,7 @@ from typing import NoReturn
 
 import trio
 
-from chainsocks.chain.causes import OUT_OF_DESCRIPTORS
+from chainsocks.chain.connect_errors import OUT_OF_DESCRIPTORS
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.log import label_logging

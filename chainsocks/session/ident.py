@@ -7,7 +7,7 @@ import logging
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.chain.causes import explain_connect_error
+from chainsocks.chain.connect_errors import explain_connect_error
 from chainsocks.config.models import Ident
 from chainsocks.errors import Cause, ProtocolError, RequestRefused
 from chainsocks.network import Network

@@ -15,7 +15,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from itertools import cycle
 
-from chainsocks.chain.causes import explain_connect_error
+from chainsocks.chain.connect_errors import explain_connect_error
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.config.hops import Hop

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from chainsocks.chain.causes import errno_of, explain_connect_error
+from chainsocks.chain.connect_errors import errno_of, explain_connect_error
 from chainsocks.protocol.errors import Cause
 
 
