@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from chainsocks.config.extras import GSSAPI, require
 from chainsocks.config.hops import Hop
 from chainsocks.config.models import ServerGssapi
-from chainsocks.config.values import describe
+from chainsocks.config.suggest import describe, none_of
 from chainsocks.protocol.gssapi import Gssapi, Protection
 
 __all__ = [
@@ -68,11 +67,7 @@ def parse_protection(value: str) -> Protection:
     """
     if value in _PROTECTIONS:
         return _PROTECTIONS[value]
-    close = get_close_matches(value, _PROTECTIONS, n=1)
-    expected = ", ".join(map(repr, _PROTECTIONS))
-    raise ValueError(
-        f"found {describe(value)}, expected one of {expected}" + (f"; did you mean {close[0]!r}?" if close else "")
-    )
+    raise ValueError(none_of(_PROTECTIONS, value))
 
 
 def parse_service(value: str) -> str:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
 from chainsocks.config.kinds import DEFAULT_PORT, KINDS, SCHEMES, HopKind, HopProtocol, make_credentials, which
+from chainsocks.config.suggest import did_you_mean
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Credentials, IsolationLogin
@@ -195,10 +195,7 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
         raise ValueError(f"expected {expected}")
     kind = SCHEMES.get(scheme.lower())
     if kind is None:
-        close = get_close_matches(scheme.lower(), SCHEMES, n=1)
-        raise ValueError(
-            f"unknown scheme {scheme!r}; " + (f"did you mean {close[0]!r}?" if close else f"use {expected}")
-        )
+        raise ValueError(f"unknown scheme {scheme!r}" + (did_you_mean(scheme.lower(), SCHEMES) or f"; use {expected}"))
     userinfo, at, host = rest.rpartition("@")
     address = parse_hop_address(host.rstrip("/"), kind.default_port)
     user, colon, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))

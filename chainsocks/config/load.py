@@ -12,7 +12,6 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,9 +23,8 @@ from chainsocks.config.hops import Hop
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Ident, Server, Timeouts, User
 from chainsocks.config.rules import DIRECTLY, Rule
 from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, TimeoutsTable, UserTable
-from chainsocks.config.suggest import suggest
+from chainsocks.config.suggest import describe, mask, none_of, suggest
 from chainsocks.config.tables import Table
-from chainsocks.config.values import describe, mask
 from chainsocks.config.ways import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import Address, printable
@@ -266,10 +264,7 @@ def _explain(model: type[Table], detail: Any) -> str:
         case "value_error":
             return str(detail["ctx"]["error"])
         case "enum" | "literal_error":
-            known = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-            found = describe(detail["input"])
-            close = get_close_matches(found.strip("'"), known, n=1)
-            return f"found {found}, expected {_one_of(known)}" + (f"; did you mean {close[0]!r}?" if close else "")
+            return none_of(re.findall(r"'([^']*)'", detail["ctx"]["expected"]), detail["input"])
         case "model_type":
             return f"expected {_shape(model)}, found {_describe_kind(detail['input'])}"
         case kind:
@@ -292,10 +287,6 @@ def _shape(model: type[Table]) -> str:
     if model is HopTable:
         return "a URL or a table"
     return "a list of hop names or a table" if model in (ChainTable, GroupTable) else "a table"
-
-
-def _one_of(known: list[str]) -> str:
-    return " or ".join(repr(name) for name in known)
 
 
 def _describe_kind(value: object) -> str:

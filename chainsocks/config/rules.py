@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import Enum, StrEnum
 from ipaddress import (
     IPv4Address,
@@ -21,6 +20,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from chainsocks.config.hosts import host_of, normal_name
+from chainsocks.config.suggest import none_of
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.messages import Command
 
@@ -266,7 +266,4 @@ def parse_spoken(text: str) -> Spoken:
 def _known(text: str, known: Mapping[str, KnownT]) -> KnownT:
     if text in known:
         return known[text]
-    close = get_close_matches(text, known, n=1)
-    raise ValueError(
-        f"found {text!r}, expected {' or '.join(map(repr, known))}" + (f"; did you mean {close[0]!r}?" if close else "")
-    )
+    raise ValueError(none_of(known, text))

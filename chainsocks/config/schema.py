@@ -31,14 +31,9 @@ from chainsocks.config.hops import (
 from chainsocks.config.listeners import ListenAddress, Listener
 from chainsocks.config.models import HealthSettings, Ident, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
+from chainsocks.config.suggest import MAX_INTEGER
 from chainsocks.config.tables import LIST, Duration, LeastProtection, ServiceName, Table, not_empty, text
-from chainsocks.config.values import (
-    MAX_INTEGER,
-    environment,
-    parse_ip,
-    parse_listen,
-    parse_ports,
-)
+from chainsocks.config.values import environment, parse_ip, parse_listen, parse_ports
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
 __all__ = ["HealthTable", "ListenTable", "ServerTable", "TimeoutsTable", "UserTable"]

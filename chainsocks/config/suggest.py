@@ -1,18 +1,57 @@
-"""What a misspelt name may have been meant to be."""
+"""How complaints quote what a user wrote, and suggest what was meant. Logins are masked."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from difflib import get_close_matches
 
-from chainsocks.config.values import describe, mask
+__all__ = ["MAX_INTEGER", "describe", "did_you_mean", "mask", "none_of", "suggest"]
 
-__all__ = ["suggest"]
+MAX_INTEGER = 2**63 - 1
+"""The largest integer that TOML can hold."""
+
+CLOSE = 0.7
+"""How alike two texts are, between 0 and 1, for one to be suggested in place of the other."""
 
 
-def suggest(name: str, known: Collection[str]) -> str:
-    """Return ``; did you mean 'x'?`` where a known name is close, otherwise the list of what is known."""
-    close = get_close_matches(name, known, n=1, cutoff=0.7)
-    if close:
-        return f"; did you mean {describe(close[0])}?"
-    return f"; known are {', '.join(mask(name) for name in sorted(set(known)))}" if known else ""
+def mask(text: str) -> str:
+    """Hide whatever stands before an "@": it may be a login."""
+    _, at, rest = text.rpartition("@")
+    return f"***@{rest}" if at else text
+
+
+def describe(value: object) -> str:
+    """Say what a user wrote, in the words of TOML, with logins masked."""
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return repr(mask(value))
+        case int() if abs(value) > MAX_INTEGER:
+            return "a number that is too large"
+        case int() | float():
+            return repr(value)
+        case _:
+            return "a date or a time"
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` where a known text is close, otherwise nothing."""
+    close = get_close_matches(name, list(known), n=1, cutoff=CLOSE) if isinstance(name, str) else []
+    return f"; did you mean {describe(close[0])}?" if close else ""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return `did_you_mean`, or the list of what is known where nothing is close."""
+    names = sorted(set(known))
+    return did_you_mean(name, names) or (f"; known are {', '.join(map(mask, names))}" if names else "")
+
+
+def none_of(known: Iterable[str], found: object) -> str:
+    """Return the complaint that a value is none of the few texts that it may be."""
+    texts = list(known)
+    return f"found {describe(found)}, expected {' or '.join(map(repr, texts))}{did_you_mean(found, texts)}"

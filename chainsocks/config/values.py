@@ -1,4 +1,4 @@
-"""Single values as users write them, and as we name them back in a complaint."""
+"""Single values as users write them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from chainsocks.config.extras import DNS, require
 from chainsocks.config.hops import parse_hop_address
 from chainsocks.config.listeners import ListenAddress, UnixPath
+from chainsocks.config.suggest import MAX_INTEGER, describe
 from chainsocks.protocol.address import Address, parse_address
 
 __all__ = [
-    "MAX_INTEGER",
-    "describe",
     "environment",
-    "mask",
     "parse_duration",
     "parse_ip",
     "parse_listen",
@@ -29,39 +27,11 @@ __all__ = [
 DNS_PORT = 53
 """IANA's, for TCP too."""
 
-MAX_INTEGER = 2**63 - 1
-"""What TOML can hold."""
-
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _MAX_PORT = 65535
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
-
-
-def mask(text: str) -> str:
-    """Hide whatever stands before an "@": it may be a login."""
-    _, at, rest = text.rpartition("@")
-    return f"***@{rest}" if at else text
-
-
-def describe(value: object) -> str:
-    """Say what a user wrote, in the words of TOML, with logins masked."""
-    match value:
-        case dict():
-            return "a table"
-        case list():
-            return "a list"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return repr(mask(value))
-        case int() if abs(value) > MAX_INTEGER:
-            return "a number that is too large"
-        case int() | float():
-            return repr(value)
-        case _:
-            return "a date or a time"
 
 
 def parse_duration(value: object) -> float:

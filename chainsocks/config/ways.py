@@ -49,13 +49,7 @@ from chainsocks.config.rules import (
     parse_to,
 )
 from chainsocks.config.tables import LIST, Duration, LeastProtection, ServiceName, Table, listed, not_empty, text
-from chainsocks.config.values import (
-    environment,
-    parse_part_address,
-    parse_ports,
-    parse_resolver,
-    parse_target,
-)
+from chainsocks.config.values import environment, parse_part_address, parse_ports, parse_resolver, parse_target
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.messages import Command, Credentials, UserId

@@ -11,16 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainsocks.config.listeners import ListenAddress, UnixPath
-from chainsocks.config.values import (
-    describe,
-    environment,
-    mask,
-    parse_duration,
-    parse_ip,
-    parse_listen,
-    parse_ports,
-    parse_resolver,
-)
+from chainsocks.config.suggest import describe, mask
+from chainsocks.config.values import environment, parse_duration, parse_ip, parse_listen, parse_ports, parse_resolver
 from chainsocks.protocol.address import Address
 from tests.config.files import NOT_POSITIVE, Toml, complaint_of
 
