@@ -14,6 +14,10 @@ import trio
 from anyio.abc import ByteStream
 
 from benchmarks.timing import Timing, table
+from chainsocks.chain.attempts import Choices
+from chainsocks.chain.dialer import Dialer
+from chainsocks.chain.health import Health
+from chainsocks.chain.operations import open_connection
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
@@ -21,7 +25,6 @@ from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.server.deadlines import Deadlines, open_deadlines
 from chainsocks.server.network import TrioNetwork
-from tests.dialing import dial
 
 __all__ = ["MOST_HOPS", "AnsweringNetwork", "AnsweringStream", "chain_of", "dial_once", "main"]
 
@@ -71,7 +74,8 @@ class AnsweringNetwork(TrioNetwork):
 async def dial_once(chain: Chain, timeouts: Timeouts, deadlines: Deadlines) -> AnsweringStream:
     """Dial through all hops of `chain`; return the stream, on which no answer is left."""
     stream = AnsweringStream(len(chain.hops))
-    await dial(chain, DESTINATION, timeouts, AnsweringNetwork(stream, deadlines))
+    network = AnsweringNetwork(stream, deadlines)
+    await Dialer(network, timeouts, Choices(Health(network.now))).run(chain, open_connection, DESTINATION)
     return stream
 
 

@@ -30,15 +30,15 @@ from benchmarks.links import open_links
 from benchmarks.peers import open_ours
 from benchmarks.programs import find_program, free_address
 from chainsocks.chain.legs import legs
+from chainsocks.chain.operations import open_connection
 from chainsocks.chain.pipeline import round_trips
-from chainsocks.client.network import AnyioNetwork
+from chainsocks.client.network import make_dialer
 from chainsocks.config.chains import Chain
 from chainsocks.config.extras import PLOT, require
 from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
-from tests.dialing import dial
 
 __all__ = ["PROXYCHAINS", "Measured", "as_markdown", "as_text", "main", "measure"]
 
@@ -86,7 +86,7 @@ def dial_once(chain: Chain, destination: Address) -> float:
 
     async def run() -> float:
         began = time.monotonic()
-        upstream = await dial(chain, destination, Timeouts(), AnyioNetwork())
+        _, upstream = await make_dialer(Timeouts()).run(chain, open_connection, destination)
         took = time.monotonic() - began
         await anyio.aclose_forcefully(upstream.stream)
         return took

@@ -1,4 +1,4 @@
-"""Happy eyeballs (RFC 8305): several addresses for one name, tried side by side, the first connection wins."""
+"""Happy eyeballs (RFC 8305): connect to several addresses of one name side by side; the first connection wins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OpenTCP = Callable[[Address], Awaitable[ByteStream]]
 """Connect to one IP address, or raise `OSError`."""
 
 ATTEMPT_DELAY = 0.25
-"""Seconds that an attempt has to itself before the next one joins it (RFC 8305 section 5, as trio and curl near it)."""
+"""Seconds until the next attempt starts beside the last one (RFC 8305 section 5; trio and curl use about the same)."""
 
 _UNAVAILABLE = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
@@ -26,7 +26,7 @@ async def connect_first(addresses: Sequence[Address], open_tcp: OpenTCP) -> Byte
     """Connect to the first of `addresses` that answers. The caller closes the stream, and bounds the wait.
 
     Raises:
-        OSError: none answered; of their errors, the one that says most about the destination.
+        OSError: none answered; the error is the one that says most about the destination.
     """
     if len(addresses) == 1:
         return await open_tcp(addresses[0])

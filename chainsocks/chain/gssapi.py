@@ -1,4 +1,4 @@
-"""GSSAPI as a dial sees it: we prove to a hop who we are, and agree on how to go on (RFC 1961)."""
+"""GSSAPI in a dial: authenticate to a hop, and agree with it on a protection (RFC 1961)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class HopLogin:
         self._context: Context | None = None
 
     async def go_on(self, handshake: ClientHandshake, stream: ByteStream) -> ByteStream:
-        """Work on what the hop has sent, and owe it the answer; return the stream to go on with.
+        """Process the hop's token, and prepare the answer; return the stream to go on with.
 
         Raises:
-            LoginRefused: we cannot prove who we are, or the hop cannot, or it wants less protection than we do.
-            ProtocolError: it broke the protocol.
+            LoginRefused: one of the two cannot authenticate itself, or the hop chose less protection than configured.
+            ProtocolError: the hop broke the protocol.
         """
         try:
             while (token := handshake.token) is not None:

@@ -12,7 +12,7 @@ from chainsocks.protocol.messages import Command
 
 __all__ = ["Leg", "legs", "open_handshake"]
 
-CONNECT, OFF = Command.CONNECT, Pipeline.OFF  # which every dial looks at
+CONNECT, OFF = Command.CONNECT, Pipeline.OFF  # looked up once: every dial asks for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class Leg:
     hop: Hop
     target: Address
     previous: Hop | None
-    """The hop before, through which we talk to this one; None for the first."""
+    """The hop before, which carries the connection to this one; None for the first."""
     next: Hop | None
     """The hop that this leg ends at; None for the last, whose leg ends at the destination."""
     command: Command = CONNECT
     """What the hop is asked to do with the target."""
     pipeline: Pipeline = OFF
-    """What may be sent ahead to the hop (`Hop.pipelined`)."""
+    """Which messages the hop may get before it has answered the ones before (`Hop.pipelined`)."""
     previous_pipeline: Pipeline = OFF
     """What the previous hop supports: with ``chain``, this hop's first message goes right behind the request to it."""
 

@@ -227,7 +227,7 @@ class Trip:
         if self.step == CONNECT:
             return "no answer"
         if self.step == State.SECOND_REPLY:
-            return "nobody connected"
+            return "no peer connected"
         if target is None:
             return "no complete answer"
         if self.leg and self.leg.command is Command.UDP_ASSOCIATE:

@@ -1,4 +1,4 @@
-"""Isolation as the library has it: every call is a session, and there are neither users nor clients."""
+"""Isolation in the library: every call is a session of its own, without a user or a client address."""
 
 from __future__ import annotations
 

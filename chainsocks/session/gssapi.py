@@ -1,8 +1,8 @@
-"""GSSAPI as a session sees it: a client that proves who it is, and agrees on how to go on (RFC 1961).
+"""GSSAPI in a session: the client authenticates itself, and the two sides agree on a protection (RFC 1961).
 
-1. The client names the protection that it wants. It gets that one, or the least that we take if it wants less; whether
-   that is enough for it is then for the client to say.
-2. A client that may not come in is told so by an abort, whatever the reason; the log has the reason.
+1. The client names the protection that it wants. The server chooses that one, or the configured minimum if the client
+   wants less. The client then decides whether to go on.
+2. A client that is not admitted gets an abort, whatever the reason. The log has the reason.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class GssapiLogin:
         self._context: Acceptor | None = None
 
     async def go_on(self, handshake: ServerHandshake, client: ByteStream) -> ByteStream:
-        """Work on what the client has sent, and answer it; return the stream to go on with.
+        """Process the client's token, and answer it; return the stream to go on with.
 
         Raises:
-            ProtocolError: the client may not come in, and is owed an abort, or broke the protocol.
-            BrokenResourceError: the client is gone.
+            ProtocolError: the client is not admitted, and is owed an abort; or it broke the protocol.
+            BrokenResourceError: the client's connection broke.
         """
         try:
             while (token := handshake.token) is not None:

@@ -1,4 +1,4 @@
-"""What is known of one session, from its start to the one line that it leaves in the log."""
+"""The record of one session, from its start to its one line in the log."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _prefix = ""
 
 
 def prefix_ids(prefix: str) -> None:
-    """Put `prefix` before all ids in the log, for a process that is not the only one to write there."""
+    """Put `prefix` before all session ids in the log of this process, which is one of several workers."""
     global _prefix
     _prefix = prefix
 
 
 @dataclass(slots=True)
 class Record:
-    """A session, as the log sees it. `client` is its address; `outcome` ends up saying how it went."""
+    """What the log says of a session. `client` is its address; `outcome` says how it ended."""
 
     client: str
     id: int = field(default_factory=lambda: next(_ids))

@@ -128,7 +128,7 @@ async def test_a_peer_may_be_named_and_has_any_of_its_addresses_then(nursery: tr
 async def test_nobody_comes(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
     network = MemoryNetwork(nursery)
     bound = await bind(network, timeouts=Timeouts(bind=7, dial=5))  # the dial's limit is not the peer's
-    with pytest.raises(DialTimeout, match=r"second reply: nobody connected \(7\.00 s of 7 s\)") as caught:
+    with pytest.raises(DialTimeout, match=r"second reply: no peer connected \(7\.00 s of 7 s\)") as caught:
         await bound.accept()
     assert trio.current_time() == 7
     assert caught.value.reply_code == 0x06
@@ -277,7 +277,7 @@ async def test_zeros_are_the_hops_own_address(reply: bytes, hop_at: str, told: s
     [
         ([FIRST + bytes.fromhex("05 02 00 01 00000000 0000")], HopRefused, 2, "it granted the port, and then refused"),
         ([FIRST + b"HTTP/1.1"], HopProtocolError, 1, "second reply: the reply has version 72"),
-        ([FIRST, b""], DialTimeout, 6, "second reply: nobody connected"),
+        ([FIRST, b""], DialTimeout, 6, "second reply: no peer connected"),
     ],
     ids=["a refusal", "garbage", "silence"],
 )

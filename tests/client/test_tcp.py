@@ -453,7 +453,7 @@ async def bind_and_miss(chain: Chain) -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_nobody_calls(backend: str, hop: Address, count: int) -> None:
-    with pytest.raises(chainsocks.DialTimeout, match="second reply: nobody connected"):
+    with pytest.raises(chainsocks.DialTimeout, match="second reply: no peer connected"):
         run(backend, bind_and_miss, Chain(*[f"socks5://{hop}"] * count))
 
 

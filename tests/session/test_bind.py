@@ -97,7 +97,7 @@ async def test_nobody_comes(
         assert trio.current_time() == 45
         await client.expect_end()
     assert "reply=06 " in client.line
-    assert "second reply: nobody connected (45.00 s of 45 s)" in client.line
+    assert "second reply: no peer connected (45.00 s of 45 s)" in client.line
 
 
 @pytest.mark.parametrize("way", ["finishes", "resets"])

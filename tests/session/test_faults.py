@@ -98,8 +98,8 @@ LATER_CONNECT = (
 
 
 SECOND_REPLY = (
-    Case(SECOND, Fault.MUTE, SECOND, 7, 0x06, "nobody connected"),
-    Case(SECOND, Fault.DRIP, SECOND, 7, 0x06, "nobody connected"),
+    Case(SECOND, Fault.MUTE, SECOND, 7, 0x06, "no peer connected"),
+    Case(SECOND, Fault.DRIP, SECOND, 7, 0x06, "no peer connected"),
     Case(SECOND, Fault.RESET, SECOND, 1, 0x01, "the connection was reset"),
     Case(SECOND, Fault.FIN, SECOND, 1, 0x01, "closed during the second reply"),
     Case(SECOND, Fault.GARBAGE, SECOND, 1, 0x01, "the reply has version 72"),
