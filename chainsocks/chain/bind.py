@@ -26,7 +26,7 @@ from chainsocks.chain.steps import Followed, broken, follow, negotiate, plan_to,
 from chainsocks.chain.trip import OPEN, Trip
 from chainsocks.errors import Cause, ConnectError, Step
 from chainsocks.network import PortListener
-from chainsocks.protocol.address import Address, AddressType, address_of
+from chainsocks.protocol.address import Address, AddressType, address_of, canonical
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, describe_reply
@@ -227,5 +227,4 @@ def _failed(trip: Trip, error: OSError) -> ConnectError:
 
 def _ip(address: Address) -> IPAddress:
     """Return the IP address in `address`, as IPv4 where it is an IPv4-mapped one (RFC 4291 section 2.5.5.2)."""
-    ip = ip_address(address.host)
-    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
+    return ip_address(canonical(address).host)

@@ -20,11 +20,10 @@ from socket import AF_INET6, inet_pton
 
 import idna
 
-from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.address import Address, AddressType, unmapped
 
 __all__ = ["Host", "host_of", "host_of_ip", "normal_name", "spelt_out"]
 
-_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 _ANY4, _ANY6 = bytes(4), bytes(16)
 _LOOPBACK4, _LOOPBACK6 = b"\x7f\0\0\1", bytes(15) + b"\1"
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")  # all that IDNA takes for a dot (RFC 3490 section 3.1)
@@ -70,8 +69,7 @@ def host_of(address: Address) -> Host:
 
 def host_of_ip(packed: bytes) -> Host:
     """Return the host that an IP address is, given as its 4 or 16 bytes."""
-    if len(packed) == len(_ANY6) and packed.startswith(_MAPPED):
-        packed = packed[len(_MAPPED) :]
+    packed = unmapped(packed)
     if packed == _ANY4:
         return Host("", (_ANY4, _LOOPBACK4))
     if packed == _ANY6:

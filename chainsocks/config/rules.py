@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from chainsocks.config.hosts import host_of, normal_name
 from chainsocks.config.suggest import none_of
-from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.address import Address, AddressType, unmapped
 from chainsocks.protocol.messages import Command
 
 __all__ = [
@@ -48,7 +48,7 @@ EXPECTED = (
     "an IP address, a network such as 10.0.0.0/8, or a range such as 10.0.0.1-10.0.0.9"
 )
 
-_MAPPED = IPv6Network("::ffff:0:0/96")
+_MAPPED_PREFIX = 96  # bits of an IPv6 address before the IPv4 address that is mapped into it
 _COMMANDS = {
     "connect": frozenset({Command.CONNECT}),
     "bind": frozenset({Command.BIND}),
@@ -238,11 +238,11 @@ def _ip(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _unmapped(network: Network) -> Network:
-    """Write a network of IPv4 addresses in IPv6's clothes as what it is."""
-    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-        packed = network.network_address.packed[12:]
-        return IPv4Network((packed, network.prefixlen - _MAPPED.prefixlen))
-    return network
+    """Return the IPv4 network for one that is mapped into IPv6; every other network is returned unchanged."""
+    packed = unmapped(network.network_address.packed)
+    if len(packed) != 4 or network.prefixlen < _MAPPED_PREFIX:
+        return network
+    return IPv4Network((packed, network.prefixlen - _MAPPED_PREFIX))
 
 
 def parse_commands(text: str) -> frozenset[Command]:

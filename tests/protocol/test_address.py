@@ -18,6 +18,7 @@ from chainsocks.protocol.address import (
     canonical,
     parse_address,
     printable,
+    unmapped,
 )
 from tests.protocol.playbook import wire
 
@@ -289,6 +290,19 @@ def test_printable_text_is_printable(text: str) -> None:
 )
 def test_one_way_to_write_an_ip_address(host: str, same: str) -> None:
     assert canonical(Address(host, 53)) == Address(same, 53)
+
+
+@pytest.mark.parametrize(
+    ("packed", "same"),
+    [
+        ("00*10 FFFF C0000201", "C0000201"),
+        ("00*10 FFFE C0000201", "00*10 FFFE C0000201"),
+        ("00*10 0000 C0000201", "00*10 0000 C0000201"),  # RFC 4291 section 2.5.5.1, which is deprecated
+        ("C0000201", "C0000201"),
+    ],
+)
+def test_ipv4_inside_ipv6_is_undone(packed: str, same: str) -> None:
+    assert unmapped(wire(packed)) == wire(same)
 
 
 @pytest.mark.parametrize(
