@@ -87,7 +87,7 @@ def test_a_hop_that_is_killed(tmp_path: Path, own_hops: list[Chainsocks], page: 
     assert [hop["state"] for hop in probed["hops"]] == ["failed", "not reached", "not reached"]
     failure = probed["failure"]
     assert "connection refused (05)" in failure["problem"]
-    assert failure["advice"][0].startswith(f"suspect {victim.listeners[0]} first: that it is not running")
+    assert failure["advice"][0].startswith(f"first suspect: {victim.listeners[0]}, which may not be running")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What to try when a walk has failed: by who failed, at which step, and how. No secret is repeated."""
+"""Advice on a dial that failed, by the hop, the step and the cause. It repeats no secret."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from chainsocks.errors import (
     UnsupportedAddress,
 )
 from chainsocks.protocol.address import Address, AddressType, printable
+from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import ReplyCode
 from chainsocks.tools.probe.walk import Failure, Walked
@@ -24,13 +25,13 @@ __all__ = ["advise"]
 
 
 def advise(walked: Walked) -> tuple[str, ...]:
-    """Return what to try, the likeliest first; nothing for a walk that came through."""
+    """Return what to try, the likeliest first; nothing for a dial that succeeded."""
     failure = walked.failure
     return tuple(_Adviser(walked, failure).advise()) if failure else ()
 
 
 class _Adviser:
-    """A failure, and who takes part in it: the hop, the one behind it, and what it was to reach."""
+    """A failure with its surroundings: the hop, the hops before and after it, and the destination."""
 
     def __init__(self, walked: Walked, failure: Failure) -> None:
         hops, position = walked.route.hops, failure.position
@@ -60,26 +61,26 @@ class _Adviser:
     def _no_connection(self, error: DialError) -> Iterator[str]:
         address = error.place.address
         if error.cause is Cause.NAME_NOT_FOUND:
-            yield f"is the name right? `getent hosts {printable(address.host)}` shows what this machine finds for it"
-            yield "an IP address in its place needs no look-up"
+            yield f"is the name right? `getent hosts {printable(address.host)}` shows what this machine finds"
+            yield "an IP address instead of the name needs no look-up"
             return
         match error.cause:
             case Cause.CONNECTION_REFUSED:
-                yield f"that machine is there, and nothing listens on port {address.port}: is the program running?"
-                yield f"is {address.port} the right port? `ss -ltn` there shows which ports are listened on"
+                yield f"the machine answers, but nothing listens on port {address.port}: is the program running?"
+                yield f"is {address.port} the right port? `ss -ltn` on that machine shows its listening ports"
             case Cause.NETWORK_UNREACHABLE | Cause.HOST_UNREACHABLE | Cause.NO_ADDRESS_FAMILY:
                 if address.type is AddressType.IPV6:
                     yield "this machine may have no IPv6: is there an IPv4 address to use?"
-                yield f"this machine has no way to {printable(address.host)}: is the network up, and the address right?"
+                yield f"no route to {printable(address.host)}: is the network up, is the address right?"
             case Cause.TOO_MANY_FILES:
                 yield "this process may not open more files: try again after `ulimit -n 4096`"
             case Cause.NOT_ALLOWED:
-                yield "a firewall on this machine forbids it"
+                yield "a firewall on this machine forbids the connection"
             case Cause.RESET:
-                yield f"something took the connection and dropped it: is {address.port} the right port?"
-                yield "a firewall, or a list of who may connect, may keep this machine out"
+                yield f"the connection was accepted and then reset: is {address.port} the right port?"
+                yield "a firewall or an access list may refuse this machine"
             case Cause.NO_ANSWER:
-                yield from self._nobody_answers(address)
+                yield from self._no_answer(address)
             case _:
                 yield "is the address right?"
 
@@ -87,25 +88,25 @@ class _Adviser:
         step, address = error.place.step, error.place.address
         match step:
             case Step.RESOLVE:
-                yield "the name server of this machine does not answer: an IP address in place of the name needs none"
+                yield "this machine's name server does not answer: an IP address instead of the name needs no look-up"
             case Step.CONNECT:
-                yield from self._nobody_answers(address)
+                yield from self._no_answer(address)
             case State.METHOD_NEGOTIATION:
-                yield f"something took the connection and says nothing: is {address.port} the port of a SOCKS5 proxy?"
-                yield "web servers, and whatever wants TLS or speaks SOCKS4 only, may be silent like this"
+                yield f"the connection was accepted, but no answer came: is {address.port} the port of a SOCKS5 proxy?"
+                yield "web servers, TLS servers and proxies that speak only SOCKS4 may be silent like this"
                 yield from self._may_be_before()
             case State.REQUEST:
                 yield from self._may_be_no_socks4()
                 if self._next:
-                    yield from self._suspects("is switched off or behind a firewall that says nothing")
+                    yield from self._suspects("be switched off, or behind a firewall that drops packets")
                 else:
-                    yield f"{self._destination} may not answer: try a destination that surely does"
+                    yield f"{self._destination} may not answer: try a destination that is known to answer"
             case _:
-                yield "it wants a login and does not come to an answer: the service that it checks logins with may hang"
+                yield "it did not answer the login: the service that it checks logins with may hang"
         yield self._longer(step)
 
     def _longer(self, step: State | Step) -> str:
-        """Say which limit it was, and how to have a longer one."""
+        """Say which limit ended the step, and where to raise it."""
         if self._failure.chain_is_over:
             name = printable(self._chain.name)
             own = self._chain.dial is not None
@@ -120,13 +121,14 @@ class _Adviser:
 
     def _login(self, error: DialError) -> Iterator[str]:
         if error.cause is Cause.LOGIN_REFUSED:
-            yield "the username or the password is wrong; it does not say which"
+            yield "the username or the password is wrong; the hop does not say which"
             yield "in a URL, write @ : and % in them as %40 %3A and %25"
         elif self._hop and error.cause in (Cause.GSSAPI_FAILED, Cause.GSSAPI_ABORTED, Cause.GSSAPI_PROTECTION):
-            yield "`klist` shows which tickets this user has here; `kinit` gets one"
-            yield f"the hop may have keys for another name than {printable(self._hop.address.host)}: its keytab tells"
+            yield "`klist` shows the tickets of this user on this machine; `kinit` gets one"
+            yield f"the hop's keytab may be for another name than {printable(self._hop.address.host)}"
         elif self._hop and error.cause is Cause.NO_ACCEPTABLE_METHOD:
-            yield "it wants another kind of login than a username and password: ask whoever runs it"
+            offered = "GSSAPI" if isinstance(self._hop.credentials, Gssapi) else "a username and password"
+            yield f"it requires another kind of login than {offered}: ask its operator"
         elif self._hop:
             address = self._hop.address
             yield f"give it a login: socks5://USER:PASSWORD@{address}, or `username` and `password_env` in [hops]"
@@ -139,32 +141,32 @@ class _Adviser:
             yield _LOOKS_LIKE[cause].format(port=hop.address.port)
             yield from self._may_be_before()
         elif cause is Cause.UNSOLICITED:
-            who = printable(self._next.name) if self._next else "whoever is behind it"
-            yield f"{who} may have spoken first, which no SOCKS proxy does: is its port right?"
+            who = printable(self._next.name) if self._next else "the peer behind it"
+            yield f"{who} may have sent data first, which no SOCKS proxy does: is its port right?"
         elif cause not in (Cause.CLOSED, Cause.RESET):
-            yield "it does not keep to the protocol: is it another kind of proxy? Its log may tell more"
+            yield "it breaks the protocol: is it another kind of proxy? Its log may say more"
         elif error.place.step is State.METHOD_NEGOTIATION:
-            yield f"it hung up on our greeting: is {hop.address.port} the port of a SOCKS5 proxy, and not of another?"
-            yield "a list of who may connect may keep us out; or it has no room for more connections"
+            yield f"it ended the connection after the greeting: is {hop.address.port} the port of a SOCKS5 proxy?"
+            yield "an access list may refuse this machine, or the hop may have no room for more connections"
             yield from self._may_be_before()
         elif error.place.step is State.REQUEST:
             yield from self._may_be_no_socks4()
-            yield "some proxies, such as ssh -D, hang up instead of saying that they cannot connect"
+            yield "some proxies, such as ssh -D, end the connection instead of reporting that they cannot connect"
             yield from self._refused()
         else:
-            yield "it hung up on our login: its log may tell more"
+            yield "it ended the connection after the login: its log may say more"
 
     def _may_be_no_socks4(self) -> Iterator[str]:
         if self._hop and self._hop.kind.first_step is State.REQUEST:
             port, protocol = self._hop.address.port, self._hop.protocol
-            yield f"this is the first word that {protocol} has: is {port} the port of a SOCKS4 proxy?"
+            yield f"{protocol} has no message before this one: is {port} the port of a SOCKS4 proxy?"
 
     def _may_be_before(self) -> Iterator[str]:
         if self._before and self._hop:
             before = printable(self._before.name)
             yield (
-                f"all of this was seen through {before}, which may have put us through to somebody else: "
-                f"{_ALONE} talks to {printable(self._hop.name)} straight from here{_SHOWN}"
+                f"all of this was seen through {before}, which may have connected to something else: "
+                f"{_ALONE} connects to {printable(self._hop.name)} directly{_SHOWN}"
             )
 
     def _refused(self) -> Iterator[str]:
@@ -173,42 +175,43 @@ class _Adviser:
             return
         name = printable(hop.name)
         if self._next:
-            yield from self._suspects(_NEXT_MAY.get(code, "is down or has another port"))
+            yield from self._suspects(_NEXT_MAY.get(code, "be down, or have another port"))
             if code == ReplyCode.NOT_ALLOWED_BY_RULESET:
-                yield f"{name} has a rule against it: it has to be allowed to connect to {self._next.address}"
+                yield f"a rule of {name} forbids it: {name} has to allow connections to {self._next.address}"
             if code == ReplyCode.HOST_UNREACHABLE and self._next.address.type is AddressType.DOMAINNAME:
-                yield f"{name} may not find the name {printable(self._next.address.host)}: try an IP address for it"
+                yield f"{name} may find no address for {printable(self._next.address.host)}: try an IP address instead"
             return
-        yield f"the chain works as far as {name}; this is between {name} and {self._destination}"
-        yield from _DESTINATION_MAY.get(code, ("it does not say why: its log may tell more",))
+        yield f"the chain works up to {name}; the failure is between {name} and {self._destination}"
+        yield from _DESTINATION_MAY.get(code, ("it does not say why: its log may say more",))
 
     def _suspects(self, next_may: str) -> Iterator[str]:
-        """Say which of two hops to suspect, and how to find out."""
+        """Say which of two hops may have failed, and how to find out."""
         if self._hop and self._next:
             name, following = printable(self._hop.name), printable(self._next.name)
-            yield f"suspect {following} first: that it {next_may}; and then {name}: that it may not go there"
-            yield f"to find out, {_ALONE} talks to {following} straight from here{_SHOWN}: if that works, it is {name}"
+            second = f"{name}, which may not be allowed to connect there"
+            yield f"first suspect: {following}, which may {next_may}; second: {second}"
+            yield f"to find out, {_ALONE} connects to {following} directly{_SHOWN}: if that works, {name} is to blame"
 
-    def _nobody_answers(self, address: Address) -> Iterator[str]:
+    def _no_answer(self, address: Address) -> Iterator[str]:
         host = printable(address.host)
-        yield f"nothing answers there: is {host} right, is that machine up, does a firewall on the way drop this?"
+        yield f"nothing answers there: is {host} right, is that machine up, does a firewall drop the packets?"
 
 
 _SLOW = "if it is only slow: "
 _ALONE = "`chainsocks probe --all`"
-_SHOWN = " (and so shows it your own address)"
+_SHOWN = " (which shows it your own address)"
 
-_HTTP = "port {port} is that of something that speaks HTTP: which port has SOCKS?"
-_ANOTHER = "is {port} the right port? What answers there is no SOCKS proxy"
+_HTTP = "port {port} speaks HTTP: which port speaks SOCKS?"
+_ANOTHER = "is {port} the right port? It does not speak SOCKS"
 
 _LOOKS_LIKE: dict[Cause, str] = {
-    Cause.HTTP_RESPONSE: "port {port} is that of an HTTP server or HTTP proxy: which port has SOCKS?",
+    Cause.HTTP_RESPONSE: "port {port} is an HTTP server or an HTTP proxy: which port speaks SOCKS?",
     Cause.HTTP_REQUEST: _HTTP,
     Cause.HTTP_CONNECT: _HTTP,
-    Cause.TLS_ALERT: "port {port} wants TLS, and SOCKS has none: is there a port without it?",
-    Cause.TLS: "port {port} speaks TLS, and SOCKS has none: is there a port without it?",
-    Cause.SSH: "port {port} is that of an SSH server: `ssh -D 1080` to it makes a SOCKS proxy on this machine",
-    Cause.SMTP_OR_FTP: "port {port} is that of a mail or FTP server: which port has SOCKS?",
+    Cause.TLS_ALERT: "port {port} requires TLS, which SOCKS does not have: is there a port without TLS?",
+    Cause.TLS: "port {port} speaks TLS, which SOCKS does not have: is there a port without TLS?",
+    Cause.SSH: "port {port} is an SSH server: `ssh -D 1080` to it opens a SOCKS proxy on this machine",
+    Cause.SMTP_OR_FTP: "port {port} is a mail or FTP server: which port speaks SOCKS?",
     Cause.SOCKS4_REPLY: 'it speaks SOCKS4: write protocol = "socks4a" (or "socks4"), or socks4a://',
     Cause.SOCKS5: 'it speaks SOCKS5: write protocol = "socks5", or socks5://',
     Cause.SOCKS4: _ANOTHER,
@@ -218,17 +221,17 @@ _LOOKS_LIKE: dict[Cause, str] = {
 }
 
 _NEXT_MAY: dict[int | None, str] = {
-    ReplyCode.CONNECTION_REFUSED: "is not running, or that its port is another",
-    ReplyCode.HOST_UNREACHABLE: "is switched off, or that its address is wrong",
-    ReplyCode.NETWORK_UNREACHABLE: "has an address that is wrong",
-    ReplyCode.TTL_EXPIRED: "is switched off, or behind a firewall that says nothing",
+    ReplyCode.CONNECTION_REFUSED: "not be running, or have another port",
+    ReplyCode.HOST_UNREACHABLE: "be switched off, or have another address",
+    ReplyCode.NETWORK_UNREACHABLE: "have another address",
+    ReplyCode.TTL_EXPIRED: "be switched off, or behind a firewall that drops packets",
 }
 
 _DESTINATION_MAY: dict[int | None, tuple[str, ...]] = {
     ReplyCode.CONNECTION_REFUSED: ("nothing listens there: is the port right?",),
-    ReplyCode.HOST_UNREACHABLE: ("is the name or address right? That hop may see other names than this machine",),
-    ReplyCode.NETWORK_UNREACHABLE: ("that hop's network has no way there; an IPv6 address needs IPv6 at that hop",),
-    ReplyCode.NOT_ALLOWED_BY_RULESET: ("a rule of that hop forbids it: ask whoever runs it, or try port 443",),
+    ReplyCode.HOST_UNREACHABLE: ("is the name or address right? The hop may resolve names differently",),
+    ReplyCode.NETWORK_UNREACHABLE: ("the hop's network has no route there; an IPv6 address needs IPv6 at the hop",),
+    ReplyCode.NOT_ALLOWED_BY_RULESET: ("a rule of the hop forbids it: ask its operator, or try port 443",),
     ReplyCode.TTL_EXPIRED: ("nothing answers there: is the address right?",),
-    ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED: ("that hop does not take this kind of address: try a name, or IPv4",),
+    ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED: ("the hop does not accept this kind of address: try a name, or IPv4",),
 }

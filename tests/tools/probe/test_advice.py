@@ -52,43 +52,49 @@ NO_ANSWER = b"\x05\x00\x00\x01\0\0\0\0\0\0"
 
 CASES = {
     "refused": Case(1, Host(error=errno.ECONNREFUSED), ("is the program running?", "is 1080 the right port?")),
-    "no way": Case(1, Host(error=errno.ENETUNREACH), ("no way to 10.0.0.1",)),
+    "no way": Case(1, Host(error=errno.ENETUNREACH), ("no route to 10.0.0.1",)),
     "no descriptors": Case(1, Host(error=errno.EMFILE), ("`ulimit -n 4096`",)),
     "own firewall": Case(1, Host(error=errno.EPERM), ("a firewall on this machine",)),
-    "reset": Case(1, Host(error=errno.ECONNRESET), ("is 1080 the right port?", "who may connect")),
+    "reset": Case(1, Host(error=errno.ECONNRESET), ("is 1080 the right port?", "access list")),
     "kernel's timeout": Case(1, Host(error=errno.ETIMEDOUT), ("nothing answers there",)),
     "anything else": Case(1, Host(error=errno.EIO), ("is the address right?",)),
     "no answer": Case(1, Host(), ("nothing answers there", "raise `connect` in [timeouts]")),
-    "mute": Case(1, Trouble(METHOD, Fault.MUTE), ("says nothing", "web servers", "give hop paris a `timeout`")),
-    "mute, behind another": Case(2, Trouble(METHOD, Fault.MUTE), ("says nothing", "seen through paris", "--all")),
-    "hangs up": Case(1, Trouble(METHOD, Fault.FIN), ("hung up on our greeting", "who may connect")),
-    "http": Case(2, Trouble(METHOD, Fault.GARBAGE), ("1080 is that of an HTTP server", "seen through paris")),
-    "tls": Case(1, saying(b"\x15\x03\x01\x00\x02\x02\x46"), ("wants TLS",)),
+    "mute": Case(1, Trouble(METHOD, Fault.MUTE), ("no answer came", "web servers", "give hop paris a `timeout`")),
+    "mute, behind another": Case(2, Trouble(METHOD, Fault.MUTE), ("no answer came", "seen through paris", "--all")),
+    "hangs up": Case(1, Trouble(METHOD, Fault.FIN), ("ended the connection after the greeting", "access list")),
+    "http": Case(2, Trouble(METHOD, Fault.GARBAGE), ("1080 is an HTTP server", "seen through paris")),
+    "tls": Case(1, saying(b"\x15\x03\x01\x00\x02\x02\x46"), ("requires TLS",)),
     "ssh": Case(1, saying(b"SSH-2.0-OpenSSH_9.2\r\n"), ("an SSH server: `ssh -D",)),
     "ftp": Case(1, saying(b"220 welcome\r\n"), ("mail or FTP",)),
     "socks4": Case(1, saying(b"\x00\x5b\0\0\0\0\0\0"), ("it speaks SOCKS4",)),
-    "anything": Case(1, saying(b"what?"), ("no SOCKS proxy",)),
+    "anything": Case(1, saying(b"what?"), ("does not speak SOCKS",)),
     "wrong login": Case(1, Trouble(LOGIN, Fault.REFUSAL), ("username or the password is wrong", "%40")),
-    "another login": Case(1, Trouble(METHOD, Fault.REFUSAL), ("another kind of login",)),
+    "another login": Case(1, Trouble(METHOD, Fault.REFUSAL), ("another kind of login than a username",)),
     "login, mute": Case(1, Trouble(LOGIN, Fault.MUTE), ("the service that it checks logins with", "`timeout`")),
-    "login, reset": Case(1, Trouble(LOGIN, Fault.RESET), ("hung up on our login",)),
-    "login, garbage": Case(1, Trouble(LOGIN, Fault.GARBAGE), ("does not keep to the protocol",)),
-    "reply, garbage": Case(1, Trouble(REQUEST, Fault.GARBAGE), ("does not keep to the protocol",)),
-    "a method of its own": Case(1, saying(b"\x05\x01"), ("does not keep to the protocol",)),
+    "login, reset": Case(1, Trouble(LOGIN, Fault.RESET), ("ended the connection after the login",)),
+    "login, garbage": Case(1, Trouble(LOGIN, Fault.GARBAGE), ("it breaks the protocol",)),
+    "reply, garbage": Case(1, Trouble(REQUEST, Fault.GARBAGE), ("it breaks the protocol",)),
+    "a method of its own": Case(1, saying(b"\x05\x01"), ("it breaks the protocol",)),
     "next refused": Case(
         2,
         Trouble(CONNECT, Fault.REFUSAL),
-        ("suspect osaka first: that it is not running", "and then paris", "`chainsocks probe --all` talks to osaka"),
+        (
+            "first suspect: osaka, which may not be running",
+            "second: paris",
+            "`chainsocks probe --all` connects to osaka",
+        ),
     ),
-    "next mute": Case(2, Trouble(CONNECT, Fault.MUTE), ("suspect osaka first", "and then paris", "hop paris")),
+    "next mute": Case(2, Trouble(CONNECT, Fault.MUTE), ("first suspect: osaka", "second: paris", "hop paris")),
     "next, by rule": Case(
-        1, saying(b"\x05\x00", b"\x05\x02" + NO_ANSWER[2:]), ("suspect osaka", "a rule against it", "10.0.0.2:1080")
+        1,
+        saying(b"\x05\x00", b"\x05\x02" + NO_ANSWER[2:]),
+        ("first suspect: osaka", "a rule of paris forbids it", "10.0.0.2:1080"),
     ),
-    "next hung up": Case(1, Trouble(REQUEST, Fault.FIN), ("such as ssh -D", "suspect osaka first")),
-    "next spoke first": Case(1, saying(b"\x05\x00", NO_ANSWER + b"SSH-2.0"), ("osaka may have spoken first",)),
-    "destination refused": Case(3, Trouble(REQUEST, Fault.REFUSAL), ("works as far as lima", "nothing listens there")),
+    "next hung up": Case(1, Trouble(REQUEST, Fault.FIN), ("such as ssh -D", "first suspect: osaka")),
+    "next spoke first": Case(1, saying(b"\x05\x00", NO_ANSWER + b"SSH-2.0"), ("osaka may have sent data first",)),
+    "destination refused": Case(3, Trouble(REQUEST, Fault.REFUSAL), ("works up to lima", "nothing listens there")),
     "destination mute": Case(3, Trouble(REQUEST, Fault.MUTE), ("example.org:80 may not answer", "hop lima")),
-    "destination, no word": Case(3, Trouble(REQUEST, Fault.RESET), ("such as ssh -D", "works as far as lima")),
+    "destination, no word": Case(3, Trouble(REQUEST, Fault.RESET), ("such as ssh -D", "works up to lima")),
 }
 
 
@@ -139,7 +145,7 @@ async def test_socks4_may_be_none(fault: Fault, autojump_clock: MockClock, nurse
     network = MemoryNetwork(nursery)
     hop = make_hop(1, HopProtocol.SOCKS4A)
     add_hop(network, hop, Trouble(REQUEST, fault))
-    assert (await advice(network, Chain(hop))).startswith("this is the first word that socks4a has: is 1080 the port")
+    assert (await advice(network, Chain(hop))).startswith("socks4a has no message before this one: is 1080 the port")
 
 
 async def test_a_hop_whose_name_is_not_found(nursery: trio.Nursery) -> None:
@@ -203,3 +209,9 @@ async def test_a_login_by_gssapi(
     text = await advice(network, Chain(hop))
     assert "`klist`" in text
     assert "another name than 10.0.0.1" in text
+
+
+async def test_a_hop_without_gssapi(nursery: trio.Nursery) -> None:
+    network = MemoryNetwork(nursery, {make_hop(1).address: saying(b"\x05\xff")})
+    text = await advice(network, Chain(make_hop(1, login=Gssapi())))
+    assert text == "it requires another kind of login than GSSAPI: ask its operator"

@@ -91,7 +91,7 @@ async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
             }
         ],
     }
-    assert document["probes"][0]["failure"]["advice"][1].startswith("suspect lima first")
+    assert document["probes"][0]["failure"]["advice"][1].startswith("first suspect: lima")
 
 
 async def test_json_without_hops_and_without_limits(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
