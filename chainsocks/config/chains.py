@@ -1,16 +1,19 @@
-"""Chains and groups of hops: what may be gone through, in which order, and who chooses where there is a choice.
+"""Chains, groups and routes.
 
-A `Chain` is what people declare. Some of its places may be held by a `Group`, of which one hop at a time stands there.
-A `Route` is a chain with all of that decided: hops and nothing else. Only routes are walked.
+A `Chain` is what users declare: places in order, each held by a hop or by a `Group`, of which one hop at a time stands
+there. A `Route` is a chain with all choices made: hops and nothing else. Only routes are dialled.
+
+`Chain` and `Group` take their members one by one, as in ``Chain("socks5://a", "socks5://b")``, and check them. So they
+have constructors of their own; apart from that they are frozen dataclasses like all others.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TypeVar
 
 from chainsocks.config.extras import DNS, require
 from chainsocks.config.hops import Hop, Identity, Isolate, NamesOnly, Pipeline, parse_hop_url
@@ -28,28 +31,23 @@ class Udp(StrEnum):
 
 
 class Pick(StrEnum):
-    """In which order a group's members are tried. Whatever it is, those that rest come last."""
+    """The order in which the members of a group are tried. In each of them, members in backoff come last."""
 
     FAILOVER = "failover"
-    """As they are declared."""
+    """As declared."""
     ROUND_ROBIN = "round-robin"
     """Each request begins one further."""
     RANDOM = "random"
-    """By lot, with weights."""
+    """At random, by weight."""
     FASTEST = "fastest"
-    """The quickest dial first; another one takes over when it is clearly quicker."""
+    """The shortest dial time first; another member takes over when it is clearly faster."""
     STICKY = "sticky"
-    """The same client gets the same member for the same destination, for as long as that lives."""
+    """The same client gets the same member for the same destination, as long as that member works."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Group:
     """Several hops, or groups of them, for one place in a chain. Hops may be given as URLs.
-
-    `weights` go with `Pick.RANDOM`, one for each member. `hedge`: after so many seconds without success the next member
-    is tried beside the first. With `retry_refused` the destination's own refusal is not believed before all members
-    have told it. `check` seconds lie between two active checks of each member: a greeting, or a connection to
-    `check_target` where there is one; None (and infinity) leaves it to the requests to find out. Servers check.
 
     Raises:
         ValueError: a URL that is not a hop's, no member, two members that are the same, or weights that do not fit.
@@ -59,10 +57,15 @@ class Group:
     name: str
     pick: Pick
     weights: tuple[float, ...]
+    """One for each member, for `Pick.RANDOM`."""
     hedge: float | None
+    """Seconds without success after which the next member is tried beside the first."""
     retry_refused: bool
+    """Whether a refusal that tells of the destination is believed only when all members have reported it."""
     check: float | None
+    """Seconds between two health checks of each member, by a server; None for no checks."""
     check_target: Address | None
+    """What a member is asked to connect to in a health check; None for a greeting and a login only."""
 
     def __init__(
         self,
@@ -79,33 +82,31 @@ class Group:
             raise ValueError("a group needs at least one hop")
         if weights and (len(weights) != len(hops) or min(weights) <= 0):
             raise ValueError("expected one weight for each member, all of them more than 0")
-        members = _made(hops)
+        members = _parse(hops)
         if problem := next(same_members(members), None):
             raise ValueError(f"member {problem.index + 1} of the group: {problem}")
-        object.__setattr__(self, "hops", members)
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "pick", Pick(pick))
-        object.__setattr__(self, "weights", weights or (1.0,) * len(hops))
-        object.__setattr__(self, "hedge", hedge)
-        object.__setattr__(self, "retry_refused", retry_refused)
-        object.__setattr__(self, "check", None if check == math.inf else check)
-        object.__setattr__(self, "check_target", check_target)
+        _fill(
+            self,
+            hops=members,
+            name=name,
+            pick=Pick(pick),
+            weights=weights or (1.0,) * len(hops),
+            hedge=hedge,
+            retry_refused=retry_refused,
+            check=None if check == math.inf else check,
+            check_target=check_target,
+        )
+
+    def with_each(self, change: Callable[[Hop], Hop]) -> Group:
+        """Return the same group with each hop, in groups as well, changed."""
+        return _with_hops(self, tuple(_change(self.hops, change)))
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Chain:
-    """Ordered places, each a hop or a group of them: the first is the one we connect to. No places: the direct way.
+    """Places in order, each a hop or a group; the first is connected to. A chain without places is the direct way.
 
     Hops may be given as URLs, as in ``Chain("socks5://127.0.0.1:9050", "socks4a://fred@10.0.0.2:1080")``.
-    `dial` bounds the way through all of them in seconds; None means ``[timeouts] dial``. `udp` is `Udp.NESTED` where it
-    is not given and all hops can do that (`Hop.carries_no_udp`). `resolver` is asked, through all hops, what clients
-    want to have looked up, unless the last hop does that; it takes the extra ``dns``. `hedge`: after so many seconds
-    without success another way is tried beside the first. `names_only` holds beside the listener's: the stricter one
-    wins. `pipeline`, which may be given as text, holds for each hop that has none of its own, whoever stands at a
-    place.
-
-    A chain gets shorter only where it says so: with `skip_dead` hops that rest, or have failed in this very request,
-    are left out; at least one stays. `length` is then how many hops the way has, not one less: the first that live.
 
     Raises:
         ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, a resolver without dnspython, a
@@ -115,17 +116,26 @@ class Chain:
     hops: tuple[Hop | Group, ...]
     name: str
     dial: float | None
+    """Seconds for the whole dial; None for ``[timeouts] dial``."""
     udp: Udp
+    """`Udp.NESTED` by default if all hops carry UDP (`Hop.carries_no_udp`)."""
     resolver: Address | None
+    """The DNS server for look-ups that the last hop does not do, asked through all hops. It takes the extra ``dns``."""
     names_only: NamesOnly
+    """The listener has such a setting as well; the stricter one holds."""
     hedge: float | None
+    """Seconds without success after which another route is tried beside the first."""
     skip_dead: bool
+    """Whether hops in backoff, and hops that have failed for the same request, are left out; one at least stays.
+    Otherwise a chain never gets shorter."""
     length: int | None
+    """With `skip_dead`, how many hops a route has: the first ones that work."""
     pipeline: Pipeline
+    """For each hop that has no setting of its own."""
     route: Route | None = field(compare=False, repr=False)
-    """The only way that there is through this chain; None where there is a choice."""
+    """The only route through this chain; None where there is a choice. Derived."""
     isolates: bool = field(compare=False, repr=False)
-    """Whether any of its hops gets a login that depends on the session."""
+    """Whether any hop gets a login that depends on the session. Derived."""
 
     def __init__(
         self,
@@ -140,28 +150,28 @@ class Chain:
         length: int | None = None,
         pipeline: Pipeline | str = Pipeline.OFF,
     ) -> None:
-        made = _made(hops)
-        object.__setattr__(self, "hops", made)
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "dial", dial)
+        members = _parse(hops)
         if resolver:
             require(*DNS)
-        object.__setattr__(self, "resolver", resolver)
-        object.__setattr__(self, "isolates", any(hop.isolate is not Isolate.OFF for hop in hops_of(made)))
-        object.__setattr__(self, "names_only", names_only)
-        object.__setattr__(self, "hedge", hedge)
-        object.__setattr__(self, "skip_dead", skip_dead)
-        object.__setattr__(self, "length", length)
-        object.__setattr__(self, "pipeline", Pipeline(pipeline))
-        if length is not None and not (skip_dead and 1 <= length <= len(made)):
+        if length is not None and not (skip_dead and 1 <= length <= len(members)):
             raise ValueError("length goes with skip_dead = true, and is at least 1 and at most the number of hops")
-        unfit = next((why for hop in hops_of(made) if (why := hop.carries_no_udp)), None)
+        unfit = next((why for hop in hops_of(members) if (why := hop.carries_no_udp)), None)
         if unfit and udp is Udp.NESTED:
             raise ValueError(f"{unfit}; use 'refuse'")
-        object.__setattr__(self, "udp", udp or (Udp.REFUSE if unfit else Udp.NESTED))
-        fixed = tuple(hop for hop in made if isinstance(hop, Hop))
-        only = None if skip_dead or len(fixed) < len(made) else Route(self, fixed)
-        object.__setattr__(self, "route", only)
+        _fill(
+            self,
+            hops=members,
+            name=name,
+            dial=dial,
+            udp=udp or (Udp.REFUSE if unfit else Udp.NESTED),
+            resolver=resolver,
+            names_only=names_only,
+            hedge=hedge,
+            skip_dead=skip_dead,
+            length=length,
+            pipeline=Pipeline(pipeline),
+        )
+        _derive(self)
 
     def __str__(self) -> str:
         return " -> ".join(hop.name for hop in self.hops) or "direct"
@@ -172,13 +182,15 @@ class Chain:
         return self.skip_dead or any(member.identity == hop.identity for member in hops_of(groups))
 
     def with_each(self, change: Callable[[Hop], Hop]) -> Chain:
-        """Return the same chain with each hop, in groups as well, in a changed form."""
-        return Chain(*_changed(self.hops, change), **_keys(self, "hops", "route", "isolates"))
+        """Return the same chain with each hop, in groups as well, changed. What hops can carry has to stay the same."""
+        chain = _with_hops(self, tuple(_change(self.hops, change)))
+        _derive(chain)
+        return chain
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way through a chain: each of its places held by a hop."""
+    """One way through a chain: each of its places is held by one hop."""
 
     chain: Chain
     hops: tuple[Hop, ...]
@@ -188,7 +200,7 @@ class Route:
 
 
 def hops_of(members: tuple[Hop | Group, ...]) -> Iterator[Hop]:
-    """Go through all hops of a chain or a group, those of the groups in it too."""
+    """Yield all hops of a chain or a group, those of the groups in it too."""
     for member in members:
         if isinstance(member, Hop):
             yield member
@@ -220,20 +232,37 @@ def same_members(members: Sequence[Hop | Group]) -> Iterator[SameMember]:
             yield SameMember(index, member, members[earlier])
 
 
-def _changed(members: tuple[Hop | Group, ...], change: Callable[[Hop], Hop]) -> Iterator[Hop | Group]:
-    for member in members:
-        if isinstance(member, Hop):
-            yield change(member)
-        else:
-            yield Group(*_changed(member.hops, change), **_keys(member, "hops"))
-
-
-def _keys(value: Chain | Group, *left_out: str) -> dict[str, Any]:
-    return {key.name: getattr(value, key.name) for key in fields(value) if key.name not in left_out}
-
-
-def _made(hops: tuple[Hop | Group | str, ...]) -> tuple[Hop | Group, ...]:
+def _parse(hops: tuple[Hop | Group | str, ...]) -> tuple[Hop | Group, ...]:
     return tuple(parse_hop_url(hop) if isinstance(hop, str) else hop for hop in hops)
 
 
+ValueT = TypeVar("ValueT", Chain, Group)
+
+
+def _change(members: tuple[Hop | Group, ...], change: Callable[[Hop], Hop]) -> Iterator[Hop | Group]:
+    return (change(member) if isinstance(member, Hop) else member.with_each(change) for member in members)
+
+
+def _with_hops(value: ValueT, hops: tuple[Hop | Group, ...]) -> ValueT:
+    """Copy a value with other hops, without the checks of a constructor: isolated chains are made for each session."""
+    copy: ValueT = object.__new__(type(value))
+    _fill(copy, **{name: getattr(value, name) for name in value.__slots__} | {"hops": hops})
+    return copy
+
+
+def _derive(chain: Chain) -> None:
+    """Compute what follows from the hops, once for all requests."""
+    fixed = tuple(hop for hop in chain.hops if isinstance(hop, Hop))
+    has_choice = chain.skip_dead or len(fixed) < len(chain.hops)
+    isolates = any(hop.isolate is not Isolate.OFF for hop in hops_of(chain.hops))
+    _fill(chain, route=None if has_choice else Route(chain, fixed), isolates=isolates)
+
+
+def _fill(value: Chain | Group, **attributes: object) -> None:
+    put = object.__setattr__
+    for name, attribute in attributes.items():
+        put(value, name, attribute)
+
+
 DIRECT = Chain(name="direct")
+"""The way without hops."""
