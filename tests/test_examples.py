@@ -1,43 +1,21 @@
-"""Every example does what it says: the lines to type are taken from its head, and typed.
-
-Only what this machine cannot promise is replaced: the fixed addresses by free ones, and example.org by a page of ours.
-"""
+"""Every example does what it says: the lines to type are taken from its head, and typed (`tests.e2e.terminal`)."""
 
 from __future__ import annotations
 
 import re
-import shlex
-import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from chainsocks.config.load import load_config
-from tests.commands import run_process
 from tests.e2e import targets
-from tests.e2e.programs import Program, clean_environment, find_program, free_address
-from tests.e2e.spawner import OWN
 from tests.e2e.targets import PAGE, serving
+from tests.e2e.terminal import PROXY_FAILED, Terminal, open_terminal
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in {".toml", ".py"})
 COMMAND = re.compile(r"^#?     ?(\w+ .+)$", re.MULTILINE)
-ADDRESS = re.compile(r"\b127\.0\.0\.1:\d+\b")
-
-PROXY_FAILED = 97
-"""curl: "Proxy handshake error"."""
-
-
-class Done(NamedTuple):
-    """What came of a line."""
-
-    args: list[str | Path]
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 def commands(name: str) -> list[str]:
@@ -45,63 +23,6 @@ def commands(name: str) -> list[str]:
     head = re.match(r'(#.*\n)+|"""[^"]*"""', (EXAMPLES / name).read_text())
     assert head, f"{name} does not begin with what it is"
     return COMMAND.findall(head[0])
-
-
-def _find(program: str) -> str | Path:
-    if program == OWN:
-        return OWN
-    ours = Path(sysconfig.get_path("scripts")) / program
-    return ours if ours.exists() else find_program(program, program)
-
-
-@dataclass
-class Terminal:
-    """A copy of the examples that may be run here, and what runs."""
-
-    folder: Path
-    page: int
-    replaced: dict[str, str] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
-    servers: list[Program] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.environment = clean_environment(self.folder)
-        self.environment["PATH"] = f"{sysconfig.get_path('scripts')}:{self.environment['PATH']}"
-        for name in FILES:
-            (self.folder / name).write_text(self.translate((EXAMPLES / name).read_text()))
-
-    def translate(self, text: str) -> str:
-        text = ADDRESS.sub(lambda match: self._free(match[0]), text)
-        text = text.replace("examples/", f"{self.folder}/")
-        text = text.replace("http://example.org/", f"http://localhost:{self.page}/")
-        return text.replace('"example.org", 80', f'"localhost", {self.page}')
-
-    def _free(self, address: str) -> str:
-        if address not in self.replaced:
-            self.replaced[address] = "{}:{}".format(*free_address())
-        return self.replaced[address]
-
-    def enter(self, line: str) -> Done | None:
-        """Do as a reader would: a server gets a terminal of its own, anything else is waited for."""
-        program, *arguments = shlex.split(self.translate(line))
-        if program == "export":
-            name, _, value = arguments[0].partition("=")
-            self.environment[name] = value
-            return None
-        if arguments[0] == "serve":
-            server = Program([_find(program), *arguments], self.environment)
-            self.servers.append(server)
-            server.wait_for("listening on")
-            return None
-        if program == "curl":
-            arguments[:0] = ["-q", "-sS"]
-        command = [_find(program), *arguments]
-        return Done(command, *run_process(command, self.environment, Path.cwd()))
-
-    def ask(self, line: str) -> Done:
-        done = self.enter(line)
-        assert done
-        return done
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +33,10 @@ def page() -> Iterator[int]:
 
 @pytest.fixture
 def terminal(tmp_path: Path, page: int) -> Iterator[Terminal]:
-    terminal = Terminal(tmp_path, page)
-    try:
+    files = {name: (EXAMPLES / name).read_text() for name in FILES}
+    with open_terminal(tmp_path, page, files) as terminal:
         yield terminal
-    finally:
-        statuses = [server.stop() for server in terminal.servers]
-    assert set(statuses) <= {0}
     for server in terminal.servers:
-        assert "bug in chainsocks" not in server.said
         assert "wonderland" not in server.said
         assert "looking-glass" not in server.said
 
@@ -214,7 +131,7 @@ def test_every_file_is_run() -> None:
 
 def test_the_readme_has_them_all() -> None:
     text = (EXAMPLES / "README.md").read_text()
-    assert sorted(re.findall(r"\]\(([^)]+)\)", text)) == FILES
+    assert sorted(re.findall(r"\]\(([^)]+)\)", text)) == [*FILES, "9_chainsocks.service"]
 
 
 def test_the_client_says_which_hop_is_not_there(terminal: Terminal) -> None:

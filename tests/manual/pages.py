@@ -27,7 +27,9 @@ __all__ = [
 ROOT = Path(__file__).parent.parent.parent
 MANUAL = ROOT / "chainsocks" / "manual"
 
-DOCUMENTS = sorted(MANUAL.glob("*.md"))
+DOCUMENTS = sorted(
+    page for folder in (".", ".github", "chainsocks/manual", "examples") for page in ROOT.glob(f"{folder}/*.md")
+)
 """Every file that users read."""
 
 
