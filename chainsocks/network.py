@@ -1,20 +1,24 @@
 """What chains, relays and sessions need of the network: connects, look-ups, datagrams, the clock and cancel scopes.
 
 The server implements `Network` on trio (`chainsocks.server.network`), the library on anyio
-(`chainsocks.client.network`), and tests in memory. This module holds protocols only.
+(`chainsocks.client.network`), and tests in memory.
 """
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.protocol.address import Address
 
-__all__ = ["CancelScope", "DatagramSocket", "Network", "OnDatagram", "PortListener"]
+__all__ = ["CancelScope", "DatagramSocket", "Network", "OnDatagram", "PortListener", "reset_on_close"]
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 
 OnDatagram = Callable[[bytes, tuple[str, int]], None]
 """Callback for a datagram that has arrived, with the host and port that it came from."""
@@ -91,3 +95,16 @@ class Network(Protocol):
 
     def now(self) -> float:
         """Return the time on that library's clock, in seconds."""
+
+
+def reset_on_close(stream: ByteStream) -> None:
+    """Make closing reset the connection, so that the peer cannot mistake a cut stream for a complete one.
+
+    It works on wrapped streams too, if the innermost one has a socket.
+    """
+    sock = stream.extra(SocketAttribute.raw_socket, None)
+    if sock is not None:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        except OSError:
+            pass  # closed already, or a kind of socket without resets

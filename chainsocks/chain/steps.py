@@ -33,6 +33,7 @@ from chainsocks.errors import (
     UnsupportedAddress,
 )
 from chainsocks.gss.stream import CapsuleError
+from chainsocks.network import reset_on_close
 from chainsocks.protocol import socks5
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
@@ -100,6 +101,8 @@ async def follow(trip: Trip, plan: Sequence[Leg], start: Leg | None = None) -> F
             stream, handshake = await _ask(trip, flight, stream)
             reply, trailing_data = handshake.reply, handshake.trailing_data
     except BaseException:
+        if trip.is_abandoned:
+            reset_on_close(stream)
         await anyio.aclose_forcefully(stream)
         raise
     trip.completed = True

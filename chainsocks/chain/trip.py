@@ -190,6 +190,11 @@ class Trip:
             self._limit.scope.deadline = min(self._limit.scope.deadline, self._abandoned.until)
 
     @property
+    def is_abandoned(self) -> bool:
+        """Whether the client has left."""
+        return self._abandoned is not None and self._abandoned.declared
+
+    @property
     def place(self) -> Place:
         """The hop and the step that the trip is at."""
         leg = self.leg

@@ -13,7 +13,7 @@ import trio
 from anyio import ClosedResourceError
 from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
-from chainsocks.net.poller import MORE_EVENTS, READ_EVENTS, WRITE_EVENTS, Poller
+from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_EVENTS, WRITE_EVENTS, Poller
 from chainsocks.net.stream import SocketStream
 
 __all__ = ["PolledListener", "PolledStream"]
@@ -24,6 +24,8 @@ class PolledStream(SocketStream):
 
     __slots__ = (
         "_callback",
+        "_end_events",
+        "_on_end",
         "_reader",
         "_registered",
         "_watches_writes",
@@ -49,6 +51,8 @@ class PolledStream(SocketStream):
         self._registered = False
         self._watches_writes = False
         self._callback: Callable[[int], None] | None = None
+        self._end_events = 0
+        self._on_end: Callable[[int], None] | None = None
         self._reader: trio.lowlevel.Task | None = None
         self._writer: trio.lowlevel.Task | None = None
 
@@ -78,6 +82,14 @@ class PolledStream(SocketStream):
         self.dry = False
         if not self.closed:
             self.poller.redirect(self.fd, self._wake)
+
+    def watch_end(self, on_end: Callable[[int], None] | None) -> None:
+        """Call `on_end` with the events that end the peer's side, at once if they have come; None stops that."""
+        self._on_end = on_end
+        if on_end:
+            self._register(self._wake)
+            if self._end_events:
+                on_end(self._end_events)
 
     def watch_writes(self) -> None:
         """Have an event reported once the socket is writable."""
@@ -112,6 +124,10 @@ class PolledStream(SocketStream):
             self.dry = False
             if events & MORE_EVENTS:
                 self.short_read_is_all = False
+                if events & END_EVENTS:
+                    self._end_events = events
+                    if self._on_end:
+                        self._on_end(events)
             if self._reader:
                 self.poller.wake(self._reader)
                 self._reader = None

@@ -58,7 +58,16 @@ from trio.lowlevel import checkpoint, wait_readable
 
 from chainsocks.net.pipes import Pipes
 
-__all__ = ["AVAILABLE", "END_EVENTS", "MORE_EVENTS", "READ_EVENTS", "WRITE_EVENTS", "Poller", "open_poller"]
+__all__ = [
+    "AVAILABLE",
+    "END_EVENTS",
+    "MORE_EVENTS",
+    "READ_EVENTS",
+    "RESET_EVENT",
+    "WRITE_EVENTS",
+    "Poller",
+    "open_poller",
+]
 
 AVAILABLE = hasattr(select, "epoll")
 """Whether this system has epoll. Tests set it to False to run what other systems run."""
@@ -68,6 +77,8 @@ _IN, _PRI, _OUT, _ERR, _HUP, _RDHUP, _ET = (
 )
 END_EVENTS = _RDHUP | _HUP | _ERR
 """The peer has closed its direction, or the connection is broken: the next reads reach an end."""
+RESET_EVENT = _ERR
+"""The connection is broken, as by a reset; data that came before may still be in the socket."""
 READ_EVENTS = _IN | _PRI | END_EVENTS
 MORE_EVENTS = _PRI | END_EVENTS
 """After one of these, a short read may have left something behind: the end, or bytes after urgent data."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,12 +17,10 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
-__all__ = ["SocketStream", "reset_on_close"]
+__all__ = ["SocketStream"]
 
 _NO_RESET = {errno.EPIPE, errno.ENOTCONN}
 """Errors that do not tell whether the peer closed or reset its side."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 
 
 class SocketStream(ByteStream):
@@ -140,16 +137,3 @@ class SocketStream(ByteStream):
             await wait_writable(self.socket)
         except trio.ClosedResourceError:
             raise ClosedResourceError from None
-
-
-def reset_on_close(stream: ByteStream) -> None:
-    """Make closing reset the connection, so that the peer cannot mistake a cut stream for a complete one.
-
-    It works on wrapped streams too, if the innermost one has a socket.
-    """
-    sock = stream.extra(SocketAttribute.raw_socket, None)
-    if sock is not None:
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        except OSError:
-            pass  # closed already, or a kind of socket without resets

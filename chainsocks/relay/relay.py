@@ -18,7 +18,7 @@ from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS
-from chainsocks.net.stream import reset_on_close
+from chainsocks.network import reset_on_close
 from chainsocks.relay.flow import Flow
 from chainsocks.relay.idle import IdleTimer, Scope
 from chainsocks.relay.pump import End, pump

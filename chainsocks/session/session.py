@@ -3,7 +3,7 @@
 ::
 
     accept ─ handshake ─ request ─ rules ─ dial ─ reply ─ relay ─ close ─ one line in the log
-                                        ├─ bind ─ reply ─ wait ─ second reply ─┤   (`chainsocks.session.bind`)
+                                        ├─ bind ─ reply ─ wait ─ second reply ─┤   (`chainsocks.chain.bind`)
                                         ├─ associate ─ reply ─ relay datagrams ┤   (`chainsocks.session.associate`)
                                         └─ resolve ─ reply ────────────────────┘   (`chainsocks.chain.resolve`)
 
@@ -33,13 +33,15 @@ from chainsocks.chain.bind import bind
 from chainsocks.chain.limit import Limit
 from chainsocks.chain.operations import Upstream, close_upstream, open_connection
 from chainsocks.chain.resolve import resolve
+from chainsocks.chain.trip import RequestAbandoned
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.models import Ident
 from chainsocks.errors import DialError, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
-from chainsocks.net.stream import SocketStream, reset_on_close
-from chainsocks.protocol.address import UNSPECIFIED, Address, printable
+from chainsocks.net.stream import SocketStream
+from chainsocks.network import reset_on_close
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, printable
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
@@ -47,7 +49,7 @@ from chainsocks.relay.datagrams import DatagramRelay, Tally
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.rules import Caller
 from chainsocks.session.associate import open_datagram_relay
-from chainsocks.session.bind import await_peer, check_bound
+from chainsocks.session.client_watch import ClientWatch
 from chainsocks.session.ident import check_ident
 from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.record import Record
@@ -92,10 +94,17 @@ class _SessionOver(Exception):
     """The session ends without an answer to the client; its text is the outcome."""
 
 
+class _ClientLeft(_SessionOver):
+    """The client cannot take the reply that it is owed."""
+
+    def __str__(self) -> str:
+        return "the client left before its reply"
+
+
 class _Session:
     """A client and its request. The methods stand in the order of the story."""
 
-    __slots__ = ("_host", "_limit", "_names_only", "_reader", "_record", "_service", "_timeouts")
+    __slots__ = ("_host", "_limit", "_names_only", "_reader", "_record", "_service", "_timeouts", "_watch")
 
     def __init__(self, client: ByteStream, service: Service, record: Record, host: str, names_only: NamesOnly) -> None:
         self._reader = RequestReader(client, service)
@@ -118,6 +127,8 @@ class _Session:
         except ProtocolError as error:
             record.outcome = f"client, {self._reader.step}: {error}"
             await linger_and_close(self._reader.client, self._timeouts.reply)
+        except RequestAbandoned:
+            await self._abandon()
         except (RequestRefused, DialError) as error:
             await self._refuse(error)
 
@@ -128,8 +139,10 @@ class _Session:
             _SessionOver: the session ends, and the client is owed nothing.
             ProtocolError: the client broke the protocol or may not come in; what it is owed has been sent.
             RequestRefused, DialError: it is owed a refusal.
+            RequestAbandoned: it has left.
         """
         handshake = await self._read_request()
+        self._watch = ClientWatch(self._reader.client, handshake, self._service.network)
         request = self._record.request = handshake.request
         self._limit.clear()  # the request is in time; each step from here on has a limit of its own
         caller = await self._identify(request)
@@ -185,8 +198,18 @@ class _Session:
         destination = decision.destination if destination is None else destination
         chain = _chain_of(decision)
         key = b"" if chain.route else self._host.encode() + b"\0" + decision.destination.packed
-        trip, result = await self._service.dialer.run(
-            chain, operation, destination, key=key, close=close, limit=self._limit, known=decision.known
+        watch = self._watch
+        trip, result = await watch.during(
+            self._service.dialer.run(
+                chain,
+                operation,
+                destination,
+                key=key,
+                close=close,
+                limit=self._limit,
+                known=decision.known,
+                abandoned=watch.abandoned,
+            )
         )
         if not chain.route:
             self._record.route = trip.route
@@ -201,13 +224,11 @@ class _Session:
         """Have a port opened, reply, wait for the peer, reply again, relay."""
         binding = await self._dial(decision, partial(bind, advertised=self._service.config.server.bind_address))
         try:
-            check_bound(handshake.request.version, binding.address)
+            _check_bound(handshake.request.version, binding.address)
             await self._send_success(handshake, binding.address)
-            upstream = await await_peer(binding, self._limit, self._reader.client, handshake)
+            upstream = await self._watch.during(binding.accept(self._limit), grace=0)
         finally:
             await binding.aclose()
-        if upstream is None:
-            raise _SessionOver("the client left before its peer came")
         await self._reply_and_relay(handshake, upstream)
 
     async def _associate(self, handshake: ServerHandshake, decision: RoutingDecision, caller: Caller) -> None:
@@ -238,7 +259,7 @@ class _Session:
         """Look up a name, or the name of an address, and reply with it: that is all."""
         request = handshake.request
         answer = await self._dial(decision, partial(resolve, command=request.command))
-        check_bound(request.version, answer)
+        _check_bound(request.version, answer)
         await self._send_success(handshake, answer)
         self._limit.clear()
         self._record.outcome = f"answered {printable(answer.host)}"
@@ -262,6 +283,9 @@ class _Session:
             for stream in (client, upstream.stream):
                 if isinstance(stream, EncapsulatedStream) and stream.problem:
                     self._record.outcome += f": {stream.problem}"
+        except _ClientLeft:
+            reset_on_close(upstream.stream)
+            raise
         finally:
             await upstream.stream.aclose()
 
@@ -288,7 +312,7 @@ class _Session:
                 limit.scope.deadline = self._service.network.now() + self._timeouts.reply
                 await client.send(answer[sent:])
         except BrokenResourceError:
-            raise _SessionOver("the client left before its reply") from None
+            raise _ClientLeft from None
 
     async def _refuse(self, refusal: RequestRefused | DialError) -> None:
         """Tell the client that its way is not open."""
@@ -302,12 +326,22 @@ class _Session:
             try:
                 await self._reader.send_answer(handshake)
             except BrokenResourceError:
-                record.outcome = "the client left before its reply"
+                record.outcome = str(_ClientLeft())
                 return
         if scope.cancelled_caught:
             record.outcome = str(self._reply_not_taken())
             return
         await linger_and_close(self._reader.client, seconds)
+
+    async def _abandon(self) -> None:
+        """End a request whose client has left; one that has only finished its side can still read the reply."""
+        if self._record.reply is not None:
+            self._record.outcome = "the client left before its peer came"
+        elif self._watch.was_reset:
+            self._record.outcome = str(_ClientLeft())
+        else:
+            problem = "the client finished its side, and may have left; its dial had no more time"
+            await self._refuse(RequestRefused(problem, ReplyCode.TTL_EXPIRED))
 
     def _no_request(self) -> _SessionOver:
         limit = self._timeouts.handshake
@@ -315,6 +349,16 @@ class _Session:
 
     def _reply_not_taken(self) -> _SessionOver:
         return _SessionOver(f"client, reply: not taken (within {self._timeouts.reply:g} s)")
+
+
+def _check_bound(version: Version, bound: Address) -> None:
+    """Check that a reply can carry the address of a client's port.
+
+    Raises:
+        RequestRefused: SOCKS4 has room for an IPv4 address only, and zeros would mean our own address.
+    """
+    if version is Version.SOCKS4 and bound.type is not AddressType.IPV4:
+        raise RequestRefused(f"a SOCKS4 reply cannot carry {bound}", ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED)
 
 
 def _chain_of(decision: RoutingDecision) -> Chain:

@@ -16,7 +16,8 @@ from anyio.abc import SocketAttribute
 from trio.testing import assert_checkpoints, assert_no_checkpoints, wait_all_tasks_blocked
 
 from chainsocks.gss.stream import EncapsulatedStream
-from chainsocks.net.stream import SocketStream, reset_on_close
+from chainsocks.net.stream import SocketStream
+from chainsocks.network import reset_on_close
 from chainsocks.protocol.gssapi import Protection
 from tests.mechanism import agreed
 from tests.memory import memory_stream_pair

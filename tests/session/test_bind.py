@@ -11,7 +11,7 @@ from chainsocks.config.chains import Chain
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
-from chainsocks.session.bind import EARLY
+from chainsocks.session.client_watch import EARLY
 from tests.hops import add_hop, make_hop
 from tests.memory import MemoryListener
 from tests.session.serving import BIND5, SECOND5, Client, session
