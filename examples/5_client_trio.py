@@ -1,6 +1,6 @@
 """5. The client library under trio: one web page, through two hops.
 
-Two hops, played by one chainsocks, and in another terminal this program:
+One chainsocks plays both hops. Start it, and this program in another terminal:
 
     chainsocks serve --listen 127.0.0.1:1081 --listen 127.0.0.1:1082
     python examples/5_client_trio.py
@@ -19,10 +19,10 @@ async def main() -> None:
     """Print the page."""
     chain = chainsocks.Chain("socks5://127.0.0.1:1081", "socks4a://127.0.0.1:1082")
 
-    # The name goes to the last hop as it is: this machine looks nothing up.
+    # The last hop resolves the name, and not this machine.
     stream = await chainsocks.connect_tcp(HOST, PORT, chain=chain)
 
-    # From here on there are no proxies, only a stream of bytes; it is ours to close.
+    # The stream is like any other; the caller closes it.
     async with stream:
         await stream.send(f"GET / HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
         async for data in stream:

@@ -1,12 +1,12 @@
-"""6. The client library under asyncio: the same, with hops of your choice, limits of your own, and an eye on failure.
+"""6. The client library under asyncio: the same, with hops and limits of your choice, and an error message on failure.
 
-Two hops, played by one chainsocks, and in another terminal this program:
+One chainsocks plays both hops. Start it, and this program in another terminal:
 
     chainsocks serve --listen 127.0.0.1:1081 --listen 127.0.0.1:1082
     python examples/6_client_asyncio.py socks5://127.0.0.1:1081 socks4a://127.0.0.1:1082
 
-Without hops it connects directly. With a hop that is not there, it says which one, where, at which step, and how long
-that took.
+Without hops it connects directly. If a hop fails, it prints the name of the hop, its address, the step, and the time
+spent.
 """
 
 import asyncio
