@@ -1,1 +1,1 @@
-"""What chainsocks is measured against, and what its parts cost. See README.md."""
+"""Benchmarks: chainsocks beside other servers, and the cost of its parts. See README.md."""

@@ -1,7 +1,8 @@
-"""``python -m benchmarks.compare``: our server beside those that people use instead, on this machine, in one run.
+"""``python -m benchmarks.compare``: our server beside others that people use, on this machine, in one run.
 
-Interleaved: in each round everybody is measured once, one after the other, and each round begins with somebody else.
-What the machine does in the meantime meets them all alike; what is shown are the medians of all rounds.
+Each round measures every contestant once, one after the other, and each round begins with another contestant: changes
+on the machine meanwhile affect all of them alike. The tables have the medians of all rounds. The measurements are those
+of `chainsocks bench`.
 """
 
 from __future__ import annotations
@@ -20,33 +21,34 @@ from pathlib import Path
 
 import click
 
-from benchmarks.ceiling import NoCeiling
 from benchmarks.contestants import Contestant
-from benchmarks.figures import Results
+from benchmarks.cores import CannotLimit
 from benchmarks.peers import OURS, PEERS, Peer
 from benchmarks.programs import CannotStart
-from benchmarks.sections import SECTIONS, Effort, Section
-from benchmarks.tables import render_markdown, render_text
+from benchmarks.sections import SECTIONS, Section
+from benchmarks.tables import render_results
 from chainsocks.errors import ChainsocksError
-from chainsocks.tools.bench.descriptors import raise_limit
+from chainsocks.tools.bench.accounting import raise_limit
+from chainsocks.tools.bench.figures import Results
+from chainsocks.tools.bench.run import Effort
 
 __all__ = ["choose_peers", "choose_sections", "compare", "describe_run", "main"]
 
-SMOKE = Effort(seconds=0.05, idle=20)
+SMOKE = Effort(seconds=0.05, idle_sessions=20)
 
 FAILED = 1
 
 TROUBLE = (ChainsocksError, CannotStart, OSError, subprocess.CalledProcessError)
-"""What keeps one from being measured, and no other."""
+"""Errors that end the measurements of one contestant only."""
 
 OTHERS = {peer.name for peer in PEERS if peer.name != OURS}
-"""Those whose failures are theirs; all others are ours."""
+"""The contestants that are not ours: their failures do not make the run fail."""
 
 Progress = Callable[[str], None]
 
 
 def choose_peers(names: Sequence[str]) -> list[Peer]:
-    """Return the peers of these names, or all; ours are always among them."""
+    """Return the peers of these names, or all; ours is always among them."""
     return [peer for peer in PEERS if not names or peer.name in names or peer.name == OURS]
 
 
@@ -58,32 +60,37 @@ def choose_sections(names: Sequence[str]) -> list[Section]:
 def compare(
     section: Section, peers: Sequence[Peer], effort: Effort, rounds: int, folder: Path, progress: Progress
 ) -> Results:
-    """Measure everybody who takes part in a section, `rounds` times; who fails once is not tried again."""
+    """Measure the contestants of a section, `rounds` times; one that fails is not measured again."""
     results = Results(section.reference)
     able, out = [], set()
     for contestant in section.contestants(peers):
         if contestant.missing:
-            results.remark(contestant.name, f"skipped, {contestant.missing}")
+            results.note(contestant.name, f"skipped, {contestant.missing}")
         else:
             able.append(contestant)
     for number in range(rounds):
         for contestant in _rotated(able, number):
-            if contestant.name in out:
+            name = contestant.name
+            if name in out:
                 continue
-            progress(f"{section.name}, round {number + 1} of {rounds}: {contestant.name}")
-            own = folder / contestant.name
+            progress(f"{section.name}, round {number + 1} of {rounds}: {name}")
+            own = folder / name
             own.mkdir(exist_ok=True)
+
+            def note(text: str, name: str = name) -> None:
+                results.note(name, text)
+
             try:
                 with contestant.open(own) as opened:
-                    sample = section.measure(opened, effort, _remark_on(results, contestant.name))
-            except NoCeiling as error:
-                out.add(contestant.name)
-                results.remark(contestant.name, f"skipped, {error}")
+                    sample = section.measure(opened, effort, note)
+            except CannotLimit as error:
+                out.add(name)
+                results.note(name, f"skipped, {error}")
             except TROUBLE as error:
-                out.add(contestant.name)
-                results.fail(contestant.name, str(error))
+                out.add(name)
+                results.fail(name, str(error))
             else:
-                results.add(contestant.name, sample)
+                results.add(name, sample)
     return results
 
 
@@ -93,12 +100,8 @@ def _rotated(contestants: Sequence[Contestant], by: int) -> Iterator[Contestant]
     yield from contestants[:first]
 
 
-def _remark_on(results: Results, name: str) -> Callable[[str], None]:
-    return lambda remark: results.remark(name, remark)
-
-
 def describe_run(module: str = "benchmarks.compare") -> str:
-    """Say when, on which machine and how this is measured."""
+    """Return the date, the machine and the command of this run."""
     model = "an unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -110,27 +113,33 @@ def describe_run(module: str = "benchmarks.compare") -> str:
 
 
 def _split(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
-    """Split the names of sections, and see that there are such.
+    """Split the names of sections.
 
     Raises:
-        click.BadParameter: there is none of that name.
+        click.BadParameter: a name is unknown.
     """
     known = [section.name for section in SECTIONS]
     names = tuple(filter(None, value.split(",")))
     for name in names:
         if name not in known:
-            raise click.BadParameter(f"there is no section {name!r}; there are {', '.join(known)}")
+            raise click.BadParameter(f"unknown section {name!r}; expected some of {', '.join(known)}")
     return names
 
 
 @click.command()
-@click.option("--only", callback=_split, default="", metavar="SECTION,...", help="Sections; all of them, if not given.")
-@click.option("--peer", "names", multiple=True, type=click.Choice([peer.name for peer in PEERS]), help="Repeatable.")
-@click.option("--rounds", default=5, type=click.IntRange(1), show_default=True, help="Measurements of each.")
-@click.option("--seconds", default=3.0, type=click.FloatRange(0.01), show_default=True, help="For one measurement.")
-@click.option("--idle", default=5000, type=click.IntRange(1), show_default=True, help="Idle sessions.")
-@click.option("--markdown", is_flag=True, help="Print the tables as README.md has them.")
-@click.option("--smoke", is_flag=True, help="See whether it works; the figures mean nothing.")
+@click.option("--only", callback=_split, default="", metavar="SECTION,...", help="Only these sections.")
+@click.option(
+    "--peer",
+    "names",
+    multiple=True,
+    type=click.Choice([peer.name for peer in PEERS]),
+    help="Only us and this peer; repeatable.",
+)
+@click.option("--rounds", default=5, type=click.IntRange(1), show_default=True, help="Measurements of each contestant.")
+@click.option("--seconds", default=3.0, type=click.FloatRange(0.01), show_default=True, help="Of one measurement.")
+@click.option("--idle", default=5000, type=click.IntRange(1), show_default=True, help="Number of idle sessions.")
+@click.option("--markdown", is_flag=True, help="Print the tables in Markdown.")
+@click.option("--smoke", is_flag=True, help="Only test that everything works; the figures mean nothing.")
 def main(
     *,
     only: tuple[str, ...],
@@ -141,8 +150,8 @@ def main(
     markdown: bool,
     smoke: bool,
 ) -> None:
-    """Compare our server with those that are installed, on loopback."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or else the servers would be left
+    """Compare our server with the others that are installed, on loopback."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the servers are ended
     raise_limit()
     effort, rounds = (SMOKE, 1) if smoke else (Effort(seconds, idle), rounds)
     click.echo(describe_run())
@@ -152,8 +161,8 @@ def main(
         for section in choose_sections(only):
             results = compare(section, peers, effort, rounds, Path(folder), _say)
             failed += [f"{section.name}: {name}" for name in sorted(results.failed - OTHERS)]
-            render, head = (render_markdown, "### ") if markdown else (render_text, "")
-            click.echo(f"\n{head}{section.title}\n\n{render(results, [peer.name for peer in peers])}")
+            table = render_results(results, [peer.name for peer in peers], markdown=markdown)
+            click.echo(f"\n{'### ' if markdown else ''}{section.title}\n\n{table}")
     if failed:
         click.echo(f"could not be measured: {', '.join(failed)}", err=True)
         sys.exit(FAILED)

@@ -1,32 +1,35 @@
-"""Who takes part in a measurement: a peer, a bare loop, or our own server in several ways.
+"""What takes part in a measurement: a SOCKS server, a bare splice loop, or our own server in several ways.
 
-Each measurement has a contestant of its own, freshly started, and a far end of its own on an address that nobody has
-used: nothing that is left of the one before is in it, neither memory nor the ports of closed connections.
+Each measurement has a contestant that was just started, and a far end of its own on an address that was not used
+before: neither memory nor the ports of closed connections of an earlier measurement are in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.loops import Loop, open_loop
 from benchmarks.peers import Peer, open_ours, open_peer
-from benchmarks.programs import Running, free_address
+from benchmarks.programs import Command, Program, Running, find_program, free_address, open_programs
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
+from chainsocks.protocol.address import Address
+from chainsocks.tools.bench.run import Subject
 from chainsocks.tools.bench.target import Target, open_target
 from chainsocks.tools.bench.way import Way
 
-__all__ = ["Contestant", "Opened", "hops_of_ours", "loop_to_the_source", "ours", "peer"]
+__all__ = ["LOOPS", "Contestant", "Loop", "Opened", "loop", "open_loop", "ours", "peer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A contestant that runs: the way through it, the far end, and the first process of each of its programs."""
+    """A running contestant: its programs, the way through them with their processes, and the far end."""
 
-    way: Way
+    subject: Subject
     target: Target
     running: Running
     descriptors: int = 2
@@ -35,7 +38,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A name, what is missing to take part, and how it is opened; it may keep what it makes in the folder."""
+    """A contestant: `missing` says what it lacks to take part; `open` runs it, and may keep files in the folder."""
 
     name: str
     open: Callable[[Path], AbstractContextManager[Opened]]
@@ -43,8 +46,8 @@ class Contestant:
 
 
 def peer(server: Peer) -> Contestant:
-    """Let a SOCKS server take part."""
-    through = _servers(server.name, lambda folder: open_peer(server, folder))
+    """Return a SOCKS server."""
+    through = _through(server.name, lambda folder: open_peer(server, folder))
 
     @contextmanager
     def start(folder: Path) -> Iterator[Opened]:
@@ -54,29 +57,13 @@ def peer(server: Peer) -> Contestant:
     return Contestant(server.name, start, server.missing)
 
 
-def ours(name: str, *, workers: int = 1, grace: float | None = None) -> Contestant:
-    """Let our own take part, with a configuration."""
-    return _servers(name, lambda folder: open_ours(folder, workers=workers, grace=grace))
+def ours(name: str, *lines: str, hops: int = 1, workers: int = 1) -> Contestant:
+    """Return a chain of so many of our own servers, a program each, with these lines in their configuration."""
+    return _through(name, *[lambda folder: open_ours(folder, *lines, workers=workers)] * hops)
 
 
-def hops_of_ours(name: str, count: int) -> Contestant:
-    """Let a chain take part that is made of so many of our own, one process each."""
-    return _servers(name, *[lambda folder: open_ours(folder)] * count)
-
-
-def loop_to_the_source(loop: Loop) -> Contestant:
-    """Let a bare loop take part, in bulk that comes down."""
-
-    @contextmanager
-    def start(folder: Path) -> Iterator[Opened]:
-        with open_target(free_address().host) as target, open_loop(loop, target.source, folder) as running:
-            yield Opened(Way(loop.name), replace(target, source=running.address), running)
-
-    return Contestant(loop.name, start, loop.missing)
-
-
-def _servers(name: str, *servers: Callable[[Path], AbstractContextManager[Running]]) -> Contestant:
-    """Let a way through servers take part, one after the other."""
+def _through(name: str, *servers: Callable[[Path], AbstractContextManager[Running]]) -> Contestant:
+    """Return the way through servers, one after the other."""
 
     @contextmanager
     def start(folder: Path) -> Iterator[Opened]:
@@ -87,14 +74,72 @@ def _servers(name: str, *servers: Callable[[Path], AbstractContextManager[Runnin
                 own = folder / str(number)
                 own.mkdir(exist_ok=True)
                 opened.append(stack.enter_context(server(own)))
-            yield Opened(_way(name, opened), target, Running(opened[-1].address, _pids(opened)))
+            way = Way(name, tuple(Hop(name, HopProtocol.SOCKS5, server.address) for server in opened))
+            pids = tuple(pid for server in opened for pid in server.pids)
+            yield Opened(Subject(way, pids), target, Running(opened[-1].address, pids))
 
     return Contestant(name, start)
 
 
-def _way(name: str, servers: Sequence[Running]) -> Way:
-    return Way(name, tuple(Hop(name, HopProtocol.SOCKS5, server.address) for server in servers))
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A bare splice loop: it forwards to one destination and knows no SOCKS. It is the limit for a relay of one thread.
+
+    `command` returns a command that takes the two addresses; it may leave files in the folder.
+    """
+
+    name: str
+    command: Callable[[Path], Command]
+    program: str = ""
+    """The program that it needs."""
+
+    @property
+    def missing(self) -> str:
+        """What is not installed; empty when the loop can be run."""
+        return f"there is no {self.program} here" if self.program and not find_program(self.program) else ""
 
 
-def _pids(servers: Sequence[Running]) -> tuple[int, ...]:
-    return tuple(pid for server in servers for pid in server.pids)
+def loop(kind: Loop) -> Contestant:
+    """Return a bare loop to the source of the far end, for bulk that comes down."""
+
+    @contextmanager
+    def start(folder: Path) -> Iterator[Opened]:
+        with open_target(free_address().host) as target, open_loop(kind, target.source, folder) as running:
+            yield Opened(Subject(Way(kind.name), running.pids), replace(target, source=running.address), running)
+
+    return Contestant(kind.name, start, kind.missing)
+
+
+@contextmanager
+def open_loop(kind: Loop, destination: Address, folder: Path) -> Iterator[Running]:
+    """Run a loop; what it is compiled to stays in `folder`, for the next time.
+
+    Raises:
+        CannotStart: it does not come to accept connections.
+    """
+    own = folder / kind.name
+    own.mkdir(exist_ok=True)
+    command = kind.command(own)
+
+    def plan() -> list[Program]:
+        here = free_address()
+        ends = [here.host, str(here.port), destination.host, str(destination.port)]
+        return [Program([*command, *ends], here)]
+
+    with open_programs(plan, own) as running:
+        yield running
+
+
+def _c(folder: Path) -> Command:
+    binary = folder / "splice_loop"
+    if not binary.exists():
+        source = Path(__file__).with_name("splice_loop.c")
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", binary, source], check=True)
+    return [binary]
+
+
+def _python(_: Path) -> Command:
+    return [sys.executable, Path(__file__).with_name("splice_loop.py")]
+
+
+LOOPS = (Loop("C splice loop", _c, "gcc"), Loop("Python splice loop", _python))

@@ -1,7 +1,7 @@
 """``python -m benchmarks.datagrams``: datagrams at a steady rate through 0 to 3 hops of ours, and how many come back.
 
-The client, the front, each hop and the echo are on loopback; front and hops are processes of their own. A datagram
-carries its number. Loss is what has not come back when the last one has been gone for a second.
+The client, the front server, each hop and the echo are on loopback; front server, hops and echo are processes of their
+own. Each datagram carries its number. A datagram is lost when it is not back a second after the last one was sent.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import math
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 import time
@@ -21,18 +20,22 @@ from pathlib import Path
 
 import click
 
-from chainsocks.protocol.address import Address, parse_address
+from benchmarks.peers import open_ours
+from benchmarks.tables import render
+from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header
 
-__all__ = ["Result", "echoing", "exchange", "main", "serving"]
+__all__ = ["Result", "echoing", "exchange", "main"]
 
-LAST_CALL = 1.0
-"""Seconds to wait for the last ones."""
+MOST_HOPS = 3
+
+PATIENCE = 1.0
+"""Seconds to wait for the last datagrams."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a run went: `rate` is datagrams a second, as sent; `median` is the way there and back, in seconds."""
+    """The result of a run: `rate` in datagrams a second, as sent, and the `median` of the round trips in seconds."""
 
     sent: int
     received: int
@@ -42,39 +45,19 @@ class Result:
 
 @contextmanager
 def echoing() -> Iterator[Address]:
-    """Run an echo for datagrams in a process of its own."""
+    """Run an echo for datagrams in a process of its own, which ends with this one."""
     program = (
-        "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.setsockopt(1, 8, 1 << 20)\n"
+        "import socket, sys, threading; s = socket.socket(type=socket.SOCK_DGRAM); s.setsockopt(1, 8, 1 << 20)\n"
         "s.bind(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)\n"
-        "while True: s.sendto(*s.recvfrom(65536))"
+        "def echo():\n"
+        "    while True: s.sendto(*s.recvfrom(65536))\n"
+        "threading.Thread(target=echo, daemon=True).start(); sys.stdin.read()"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            yield Address("127.0.0.1", int(process.stdout.readline()))
-        finally:
-            process.kill()
-
-
-@contextmanager
-def serving(*hops: str) -> Iterator[Address]:
-    """Run one of our servers behind these hops, given as URLs."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "chainsocks.toml"
-        names = [f"hop{number}" for number in range(len(hops))]
-        lines = ["[server]", 'listen = ["127.0.0.1:0"]', "[timeouts]", "grace = 1"]
-        if hops:
-            lines += ["[hops]", *(f'{name} = "{url}"' for name, url in zip(names, hops, strict=True))]
-            lines += ["[chains]", f"default = {names}"]
-        config.write_text("\n".join(lines))
-        command: list[str | Path] = [Path(sysconfig.get_path("scripts")) / "chainsocks", "serve", "-c", config]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stderr
-                line = next(line for line in process.stderr if "listening on" in line)
-                yield parse_address(line.split()[-1])
-            finally:
-                process.terminate()
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout
+        yield Address("127.0.0.1", int(process.stdout.readline()))
+        process.communicate()
 
 
 def exchange(front: Address, echo: Address, count: int, rate: float, size: int = 64) -> Result:
@@ -86,7 +69,7 @@ def exchange(front: Address, echo: Address, count: int, rate: float, size: int =
         bound = decode_header(b"\0\0\0" + _read(control, 10)[3:]).address
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         sock.connect((bound.host, bound.port))
-        sock.settimeout(LAST_CALL)
+        sock.settimeout(PATIENCE)
         header = encode_header(echo)
         sent_at, took = [0.0] * count, [math.nan] * count
 
@@ -127,10 +110,17 @@ def _read(sock: socket.socket, size: int) -> bytes:
 
 
 def run(hops: int, count: int, rate: float, extra: Sequence[str] = ()) -> Result:
-    """Measure one chain; `extra` are URLs of hops that run already, and that come last."""
+    """Measure one chain; `extra` are URLs of hops that run already, and come last."""
     with ExitStack() as stack:
-        urls = [f"socks5://{stack.enter_context(serving())}" for _ in range(hops)]
-        front = stack.enter_context(serving(*urls, *extra))
+
+        def serve(*lines: str) -> Address:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chainsocks-benchmark-")))
+            return stack.enter_context(open_ours(folder, *lines)).address
+
+        urls = [*(f"socks5://{serve()}" for _ in range(hops)), *extra]
+        names = [f"hop{number}" for number in range(len(urls))]
+        lines = ["[hops]", *(f'{name} = "{url}"' for name, url in zip(names, urls, strict=True))]
+        front = serve(*lines, "[chains]", f"default = {names}") if urls else serve()
         return exchange(front, stack.enter_context(echoing()), count, rate)
 
 
@@ -138,16 +128,16 @@ def run(hops: int, count: int, rate: float, extra: Sequence[str] = ()) -> Result
 @click.option("--count", default=100_000, type=click.IntRange(1), show_default=True, help="Datagrams for each chain.")
 @click.option("--rate", default=2000.0, show_default=True, help="Datagrams a second.")
 @click.option("--hop", "extra", multiple=True, help="A foreign hop to end the chain with, as a URL.")
-@click.option("--smoke", is_flag=True, help="See whether it works; the figures mean nothing.")
+@click.option("--smoke", is_flag=True, help="Only test that it works; the figures mean nothing.")
 def main(*, count: int, rate: float, extra: tuple[str, ...], smoke: bool) -> None:
     """Send datagrams through chains of 0 to 3 hops, and count those that come back."""
-    click.echo("hops     sent  received  lost    rate/s  median us")
-    for hops in range(4):
+    rows = []
+    for hops in range(MOST_HOPS + 1):
         result = run(hops, 200 if smoke else count, rate, extra)
         lost = result.sent - result.received
-        click.echo(
-            f"{hops:4} {result.sent:8} {result.received:9} {lost:5} {result.rate:9.0f} {result.median * 1e6:10.0f}"
-        )
+        figures = result.sent, result.received, lost, round(result.rate), round(result.median * 1e6)
+        rows.append([str(hops), *map(str, figures)])
+    click.echo(render(["hops", "sent", "received", "lost", "rate/s", "median us"], rows))
 
 
 if __name__ == "__main__":

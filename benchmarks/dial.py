@@ -1,7 +1,8 @@
 """``python -m benchmarks.dial``: what our own code takes to dial through 0 to 5 hops, without a network.
 
-The stream under the dial takes what it is sent and has the hops' answers ready, one for each receive: no socket, no
-system call, nobody to wait for. What is left is planning, handshakes, deadlines and errors that do not happen.
+The stream under the dial discards what it is sent and has the answers of the hops ready, one for each receive: there is
+no socket, no system call and no waiting. The rest is planning, handshakes, deadlines, and the handling of errors that
+do not happen.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import click
 import trio
 from anyio.abc import ByteStream
 
-from benchmarks.timing import Timing, table
+from benchmarks.tables import render_timings
 from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
@@ -31,7 +32,7 @@ __all__ = ["MOST_HOPS", "AnsweringNetwork", "AnsweringStream", "chain_of", "dial
 MOST_HOPS = 5
 DESTINATION = Address("192.0.2.1", 443)
 ANSWERS = (bytes.fromhex("05 00"), bytes.fromhex("05 00 00 01 C0000202 9C40"))
-"""What a SOCKS5 hop answers: no login, and granted."""
+"""The answers of a SOCKS5 hop: no login, and granted."""
 
 
 class AnsweringStream(ByteStream):
@@ -45,7 +46,7 @@ class AnsweringStream(ByteStream):
         return self.answers.popleft()
 
     async def send(self, item: bytes) -> None:
-        """Take a message, whatever it says."""
+        """Discard a message."""
 
     async def send_eof(self) -> None:
         """Do nothing."""
@@ -79,7 +80,7 @@ async def dial_once(chain: Chain, timeouts: Timeouts, deadlines: Deadlines) -> A
     return stream
 
 
-async def _time(hops: int, runs: int, repeats: int) -> Timing:
+async def _time(hops: int, runs: int, repeats: int) -> list[float]:
     chain, timeouts = chain_of(hops), Timeouts()
     seconds = []
     async with open_deadlines() as deadlines:
@@ -89,18 +90,19 @@ async def _time(hops: int, runs: int, repeats: int) -> Timing:
                 await dial_once(chain, timeouts, deadlines)
             seconds.append((time.perf_counter() - began) / runs)
             await trio.lowlevel.checkpoint()
-    return Timing(f"{hops} hop{'' if hops == 1 else 's'}", seconds)
+    return seconds
 
 
 @click.command()
-@click.option("--runs", default=1000, type=click.IntRange(1), show_default=True, help="Dials in a repeat.")
-@click.option("--repeats", default=9, type=click.IntRange(1), show_default=True, help="Repeats to choose from.")
-@click.option("--smoke", is_flag=True, help="See whether it works; the figures mean nothing.")
+@click.option("--runs", default=1000, type=click.IntRange(1), show_default=True, help="Dials in each repeat.")
+@click.option("--repeats", default=9, type=click.IntRange(1), show_default=True, help="Number of repeats.")
+@click.option("--smoke", is_flag=True, help="Only test that it works; the figures mean nothing.")
 def main(*, runs: int, repeats: int, smoke: bool) -> None:
     """Time dials, under trio: us each."""
     if smoke:
         runs, repeats = 10, 2
-    click.echo(table([trio.run(_time, hops, runs, repeats) for hops in range(MOST_HOPS + 1)]))
+    lengths = range(MOST_HOPS + 1)
+    click.echo(render_timings({f"{n} hop{'' if n == 1 else 's'}": trio.run(_time, n, runs, repeats) for n in lengths}))
 
 
 if __name__ == "__main__":

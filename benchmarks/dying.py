@@ -1,8 +1,9 @@
-"""A hop of a group that dies under load and comes back, and what became of each session in the meantime.
+"""One run of a failover group under load, in which a hop dies and comes back; and the outcome of each session.
 
 Our server has a failover group of two hops, which are servers of ours as well; all three are processes of their own.
-Sessions begin at a steady rate. In the middle the first hop is killed (SIGKILL), or made mute (SIGSTOP: the kernel goes
-on accepting, and nobody answers). Later it is started again at its old address, or continued. Nobody tells the server.
+Sessions begin at a steady rate. In the middle, the first hop is killed (SIGKILL) or stopped (SIGSTOP: the kernel still
+accepts connections, but nothing answers). Later it is started again at its old address, or continued. The server is not
+notified of either.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 import math
 import re
 import signal
-import sysconfig
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.programs import Program, Running, free_address, open_programs
-from benchmarks.steady import Deed, Session, run_steadily
+from benchmarks.peers import OURS, open_ours
+from benchmarks.programs import Running, free_address
+from benchmarks.steady import Action, Session, run_steadily
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
@@ -28,15 +29,13 @@ from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.target import open_target
 from chainsocks.tools.bench.way import Way
 
-__all__ = ["FIRST", "Effort", "Run", "Scenario", "attribute", "complaints", "run_once"]
+__all__ = ["FIRST", "Effort", "Run", "Scenario", "attribute", "refusals", "run_once"]
 
 FIRST, SECOND = "first", "second"
-"""The hops, as the configuration calls them."""
+"""The names of the hops in the configuration."""
 
 PATIENCE = 5
 """How many limits a client waits for its reply, and for its echo."""
-
-CHAINSOCKS = Path(sysconfig.get_path("scripts")) / "chainsocks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Effort:
     down: float = 10
     after: float = 15
     limit: float = 1
-    """What a connect may take, and a hop's negotiation."""
+    """Of a connect, and of a hop's negotiation."""
     hedge: float = 0.3
     rest: float = 2
     longest_rest: float = 120
@@ -67,38 +66,38 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What has happened: the sessions, each with the hop that it went through, and two moments on the same clock."""
+    """The sessions of a run, each with the hop that it used, and two moments on the same clock."""
 
     sessions: Sequence[tuple[Session, str]]
     died_at: float
     alive_at: float
     """From when the hop could be used again."""
-    complaints: Sequence[str] = ()
-    """What the server said of requests that it could not serve."""
+    refusals: Sequence[str] = ()
+    """The reasons in the server's log for requests that it refused."""
 
-    def was_on_its_way(self, session: Session) -> bool:
-        """Whether it had begun, and not ended, when the hop died."""
+    def was_open(self, session: Session) -> bool:
+        """Whether a session had begun, and not ended, when the hop died."""
         return session.due <= self.died_at < session.ended
 
     @property
     def cut(self) -> list[Session]:
-        """Those that had been granted through the hop that died, and were lost with it: nobody could save them."""
+        """The sessions that had been granted through the hop, and were lost with it: nothing could save them."""
         return [one for one, hop in self.sessions if self._is_cut(one, hop)]
 
     @property
     def failed(self) -> list[Session]:
-        """Those that should not have been lost."""
+        """The sessions that should not have been lost."""
         return [one for one, hop in self.sessions if one.error and not self._is_cut(one, hop)]
 
     @property
     def used_again_at(self) -> float:
-        """When the first session was granted through the hop since it could be used again; infinite without one."""
+        """When the first session was granted through the hop after it could be used again; infinite without one."""
         granted = (one.opened for one, hop in self.sessions if hop == FIRST and one.opened >= self.alive_at)
         return min(granted, default=math.inf)
 
     @property
     def back_after(self) -> float:
-        """Seconds that this took."""
+        """Seconds from when the hop could be used again to when it was."""
         return self.used_again_at - self.alive_at
 
     def _is_cut(self, session: Session, hop: str) -> bool:
@@ -107,30 +106,33 @@ class Run:
 
 def run_once(scenario: Scenario, effort: Effort, folder: Path) -> Run:
     """Let the hop die and come back, under load."""
+    folders = {name: folder / name for name in (FIRST, SECOND, "again", "front")}
+    for each in folders.values():
+        each.mkdir()
     with ExitStack() as stack, open_target(free_address().host) as target:
-        first = stack.enter_context(_open(folder / FIRST))
-        second = stack.enter_context(_open(folder / SECOND))
+        first = stack.enter_context(open_ours(folders[FIRST]))
+        second = stack.enter_context(open_ours(folders[SECOND]))
         hedge = effort.hedge if scenario.is_hedged else None
-        with _open(folder / "front", _behind(first.address, second.address, effort, hedge)) as front:
-            hurt = _Hurt(scenario, first, folder / "again", stack)
-            route = (Hop("front", HopProtocol.SOCKS5, front.address),)
+        with open_ours(folders["front"], *_group(first.address, second.address, effort, hedge)) as front:
+            victim = _Victim(scenario, first, folders["again"], stack)
+            hop = Hop("front", HopProtocol.SOCKS5, front.address)
             sessions = run_steadily(
-                Way("front", route, Timeouts(hop=PATIENCE * effort.limit)),
+                Way("front", (hop,), Timeouts(hop=PATIENCE * effort.limit)),
                 target,
                 rate=effort.rate,
-                until=lambda now: hurt.is_over and now >= hurt.alive_at + effort.after,
-                deeds=[
-                    # Right behind the beginning of a session, so that one is on its way.
-                    Deed(effort.before + 0.2 / effort.rate, hurt.die),
-                    Deed(effort.before + effort.down, hurt.come_back),
+                until=lambda now: victim.is_alive and now >= victim.alive_at + effort.after,
+                actions=[
+                    # Shortly after a session has begun, so that one is open.
+                    Action(effort.before + 0.2 / effort.rate, victim.die),
+                    Action(effort.before + effort.down, victim.come_back),
                 ],
             )
-        log = (folder / "front" / f"{CHAINSOCKS.name}.log").read_text(errors="replace").splitlines()
-    return Run(attribute(sessions, log), hurt.died_at, hurt.alive_at, complaints(log))
+        log = (folders["front"] / OURS / "chainsocks.log").read_text(errors="replace").splitlines()
+    return Run(attribute(sessions, log), victim.died_at, victim.alive_at, refusals(log))
 
 
-class _Hurt:
-    """The hop that dies. It is started again beside the load, which does not wait for that."""
+class _Victim:
+    """The hop that dies. It is started again in a thread, so that the load does not wait for that."""
 
     def __init__(self, scenario: Scenario, hop: Running, folder: Path, stack: ExitStack) -> None:
         self._scenario = scenario
@@ -152,23 +154,23 @@ class _Hurt:
         if self._scenario.signal == signal.SIGSTOP:
             self._hop.send_signal(signal.SIGCONT)
         else:
-            self._stack.enter_context(_open(self._folder, address=self._hop.address))
+            self._stack.enter_context(open_ours(self._folder, address=self._hop.address))
         return time.monotonic()
 
     @property
-    def is_over(self) -> bool:
-        """Whether it can be used again."""
+    def is_alive(self) -> bool:
+        """Whether it has come back."""
         return self._alive is not None and self._alive.done()
 
     @property
     def alive_at(self) -> float:
-        """From when; to be asked once it is over."""
+        """When it could be used again, once it has come back."""
         assert self._alive
         return self._alive.result()
 
 
-def _behind(first: Address, second: Address, effort: Effort, hedge: float | None) -> list[str]:
-    """Write the group into a configuration."""
+def _group(first: Address, second: Address, effort: Effort, hedge: float | None) -> list[str]:
+    """Return the configuration of the group."""
     limits = ["[timeouts]", f"connect = {effort.limit}", f"hop = {effort.limit}"]
     hops = ["[hops]", f'{FIRST} = "socks5://{first}"', f'{SECOND} = "socks5://{second}"']
     group = ["[groups.exits]", f'hops = ["{FIRST}", "{SECOND}"]', 'pick = "failover"']
@@ -177,23 +179,8 @@ def _behind(first: Address, second: Address, effort: Effort, hedge: float | None
     return [*limits, *hops, *group, "[chains]", 'default = ["exits"]', *health]
 
 
-@contextmanager
-def _open(folder: Path, lines: Sequence[str] = (), address: Address | None = None) -> Iterator[Running]:
-    """Run one of our servers, in a folder of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "chainsocks.toml"
-
-    def plan() -> list[Program]:
-        listen = address or free_address()
-        config.write_text("\n".join(["[server]", f'listen = ["{listen}"]', *lines]) + "\n")
-        return [Program([CHAINSOCKS, "serve", "-c", config], listen)]
-
-    with open_programs(plan, folder) as running:
-        yield running
-
-
 def attribute(sessions: Sequence[Session], log: Sequence[str]) -> list[tuple[Session, str]]:
-    """Say which hop each session went through, by the server's log; nothing of one that was not granted."""
+    """Add to each session the hop that it used, by the server's log; an empty name if it was not granted."""
     hops = defaultdict[str, deque[str]](deque)
     for line in log:
         if match := re.search(r" client=(\S+) .* hops=(\S+) reply=00 ", line):
@@ -201,7 +188,7 @@ def attribute(sessions: Sequence[Session], log: Sequence[str]) -> list[tuple[Ses
     return [(one, hops[one.client].popleft() if hops[one.client] else "") for one in sessions]
 
 
-def complaints(log: Sequence[str]) -> list[str]:
-    """Return what a server's log says of the requests that were refused."""
-    refusals = (re.search(r' reply=(?!00|-)\S+ .* outcome="(.*)"$', line) for line in log)
-    return [match[1] for match in refusals if match]
+def refusals(log: Sequence[str]) -> list[str]:
+    """Return the outcomes of the requests that a server's log has as refused."""
+    found = (re.search(r' reply=(?!00|-)\S+ .* outcome="(.*)"$', line) for line in log)
+    return [match[1] for match in found if match]

@@ -1,7 +1,7 @@
 """``python -m benchmarks.handshake``: what a handshake costs without a network, for each version and role.
 
-A client or a server is made, driven from its first byte to its good end against what the other side says, one whole
-message at a time, and thrown away. The other side's words are recorded beforehand: only one role is on the clock.
+A client or a server is created and driven from its first byte to success against the messages of the other side, one
+whole message at a time. Those messages are recorded beforehand, so that only one role is timed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 
 import click
 
-from benchmarks.timing import Timing, table
+from benchmarks.tables import render_timings
 from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import ClientHandshake, ServerHandshake, State
@@ -28,7 +28,7 @@ GRANTED = Reply(0, Address("192.0.2.2", 40_000))
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of handshake: how each side is made."""
+    """A kind of handshake: how each side is created."""
 
     name: str
     client: Callable[[], ClientHandshake]
@@ -50,19 +50,19 @@ KINDS = (
     _kind("socks5", Version.SOCKS5, NAME, None, Method.NO_AUTHENTICATION_REQUIRED),
     _kind("socks5 with login", Version.SOCKS5, NAME, LOGIN, Method.USERNAME_PASSWORD),
 )
-"""The handshakes that are timed."""
+"""All kinds that are timed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What each side says, message by message."""
+    """The messages of each side."""
 
     client: Sequence[bytes]
     server: Sequence[bytes]
 
 
 def record(kind: Kind) -> Conversation:
-    """Let both sides talk to each other, and write down what they say."""
+    """Let both sides talk to each other, and return their messages."""
     client, server = kind.client(), kind.server()
     asked, answered = [], []
     while not client.done:
@@ -94,7 +94,7 @@ def run_server(kind: Kind, conversation: Conversation) -> None:
 
 
 def _decide(server: ServerHandshake) -> None:
-    """Say yes where a server waits for a decision."""
+    """Accept the login or the request that a server waits to have decided."""
     if server.state is State.REPLY:
         server.send_reply(GRANTED)
     elif server.state is State.LOGIN and isinstance(server, socks5.ServerHandshake):
@@ -102,20 +102,20 @@ def _decide(server: ServerHandshake) -> None:
 
 
 @click.command()
-@click.option("--runs", default=5000, type=click.IntRange(1), show_default=True, help="Handshakes in a repeat.")
-@click.option("--repeats", default=9, type=click.IntRange(1), show_default=True, help="Repeats to choose from.")
-@click.option("--smoke", is_flag=True, help="See whether it works; the figures mean nothing.")
+@click.option("--runs", default=5000, type=click.IntRange(1), show_default=True, help="Handshakes in each repeat.")
+@click.option("--repeats", default=9, type=click.IntRange(1), show_default=True, help="Number of repeats.")
+@click.option("--smoke", is_flag=True, help="Only test that it works; the figures mean nothing.")
 def main(*, runs: int, repeats: int, smoke: bool) -> None:
     """Time handshakes: us each."""
     if smoke:
         runs, repeats = 10, 2
-    timings = []
+    timings: dict[str, list[float]] = {}
     for kind in KINDS:
         conversation = record(kind)
         for role, drive in (("client", run_client), ("server", run_server)):
             timer = timeit.Timer(partial(drive, kind, conversation))
-            timings.append(Timing(f"{kind.name}, {role}", [total / runs for total in timer.repeat(repeats, runs)]))
-    click.echo(table(timings))
+            timings[f"{kind.name}, {role}"] = [total / runs for total in timer.repeat(repeats, runs)]
+    click.echo(render_timings(timings))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Who is measured: our server, and the SOCKS servers that people use instead, as far as they are installed.
+"""The SOCKS servers that are measured: ours, and others that people use, as far as they are installed.
 
-Each is started as its users would start it: its defaults, a log where it keeps one, no login. What it needs beyond a
-command line (a file, a key, a binary) is made in a folder that is thrown away. None of them is a dependency of ours.
+Each is started as its users would start it: its defaults, a log where it keeps one, no login. What a server needs
+beyond a command line (a file, a key, a binary) is made in a temporary folder. None of them is a dependency of ours.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GO_PATH = Path("/usr/share/gocode")
 OURS = "chainsocks"
 
 Plan = Callable[[Path], Sequence[Program]]
-"""Says what to run; it may leave files in the folder, and finds them there the next time."""
+"""Returns the programs to run; it may leave files in the folder for the next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,14 @@ class Peer:
     plan: Plan
     programs: Sequence[str] = ()
     module: str = ""
-    """The Python module that it is, if it is one; it has to be in the environment that this runs in."""
+    """The Python module that it is, if it is one, to be installed where the benchmarks are."""
     files: Sequence[Path] = ()
     descriptors: int = 2
     """File descriptors that a session takes, once bytes have gone both ways."""
 
     @property
     def missing(self) -> str:
-        """What there is not; empty when it can be run."""
+        """What is not installed; empty when the server can be run."""
         lacks = [name for name in self.programs if not find_program(name)]
         lacks += [str(path) for path in self.files if not path.exists()]
         if self.module and not importlib.util.find_spec(self.module):
@@ -64,7 +64,7 @@ class Peer:
 
 @contextmanager
 def open_peer(peer: Peer, folder: Path) -> Iterator[Running]:
-    """Run a peer; it may keep what it makes in `folder`, for the next time.
+    """Run a server; it may keep files in `folder` for the next time.
 
     Raises:
         CannotStart: it does not come to accept connections.
@@ -76,33 +76,26 @@ def open_peer(peer: Peer, folder: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def open_ours(
-    folder: Path, *, workers: int = 1, hops: Sequence[Address] = (), grace: float | None = None
-) -> Iterator[Running]:
-    """Run our server with a configuration; what is not said is left at its default. Otherwise as `open_peer`.
+def open_ours(folder: Path, *lines: str, workers: int = 1, address: Address | None = None) -> Iterator[Running]:
+    """Run our server, all workers of it, with `lines` in its configuration besides those of ``[server]``.
 
-    All workers are there when the block begins, though one of them suffices for a connection.
+    It listens on `address`, or on one that is free. Otherwise as `open_peer`.
     """
-    server = Peer(OURS, "", lambda own: _ours(own, workers, hops, grace))
+    server = Peer(OURS, "", lambda own: _ours(own, *lines, workers=workers, address=address))
     with open_peer(server, folder) as running:
         deadline = time.monotonic() + PATIENCE
-        while workers > 1 and len(family(running.pids[0])) <= workers:
+        while workers > 1 and len(family(running.pids[0])) <= workers:  # one suffices to accept a connection
             if time.monotonic() > deadline:
                 raise CannotStart(f"{OURS}: fewer than {workers} workers after {PATIENCE:g} s")
             time.sleep(0.01)
         yield running
 
 
-def _ours(folder: Path, workers: int, hops: Sequence[Address], grace: float | None) -> list[Program]:
-    address, config = free_address(), folder / "chainsocks.toml"
-    lines = ["[server]", f'listen = ["{address}"]', f"workers = {workers}"]
-    lines += ["[timeouts]", f"grace = {grace}"] if grace is not None else []
-    if hops:
-        names = [f"hop{number}" for number in range(1, len(hops) + 1)]
-        lines += ["[hops]", *(f'{name} = "socks5://{hop}"' for name, hop in zip(names, hops, strict=True))]
-        lines += ["[chains]", f"default = {json.dumps(names)}"]
-    config.write_text("\n".join(lines) + "\n")
-    return [Program([Path(sysconfig.get_path("scripts")) / "chainsocks", "serve", "-c", config], address)]
+def _ours(folder: Path, *lines: str, workers: int = 1, address: Address | None = None) -> list[Program]:
+    listen, config = address or free_address(), folder / "chainsocks.toml"
+    server = ["[server]", f'listen = ["{listen}"]', f"workers = {workers}"]
+    config.write_text("\n".join([*server, *lines]) + "\n")
+    return [Program([Path(sysconfig.get_path("scripts")) / "chainsocks", "serve", "-c", config], listen)]
 
 
 def _microsocks(_: Path) -> list[Program]:
@@ -161,7 +154,7 @@ def _ssh(folder: Path) -> list[Program]:
         if not key.exists():
             subprocess.run([_path("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd insists on it, and its service would make it
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd requires it; its service would make it
     far, near, config = free_address(), free_address(), folder / "sshd_config"
     lines = [f"ListenAddress {far}", f"HostKey {host_key}", f"Ciphers {CIPHER}", "PidFile none", "UsePAM no"]
     lines += [f"AuthorizedKeysFile {user_key}.pub", "StrictModes no", "PermitRootLogin yes"]
@@ -181,7 +174,7 @@ def _path(name: str) -> str:
 
 
 PEERS = (
-    Peer(OURS, "", lambda folder: _ours(folder, 1, (), None)),
+    Peer(OURS, "", _ours),
     Peer("microsocks", "apt install microsocks", _microsocks, ["microsocks"]),
     Peer("dante", "apt install dante-server", _dante, ["danted"]),
     Peer("v2ray", "apt install v2ray", _v2ray, ["v2ray"]),
@@ -200,4 +193,4 @@ PEERS = (
     ),
     Peer("ssh-D", "apt install openssh-client openssh-server", _ssh, ["ssh", "sshd", "ssh-keygen"]),
 )
-"""All of them, in the order in which they are measured and shown: ours first, since it is what the ratios are to."""
+"""All servers, in the order in which they are measured and shown: ours first, since the ratios refer to it."""

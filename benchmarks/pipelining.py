@@ -1,11 +1,11 @@
 """``python -m benchmarks.pipelining``: the time of a dial through 1 to 5 hops over links with latency, in every mode.
 
-Everything is on loopback. The hops are servers of ours, a process each, without chains of their own. Before each of
-them, and before the destination, is a link that takes 20 ms each way (`benchmarks.links`, which also says what it makes
-of a connect). ``off``, ``hop`` and ``chain`` are our own dial, as the server and the library run it; beside them is
-proxychains4 with the same hops, as far as it is installed: a small program that connects, timed inside of it.
+Everything is on loopback. The hops are servers of ours, a process each, without chains of their own. Before each hop,
+and before the destination, is a link that takes 20 ms each way (`benchmarks.links`, which also says how it delays a
+connect). ``off``, ``hop`` and ``chain`` are our own dial, as the server and the library run it. Beside them, if it is
+installed, is proxychains4 with the same hops: a small program connects under it and times that itself.
 
-What is expected is what `chainsocks.chain.pipeline` says; what is measured has to be within 10 % of it.
+The expected round trips are those of `chainsocks.chain.pipeline`; a median must be within 10 % of them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from benchmarks.compare import describe_run
 from benchmarks.links import open_links
 from benchmarks.peers import open_ours
 from benchmarks.programs import find_program, free_address
+from benchmarks.tables import render
 from chainsocks.chain.legs import legs
 from chainsocks.chain.operations import open_connection
 from chainsocks.chain.pipeline import round_trips
@@ -40,13 +41,13 @@ from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 
-__all__ = ["PROXYCHAINS", "Measured", "as_markdown", "as_text", "main", "measure"]
+__all__ = ["PROXYCHAINS", "Measured", "main", "measure", "tabulate"]
 
 MOST_HOPS = 5
 DELAY = 0.020
 """Seconds, each way of a link."""
 TOLERANCE = 0.1
-"""How far from the formula a median may be."""
+"""How far from the expected time a median may be."""
 PATIENCE = 60.0
 PROXYCHAINS = "proxychains4"
 FAILED = 1
@@ -55,12 +56,12 @@ CONNECT = (
     "import socket, sys, time; began = time.monotonic(); "
     "socket.create_connection((sys.argv[1], int(sys.argv[2]))).close(); print(time.monotonic() - began)"
 )
-"""What runs under proxychains4."""
+"""The program that runs under proxychains4."""
 
 
 @dataclass(slots=True)
 class Measured:
-    """What dials through so many hops in one mode took, in seconds, and how many round trips they should take."""
+    """The seconds of dials through so many hops in one mode, and the round trips that they should take."""
 
     mode: str
     hops: int
@@ -72,17 +73,17 @@ class Measured:
         return statistics.median(self.seconds) / (2 * delay)
 
     def ratio(self, delay: float) -> float:
-        """Return how many times the expected that is."""
+        """Return how many times the expected round trips that is."""
         return self.round_trips(delay) / self.expected
 
 
 def hops_at(entrances: Sequence[Address]) -> list[Hop]:
-    """Return the hops behind these links."""
+    """Return the hops behind the links with these entrances."""
     return [Hop(f"hop {number}", HopProtocol.SOCKS5, at) for number, at in enumerate(entrances, 1)]
 
 
 def dial_once(chain: Chain, destination: Address) -> float:
-    """Dial, and return what it took, in seconds."""
+    """Dial, and return the seconds that it took."""
 
     async def run() -> float:
         began = time.monotonic()
@@ -95,7 +96,7 @@ def dial_once(chain: Chain, destination: Address) -> float:
 
 
 def connect_under_proxychains(entrances: Sequence[Address], destination: Address, folder: Path) -> float:
-    """Have proxychains4 connect through the same hops; return what that took, in seconds."""
+    """Let proxychains4 connect through the same hops; return the seconds that it took."""
     config = folder / "proxychains.conf"
     hops = [f"socks5 {entrance.host} {entrance.port}" for entrance in entrances]
     limits = [f"tcp_connect_time_out {PATIENCE * 1000:.0f}", f"tcp_read_time_out {PATIENCE * 1000:.0f}"]
@@ -109,7 +110,7 @@ def connect_under_proxychains(entrances: Sequence[Address], destination: Address
 
 
 def measure(most: int, delay: float, rounds: int, folder: Path, progress: Callable[[str], None]) -> list[Measured]:
-    """Dial through 1 to `most` hops in every mode, `rounds` times; all of them are measured once in each round."""
+    """Dial through 1 to `most` hops in every mode, each once in each of the rounds."""
     found: dict[tuple[str, int], Measured] = {}
     with ExitStack() as stack:
         servers = []
@@ -125,12 +126,12 @@ def measure(most: int, delay: float, rounds: int, folder: Path, progress: Callab
                     for mode, expected, seconds in _dials(entrances, destination, folder):
                         measured = found.setdefault((mode, hops), Measured(mode, hops, expected))
                         measured.seconds.append(seconds)
-                        time.sleep(4 * delay)  # its end has gone through all links
+                        time.sleep(4 * delay)  # until its end has gone through all links
     return sorted(found.values(), key=lambda one: list(found).index((one.mode, 1)))
 
 
 def _dials(entrances: Sequence[Address], destination: Address, folder: Path) -> Iterator[tuple[str, int, float]]:
-    """Dial in every mode; say which, how many round trips it should take, and how many seconds it took."""
+    """Dial in every mode; yield the mode, the expected round trips, and the seconds."""
     hops = hops_at(entrances)
     for pipeline in Pipeline:
         expected = round_trips(legs(hops, destination, pipeline=pipeline))
@@ -140,43 +141,14 @@ def _dials(entrances: Sequence[Address], destination: Address, folder: Path) -> 
         yield PROXYCHAINS, expected, connect_under_proxychains(entrances, destination, folder)
 
 
-HEAD = ("mode", "hops", "dial, ms", "round trips", "expected", "measured/expected")
-
-
-def _rows(found: Sequence[Measured], delay: float) -> list[tuple[str, ...]]:
-    return [
-        (
-            one.mode,
-            str(one.hops),
-            f"{statistics.median(one.seconds) * 1000:.0f}",
-            f"{one.round_trips(delay):.2f}",
-            str(one.expected),
-            f"{one.ratio(delay):.3f}",
-        )
-        for one in found
-    ]
-
-
-def as_text(found: Sequence[Measured], delay: float) -> str:
-    """Return the medians as a table for a terminal."""
-    rows = [HEAD, *_rows(found, delay)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
-
-
-def as_markdown(found: Sequence[Measured], delay: float) -> str:
-    """Return the medians by mode and number of hops: milliseconds, and round trips measured and expected."""
-    most = max(one.hops for one in found)
-    lines = [f"| ms (round trips measured/expected) | {' | '.join(_count(n) for n in range(1, most + 1))} |"]
-    lines.append(f"| --- |{' ---: |' * most}")
-    for mode in dict.fromkeys(one.mode for one in found):
-        cells = [
-            f"{statistics.median(one.seconds) * 1000:.0f} ({one.round_trips(delay):.2f}/{one.expected})"
-            for one in found
-            if one.mode == mode
-        ]
-        lines.append(f"| {mode} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def tabulate(found: Sequence[Measured], delay: float, *, markdown: bool = False) -> str:
+    """Return the medians by mode and number of hops: milliseconds, and in brackets round trips measured/expected."""
+    rows: dict[str, list[str]] = {}
+    for one in found:
+        cell = f"{statistics.median(one.seconds) * 1000:.0f} ({one.round_trips(delay):.2f}/{one.expected})"
+        rows.setdefault(one.mode, [one.mode]).append(cell)
+    lengths = sorted({one.hops for one in found})
+    return render(["ms (round trips measured/expected)", *map(_count, lengths)], rows.values(), markdown=markdown)
 
 
 def _count(hops: int) -> str:
@@ -194,9 +166,9 @@ def _points(found: Sequence[Measured], delay: float) -> dict[str, list[tuple[int
 @click.command()
 @click.option("--rounds", default=5, type=click.IntRange(1), show_default=True, help="Dials of each kind.")
 @click.option("--delay", default=DELAY * 1000, type=click.FloatRange(0.1), show_default=True, help="ms, each way.")
-@click.option("--markdown", is_flag=True, help="Print the table as README.md has it.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw curves as well (SVG).")
-@click.option("--smoke", is_flag=True, help="See whether it works; the figures mean nothing.")
+@click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw a chart as well (SVG).")
+@click.option("--smoke", is_flag=True, help="Only test that it works; the figures mean nothing.")
 def main(*, rounds: int, delay: float, markdown: bool, plot: Path | None, smoke: bool) -> None:
     """Time dials over links with latency, on loopback."""
     try:
@@ -208,7 +180,7 @@ def main(*, rounds: int, delay: float, markdown: bool, plot: Path | None, smoke:
     click.echo(describe_run("benchmarks.pipelining"))
     with tempfile.TemporaryDirectory(prefix="chainsocks-benchmark-") as folder:
         found = measure(most, delay, rounds, Path(folder), lambda what: click.echo(what, err=True))
-    click.echo(f"\n{(as_markdown if markdown else as_text)(found, delay)}")
+    click.echo(f"\n{tabulate(found, delay, markdown=markdown)}")
     if not find_program(PROXYCHAINS):
         click.echo(f"\n{PROXYCHAINS}: skipped, there is no {PROXYCHAINS} here (apt install proxychains4)")
     if plot:

@@ -1,10 +1,11 @@
-"""Run the programs that are measured: start them on ports nobody has, know when they listen, end them whatever happens.
+"""Run the programs that are measured: start them on free ports, wait until they listen, and end them.
 
-1. A program is ready when it accepts a connection. One that ends instead, as when somebody took its port, is tried
-   again on another.
-2. What it says goes to a file, for all of them alike: a log is part of the work, and a terminal would be part of it
-   too. The end of it is shown when it does not start.
-3. It is ended by its own handle, and so are its children, which are in its process group.
+1. A program is ready when it accepts a connection. One that ends before, for example because its port was taken, is
+   started again on another port.
+2. Its output goes to a file, for all programs alike: a log is part of the work, and a terminal would slow it down. The
+   end of the file is shown when the program does not start.
+3. It is ended by its own handle, with the children in its process group. When this process is killed, a shell that
+   waits for that (`_guarded`) kills the group.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from chainsocks.protocol.address import Address
 __all__ = ["PATIENCE", "CannotStart", "Command", "Program", "Running", "find_program", "free_address", "open_programs"]
 
 PATIENCE = 20.0
-"""Seconds after which a program that does not accept connections never will."""
+"""Seconds that a program may take to accept connections."""
 
-MANNERS = 1.0
-"""Seconds from asking a program to end to killing it: all has been measured by then."""
+GRACE = 1.0
+"""Seconds from asking a program to end to killing it: everything was measured by then."""
 
-TRIES = 3
+ATTEMPTS = 3
 
 Command = Sequence[str | Path]
 
@@ -42,7 +43,7 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run, and where it is going to listen."""
+    """A command, and the address that it is going to listen on."""
 
     command: Command
     address: Address
@@ -50,7 +51,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Programs that run: where the last of them listens, and the first process of each."""
+    """Running programs: the address of the last of them, and the first process of each."""
 
     address: Address
     pids: tuple[int, ...]
@@ -62,12 +63,12 @@ class Running:
 
 
 def find_program(name: str) -> str | None:
-    """Return the path of a program; servers are in places that only an administrator looks into."""
+    """Return the path of a program; servers may be in folders that only an administrator's path has."""
     return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")))
 
 
 def free_address() -> Address:
-    """Pick an address of this machine's own that nobody listens on.
+    """Return a free address of this machine.
 
     Its host is one of the many in 127.0.0.0/8: the tens of thousands of connections of a benchmark come from 127.0.0.1,
     and might take the port before its program does, or be connected to themselves.
@@ -80,12 +81,12 @@ def free_address() -> Address:
 
 @contextmanager
 def open_programs(plan: Callable[[], Sequence[Program]], folder: Path) -> Iterator[Running]:
-    """Run what `plan` says, each when the one before it accepts connections. It is asked anew for each try.
+    """Run the programs of `plan`, each when the one before accepts connections. Each attempt calls `plan` again.
 
     Raises:
-        CannotStart: one of them does not.
+        CannotStart: one of them does not accept connections.
     """
-    for left in reversed(range(TRIES)):
+    for left in reversed(range(ATTEMPTS)):
         with ExitStack() as stack:
             try:
                 running = _start_all(plan(), folder, stack)
@@ -115,25 +116,37 @@ def _started(command: Command, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=log.parent, start_new_session=True
         )
-    try:
-        yield process
-    finally:
-        process.terminate()
+    with _guarded(process.pid):
         try:
-            process.wait(MANNERS)
-        except subprocess.TimeoutExpired:
-            pass  # killed below, with all others
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                pass  # killed below, with all others
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it has ended, and so have its children
+            process.wait()
+            while _lives(process.pid):
+                time.sleep(0.001)  # a killed child is not gone at once
+
+
+@contextmanager
+def _guarded(group: int) -> Iterator[None]:
+    """Have a process group killed if this process does not live to the end of the block."""
+    guard = ["/bin/sh", "-c", 'read -r end || kill -KILL -- "-$0"', str(group)]
+    with subprocess.Popen(guard, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it ended, and so did its children
-        process.wait()
-        while _lives(process.pid):
-            time.sleep(0.001)  # a killed child is not gone at once
+            yield
+        finally:
+            process.communicate(b"end\n")
 
 
 def _lives(group: int) -> bool:
-    """Tell whether there is a process in a group; one that ended counts no more, reaped or not."""
+    """Tell whether a process group has a process that has not ended."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, of = stat.read_text().rpartition(") ")[2].split()[:3]
@@ -145,7 +158,7 @@ def _lives(group: int) -> bool:
 
 
 def _accepts(process: subprocess.Popen[bytes], address: Address) -> bool:
-    """Wait until connections are accepted; false when the process ends, or nothing comes of it."""
+    """Wait until connections are accepted; false when the process ends, or takes too long."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         try:

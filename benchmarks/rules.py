@@ -1,13 +1,14 @@
-"""``python -m benchmarks.rules``: what the rules cost for each request, by how many there are.
+"""``python -m benchmarks.rules``: the time of a routing decision, by the number of rules.
 
 Rules of all kinds are mixed: names, suffixes, networks of many sizes and ranges, with and without conditions on ports,
-clients, users, commands and versions. Requests go to destinations that some rule is for, and to others. All numbers of
-rules are measured in turn, several times over, and so is a walk through the rules one by one, for comparison.
+clients, users, commands and versions. Some destinations match a rule, and others do not. All numbers of rules are
+measured in turn, several times, and for comparison so is a search through the rules one by one.
 """
 
 from __future__ import annotations
 
 import random
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from ipaddress import ip_address
 
 import click
 
-from benchmarks.timing import Timing, table
+from benchmarks.tables import render_timings
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config
 from chainsocks.config.rules import Rule, Spoken
@@ -30,10 +31,10 @@ COMPARED = ((10, 10_000), (10, 1000))
 """The sizes that the last line compares, and those of a smoke run."""
 
 WALKED = 1000
-"""Rules in the walk, and that is slow enough."""
+"""Rules that are searched one by one; that is slow enough."""
 
 ASKED = 1000
-"""Requests in a repeat."""
+"""Requests in each repeat."""
 
 HEAD = """
 [server]
@@ -59,7 +60,7 @@ def _rule(chance: random.Random, size: int) -> str:
     lines = ["[[rules]]"]
     if chance.random() < 0.95:
         lines.append(f"to = {to}")
-    else:  # for some clients or users, wherever they go
+    else:  # for some clients or users, and any destination
         lines.append(chance.choice((f"from = '{_ip(chance)}'", f"users = 'user{chance.randrange(size)}'")))
     if chance.random() < 0.3:
         lines.append(chance.choice((f"ports = {chance.randrange(1, 65536)}", "ports = '6000-6100'")))
@@ -94,7 +95,7 @@ def _ip(chance: random.Random) -> str:
 
 
 def questions(size: int, seed: int = 2) -> list[Question]:
-    """Return requests to make of rules of that size: half of them for what some rule may name."""
+    """Return requests to ask so many rules for: half of them for destinations that some rule may name."""
     chance = random.Random(seed)
     asked = []
     for number in range(ASKED):
@@ -106,7 +107,7 @@ def questions(size: int, seed: int = 2) -> list[Question]:
 
 
 def walk(rules: Sequence[Rule], question: Question) -> int | None:
-    """Return the number of the first rule that matches, by a look at one after the other."""
+    """Return the number of the first rule that matches, by a search through all of them."""
     request, caller = question
     destination = request.destination
     ip = None if destination.type is AddressType.DOMAINNAME else ip_address(destination.host)
@@ -133,12 +134,12 @@ def walk(rules: Sequence[Rule], question: Question) -> int | None:
 
 
 def decide(router: Router, question: Question) -> Decision:
-    """Return what the router decides."""
+    """Return the decision of the router."""
     return router.decide(*question)
 
 
 def _seconds(ask: Callable[[Question], object], asked: Sequence[Question]) -> float:
-    """Return what each decision took."""
+    """Return the mean time of a decision."""
     began = time.perf_counter()
     for question in asked:
         ask(question)
@@ -146,28 +147,28 @@ def _seconds(ask: Callable[[Question], object], asked: Sequence[Question]) -> fl
 
 
 @click.command()
-@click.option("--repeats", default=15, type=click.IntRange(1), show_default=True, help="Repeats to choose from.")
-@click.option("--smoke", is_flag=True, help="See whether it works; the figures mean nothing.")
+@click.option("--repeats", default=15, type=click.IntRange(1), show_default=True, help="Number of repeats.")
+@click.option("--smoke", is_flag=True, help="Only test that it works; the figures mean nothing.")
 def main(*, repeats: int, smoke: bool) -> None:
     """Time decisions by 10 to 100,000 rules: us each."""
     sizes = SIZES[:2] if smoke else SIZES
-    contestants: dict[str, tuple[Callable[[Question], object], list[Question]]] = {}
+    searches: dict[str, tuple[Callable[[Question], object], list[Question]]] = {}
     for size in sizes:
         config = config_of(size)
         began = time.perf_counter()
         router = Router(config)
         click.echo(f"{size:,} rules: sorted in {time.perf_counter() - began:.2f} s", err=True)
-        contestants[f"{size:,} rules"] = partial(decide, router), questions(size)
+        searches[f"{size:,} rules"] = partial(decide, router), questions(size)
         if size == WALKED:
-            contestants[f"{size:,} rules, one by one"] = partial(walk, config.rules), questions(size)[:20]
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+            searches[f"{size:,} rules, one by one"] = partial(walk, config.rules), questions(size)[:20]
+    seconds: dict[str, list[float]] = {name: [] for name in searches}
     for _ in range(2 if smoke else repeats):
-        for name, (ask, asked) in contestants.items():
+        for name, (ask, asked) in searches.items():
             seconds[name].append(_seconds(ask, asked))
-    timings = [Timing(name, times) for name, times in seconds.items()]
-    click.echo(table(timings))
-    few, many = (next(timing for timing in timings if timing.what == f"{size:,} rules") for size in COMPARED[smoke])
-    click.echo(f"{many.what} cost {many.median / few.median:.2f} times what {few.what} cost (medians)")
+    click.echo(render_timings(seconds))
+    few, many = (f"{size:,} rules" for size in COMPARED[smoke])
+    times = statistics.median(seconds[many]) / statistics.median(seconds[few])
+    click.echo(f"{many} cost {times:.2f} times what {few} cost (medians)")
 
 
 if __name__ == "__main__":

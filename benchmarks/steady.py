@@ -1,9 +1,9 @@
-"""A load that does not wait for anybody: short sessions begin at a steady rate, however those before them fare.
+"""A load of short sessions that begin at a steady rate, however long earlier ones take.
 
-1. A session connects, has a word echoed, and closes. Its time runs from when it was due, so that a load that is late
-   itself shows, and hides nothing.
-2. Whatever becomes of a session is written down and is nobody else's end.
-3. Something may be done in between, at moments that are told before; what takes time there delays the load.
+1. A session connects, has a word echoed, and closes. Its time runs from when it was due, so that delays of the load
+   itself show as well.
+2. The outcome of each session is recorded, and a failure ends no other session.
+3. Actions can be planned at moments in between; the time that they take delays the load.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from chainsocks.tools.bench.loop import Loop, Task
 from chainsocks.tools.bench.target import Target
 from chainsocks.tools.bench.way import BenchError, Route, Way
 
-__all__ = ["Deed", "Session", "run_steadily"]
+__all__ = ["Action", "Session", "run_steadily"]
 
 WORD = b"a few bytes"
 
 
 @dataclass(slots=True)
 class Session:
-    """One of them, in seconds on the monotonic clock; what has not come to pass is NaN."""
+    """A session, in seconds on the monotonic clock; a moment that never came is NaN."""
 
     due: float
     opened: float = math.nan
-    """When its request was granted."""
+    """When the request was granted."""
     ended: float = math.nan
-    """When its word was back, or it had failed."""
+    """When the word was back, or the session had failed."""
     client: str = ""
-    """Its own address, as a server's log has it, once it was granted."""
+    """Its local address, as in the server's log; empty until the request was granted."""
     error: str = ""
 
     @property
     def seconds(self) -> float:
-        """How long it took, for whoever wanted it."""
+        """The time from when it was due to its end."""
         return self.ended - self.due
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class Action:
     """Something to do, so many seconds after the beginning."""
 
     after: float
@@ -52,28 +52,28 @@ class Deed:
 
 
 def run_steadily(
-    way: Way, target: Target, *, rate: float, until: Callable[[float], bool], deeds: Sequence[Deed] = ()
+    way: Way, target: Target, *, rate: float, until: Callable[[float], bool], actions: Sequence[Action] = ()
 ) -> list[Session]:
-    """Begin `rate` sessions a second through `way`, until `until` says so of the time; see all of them end."""
+    """Begin `rate` sessions a second through `way` until `until(now)` is true; return all when all have ended."""
     route, sessions = Route(way, target.echo), list[Session]()
-    waiting = sorted(deeds, key=lambda deed: deed.after)
+    waiting = sorted(actions, key=lambda action: action.after)
     with Loop() as loop:
         began = time.monotonic()
         while not until(due := began + len(sessions) / rate):
             while waiting and began + waiting[0].after <= due:
-                deed = waiting.pop(0)
-                _go_on(loop, began + deed.after)
-                deed.do()
-            _go_on(loop, due)
+                action = waiting.pop(0)
+                _run_until(loop, began + action.after)
+                action.do()
+            _run_until(loop, due)
             sessions.append(Session(due))
             loop.start(_talk(sessions[-1], route, loop))
-        loop.run(math.inf)  # the route bounds each of them
+        loop.run(math.inf)  # the route limits each session
     return sessions
 
 
-def _go_on(loop: Loop, until: float) -> None:
+def _run_until(loop: Loop, until: float) -> None:
     loop.run(until)
-    time.sleep(max(0.0, until - time.monotonic()))  # a loop with nothing to do has returned before
+    time.sleep(max(0.0, until - time.monotonic()))  # a loop without tasks returns at once
 
 
 def _talk(session: Session, route: Route, loop: Loop) -> Task:

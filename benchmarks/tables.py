@@ -1,57 +1,61 @@
-"""Results as people read them: a table in the terminal, or the same in Markdown."""
+"""The tables of the benchmarks, for a terminal or in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import io
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from benchmarks.figures import Figure, Results
+from rich.console import Console
 
-__all__ = ["remarks", "render_markdown", "render_text"]
+from chainsocks.tools.bench.figures import Figure, Results
+from chainsocks.tools.bench.report import format_value, make_table
+
+__all__ = ["render", "render_results", "render_timings"]
 
 BEST = "best other"
-MISSING = "-"
 
 
-def render_text(results: Results, rivals: Collection[str]) -> str:
-    """Return a table for a terminal, and the remarks below it. `rivals` are those of whom one is called the best."""
-    rows = _rows(results, rivals)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *remarks(results)])
+def render(head: Sequence[str], rows: Iterable[Sequence[str]], *, markdown: bool = False) -> str:
+    """Return a table; its first column is text, and the others are numbers."""
+    console = Console(width=1000, file=(text := io.StringIO()), markup=False, emoji=False, highlight=False)
+    console.print(make_table(head, rows, markdown=markdown))
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    if markdown:
+        lines = [line for line in lines if line]
+        lines[1] = f"| --- |{' ---: |' * (len(head) - 1)}"
+    return "\n".join(lines)
 
 
-def render_markdown(results: Results, rivals: Collection[str]) -> str:
-    """Return the same in Markdown."""
-    head, *rows = _rows(results, rivals)
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    lines = [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
-    return "\n".join([*lines, "", *(f"- {remark}" for remark in remarks(results))]).rstrip()
-
-
-def remarks(results: Results) -> list[str]:
-    """Return all that is to be said, a line for each."""
-    return [f"{name}: {remark}" for name, said in results.remarks.items() for remark in said]
-
-
-def _rows(results: Results, rivals: Collection[str]) -> list[list[str]]:
+def render_results(results: Results, rivals: Collection[str], *, markdown: bool = False) -> str:
+    """Return a row for each name with medians and ratios, one with the best of `rivals`, and the notes."""
     figures = list(results.samples)
     names = list(dict.fromkeys(name for samples in results.samples.values() for name in samples))
-    names.sort(key=lambda name: name != results.reference)  # the first round may have begun with somebody else
-    rows = [["", *map(_head, figures)]]
-    rows += [[name, *(_cell(results, figure, name) for figure in figures)] for name in names]
-    others: Sequence[str] = [name for name in names if name in rivals and name != results.reference]
+    names.sort(key=lambda name: name != results.reference)  # the first round may have begun with another
+    rows = [[name, *(_cell(results, figure, name) for figure in figures)] for name in names]
+    others = [name for name in names if name in rivals and name != results.reference]
     if others:
-        rows.append([BEST, *(results.best(figure, others) or MISSING for figure in figures)])
-    return rows
+        rows.append([BEST, *(results.best(figure, others) or "-" for figure in figures)])
+    table = render(["", *map(_head, figures)], rows, markdown=markdown)
+    notes = [f"- {line}" for line in results.note_lines] if markdown else results.note_lines
+    return "\n".join([table, *([""] if markdown and notes else []), *notes])
+
+
+def render_timings(seconds: Mapping[str, Sequence[float]]) -> str:
+    """Return the least and the median of the seconds that each thing took, in microseconds.
+
+    The least is what the code costs; its distance from the median shows how noisy the machine is.
+    """
+    rows = [(what, f"{min(took) * 1e6:.2f}", f"{statistics.median(took) * 1e6:.2f}") for what, took in seconds.items()]
+    return render(("us", "min", "median"), rows)
 
 
 def _head(figure: Figure) -> str:
-    return f"{figure.title} ({'more' if figure.more_is_better else 'less'} is better)"
+    better = "more" if figure.unit.more_is_better else "less"
+    return f"{', '.join(filter(None, (figure.title, figure.unit.name)))} ({better} is better)"
 
 
 def _cell(results: Results, figure: Figure, name: str) -> str:
-    median, ratio = results.median(figure, name), results.ratio(figure, name)
-    if median is None:
-        return MISSING
-    text = f"{median:.{figure.digits}f}"
-    return text if ratio is None or name == results.reference else f"{text} ({ratio:.2f} x)"
+    value, ratio = results.median(figure, name), results.ratio(figure, name)
+    text = format_value(figure, value)
+    return text if value is None or ratio is None or name == results.reference else f"{text} ({ratio:.2f} x)"

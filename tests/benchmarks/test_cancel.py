@@ -18,8 +18,9 @@ from chainsocks.tools.bench.way import BenchError, Way
 from tests.e2e.targets import serving
 
 
+@pytest.mark.measure
 def test_the_time_from_the_signal_to_the_last_end_is_taken(tmp_path: Path) -> None:
-    with open_target() as target, open_ours(tmp_path, grace=0.001) as running:
+    with open_target() as target, open_ours(tmp_path, "[timeouts]", "grace = 0.001") as running:
         way = Way("ours", (Hop("ours", HopProtocol.SOCKS5, running.address),))
         flowed: list[int] = []
 
@@ -29,17 +30,17 @@ def test_the_time_from_the_signal_to_the_last_end_is_taken(tmp_path: Path) -> No
 
         took = measure_cancel(way, target, streams=3, seconds=0.05, cancel=end)
         assert flowed == [3]
-        assert 0 < took < cancel.LIMIT
+        assert took > 0
         assert target.wait_until_quiet()
 
 
-def test_streams_that_go_on_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_that_go_on_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cancel, "LIMIT", 0.1)
     with open_target() as target, pytest.raises(BenchError, match=r"2 of 2 streams still flow 0\.1 s after"):
         measure_cancel(Way("direct"), target, streams=2, seconds=0.01, cancel=lambda: None)
 
 
-def test_streams_that_end_by_themselves_are_told() -> None:
+def test_streams_that_end_by_themselves_are_an_error() -> None:
     def close(_: socket.socket) -> None:
         pass
 

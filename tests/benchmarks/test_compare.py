@@ -14,22 +14,22 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import compare as module
-from benchmarks.ceiling import NoCeiling
 from benchmarks.compare import choose_peers, choose_sections, compare, main
 from benchmarks.contestants import Contestant, Opened
-from benchmarks.figures import Figure, Results
+from benchmarks.cores import CannotLimit
 from benchmarks.peers import OURS, PEERS, Peer
 from benchmarks.programs import CannotStart
-from benchmarks.sections import SECTIONS, Effort, Remark, Section
+from benchmarks.sections import SECTIONS, Section
+from chainsocks.tools.bench.figures import SESSION_RATE, Figure, Results
+from chainsocks.tools.bench.run import Effort, Note
 from chainsocks.tools.bench.way import BenchError
 from tests.e2e.programs import PATIENCE
 
-RATE = Figure("GiB/s", 2, more_is_better=True)
 Measure = Callable[[str], float]
 
 
 def section(measure: Measure, *names: str, missing: str = "") -> Section:
-    """A section in which the measurement is told the name of whom it measures."""
+    """A section whose measurement gets the name of the contestant."""
 
     def contestant(name: str) -> Contestant:
         @contextmanager
@@ -38,11 +38,11 @@ def section(measure: Measure, *names: str, missing: str = "") -> Section:
 
         return Contestant(name, start, missing="there is no it here" if name == missing else "")
 
-    def run(opened: Opened, _: Effort, remark: Remark) -> dict[Figure, float]:
+    def run(opened: Opened, _: Effort, note: Note) -> dict[Figure, float]:
         name = cast("str", opened)
         if name == "odd":
-            remark("it is odd")
-        return {RATE: measure(name)}
+            note("it is odd")
+        return {SESSION_RATE: measure(name)}
 
     return Section("test", "A test", names[0], lambda _: [contestant(name) for name in names], run)
 
@@ -51,7 +51,7 @@ def measure_all(tested: Section, folder: Path, rounds: int = 3) -> Results:
     return compare(tested, [], Effort(0.1, 1), rounds, folder, lambda _: None)
 
 
-def test_everybody_is_measured_once_a_round_and_each_round_begins_with_another(tmp_path: Path) -> None:
+def test_each_is_measured_once_a_round_and_each_round_begins_with_another(tmp_path: Path) -> None:
     order: list[str] = []
 
     def measure(name: str) -> float:
@@ -61,14 +61,14 @@ def test_everybody_is_measured_once_a_round_and_each_round_begins_with_another(t
     results = measure_all(section(measure, "a", "b", "c"), tmp_path, rounds=4)
     assert "".join(order) == "abcbcacababc"
     assert results.reference == "a"
-    assert results.samples[RATE]["a"] == [1, 6, 8, 10]
-    assert results.median(RATE, "a") == 7
+    assert results.samples[SESSION_RATE]["a"] == [1, 6, 8, 10]
+    assert results.median(SESSION_RATE, "a") == 7
 
 
 def test_who_is_missing_is_skipped_by_name(tmp_path: Path) -> None:
     results = measure_all(section(lambda _: 1.0, "a", "b", missing="b"), tmp_path)
-    assert list(results.samples[RATE]) == ["a"]
-    assert results.remarks == {"b": ["skipped, there is no it here"]}
+    assert list(results.samples[SESSION_RATE]) == ["a"]
+    assert results.notes == {"b": ["skipped, there is no it here"]}
     assert not results.failed
 
 
@@ -93,17 +93,17 @@ def test_who_fails_is_named_and_not_tried_again(tmp_path: Path, error: Exception
 
     results = measure_all(section(measure, "a", "b", "c"), tmp_path)
     assert tried.count("b") == 1
-    assert len(results.samples[RATE]["c"]) == 3
+    assert len(results.samples[SESSION_RATE]["c"]) == 3
     assert results.failed == {"b"}
-    assert "it broke" in results.remarks["b"][0]
+    assert "it broke" in results.notes["b"][0]
 
 
 def test_what_this_machine_cannot_do_is_no_failure(tmp_path: Path) -> None:
     def measure(name: str) -> float:
-        raise NoCeiling("no control group can be made")
+        raise CannotLimit("no control group can be made")
 
     results = measure_all(section(measure, "a"), tmp_path)
-    assert results.remarks == {"a": ["skipped, no control group can be made"]}
+    assert results.notes == {"a": ["skipped, no control group can be made"]}
     assert not results.failed
 
 
@@ -116,7 +116,7 @@ def test_a_bug_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_remarks_of_a_measurement_are_kept(tmp_path: Path) -> None:
-    assert measure_all(section(lambda _: 1.0, "odd"), tmp_path).remarks == {"odd": ["it is odd"]}
+    assert measure_all(section(lambda _: 1.0, "odd"), tmp_path).notes == {"odd": ["it is odd"]}
 
 
 def test_ours_always_take_part() -> None:
@@ -153,8 +153,8 @@ def test_only_failures_of_ours_are_failures_of_the_run(monkeypatch: pytest.Monke
 def test_markdown_has_a_heading_and_a_table_for_each_section(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SECTIONS", [section(lambda _: 1.0, OURS, "dante")])
     done = CliRunner().invoke(main, ["--markdown", "--rounds", "1"])
-    assert "\n### A test\n\n|  | GiB/s (more is better) |\n| --- | ---: |\n" in done.output
-    assert "| dante | 1.00 (1.00 x) |\n| best other | dante |" in done.output
+    assert "\n### A test\n\n|            | sessions, sessions/s (more is better) |\n| --- | ---: |\n" in done.output
+    assert re.search(r"\| dante +\| +1 \(1\.00 x\) \|\n\| best other \| +dante \|", done.output)
     plain = CliRunner().invoke(main, ["--rounds", "1"])
     assert "\nA test\n" in plain.output
     assert "|" not in plain.output
@@ -169,25 +169,21 @@ def test_the_date_the_machine_and_the_command_come_first(monkeypatch: pytest.Mon
     assert first.endswith("`python -m benchmarks.compare --peer ssh-D --rounds 2`")
 
 
+@pytest.mark.measure
 def test_a_smoke_run_measures_everything(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.compare", "--smoke", "--markdown", "--peer", OURS]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=3 * PATIENCE,
-        check=False,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     for one in SECTIONS:
         heading, _, rest = done.stdout.partition(f"### {one.title}\n")
         assert rest, heading
         table = rest.partition("\n###")[0]
-        assert re.search(rf"^\| {one.reference} \| -?[\d.]+ ", table, re.MULTILINE) or "skipped, no control" in table
+        assert re.search(rf"^\| {one.reference} +\| +-?[\d.]+ ", table, re.MULTILINE) or "skipped, no control" in table
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.measure
 def test_servers_are_ended_with_a_run_that_is_told_to_end(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.compare", "--only", "echo", "--peer", OURS, "--seconds", "1000"]
     with subprocess.Popen(

@@ -16,18 +16,17 @@ SHORT = Effort(rate=40, before=0.3, down=0.4, after=0.6, limit=2, hedge=0.1, res
 KILLED, _, HEDGED = SCENARIOS
 
 
+@pytest.mark.measure
 @pytest.mark.parametrize("scenario", [KILLED, HEDGED], ids=lambda scenario: scenario.name)
-def test_nobody_but_those_on_their_way_notices_and_the_hop_is_used_again(
-    scenario: dying.Scenario, tmp_path: Path
-) -> None:
+def test_only_open_sessions_are_lost_and_the_hop_is_used_again(scenario: dying.Scenario, tmp_path: Path) -> None:
     run = run_once(scenario, SHORT, tmp_path)
     assert run.failed == []
-    assert run.complaints == []
+    assert run.refusals == []
     assert run.died_at < run.alive_at
     assert run.back_after < math.inf
 
     def through(begin: float, end: float) -> set[str]:
-        chosen = [(one, hop) for one, hop in run.sessions if not one.error and not run.was_on_its_way(one)]
+        chosen = [(one, hop) for one, hop in run.sessions if not one.error and not run.was_open(one)]
         return {hop for one, hop in chosen if begin <= one.due < end}
 
     assert through(0, run.died_at) == {"first"}
@@ -50,13 +49,13 @@ def test_who_was_cut_off_and_who_failed() -> None:
     ones = [one for one, _ in SESSIONS]
     assert run.cut == [ones[1]]
     assert run.failed == [ones[2], ones[3]]
-    assert [one for one in ones if run.was_on_its_way(one)] == [ones[1], ones[2], ones[3]]
+    assert [one for one in ones if run.was_open(one)] == [ones[1], ones[2], ones[3]]
     assert run.back_after == pytest.approx(0.2)
     assert Run(SESSIONS[:5], died_at=2.05, alive_at=4.0).back_after == math.inf
 
 
 def test_a_session_that_began_through_a_dead_hop_has_failed() -> None:
-    """Whatever it was told: the hop was known to be dead, or should have been."""
+    """Whatever the reply was: the hop was known to be dead, or should have been."""
     late = Session(due=2.1, opened=2.2, ended=2.3, error="closed")
     assert Run([(late, FIRST)], died_at=2.05, alive_at=4.0).failed == [late]
 
@@ -81,4 +80,4 @@ def test_the_log_says_which_hop_a_session_went_through() -> None:
 
 
 def test_the_log_says_why_a_request_was_refused() -> None:
-    assert dying.complaints(LOG) == ["hop first (1 of 1), closed"]
+    assert dying.refusals(LOG) == ["hop first (1 of 1), closed"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.e2e.programs import PATIENCE, SocketAddress, clean_environment, find_
 from tests.e2e.targets import PAGE, serving
 
 NOT_IN_CI = {"v2ray", "go-socks5", "siosocks", "pproxy", "asyncio-socks-server"}
-"""Peers that nobody installs just to see whether they start."""
+"""Peers that CI does not install just to start them."""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,7 @@ def fetch(home: Path, proxy: Address, page: SocketAddress) -> bytes:
     ).stdout
 
 
+@pytest.mark.measure
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 def test_a_request_goes_through(peer: Peer, folder: Path, page: SocketAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     if peer.missing:
@@ -48,8 +50,19 @@ def test_a_request_goes_through(peer: Peer, folder: Path, page: SocketAddress, m
         assert not [pid for pid in running.pids if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.measure
 def test_ours_goes_through_hops_of_ours(folder: Path, page: SocketAddress, tmp_path: Path) -> None:
-    with open_ours(tmp_path) as hop, open_ours(folder, workers=2, hops=[hop.address], grace=0.5) as front:
+    with ExitStack() as stack:
+        hop = stack.enter_context(open_ours(tmp_path))
+        lines = [
+            "[hops]",
+            f'hop = "socks5://{hop.address}"',
+            "[chains]",
+            'default = ["hop"]',
+            "[timeouts]",
+            "grace = 0.5",
+        ]
+        front = stack.enter_context(open_ours(folder, *lines, workers=2))
         assert fetch(folder, front.address, page) == PAGE
         assert hop.address != front.address
         children = Path(f"/proc/{front.pids[0]}/task/{front.pids[0]}/children").read_text().split()

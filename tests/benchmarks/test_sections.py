@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import os
 import resource
 import signal
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +11,18 @@ from typing import Any, cast
 import pytest
 
 from benchmarks import sections
-from benchmarks.contestants import Opened
-from benchmarks.loops import LOOPS
+from benchmarks.contestants import LOOPS, Opened
 from benchmarks.peers import OURS, PEERS
-from benchmarks.sections import SECTIONS, Effort, Section
+from benchmarks.sections import SECTIONS, Section
 from chainsocks.config.load import load_config
 from chainsocks.protocol.address import Address
+from chainsocks.tools.bench import run
+from chainsocks.tools.bench.accounting import Cost
 from chainsocks.tools.bench.bulk import Bulk
-from chainsocks.tools.bench.counters import Counters, Kind, What
 from chainsocks.tools.bench.echo import Echo
-from chainsocks.tools.bench.idle import Idle
-from chainsocks.tools.bench.sessions import Sessions
+from chainsocks.tools.bench.figures import IDLE_MEMORY, SESSION_RATE, Sample
+from chainsocks.tools.bench.run import Effort, Step, Subject
+from chainsocks.tools.bench.sessions import Idle, Sessions
 from chainsocks.tools.bench.way import Way
 
 GIB = 2**30
@@ -32,9 +31,6 @@ BY_NAME = {section.name: section for section in SECTIONS}
 
 class Target:
     pids = (20, 21)
-
-    def wait_until_quiet(self) -> bool:
-        return True
 
 
 class Running:
@@ -50,49 +46,38 @@ class Running:
 
 @pytest.fixture
 def opened() -> Opened:
-    return Opened(Way("it"), cast("Any", Target()), cast("Any", Running()))
+    return Opened(Subject(Way("it"), (10, 11)), cast("Any", Target()), cast("Any", Running()))
 
 
-class Remarks(list[str]):
-    def __call__(self, remark: str) -> None:
-        self.append(remark)
+def measured(section: Section, opened: Opened, notes: list[str] | None = None) -> dict[str, float]:
+    sample = section.measure(opened, Effort(2.0, 100), (notes if notes is not None else []).append)
+    return {figure.key: value for figure, value in sample.items()}
 
 
-def measured(section: Section, opened: Opened, remarks: Remarks | None = None) -> dict[str, float]:
-    sample = section.measure(opened, Effort(seconds=2.0, idle=100), Remarks() if remarks is None else remarks)
-    return {figure.title: value for figure, value in sample.items()}
-
-
-def test_bulk_is_by_time_and_by_cpu(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+def test_bulk_comes_down_on_each_number_of_streams(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
     def measure(*_: object, streams: int, direction: str, seconds: float, pids: object) -> Bulk:
         assert (direction, seconds, pids) == ("down", 2.0, (10, 11))
-        return Bulk(0, 3 * GIB * streams, 2.0, cpu=1.5, load_cpu=1.9 if streams == 1 else 1.7)
+        return Bulk(0, 3 * GIB * streams, Cost(2.0, 1.5))
 
-    monkeypatch.setattr(sections, "measure_bulk", measure)
-    remarks = Remarks()
-    assert measured(BY_NAME["bulk"], opened, remarks) == {
-        "GiB/s, 1 stream": 1.5,
-        "CPU s/GiB, 1 stream": 0.5,
-        "GiB/s, 8 streams": 12.0,
-        "CPU s/GiB, 8 streams": 0.0625,
+    monkeypatch.setattr(run, "measure_bulk", measure)
+    assert measured(BY_NAME["bulk"], opened) == {
+        "bulk_down_1_bytes_per_second": 1.5 * GIB,
+        "bulk_down_1_cpu_seconds_per_gib": 0.5,
+        "bulk_down_8_bytes_per_second": 12.0 * GIB,
+        "bulk_down_8_cpu_seconds_per_gib": 0.0625,
     }
-    assert remarks == ["with 1 stream(s), the load was what set the pace"]
 
 
-def test_sessions_are_by_time_and_by_cpu(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
-    given = Sessions(4000, 2.0, cpu=1.0, load_cpu=1.0)
-
-    def measure(*_: object, concurrency: int, seconds: float, pids: object) -> Sessions:
-        assert (concurrency, seconds, pids) == (32, 2.0, (10, 11))
-        return given
-
-    monkeypatch.setattr(sections, "measure_sessions", measure)
-    remarks = Remarks()
-    assert measured(BY_NAME["sessions"], opened, remarks) == {"CPU us/session": 250.0, "sessions/s": 2000.0}
-    assert remarks == []
-    given = Sessions(4000, 2.0, failed=1, cpu=1.0, load_cpu=1.95)
-    measured(BY_NAME["sessions"], opened, remarks)
-    assert remarks == ["some sessions failed", "the load was what set the pace"]
+def test_the_other_sections_of_the_bench(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    monkeypatch.setattr(run, "measure_sessions", lambda *_, **__: Sessions(4000, 0, Cost(2.0, 1.0)))
+    monkeypatch.setattr(run, "measure_echo", lambda *_, beside=0, **__: Echo((0.5,), 7.0 * beside))
+    assert measured(BY_NAME["sessions"], opened) == {"sessions_per_second": 2000, "session_cpu_seconds": 0.00025}
+    assert measured(BY_NAME["echo"], opened) == {"echo_p50_seconds": 0.5, "echo_p99_seconds": 0.5}
+    assert measured(BY_NAME["fairness"], opened) == {
+        "echo_beside_8_p50_seconds": 0.5,
+        "echo_beside_8_p99_seconds": 0.5,
+        "echo_beside_8_bytes_per_second": 56.0,
+    }
 
 
 def test_workers_are_measured_in_their_place(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
@@ -104,31 +89,14 @@ def test_workers_are_measured_in_their_place(monkeypatch: pytest.MonkeyPatch, op
         yield
         log.append("free")
 
-    def measure(*_: object, **__: object) -> Sessions:
+    def measure(*_: object) -> Sample:
         log.append("measured")
-        return Sessions(10, 1.0, cpu=1.0)
+        return {SESSION_RATE: 1.0}
 
     monkeypatch.setattr(sections, "placed", placed)
-    monkeypatch.setattr(sections, "measure_sessions", measure)
+    monkeypatch.setattr(sections, "SESSIONS", Step(run.Part.SESSIONS, "sessions", measure))
     measured(BY_NAME["workers"], opened)
     assert log == [(10, (20, 21)), "measured", "free"]
-
-
-def test_idle_sessions_cost_what_comes_on_top(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
-    held = 0
-
-    @contextmanager
-    def open_idle(_: object, __: object, count: int) -> Iterator[Idle]:
-        nonlocal held
-        held = count - (count == 100) * 20  # too few descriptors
-        yield Idle(held, count)
-        held = 0
-
-    monkeypatch.setattr(sections, "open_idle", open_idle)
-    monkeypatch.setattr(sections, "resident_bytes", lambda _: 50_000_000 + held * 9 * 1024)
-    remarks = Remarks()
-    assert measured(BY_NAME["idle"], opened, remarks) == {"KiB/idle session": 9.0}
-    assert remarks == ["80 idle sessions only, for want of file descriptors"]
 
 
 def test_no_more_idle_sessions_are_asked_for_than_there_are_descriptors(
@@ -136,75 +104,41 @@ def test_no_more_idle_sessions_are_asked_for_than_there_are_descriptors(
 ) -> None:
     asked: list[int] = []
 
-    @contextmanager
-    def open_idle(_: object, __: object, count: int) -> Iterator[Idle]:
+    def measure(*_: object, count: int, pids: object) -> Idle:
+        assert pids == (10, 11)
         asked.append(count)
-        yield Idle(count, count)
+        return Idle(count, count, count * 9)
 
-    monkeypatch.setattr(sections, "open_idle", open_idle)
-    monkeypatch.setattr(sections, "resident_bytes", lambda _: 0)
+    monkeypatch.setattr(run, "measure_idle", measure)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, sections.SPARE + 300))
-    remarks = Remarks()
-    measured(BY_NAME["idle"], replace(opened, descriptors=6), remarks)
-    assert asked == [sections.WARM_UP, 50]
-    assert remarks == ["50 idle sessions only, for want of file descriptors"]
-    measured(BY_NAME["idle"], replace(opened, descriptors=2), remarks)
-    assert asked[-1] == 100
-
-
-def test_echoes_are_in_us(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
-    monkeypatch.setattr(sections, "measure_echo", lambda *_, seconds: Echo(tuple(n / 1000 for n in range(1, 101))))
-    assert list(measured(BY_NAME["echo"], opened).values()) == pytest.approx([50_000, 99_000])
-
-
-def test_echoes_beside_bulk_are_in_ms_and_the_bulk_is_measured_too(
-    monkeypatch: pytest.MonkeyPatch, opened: Opened
-) -> None:
-    counters = Counters.create()
-    flows = False
-
-    @contextmanager
-    def open_flood(*_: object, streams: int, direction: str) -> Iterator[None]:
-        nonlocal flows
-        assert (streams, direction) == (8, "down")
-        counters.add(Kind.SOURCE, What.SENT, 77 * GIB)  # before anybody looks
-        flows = True
-        yield
-        flows = False
-
-    def measure(*_: object, seconds: float) -> Echo:
-        assert flows
-        counters.add(Kind.SOURCE, What.SENT, 3 * GIB)
-        return Echo(tuple(number / 1000 for number in range(1, 101)))
-
-    clock = iter([100.0, 102.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(sections, "open_flood", open_flood)
-    monkeypatch.setattr(sections, "measure_echo", measure)
-    monkeypatch.setattr(opened.target, "counters", counters, raising=False)
-    assert list(measured(BY_NAME["fairness"], opened).values()) == pytest.approx([50, 99, 1.5])
-    counters.close()
+    notes: list[str] = []
+    assert measured(BY_NAME["idle"], opened, notes) == {IDLE_MEMORY.key: 9.0}
+    assert measured(BY_NAME["idle"], replace(opened, descriptors=6), notes) == {IDLE_MEMORY.key: 9.0}
+    assert asked == [100, 50]
+    assert notes == ["50 idle sessions instead of 100: each takes 6 descriptors"]
 
 
 def test_cancelling_is_a_signal_to_the_server(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
-    def measure(*_: object, streams: int, seconds: float, cancel: Any) -> float:
+    def measure(*_: object, streams: int, seconds: float, cancel: Callable[[], None]) -> float:
         assert (streams, seconds) == (8, 1.0)
         cancel()
         return 0.03
 
     monkeypatch.setattr(sections, "measure_cancel", measure)
-    assert list(measured(BY_NAME["cancel"], opened).values()) == pytest.approx([30])
+    assert measured(BY_NAME["cancel"], opened) == {"cancel_seconds": 0.03}
     assert cast("Any", opened.running).signals == [signal.SIGTERM]
 
 
 def test_chains_are_by_the_cpu_of_the_hops_and_of_everything(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
-    def measure(*_: object, pids: object, **__: object) -> Bulk:
-        return Bulk(0, 4 * GIB, 2.0, cpu={(10, 11): 2.0, (os.getpid(),): 8.0}[tuple(cast("Any", pids))])
+    monkeypatch.setattr(sections, "measure_bulk", lambda *_, **__: Bulk(0, 4 * GIB, Cost(2.0, 2.0, 1.0, 5.0)))
+    assert measured(BY_NAME["chains"], opened) == {
+        "bulk_down_1_cpu_seconds_per_gib": 0.5,
+        "total_cpu_seconds_per_gib": 2.0,
+        "bulk_down_1_bytes_per_second": 2 * GIB,
+    }
 
-    monkeypatch.setattr(sections, "measure_bulk", measure)
-    assert list(measured(BY_NAME["chains"], opened).values()) == [2.0, 0.5, 2.0]
 
-
+@pytest.mark.measure
 def test_ours_is_cancelled_without_grace(tmp_path: Path) -> None:
     first, *_ = BY_NAME["cancel"].contestants(PEERS)
     with first.open(tmp_path):
@@ -214,10 +148,10 @@ def test_ours_is_cancelled_without_grace(tmp_path: Path) -> None:
 
 def test_who_takes_part() -> None:
     names = {name: [one.name for one in section.contestants(PEERS)] for name, section in BY_NAME.items()}
-    everybody = [peer.name for peer in PEERS]
+    every_peer = [peer.name for peer in PEERS]
     for name in ("sessions", "idle", "echo", "fairness", "cancel"):
-        assert names[name] == everybody
-    assert names["bulk"] == everybody + [loop.name for loop in LOOPS]
+        assert names[name] == every_peer
+    assert names["bulk"] == every_peer + [loop.name for loop in LOOPS]
     assert (names["workers"], names["chains"]) == (["1 worker", "2 workers"], ["1 hop", "3 hops"])
     for section in SECTIONS:
         assert section.reference == names[section.name][0]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.steady import Deed, run_steadily
+from benchmarks.steady import Action, run_steadily
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.target import open_target
@@ -38,7 +38,7 @@ def test_sessions_begin_at_a_steady_rate_and_all_of_them_end() -> None:
     assert len({session.client for session in sessions}) == len(sessions)
 
 
-def test_those_that_fail_and_those_that_hang_are_nobody_elses_end() -> None:
+def test_those_that_fail_and_those_that_hang_end_no_other() -> None:
     deaf_one: list[socket.socket] = []
 
     def hear_all_but_the_first(sock: socket.socket) -> None:
@@ -71,7 +71,7 @@ def test_sessions_that_are_refused_say_so(closed_port: tuple[str, int]) -> None:
         assert session.client == ""
 
 
-def test_deeds_are_done_in_between_and_in_their_order() -> None:
+def test_actions_are_done_in_between_and_in_their_order() -> None:
     done: list[tuple[str, float]] = []
     with open_target() as target:
         end = until(COUNT)
@@ -80,9 +80,9 @@ def test_deeds_are_done_in_between_and_in_their_order() -> None:
             target,
             rate=RATE,
             until=lambda now: now > end and len(done) == 2,
-            deeds=[
-                Deed(6.5 / RATE, lambda: done.append(("later", time.monotonic()))),
-                Deed(2.5 / RATE, lambda: done.append(("sooner", time.monotonic()))),
+            actions=[
+                Action(6.5 / RATE, lambda: done.append(("later", time.monotonic()))),
+                Action(2.5 / RATE, lambda: done.append(("sooner", time.monotonic()))),
             ],
         )
     assert [name for name, _ in done] == ["sooner", "later"]

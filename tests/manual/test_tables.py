@@ -20,7 +20,7 @@ from chainsocks.protocol.gssapi import Protection
 from chainsocks.protocol.handshake import State
 from chainsocks.relay.relay import Outcome
 from chainsocks.session.record import Record
-from chainsocks.tools.bench.figures import Part
+from chainsocks.tools.bench.run import Part
 from chainsocks.tools.probe.members import Standing
 from tests.manual.pages import MANUAL, Block, blocks, tables
 

@@ -1,24 +1,86 @@
-"""What processes cost: CPU time and memory, of a process with everything that it has started.
+"""What processes cost, CPU time and memory, and how many files they may open.
 
-CPU time is what the kernel charges to the process: its system calls too, and the part of the network's work that is
-done within them. What the kernel does for it elsewhere, in interrupts and in threads of its own, nobody is charged.
+A process is counted with all its descendants. CPU time is what the kernel charges to them: their system calls too,
+and the part of the network's work that is done within those. Interrupts and the kernel's threads are charged to no
+process.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["cpu_seconds", "exists", "family", "resident_bytes"]
+__all__ = [
+    "Cost",
+    "Meter",
+    "cpu_seconds",
+    "exists",
+    "family",
+    "free_descriptors",
+    "raise_limit",
+    "resident_bytes",
+]
+
+# Windows has no such module, and no bench; the command line is loaded there all the same.
+resource = importlib.import_module("resource") if importlib.util.find_spec("resource") else None
 
 PROC = Path("/proc")
 PARENT, CHILDREN_USER, CHILDREN_SYSTEM = 1, 13, 14
-"""Places in /proc/PID/stat, counted behind the name of the program: see proc(5)."""
+"""Fields of /proc/PID/stat, counted behind the name of the program: see proc(5)."""
 
 CPU_CLOCK = 2
-"""The kernel's CPUCLOCK_SCHED: what a process, with all its threads, living and ended, has had; in nanoseconds."""
+"""The kernel's CPUCLOCK_SCHED: CPU time of a process with all its threads, living and ended, in nanoseconds."""
+
+BUSY = 0.9
+"""The share of the time from which a process counts as busy all the time."""
+
+RESERVE = 64
+"""File descriptors for pipes, listeners and whatever else a process opens beside its sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds that have passed, and CPU seconds that were used meanwhile."""
+
+    seconds: float
+    relay: float | None
+    """Of the watched processes; None when none was watched."""
+    load: float = 0
+    """Of this process, which makes the load."""
+    far_end: float = 0
+
+    @property
+    def load_was_busy(self) -> bool:
+        """Whether the load or the far end was busy all the time and the relay, as far as known, was not.
+
+        Then the load set the pace, and the relay may be able to do more.
+        """
+        busy = BUSY * self.seconds
+        return max(self.load, self.far_end) > busy and not (self.relay and self.relay > busy)
+
+
+class Meter:
+    """Measures the `Cost` from now on, of the processes `watched` and of the far end's."""
+
+    def __init__(self, watched: Collection[int], far_end: Collection[int]) -> None:
+        self._watched = watched
+        self._far_end = far_end
+        self._cpu = self._read()
+        self.began = time.monotonic()
+
+    def stop(self) -> Cost:
+        """Return the cost until now."""
+        seconds = time.monotonic() - self.began
+        relay, load, far_end = (after - before for before, after in zip(self._cpu, self._read(), strict=True))
+        return Cost(seconds, relay if self._watched else None, load, far_end)
+
+    def _read(self) -> tuple[float, float, float]:
+        return cpu_seconds(self._watched) if self._watched else 0.0, time.process_time(), cpu_seconds(self._far_end)
 
 
 def exists(pid: int) -> bool:
@@ -41,8 +103,8 @@ def family(pid: int) -> tuple[int, ...]:
 def cpu_seconds(pids: Collection[int]) -> float:
     """Return the CPU seconds that these processes and their families have used since they started.
 
-    Children that have ended and been waited for are included. The living are known to the nanosecond, the dead to a
-    tick of the kernel (10 ms).
+    Children that have ended and were waited for are included. Living processes are exact to the nanosecond, ended ones
+    to a tick of the kernel (10 ms).
     """
     members = {member: None for pid in pids for member in family(pid)}
     # Children come before their parents: one that ends in between is then found in its parent's account.
@@ -57,6 +119,22 @@ def resident_bytes(pids: Collection[int]) -> int:
     each of them. The kernel's own memory, such as the buffers of sockets, is in neither.
     """
     return sum(_resident(pid) for pid in {member for pid in pids for member in family(pid)})
+
+
+def raise_limit() -> None:
+    """Allow this process, and those that it starts, as many open files as the system permits."""
+    assert resource  # noqa: S101  (for the type checker)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def free_descriptors() -> int:
+    """Return how many more files this process may open for sessions."""
+    assert resource  # noqa: S101
+    soft: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    used = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    return max(0, soft - used - RESERVE)
 
 
 def _stat(pid: int) -> list[str]:
@@ -87,7 +165,7 @@ def _resident(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     except OSError:
-        pass  # it is not ours to look into, or it is gone
+        pass  # the process is another user's, or it has ended
     try:
         pages = (PROC / str(pid) / "statm").read_text().split()[1]
     except OSError:

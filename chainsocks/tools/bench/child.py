@@ -1,8 +1,8 @@
-"""Programs of ours in processes of their own: the far end, the hops, the load beside the load.
+"""Programs of our own in processes of their own: the far end, the hops, the load beside a measurement.
 
-1. A child says one line when it is ready, on its standard output, and ends when its standard input does. So it ends
-   with its parent, however that ends.
-2. Ctrl-C in a terminal does not reach it: its parent ends it, once it has no use for it.
+1. A child prints one line on standard output when it is ready, and ends when its standard input ends. So a child ends
+   with its parent, even when the parent is killed.
+2. Ctrl-C in a terminal does not reach a child: the parent ends it when the parent needs it no more.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chainsocks.errors import ChainsocksError
+from chainsocks.tools.bench.loop import IN, Loop, Task
 
-__all__ = ["Child", "ChildError", "open_child", "say_ready"]
+__all__ = ["Child", "ChildError", "end_with_parent", "open_child", "say_ready"]
 
 PATIENCE = 10.0
-"""Seconds that a child has to become ready, and to end."""
+"""Seconds that a child may take to become ready, and to end."""
 
 
 class ChildError(ChainsocksError):
-    """A program of ours did not start."""
+    """A program of our own did not start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A running child, and what it said when it was ready."""
+    """A running child, and the words of the line that said it was ready."""
 
     pid: int
     words: tuple[str, ...]
@@ -38,7 +39,7 @@ class Child:
 
     @property
     def ended(self) -> bool:
-        """Whether it has come to its end by itself."""
+        """Whether the process has ended by itself."""
         return self.process.poll() is not None
 
 
@@ -48,14 +49,13 @@ def open_child(
 ) -> Iterator[Child]:
     """Run ``python -m module``, with `descriptors` inherited, until the end of the block.
 
-    `message` is what it finds on its standard input first, in one line; `quiet` throws away what it says on its
-    standard error.
+    `message` is the first line of its standard input; `quiet` discards its standard error.
 
     Raises:
         ChildError: it did not become ready.
     """
     process = subprocess.Popen(  # noqa: S603  (our own interpreter and our own module)
-        # Without -P the folder that we happen to be in would come before the standard library.
+        # -P keeps the current folder from hiding modules of the standard library.
         [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -72,8 +72,17 @@ def open_child(
 
 
 def say_ready(*words: object) -> None:
-    """Be ready, in a child."""
+    """Print the line that says a child is ready."""
     print(*words, flush=True)  # noqa: T201  (what `open_child` waits for)
+
+
+def end_with_parent(loop: Loop) -> Task:
+    """End this process, a child, when its standard input ends."""
+    loop.attach(sys.stdin, IN)
+    while True:
+        yield
+        if not os.read(sys.stdin.fileno(), 4096):
+            sys.exit()
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], module: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`chainsocks bench`, from its options to its end: what can be seen to be wrong is seen before it measures."""
+"""`chainsocks bench`, from its options to its output. Everything that can be checked is checked before it measures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.net.poller import AVAILABLE
 from chainsocks.tools.bench.accounting import exists
-from chainsocks.tools.bench.figures import Part
 from chainsocks.tools.bench.report import Plotter, as_json, plotter, show
-from chainsocks.tools.bench.run import OnStep, Plan, open_subjects, run
+from chainsocks.tools.bench.run import Effort, OnStep, Part, open_subjects, run
 from chainsocks.tools.bench.way import BenchError
 
 __all__ = ["Options", "bench", "parse_parts"]
@@ -26,7 +25,7 @@ OWN_HOPS = 3
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was typed."""
+    """The options as they were typed."""
 
     proxy: str | None = None
     hops: Sequence[str] = ()
@@ -40,45 +39,45 @@ class Options:
 
 
 def bench(options: Options, output: Console, progress: Console) -> None:
-    """Measure, and print a table or JSON on `output`, with a bar on `progress` meanwhile if that is a terminal.
+    """Measure, and print a table or JSON on `output`; meanwhile show progress on `progress` if that is a terminal.
 
     Raises:
-        ConfigError: options that cannot be; nothing has been measured.
-        OSError: the plot cannot be written, and nothing has been measured.
+        ConfigError: options that are wrong; nothing was measured.
+        OSError: the chart cannot be written; nothing was measured.
         DialError: a way cannot be opened.
         BenchError: a way does not work, or this is not Linux.
     """
     if not AVAILABLE:
-        raise BenchError("bench runs on Linux: epoll, sendfile and MSG_TRUNC are what keeps its own load cheap")
+        raise BenchError("bench runs on Linux only: its load needs epoll, sendfile and MSG_TRUNC")
     hops, parts, plot = _read(options)
     if options.plot:
         _try_to_write(options.plot)
-    plan = Plan(parts, options.seconds, options.idle_sessions)
+    effort = Effort(options.seconds, options.idle_sessions)
     with open_subjects(hops, tuple(options.pids), options.count or OWN_HOPS) as subjects, _bar(progress) as on_step:
-        report = run(plan, subjects, on_step)
+        results = run(parts, effort, subjects, on_step)
     if plot and options.plot:
-        plot.save_bars(report, options.plot)
+        plot.save_bars(results, [subject.way.name for subject in subjects], options.plot)
     if options.json:
-        output.print(as_json(report), soft_wrap=True)
+        output.print(as_json(results, subjects, options.seconds), soft_wrap=True)
     else:
-        show(report, output)
+        show(results, subjects, output)
 
 
 def parse_parts(text: str) -> frozenset[Part]:
     """Read ``bulk,sessions``.
 
     Raises:
-        ValueError: saying which parts there are.
+        ValueError: an unknown part; the message names the known ones.
     """
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in list(Part):
-            raise ValueError(f"there is no part {name!r}; expected some of {', '.join(Part)}, with commas between")
+            raise ValueError(f"unknown part {name!r}; expected some of {', '.join(Part)}, separated by commas")
     return frozenset(map(Part, names))
 
 
 def _read(options: Options) -> tuple[list[Hop], frozenset[Part], Plotter | None]:
-    """Make sense of the options; all problems at once."""
+    """Check the options; report all problems at once."""
     problems = []
     hops: list[Hop] = []
     parts = frozenset(Part)
@@ -89,18 +88,18 @@ def _read(options: Options) -> tuple[list[Hop], frozenset[Part], Plotter | None]
             problems.append(Problem(option, str(error)))
     foreign = options.proxy is not None or bool(options.hops)
     if options.proxy is not None and options.hops:
-        problems.append(Problem("--hop", "goes without --proxy: a chain is measured from its first hop on"))
+        problems.append(Problem("--hop", "cannot be combined with --proxy: give every hop of the chain with --hop"))
     if foreign and options.count is not None:
-        problems.append(Problem("--hops", "is a number of hops of our own; it goes without --proxy and --hop"))
+        problems.append(Problem("--hops", "N (the number of built-in hops) cannot be combined with --proxy or --hop"))
     if options.pids and not foreign:
-        problems.append(Problem("--pid", "goes with --proxy or --hop; of our own hops we know the processes"))
+        problems.append(Problem("--pid", "needs --proxy or --hop: the processes of built-in hops are known"))
     problems += [Problem("--pid", f"there is no process {pid}") for pid in options.pids if not exists(pid)]
     try:
         parts = parse_parts(options.only) if options.only is not None else parts
     except ValueError as error:
         problems.append(Problem("--only", str(error)))
     if options.only is not None and parts == {Part.IDLE} and foreign and not options.pids:
-        problems.append(Problem("--only", "the memory of idle sessions is that of a process: name it with --pid"))
+        problems.append(Problem("--only", "idle measures the memory of a process: name it with --pid"))
     plot = None
     try:
         plot = plotter() if options.plot else None
@@ -112,7 +111,7 @@ def _read(options: Options) -> tuple[list[Hop], frozenset[Part], Plotter | None]
 
 
 def _try_to_write(path: Path) -> None:
-    """Find out now that a file cannot be written, and not after the measurement; leave no new one behind."""
+    """Raise `OSError` before the measurement if a file cannot be written; leave no new file behind."""
     is_new = not path.exists()
     with path.open("ab"):
         pass
@@ -122,7 +121,7 @@ def _try_to_write(path: Path) -> None:
 
 @contextmanager
 def _bar(console: Console) -> Iterator[OnStep]:
-    """Show how far it is. The bar is drawn between steps only: drawing costs CPU time, which is being measured."""
+    """Show a progress bar. It is drawn between steps only: drawing costs CPU time, which is being measured."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(
         *columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal

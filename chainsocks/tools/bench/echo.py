@@ -1,7 +1,7 @@
 """The latency of a small echo: a few bytes there and back, again and again, on one session.
 
-Beside other load it is a measure of fairness: how long a word waits for a relay that is busy with somebody's bulk.
-That load has a process of its own (`chainsocks.tools.bench.flood`), so that the word does not wait for our own bulk.
+Beside bulk it measures fairness: how long a few bytes wait for a relay that is busy with the bulk of others. The bulk
+has a process of its own, so that the echo waits for the relay only.
 """
 
 from __future__ import annotations
@@ -13,31 +13,30 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from chainsocks.tools.bench.flood import open_flood
+from chainsocks.tools.bench.bulk import open_flood
 from chainsocks.tools.bench.loop import Expired, Loop, Task
-from chainsocks.tools.bench.target import Target
-from chainsocks.tools.bench.way import BenchError, Route, Way
+from chainsocks.tools.bench.target import Kind, Target, What
+from chainsocks.tools.bench.way import BenchError, Route, Way, warm_up
 
 __all__ = ["Echo", "exchange", "measure_echo", "percentile"]
-
-WARM_UP, LONGEST_WARM_UP = 50, 0.3
-"""Echoes before the first one that counts, and the seconds after which fewer will do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """Seconds from a word's first byte out to its last byte back, in order of size."""
+    """Seconds from the first byte sent to the last byte back, in order of size; and the bulk beside the echo."""
 
     latencies: tuple[float, ...]
+    beside: float = 0
+    """Bytes per second that the far end sent on the streams beside the echo."""
 
     @property
     def p50(self) -> float:
-        """Half of the echoes took at most this long."""
+        """Half of the echoes took at most so long."""
         return percentile(self.latencies, 50)
 
     @property
     def p99(self) -> float:
-        """All but a hundredth of the echoes took at most this long."""
+        """All but a hundredth of the echoes took at most so long."""
         return percentile(self.latencies, 99)
 
 
@@ -50,7 +49,7 @@ def exchange(sock: socket.socket, word: bytes, route: Route, loop: Loop) -> Gene
     """Send a word in a task, and wait until the far end has sent it back.
 
     Raises:
-        BenchError: it did not, or something else came.
+        BenchError: the word did not come back, or came back changed.
     """
     loop.allow(route.patience)
     heard = b""
@@ -76,25 +75,30 @@ def exchange(sock: socket.socket, word: bytes, route: Route, loop: Loop) -> Gene
 def measure_echo(way: Way, target: Target, *, seconds: float, size: int = 32, beside: int = 0) -> Echo:
     """Send words of `size` bytes through `way` for `seconds`, one after the other.
 
-    `beside` is the number of streams that carry bulk through the same way at the same time, down to us.
+    `beside` is the number of streams that carry bulk down through the same way at the same time.
 
     Raises:
         DialError: the session could not be opened.
-        BenchError: it broke, or no word came back.
+        BenchError: the session broke, or no word came back.
     """
-    if beside:
-        with open_flood(way, target, streams=beside, direction="down"):
-            return measure_echo(way, target, seconds=seconds, size=size)
-    route = Route(way, target.echo)
+    if not beside:
+        return Echo(_measure(Route(way, target.echo), size, seconds))
+    with open_flood(way, target, streams=beside, direction="down"):
+        began, before = time.monotonic(), target.counters.read(Kind.SOURCE, What.SENT)
+        latencies = _measure(Route(way, target.echo), size, seconds)
+        sent = target.counters.read(Kind.SOURCE, What.SENT) - before
+        return Echo(latencies, sent / (time.monotonic() - began))
+
+
+def _measure(route: Route, size: int, seconds: float) -> tuple[float, ...]:
     opened: list[socket.socket] = []
     with Loop() as loop:
         loop.start(_open(route, loop, opened))
-        loop.run(math.inf)  # the route bounds it
+        loop.run(math.inf)  # the route limits it
     [sock] = opened
     with sock:
         _wait_at_most(sock, route.patience)
-        latencies = _ping(sock, route, bytes(range(1, size + 1)), seconds)
-    return Echo(tuple(sorted(latencies)))
+        return tuple(sorted(_ping(sock, route, bytes(range(1, size + 1)), seconds)))
 
 
 def _open(route: Route, loop: Loop, opened: list[socket.socket]) -> Task:
@@ -104,7 +108,7 @@ def _open(route: Route, loop: Loop, opened: list[socket.socket]) -> Task:
 
 
 def _wait_at_most(sock: socket.socket, seconds: float) -> None:
-    """Let the kernel bound each wait. Python's own time-outs cost a poll before each call, which would be measured."""
+    """Let the kernel limit each wait. Python's own time-outs cost a poll before each call, which would be measured."""
     sock.settimeout(None)
     whole = int(seconds)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", whole, int((seconds - whole) * 1e6)))
@@ -112,10 +116,11 @@ def _wait_at_most(sock: socket.socket, seconds: float) -> None:
 
 
 def _ping(sock: socket.socket, route: Route, word: bytes, seconds: float) -> list[float]:
+    """Return the latencies of the echoes after the warm-up, at least of one."""
     size = len(word)
     clock = time.perf_counter
     latencies: list[float] = []
-    warm_until, ends = clock() + LONGEST_WARM_UP, math.inf
+    counts_from = clock() + warm_up(seconds)
     try:
         while True:
             began = clock()
@@ -131,12 +136,10 @@ def _ping(sock: socket.socket, route: Route, word: bytes, seconds: float) -> lis
             ended = clock()
             if heard != word:
                 raise _wrong(route)
-            latencies.append(ended - began)
-            if ends == math.inf and (len(latencies) == WARM_UP or ended > warm_until):
-                latencies.clear()
-                ends = ended + seconds
-            elif ended > ends:
-                return latencies
+            if began >= counts_from:
+                latencies.append(ended - began)
+                if ended >= counts_from + seconds:
+                    return latencies
     except BlockingIOError:
         raise _late(route) from None
     except OSError as error:

@@ -1,30 +1,33 @@
-"""What is measured: each figure's name, unit and better end. The table, the JSON and the plot are made of these."""
+"""The figures that are measured, with their units, and the results of measuring them once or several times.
+
+The table, the JSON, the chart and the benchmarks' comparison are made of these.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import get_args
 
-from chainsocks.tools.bench.bulk import Bulk, Direction
-from chainsocks.tools.bench.echo import Echo
-from chainsocks.tools.bench.sessions import Sessions
+from chainsocks.tools.bench.bulk import Direction
 
 __all__ = [
     "BESIDE",
+    "BESIDE_RATE",
+    "COSTS",
     "DIRECTIONS",
+    "FIGURES",
     "IDLE_MEMORY",
-    "MEASURES",
+    "LATENCIES",
+    "RATES",
+    "SESSION_COST",
+    "SESSION_RATE",
     "STREAMS",
-    "Column",
-    "Figures",
-    "Measure",
-    "Part",
+    "Figure",
+    "Results",
+    "Sample",
     "Unit",
-    "figures_of_bulk",
-    "figures_of_echo",
-    "figures_of_sessions",
     "title_of_bulk",
 ]
 
@@ -33,65 +36,32 @@ STREAMS = (1, 8)
 BESIDE = 8
 """Streams of bulk beside an echo."""
 
-GIB = 1 << 30
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The unit of a table: a figure in bytes and seconds is multiplied by `per`."""
+
+    name: str
+    per: float = 1
+    more_is_better: bool = field(default=False, kw_only=True)
 
 
-class Part(StrEnum):
-    """What can be measured by itself."""
-
-    BULK = "bulk"
-    SESSIONS = "sessions"
-    ECHO = "echo"
-    IDLE = "idle"
-
-
-class Unit(StrEnum):
-    """What a number is a number of, as the table shows it; `per` is how many of them make one of the figure's own."""
-
-    RATE = "MiB/s"
-    CPU = "ms CPU/GiB"
-    SESSIONS = "sessions/s"
-    CPU_EACH = "us CPU/session"
-    LATENCY = "us"
-    MEMORY = "KiB/session"
-
-    @property
-    def per(self) -> float:
-        """Multiply a figure with it."""
-        return {
-            Unit.RATE: 1 / (1 << 20),
-            Unit.CPU: 1e3,
-            Unit.CPU_EACH: 1e6,
-            Unit.LATENCY: 1e6,
-            Unit.MEMORY: 1 / (1 << 10),
-        }.get(self, 1)
+_RATE = Unit("MiB/s", 1 / (1 << 20), more_is_better=True)
+_CPU = Unit("ms CPU/GiB", 1e3)
+_LATENCY = Unit("us", 1e6)
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """One figure: `key` is its name in JSON, where it is in bytes and seconds; `title` is for people."""
+class Figure:
+    """One thing that is measured: `key` is its name in JSON, in bytes and seconds; `title` is for people."""
 
     key: str
     title: str
-    part: Part
     unit: Unit
 
-    @property
-    def more_is_better(self) -> bool:
-        """Whether a greater figure is a better one."""
-        return self.unit in (Unit.RATE, Unit.SESSIONS)
 
-
-Figures = Mapping[Measure, float]
-
-
-@dataclass(slots=True)
-class Column:
-    """All that was measured of one way."""
-
-    name: str
-    hops: tuple[str, ...]
-    figures: dict[Measure, float] = field(default_factory=dict)
+Sample = Mapping[Figure, float]
+"""The figures of one measurement."""
 
 
 def title_of_bulk(direction: Direction, streams: int) -> str:
@@ -101,56 +71,78 @@ def title_of_bulk(direction: Direction, streams: int) -> str:
 
 
 _FLOWS = tuple((direction, streams) for direction in DIRECTIONS for streams in STREAMS)
-_RATES = {
-    flow: Measure(f"bulk_{flow[0]}_{flow[1]}_bytes_per_second", title_of_bulk(*flow), Part.BULK, Unit.RATE)
-    for flow in _FLOWS
-}
-_COSTS = {
-    flow: Measure(f"bulk_{flow[0]}_{flow[1]}_cpu_seconds_per_gib", title_of_bulk(*flow), Part.BULK, Unit.CPU)
-    for flow in _FLOWS
-}
-_SESSIONS = Measure("sessions_per_second", "sessions", Part.SESSIONS, Unit.SESSIONS)
-_SESSION_COST = Measure("session_cpu_seconds", "sessions", Part.SESSIONS, Unit.CPU_EACH)
-_LATENCIES = {
-    (percent, beside): Measure(
+RATES = {flow: Figure(f"bulk_{flow[0]}_{flow[1]}_bytes_per_second", title_of_bulk(*flow), _RATE) for flow in _FLOWS}
+COSTS = {flow: Figure(f"bulk_{flow[0]}_{flow[1]}_cpu_seconds_per_gib", title_of_bulk(*flow), _CPU) for flow in _FLOWS}
+SESSION_RATE = Figure("sessions_per_second", "sessions", Unit("sessions/s", more_is_better=True))
+SESSION_COST = Figure("session_cpu_seconds", "sessions", Unit("us CPU/session", 1e6))
+LATENCIES = {
+    (percent, beside): Figure(
         f"echo_{f'beside_{beside}_' if beside else ''}p{percent}_seconds",
         f"echo{f' beside {beside} streams' if beside else ''}, p{percent}",
-        Part.ECHO,
-        Unit.LATENCY,
+        _LATENCY,
     )
     for beside in (0, BESIDE)
     for percent in (50, 99)
 }
-IDLE_MEMORY = Measure("idle_session_bytes", "idle session, memory", Part.IDLE, Unit.MEMORY)
+BESIDE_RATE = Figure(f"echo_beside_{BESIDE}_bytes_per_second", f"echo beside {BESIDE} streams, bulk", _RATE)
+IDLE_MEMORY = Figure("idle_session_bytes", "idle session, memory", Unit("KiB/session", 1 / (1 << 10)))
 
-MEASURES: tuple[Measure, ...] = (
-    *_RATES.values(),
-    *_COSTS.values(),
-    _SESSIONS,
-    _SESSION_COST,
-    *_LATENCIES.values(),
+FIGURES: tuple[Figure, ...] = (
+    *RATES.values(),
+    BESIDE_RATE,
+    *COSTS.values(),
+    SESSION_RATE,
+    SESSION_COST,
+    *LATENCIES.values(),
     IDLE_MEMORY,
 )
-"""All of them, in the order in which they are shown."""
+"""The figures of `chainsocks bench`, in the order of its table."""
 
 
-def figures_of_bulk(direction: Direction, streams: int, bulk: Bulk) -> Figures:
-    """Return the rate, and what a GiB cost if somebody was watched."""
-    flow = direction, streams
-    figures = {_RATES[flow]: bulk.bytes / bulk.seconds}
-    if bulk.cpu is not None:
-        figures[_COSTS[flow]] = bulk.cpu * GIB / bulk.bytes
-    return figures
+@dataclass(slots=True)
+class Results:
+    """Samples by figure and by the name of what was measured; ratios are to the medians of `reference`."""
 
+    reference: str
+    samples: dict[Figure, dict[str, list[float]]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """By name: what the numbers do not tell, or why there are none."""
+    failed: set[str] = field(default_factory=set)
+    """The names of what could not be measured."""
 
-def figures_of_sessions(sessions: Sessions) -> Figures:
-    """Return the rate, and what a session cost if somebody was watched."""
-    figures = {_SESSIONS: sessions.count / sessions.seconds}
-    if sessions.cpu is not None:
-        figures[_SESSION_COST] = sessions.cpu / sessions.count
-    return figures
+    def add(self, name: str, sample: Sample) -> None:
+        """Add the figures of one measurement."""
+        for figure, value in sample.items():
+            self.samples.setdefault(figure, {}).setdefault(name, []).append(value)
 
+    def note(self, name: str, text: str) -> None:
+        """Add a note, unless it is there already."""
+        notes = self.notes.setdefault(name, [])
+        if text not in notes:
+            notes.append(text)
 
-def figures_of_echo(echo: Echo, beside: int) -> Figures:
-    """Return the percentiles; `beside` is the number of streams beside the echo."""
-    return {_LATENCIES[50, beside]: echo.p50, _LATENCIES[99, beside]: echo.p99}
+    def fail(self, name: str, problem: str) -> None:
+        """Note that something could not be measured."""
+        self.failed.add(name)
+        self.note(name, f"FAILED: {' '.join(problem.split())}")
+
+    @property
+    def note_lines(self) -> list[str]:
+        """All notes, a line for each."""
+        return [f"{name}: {text}" for name, texts in self.notes.items() for text in texts]
+
+    def median(self, figure: Figure, name: str) -> float | None:
+        """Return the median of the samples; None without any."""
+        samples = self.samples.get(figure, {}).get(name)
+        return statistics.median(samples) if samples else None
+
+    def ratio(self, figure: Figure, name: str) -> float | None:
+        """Return how many times the median of the reference this median is; None where that says nothing."""
+        base, value = self.median(figure, self.reference), self.median(figure, name)
+        return value / base if base and value is not None else None
+
+    def best(self, figure: Figure, names: Collection[str]) -> str | None:
+        """Return which of `names` has the best median; None when none has one."""
+        medians = {name: value for name in names if (value := self.median(figure, name)) is not None}
+        choose = max if figure.unit.more_is_better else min
+        return choose(medians, key=medians.__getitem__) if medians else None

@@ -1,26 +1,33 @@
-"""Bulk that costs its sender and its receiver next to nothing: the relay between them is what has to work.
+"""Bulk that costs its sender and its receiver next to nothing, so that the relay between them sets the pace.
 
-1. What is sent lies in memory once, and sendfile hands the kernel that memory: nothing is copied.
-2. What is received is discarded where it is (``MSG_TRUNC``): nothing is copied either.
-3. Who receives is not woken for every segment: the sender pays for waking, and on one machine that is most of the cost.
+1. The bytes to send are in memory once, and sendfile hands the kernel that memory: nothing is copied.
+2. Received bytes are discarded in the kernel (``MSG_TRUNC``): nothing is copied either.
+3. A receiver is not woken for every segment (``SO_RCVLOWAT``): on one machine the sender pays for most of a wake-up.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import socket
+from collections.abc import Callable, Generator
 
-__all__ = ["CHUNK", "Flow"]
+from chainsocks.tools.bench.loop import IN, OUT, Expired, Loop
+
+__all__ = ["CHUNK", "WORTH_WAKING", "Flow"]
 
 CHUNK = 1 << 20
-"""Bytes that are sent at once; then another connection has its turn."""
+"""Bytes to send at once, before another connection has its turn."""
 
 ROOM = 1 << 24
-"""Bytes that are discarded at once: more than any receive buffer holds."""
+"""Bytes to discard at once: more than any receive buffer holds."""
 
 WORTH_WAKING = 1 << 18
-"""Bytes that have to be there before a socket is said to be readable."""
+"""Bytes that make a socket readable."""
+
+Count = Callable[[int], object]
+"""Takes a number of bytes."""
 
 
 class Flow:
@@ -31,18 +38,40 @@ class Flow:
         os.write(self._source, os.urandom(4096) * (CHUNK // 4096))
         self._room = mmap.mmap(-1, ROOM)
 
-    def receive_in_bulk(self, sock: socket.socket) -> None:
-        """Have `sock` be readable only when there is much to discard, or its end.
+    def stream(
+        self, sock: socket.socket, loop: Loop, *, sent: Count | None, received: Count | None, every: float = math.inf
+    ) -> Generator[None, int, None]:
+        """Send, receive or both at full speed, in a task; return at the end of the peer's stream.
 
-        Less than that stays there unnoticed: whoever counts has to `discard` now and then, readable or not.
-        """
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, WORTH_WAKING)
-
-    def send(self, sock: socket.socket) -> int:
-        """Send as much as goes, up to a chunk; return how much that was, 0 for nothing now.
+        `sent` and `received` take the bytes of each call; None leaves that direction out. Every `every` seconds, bytes
+        are counted that are too few for an event. `sock` is attached, and is not closed here.
 
         Raises:
-            OSError: the connection is broken.
+            OSError: the connection broke.
+        """
+        if received:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, WORTH_WAKING)
+        loop.expect(sock, (OUT if sent else 0) | IN)
+        while True:
+            loop.allow(every)
+            try:
+                events = yield
+            except Expired:
+                events = IN
+            if events & ~OUT:
+                size = self.discard(sock)
+                if size == 0:
+                    return
+                if received:
+                    received(size or 0)
+            if events & OUT and sent:
+                sent(self.send(sock))
+
+    def send(self, sock: socket.socket) -> int:
+        """Send up to a chunk without waiting; return how many bytes the kernel took.
+
+        Raises:
+            OSError: the connection broke.
         """
         try:
             return os.sendfile(sock.fileno(), self._source, 0, CHUNK)
@@ -50,10 +79,10 @@ class Flow:
             return 0
 
     def discard(self, sock: socket.socket) -> int | None:
-        """Discard all that has arrived; return how much that was, None for nothing now, 0 for the end.
+        """Discard what has arrived; return how many bytes, None for nothing yet, 0 for the end.
 
         Raises:
-            OSError: the connection is broken.
+            OSError: the connection broke.
         """
         try:
             return sock.recv_into(self._room, 0, socket.MSG_TRUNC)
@@ -61,6 +90,6 @@ class Flow:
             return None
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         os.close(self._source)
         self._room.close()

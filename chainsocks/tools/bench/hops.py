@@ -1,6 +1,6 @@
-"""Hops of our own, each in a process of its own: the server as `chainsocks serve` runs it, without a file.
+"""Built-in hops, a process each: the server as `chainsocks serve` runs it, without a configuration file.
 
-It logs as that does, a line for each session, to nowhere.
+They log as `chainsocks serve` does, a line for each session; the log is discarded.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from chainsocks.config.models import Config, Server
 from chainsocks.observe.log import start_logging
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.server.serve import serve
+from chainsocks.tools.bench.accounting import raise_limit
 from chainsocks.tools.bench.child import open_child, say_ready
-from chainsocks.tools.bench.descriptors import raise_limit
 from chainsocks.tools.bench.target import LOOPBACK
 
 __all__ = ["RunningHop", "main", "open_hops"]
 
 MODULE = "chainsocks.tools.bench.hops"
-"""This one; as a program it has another name."""
+"""This module; as a program it has another name."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningHop:
-    """How to use it, and its process."""
+    """A hop, and its process."""
 
     hop: Hop
     pid: int

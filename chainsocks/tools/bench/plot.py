@@ -7,15 +7,15 @@ loads it when a chart was asked for. A figure that the direct connection lacks (
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Chart
 
-from chainsocks.tools.bench.figures import MEASURES, Column, Measure
-from chainsocks.tools.bench.run import Report
+from chainsocks.tools.bench.figures import FIGURES, Figure, Results
 
 __all__ = ["COLOURS", "SETTINGS", "bars", "save", "save_bars"]
 
@@ -32,49 +32,51 @@ SETTINGS: dict[Any, Any] = {
 }
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(chart: Chart, path: Path) -> None:
     """Write a chart as SVG.
 
     Raises:
         OSError: the file cannot be written.
     """
     with mpl.rc_context(SETTINGS):
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        chart.savefig(path, format="svg", metadata={"Date": None})
 
 
-def save_bars(report: Report, path: Path) -> None:
-    """Write the bar chart of `report` as SVG; raise `OSError` if the file cannot be written."""
-    save(bars(report), path)
+def save_bars(results: Results, names: Sequence[str], path: Path) -> None:
+    """Write the bar chart as SVG; raise `OSError` if the file cannot be written."""
+    save(bars(results, names), path)
 
 
-def bars(report: Report) -> Figure:
-    """Draw the chart: a panel for each scale, in it a group for each figure, in that a bar for each way."""
-    columns = report.columns
-    compared = [measure for measure in MEASURES if columns and columns[0].figures.get(measure)]
+def bars(results: Results, names: Sequence[str]) -> Chart:
+    """Draw a panel for each scale, in it a group for each figure, in that a bar for each of `names`."""
+    compared = [figure for figure in FIGURES if results.ratio(figure, results.reference)]
+    more = [figure for figure in compared if figure.unit.more_is_better]
+    less = [figure for figure in compared if not figure.unit.more_is_better]
     panels = {
-        "more is better": [measure for measure in compared if measure.more_is_better],
-        "less is better": [one for one in compared if not one.more_is_better and "beside" not in one.title],
-        "less is better, beside bulk": [one for one in compared if not one.more_is_better and "beside" in one.title],
+        "more is better": more,
+        "less is better": [figure for figure in less if "beside" not in figure.title],
+        "less is better, beside bulk": [figure for figure in less if "beside" in figure.title],
     }
-    panels = {title: measures for title, measures in panels.items() if measures}
+    panels = {title: figures for title, figures in panels.items() if figures}
     most = max(map(len, panels.values()), default=0)
     with mpl.rc_context(SETTINGS):
-        figure = Figure((4 + 0.4 * most * len(columns), 1 + 2.6 * len(panels)), layout="constrained")
-        figure.suptitle("chainsocks bench: the direct connection is 1.0")
-        for row, (title, measures) in enumerate(panels.items()):
-            axes = figure.add_subplot(len(panels), 1, row + 1, title=title, xlim=(-0.6, most - 0.4))
-            _draw(axes, columns, measures)
+        chart = Chart((4 + 0.4 * most * len(names), 1 + 2.6 * len(panels)), layout="constrained")
+        chart.suptitle("chainsocks bench: the direct connection is 1.0")
+        for row, (title, figures) in enumerate(panels.items(), 1):
+            axes = chart.add_subplot(len(panels), 1, row, title=title, xlim=(-0.6, most - 0.4))
+            _draw(axes, results, names, figures)
         if panels:
-            figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
-    return figure
+            chart.legend(*chart.axes[0].get_legend_handles_labels(), loc="outside right upper")
+    return chart
 
 
-def _draw(axes: Axes, columns: list[Column], measures: list[Measure]) -> None:
-    width = 0.8 / len(columns)
-    for number, column in enumerate(columns):
-        places = [place + (number - (len(columns) - 1) / 2) * width for place in range(len(measures))]
-        ratios = [column.figures.get(one, math.nan) / columns[0].figures[one] for one in measures]
-        drawn = axes.bar(places, ratios, width, label=column.name, color=COLOURS[number % len(COLOURS)])
+def _draw(axes: Axes, results: Results, names: Sequence[str], figures: Sequence[Figure]) -> None:
+    width = 0.8 / len(names)
+    for number, name in enumerate(names):
+        places = [place + (number - (len(names) - 1) / 2) * width for place in range(len(figures))]
+        ratios = [results.ratio(figure, name) for figure in figures]
+        heights = [math.nan if ratio is None else ratio for ratio in ratios]
+        drawn = axes.bar(places, heights, width, label=name, color=COLOURS[number % len(COLOURS)])
         axes.bar_label(drawn, fmt="{:.3g}", fontsize=7)
     axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
-    axes.set_xticks(range(len(measures)), [measure.title.replace(", ", "\n") for measure in measures])
+    axes.set_xticks(range(len(figures)), [figure.title.replace(", ", "\n") for figure in figures])

@@ -1,27 +1,81 @@
-"""The figures as a table for people, and as JSON for programs: there in bytes and seconds, as measured."""
+"""The results as a table for people, and as JSON for programs, there in bytes and seconds, as measured."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from chainsocks.config.extras import PLOT, require
-from chainsocks.tools.bench.figures import MEASURES, Measure
-from chainsocks.tools.bench.run import Report
+from chainsocks.tools.bench.figures import FIGURES, Figure, Results
+from chainsocks.tools.bench.run import Subject
 
-__all__ = ["Plotter", "as_json", "plotter", "show"]
+__all__ = ["Plotter", "as_json", "format_value", "make_table", "plotter", "show"]
+
+
+def show(results: Results, subjects: Sequence[Subject], console: Console) -> None:
+    """Print a row for each figure and a column for each way, and then the notes."""
+    names = [subject.way.name for subject in subjects]
+    rows: list[list[str]] = []
+    before = None
+    for figure in FIGURES:
+        if figure in results.samples:
+            if before not in (None, figure.unit):
+                rows.append([])
+            before = figure.unit
+            rows.append(
+                [
+                    figure.title,
+                    figure.unit.name,
+                    *(format_value(figure, results.median(figure, name)) for name in names),
+                ]
+            )
+    console.print(make_table(["", "unit", *names], rows, labels=2))
+    for line in results.note_lines:
+        console.print(f"note: {line}")
+
+
+def make_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, labels: int = 1, markdown: bool = False) -> Table:
+    """Return a table whose first `labels` columns are text; the others are numbers. An empty row is a gap."""
+    table = Table(box=box.MARKDOWN if markdown else None, pad_edge=markdown)
+    for number, title in enumerate(head):
+        table.add_column(title, justify="left" if number < labels else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def format_value(figure: Figure, value: float | None) -> str:
+    """Return a figure in the unit of the table: a whole number as it is, others with three digits or more."""
+    if value is None:
+        return "-"
+    shown = value * figure.unit.per
+    digits = 0 if shown.is_integer() else 2 - math.floor(math.log10(abs(shown)))
+    return f"{shown:.{min(max(digits, 0), 3)}f}"
+
+
+def as_json(results: Results, subjects: Sequence[Subject], seconds: float) -> str:
+    """Return all results; a figure that could not be measured is not there."""
+    ways = []
+    for subject in subjects:
+        medians = {figure.key: results.median(figure, subject.way.name) for figure in FIGURES}
+        figures = {key: value for key, value in medians.items() if value is not None}
+        hops = [f"{hop.protocol}://{hop.address}" for hop in subject.way.hops]
+        ways.append({"name": subject.way.name, "hops": hops, "figures": figures})
+    return json.dumps({"seconds": seconds, "ways": ways, "notes": results.note_lines}, indent=2)
 
 
 class Plotter(Protocol):
     """The module that draws charts."""
 
-    def save_bars(self, report: Report, path: Path) -> None:
+    def save_bars(self, results: Results, names: Sequence[str], path: Path) -> None:
         """Write a bar chart as SVG; raise `OSError` if the file cannot be written."""
 
 
@@ -33,43 +87,3 @@ def plotter() -> Plotter:
     """
     require(*PLOT)
     return cast(Plotter, importlib.import_module("chainsocks.tools.bench.plot"))
-
-
-def show(report: Report, console: Console) -> None:
-    """Print a row for each figure and a column for each way, and then the notes."""
-    table = Table("", "unit", box=None, pad_edge=False)
-    for column in report.columns:
-        table.add_column(column.name, justify="right")
-    before = None
-    for measure in MEASURES:
-        if any(measure in column.figures for column in report.columns):
-            if before not in (None, measure.unit):
-                table.add_row()
-            before = measure.unit
-            cells = (_cell(measure, column.figures.get(measure)) for column in report.columns)
-            table.add_row(measure.title, measure.unit, *cells)
-    console.print(table)
-    for note in report.notes:
-        console.print(f"note: {note}")
-
-
-def as_json(report: Report) -> str:
-    """Return all of it; a figure that could not be measured is not there."""
-    ways = [
-        {
-            "name": column.name,
-            "hops": column.hops,
-            "figures": {measure.key: column.figures[measure] for measure in MEASURES if measure in column.figures},
-        }
-        for column in report.columns
-    ]
-    return json.dumps({"seconds": report.seconds, "ways": ways, "notes": report.notes}, indent=2)
-
-
-def _cell(measure: Measure, value: float | None) -> str:
-    """Round to three digits, and never more than to the unit."""
-    if value is None:
-        return "-"
-    shown = value * measure.unit.per
-    digits = 2 - math.floor(math.log10(abs(shown))) if shown else 0
-    return f"{shown:.{min(max(digits, 0), 3)}f}"

@@ -1,87 +1,108 @@
-"""A whole measurement: which ways, step after step, and the figures of each.
+"""A run of the bench: which ways, which steps, and the results of all of them.
 
-Every way is tried out first: a proxy that cannot be used is told of at once, and not after a minute of measuring.
+Every way is tried first, so that a proxy that does not work is reported at once and not after a minute of measuring.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from enum import StrEnum
 
 from chainsocks.config.hops import Hop
-from chainsocks.tools.bench.accounting import resident_bytes
+from chainsocks.tools.bench.accounting import Cost, raise_limit
 from chainsocks.tools.bench.bulk import Direction, measure_bulk
-from chainsocks.tools.bench.descriptors import raise_limit
 from chainsocks.tools.bench.echo import measure_echo
 from chainsocks.tools.bench.figures import (
     BESIDE,
+    BESIDE_RATE,
+    COSTS,
     DIRECTIONS,
     IDLE_MEMORY,
+    LATENCIES,
+    RATES,
+    SESSION_COST,
+    SESSION_RATE,
     STREAMS,
-    Column,
-    Figures,
-    Part,
-    figures_of_bulk,
-    figures_of_echo,
-    figures_of_sessions,
+    Figure,
+    Results,
+    Sample,
     title_of_bulk,
 )
 from chainsocks.tools.bench.hops import open_hops
-from chainsocks.tools.bench.idle import open_idle
-from chainsocks.tools.bench.sessions import measure_sessions
+from chainsocks.tools.bench.sessions import measure_idle, measure_sessions, open_idle
 from chainsocks.tools.bench.target import Target, open_target
 from chainsocks.tools.bench.way import Way, local_host
 
-__all__ = ["OnStep", "Plan", "Report", "Subject", "open_subjects", "run"]
+__all__ = [
+    "ECHO",
+    "ECHO_BESIDE",
+    "GIB",
+    "IDLE",
+    "SESSIONS",
+    "Effort",
+    "Note",
+    "OnStep",
+    "Part",
+    "Step",
+    "Subject",
+    "bulk_step",
+    "open_subjects",
+    "run",
+]
 
-CONCURRENCY = 16
-"""Sessions that are opened and closed at a time."""
+GIB = 1 << 30
 
-TRIAL = 20
-"""Idle sessions that a server has had before its memory is looked at: what it loads once belongs to no session."""
 
-BUSY = 0.9
-"""The share of the time that makes somebody the bottleneck."""
+class Part(StrEnum):
+    """What can be measured by itself."""
+
+    BULK = "bulk"
+    SESSIONS = "sessions"
+    ECHO = "echo"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured: seconds for each step, and a number of idle sessions."""
+
+    seconds: float = 1.0
+    idle_sessions: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A way, and the processes that do the work on it, as far as we know them."""
+    """A way, and the processes that do the work on it, as far as they are known."""
 
     way: Way
     pids: tuple[int, ...] = ()
 
 
+Note = Callable[[str], None]
+"""Takes what the numbers of a measurement do not tell."""
+
+
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure."""
+class Step:
+    """One measurement of a subject."""
 
-    parts: Collection[Part] = tuple(Part)
-    seconds: float = 1.0
-    """For each step."""
-    idle_sessions: int = 1000
-
-
-@dataclass(slots=True)
-class Report:
-    """What came out: a column for each way, and what there is to say about them."""
-
-    seconds: float
-    columns: list[Column] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    part: Part
+    title: str
+    measure: Callable[[Subject, Target, Effort, Note], Sample]
 
 
 OnStep = Callable[[int, int, str], None]
-"""Is told of each step as it begins: how many are done, how many there are, and what it is."""
+"""Callback at the start of each step: how many steps are done, how many there are, and the title of this one."""
 
 
 @contextmanager
 def open_subjects(hops: Sequence[Hop], pids: tuple[int, ...], count: int) -> Iterator[tuple[Subject, ...]]:
     """Yield the direct way first, and then the one through `hops`; without any, those through 1 to `count` of our own.
 
-    No two ways share a hop of ours: one that has held a thousand sessions before would hold them again for nothing.
+    Two ways never share a hop of our own: memory that a hop keeps from a thousand sessions would hide what the next
+    thousand need.
 
     Raises:
         ChildError: one of our hops does not start.
@@ -100,93 +121,100 @@ def open_subjects(hops: Sequence[Hop], pids: tuple[int, ...], count: int) -> Ite
         yield tuple(subjects)
 
 
-def run(plan: Plan, subjects: Sequence[Subject], on_step: OnStep = lambda done, total, what: None) -> Report:
-    """Measure each of `subjects`; the far end runs meanwhile, where the last of them reaches it.
+def run(
+    parts: Collection[Part],
+    effort: Effort,
+    subjects: Sequence[Subject],
+    on_step: OnStep = lambda done, total, title: None,
+) -> Results:
+    """Measure each of `subjects`. The far end listens where the last of them reaches it.
 
     Raises:
         DialError: a way cannot be opened.
         BenchError: a way does not work.
     """
-    report = Report(plan.seconds)
+    results = Results(subjects[0].way.name)
     with open_target(local_host(subjects[-1].way)) as target:
         for subject in subjects:
             with open_idle(subject.way, target, 1):
                 pass
-        steps = [(subject, step) for subject in subjects for step in _steps(plan, subject, target, report)]
-        columns = {subject.way.name: _column(subject.way) for subject in subjects}
-        report.columns += columns.values()
-        for done, (subject, (what, step)) in enumerate(steps):
-            on_step(done, len(steps), f"{subject.way.name}: {what}")
-            columns[subject.way.name].figures.update(step())
+        steps = [
+            (subject, step)
+            for subject in subjects
+            for step in _steps(effort)
+            if step.part in parts and (step.part is not Part.IDLE or subject.pids)
+        ]
+        for done, (subject, step) in enumerate(steps):
+            name = subject.way.name
+            on_step(done, len(steps), f"{name}: {step.title}")
+
+            def note(text: str, name: str = name) -> None:
+                results.note(name, text)
+
+            results.add(name, step.measure(subject, target, effort, note))
         on_step(len(steps), len(steps), "")
-    return report
+    return results
 
 
-Step = tuple[str, Callable[[], Figures]]
+def _steps(effort: Effort) -> Iterator[Step]:
+    """Yield the steps. Idle sessions come first: memory that heavier loads leave behind would hide theirs."""
+    yield Step(Part.IDLE, f"{effort.idle_sessions} idle sessions", IDLE.measure)
+    yield from (SESSIONS, ECHO, ECHO_BESIDE)
+    yield from (bulk_step(direction, streams) for direction in DIRECTIONS for streams in STREAMS)
 
 
-def _steps(plan: Plan, subject: Subject, target: Target, report: Report) -> Iterator[Step]:
-    # Idle sessions come first: what heavier loads leave behind in a process would hold them without growing.
-    if Part.IDLE in plan.parts and subject.pids:
-        yield f"{plan.idle_sessions} idle sessions", partial(_idle, plan, subject, target, report)
-    if Part.SESSIONS in plan.parts:
-        yield "sessions", partial(_sessions, plan, subject, target, report)
-    if Part.ECHO in plan.parts:
-        for beside in (0, BESIDE):
-            yield (
-                "echo" + (f" beside {beside} streams" if beside else ""),
-                partial(_echo, plan, subject, target, beside),
-            )
-    if Part.BULK in plan.parts:
-        for direction in DIRECTIONS:
-            for streams in STREAMS:
-                what = title_of_bulk(direction, streams)
-                yield what, partial(_bulk, plan, subject, target, report, direction, streams)
-
-
-def _idle(plan: Plan, subject: Subject, target: Target, report: Report) -> Figures:
-    with open_idle(subject.way, target, TRIAL):
-        pass
-    target.wait_until_quiet()
-    before = resident_bytes(subject.pids)
-    with open_idle(subject.way, target, plan.idle_sessions) as idle:
-        grown = resident_bytes(subject.pids) - before
+def _measure_idle(subject: Subject, target: Target, effort: Effort, note: Note) -> Sample:
+    idle = measure_idle(subject.way, target, count=effort.idle_sessions, pids=subject.pids)
     if idle.count < idle.wanted:
-        enough = f"{idle.count} idle sessions instead of {idle.wanted}"
-        report.notes.append(f"{subject.way.name}: {enough}, for want of file descriptors (see `ulimit -Hn`)")
-    return {IDLE_MEMORY: grown / idle.count} if idle.count else {}
+        note(f"{idle.count} idle sessions instead of {idle.wanted}, for lack of file descriptors (see `ulimit -Hn`)")
+    return {IDLE_MEMORY: idle.bytes / idle.count} if idle.count else {}
 
 
-def _sessions(plan: Plan, subject: Subject, target: Target, report: Report) -> Figures:
-    name = subject.way.name
-    sessions = measure_sessions(subject.way, target, concurrency=CONCURRENCY, seconds=plan.seconds, pids=subject.pids)
+def _measure_sessions(subject: Subject, target: Target, effort: Effort, note: Note) -> Sample:
+    sessions = measure_sessions(subject.way, target, seconds=effort.seconds, pids=subject.pids)
     if sessions.failed:
-        report.notes.append(f"{name}: {sessions.failed} of {sessions.count + sessions.failed} sessions failed")
-    _note_busy_load(report, subject, "sessions", sessions.load_cpu, sessions.cpu, sessions.seconds)
-    return figures_of_sessions(sessions)
+        note(f"{sessions.failed} of {sessions.count + sessions.failed} sessions failed")
+    _note_busy_load(subject, SESSIONS.title, sessions.cost, note)
+    sample = {SESSION_RATE: sessions.count / sessions.cost.seconds}
+    return sample | _cost(SESSION_COST, sessions.cost, 1 / sessions.count)
 
 
-def _echo(plan: Plan, subject: Subject, target: Target, beside: int) -> Figures:
-    return figures_of_echo(measure_echo(subject.way, target, seconds=plan.seconds, beside=beside), beside)
+def _measure_echo(subject: Subject, target: Target, effort: Effort, _: Note) -> Sample:
+    echo = measure_echo(subject.way, target, seconds=effort.seconds)
+    return {LATENCIES[50, 0]: echo.p50, LATENCIES[99, 0]: echo.p99}
 
 
-def _bulk(plan: Plan, subject: Subject, target: Target, report: Report, direction: Direction, streams: int) -> Figures:
-    bulk = measure_bulk(
-        subject.way, target, streams=streams, direction=direction, seconds=plan.seconds, pids=subject.pids
-    )
-    _note_busy_load(report, subject, title_of_bulk(direction, streams), bulk.load_cpu, bulk.cpu, bulk.seconds)
-    return figures_of_bulk(direction, streams, bulk)
+def _measure_echo_beside(subject: Subject, target: Target, effort: Effort, _: Note) -> Sample:
+    echo = measure_echo(subject.way, target, seconds=effort.seconds, beside=BESIDE)
+    return {LATENCIES[50, BESIDE]: echo.p50, LATENCIES[99, BESIDE]: echo.p99, BESIDE_RATE: echo.beside}
 
 
-def _note_busy_load(
-    report: Report, subject: Subject, what: str, load: float, relay: float | None, seconds: float
-) -> None:
-    """Say so when the load was busy all the time, and the relay, as far as we know, was not."""
-    if subject.way.hops and load > BUSY * seconds and not (relay and relay > BUSY * seconds):
-        report.notes.append(
-            f"{subject.way.name}: {what}: the load itself was busy all the time; there may be more in it"
+def bulk_step(direction: Direction, streams: int) -> Step:
+    """Return the step that measures bulk in a direction, on one of the numbers of `STREAMS`."""
+    title = title_of_bulk(direction, streams)
+
+    def measure(subject: Subject, target: Target, effort: Effort, note: Note) -> Sample:
+        bulk = measure_bulk(
+            subject.way, target, streams=streams, direction=direction, seconds=effort.seconds, pids=subject.pids
         )
+        _note_busy_load(subject, title, bulk.cost, note)
+        sample = {RATES[direction, streams]: bulk.bytes / bulk.cost.seconds}
+        return sample | _cost(COSTS[direction, streams], bulk.cost, GIB / bulk.bytes)
+
+    return Step(Part.BULK, title, measure)
 
 
-def _column(way: Way) -> Column:
-    return Column(way.name, tuple(f"{hop.protocol}://{hop.address}" for hop in way.hops))
+IDLE = Step(Part.IDLE, "idle sessions", _measure_idle)
+SESSIONS = Step(Part.SESSIONS, "sessions", _measure_sessions)
+ECHO = Step(Part.ECHO, "echo", _measure_echo)
+ECHO_BESIDE = Step(Part.ECHO, f"echo beside {BESIDE} streams", _measure_echo_beside)
+
+
+def _cost(figure: Figure, cost: Cost, per: float) -> dict[Figure, float]:
+    """Return the CPU time of the watched processes; nothing when none was watched."""
+    return {} if cost.relay is None else {figure: cost.relay * per}
+
+
+def _note_busy_load(subject: Subject, title: str, cost: Cost, note: Note) -> None:
+    if (subject.way.hops or subject.pids) and cost.load_was_busy:
+        note(f"{title}: the load was busy all the time; the relay may be able to do more")

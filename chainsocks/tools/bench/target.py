@@ -1,52 +1,107 @@
-"""The far end of a measurement, a program of its own: it echoes, it discards, it sends, as cheaply as the kernel can.
+"""The far end of a measurement, two programs of its own: they echo, discard and send, as cheaply as the kernel can.
 
-1. What it discards is never copied (``MSG_TRUNC``), what it sends comes from memory that is never copied (sendfile).
-2. One epoll loop, no thread: thousands of idle connections cost nothing, a short one a few system calls.
-3. It counts what really arrives, in `Counters` that its parent reads.
+1. Discarded bytes are never copied, and sent bytes come from memory that is never copied (`Flow`).
+2. One loop and no thread: thousands of idle connections cost nothing, a short one costs a few system calls.
+3. What arrives is counted in `Counters`, which the parent process reads from shared memory.
 
-The echo is a process beside the other three, so that an echo never waits for a chunk of somebody's bulk.
+The echo is a process beside the other kinds, so that an echo never waits for a chunk of bulk.
 """
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
-import select
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
+from typing import Self
 
 from chainsocks.config.listeners import Listener
 from chainsocks.net.listeners import open_listeners
 from chainsocks.protocol.address import Address
-from chainsocks.tools.bench.child import open_child, say_ready
-from chainsocks.tools.bench.counters import Counters, Kind, What
-from chainsocks.tools.bench.descriptors import raise_limit
+from chainsocks.tools.bench.accounting import raise_limit
+from chainsocks.tools.bench.child import end_with_parent, open_child, say_ready
 from chainsocks.tools.bench.flow import Flow
-from chainsocks.tools.bench.loop import IN, OUT
+from chainsocks.tools.bench.loop import IN, OUT, PACE, Loop, Task
 
-__all__ = ["LOOPBACK", "Target", "main", "open_target"]
+__all__ = ["LOOPBACK", "Counters", "Kind", "Target", "What", "main", "open_target"]
 
 MODULE = "chainsocks.tools.bench.target"
-"""This one; as a program it has another name."""
+"""This module; as a program it has another name."""
 
 LOOPBACK = "127.0.0.1"
 
 MESSAGE = 1 << 16
-"""Bytes that are echoed at once."""
+"""Bytes to echo at once."""
 
-PACE = 0.05
-"""Seconds between two looks at what has arrived and was not worth waking for: the counters are so old at most."""
 
-GONE: int = getattr(select, "EPOLLRDHUP", 0)
-"""The peer has finished, at least with sending."""
+class Kind(IntEnum):
+    """What a listener of the far end does with its connections."""
+
+    ECHO = 0
+    SINK = 1
+    SOURCE = 2
+    BOTH = 3
+
+
+class What(IntEnum):
+    """What is counted for each kind."""
+
+    ACCEPTED = 0
+    """Connections that were opened."""
+    CLOSED = 1
+    """Connections that were closed."""
+    RECEIVED = 2
+    """Bytes that have arrived."""
+    SENT = 3
+    """Bytes that the kernel has taken; they may still be on their way."""
+
+
+SIZE = len(Kind) * len(What) * 8
+
+
+class Counters:
+    """A number for each `Kind` and `What` in shared memory: one process adds, another may read at any time.
+
+    *Closing*: the descriptor `fd` belongs to this object, and is closed with the memory.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._memory = mmap.mmap(fd, SIZE)
+        self._numbers = memoryview(self._memory).cast("Q")
+
+    @classmethod
+    def create(cls) -> Self:
+        """Create counters that are all 0."""
+        fd = os.memfd_create("chainsocks-bench")
+        os.truncate(fd, SIZE)
+        return cls(fd)
+
+    def add(self, kind: Kind, what: What, amount: int) -> None:
+        """Add to a counter."""
+        self._numbers[kind * len(What) + what] += amount
+
+    def read(self, kind: Kind, what: What) -> int:
+        """Return a counter."""
+        return self._numbers[kind * len(What) + what]
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._numbers.release()
+        self._memory.close()
+        os.close(self.fd)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where it listens; all of it ends with `open_target`."""
+    """The addresses and processes of the far end; they end with `open_target`."""
 
     echo: Address
     sink: Address
@@ -57,12 +112,12 @@ class Target:
 
     @property
     def open_connections(self) -> int:
-        """How many there are."""
+        """The number of connections that are open now."""
         read = self.counters.read
         return sum(read(kind, What.ACCEPTED) - read(kind, What.CLOSED) for kind in Kind)
 
     def wait_until_quiet(self, patience: float = 2.0) -> bool:
-        """Wait, if need be, until the last connection is gone, so that nothing of it is counted as something else."""
+        """Wait until no connection is open, so that a later count has nothing of an earlier load; false if too long."""
         deadline = time.monotonic() + patience
         while self.open_connections:
             if time.monotonic() > deadline:
@@ -92,171 +147,79 @@ def open_target(host: str = LOOPBACK) -> Iterator[Target]:
         yield Target(**addresses, pids=tuple(pids), counters=counters)
 
 
-class _Connection:
-    """One connection. `serve` returns the events to wait for, or None when it is over."""
-
-    __slots__ = ("_server", "sock")
-
-    first: int
-
-    def __init__(self, sock: socket.socket, server: _Server) -> None:
-        self.sock = sock
-        self._server = server
-
-    def serve(self, events: int) -> int | None:
-        """Do what can be done now."""
-        raise NotImplementedError
-
-
-class _Echo(_Connection):
-    __slots__ = ("_owed",)
-
-    first = IN
-
-    def __init__(self, sock: socket.socket, server: _Server) -> None:
-        super().__init__(sock, server)
-        self._owed = b""
-
-    def serve(self, events: int) -> int | None:
-        counters = self._server.counters
-        if not self._owed:
-            self._owed = self.sock.recv(MESSAGE)
-            if not self._owed:
-                return None
-            counters.add(Kind.ECHO, What.RECEIVED, len(self._owed))
-        try:
-            sent = self.sock.send(self._owed)
-        except BlockingIOError:
-            return OUT
-        counters.add(Kind.ECHO, What.SENT, sent)
-        self._owed = self._owed[sent:]
-        return OUT if self._owed else IN
-
-
-class _Sink(_Connection):
-    __slots__ = ()
-
-    first = IN
-
-    def serve(self, events: int) -> int | None:
-        size = self._server.flow.discard(self.sock)
-        if size == 0:
-            return None
-        self._server.counters.add(Kind.SINK, What.RECEIVED, size or 0)
-        return IN
-
-
-class _Source(_Connection):
-    __slots__ = ()
-
-    first = OUT | GONE
-
-    def serve(self, events: int) -> int | None:
-        if events & GONE:
-            return None
-        self._server.counters.add(Kind.SOURCE, What.SENT, self._server.flow.send(self.sock))
-        return OUT | GONE
-
-
-class _Both(_Connection):
-    __slots__ = ()
-
-    first = IN | OUT
-
-    def serve(self, events: int) -> int | None:
-        flow, counters = self._server.flow, self._server.counters
-        if events & IN:
-            size = flow.discard(self.sock)
-            if size == 0:
-                return None
-            counters.add(Kind.BOTH, What.RECEIVED, size or 0)
-        if events & OUT:
-            counters.add(Kind.BOTH, What.SENT, flow.send(self.sock))
-        return IN | OUT
-
-
-CONNECTIONS: Mapping[Kind, type[_Connection]] = {
-    Kind.ECHO: _Echo,
-    Kind.SINK: _Sink,
-    Kind.SOURCE: _Source,
-    Kind.BOTH: _Both,
-}
-
-
+@dataclass(frozen=True, slots=True)
 class _Server:
-    """The loop, and all connections."""
+    """What all connections of one program share."""
 
-    def __init__(self, counters: Counters, flow: Flow) -> None:
-        self.counters = counters
-        self.flow = flow
-        self._epoll = select.epoll()
-        self._listeners: dict[int, tuple[Kind, socket.socket]] = {}
-        self._connections: dict[int, tuple[Kind, _Connection, int]] = {}
-        self._sinks: set[int] = set()
+    loop: Loop
+    counters: Counters
+    flow: Flow
 
-    def listen(self, kind: Kind, listener: socket.socket) -> None:
-        self._listeners[listener.fileno()] = kind, listener
-        self._epoll.register(listener, IN)
-
-    def run(self, lifeline: int) -> None:
-        """Serve until `lifeline` comes to its end."""
-        self._epoll.register(lifeline, IN)
-        next_look = 0.0
+    def listen(self, kind: Kind, listener: socket.socket) -> Task:
+        self.loop.attach(listener, IN)
         while True:
-            if self._sinks and time.monotonic() >= next_look:
-                next_look = time.monotonic() + PACE
-                for fd in tuple(self._sinks):
-                    self._serve(fd, IN)
-            for fd, events in self._epoll.poll(PACE if self._sinks else None):
-                if fd in self._connections:
-                    self._serve(fd, events)
-                elif fd in self._listeners:
-                    self._accept(*self._listeners[fd])
-                elif fd == lifeline and not os.read(lifeline, 4096):
-                    return
-
-    def _accept(self, kind: Kind, listener: socket.socket) -> None:
-        make = CONNECTIONS[kind]
-        while True:
+            yield
             try:
-                sock, _ = listener.accept()
-            except OSError:  # nobody is left, or somebody is gone already
-                return
-            sock.settimeout(0)
-            self.counters.add(kind, What.ACCEPTED, 1)
-            self._connections[sock.fileno()] = kind, make(sock, self), make.first
-            self._epoll.register(sock, make.first)
-            if kind in (Kind.SINK, Kind.BOTH):
-                self.flow.receive_in_bulk(sock)
-                self._sinks.add(sock.fileno())
+                while True:
+                    sock, _ = listener.accept()
+                    sock.settimeout(0)
+                    self.loop.start(self._serve(kind, sock))
+            except OSError:  # no connection waits any more, or the next one was aborted
+                pass
 
-    def _serve(self, fd: int, events: int) -> None:
-        kind, connection, waits_for = self._connections[fd]
+    def _serve(self, kind: Kind, sock: socket.socket) -> Task:
+        count = partial(self.counters.add, kind)
+        count(What.ACCEPTED, 1)
+        self.loop.attach(sock, IN)
         try:
-            wanted = connection.serve(events)
-        except BlockingIOError:
-            return
-        except OSError:  # reset, by a peer that had enough
-            wanted = None
-        if wanted is None:
-            del self._connections[fd]
-            self._sinks.discard(fd)
-            connection.sock.close()
-            self.counters.add(kind, What.CLOSED, 1)
-        elif wanted != waits_for:
-            self._connections[fd] = kind, connection, wanted
-            self._epoll.modify(fd, wanted)
+            if kind is Kind.ECHO:
+                yield from self._echo(sock)
+            else:
+                yield from self.flow.stream(
+                    sock,
+                    self.loop,
+                    sent=None if kind is Kind.SINK else partial(count, What.SENT),
+                    received=None if kind is Kind.SOURCE else partial(count, What.RECEIVED),
+                    every=PACE,
+                )
+        except OSError:
+            pass  # the peer reset the connection
+        self.loop.close(sock)
+        count(What.CLOSED, 1)
+
+    def _echo(self, sock: socket.socket) -> Task:
+        count = self.counters.add
+        while True:
+            yield
+            try:
+                data = sock.recv(MESSAGE)
+            except BlockingIOError:
+                continue
+            if not data:
+                return
+            count(Kind.ECHO, What.RECEIVED, len(data))
+            while data:
+                try:
+                    sent = sock.send(data)
+                except BlockingIOError:
+                    self.loop.expect(sock, OUT)
+                    yield
+                    self.loop.expect(sock, IN)
+                    continue
+                count(Kind.ECHO, What.SENT, sent)
+                data = data[sent:]
 
 
 def main(fd: str, host: str, *kinds: str) -> None:
     """Serve `kinds` on `host`, say their ports, and end when standard input does; count into the memory at `fd`."""
     raise_limit()
-    server = _Server(Counters(int(fd)), Flow())
-    with open_listeners([Listener(Address(host, 0))] * len(kinds)) as opened:
-        for kind, each in zip(kinds, opened, strict=True):
-            server.listen(Kind[kind], each.sock)
-        say_ready(*(each.sock.getsockname()[1] for each in opened))
-        server.run(sys.stdin.fileno())
+    with Loop() as loop, open_listeners([Listener(Address(host, 0))] * len(kinds)) as opened:
+        server = _Server(loop, Counters(int(fd)), Flow())
+        for kind, listener in zip(kinds, opened, strict=True):
+            loop.start(server.listen(Kind[kind], listener.sock))
+        loop.start(end_with_parent(loop))
+        say_ready(*(listener.sock.getsockname()[1] for listener in opened))
+        loop.run(math.inf)
 
 
 if __name__ == "__main__":

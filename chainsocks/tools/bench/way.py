@@ -42,7 +42,7 @@ from chainsocks.sockets import local_address
 from chainsocks.tools.bench.loop import NEXT_IN, NEXT_OUT, Expired, Loop
 from chainsocks.tools.bench.target import LOOPBACK
 
-__all__ = ["BenchError", "Opening", "Route", "Way", "local_host"]
+__all__ = ["BenchError", "Opening", "Route", "Way", "local_host", "warm_up"]
 
 Opening = Generator[None, int, tuple[socket.socket, bytes]]
 """Part of a task, which opens a session. It returns the socket, attached for `NEXT_IN`, and bytes received already."""
@@ -246,6 +246,11 @@ class Route:
         if step in (CONNECT, RESOLVE):
             return timeouts.connect if step == CONNECT else timeouts.resolve
         return timeouts.hop if leg is None or leg.hop.timeout is None else leg.hop.timeout
+
+
+def warm_up(seconds: float) -> float:
+    """Return how many seconds a load runs before it is measured for `seconds`."""
+    return min(0.3, seconds / 4)
 
 
 def local_host(way: Way) -> str:

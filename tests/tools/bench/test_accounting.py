@@ -1,10 +1,12 @@
-"""What processes cost: those that live, their families, and those that are dead."""
+"""What processes cost, living and ended, and how many files they may open."""
 
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +14,22 @@ from pathlib import Path
 import pytest
 
 from chainsocks.tools.bench import accounting
-from chainsocks.tools.bench.accounting import cpu_seconds, exists, family, resident_bytes
+from chainsocks.tools.bench.accounting import (
+    RESERVE,
+    Cost,
+    Meter,
+    cpu_seconds,
+    exists,
+    family,
+    free_descriptors,
+    raise_limit,
+    resident_bytes,
+)
+from tests.background import wait_until
 
 BURN = """
-import time
+import sys, time
+wait = sys.stdin.read
 def burn(seconds):
     while time.process_time() < seconds: pass
 """
@@ -26,25 +40,23 @@ NOBODY = 2**22 + 1
 
 @contextmanager
 def running(program: str) -> Iterator[tuple[int, list[int]]]:
-    """Run a program until it has said its numbers, and kill it at the end; yield its pid and the numbers."""
-    with subprocess.Popen([sys.executable, "-c", BURN + program], stdout=subprocess.PIPE) as process:
+    """Run a program until it has printed its numbers; yield its pid and the numbers. It ends when this test does."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", BURN + program], stdin=pipe, stdout=pipe) as process:
         assert process.stdout
-        try:
-            yield process.pid, [int(word) for word in process.stdout.readline().split()]
-        finally:
-            process.kill()
+        yield process.pid, [int(word) for word in process.stdout.readline().split()]
+        process.communicate()
 
 
-IDLE = "print(flush=True); time.sleep(60)"
+IDLE = "print(flush=True); wait()"
 GRANDCHILD = """
 import os
 child = os.fork()
 if child:
     print(child, flush=True)
-    os.wait()
 else:
     burn(0.1)
-    time.sleep(60)
+wait()
 """
 ORPHANS_ACCOUNT = """
 import os
@@ -54,7 +66,7 @@ for _ in range(2):
         os._exit(0)
     os.wait()
 print(flush=True)
-time.sleep(60)
+wait()
 """
 THREAD = """
 import threading
@@ -62,13 +74,13 @@ thread = threading.Thread(target=burn, args=(0.1,))
 thread.start()
 thread.join()
 print(flush=True)
-time.sleep(60)
+wait()
 """
 
 
 def test_what_a_process_has_burnt() -> None:
-    with running("burn(0.1); print(flush=True); time.sleep(60)") as (pid, _):
-        assert 0.1 <= cpu_seconds([pid]) < 10
+    with running("burn(0.1); print(flush=True); wait()") as (pid, _):
+        assert cpu_seconds([pid]) >= 0.1
 
 
 def test_a_thread_that_has_ended_is_counted() -> None:
@@ -79,12 +91,10 @@ def test_a_thread_that_has_ended_is_counted() -> None:
 
 def test_a_child_is_part_of_its_parents_account() -> None:
     with running(GRANDCHILD) as (pid, [child]):
-        while cpu_seconds([child]) < 0.1:
-            pass
+        wait_until(lambda: cpu_seconds([child]) >= 0.1)
         assert family(pid) == (pid, child)
         assert cpu_seconds([pid]) >= cpu_seconds([child])
         assert cpu_seconds([pid, child]) == pytest.approx(cpu_seconds([pid]), rel=0.1), "it is not counted twice"
-        os.kill(child, 9)
 
 
 def test_a_child_that_is_dead_is_counted() -> None:
@@ -107,21 +117,18 @@ def test_memory_that_is_taken_is_seen() -> None:
 
 
 FORKED = """
-import os, signal
+import os
 hold = bytes(range(256)) * (1 << 18)
 child = os.fork()
 if child:
     print(child, flush=True)
-    signal.pause()
-else:
-    signal.pause()
+wait()
 """
 
 
 def test_pages_that_a_family_shares_count_once() -> None:
-    with running(FORKED) as (pid, [child]):
+    with running(FORKED) as (pid, _):
         assert 1 << 26 <= resident_bytes([pid]) < 1.6 * (1 << 26)
-        os.kill(child, 9)
 
 
 def test_without_a_look_inside_the_resident_set_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -152,3 +159,60 @@ def test_one_that_ends_while_it_is_looked_at_costs_nothing(monkeypatch: pytest.M
     monkeypatch.setattr(accounting, "family", lambda pid: (NOBODY,))
     assert cpu_seconds([1]) == 0
     assert resident_bytes([1]) == 0
+
+
+def test_a_meter_measures_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = {(1, 2): iter((10.0, 10.5)), (3,): iter((7.0, 7.25))}
+    monkeypatch.setattr(accounting, "cpu_seconds", lambda pids: next(cpu[tuple(pids)]))
+    monkeypatch.setattr(time, "monotonic", iter((100.0, 102.0)).__next__)
+    monkeypatch.setattr(time, "process_time", iter((5.0, 6.0)).__next__)
+    assert Meter((1, 2), (3,)).stop() == Cost(seconds=2.0, relay=0.5, load=1.0, far_end=0.25)
+
+
+def test_without_watched_processes_the_relay_has_no_cost() -> None:
+    cost = Meter((), (os.getpid(),)).stop()
+    assert cost.relay is None
+    assert cost.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("cost", "busy"),
+    [
+        (Cost(2, 1.0, 1.9, 0), True),
+        (Cost(2, None, 0, 1.9), True),
+        (Cost(2, 1.0, 1.7, 1.7), False),
+        (Cost(2, 1.9, 1.9, 0), False),
+    ],
+)
+def test_a_load_that_sets_the_pace(cost: Cost, *, busy: bool) -> None:
+    assert cost.load_was_busy == busy
+
+
+@pytest.fixture
+def few() -> Iterator[int]:
+    """A limit of 256 open files, which may be raised."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    yield 256
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_what_is_open_is_not_free(few: int) -> None:
+    before = free_descriptors()
+    assert 0 < before < few - RESERVE
+    with open("/dev/null") as _, open("/dev/null") as _second:  # noqa: PTH123
+        assert free_descriptors() == before - 2
+    assert free_descriptors() == before
+
+
+def test_the_limit_is_raised_as_far_as_it_goes(few: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = free_descriptors()
+    raise_limit()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    assert free_descriptors() == before + hard - few
+
+
+def test_fewer_than_the_reserve_is_none(few: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (RESERVE, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    assert free_descriptors() == 0

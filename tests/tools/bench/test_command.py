@@ -17,44 +17,42 @@ from rich.console import Console
 from chainsocks.config.hops import Hop
 from chainsocks.tools.bench import command
 from chainsocks.tools.bench.command import Options, bench, parse_parts
-from chainsocks.tools.bench.figures import Part
-from chainsocks.tools.bench.run import OnStep, Plan, Report, Subject
+from chainsocks.tools.bench.figures import Results
+from chainsocks.tools.bench.run import Effort, OnStep, Part, Subject
 from tests.background import Background, Script
 from tests.commands import run_main, run_program
 
 QUICK = ("--seconds", "0.02", "--idle-sessions", "20")
 
 
+Ran = list[tuple[list[Hop], tuple[int, ...], int, tuple[set[Part], Effort]]]
+
+
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Hop], tuple[int, ...], int, Plan]]:
+def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     """What would have been measured."""
-    calls: list[tuple[list[Hop], tuple[int, ...], int, Plan]] = []
+    calls: Ran = []
 
     @contextmanager
     def open_subjects(hops: list[Hop], pids: tuple[int, ...], count: int) -> Iterator[tuple[Subject, ...]]:
-        calls.append((hops, pids, count, Plan()))
+        calls.append((hops, pids, count, (set(), Effort())))
         yield ()
 
-    def run(plan: Plan, subjects: tuple[Subject, ...], on_step: OnStep) -> Report:
-        calls.append((*calls.pop()[:3], plan))
+    def run(parts: frozenset[Part], effort: Effort, subjects: tuple[Subject, ...], on_step: OnStep) -> Results:
+        calls.append((*calls.pop()[:3], (set(parts), effort)))
         on_step(0, 2, "direct: [b]sessions[/b]")
         on_step(1, 2, "proxy: echo")
-        return Report(plan.seconds)
+        return Results("direct")
 
     monkeypatch.setattr(command, "open_subjects", open_subjects)
     monkeypatch.setattr(command, "run", run)
     return calls
 
 
-Ran = list[tuple[list[Hop], tuple[int, ...], int, Plan]]
-
-
 class TestWhatIsUnderstood:
     def test_by_itself(self, capsys: pytest.CaptureFixture[str], ran: Ran) -> None:
         assert run_main(capsys, "bench")[0] == 0
-        [(hops, pids, count, plan)] = ran
-        assert (hops, pids, count) == ([], (), 3)
-        assert (set(plan.parts), plan.seconds, plan.idle_sessions) == (set(Part), 1, 1000)
+        assert ran == [([], (), 3, (set(Part), Effort(1, 1000)))]
 
     def test_all_options(self, capsys: pytest.CaptureFixture[str], ran: Ran) -> None:
         pid = str(os.getpid())
@@ -62,10 +60,10 @@ class TestWhatIsUnderstood:
         status, out, err = run_main(capsys, "bench", *chain, "--pid", pid, *QUICK, "--only", "idle, bulk", "--json")
         assert (status, err) == (0, "")
         assert json.loads(out)["seconds"] == 0.02
-        [(hops, pids, _, plan)] = ran
+        [(hops, pids, _, what)] = ran
         assert [str(hop.address) for hop in hops] == ["a:1", "b:1080"]
         assert pids == (os.getpid(),)
-        assert plan == Plan(frozenset({Part.IDLE, Part.BULK}), 0.02, 20)
+        assert what == ({Part.IDLE, Part.BULK}, Effort(0.02, 20))
 
     def test_a_proxy(self, capsys: pytest.CaptureFixture[str], ran: Ran) -> None:
         assert run_main(capsys, "bench", "--proxy", "socks4://fred@127.0.0.1:9")[0] == 0
@@ -85,18 +83,24 @@ class TestWhatIsUnderstood:
     [
         pytest.param(["--proxy", "socks6://alice:hunter2@a"], ["--proxy: unknown scheme 'socks6'"], id="scheme"),
         pytest.param(["--proxy", ""], ["--proxy: expected a URL"], id="empty"),
-        pytest.param(["--proxy", "socks5://a", "--hop", "socks5://b"], ["--hop: goes without --proxy"], id="both"),
-        pytest.param(["--proxy", "socks5://a", "--hops", "2"], ["--hops: is a number of hops of our own"], id="count"),
-        pytest.param(["--pid", "1"], ["--pid: goes with --proxy or --hop"], id="pid-of-nobody"),
-        pytest.param(["--proxy", "socks5://a", "--pid", "4194305"], ["--pid: there is no process 4194305"], id="pid"),
         pytest.param(
-            ["--only", "bulk,speed"], ["--only: there is no part 'speed'; expected some of bulk, ses"], id="only"
+            ["--proxy", "socks5://a", "--hop", "socks5://b"], ["--hop: cannot be combined with --proxy"], id="both"
         ),
-        pytest.param(["--only", ""], ["--only: there is no part ''"], id="only-nothing"),
-        pytest.param(["--proxy", "socks5://a", "--only", "idle"], ["--only: the memory of idle sessions"], id="no-pid"),
+        pytest.param(
+            ["--proxy", "socks5://a", "--hops", "2"],
+            ["--hops: N (the number of built-in hops) cannot be combined"],
+            id="count",
+        ),
+        pytest.param(["--pid", "1"], ["--pid: needs --proxy or --hop"], id="pid-of-nobody"),
+        pytest.param(["--proxy", "socks5://a", "--pid", "4194305"], ["--pid: there is no process 4194305"], id="pid"),
+        pytest.param(["--only", "bulk,speed"], ["--only: unknown part 'speed'; expected some of bulk, ses"], id="only"),
+        pytest.param(["--only", ""], ["--only: unknown part ''"], id="only-nothing"),
+        pytest.param(
+            ["--proxy", "socks5://a", "--only", "idle"], ["--only: idle measures the memory of a process"], id="no-pid"
+        ),
         pytest.param(
             ["--hop", "nonsense", "--pid", "4194305", "--only", "speed"],
-            ["--hop: expected a URL", "--pid: there is no process", "--only: there is no part"],
+            ["--hop: expected a URL", "--pid: there is no process", "--only: unknown part"],
             id="all-at-once",
         ),
     ],
@@ -150,14 +154,15 @@ def test_a_mute_proxy_does_not_hang_it(
     assert (status, out, err) == (1, "", "chainsocks: proxy: a word did not come back within 0.2 s\n")
 
 
+@pytest.mark.measure
 def test_everything_by_itself(tmp_path: Path) -> None:
     """As a program; on standard output there is JSON, and nothing on standard error, which is no terminal."""
     status, out, err = run_program(tmp_path, "bench", "--hops", "1", *QUICK, "--json", "--plot", "plot.svg")
     assert (status, err) == (0, "")
     ways = json.loads(out)["ways"]
     assert [way["name"] for way in ways] == ["direct", "1 hop"]
-    assert len(ways[0]["figures"]) == 11
-    assert len(ways[1]["figures"]) == 19
+    assert len(ways[0]["figures"]) == 12
+    assert len(ways[1]["figures"]) == 20
     assert "echo beside 8 streams" in (tmp_path / "plot.svg").read_text()
 
 
@@ -181,7 +186,7 @@ for name in dir(select):
         delattr(select, name)
 find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name == "resource" else find_spec(name, package)
-import chainsocks.tools.bench.idle, chainsocks.tools.bench.sessions, chainsocks.tools.bench.target
+import chainsocks.tools.bench.sessions, chainsocks.tools.bench.target
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from chainsocks.tools.bench.flow import CHUNK, WORTH_WAKING, Flow
+from chainsocks.tools.bench.loop import IN, Loop, Task
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -78,25 +80,67 @@ def test_what_is_discarded_leaves_no_trace(flow: Flow, pair: Pair) -> None:
     assert flow._room[:1000] == bytes(1000)
 
 
-def test_a_little_wakes_nobody_and_can_be_had(flow: Flow, pair: Pair) -> None:
-    one, other = pair
-    flow.receive_in_bulk(other)
-    one.send(b"x" * 100)
-    assert not readable(other, 0.05)
-    assert flow.discard(other) == 100
+class Counted:
+    """What a stream counts, each call by itself."""
+
+    def __init__(
+        self, flow: Flow, sock: socket.socket, *, sends: bool, receives: bool, every: float = math.inf
+    ) -> None:
+        self.sent: list[int] = []
+        self.received: list[int] = []
+        self.ended = False
+        self._flow = flow
+        self._sock = sock
+        self._sent = self.sent.append if sends else None
+        self._received = self.received.append if receives else None
+        self._every = every
+
+    def run(self, loop: Loop) -> Task:
+        loop.attach(self._sock, IN)
+        sent, received, every = self._sent, self._received, self._every
+        try:
+            yield from self._flow.stream(self._sock, loop, sent=sent, received=received, every=every)
+            self.ended = True
+        except BrokenPipeError:
+            pass  # the test has shut it down
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_stream_goes_on_until_the_peer_ends_it(flow: Flow, pair: Pair, *, both: bool) -> None:
+    one = Counted(flow, pair[0], sends=True, receives=both)
+    other = Counted(flow, pair[1], sends=both, receives=True)
+    with Loop() as loop:
+        loop.start(one.run(loop))
+        loop.start(other.run(loop))
+        loop.run(math.inf, lambda: sum(other.received) > CHUNK and (not both or sum(one.received) > CHUNK))
+        pair[0].shutdown(socket.SHUT_WR)
+        loop.run(math.inf, lambda: other.ended)
+    assert sum(other.received) <= sum(one.sent)
+    assert bool(one.received) == bool(other.sent) == both
+
+
+def test_a_few_bytes_are_no_event_and_are_counted_all_the_same(flow: Flow, pair: Pair) -> None:
+    counted = Counted(flow, pair[1], sends=False, receives=True, every=0.01)
+    with Loop() as loop:
+        loop.start(counted.run(loop))
+        pair[0].send(b"x" * 100)
+        assert not readable(pair[1], 0.05)
+        loop.run(math.inf, lambda: sum(counted.received) > 0)
+    assert sum(counted.received) == 100
 
 
 @pytest.mark.parametrize("size", [0, WORTH_WAKING])
-def test_much_does_and_so_does_the_end(flow: Flow, pair: Pair, size: int) -> None:
-    one, other = pair
-    flow.receive_in_bulk(other)
+def test_many_bytes_are_an_event_and_so_is_the_end(flow: Flow, pair: Pair, size: int) -> None:
+    counted = Counted(flow, pair[1], sends=False, receives=True)
     sent = 0
     while sent < size:
-        sent += flow.send(one)
-    one.close()
-    assert discard_all(flow, other, sent) == sent
-    assert readable(other, 20)
-    assert flow.discard(other) == 0
+        sent += flow.send(pair[0])
+    pair[0].close()
+    with Loop() as loop:
+        loop.start(counted.run(loop))
+        loop.run(math.inf)
+    assert counted.ended
+    assert sum(counted.received) == sent
 
 
 def test_a_broken_connection_is_an_error(flow: Flow, pair: Pair) -> None:

@@ -198,6 +198,28 @@ def test_at_the_end_tasks_clean_up(pair: Pair) -> None:
     assert one.fileno() == -1
 
 
+def test_a_task_can_start_another_and_go_on(pair: Pair) -> None:
+    one, other = pair
+    heard: list[bytes] = []
+
+    def listen(loop: Loop, sock: socket.socket) -> Task:
+        loop.attach(sock, NEXT_IN)
+        yield
+        heard.append(sock.recv(10))
+
+    def start(loop: Loop) -> Task:
+        loop.start(listen(loop, other))
+        loop.attach(one, OUT)
+        yield
+        one.send(b"x")
+        loop.close(one)
+
+    with Loop() as loop:
+        loop.start(start(loop))
+        loop.run(math.inf)
+    assert heard == [b"x"]
+
+
 def test_only_tasks_have_sockets_and_limits(pair: Pair) -> None:
     with Loop() as loop, pytest.raises(RuntimeError, match="no task is running"):
         loop.allow(1)

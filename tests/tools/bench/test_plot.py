@@ -9,26 +9,25 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.container import BarContainer
 
-from chainsocks.tools.bench.figures import MEASURES, Column, Unit
+from chainsocks.tools.bench.figures import BESIDE_RATE, LATENCIES, RATES, SESSION_COST, SESSION_RATE, Results, Sample
 from chainsocks.tools.bench.plot import bars, save_bars
-from chainsocks.tools.bench.run import Report
-
-RATE, COST, LATENCY, BESIDE = (
-    next(measure for measure in MEASURES if measure.key == key)
-    for key in ("sessions_per_second", "session_cpu_seconds", "echo_p50_seconds", "echo_beside_8_p99_seconds")
-)
-REPORT = Report(
-    1,
-    [
-        Column("direct", (), {RATE: 100.0, LATENCY: 2.0, BESIDE: 1.0}),
-        Column("$1 hop & co$", (), {RATE: 50.0, LATENCY: 3.0, COST: 7.0}),
-    ],
-)
 
 
-def heights(report: Report) -> dict[str, list[list[float]]]:
+def results(**samples: Sample) -> Results:
+    made = Results("direct")
+    for name, sample in samples.items():
+        made.add(name.replace("_", " "), sample)
+    return made
+
+
+NAMES = ["direct", "$1 hop & co$"]
+RESULTS = results(direct={SESSION_RATE: 100.0, LATENCIES[50, 0]: 2.0, LATENCIES[99, 8]: 1.0})
+RESULTS.add(NAMES[1], {SESSION_RATE: 50.0, LATENCIES[50, 0]: 3.0, SESSION_COST: 7.0})
+
+
+def heights(results: Results, names: list[str]) -> dict[str, list[list[float]]]:
     """By panel, and for each way: the heights of its bars."""
-    containers = {axes.get_title(): axes.containers for axes in bars(report).axes}
+    containers = {axes.get_title(): axes.containers for axes in bars(results, names).axes}
     return {
         title: [[bar.get_height() for bar in one] for one in drawn if isinstance(one, BarContainer)]
         for title, drawn in containers.items()
@@ -36,7 +35,7 @@ def heights(report: Report) -> dict[str, list[list[float]]]:
 
 
 def test_bars_are_multiples_of_the_direct_connection() -> None:
-    found = heights(REPORT)
+    found = heights(RESULTS, NAMES)
     assert found["more is better"] == [[1.0], [0.5]]
     assert found["less is better"] == [[1.0], [1.5]]
     [direct], [missing] = found["less is better, beside bulk"]
@@ -46,22 +45,25 @@ def test_bars_are_multiples_of_the_direct_connection() -> None:
 
 def test_the_file_is_svg_whose_text_is_text(tmp_path: Path) -> None:
     path = tmp_path / "plot"
-    save_bars(REPORT, path)
+    save_bars(RESULTS, NAMES, path)
     texts = {"".join(text.itertext()) for text in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")}
     assert {"direct", "$1 hop & co$", "sessions", "more is better", "0.5"} <= texts
     before = path.read_bytes()
-    save_bars(REPORT, path)
+    save_bars(RESULTS, NAMES, path)
     assert path.read_bytes() == before, "the same figures give the same file"
 
 
 def test_every_figure_of_several_ways_has_its_bar() -> None:
-    compared = [measure for measure in MEASURES if measure.unit in (Unit.RATE, Unit.SESSIONS, Unit.LATENCY)]
-    ways = [Column(f"{number} hops", (), dict.fromkeys(compared, 1.0 + number)) for number in range(4)]
-    drawn = [way for panel in heights(Report(1, ways)).values() for way in panel]
+    compared = [*RATES.values(), BESIDE_RATE, SESSION_RATE, *LATENCIES.values()]
+    names = ["direct", "1 hop", "2 hops", "3 hops"]
+    made = Results("direct")
+    for number, name in enumerate(names, 1):
+        made.add(name, dict.fromkeys(compared, 1.0 * number))
+    drawn = [way for panel in heights(made, names).values() for way in panel]
     assert sum(map(len, drawn)) == 4 * len(compared)
 
 
-@pytest.mark.parametrize("columns", [[], [Column("direct", ())], [Column("direct", (), {RATE: 0.0})]])
-def test_with_nothing_to_compare_the_chart_is_empty(columns: list[Column], tmp_path: Path) -> None:
-    assert heights(Report(1, columns)) == {}
-    save_bars(Report(1, columns), tmp_path / "plot.svg")
+@pytest.mark.parametrize("made", [results(), results(direct={SESSION_RATE: 0.0})], ids=["nothing", "zero"])
+def test_with_nothing_to_compare_the_chart_is_empty(made: Results, tmp_path: Path) -> None:
+    assert heights(made, ["direct"]) == {}
+    save_bars(made, ["direct"], tmp_path / "plot.svg")

@@ -1,7 +1,8 @@
-"""The far end: what it echoes, discards, sends and counts is real."""
+"""The far end: it echoes, discards and sends, and its counters are true."""
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 
@@ -10,8 +11,7 @@ import pytest
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.accounting import exists
 from chainsocks.tools.bench.child import open_child
-from chainsocks.tools.bench.counters import Counters, Kind, What
-from chainsocks.tools.bench.target import LOOPBACK, Target, open_target
+from chainsocks.tools.bench.target import LOOPBACK, Counters, Kind, Target, What, open_target
 from tests.background import PATIENCE, wait_until
 
 MUCH = 8 << 20
@@ -162,3 +162,18 @@ def test_it_ends_by_itself_when_nobody_needs_it() -> None:
         pass
     counters.close()
     assert child.process.returncode == 0, "it was not killed"
+
+
+def test_another_process_reads_the_counters() -> None:
+    counters = Counters.create()
+    other = Counters(os.dup(counters.fd))
+    places = [(kind, what) for kind in Kind for what in What]
+    assert {other.read(*place) for place in places} == {0}
+    for number, (kind, what) in enumerate(places, 1):
+        counters.add(kind, what, number)
+        counters.add(kind, what, 2**40)
+    assert [other.read(*place) for place in places] == [2**40 + number for number in range(1, 17)]
+    counters.close()
+    other.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(other.fd)
