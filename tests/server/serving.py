@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+import pytest
 import trio
 
 from chainsocks.chain.trip import OnStep
@@ -28,6 +29,7 @@ __all__ = [
     "greet",
     "is_served",
     "open_session",
+    "said",
     "serving",
 ]
 
@@ -131,3 +133,8 @@ async def echoing() -> AsyncIterator[Address]:
         [listener] = await nursery.start(partial(trio.serve_tcp, echo, 0, host=LOOPBACK))
         yield Address(LOOPBACK, listener.socket.getsockname()[1])
         nursery.cancel_scope.cancel()
+
+
+def said(log: pytest.LogCaptureFixture, level: int) -> list[str]:
+    """Return what was logged at one level."""
+    return [record.getMessage() for record in log.records if record.levelno == level]

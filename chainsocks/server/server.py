@@ -1,0 +1,212 @@
+"""A running server: its listeners, the permits for its sessions, and the service that they use.
+
+::
+
+    listener ─ permit ─ accept ─ session, with the service of that moment ─ release
+
+1. All of it can be changed while the server runs. A session uses the service that it started with to its end.
+2. There are two nurseries, that of the listeners inside that of the sessions. A server that stops cancels the inner
+   one, which closes the listeners and ends the health checks, and gives the sessions `grace` seconds.
+3. A bug in one session ends that session, with an error in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import trio
+from anyio.abc import ByteStream
+
+from chainsocks.chain.trip import OnStep
+from chainsocks.config.listeners import Listener
+from chainsocks.config.models import Config
+from chainsocks.net.listeners import OpenListener, open_listeners
+from chainsocks.net.polled import PolledStream
+from chainsocks.net.poller import Poller, open_poller
+from chainsocks.net.stream import SocketStream
+from chainsocks.server.accept import accept_connections
+from chainsocks.server.deadlines import open_deadlines
+from chainsocks.server.health_checks import check_members, members_to_check
+from chainsocks.server.network import TrioNetwork
+from chainsocks.server.permits import Permits
+from chainsocks.session.login import Logins
+from chainsocks.session.service import Service
+from chainsocks.session.session import serve_session
+
+__all__ = ["Server", "open_server"]
+
+log = logging.getLogger("chainsocks.server")
+
+
+@dataclass(slots=True)
+class _Active:
+    """Sockets that are accepted from together, and how to stop that."""
+
+    opened: Sequence[OpenListener]
+    resources: ExitStack
+    """Closes the sockets; for the task that accepts from them."""
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    closed: trio.Event = field(default_factory=trio.Event)
+
+
+class Server:
+    """See the module; made by `open_server`."""
+
+    def __init__(
+        self,
+        service: Service,
+        active: Iterable[_Active],
+        poller: Poller | None,
+        accepting: trio.Nursery,
+        sessions: trio.Nursery,
+    ) -> None:
+        self.permits = Permits(service.config.server.max_sessions)
+        """One for each session; `change_service` sets their total."""
+        self._service = service
+        self._poller = poller
+        self._accepting = accepting
+        self._sessions = sessions
+        self._active: list[_Active] = []
+        self._checks = trio.CancelScope()
+        for each in active:
+            self._start(each)
+        accepting.start_soon(self._check_health)
+
+    @property
+    def service(self) -> Service:
+        """What new sessions use."""
+        return self._service
+
+    @property
+    def listeners(self) -> list[OpenListener]:
+        """The sockets that connections are accepted from."""
+        return [opened for active in self._active for opened in active.opened]
+
+    def change_service(self, service: Service) -> None:
+        """Have new sessions use `service`, and set permits and health checks by its configuration.
+
+        Sessions that run keep the service that they have. Listeners stay as they are.
+        """
+        self._service = service
+        self.permits.total = service.config.server.max_sessions
+        self._checks.cancel()
+
+    def open_listeners(self, listeners: Iterable[Listener]) -> None:
+        """Accept connections at all of `listeners`, beside those that are open.
+
+        Raises:
+            OSError: an address is not available, and ``filename`` says which; none of `listeners` is open then.
+        """
+        for each in _open_all(listeners):
+            self._start(each)
+
+    async def close_listener(self, listener: Listener) -> None:
+        """Accept no more connections at `listener`; its sockets are closed on return. Its sessions go on."""
+        ending = [each for each in self._active if each.opened[0].listener == listener]
+        for each in ending:
+            each.scope.cancel()
+        for each in ending:
+            await each.closed.wait()
+
+    def _start(self, active: _Active) -> None:
+        self._active.append(active)
+        self._accepting.start_soon(self._serve_listener, active)
+
+    async def _serve_listener(self, active: _Active) -> None:
+        try:
+            with active.resources, active.scope:
+                async with trio.open_nursery() as nursery:
+                    for opened in active.opened:
+                        nursery.start_soon(self._accept, opened)
+        finally:
+            self._active.remove(active)
+            active.closed.set()
+
+    async def _accept(self, opened: OpenListener) -> None:
+        listener, sock = opened.listener, opened.sock
+        is_ipv4 = sock.family is socket.AF_INET
+        is_tcp = is_ipv4 or sock.family is socket.AF_INET6
+        poller = self._poller
+
+        def start_session(connection: socket.socket, peer: Any) -> None:
+            host, name = "", "unix"
+            if is_tcp:
+                host = peer[0]
+                name = f"{host}:{peer[1]}" if is_ipv4 else f"[{host}]:{peer[1]}"
+            client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
+            self._sessions.start_soon(self._run_session, client, name, self._service, host, listener, name=name)
+
+        await accept_connections(sock, self.permits, poller, start_session)
+
+    async def _run_session(
+        self, client: ByteStream, name: str, service: Service, host: str, listener: Listener
+    ) -> None:
+        try:
+            await serve_session(client, name, service, host, listener.names_only)
+        except Exception as error:
+            log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
+            log.debug("where it happened", exc_info=error)
+        finally:
+            self.permits.release()
+
+    async def _check_health(self) -> None:
+        """Check the members of the service's groups, until cancelled; start anew when it changes."""
+        while True:
+            with trio.CancelScope() as self._checks:
+                await check_members(members_to_check(self._service.config.chains.values()), self._service)
+                await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def open_server(
+    config: Config, opened: Sequence[OpenListener] = (), on_step: OnStep | None = None
+) -> AsyncIterator[Server]:
+    """Run a server for `config` for as long as the block does, and then until its sessions have ended.
+
+    The listeners are those of `config`, unless `opened` has some; `opened` is closed here. `on_step` is called with
+    every step of every dial. After the block there are no new connections; sessions that still run after the `grace` of
+    the configuration are cancelled.
+
+    Raises:
+        OSError: an address is not available; ``filename`` says which.
+    """
+    anyio.current_time()  # loads anyio's backend now: the first session may have no file descriptor left for that
+    active = [_adopt(each) for each in opened] or _open_all(config.server.listen)
+    with ExitStack() as unused:
+        for each in active:
+            unused.push(each.resources)
+        async with open_poller() as poller, open_deadlines() as deadlines, trio.open_nursery() as sessions:
+            service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines), on_step)
+            async with trio.open_nursery() as accepting:
+                server = Server(service, active, poller, accepting, sessions)
+                unused.pop_all()
+                yield server
+                accepting.cancel_scope.cancel()
+            sessions.cancel_scope.deadline = trio.current_time() + server.service.config.timeouts.grace
+
+
+def _open_all(listeners: Iterable[Listener]) -> list[_Active]:
+    """Open the sockets of all `listeners`, or of none.
+
+    Raises:
+        OSError: as `chainsocks.net.listeners.open_listeners`.
+    """
+    active = []
+    with ExitStack() as opened_so_far:
+        for listener in listeners:
+            resources = opened_so_far.enter_context(ExitStack())
+            active.append(_Active(resources.enter_context(open_listeners([listener])), resources))
+        opened_so_far.pop_all()
+    return active
+
+
+def _adopt(opened: OpenListener) -> _Active:
+    resources = ExitStack()
+    resources.enter_context(opened.sock)
+    return _Active([opened], resources)

@@ -1,0 +1,295 @@
+"""A running server whose service, permits and listeners are changed."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import trio
+from anyio import BrokenResourceError, EndOfStream
+from trio.testing import MockClock
+
+from chainsocks.config.chains import Chain, Group
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
+from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.config.models import Config, User
+from chainsocks.config.passwords import PlainPassword
+from chainsocks.config.rules import Rule
+from chainsocks.errors import Place
+from chainsocks.net.stream import SocketStream
+from chainsocks.protocol.address import Address
+from chainsocks.server.server import Server, open_server
+from chainsocks.session.login import Logins
+from chainsocks.session.service import Service
+from tests.net.sockets import LOOPBACK, descriptors, read_exactly
+from tests.server.serving import (
+    ANY_PORT,
+    GREETING,
+    config_of,
+    connect,
+    echoing,
+    greet,
+    is_served,
+    open_session,
+    serving,
+)
+
+Log = pytest.LogCaptureFixture
+
+# --- the service
+
+
+async def test_new_sessions_have_the_new_service_and_running_ones_the_old(sockets_on_mock_clock: MockClock) -> None:
+    open_to_all = config_of()
+    closed = replace(open_to_all, rules=(Rule(1, None),))
+    async with echoing() as destination, open_server(open_to_all) as server:
+        async with connect(address_of(server)) as relaying, connect(address_of(server)) as greeted:
+            await open_session(relaying, destination)
+            await greet(greeted)
+            server.change_service(service_for(server, closed))
+            assert server.service.config is closed
+            async with connect(address_of(server)) as new:
+                await greet(new)
+                assert await request(new, destination) == NOT_ALLOWED
+            await relaying.send(b"still here")
+            assert await read_exactly(relaying, 10) == b"still here"
+            assert await request(greeted, destination) == SUCCEEDED
+        server.change_service(service_for(server, open_to_all))
+        async with connect(address_of(server)) as new:
+            await open_session(new, destination)
+
+
+async def test_the_users_of_the_new_service_have_to_log_in(sockets_on_mock_clock: MockClock) -> None:
+    async with open_server(config_of()) as server:
+        users = (User("carol", PlainPassword(b"geheim")),)
+        server.change_service(service_for(server, replace(server.service.config, users=users)))
+        async with connect(address_of(server)) as client:
+            await client.send(GREETING)
+            assert await read_exactly(client, 2) == bytes.fromhex("05 FF")
+
+
+async def test_the_new_service_has_the_say_on_grace(sockets_on_mock_clock: MockClock) -> None:
+    async with open_server(config_of(grace=60)) as server:
+        client = connect(address_of(server))
+        await greet(client)
+        server.change_service(service_for(server, config_of(grace=7)))
+    assert trio.current_time() == 7
+    await client.aclose()
+
+
+async def test_health_checks_follow_the_service(sockets_on_mock_clock: MockClock) -> None:
+    """Hops that only the old one has are not checked any more."""
+    checked: dict[str, int] = {"old": 0, "new": 0}
+    async with trio.open_nursery() as nursery:
+        chains = {}
+        for name in checked:
+
+            async def note(stream: trio.SocketStream, name: str = name) -> None:
+                checked[name] += 1
+
+            [listener] = await nursery.start(partial(trio.serve_tcp, note, 0, host=LOOPBACK))
+            hop = Hop(name, HopProtocol.SOCKS5, Address(LOOPBACK, listener.socket.getsockname()[1]))
+            chains[name] = {"default": Chain(Group(hop, check=10), name="default")}
+        async with open_server(config_of()) as server:
+            for name, other in (("old", "new"), ("new", "old")):
+                server.change_service(service_for(server, replace(config_of(), chains=chains[name])))
+                before = dict(checked)
+                await trio.sleep(60)
+                assert checked[name] > before[name]
+                assert checked[other] == before[other]
+            server.change_service(service_for(server, config_of()))
+            before = dict(checked)
+            await trio.sleep(60)
+            assert checked == before
+        nursery.cancel_scope.cancel()
+
+
+# --- permits
+
+
+async def test_max_sessions_can_grow(sockets_on_mock_clock: MockClock) -> None:
+    async with open_server(config_of(max_sessions=1)) as server, connect(address_of(server)) as one:
+        await greet(one)
+        async with connect(address_of(server)) as other, connect(address_of(server)) as too_many:
+            for client in (other, too_many):
+                await client.send(GREETING)
+                assert not await is_served(client)
+            server.change_service(service_for(server, config_of(max_sessions=2)))
+            assert await is_served(other)
+            assert not await is_served(too_many)
+
+
+async def test_max_sessions_can_shrink_without_harm_to_those_that_run(sockets_on_mock_clock: MockClock) -> None:
+    async with (
+        open_server(config_of(max_sessions=2)) as server,
+        connect(address_of(server)) as one,
+        connect(address_of(server)) as two,
+        connect(address_of(server)) as three,
+    ):
+        await greet(one)
+        await greet(two)
+        server.change_service(service_for(server, config_of(max_sessions=1)))
+        await three.send(GREETING)
+        assert not await is_served(three)
+        await one.aclose()
+        assert not await is_served(three)
+        assert server.permits.taken == 1
+        await two.aclose()
+        assert await is_served(three)
+
+
+# --- listeners
+
+
+async def test_a_listener_can_be_added(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    async with open_server(config_of()) as server:
+        before = address_of(server)
+        server.open_listeners([ANY_PORT, Listener(UnixPath(str(path)))])
+        assert [str(each) for each in server.listeners][::2] == [before, f"unix:{path}"]
+        for each in server.listeners:
+            async with connect(str(each)) as client:
+                await greet(client)
+    assert not path.exists()
+
+
+async def test_a_listener_that_cannot_be_had_adds_none(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    async with open_server(config_of()) as server:
+        before, taken = descriptors(), server.listeners[0].sock.getsockname()
+        with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is looked at below)
+            server.open_listeners([Listener(UnixPath(str(path))), ANY_PORT, Listener(Address(*taken))])
+        assert (caught.value.errno, caught.value.filename) == (errno.EADDRINUSE, address_of(server))
+        assert (len(server.listeners), descriptors(), path.exists()) == (1, before, False)
+        async with connect(address_of(server)) as client:
+            await greet(client)
+
+
+async def test_a_listener_can_be_closed_while_its_sessions_go_on(
+    sockets_on_mock_clock: MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "s"
+    listener = Listener(UnixPath(str(path)))
+    async with (
+        echoing() as destination,
+        open_server(config_of(ANY_PORT, listener)) as server,
+        connect(f"unix:{path}") as session,
+    ):
+        await open_session(session, destination)
+        await server.close_listener(listener)
+        assert [each.listener for each in server.listeners] == [ANY_PORT]
+        assert not path.exists()
+        server.open_listeners([listener])
+        for each in server.listeners:
+            async with connect(str(each)) as client:
+                await greet(client)
+        await session.send(b"still here")
+        assert await read_exactly(session, 10) == b"still here"
+
+
+async def test_a_closed_port_is_free_at_once(sockets_on_mock_clock: MockClock) -> None:
+    async with open_server(config_of()) as server:
+        name = server.listeners[0].sock.getsockname()
+        await server.close_listener(ANY_PORT)
+        assert server.listeners == []
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(name)
+        server.open_listeners([Listener(Address(*name))])
+        async with connect(address_of(server)) as client:
+            await greet(client)
+
+
+async def test_a_listener_that_waits_for_a_permit_can_be_closed(sockets_on_mock_clock: MockClock) -> None:
+    """The permit that it waited for is one for the others."""
+    async with open_server(config_of(max_sessions=1)) as server:
+        other = Listener(Address("127.0.0.2", 0))
+        server.open_listeners([other])
+        async with connect(address_of(server)) as session:
+            await greet(session)
+            async with connect(address_of(server, 1)) as waiting:
+                await waiting.send(GREETING)
+                assert not await is_served(waiting)
+                await server.close_listener(other)
+                with pytest.raises(BrokenResourceError):
+                    await waiting.receive()
+        async with connect(address_of(server)) as client:
+            await greet(client)
+
+
+async def test_what_was_not_opened_cannot_be_closed_and_is_no_error(sockets_on_mock_clock: MockClock) -> None:
+    async with open_server(config_of()) as server:
+        await server.close_listener(Listener(Address(LOOPBACK, 1)))
+        assert len(server.listeners) == 1
+
+
+async def test_without_a_poller_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No file descriptor is left for it."""
+
+    def fail() -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    path = tmp_path / "s"
+    before = descriptors()
+    monkeypatch.setattr("chainsocks.server.server.open_poller", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        async with open_server(config_of(ANY_PORT, Listener(UnixPath(str(path))))):
+            pass
+    assert (descriptors(), path.exists()) == (before, False)
+
+
+# --- trouble in a session
+
+
+async def test_a_bug_ends_its_session_and_nothing_else(
+    sockets_on_mock_clock: MockClock, log: pytest.LogCaptureFixture
+) -> None:
+    bugs = iter([ZeroDivisionError("a bug for the test")])
+
+    def on_step(place: Place, deadline: float) -> None:
+        for bug in bugs:
+            raise bug
+
+    async with serving(config_of(max_sessions=1), on_step) as server, echoing() as destination:
+        async with connect(server.address) as unlucky:
+            with pytest.raises((BrokenResourceError, EndOfStream)):
+                await open_session(unlucky, destination)
+        async with connect(server.address) as client:
+            await open_session(client, destination)
+            await client.send(b"hello")
+            assert await read_exactly(client, 5) == b"hello"
+    [error] = [record for record in log.records if record.levelno == logging.ERROR]
+    assert error.getMessage() == "a bug in chainsocks ended a session: ZeroDivisionError: a bug for the test"
+    assert error.exc_info is None
+    [where] = [record for record in log.records if record.getMessage() == "where it happened"]
+    assert where.levelno == logging.DEBUG
+    assert where.exc_info is not None
+    assert where.exc_info[0] is ZeroDivisionError
+
+
+# --- helpers
+
+SUCCEEDED, NOT_ALLOWED = 0, 2
+
+
+async def request(client: SocketStream, destination: Address) -> int:
+    """Ask for a connection to an IPv4 address, after the greeting; return the reply code."""
+    await client.send(bytes.fromhex("05 01 00 01") + destination.packed + destination.port.to_bytes(2, "big"))
+    return (await read_exactly(client, 10))[1]
+
+
+def service_for(server: Server, config: Config) -> Service:
+    """Make a service for another configuration."""
+    return replace(server.service, config=config, logins=Logins(config.users))
+
+
+def address_of(server: Server, index: int = 0) -> str:
+    """The address of a listener."""
+    return str(server.listeners[index])
