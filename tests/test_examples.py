@@ -15,7 +15,7 @@ from tests.e2e.terminal import PROXY_FAILED, Terminal, open_terminal
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in {".toml", ".py"})
-COMMAND = re.compile(r"^#?     ?(\w+ .+)$", re.MULTILINE)
+COMMAND = re.compile(r"^#?     ?((?:chainsocks|curl|export|python) .+)$", re.MULTILINE)
 
 
 def commands(name: str) -> list[str]:
