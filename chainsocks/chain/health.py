@@ -7,7 +7,7 @@
 3. After the backoff one request tries the hop, and other requests still avoid it until that one knows. Where a health
    check runs (`chainsocks.server.health_checks`), the check does that instead of a request.
 4. Nothing that a destination did puts a hop into backoff.
-5. Only requests measure the dial time. A check takes another way, and its time could not be compared with theirs.
+5. Only requests measure the dial time. A health check takes another route, whose time could not be compared.
 6. A hop that has passed on data sent behind its request supports pipelining, and is trusted to do so from then on.
 
 Nothing is sent from here: all knowledge comes from dials and checks, which record what they saw.
@@ -152,7 +152,7 @@ class Health:
             self._forget_failures(hop)
 
     def record_connects(self, hops: Iterable[Hop]) -> None:
-        """Record that hops have connected to what they were asked for, on a way whose time is not to be compared."""
+        """Record that hops have connected to what they were asked for, in a time that says nothing of dials."""
         for hop in hops:
             self._record_life(hop)
             self._forget_failures(hop)

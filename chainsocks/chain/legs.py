@@ -1,4 +1,4 @@
-"""Hops and a destination, planned as a list of legs before anything is opened."""
+"""Legs: the plan of a dial, made before anything is opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONNECT, OFF = Command.CONNECT, Pipeline.OFF  # looked up once: every dial asks 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """What one hop is asked to reach: the next hop, or from the last one the destination."""
+    """One hop, and what it is asked to reach: the next hop, or if it is the last one, the destination."""
 
     position: int
     """From 1."""
@@ -26,7 +26,7 @@ class Leg:
     previous: Hop | None
     """The hop before, which carries the connection to this one; None for the first."""
     next: Hop | None
-    """The hop that this leg ends at; None for the last, whose leg ends at the destination."""
+    """The hop that this one is asked to reach; None for the last."""
     command: Command = CONNECT
     """What the hop is asked to do with the target."""
     pipeline: Pipeline = OFF
@@ -42,10 +42,10 @@ def legs(
     stop: int | None = None,
     pipeline: Pipeline = OFF,
 ) -> tuple[Leg, ...]:
-    """Plan the way: ``legs([a, b, c], dst) = (a: b's address), (b: c's address), (c: dst)``.
+    """Plan a dial: ``legs([a, b, c], dst)`` is a to b's address, b to c's address, c to dst.
 
-    The last hop, or that at position `stop`, is asked for `command`; those before it are asked to connect. `pipeline`
-    holds for each hop that has none of its own.
+    The last hop, or the one at position `stop`, is asked for `command`; the hops before it are asked to connect.
+    `pipeline` holds for each hop that has no setting of its own.
     """
     hops = hops[:stop]
     if not hops:
@@ -62,6 +62,6 @@ def legs(
 
 
 def open_handshake(hop: Hop, target: Address, command: Command = CONNECT, pipeline: Pipeline = OFF) -> ClientHandshake:
-    """Begin the conversation in which `hop` is asked to connect to `target`, or for another command."""
+    """Begin the handshake that asks `hop` for `command` and `target`."""
     kind = hop.kind
     return (kind.open_handshake if pipeline is OFF else kind.open_pipelined)(command, target, hop.credentials)

@@ -1,4 +1,4 @@
-"""From the names in ``[groups]`` and ``[chains]`` to the hops and groups that they stand for, or to complaints."""
+"""Resolve the names in ``[groups]`` and ``[chains]`` to hops and groups, and complain of those that cannot be used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chainsocks.config.ways import GroupTable
 __all__ = ["Complain", "Members", "link_groups", "no_such_member", "unfit"]
 
 Complain = Callable[[tuple[str | int, ...], str], None]
-"""Is told of a problem: its place, and what is wrong there."""
+"""Reports a problem: its place in the file, and what is wrong there."""
 
 Members = Mapping[str, Hop | Group]
 """What a name in a list of hops may stand for."""
@@ -23,9 +23,9 @@ Members = Mapping[str, Hop | Group]
 def link_groups(
     tables: Mapping[str, GroupTable], hops: Mapping[str, Hop], declared: Sequence[str], complain: Complain
 ) -> dict[str, Group]:
-    """Make the groups whose members are all there, `hops` and one another; complain of the others.
+    """Make the groups whose members all exist, among `hops` and the groups themselves; complain of the other groups.
 
-    `declared` are all names that the file gives to hops and groups, also those that have problems of their own.
+    `declared` are the names of all hops and groups in the file, also of those that could not be read.
     """
     groups: dict[str, Group] = {}
     for name in tables:
@@ -47,7 +47,7 @@ def link_groups(
 
 
 def no_such_member(called: str, declared: Sequence[str]) -> str:
-    """Complain of a name in a list of hops that nobody has."""
+    """Return the complaint about a name in a list of hops that no hop or group has."""
     if called == DIRECTLY:
         return f'"{DIRECTLY}" is no hop: to go without hops, use a rule that has chain = "{DIRECTLY}"'
     return f"no hop or group is called {describe(called)}{suggest(called, declared)}"
@@ -61,11 +61,11 @@ def _link(
     groups: dict[str, Group],
     complain: Complain,
 ) -> None:
-    """Make a group, its members first; `above` are the groups that it is wanted for."""
+    """Make a group, its members first; `above` are the groups that contain it."""
     table = tables[name]
     for called in table.hops:
         if called in (*above, name):
-            if called == (*above, name)[0]:  # otherwise this is only the way to a circle
+            if called == (*above, name)[0]:  # otherwise the circle begins further down, and is reported there
                 circle = " -> ".join((*above, name, called))
                 complain(("groups", called, "hops"), f"a group cannot be a member of itself: {circle}")
             return
@@ -82,7 +82,7 @@ def _link(
 
 
 def unfit(chain: Chain) -> Iterator[tuple[int | str, str]]:
-    """Say why no request could ever go through a chain as it is declared, and where: an index of its hops, or a key."""
+    """Find why no request could ever use a chain as it is declared, and where: an index of its hops, or a key."""
     places = [tuple(hops_of((member,))) for member in chain.hops]
     numbered = list(enumerate(places))
     for (index, hops), (_, following) in combinations(numbered, 2) if chain.skip_dead else pairwise(numbered):
@@ -94,7 +94,7 @@ def unfit(chain: Chain) -> Iterator[tuple[int | str, str]]:
         yield from (("resolver", why) for hop in places[-1] if (why := hop.cannot_carry(resolver)))
     wanted = sum(isinstance(member, Group) for member in chain.hops)
     if chain.hedge is not None and not wanted:
-        yield "hedge", "it needs a group, whose next member it could try"
+        yield "hedge", "it needs a group: only there is a next member to try"
     fixed = {member.identity for member in chain.hops if isinstance(member, Hop)}
     free = {hop.identity for place in places for hop in place} - fixed
     if not chain.skip_dead and len(free) < wanted:

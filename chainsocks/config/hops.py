@@ -1,4 +1,4 @@
-"""Hops, and the URLs in which people write them."""
+"""Hops, and their URLs."""
 
 from __future__ import annotations
 
@@ -28,42 +28,42 @@ __all__ = [
 
 
 class Resolve(StrEnum):
-    """Who looks up a name that a hop is asked to reach."""
+    """Where a name is resolved that a hop is asked to reach."""
 
     REMOTE = "remote"
     LOCAL = "local"
 
 
 class Pipeline(StrEnum):
-    """What of a dial may be sent to a hop, and behind it, before the answers are there: what the hop is known to keep.
+    """What a hop supports of pipelining (`chainsocks.chain.pipeline`): which messages may be sent before its answers.
 
-    It says something of the hop itself: a hop that throws away what it did not expect yet never answers the rest.
+    A hop that discards messages it did not expect yet never answers them.
     """
 
     OFF = "off"
     """One message at a time."""
     HOP = "hop"
-    """Its own messages at once: greeting, login and request."""
+    """Its greeting, login and request are sent together."""
     CHAIN = "chain"
-    """These, and right behind its request whatever comes first for the next hop."""
+    """The same, and the first message for the next hop right behind its request."""
 
 
 class Isolate(StrEnum):
-    """What must not share a circuit of tor's (`chainsocks.routing.isolation`)."""
+    """Which sessions must not share a circuit of tor (`chainsocks.routing.isolation`)."""
 
     OFF = "off"
     SESSION = "session"
-    """Any two sessions."""
+    """No two sessions share one."""
     USER = "user"
-    """Sessions of different users. Where nobody logs in, there is one."""
+    """Sessions of different users. All sessions without a user count as one user."""
     CLIENT = "client"
-    """Sessions from different IP addresses. All clients on unix sockets are one."""
+    """Sessions from different IP addresses. All clients on unix sockets count as one."""
     DESTINATION = "destination"
-    """Sessions to different hosts, on whatever ports; and any two that carry datagrams."""
+    """Sessions to different hosts, whatever their ports; and any two that carry datagrams."""
 
 
 class NamesOnly(StrEnum):
-    """What to do about a request for an IP address: the client may have looked a name up itself, for all to see."""
+    """What to do about a request for an IP address: the client may have leaked the name to its own resolver."""
 
     OFF = "off"
     WARN = "warn"
@@ -100,13 +100,9 @@ class Identity:
 class Hop:
     """One upstream proxy.
 
-    `timeout` bounds its whole negotiation in seconds; None means ``[timeouts] hop``. With `Resolve.LOCAL` a name is
-    looked up on this machine before the hop is asked for it, which tells the local resolver where we go. Where
-    `pipeline` is None, the chain's holds.
-
     Raises:
-        ValueError: `tor` or `isolate` with a protocol that it does not go with, or `isolate` with credentials, or
-            `pipeline` with GSSAPI.
+        ValueError: `tor` or `isolate` with a protocol that does not have it, `isolate` with credentials, or `pipeline`
+            with GSSAPI.
     """
 
     name: str
@@ -114,12 +110,15 @@ class Hop:
     address: Address
     credentials: Credentials | None = None
     timeout: float | None = None
+    """Seconds for its whole negotiation; None for ``[timeouts] hop``."""
     resolve: Resolve = Resolve.REMOTE
+    """With `Resolve.LOCAL` the local resolver sees the names that this hop is asked for."""
     pipeline: Pipeline | None = None
+    """None for the setting of the chain."""
     tor: bool = False
-    """Whether it has tor's commands RESOLVE and RESOLVE_PTR. Only socks5."""
+    """Whether it has tor's commands RESOLVE and RESOLVE_PTR."""
     isolate: Isolate = Isolate.OFF
-    """What it keeps on circuits of their own, by the login that we derive for it. Only socks5."""
+    """Which sessions get circuits of their own, by a login that is derived for the session."""
     identity: Identity = field(init=False, repr=False, compare=False)
     """What makes it the same proxy as another hop. A login derived for isolation is no part of that."""
 
@@ -131,7 +130,7 @@ class Hop:
             can = which(lambda kind: kind.has_tor_commands)
             raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; {can} has its commands")
         if isinstance(self.credentials, Gssapi) and (self.pipeline or Pipeline.OFF) is not Pipeline.OFF:
-            raise ValueError("pipeline does not go with gssapi, which decides with each answer what is said next")
+            raise ValueError("pipeline does not go with gssapi, whose messages each depend on the answer before")
         if self.isolate is Isolate.OFF:
             return
         if IsolationLogin not in kind.logins:
@@ -146,9 +145,9 @@ class Hop:
         return KINDS[self.protocol]
 
     def pipelined(self, otherwise: Pipeline) -> Pipeline:
-        """Return what may be sent ahead to it, in a chain that says `otherwise` of hops without a setting of their own.
+        """Return what holds for it in a chain with the setting `otherwise`.
 
-        A login by GSSAPI is a conversation: nothing can be sent ahead of that.
+        A login by GSSAPI is a dialogue, in which no message can be sent early.
         """
         pipeline = self.pipeline or otherwise
         return pipeline if pipeline is Pipeline.OFF or not isinstance(self.credentials, Gssapi) else Pipeline.OFF
@@ -159,15 +158,15 @@ class Hop:
 
     @property
     def carries_no_udp(self) -> str | None:
-        """Say why there is no UDP through this hop; None when there may be."""
+        """The reason why there is no UDP through this hop; None when there may be."""
         if not self.kind.carries_udp:
             return f"hop {self.name} speaks {self.protocol}, and {which(lambda kind: kind.carries_udp)} carries UDP"
         if isinstance(self.credentials, Gssapi) and self.credentials.protection is not Protection.NONE:
-            return f"hop {self.name} protects what it is told by GSSAPI, and datagrams would go without"
+            return f"hop {self.name} protects its messages by GSSAPI, and datagrams would not be protected"
         return None
 
     def cannot_carry(self, target: Address) -> str | None:
-        """Say why this hop cannot be asked for `target`, and what to do about it; None when it can."""
+        """Return why this hop cannot be asked for `target`, and what to do about it; None when it can."""
         is_name = target.type is AddressType.DOMAINNAME
         if self.kind.carries(target) or (is_name and self.resolve is Resolve.LOCAL):
             return None
@@ -181,10 +180,9 @@ class Hop:
 
 
 def parse_hop_url(url: str, name: str | None = None) -> Hop:
-    """Read ``scheme://[user[:password]@]host[:port]``; a hop without a name is called by its address.
+    """Read ``scheme://[user[:password]@]host[:port]``; the name of the hop is its address by default.
 
-    What is special in a URL may stand in the user and the password percent-encoded; only "@" and "%", and ":" in the
-    user, have to.
+    Characters of the user and the password may be percent-encoded. Only "@" and "%", and ":" in the user, have to be.
 
     Raises:
         ValueError: saying what is wrong, without repeating a secret.
@@ -207,8 +205,8 @@ def parse_hop_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """Read ``host[:port]``, with IPv6 in brackets.
 
     Raises:
-        ValueError: saying what is expected. It does not repeat the text, for that may hold a login in another program's
-            order, as in ``host:port:user:password``.
+        ValueError: saying what is expected, without repeating the text: that may hold a login in the order of another
+            program, as in ``host:port:user:password``.
     """
     with suppress(ValueError):
         address = parse_address(text, default_port)

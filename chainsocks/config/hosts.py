@@ -1,15 +1,15 @@
-"""What a host is, however it is written: a name in one form, or the IP addresses that it stands for.
+"""One form for every host: a normalized name, or the IP addresses that the text stands for.
 
-Rules compare hosts in this form, so that no other way to write one gets around them.
+Rules compare hosts in this form, so that no other spelling gets around them.
 
 1. A name is lower-case, has no dots at its end, and its labels are A-labels (UTS 46): ``MÜNCHEN.example.`` is
-   ``xn--mnchen-3ya.example``. A label that is no IDNA label, such as ``_dmarc`` or bytes, stays what it is.
-2. What a resolver, or a hop, would take for an IP address is one: ``127.1``, ``0x7f.1``, ``0177.0.0.1``,
-   ``2130706433`` (inet_aton), ``[::1]``, ``::1%1``. A name that ends in a number and is no address is refused, and so
-   is one with blanks in it, which somebody might take off.
+   ``xn--mnchen-3ya.example``. A label that is no IDNA label, such as ``_dmarc`` or bytes, is not changed.
+2. A text that a resolver or a hop would read as an IP address is that address: ``127.1``, ``0x7f.1``, ``0177.0.0.1``,
+   ``2130706433`` (inet_aton), ``[::1]``, ``::1%1``. A name that ends in a number and is no address is refused. So is a
+   name with blanks in it: another program might strip them.
 3. IPv4 inside IPv6 (``::ffff:10.0.0.1``) is IPv4.
-4. ``0.0.0.0`` and ``::`` are also the loopback address, which is what a kernel connects them to; so are ``localhost``
-   and the names below it (RFC 6761 section 6.3).
+4. ``0.0.0.0`` and ``::`` are also the loopback address, since a kernel connects them to it. So are ``localhost`` and
+   the names below it (RFC 6761 section 6.3).
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host in the form that is compared."""
+    """A host in the form that rules compare."""
 
     name: str = ""
     """Empty for an IP address."""
     ips: tuple[bytes, ...] = ()
-    """The addresses that it stands for without a look-up, each as its 4 or 16 bytes."""
+    """The addresses that it is known to mean without a look-up, each as its 4 or 16 bytes."""
 
 
 def host_of(address: Address) -> Host:
     """Return the host in an address.
 
     Raises:
-        ValueError: it is nothing but dots, has a blank in it, or ends in a number and yet is no IP address.
+        ValueError: it has dots only, contains a blank, or ends in a number without being an IP address.
     """
     if address.type is not AddressType.DOMAINNAME:
         return host_of_ip(address.packed)
@@ -68,7 +68,7 @@ def host_of(address: Address) -> Host:
 
 
 def host_of_ip(packed: bytes) -> Host:
-    """Return the host that an IP address is, given as its 4 or 16 bytes."""
+    """Return the host for an IP address of 4 or 16 bytes."""
     packed = unmapped(packed)
     if packed == _ANY4:
         return Host("", (_ANY4, _LOOPBACK4))
@@ -78,17 +78,17 @@ def host_of_ip(packed: bytes) -> Host:
 
 
 def normal_name(name: str) -> str:
-    """Return a name in the form that is compared."""
+    """Return a name in the form that rules compare."""
     if name.isascii():
         return name.lower().rstrip(".")
     return ".".join(map(_a_label, _DOTS.split(name))).rstrip(".")
 
 
 def spelt_out(address: Address, host: Host) -> Address:
-    """Return the address to ask for in place of `address`: what is matched is what is dialled.
+    """Return the address to dial in place of `address`, so that the address dialled is the one that was matched.
 
-    An IP address in disguise becomes a plain one, for a hop might take it for another; but one with a zone, which only
-    this machine understands, stays. Names go as they came.
+    An IP address in an unusual form becomes a plain one, because a hop might read it differently. An address with a
+    zone is kept, because the zone has a meaning on this machine only. Names are kept as well.
     """
     if host.name or address.type is not AddressType.DOMAINNAME or "%" in address.host:
         return address
@@ -104,7 +104,7 @@ def _a_label(label: str) -> str:
 
 
 def _parse_numbers(text: str) -> bytes:
-    """Read one to four numbers as inet_aton(3) does: the last one fills all bytes that are left."""
+    """Read one to four numbers as inet_aton(3) does: the last number fills all remaining bytes."""
     parts = text.split(".")
     try:
         *front, last = (int(part, _base(part)) for part in parts)

@@ -17,7 +17,7 @@ from chainsocks.config.chains import DIRECT, Chain, Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.listeners import ListenAddress, Listener, UnixPath, is_loopback
 from chainsocks.config.passwords import Password
-from chainsocks.config.rules import Family, Rule, lets_strangers_in
+from chainsocks.config.rules import Family, Rule, allows_unknown_clients
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.gssapi import Protection
 
@@ -189,7 +189,7 @@ class Config:
 
     def _admits(self, address: ListenAddress) -> bool:
         """Whether a client that no rule names gets anything at a listener."""
-        answers = [lets_strangers_in(self.rules, family) for family in _families(address)]
+        answers = [allows_unknown_clients(self.rules, family) for family in _families(address)]
         # A request that no rule matches gets the default chain. Without one that is a warning, and may change.
         unruled = not self.rules or self.default_chain is not None
         return any(unruled if answer is None else answer for answer in answers)

@@ -1,4 +1,4 @@
-"""Rules, which say what way a request goes, and the texts in which people write their conditions."""
+"""Rules, which choose the chain of a request, and the texts of their conditions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
     "Network",
     "Rule",
     "Spoken",
-    "lets_strangers_in",
+    "allows_unknown_clients",
     "parse_commands",
     "parse_networks",
     "parse_spoken",
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 DIRECTLY = "direct"
-"""The name that stands for the way without hops, and for no chain of the file."""
+"""The name of the way without hops, in place of a chain's name."""
 
 Network = IPv4Network | IPv6Network
 
@@ -62,7 +62,7 @@ _NOT_IN_A_NAME = re.compile(r"[\s/?#@*:]")
 
 
 class Spoken(StrEnum):
-    """What a client speaks. SOCKS4 that carries a name is 4a."""
+    """The protocol of a request. SOCKS4 with a name is 4a."""
 
     SOCKS4 = "4"
     SOCKS4A = "4a"
@@ -70,7 +70,7 @@ class Spoken(StrEnum):
 
 
 class Family(Enum):
-    """Kinds of IP addresses."""
+    """Versions of IP addresses."""
 
     IPV4 = 4
     IPV6 = 6
@@ -82,7 +82,7 @@ class Hosts:
 
     names: frozenset[str] = frozenset()
     suffixes: frozenset[str] = frozenset()
-    """Stand for the names below them, without themselves."""
+    """The names below each of them, without the suffix itself."""
     networks: tuple[Network, ...] = ()
 
     def __or__(self, other: Hosts) -> Hosts:
@@ -91,7 +91,7 @@ class Hosts:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One of ``[[rules]]``. It matches a request that meets all of its conditions; an empty one is always met."""
+    """One of ``[[rules]]``. It matches a request that meets all of its conditions; an empty condition is always met."""
 
     number: int
     """Its place in the file, counted from 1."""
@@ -105,23 +105,23 @@ class Rule:
     commands: frozenset[Command] = frozenset()
     versions: frozenset[Spoken] = frozenset()
     resolve: bool = False
-    """Whether a name is looked up here, to be matched by its addresses."""
+    """Whether a name is resolved locally, and matched by its addresses."""
     written: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}), compare=False)
-    """The conditions as they stand in the file."""
+    """The conditions as written in the file."""
 
     @property
     def unconditional(self) -> bool:
-        """Whether it matches whatever is asked, by whomever."""
+        """Whether it matches every request."""
         return not (self.users or self.clients or self.is_partial)
 
     @property
     def is_partial(self) -> bool:
-        """Whether it leaves some requests of a client that it is for to other rules."""
+        """Whether it matches only some requests of the clients and users that it is for."""
         return bool(self.to != Hosts() or self.ports or self.commands or self.versions)
 
     @property
     def way(self) -> str:
-        """What becomes of a request, in the words of the file."""
+        """What it does with a request, as written in the file."""
         return "deny = true" if self.chain is None else f'chain = "{self.chain}"'
 
     def __str__(self) -> str:
@@ -133,17 +133,17 @@ def _listed(values: Sequence[str]) -> str:
     return f"[{', '.join(values)}]"
 
 
-def lets_strangers_in(rules: Iterable[Rule], family: Family) -> bool | None:
-    """Tell whether a client that nobody knows, with an address in no ``from``, gets anything; None if no rule decides.
+def allows_unknown_clients(rules: Iterable[Rule], family: Family) -> bool | None:
+    """Tell whether an unknown client, whose address is in no ``from``, is allowed any request; None if no rule decides.
 
-    Only a rule that denies everything shuts strangers out: one that denies less leaves them the rest. A ``from`` that
-    has all addresses is none, and a user is somebody whom the stranger's own identd may name.
+    Only a rule that denies every request shuts unknown clients out. A ``from`` with all addresses is no condition. A
+    rule for users is no protection either, since the client's own identd may confirm any name.
     """
     for rule in rules:
-        everybody = not rule.clients or _has_all(rule.clients, family)
-        if everybody and rule.chain is not None:
+        for_all = not rule.clients or _has_all(rule.clients, family)
+        if for_all and rule.chain is not None:
             return True
-        if everybody and not rule.users and not rule.is_partial:
+        if for_all and not rule.users and not rule.is_partial:
             return False
     return None
 
@@ -176,7 +176,7 @@ def parse_to(text: str) -> Hosts:
 
 
 def _name(text: str, written: str) -> str:
-    """Return the form of a name that is compared."""
+    """Return a name in the form that rules compare."""
     try:
         address = Address(text.rstrip("."), 0)
     except ValueError as error:
@@ -186,7 +186,7 @@ def _name(text: str, written: str) -> str:
     host = host_of(address)
     if not host.name:
         plain = " or ".join(str(ip_address(ip)) for ip in host.ips[:1])
-        raise ValueError(f"found {written!r}, which is an IP address in disguise; write {plain}")
+        raise ValueError(f"found {written!r}, which is an IP address in another form; write {plain}")
     return normal_name(text)
 
 
@@ -207,7 +207,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def _networks(text: str) -> tuple[Network, ...]:
-    """Read what may be addresses; nothing when it is something else."""
+    """Read an IP address, a network or a range; return nothing for any other text."""
     first, dash, last = text.partition("-")
     if dash and (one := _ip(first)):
         try:

@@ -1,1 +1,1 @@
-"""Which way a request goes: pure decisions, made of the request, of who asks, and of what is known by then."""
+"""Routing: which chain a request takes, and which hops of it. Pure decisions, without a clock and without a network."""

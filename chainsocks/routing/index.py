@@ -1,12 +1,16 @@
-"""Find the first rule that matches, at a cost that hardly depends on how many rules there are.
+"""Find the first rule that matches, at a cost that hardly depends on the number of rules.
 
-The rules are sorted into a tree. At each level one condition is looked at: where a request goes, who asks, as whom, and
-for which port. Rules with the same value there share a branch, which the request's own value leads to: one look-up for
-a name and one for each name above it, one bisection for an address or a port. Rules without that condition are a branch
-of their own. What is left at the end of a branch is tried one by one.
+The rules are sorted into a tree. Each level branches by one condition: host, client, user, port. Rules with the same
+value share a branch, which is found by the request's own value: one look-up for a name and one for each name above it,
+one bisection for an address or a port. Rules without that condition are a branch of their own. The few rules at the end
+of a branch are compared one by one.
 
 1. Of all rules that match, the one with the lowest number is found; the order of keys and branches does not matter.
-2. Conditions on commands and versions, and wide ranges of ports, have no branches: they are compared at the end.
+2. Conditions on commands and versions, and wide ranges of ports, have no level: they are compared at the end.
+
+A tree with the level for hosts alone was tried. Ten thousand rules of all kinds, as `python -m benchmarks.rules` has
+them, then cost a request 32 times what ten cost, instead of at most 2 to 4 times; ten thousand rules with a user each
+cost 1.5 ms instead of 3 us.
 """
 
 from __future__ import annotations
@@ -22,21 +26,21 @@ from chainsocks.routing.intervals import AddressIntervals, Interval, Intervals, 
 __all__ = ["NONE", "Index", "Question"]
 
 NONE = 2**63
-"""More than the number of any rule."""
+"""Greater than the number of any rule."""
 
 FEW = 4
-"""Rules that are sooner tried one by one than sorted any further."""
+"""Up to so many rules, comparing one by one is faster than another level."""
 
 NARROW = 1024
-"""Ports in the widest range that has a branch."""
+"""The most ports that a range may have to get a branch."""
 
 
 class Question(NamedTuple):
-    """All that rules may look at."""
+    """Everything that rules may compare."""
 
     host: Host
     port: int
-    """-1 where there is none."""
+    """-1 if there is none."""
     client: tuple[bytes, ...]
     user: bytes | None
     command: Command
@@ -44,14 +48,14 @@ class Question(NamedTuple):
 
 
 class Index:
-    """The rules, sorted by all their conditions; without `where`, by all but where a request goes."""
+    """The rules, sorted by all their conditions; without `where`, by all but the host."""
 
     def __init__(self, rules: Iterable[Rule], *, where: bool = True) -> None:
         entries = tuple(_Entry(rule.number, frozenset()) for rule in rules)
         self._root = _Builder(rules).grow(entries, _LEVELS if where else _LEVELS[1:])
 
     def first(self, question: Question, before: int = NONE) -> int:
-        """Return the number of the first rule that matches; `before` when there is none with a lower one."""
+        """Return the number of the first rule that matches; `before` if there is none with a lower number."""
         return self._root.first(question, before)
 
 
@@ -67,24 +71,24 @@ class _Level(Protocol):
 
     @staticmethod
     def keys(rule: Rule) -> Iterable[Key]:
-        """Return the values that a rule has here; none when it has no such condition, or too wide a one."""
+        """Return the values of a rule for this condition; none if it has no such condition, or too wide a one."""
 
     def find(self, question: Question) -> Iterable[_Node]:
-        """Return the branches that a question leads to."""
+        """Return the branches for a question."""
 
 
 Key = Interval | str | bytes
 
 
 class _Entry(NamedTuple):
-    """A rule on its way through the levels, and those that have seen to its condition already."""
+    """A rule on its way through the levels, with the levels that have tested their condition of it."""
 
     number: int
     passed: frozenset[type[_Level]]
 
 
 class _Builder:
-    """Grows a tree. What has the same entries is one node: a rule with thousands of names has one leaf."""
+    """Builds the tree. Nodes with the same entries are one node: a rule with thousands of names has one leaf."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = {rule.number: rule for rule in rules}
@@ -95,7 +99,7 @@ class _Builder:
         """Return the node for `entries`, in the order of their numbers, that branches by `levels`."""
         known = (len(levels), entries)
         if known not in self._nodes:
-            # Where a request goes is always sorted: no test is made of it.
+            # There is always a level for hosts: `_Test` does not compare them.
             done = not levels or (len(entries) <= FEW and levels[0] is not _ByHost)
             self._nodes[known] = self._leaf(entries) if done else self._branch(entries, levels)
         return self._nodes[known]
@@ -124,12 +128,12 @@ class _Builder:
                 test = self._tests[entry] = _Test(self._rules[entry.number], entry.passed)
             tests.append(test)
             if test.certain:
-                break  # no later one has a chance here
+                break  # a later rule cannot be the first to match here
         return _Leaf(tests)
 
 
 class _Branch:
-    """Some of the rules by the values of one condition, and the rest."""
+    """Rules by the values of one condition, and the rules without it."""
 
     __slots__ = ("_find", "_rest")
 
@@ -144,7 +148,7 @@ class _Branch:
 
 
 class _Leaf:
-    """Rules that are tried one by one, in their order."""
+    """Rules that are compared one by one, in their order."""
 
     __slots__ = ("_tests",)
 
@@ -161,7 +165,7 @@ class _Leaf:
 
 
 class _Test:
-    """The conditions of a rule that no level has seen to, to be compared one by one."""
+    """The conditions of a rule that no level has tested."""
 
     __slots__ = ("_clients", "_commands", "_ports", "_users", "_versions", "certain", "number")
 
@@ -186,7 +190,7 @@ class _Test:
 
 
 class _ByHost:
-    """Where a request goes: a name as it is, a name with a dot in front for those below it, or addresses."""
+    """The host: a name, a name with a dot in front for the names below it, or IP addresses."""
 
     __slots__ = ("_addresses", "_names")
 
@@ -217,7 +221,7 @@ class _ByHost:
 
 
 class _ByClient:
-    """Who asks."""
+    """The IP address of the client."""
 
     __slots__ = ("_addresses",)
 
@@ -233,7 +237,7 @@ class _ByClient:
 
 
 class _ByUser:
-    """As whom."""
+    """The user."""
 
     __slots__ = ("_users",)
 
@@ -250,7 +254,7 @@ class _ByUser:
 
 
 class _ByPort:
-    """For which port."""
+    """The port of the destination."""
 
     __slots__ = ("_ports",)
 

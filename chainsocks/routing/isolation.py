@@ -1,11 +1,11 @@
-"""Separate circuits: derive the logins by which tor tells apart the streams that shall not share a circuit.
+"""Isolation: derive logins that make tor use separate circuits.
 
 tor puts streams with different SOCKS5 logins on different circuits (IsolateSOCKSAuth, which is its default).
 
-1. The login is a keyed digest of what a hop separates by: it tells that two streams belong together, and not whose they
-   are. It never begins with the "<torS0X>" that tor keeps for itself.
-2. Each hop gets logins of its own, so that two of them cannot compare notes.
-3. The same key gives the same logins, in all workers of a server.
+1. The login is a keyed digest of what the hop isolates by. It shows which streams belong together, and not to which
+   user or client. It never begins with "<torS0X>", which tor reserves.
+2. Each hop gets logins of its own, so that two hops cannot match their sessions.
+3. The same key gives the same logins in all workers of a server.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ __all__ = ["Circumstances", "isolated", "isolated_chain"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Circumstances:
-    """Whatever a session can be told apart by."""
+    """The properties of a session by which hops may isolate."""
 
     key: bytes
-    """What nobody else knows."""
+    """A secret of this server or process."""
     caller: Caller = field(default_factory=Caller)
     destination: Address | None = None
-    """None for datagrams, which have many: they are told apart by session then. Its port does not count."""
+    """None for datagrams, which have many destinations: they are isolated by session. The port does not count."""
     session: bytes = field(default_factory=lambda: os.urandom(16))
-    """What no other session has."""
+    """Unique for each session."""
 
 
 def isolated(hop: Hop, circumstances: Circumstances) -> Hop:
-    """Return `hop` with the login that it gets in these circumstances; as it is, if it separates nothing."""
+    """Return `hop` with the login that it gets in these circumstances; unchanged if it does not isolate."""
     if hop.isolate is Isolate.OFF:
         return hop
     message = b"\0".join((hop.isolate.encode(), str(hop.address).encode(), _apart(hop.isolate, circumstances)))
@@ -51,7 +51,7 @@ def isolated_chain(chain: Chain, circumstances: Circumstances) -> Chain:
 
 
 def _apart(isolate: Isolate, circumstances: Circumstances) -> bytes:
-    """Return what is the same for streams that may share a circuit. Where nobody knows, that is all of them."""
+    """Return bytes that are equal for streams that may share a circuit. Unknown users and clients share one."""
     caller, destination = circumstances.caller, circumstances.destination
     match isolate:
         case Isolate.USER:

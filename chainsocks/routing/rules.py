@@ -1,14 +1,14 @@
 """Decide which chain a request goes through, by the rules of the configuration.
 
-1. The first rule that matches decides. Where none does, it is the chain called "default"; without one, where chains or
-   hops are declared, nobody is served; with neither, the way is direct.
-2. A name is matched as it was asked for, in the form of `chainsocks.config.hosts`, and never by its addresses; but for
-   rules that say so (`Rule.resolve`). A decision that comes to one of those asks for a look-up, once.
-3. A look-up that fails matches rules that deny and no others: what cannot be told is not let through.
-4. What is decided on is what is dialled: an IP address in disguise is spelt out, and a direct way goes to the addresses
-   that were looked up, without a second look-up that might find others.
+1. The first rule that matches decides. If none matches, the chain called "default" is used. Without such a chain the
+   request is refused if chains or hops are declared, and direct otherwise.
+2. A name is matched as a name, in the form of `chainsocks.config.hosts`, and not by its addresses, except by rules that
+   say so (`Rule.resolve`). A decision that reaches one of those asks for a look-up, once.
+3. After a failed look-up only rules that deny can match: what cannot be compared is not let through.
+4. The address that was matched is the one that is dialled. An IP address in an unusual form is normalized, and a direct
+   way uses the addresses of the look-up, because a second look-up might find others.
 
-Nothing here waits, or asks anybody.
+No look-up is made here: addresses are passed in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from chainsocks.routing.index import NONE, Index, Question
 __all__ = ["Caller", "Decision", "Router"]
 
 NOWHERE = Host()
-"""The host of an association: where its datagrams go is not known yet."""
+"""The host of an association, whose destinations are not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +53,19 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a request."""
+    """What the rules decide on a request."""
 
     destination: Address
-    """What to ask for; but for addresses in disguise, what the client has asked for."""
+    """The destination to dial: that of the request, with an IP address in normal form."""
     chain: Chain | None = None
-    """None when the request is refused; `refusal` says why."""
+    """None if the request is refused; `refusal` is the reason."""
     rule: Rule | None = None
-    """The rule that decided; None when none matched."""
+    """The rule that decided; None if none matched."""
     refusal: str = ""
     needs_addresses: bool = False
-    """Nothing is decided yet: decide again, with the addresses of the destination's name."""
+    """Whether nothing is decided yet: decide again, with the addresses of the destination's name."""
     addresses: tuple[Address, ...] | None = None
-    """The only addresses that a direct way may go to, where the name was looked up; none if that failed."""
+    """The only addresses that a direct way may use, if the name was looked up; empty if that failed."""
 
 
 class Router:
@@ -74,7 +74,7 @@ class Router:
     def __init__(self, config: Config) -> None:
         self._chains = {**config.chains, DIRECTLY: DIRECT}
         self.default = config.default_chain
-        """Where requests go that no rule matches; None for nowhere."""
+        """The chain for requests that no rule matches; None to refuse them."""
         self._rules = {rule.number: rule for rule in config.rules}
         resolving = [rule for rule in config.rules if rule.resolve]
         self._asked = Index(config.rules)
@@ -86,14 +86,14 @@ class Router:
 
     @property
     def has_rules(self) -> bool:
-        """Whether there is any rule. Without one, all requests go the same way."""
+        """Whether there is any rule. Without one, all requests use the same chain."""
         return bool(self._rules)
 
     def decide(self, request: Request, caller: Caller, addresses: Sequence[Address] | None = None) -> Decision:
-        """Decide on a request; `addresses` are those of its destination's name, once they are known, and may be none.
+        """Decide on a request. `addresses` are those of its destination's name if it was looked up; possibly none.
 
-        A UDP association is decided on before it is known where its datagrams go: by the rules without ``to`` and
-        ``ports``. For each of the datagrams, `decide_datagram` does the rest.
+        A UDP association is decided on before its destinations are known, by the rules without ``to`` and ``ports``.
+        `decide_datagram` then decides on each datagram.
         """
         if request.command is Command.UDP_ASSOCIATE:
             question = _question(request, caller, NOWHERE, -1)
@@ -112,9 +112,9 @@ class Router:
         return self._conclude(destination, number)
 
     def decide_datagram(self, request: Request, caller: Caller, destination: Address) -> Decision:
-        """Decide on a datagram of the association that `request` has asked for.
+        """Decide on a datagram of the association that `request` asked for.
 
-        Nothing waits for a look-up here: where a rule wants one, it counts as failed.
+        There is no look-up for datagrams: a rule that needs one sees it as failed.
         """
         asked = replace(request, destination=destination)
         try:
@@ -130,7 +130,7 @@ class Router:
     def _with_addresses(
         self, question: Question, asked: int, destination: Address, addresses: Sequence[Address]
     ) -> Decision:
-        """Decide once a name has been looked up; `asked` is the first rule that matches without that."""
+        """Decide after a look-up; `asked` is the first rule that matches without it."""
         if addresses:
             ips = tuple(ip for address in addresses for ip in host_of_ip(address.packed).ips)
             number = self._found.first(question._replace(host=Host("", ips)), asked)
@@ -146,7 +146,7 @@ class Router:
         return replace(decision, addresses=usable, refusal=refusal)
 
     def _conclude(self, destination: Address, number: int) -> Decision:
-        """Say what follows from the first rule that matches, or from none."""
+        """Return the decision of the first rule that matches, or of none."""
         if number == NONE:
             if self.default is None:
                 what = (
@@ -171,6 +171,6 @@ def _question(request: Request, caller: Caller, host: Host, port: int) -> Questi
 
 
 def _is_among(address: Address, rule: Rule) -> bool:
-    """Whether an address is in one of the networks that a rule is for."""
+    """Tell whether an address is in one of the networks of a rule."""
     ips = [ip_address(ip) for ip in host_of_ip(address.packed).ips]
     return any(ip in network for ip in ips for network in rule.to.networks)

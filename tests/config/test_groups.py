@@ -174,7 +174,7 @@ def test_groups_in_groups_in_any_order() -> None:
         ),
         (
             '[chains]\ndefault = { hops = ["paris"], hedge = 1 }',
-            ["chains.default.hedge: it needs a group, whose next member it could try"],
+            ["chains.default.hedge: it needs a group: only there is a next member to try"],
         ),
         (
             '[chains]\ndefault = { hops = ["paris", "osaka"], length = 1 }',

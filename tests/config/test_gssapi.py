@@ -189,7 +189,7 @@ def test_a_hop(keys: str, login: Gssapi) -> None:
         ('url = "socks5://u:p@h", gssapi = "none"', "hops.a: gssapi and a username exclude each other"),
         (
             'url = "socks5://h", gssapi = "none", pipeline = "hop"',
-            "hops.a: pipeline does not go with gssapi, which decides with each answer what is said next",
+            "hops.a: pipeline does not go with gssapi, whose messages each depend on the answer before",
         ),
         (
             f'protocol = "socks5", {ADDRESS}, username = "u", password = "p", gssapi = "none"',
@@ -225,5 +225,5 @@ def test_datagrams_go_where_nothing_is_promised_to_protect_them() -> None:
     )
     assert Chain(plain, bare).udp is Udp.NESTED
     assert Chain(plain, sealed).udp is Udp.REFUSE
-    with pytest.raises(ValueError, match="hop sealed protects what it is told by GSSAPI, and datagrams would go with"):
+    with pytest.raises(ValueError, match="hop sealed protects its messages by GSSAPI"):
         Chain(sealed, udp=Udp.NESTED)

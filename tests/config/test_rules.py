@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from chainsocks.config.rules import EXPECTED, Family, Hosts, Rule, Spoken, lets_strangers_in, parse_to
+from chainsocks.config.rules import EXPECTED, Family, Hosts, Rule, Spoken, allows_unknown_clients, parse_to
 from chainsocks.protocol.messages import Command
 from tests.config.files import complaint_of, problems, read
 
@@ -57,8 +57,8 @@ def test_destinations(text: str, hosts: Hosts) -> None:
         ("a b", f"found 'a b', {EXPECTED}"),
         ("example.org:80", f"found 'example.org:80', {EXPECTED}"),
         ("socks5://alice:geheim@example.org", f"found something with a login in it, {EXPECTED}"),
-        ("127.1", "found '127.1', which is an IP address in disguise; write 127.0.0.1"),
-        ("0x7f000001", "found '0x7f000001', which is an IP address in disguise; write 127.0.0.1"),
+        ("127.1", "found '127.1', which is an IP address in another form; write 127.0.0.1"),
+        ("0x7f000001", "found '0x7f000001', which is an IP address in another form; write 127.0.0.1"),
         ("1.2.3.4.5", "1.2.3.4.5 is neither a name nor an IP address"),
         ("10.0.0.1/8", "found '10.0.0.1/8', which is an address within a network; did you mean '10.0.0.0/8'?"),
         ("10.0.0.0/33", "found '10.0.0.0/33', expected a network such as 10.0.0.0/8 or 2001:db8::/32"),
@@ -231,7 +231,7 @@ ALL_OF_IPV4 = "[[rules]]\nfrom = ['0.0.0.0/1', '128.0.0.0/1']\nchain = 'direct'\
 )
 def test_whether_strangers_are_let_in(text: str, four: bool | None, six: bool | None) -> None:  # noqa: FBT001
     found = read(f"[server]\nident = 'check'\n{text}").rules
-    assert (lets_strangers_in(found, Family.IPV4), lets_strangers_in(found, Family.IPV6)) == (four, six)
+    assert (allows_unknown_clients(found, Family.IPV4), allows_unknown_clients(found, Family.IPV6)) == (four, six)
 
 
 @pytest.mark.parametrize(
