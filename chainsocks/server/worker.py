@@ -1,12 +1,12 @@
-"""One worker: what a forked process does, from its first moment to its last.
+"""One worker: what a forked process does, from its start to its end.
 
-1. Nothing of the parent goes on in it. What it inherits beyond its own sockets is closed before anything else, and it
-   ends here, whatever happens.
-2. SIGTERM and SIGINT stop it as they stop a server; more of them change nothing. A terminal sends SIGINT, and a service
-   manager SIGTERM, to the parent and to all workers at once, and then the parent hands it on as well.
-3. SIGQUIT ends all sessions now: that is how the parent hands a second signal on.
-4. Signals wait until it can heed them. None is lost, and none kills it on its way up or down.
-5. When the parent is gone, even without a word, it stops as well.
+1. Nothing of the parent continues in it. It first closes the sockets that it inherited and does not need, and the
+   process ends in `run_worker`, whatever happens.
+2. SIGTERM and SIGINT stop it as they stop a server; repeating them changes nothing. A terminal sends SIGINT, and a
+   service manager SIGTERM, to the parent and all workers at once, and the parent passes it on as well.
+3. SIGQUIT ends all sessions now: that is how the parent passes a second signal on.
+4. Signals are blocked until it can handle them. None is lost, and none kills it while it starts or ends.
+5. When the parent has died, it stops as after a first signal.
 """
 
 from __future__ import annotations
@@ -41,34 +41,34 @@ FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What a worker is given."""
+    """What the parent gives to a worker."""
 
     number: int
-    """One that no other worker of this server has or had: session ids begin with it."""
+    """Unique among all workers that the server has had. Session ids begin with it."""
     config: Config
-    """That of the server, with this worker's share of `max_sessions`."""
+    """The server's configuration, with this worker's share of `max_sessions`."""
     listeners: Sequence[OpenListener]
     lifeline: socket.socket
-    """Ends when the parent does: nobody else holds its other end, and nothing is ever sent."""
+    """Readable when the parent has died, which alone holds the other end and never sends."""
 
 
 def run_worker(worker: Worker, inherited: Iterable[socket.socket]) -> NoReturn:
-    """Be `worker` in a process that was forked for it, with the signals that stop it blocked, and end that process.
+    """Run `worker` in the process that was forked for it, and end that process.
 
-    `inherited` are the sockets that belong to the parent.
+    The parent has blocked the signals that stop a worker. `inherited` are the parent's own sockets; they are closed.
     """
     status = FAILED
     try:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for number in SIGNALS:
-            signal.signal(number, _ignore)  # for one that comes when nothing is left to be stopped
+            signal.signal(number, _ignore)  # for signals that come after the event loop has ended
         for sock in inherited:
             sock.close()
         label_logging(f"worker {worker.number}: ")
         prefix_ids(f"{worker.number}-")
         trio.run(serve_as_worker, worker)
         status = 0
-    except BaseException as error:  # nobody is left to raise it to
+    except BaseException as error:  # the process ends here: it can only be logged
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, OSError):
@@ -85,40 +85,40 @@ def run_worker(worker: Worker, inherited: Iterable[socket.socket]) -> NoReturn:
 
 
 async def serve_as_worker(worker: Worker) -> None:
-    """Serve until a signal, or the end of the parent, says to stop; otherwise as `chainsocks.server.serve.serve`.
+    """Serve until a signal comes or the parent dies; otherwise as `chainsocks.server.serve.serve`.
 
-    The signals that the parent has blocked are unblocked.
+    Unblocks the signals that the parent has blocked.
     """
     stopping = trio.Event()
     with trio.open_signal_receiver(*SIGNALS) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*SIGNALS, signal.SIGCHLD})
         async with trio.open_nursery() as nursery:
 
-            async def heed_signals() -> None:
+            async def handle_signals() -> None:
                 async for number in signals:
                     if number == END_NOW:
                         nursery.cancel_scope.cancel()
                     stopping.set()
 
-            async def miss_the_parent() -> None:
+            async def watch_parent() -> None:
                 await trio.lowlevel.wait_readable(worker.lifeline)
                 grace = worker.config.timeouts.grace
-                log.error("the parent is gone: no new connections, up to %g s for the open ones", grace)
+                log.error("the parent process has died: no new connections, up to %g s for the open ones", grace)
                 stopping.set()
 
-            nursery.start_soon(heed_signals)
-            nursery.start_soon(miss_the_parent)
+            nursery.start_soon(handle_signals)
+            nursery.start_soon(watch_parent)
             await serve(worker.config, stopping, listeners=worker.listeners)
             nursery.cancel_scope.cancel()
 
 
 def flush_output() -> None:
-    """Write out what is buffered, as far as that is possible, so that two processes do not write it."""
+    """Write out the buffered output where possible; after a fork, both processes would write it."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
-            if stream is not None:  # closed by whoever started us
+            if stream is not None:  # as when the program was started with it closed
                 stream.flush()
 
 
 def _ignore(number: int, frame: object) -> None:
-    """Heed no signal. SIG_IGN would forget the ones that have come already."""
+    """Do nothing. SIG_IGN would discard signals that are pending."""

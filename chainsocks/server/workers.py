@@ -1,16 +1,16 @@
-"""Workers: processes that serve the same addresses, under a parent that starts, replaces and stops them.
+"""Workers: processes that serve the same addresses, and the parent that starts, replaces and stops them.
 
-The parent serves nobody and runs no event loop: it forks, and then waits for one signal after the other.
+The parent serves no clients and runs no event loop. It forks, and then waits for one signal after another.
 
-1. It takes the addresses before there is a worker, and opens each worker's listeners right before it forks. So an
-   address that cannot be had ends the server at its start, as it does with one process; and the listeners of a worker
-   that dies are gone with it, so that nobody waits there for its replacement.
-2. A worker that dies is replaced, and the log says how it died. One that dies early, again and again, is replaced ever
-   more slowly (`next_pause`), and without an end.
-3. The first signal stops all workers, the next one ends their sessions, and a third one kills them. The parent ends
-   when all of them have, and leaves no process, socket or file behind.
-4. A worker stops when its parent is gone. That needs no word from the parent (`chainsocks.server.worker`).
-5. `max_sessions` is shared out, and the shares add up to it.
+1. It reserves the addresses before there is a worker, and opens each worker's listeners right before the fork. So an
+   address that is not available ends the server at its start, as with one process; and the listeners of a worker that
+   dies are closed with it, so that no connection waits there for the replacement.
+2. A worker that dies is replaced, and the log says how it died. Workers that keep dying soon after their start are
+   replaced at growing intervals (`next_pause`), without end.
+3. The first signal stops all workers, the second ends their sessions, and the third kills them. The parent ends after
+   all of them, and leaves no process, socket or file behind.
+4. A worker stops by itself when its parent has died (`chainsocks.server.worker`).
+5. `max_sessions` is divided among the workers.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ log = logging.getLogger("chainsocks.server")
 STOP = {signal.SIGTERM, signal.SIGINT}
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
-"""Seconds from a worker's death to its replacement: a slip costs little, a lasting fault does not busy the machine."""
+"""Seconds from a worker's death to its replacement: short after one death, long enough not to load the machine when
+every worker dies."""
 
 SETTLED = 10.0
-"""Seconds after which a death is no longer taken for a failed start."""
+"""Seconds after which a worker's death no longer counts as a failed start."""
 
 
 def count_workers(server: Server) -> int:
-    """Return how many processes are to serve. 0 becomes one for each core that there is for us, where that is of use.
+    """Return how many processes are to serve. 0 stands for one per available core, where processes can share a port.
 
     Raises:
         ConfigError: processes cannot share a port on this system.
@@ -62,170 +63,171 @@ def count_workers(server: Server) -> int:
 
 
 def share_out(total: int, workers: int) -> list[int]:
-    """Divide `total` as evenly as it goes."""
+    """Divide `total` as evenly as possible."""
     share, left = divmod(total, workers)
-    return [share + (place < left) for place in range(workers)]
+    return [share + (index < left) for index in range(workers)]
 
 
 def next_pause(last: float, lived: float) -> float:
-    """Say how long to wait before a dead worker is replaced, in seconds.
+    """Return the seconds to wait before a dead worker is replaced.
 
-    `last` is the pause before the one that died, 0 for the first in its place; `lived` is how long it did.
+    `last` is the pause before that worker's own start, 0 for the first in its slot; `lived` is its age in seconds.
     """
     return FIRST_PAUSE if lived >= SETTLED else min(max(2 * last, FIRST_PAUSE), LONGEST_PAUSE)
 
 
 def serve_with_workers(config: Config, workers: int) -> None:
-    """Serve until SIGTERM or SIGINT, with that many processes. No other thread may run, and no event loop.
+    """Serve with that many processes until SIGTERM or SIGINT. The caller has no other thread and no event loop.
 
     Raises:
-        OSError: an address cannot be listened on, and ``filename`` says which; or there cannot be so many processes.
+        OSError: an address is not available, and ``filename`` says which; or so many processes cannot be started.
     """
-    with _signals_held(), ExitStack() as addresses:
+    with _signals_blocked(), ExitStack() as addresses:
         reserved = addresses.enter_context(reserve_listeners(config.server.listen))
-        with _full_crew(config, workers, reserved) as crew:
+        with _open_pool(config, workers, reserved) as pool:
             log.info("listening on %s", ", ".join(map(str, reserved)))
-            name = crew.keep_up().name
+            name = pool.supervise().name
             log.info("%s: no new connections, up to %g s for the open ones", name, config.timeouts.grace)
             addresses.close()
-            crew.dismiss()
+            pool.shutdown()
     log.info("stopped")
 
 
 @dataclass(slots=True)
-class _Place:
-    """A place in the crew, which one worker after the other may have."""
+class _Slot:
+    """Room for one worker, and for its replacements one after another. Times are seconds on the monotonic clock."""
 
     max_sessions: int
     number: int = 0
     pid: int = 0
     """0 while it is vacant."""
-    since: float = 0
-    """When its worker started."""
+    started: float = 0
     pause: float = 0
+    """Seconds from the death of the worker to the start of its replacement."""
     due: float = 0
-    """When a vacant place is to be filled."""
+    """When a vacant slot is to be filled."""
 
     @property
     def worker(self) -> str:
-        """Who has it, for the log."""
+        """The worker, for the log."""
         return f"worker {self.number} (pid {self.pid})"
 
     def vacate(self) -> None:
-        """Wait for the next worker, as long as `pause` says."""
+        """Note that the worker is dead, and that the slot is due after the pause."""
         self.pid, self.due = 0, time.monotonic() + self.pause
 
 
-class _Crew:
-    """The workers, and how they are started, replaced and told."""
+class _WorkerPool:
+    """Starts, replaces, signals and reaps the workers."""
 
     def __init__(self, config: Config, workers: int, reserved: Sequence[OpenListener]) -> None:
         self._config = config
         self._reserved = reserved
         self._numbers = count(1)
-        self._places = [_Place(share) for share in share_out(config.server.max_sessions, workers)]
-        self._lifeline, self._lifelines_end = socket.socketpair()
+        self._slots = [_Slot(share) for share in share_out(config.server.max_sessions, workers)]
+        self._lifeline, self._workers_lifeline = socket.socketpair()
 
-    def fill(self) -> None:
-        """Start a worker in each place.
+    def start(self) -> None:
+        """Start a worker in each slot.
 
         Raises:
-            OSError: that is not possible.
+            OSError: one of them cannot be started.
         """
-        for place in self._places:
-            self._start(place)
+        for slot in self._slots:
+            self._start_worker(slot)
 
-    def keep_up(self) -> signal.Signals:
-        """Replace those who die, until a signal says to stop; return that signal."""
+    def supervise(self) -> signal.Signals:
+        """Replace workers that die, until a signal says to stop; return that signal."""
         while True:
-            vacant = [place for place in self._places if not place.pid]
-            received = _next_signal(min(place.due for place in vacant) if vacant else math.inf)
+            vacant = [slot for slot in self._slots if not slot.pid]
+            received = _next_signal(min(slot.due for slot in vacant) if vacant else math.inf)
             if received in STOP:
                 return received
-            for place, code in self._bury():
-                place.pause = next_pause(place.pause, time.monotonic() - place.since)
-                log.warning("%s %s; it is replaced in %g s", place.worker, _ending(code), place.pause)
-                place.vacate()
-            for place in self._places:
-                if not place.pid and place.due <= time.monotonic():
-                    self._replace(place)
+            for slot, code in self._reap():
+                slot.pause = next_pause(slot.pause, time.monotonic() - slot.started)
+                log.warning("%s %s; it is replaced in %g s", slot.worker, _describe_exit(code), slot.pause)
+                slot.vacate()
+            for slot in self._slots:
+                if not slot.pid and slot.due <= time.monotonic():
+                    self._replace_worker(slot)
 
-    def dismiss(self) -> None:
-        """Stop all workers, and wait for their end; further signals hurry them."""
+    def shutdown(self) -> None:
+        """Stop all workers and wait until they have ended; each further signal is passed on as a harsher one."""
         harsher = chain([END_NOW], repeat(signal.SIGKILL))
-        self._tell(signal.SIGTERM)
+        self._signal_all(signal.SIGTERM)
         while True:
-            for place, code in self._bury():
-                log.log(logging.WARNING if code else logging.INFO, "%s %s", place.worker, _ending(code))
-                place.vacate()
-            if not any(place.pid for place in self._places):
+            for slot, code in self._reap():
+                log.log(logging.WARNING if code else logging.INFO, "%s %s", slot.worker, _describe_exit(code))
+                slot.vacate()
+            if not any(slot.pid for slot in self._slots):
                 return
             received = _next_signal()
             if received in STOP:
                 log.warning("%s again: ending all sessions now", received.name)
-                self._tell(next(harsher))
+                self._signal_all(next(harsher))
 
     def close(self) -> None:
-        """Leave no process and no socket, whatever has happened."""
-        self._tell(signal.SIGKILL)
-        for place in self._places:
-            if place.pid:
-                os.waitpid(place.pid, 0)
+        """Kill and reap the workers that are left, and close the lifeline."""
+        self._signal_all(signal.SIGKILL)
+        for slot in self._slots:
+            if slot.pid:
+                os.waitpid(slot.pid, 0)
         self._lifeline.close()
-        self._lifelines_end.close()
+        self._workers_lifeline.close()
 
-    def _replace(self, place: _Place) -> None:
+    def _replace_worker(self, slot: _Slot) -> None:
         try:
-            self._start(place)
+            self._start_worker(slot)
         except OSError as error:
-            place.pause = next_pause(place.pause, 0)
-            log.error("%s cannot start: %s; trying again in %g s", error.filename, error.strerror, place.pause)
-            place.vacate()
+            slot.pause = next_pause(slot.pause, 0)
+            log.error("%s cannot start: %s; trying again in %g s", error.filename, error.strerror, slot.pause)
+            slot.vacate()
 
-    def _start(self, place: _Place) -> None:
-        server = replace(self._config.server, max_sessions=place.max_sessions)
-        place.number = next(self._numbers)
+    def _start_worker(self, slot: _Slot) -> None:
+        server = replace(self._config.server, max_sessions=slot.max_sessions)
+        slot.number = next(self._numbers)
         flush_output()
         try:
             with listen_beside(self._reserved) as listeners:
-                worker = Worker(place.number, replace(self._config, server=server), listeners, self._lifelines_end)
+                config = replace(self._config, server=server)
+                worker = Worker(slot.number, config, listeners, self._workers_lifeline)
                 pid = os.fork()
                 if pid == 0:
                     run_worker(worker, [self._lifeline, *(each.sock for each in self._reserved)])
         except OSError as error:
-            raise OSError(error.errno, error.strerror, f"worker {place.number}") from error
-        place.pid, place.since = pid, time.monotonic()
-        log.info("%s has started", place.worker)
+            raise OSError(error.errno, error.strerror, f"worker {slot.number}") from error
+        slot.pid, slot.started = pid, time.monotonic()
+        log.info("%s has started", slot.worker)
 
-    def _bury(self) -> Iterator[tuple[_Place, int]]:
-        """Reap the dead; of each, yield its place and its exit code."""
-        for place in self._places:
-            if place.pid:
-                pid, status = os.waitpid(place.pid, os.WNOHANG)
+    def _reap(self) -> Iterator[tuple[_Slot, int]]:
+        """Reap the workers that have died; yield the slot and the exit code of each."""
+        for slot in self._slots:
+            if slot.pid:
+                pid, status = os.waitpid(slot.pid, os.WNOHANG)
                 if pid:
-                    yield place, os.waitstatus_to_exitcode(status)
+                    yield slot, os.waitstatus_to_exitcode(status)
 
-    def _tell(self, number: signal.Signals) -> None:
-        for place in self._places:
-            if place.pid:
-                os.kill(place.pid, number)
+    def _signal_all(self, number: signal.Signals) -> None:
+        for slot in self._slots:
+            if slot.pid:
+                os.kill(slot.pid, number)
 
 
 @contextmanager
-def _full_crew(config: Config, workers: int, reserved: Sequence[OpenListener]) -> Iterator[_Crew]:
+def _open_pool(config: Config, workers: int, reserved: Sequence[OpenListener]) -> Iterator[_WorkerPool]:
     """Start all workers; at the end, none is left."""
-    crew = _Crew(config, workers, reserved)
+    pool = _WorkerPool(config, workers, reserved)
     try:
-        crew.fill()
-        yield crew
+        pool.start()
+        yield pool
     finally:
-        crew.close()
+        pool.close()
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Keep the signals that we wait for from doing anything by themselves; forget those that come too late."""
-    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, the kernel would bury the dead
+def _signals_blocked() -> Iterator[None]:
+    """Block the signals that `_next_signal` waits for; discard those that are pending at the end."""
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, the kernel would reap the workers
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP, signal.SIGCHLD})
     try:
         yield
@@ -237,13 +239,13 @@ def _signals_held() -> Iterator[None]:
 
 
 def _next_signal(until: float = math.inf) -> signal.Signals | None:
-    """Wait for a signal that is held; None when it is `until` on the monotonic clock, and none has come."""
-    held = {*STOP, signal.SIGCHLD}
+    """Wait for a blocked signal; return None when `until`, on the monotonic clock, has come without one."""
+    blocked = {*STOP, signal.SIGCHLD}
     if math.isinf(until):
-        return signal.Signals(signal.sigwaitinfo(held).si_signo)
-    received = signal.sigtimedwait(held, max(0, until - time.monotonic()))
+        return signal.Signals(signal.sigwaitinfo(blocked).si_signo)
+    received = signal.sigtimedwait(blocked, max(0, until - time.monotonic()))
     return signal.Signals(received.si_signo) if received else None
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"

@@ -116,7 +116,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(three: Chainso
         assert any(lost)
     three.wait_for(rf" worker {max(before) + 1} \(pid \d+\) has started")
     assert children(three) == ({*before.values()} - {before[number]}) & children(three) | {pids(three)[max(before) + 1]}
-    assert len(children(three)) == 3  # so the dead one has been buried
+    assert len(children(three)) == 3  # so the dead one has been reaped
     with ExitStack() as stack:
         sessions = [stack.enter_context(connected(three.address, echo)) for _ in range(32)]
         assert not any(is_cut(sock) for sock in sessions)
@@ -258,7 +258,7 @@ def test_without_their_parent_workers_give_up_the_port_and_end(echo: SocketAddre
     with chainsocks(workers=2, grace=60) as server:
         with connected(server.address, echo) as sock:
             server.process.send_signal(signal.SIGKILL)
-            server.wait_for(r"ERROR worker \d: the parent is gone", times=2)
+            server.wait_for(r"ERROR worker \d: the parent process has died", times=2)
             wait_until(lambda: refuses(server.address))
             wait_until(lambda: is_free(server.address))
             talk(sock)

@@ -133,7 +133,7 @@ async def test_without_its_parent_it_takes_no_new_connections_and_lets_sessions_
         with pytest.raises(BrokenResourceError):
             await session.receive()
     complaints = [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]
-    assert complaints == ["the parent is gone: no new connections, up to 60 s for the open ones"]
+    assert complaints == ["the parent process has died: no new connections, up to 60 s for the open ones"]
 
 
 async def test_a_parent_that_goes_while_the_worker_stops_changes_nothing(sockets_on_mock_clock: MockClock) -> None:

@@ -96,19 +96,20 @@ def test_the_pause_before_a_replacement(last: float, lived: float, pause: float)
 
 # --- a parent among processes that only exist on paper
 
-END = signal.SIGTERM
-"""The signal that ends each of these stories."""
-
 
 @dataclass
 class Machine:
     """Processes that are born and die as a test says, and a clock that only waiting moves.
 
     Each worker has one entry in `lives`: how long it lives, or the error of the fork that would have made it. When they
-    are used up, the parent is told to stop.
+    are used up, the parent receives `signals`, one after the other. A signal in `fatal` ends a worker at once; after
+    any other it lives for `drain` seconds at most.
     """
 
     lives: list[float | OSError]
+    signals: list[signal.Signals] = field(default_factory=lambda: [signal.SIGTERM])
+    fatal: tuple[int, ...] = (signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL)
+    drain: float = math.inf
     now: float = 1000.0
     dies_at: dict[int, float] = field(default_factory=dict)
     pids: Iterator[int] = field(default_factory=lambda: iter(range(100, 1000)))
@@ -130,7 +131,7 @@ class Machine:
     def kill(self, pid: int, number: int) -> None:
         assert pid in self.dies_at
         self.told.append((pid, number))
-        self.dies_at[pid] = self.now
+        self.dies_at[pid] = self.now if number in self.fatal else min(self.dies_at[pid], self.now + self.drain)
 
     def waitpid(self, pid: int, options: int) -> tuple[int, int]:
         if self.dies_at[pid] > self.now:
@@ -143,8 +144,10 @@ class Machine:
         return os.waitstatus_to_exitcode(status)
 
     def next_signal(self, until: float = math.inf) -> signal.Signals | None:
-        if not self.lives:
-            return END
+        if not self.lives and self.signals:
+            return self.signals.pop(0)
+        if min([until, *self.dies_at.values()]) == math.inf:
+            pytest.fail("the parent waits for ever")
         self.now = max(self.now, min([until, *self.dies_at.values()]))
         return signal.SIGCHLD if self.now in self.dies_at.values() else None
 
@@ -158,7 +161,7 @@ def on_paper(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Machine]:
         monkeypatch.setattr("chainsocks.server.workers.os", machine)
         monkeypatch.setattr("chainsocks.server.workers.time", SimpleNamespace(monotonic=machine.monotonic))
         monkeypatch.setattr("chainsocks.server.workers._next_signal", machine.next_signal)
-        monkeypatch.setattr("chainsocks.server.workers._signals_held", nullcontext)
+        monkeypatch.setattr("chainsocks.server.workers._signals_blocked", nullcontext)
         return machine
 
     return make
@@ -209,6 +212,51 @@ def test_a_replacement_that_cannot_start_is_tried_again(
         "worker 4 cannot start: Resource temporarily unavailable; trying again in 0.4 s",
     ]
     assert machine.now - 1000 == pytest.approx(LONG + 0.7)
+
+
+# --- stopping
+
+
+@pytest.mark.parametrize(
+    ("received", "fatal", "told"),
+    [
+        pytest.param([signal.SIGTERM], [signal.SIGTERM], [signal.SIGTERM], id="workers-without-sessions"),
+        pytest.param(
+            [signal.SIGINT, signal.SIGINT], [signal.SIGQUIT], [signal.SIGTERM, signal.SIGQUIT], id="a-second-signal"
+        ),
+        pytest.param(
+            [signal.SIGTERM, signal.SIGINT, signal.SIGTERM],
+            [signal.SIGKILL],
+            [signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL],
+            id="a-third-signal",
+        ),
+    ],
+)
+def test_each_signal_is_passed_on_to_all_workers_as_a_harsher_one(
+    on_paper: Callable[..., Machine],
+    received: list[signal.Signals],
+    fatal: list[signal.Signals],
+    told: list[signal.Signals],
+) -> None:
+    machine = on_paper(FOR_EVER, FOR_EVER)
+    machine.signals, machine.fatal = received, (*fatal,)
+    serve_with_workers(CONFIG, 2)
+    assert machine.told == [(pid, number) for number in told for pid in (100, 101)]
+    assert (machine.dies_at, machine.now) == ({}, 1000)
+
+
+def test_the_parent_waits_until_all_workers_have_drained(
+    on_paper: Callable[..., Machine], log: pytest.LogCaptureFixture
+) -> None:
+    machine = on_paper(3, 5, FOR_EVER)  # the first one is replaced, and the second is the first to have drained
+    machine.fatal, machine.drain = (), 7
+    serve_with_workers(CONFIG, 2)
+    assert machine.told == [(102, signal.SIGTERM), (101, signal.SIGTERM)]
+    assert machine.now == pytest.approx(1000 + 3 + 0.1 + 7)
+    assert machine.dies_at == {}
+    ended = [line for record in log.records if (line := record.getMessage()).endswith("ended with status 1")]
+    assert ended == ["worker 2 (pid 101) ended with status 1", "worker 3 (pid 102) ended with status 1"]
+    assert log.records[-1].getMessage() == "stopped"
 
 
 def test_a_server_that_cannot_start_all_workers_does_not_start(
