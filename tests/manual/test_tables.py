@@ -97,6 +97,13 @@ def test_every_option_of_a_command_is_listed(name: str) -> None:
     assert listed == {option for parameter in options for option in parameter.opts}
 
 
+def test_every_room_is_named() -> None:
+    text = (MANUAL / "design.md").read_text("utf-8")
+    rooms = {module.parent.name for module in MANUAL.parent.glob("*/__init__.py")}
+    modules = {module.name for module in MANUAL.parent.glob("*.py") if module.name != "__init__.py"}
+    assert {name for name in rooms | modules if f"`{name}`" not in text} == set()
+
+
 @pytest.mark.parametrize("block", blocks(MANUAL / "library.md", "python"), ids=str)
 def test_the_programs_in_the_manual_can_be_run(block: Block) -> None:
     exec(compile(block.text, str(block), "exec"), {})
