@@ -137,7 +137,7 @@ def _started(command: Command, log: Path) -> Iterator[subprocess.Popen[bytes]]:
 @contextmanager
 def _guarded(group: int) -> Iterator[None]:
     """Have a process group killed if this process does not live to the end of the block."""
-    guard = ["/bin/sh", "-c", 'read -r end || kill -KILL -- "-$0"', str(group)]
+    guard = ["/bin/sh", "-c", 'read -r end || kill -s KILL -- "-$0"', str(group)]
     with subprocess.Popen(guard, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             yield

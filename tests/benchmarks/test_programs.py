@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from benchmarks import programs
 from benchmarks.programs import CannotStart, Program, find_program, free_address, open_programs
 from chainsocks.protocol.address import Address
+from tests.background import wait_until
 
 SERVER = """
 import os, socket, signal, sys
@@ -90,6 +92,23 @@ def test_a_program_that_never_listens_is_given_up_and_ended(tmp_path: Path, monk
         pass
     for pid in pids.read_text().split():
         assert not Path(f"/proc/{pid}").exists()
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from benchmarks.programs import free_address, open_programs
+from tests.benchmarks.test_programs import server
+with open_programs(lambda: [server(free_address(), "parent")], pathlib.Path(sys.argv[1])) as running:
+    print(running.pids[0], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_program_and_its_children_end_when_the_benchmark_is_killed(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE, check=False)
+    group = int(done.stdout)
+    assert done.returncode == -signal.SIGKILL
+    wait_until(lambda: not programs._lives(group))
 
 
 def test_a_signal_reaches_the_program(tmp_path: Path) -> None:

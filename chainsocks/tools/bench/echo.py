@@ -20,6 +20,9 @@ from chainsocks.tools.bench.way import BenchError, Route, Way, warm_up
 
 __all__ = ["Echo", "exchange", "measure_echo", "percentile"]
 
+CLOSED = "a session was closed while a word was on its way"
+WRONG = "what came back is not what was sent"
+
 
 @dataclass(frozen=True, slots=True)
 class Echo:
@@ -62,14 +65,14 @@ def exchange(sock: socket.socket, word: bytes, route: Route, loop: Loop) -> Gene
                 yield
                 continue
             if not data:
-                raise _closed(route)
+                raise _failed(route, CLOSED)
             heard += data
     except Expired:
         raise _late(route) from None
     except OSError as error:
         raise _broken(route, error) from None
     if heard != word:
-        raise _wrong(route)
+        raise _failed(route, WRONG)
 
 
 def measure_echo(way: Way, target: Target, *, seconds: float, size: int = 32, beside: int = 0) -> Echo:
@@ -129,13 +132,13 @@ def _ping(sock: socket.socket, route: Route, word: bytes, seconds: float) -> lis
             while len(heard) < size:
                 more = sock.recv(size - len(heard)) if heard else b""
                 if not more:
-                    raise _closed(route)
+                    raise _failed(route, CLOSED)
                 if clock() - began > route.patience:
                     raise _late(route)
                 heard += more
             ended = clock()
             if heard != word:
-                raise _wrong(route)
+                raise _failed(route, WRONG)
             if began >= counts_from:
                 latencies.append(ended - began)
                 if ended >= counts_from + seconds:
@@ -146,17 +149,13 @@ def _ping(sock: socket.socket, route: Route, word: bytes, seconds: float) -> lis
         raise _broken(route, error) from None
 
 
+def _failed(route: Route, problem: str) -> BenchError:
+    return BenchError(f"{route.way.name}: {problem}")
+
+
 def _late(route: Route) -> BenchError:
-    return BenchError(f"{route.way.name}: a word did not come back within {route.patience:g} s")
-
-
-def _closed(route: Route) -> BenchError:
-    return BenchError(f"{route.way.name}: a session was closed while a word was on its way")
-
-
-def _wrong(route: Route) -> BenchError:
-    return BenchError(f"{route.way.name}: what came back is not what was sent")
+    return _failed(route, f"a word did not come back within {route.patience:g} s")
 
 
 def _broken(route: Route, error: OSError) -> BenchError:
-    return BenchError(f"{route.way.name}: a session broke: {error.strerror or error}")
+    return _failed(route, f"a session broke: {error.strerror or error}")

@@ -11,41 +11,22 @@ from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout
-from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UsernamePassword
 from chainsocks.tools.bench.bulk import Bulk, Direction, far_end, measure_bulk, open_flood
 from chainsocks.tools.bench.hops import RunningHop
 from chainsocks.tools.bench.target import Kind, Target, What
 from chainsocks.tools.bench.way import BenchError, Way
 from tests.background import PATIENCE, Background, Script, wait_until
+from tests.tools.bench.rude import ANSWERS, Growth, way_through
 
 DIRECTIONS: tuple[Direction, ...] = ("up", "down", "both")
 SHORT = 0.1
-ANSWERS = (b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6))
-
-
-def way_through(address: Address) -> Way:
-    return Way("rude", (Hop("rude", HopProtocol.SOCKS5, address),))
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions are opened without haste, and then have 0.2 s for a byte."""
     monkeypatch.setattr("chainsocks.tools.bench.way.Route.patience", 0.2)
-
-
-class Seen:
-    """What the far end counts from now on, all kinds together."""
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.before = self._read()
-
-    def _read(self) -> dict[What, int]:
-        return {what: sum(self.target.counters.read(kind, what) for kind in Kind) for what in What}
-
-    def __getitem__(self, what: What) -> int:
-        return self._read()[what] - self.before[what]
 
 
 @pytest.fixture(params=[0, 1, 2], ids=["direct", "1-hop", "2-hops"])
@@ -57,14 +38,14 @@ def way(request: pytest.FixtureRequest, hops: tuple[Hop, ...]) -> Way:
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("streams", [1, 3])
 def test_what_is_counted_was_there(target: Target, way: Way, streams: int, direction: Direction) -> None:
-    seen = Seen(target)
+    seen = Growth(target, *Kind)
     bulk = measure_bulk(way, target, streams=streams, direction=direction, seconds=SHORT)
     assert bulk.cost.seconds >= SHORT
     assert (bulk.up > 0, bulk.down > 0) == (direction != "down", direction != "up")
     assert bulk.bytes == bulk.up + bulk.down
-    assert seen[What.ACCEPTED] == streams
-    assert bulk.up <= seen[What.RECEIVED]
-    assert bulk.down <= seen[What.SENT]
+    assert seen.of(What.ACCEPTED) == streams
+    assert bulk.up <= seen.of(What.RECEIVED)
+    assert bulk.down <= seen.of(What.SENT)
     assert target.wait_until_quiet(20)
 
 
@@ -150,12 +131,9 @@ def test_who_does_the_other_half(target: Target) -> None:
 def test_it_flows_as_long_as_the_block_lasts(target: Target, hops: tuple[Hop, ...]) -> None:
     way = Way("one", (Hop("one", HopProtocol.SOCKS5, hops[0].address, UsernamePassword(b"a", b"\n\xff")),))
 
-    def received() -> int:
-        return target.counters.read(Kind.SINK, What.RECEIVED)
-
     with open_flood(way, target, streams=2, direction="up") as child:
-        before = received()
-        wait_until(lambda: received() - before >= 1 << 20)
+        growth = Growth(target, Kind.SINK)
+        wait_until(lambda: growth.of(What.RECEIVED) >= 1 << 20)
         wait_until(lambda: target.open_connections == 2)  # one may flow before the other was accepted
     assert child.process.returncode == 0, "it was not killed"
     assert target.wait_until_quiet(PATIENCE)
@@ -178,7 +156,7 @@ def test_one_that_breaks_in_the_middle(target: Target, background: Background) -
             await stream.send_all(answer)
         await stream.receive_some()
 
-    way = Way("rude", (Hop("rude", HopProtocol.SOCKS5, background.listen(break_off)),))
+    way = way_through(background.listen(break_off))
     with (
         pytest.raises(BenchError, match=r"^rude: a stream broke beside the measurement$"),
         open_flood(way, target, streams=1, direction="up") as child,

@@ -12,9 +12,9 @@ from chainsocks.tools.bench.echo import Echo, measure_echo, percentile
 from chainsocks.tools.bench.target import Kind, Target, What
 from chainsocks.tools.bench.way import BenchError, Way
 from tests.background import Background, Script
+from tests.tools.bench.rude import ANSWERS, Growth, way_through
 
 SHORT = 0.05
-ANSWERS = (b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6))
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_those_of_an_echo() -> None:
 @pytest.mark.parametrize("length", [0, 1, 2])
 @pytest.mark.parametrize("size", [1, 64])
 def test_each_word_was_there(target: Target, hops: tuple[Hop, ...], length: int, size: int) -> None:
-    before = target.counters.read(Kind.ECHO, What.RECEIVED)
+    growth = Growth(target, Kind.ECHO)
     echo = measure_echo(Way("way", hops[:length]), target, seconds=SHORT, size=size)
-    echoed, rest = divmod(target.counters.read(Kind.ECHO, What.RECEIVED) - before, size)
+    echoed, rest = divmod(growth.of(What.RECEIVED), size)
     assert rest == 0
     assert 1 <= len(echo.latencies) < echoed
     assert list(echo.latencies) == sorted(echo.latencies)
@@ -59,15 +59,11 @@ def test_each_word_was_there(target: Target, hops: tuple[Hop, ...], length: int,
 @pytest.mark.measure
 @pytest.mark.parametrize("length", [0, 1])
 def test_beside_bulk(target: Target, hops: tuple[Hop, ...], length: int) -> None:
-    before = [target.counters.read(Kind.SOURCE, what) for what in (What.ACCEPTED, What.SENT)]
+    growth = Growth(target, Kind.SOURCE)
     echo = measure_echo(Way("way", hops[:length]), target, seconds=SHORT, beside=3)
-    streams, sent = (
-        target.counters.read(Kind.SOURCE, what) - old
-        for what, old in zip((What.ACCEPTED, What.SENT), before, strict=True)
-    )
     assert echo.latencies
-    assert streams == 3
-    assert sent > 1 << 20
+    assert growth.of(What.ACCEPTED) == 3
+    assert growth.of(What.SENT) > 1 << 20
     assert echo.beside > 0
 
 
@@ -98,9 +94,9 @@ def test_a_proxy_that_does_not_work(
     complaint: str,
 ) -> None:
     monkeypatch.setattr("chainsocks.tools.bench.way.Route.patience", patience)
-    hop = Hop("rude", HopProtocol.SOCKS5, background.listen(Script(*answers)))
+    way = way_through(background.listen(Script(*answers)))
     with pytest.raises(BenchError, match=complaint):
-        measure_echo(Way("rude", (hop,)), target, seconds=20, size=4)
+        measure_echo(way, target, seconds=20, size=4)
 
 
 def test_a_mute_proxy(target: Target, background: Background) -> None:

@@ -11,7 +11,6 @@ from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout, HopRefused
-from chainsocks.protocol.address import Address
 from chainsocks.tools.bench import sessions
 from chainsocks.tools.bench.hops import RunningHop
 from chainsocks.tools.bench.loop import Loop
@@ -19,30 +18,23 @@ from chainsocks.tools.bench.sessions import TRIAL, Idle, measure_idle, measure_s
 from chainsocks.tools.bench.target import Kind, Target, What
 from chainsocks.tools.bench.way import BenchError, Route, Way
 from tests.background import PATIENCE, Background, Script
+from tests.tools.bench.rude import ANSWERS, Growth, way_through
 
 SHORT = 0.1
-ANSWERS = (b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6))
 REFUSAL = b"\x05\x01\x00\x01" + bytes(6)
-
-
-def way_through(address: Address) -> Way:
-    return Way("rude", (Hop("rude", HopProtocol.SOCKS5, address),))
 
 
 @pytest.mark.measure
 @pytest.mark.parametrize("length", [0, 1, 2])
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_each_was_there(target: Target, hops: tuple[Hop, ...], length: int, concurrency: int) -> None:
-    def read(what: What) -> int:
-        return target.counters.read(Kind.ECHO, what)
-
-    accepted, echoed = read(What.ACCEPTED), read(What.RECEIVED)
+    growth = Growth(target, Kind.ECHO)
     found = measure_sessions(Way("way", hops[:length]), target, concurrency=concurrency, seconds=SHORT)
     assert found.cost.seconds >= SHORT
     assert found.failed == 0
     assert target.wait_until_quiet(20)
-    assert 0 < found.count <= read(What.RECEIVED) - echoed, "each byte was echoed"
-    assert found.count <= read(What.ACCEPTED) - accepted
+    assert 0 < found.count <= growth.of(What.RECEIVED), "each byte was echoed"
+    assert found.count <= growth.of(What.ACCEPTED)
 
 
 def test_the_account_of_who_is_watched(target: Target, running_hops: tuple[RunningHop, ...]) -> None:
@@ -115,11 +107,11 @@ def test_many_failures_are_an_error(target: Target, background: Background) -> N
 def test_idle_sessions_are_open_and_have_carried_a_byte(
     target: Target, hops: tuple[Hop, ...], length: int, count: int
 ) -> None:
-    echoed = target.counters.read(Kind.ECHO, What.RECEIVED)
+    growth = Growth(target, Kind.ECHO)
     with open_idle(Way("way", hops[:length]), target, count) as opened:
         assert opened == count
         assert target.open_connections == count
-        assert target.counters.read(Kind.ECHO, What.RECEIVED) - echoed == count
+        assert growth.of(What.RECEIVED) == count
     assert target.wait_until_quiet(PATIENCE)
 
 
@@ -147,8 +139,8 @@ def test_the_memory_of_idle_sessions_is_what_a_server_has_grown_by(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "resident_bytes", lambda pids: 5000 + 9 * target.open_connections)
-    before = target.counters.read(Kind.ECHO, What.ACCEPTED)
+    growth = Growth(target, Kind.ECHO)
     assert measure_idle(Way("direct"), target, count=10, pids=[1]) == Idle(count=10, wanted=10, bytes=90)
-    assert target.counters.read(Kind.ECHO, What.ACCEPTED) - before == TRIAL + 10
+    assert growth.of(What.ACCEPTED) == TRIAL + 10
     monkeypatch.setattr(sessions, "free_descriptors", lambda: 7)
     assert measure_idle(Way("direct"), target, count=10, pids=[1]) == Idle(count=7, wanted=10, bytes=63)

@@ -12,7 +12,8 @@ from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.accounting import exists
 from chainsocks.tools.bench.child import open_child
 from chainsocks.tools.bench.target import LOOPBACK, Counters, Kind, Target, What, open_target
-from tests.background import PATIENCE, wait_until
+from tests.background import PATIENCE
+from tests.tools.bench.rude import Growth
 
 MUCH = 8 << 20
 """More than all buffers on the way hold."""
@@ -31,21 +32,6 @@ def read(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-class Growth:
-    """What the far end counts from now on."""
-
-    def __init__(self, target: Target, kind: Kind) -> None:
-        self.target, self.kind = target, kind
-        self.before = [target.counters.read(kind, what) for what in What]
-
-    def of(self, what: What) -> int:
-        return self.target.counters.read(self.kind, what) - self.before[what]
-
-    def wait_for(self, what: What, amount: int) -> None:
-        wait_until(lambda: self.of(what) >= amount)
-        assert self.of(what) == amount
-
-
 def test_the_echo(target: Target) -> None:
     growth = Growth(target, Kind.ECHO)
     with connect(target.echo) as sock:
@@ -54,7 +40,7 @@ def test_the_echo(target: Target) -> None:
             assert read(sock, len(word)) == word
         assert target.open_connections == 1
     assert target.wait_until_quiet(PATIENCE)
-    assert [growth.of(what) for what in What] == [1, 1, 1016, 1016]
+    assert growth.all == [1, 1, 1016, 1016]
 
 
 def test_an_echo_that_nobody_reads_waits(target: Target) -> None:
@@ -77,7 +63,7 @@ def test_the_sink_counts_every_byte(target: Target) -> None:
         one.sendall(bytes(MUCH + 1))
         other.sendall(bytes(10))
     assert target.wait_until_quiet(PATIENCE)
-    assert [growth.of(what) for what in What] == [2, 2, MUCH + 11, 0]
+    assert growth.all == [2, 2, MUCH + 11, 0]
 
 
 def test_the_sink_counts_a_trickle_while_it_is_open(target: Target) -> None:
