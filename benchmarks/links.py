@@ -1,17 +1,16 @@
-"""A row of links with latency, on loopback, in a process of their own: TCP relays that delay bytes, and only that.
+"""A row of links with latency, on loopback, in a process of their own: TCP relays that delay bytes, and do no more.
 
-A link takes connections at its own address and carries them to its target. What is sent into it comes out `delay`
-seconds later, in either direction, in the portions that it was sent in; there is no other limit.
+A link accepts connections at its own address and relays them to its target. Bytes come out `delay` seconds after they
+went in, in either direction, in the same portions; there is no other limit.
 
-On loopback a connect takes no time, and nothing can make it: the kernel does it before anybody is asked. On a real link
-it takes a round trip, and two things wait for it. So both are held back here for a round trip from the connect on:
+On loopback the kernel makes a connect at once, and nothing can delay it. On a real link a connect takes a round trip,
+and two things wait for it. So a link delays both for a round trip from the connect on:
 
-1. What is sent on the new connection: it leaves as if it had been sent when the connect was through.
-2. What is said, meanwhile, on the link before: it leads to the hop that connects, and a hop says that a connect is
-   through when it is. There is one connection at a time through a row, which is how the two are known to belong
-   together.
+1. The bytes on the new connection: they leave as if they had been sent when the connect was done.
+2. The bytes that come back, meanwhile, on the previous link: it leads to the hop that connects, and a hop reports a
+   connect when that is done. A row carries one connection at a time, so the two belong together.
 
-Timers are those of `select`, which are precise to some 0.1 ms; those of `epoll` are rounded up to whole milliseconds.
+The timers of `select` are precise to some 0.1 ms; those of `epoll` are rounded up to whole milliseconds.
 """
 
 from __future__ import annotations
@@ -33,32 +32,32 @@ __all__ = ["open_links"]
 
 CHUNK = 65536
 NOWHERE = "-"
-"""For a target: the link's far end is the destination, which takes everything and says nothing."""
+"""As a target: the link leads to the destination, which takes everything and sends nothing."""
 
 
 @dataclass(slots=True)
 class _Link:
-    """One link: where it is entered, where it leads to, and until when a connect over it is under way."""
+    """One link: its listener, its target, and until when a connect over it is under way."""
 
     listener: socket.socket
     target: Address | None
     connecting_until: float = 0.0
-    following: _Link | None = None
+    next: _Link | None = None
 
 
 @dataclass(slots=True)
 class _Direction:
-    """One way of a connection: from a socket to the other one, which there may not be."""
+    """One direction of a connection: from a socket to the other one, if there is another."""
 
     source: socket.socket
     sink: socket.socket | None
     not_before: Callable[[], float]
-    """Until when what is said is held back."""
+    """Returns until when bytes are held back."""
 
 
 @dataclass(slots=True)
 class _Row:
-    """All links, and what is under way on them."""
+    """All links, and the bytes under way on them."""
 
     delay: float
     links: list[_Link]
@@ -76,7 +75,7 @@ class _Row:
             while self.due and self.due[0][0] <= now:
                 _, _, direction, data = heappop(self.due)
                 self._deliver(direction, data)
-            # Connects first: what a hop says next may be that one of them is through.
+            # Connects first: the next bytes of a hop may report that one of them is done.
             for source in sorted(ready, key=lambda source: source not in listeners):
                 if source is sys.stdin:
                     return
@@ -89,10 +88,10 @@ class _Row:
         near, _ = link.listener.accept()
         far = socket.create_connection((link.target.host, link.target.port)) if link.target else None
         established = link.connecting_until = now + 2 * self.delay
-        following = link.following
+        next_link = link.next
         self.directions[near] = _Direction(near, far, lambda: established)
         if far:
-            self.directions[far] = _Direction(far, near, lambda: following.connecting_until if following else 0.0)
+            self.directions[far] = _Direction(far, near, lambda: next_link.connecting_until if next_link else 0.0)
         for sock in filter(None, (near, far)):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -106,7 +105,7 @@ class _Row:
         heappush(self.due, (max(now, direction.not_before()) + self.delay, next(self.numbers), direction, data))
 
     def _deliver(self, direction: _Direction, data: bytes) -> None:
-        """Have bytes, or the end, come out at the other side; a socket that nobody reads from any more is closed."""
+        """Send bytes, or the end, on the other side; close a connection that has ended on both sides."""
         if sink := direction.sink:
             try:
                 if data:
@@ -114,7 +113,7 @@ class _Row:
                 else:
                     sink.shutdown(socket.SHUT_WR)
             except OSError:
-                pass  # whoever it was for is gone, which he is told by himself
+                pass  # the receiver is gone; its own side ends by itself
         if not data and sink not in self.directions:
             for sock in filter(None, (direction.source, sink)):
                 sock.close()
@@ -122,10 +121,10 @@ class _Row:
 
 @contextmanager
 def open_links(delay: float, targets: Sequence[Address | None], hosts: Sequence[str]) -> Iterator[tuple[Address, ...]]:
-    """Run a row of links to `targets`, in the order in which a connection passes them; return where each is entered.
+    """Run a row of links to `targets`, in the order in which a connection passes them; return the address of each.
 
-    A target of None is the destination: it takes everything and says nothing. `hosts` are addresses of ours, one for
-    each link. `delay` is that of one way, in seconds.
+    A target of None is the destination: it takes everything and sends nothing. `hosts` are local addresses, one for
+    each link. `delay` is that of one direction, in seconds.
     """
     ends = [str(target) if target else NOWHERE for target in targets]
     command = [sys.executable, "-m", "benchmarks.links", str(delay), *ends, *hosts]
@@ -138,14 +137,14 @@ def open_links(delay: float, targets: Sequence[Address | None], hosts: Sequence[
 
 
 def main(delay: str, *ends_and_hosts: str) -> None:
-    """Run the links, and print where they are."""
+    """Run the links, and print their addresses."""
     half = len(ends_and_hosts) // 2
     links = [
         _Link(socket.create_server((host, 0)), None if end == NOWHERE else parse_address(end))
         for end, host in zip(ends_and_hosts[:half], ends_and_hosts[half:], strict=True)
     ]
-    for link, following in pairwise(links):
-        link.following = following
+    for link, next_link in pairwise(links):
+        link.next = next_link
     places = (link.listener.getsockname() for link in links)
     sys.stdout.write(" ".join(f"{host}:{port}" for host, port in places) + "\n")
     sys.stdout.flush()

@@ -3,7 +3,7 @@
  *     splice_loop LISTEN_HOST LISTEN_PORT TO_HOST TO_PORT
  *
  * Every connection is forwarded to one fixed destination. One thread, poll, and a pipe of 1 MiB for each direction.
- * Nothing is robust here: what cannot be had ends the program.
+ * It has no error handling: the first error ends the program.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,7 +18,7 @@
 
 enum { PIPE_SIZE = 1 << 20, MOST = 1024 };
 
-/* The bytes on their way from one socket to another. Its number is that of its pollfd. */
+/* The bytes under way from one socket to another. Its number is that of its pollfd. */
 struct direction {
     int from, to, reader, writer;
     size_t held;

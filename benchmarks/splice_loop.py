@@ -1,7 +1,7 @@
 """``python splice_loop.py LISTEN_HOST LISTEN_PORT TO_HOST TO_PORT``: ``splice_loop.c`` in Python, step by step.
 
-What chainsocks takes more than this is the price of SOCKS, tasks and deadlines; what this takes more than the C program
-is the price of Python. It needs the standard library only, and nothing is robust here either.
+The difference between chainsocks and this is the price of SOCKS, tasks and deadlines; the difference between this and
+the C program is the price of Python. It needs the standard library only, and has no error handling either.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOVE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
 class Direction:
-    """The bytes on their way from one socket to another."""
+    """The bytes under way from one socket to another."""
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         # The same socket is the other direction's sink: with descriptors of its own, each can wait for its own event.
@@ -30,7 +30,7 @@ class Direction:
         self.ended = False
 
     def waits_for(self) -> tuple[int, int]:
-        """Return the descriptor that has to be ready before anything can be moved, and for what."""
+        """Return the descriptor that must be ready before bytes can be moved, and the event."""
         return (self.sink.fileno(), select.POLLOUT) if self.held else (self.source.fileno(), select.POLLIN)
 
     def move(self) -> None:
@@ -48,7 +48,7 @@ class Direction:
             self._end()
 
     def _end(self) -> None:
-        """Pass the end on, and close what was ours alone."""
+        """Pass the end on, and close the descriptors of this direction."""
         self.ended = True
         for sock, how in ((self.sink, socket.SHUT_WR), (self.source, socket.SHUT_RD)):
             try:

@@ -135,7 +135,7 @@ def check(
 
 
 @cli.command()
-@click.option("--stay", is_flag=True, help="Stay up afterwards, and print a curl line to try.")
+@click.option("--stay", is_flag=True, help="Go on serving afterwards, and print a curl line to try.")
 def demo(*, stay: bool) -> None:
     """Try it out, all on this machine.
 
@@ -148,18 +148,20 @@ def demo(*, stay: bool) -> None:
 @cli.command()
 @click.option("--proxy", metavar="URL", help="Measure this SOCKS server, as in socks5://127.0.0.1:1080.")
 @click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of a chain to measure, in order; repeatable.")
-@click.option("--hops", "count", type=click.IntRange(1, 6), metavar="N", help="Most hops of our own; 3 if not told.")
-@click.option("--pid", "pids", type=click.IntRange(1), multiple=True, help="Whose CPU and memory to count; repeatable.")
-@click.option("--seconds", type=click.FloatRange(0.01, 3600), default=1.0, show_default=True, help="For each step.")
+@click.option(
+    "--hops", "count", type=click.IntRange(1, 6), metavar="N", help="Longest chain of built-in hops; default 3."
+)
+@click.option("--pid", "pids", type=click.IntRange(1), multiple=True, help="A process to measure; repeatable.")
+@click.option("--seconds", type=click.FloatRange(0.01, 3600), default=1.0, show_default=True, help="Of each step.")
 @click.option("--only", metavar="PARTS", help="Some of bulk,sessions,echo,idle.")
-@click.option("--idle-sessions", type=click.IntRange(1), default=1000, show_default=True, help="How many to hold.")
+@click.option("--idle-sessions", type=click.IntRange(1), default=1000, show_default=True, help="How many are held.")
 @click.option("--json", "json", is_flag=True, help="Print JSON, in bytes and seconds.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw bars as well (SVG).")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw a bar chart as well (SVG).")
 def bench(**options: Any) -> None:
     """Measure what a relay can carry.
 
-    Through a SOCKS server, through a chain of them, or by itself through 1, 2 and 3 hops of our own; always beside
-    the direct connection.
+    Measures a SOCKS server, a chain of them, or chains of 1, 2 and 3 built-in hops; always beside the direct
+    connection.
     """
     start_logging(logging.WARNING)
     run_bench(BenchOptions(**options), _console(), Console(stderr=True))

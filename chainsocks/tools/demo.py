@@ -1,6 +1,6 @@
 """The demo: three hops of three kinds, a small web server and a front proxy, all on loopback; one request through all.
 
-Everything in it is real: four chainsocks servers on real sockets, and an HTTP request that goes through them.
+Nothing is simulated: four chainsocks servers on real sockets carry one HTTP request.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAGE = b"Hello from the far end of the chain.\n"
 
 
 async def demo(console: Console, *, stay: bool) -> None:
-    """Run it, and print a table of every hop and step; with `stay`, go on serving until cancelled.
+    """Run the demo, and print a table of every hop and step; with `stay`, go on serving until cancelled.
 
     Raises:
         DialError: the request failed.
@@ -56,8 +56,8 @@ async def demo(console: Console, *, stay: bool) -> None:
 
 
 async def _start_hops(nursery: trio.Nursery, stopping: trio.Event) -> list[Hop]:
-    """Start the three hops; each is a server of its own, and speaks to us in its own protocol."""
-    alice = User("alice", PlainPassword(b"wonderland"))  # a hash is slow on purpose, and would be all that one sees
+    """Start the three hops: a server each, with a protocol each."""
+    alice = User("alice", PlainPassword(b"wonderland"))  # a hash is slow on purpose, and would dominate the table
     kinds = (
         ("paris", HopProtocol.SOCKS5, UsernamePassword(b"alice", b"wonderland"), (alice,)),
         ("osaka", HopProtocol.SOCKS4A, UserId(b"fred"), ()),
