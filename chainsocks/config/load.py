@@ -211,16 +211,16 @@ class _Reader:
         chains = [DIRECTLY, *(name for name, _ in self._entries(data, "chains", report=False))]
         users = [user.name for user in config.users]
         gssapi = config.server.gssapi
-        nobody = not data.get("users") and config.server.ident is Ident.OFF and not gssapi
+        no_logins = not data.get("users") and config.server.ident is Ident.OFF and not gssapi
         for rule in config.rules:
             place = ("rules", rule.number - 1)
             if rule.chain is not None and rule.chain not in chains:
                 found = describe(rule.chain)
                 self._add((*place, "chain"), f"no chain is called {found}{suggest(rule.chain, chains)}")
-            if rule.users and nobody:
+            if rule.users and no_logins:
                 self._add(
                     (*place, "users"),
-                    "nobody has to say who they are: declare [[users]], or set ident or gssapi in [server]",
+                    "no client logs in: declare [[users]], or set ident or gssapi in [server]",
                 )
             for user in sorted(rule.users) if config.users else ():
                 name = user.decode()

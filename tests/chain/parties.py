@@ -52,7 +52,7 @@ class Party:
     async def dial(self, chain: Chain, timeouts: Timeouts = TIMEOUTS) -> Upstream:
         return await dial(chain, DESTINATION, timeouts, self.network, choices=self.choices)
 
-    def resting(self, *hops: Hop) -> str:
+    def in_backoff(self, *hops: Hop) -> str:
         return "".join(hop.name for hop in hops if self.choices.health.in_backoff(hop))
 
     def tried(self, *hops: Hop) -> list[tuple[str, float]]:

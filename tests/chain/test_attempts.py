@@ -61,7 +61,7 @@ class Scenario:
     winner: int | None
     seconds: float
     tried: tuple[float, ...]
-    resting: tuple[int, ...] = ()
+    in_backoff: tuple[int, ...] = ()
     hedge: float | None = None
     retry_refused: bool = False
     error: type[ChainsocksError] = DialError
@@ -69,16 +69,16 @@ class Scenario:
 
 SCENARIOS = {
     "the first is fine": Scenario((fine(1), fine()), 0, 1, (0,)),
-    "refused, then fine": Scenario((REFUSES, fine(0.25)), 1, 0.25, (0, 0), resting=(0,)),
-    "deaf, then fine": Scenario((DEAF, fine(0.25)), 1, 4.25, (0, 4), resting=(0,)),
-    "mute, then fine": Scenario((MUTE, fine(0.25)), 1, 1.75, (0, 1.5), resting=(0,)),
-    "no login, then fine": Scenario((NO_LOGIN, fine(0.25)), 1, 0.25, (0, 0), resting=(0,)),
-    "garbage, then fine": Scenario((GARBAGE, fine(0.25)), 1, 0.25, (0, 0), resting=(0,)),
-    "stuck at the request, then fine": Scenario((STUCK, fine()), 1, 1.5, (0, 1.5), resting=(0,)),
+    "refused, then fine": Scenario((REFUSES, fine(0.25)), 1, 0.25, (0, 0), in_backoff=(0,)),
+    "deaf, then fine": Scenario((DEAF, fine(0.25)), 1, 4.25, (0, 4), in_backoff=(0,)),
+    "mute, then fine": Scenario((MUTE, fine(0.25)), 1, 1.75, (0, 1.5), in_backoff=(0,)),
+    "no login, then fine": Scenario((NO_LOGIN, fine(0.25)), 1, 0.25, (0, 0), in_backoff=(0,)),
+    "garbage, then fine": Scenario((GARBAGE, fine(0.25)), 1, 0.25, (0, 0), in_backoff=(0,)),
+    "stuck at the request, then fine": Scenario((STUCK, fine()), 1, 1.5, (0, 1.5), in_backoff=(0,)),
     "three troubles, then fine": Scenario(
-        (REFUSES, MUTE, GARBAGE, fine()), 3, 1.5, (0, 0, 1.5, 1.5), resting=(0, 1, 2)
+        (REFUSES, MUTE, GARBAGE, fine()), 3, 1.5, (0, 0, 1.5, 1.5), in_backoff=(0, 1, 2)
     ),
-    "all refuse": Scenario((REFUSES, REFUSES, REFUSES), None, 0, (0, 0, 0), resting=(0, 1, 2)),
+    "all refuse": Scenario((REFUSES, REFUSES, REFUSES), None, 0, (0, 0, 0), in_backoff=(0, 1, 2)),
     "all are stuck, as the destination may be": Scenario((STUCK, STUCK), None, 3, (0, 1.5), error=DialTimeout),
     "the time for all is over": Scenario((DEAF, DEAF, DEAF, fine()), None, 9, (0, 4, 8), (0, 1), error=DialTimeout),
     "the destination refuses": Scenario((TRUE_REFUSAL, fine()), None, 0, (0,), error=HopRefused),
@@ -118,7 +118,7 @@ async def test_a_request_finds_its_way(pick: Pick, scenario: Scenario, party: Pa
         upstream = await party.dial(Chain(group))
     assert trio.current_time() - began == pytest.approx(scenario.seconds)
     assert party.tried(*ranked) == [(hop.name, when) for hop, when in zip(ranked, scenario.tried, strict=False)]
-    assert party.resting(*ranked) == "".join(ranked[index].name for index in scenario.resting)
+    assert party.in_backoff(*ranked) == "".join(ranked[index].name for index in scenario.in_backoff)
     if upstream:
         assert [stream.label for stream in party.network.left_open] == [f"{ranked[scenario.winner or 0].address} near"]
         await upstream.stream.send(b"hello")
@@ -155,7 +155,7 @@ async def test_a_hop_without_a_stand_in_is_the_end(party: Party, autojump_clock:
     with pytest.raises(DialError, match="paris"):
         await party.dial(Chain(PARIS, Group(A, B)))
     assert len(party.network.connects) == 1
-    assert party.resting(PARIS, A, B) == "", "there is nobody to take its place while it rests"
+    assert party.in_backoff(PARIS, A, B) == "", "there is nobody to take its place while it rests"
 
 
 class TestWhoseFaultItIs:
@@ -166,7 +166,7 @@ class TestWhoseFaultItIs:
         party.add(A, REFUSES.trouble)
         party.add(B)
         await aclose_forcefully((await party.dial(Chain(PARIS, Group(A, B)))).stream)
-        assert party.resting(PARIS, A, B) == "a", "paris has reached another one: so it was a"
+        assert party.in_backoff(PARIS, A, B) == "a", "paris has reached another one: so it was a"
 
     async def test_nobody_is_condemned_for_what_the_only_carrier_says(
         self, party: Party, autojump_clock: MockClock
@@ -176,7 +176,7 @@ class TestWhoseFaultItIs:
         party.add(B, REFUSES.trouble)
         with pytest.raises(DialError):
             await party.dial(Chain(PARIS, Group(A, B)))
-        assert party.resting(PARIS, A, B) == ""
+        assert party.in_backoff(PARIS, A, B) == ""
 
     async def test_the_carrier_is_changed_when_nobody_behind_it_is_reached(
         self, party: Party, autojump_clock: MockClock
@@ -188,7 +188,7 @@ class TestWhoseFaultItIs:
         chain = Chain(Group(A, B, name="entries"), Group(C, D, name="exits"))
         await aclose_forcefully((await party.dial(chain)).stream)
         assert party.tried(A, B, C, D) == [("a", 0), ("a", 0), ("b", 0), ("d", 0)]
-        assert party.resting(A, B, C, D) == "a", "d was reached by another way, and c was never heard"
+        assert party.in_backoff(A, B, C, D) == "a", "d was reached by another way, and c was never heard"
 
     async def test_a_hop_whose_rules_forbid_it_lives(self, party: Party, autojump_clock: MockClock) -> None:
         async def forbid(stream: MemoryStream) -> None:
@@ -199,7 +199,7 @@ class TestWhoseFaultItIs:
         party.network.hosts[A.address] = Host(forbid)
         party.add(B)
         await aclose_forcefully((await party.dial(Chain(Group(A, B)))).stream)
-        assert party.resting(A, B) == ""
+        assert party.in_backoff(A, B) == ""
 
     async def test_running_out_of_file_descriptors_is_nobodys_fault(
         self, party: Party, autojump_clock: MockClock
@@ -209,7 +209,7 @@ class TestWhoseFaultItIs:
         with pytest.raises(DialError, match="too many open files"):
             await party.dial(Chain(Group(A, B)))
         assert party.tried(A, B) == [("a", 0)]
-        assert party.resting(A, B) == ""
+        assert party.in_backoff(A, B) == ""
 
 
 async def test_a_resting_hop_is_not_asked_while_others_live(party: Party, autojump_clock: MockClock) -> None:
@@ -237,7 +237,7 @@ async def test_it_comes_back_by_itself_and_one_request_finds_out(party: Party, a
         for _ in range(5):
             nursery.start_soon(ask)
     assert sorted(name for name, _ in party.tried(A, B)) == ["a", "b", "b", "b", "b"]
-    assert party.resting(A, B) == ""
+    assert party.in_backoff(A, B) == ""
     await ask()
     assert party.tried(A, B)[-1][0] == "a"
 
@@ -247,9 +247,9 @@ async def test_a_hop_that_loses_to_its_hedge_again_and_again_rests(party: Party,
     party.add(B)
     chain = Chain(Group(A, B), hedge=0.5)
     for number in range(LOST_IN_A_ROW):
-        assert party.resting(A, B) == "", number
+        assert party.in_backoff(A, B) == "", number
         await aclose_forcefully((await party.dial(chain)).stream)
-    assert party.resting(A, B) == "a"
+    assert party.in_backoff(A, B) == "a"
 
 
 async def test_the_hedge_that_loses_has_not_failed(party: Party, autojump_clock: MockClock) -> None:
@@ -258,7 +258,7 @@ async def test_the_hedge_that_loses_has_not_failed(party: Party, autojump_clock:
     chain = Chain(Group(A, B), hedge=0.5)
     for _ in range(2 * LOST_IN_A_ROW):
         await aclose_forcefully((await party.dial(chain)).stream)
-    assert party.resting(A, B) == ""
+    assert party.in_backoff(A, B) == ""
 
 
 async def test_a_caller_that_gives_up_leaves_nothing(party: Party, autojump_clock: MockClock) -> None:
@@ -269,7 +269,7 @@ async def test_a_caller_that_gives_up_leaves_nothing(party: Party, autojump_cloc
             await party.dial(Chain(Group(A, B), hedge=hedge))
         assert scope.cancelled_caught
         assert party.network.left_open == []
-    assert party.resting(A, B) == ""
+    assert party.in_backoff(A, B) == ""
 
 
 async def test_a_chain_may_leave_dead_hops_out(party: Party, autojump_clock: MockClock) -> None:

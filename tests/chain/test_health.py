@@ -1,4 +1,4 @@
-"""What is remembered of hops."""
+"""Hop health: backoff, trials and dial times."""
 
 from __future__ import annotations
 
@@ -45,41 +45,41 @@ def health(clock: Clock) -> Health:
     return Health(clock, SETTINGS, Middle())
 
 
-def test_nobody_rests_before_it_has_failed(health: Health) -> None:
+def test_no_hop_is_in_backoff_before_it_has_failed(health: Health) -> None:
     assert not health.in_backoff(PARIS)
     health.record_start([PARIS])
     health.release_trial([PARIS])
     assert not health.in_backoff(PARIS)
 
 
-def test_each_failure_doubles_the_rest_up_to_the_longest(health: Health, clock: Clock) -> None:
-    for rest in (2, 4, 8, 10, 10):
+def test_each_failure_doubles_the_backoff_up_to_the_longest(health: Health, clock: Clock) -> None:
+    for backoff in (2, 4, 8, 10, 10):
         health.record_start([PARIS])
         health.record_failure(FAILED, "refused")
-        clock.time += rest - 0.001
+        clock.time += backoff - 0.001
         assert health.in_backoff(PARIS)
         clock.time += 0.001
         assert not health.in_backoff(PARIS)
     assert not health.in_backoff(OSAKA)
 
 
-def test_one_request_tries_a_hop_whose_rest_is_over(health: Health, clock: Clock) -> None:
+def test_one_request_tries_a_hop_after_its_backoff(health: Health, clock: Clock) -> None:
     health.record_failure(FAILED, "refused")
     clock.time += 2
     health.record_start([PARIS])
-    assert health.in_backoff(PARIS), "somebody is at it"
+    assert health.in_backoff(PARIS), "a request is trying it"
     health.record_success([PARIS], 0.1)
     assert not health.in_backoff(PARIS)
 
 
-def test_what_a_hop_has_kept_is_remembered(health: Health) -> None:
+def test_pipelining_support_is_remembered(health: Health) -> None:
     health.record_pipelining([PARIS])
     health.record_failure(FAILED, "refused")
     assert health.supports_pipelining(PARIS)
     assert not health.supports_pipelining(OSAKA)
 
 
-def test_a_trial_that_comes_to_nothing_lets_the_next_one_try(health: Health, clock: Clock) -> None:
+def test_a_trial_without_a_result_leaves_the_hop_to_the_next_request(health: Health, clock: Clock) -> None:
     health.record_failure(FAILED, "refused")
     clock.time += 2
     health.record_start([PARIS])
@@ -87,7 +87,7 @@ def test_a_trial_that_comes_to_nothing_lets_the_next_one_try(health: Health, clo
     assert not health.in_backoff(PARIS)
 
 
-def test_a_success_makes_all_good(health: Health, clock: Clock) -> None:
+def test_a_success_forgets_the_failures(health: Health, clock: Clock) -> None:
     for _ in range(3):
         health.record_failure(FAILED, "refused")
         clock.time += 100
@@ -104,7 +104,7 @@ def test_requests_that_fail_together_count_as_one_failure(health: Health, clock:
     assert not health.in_backoff(PARIS)
 
 
-def test_rests_are_spread(clock: Clock) -> None:
+def test_backoffs_are_spread(clock: Clock) -> None:
     ends = []
     for seed in range(40):
         health = Health(clock, SETTINGS, random.Random(seed))
@@ -128,7 +128,7 @@ def test_dial_times_are_smoothed(health: Health) -> None:
 def test_a_measurement_is_good_for_a_while(health: Health, clock: Clock) -> None:
     assert health.wants_measuring(PARIS)
     health.record_start([PARIS])
-    assert not health.wants_measuring(PARIS), "somebody is at it"
+    assert not health.wants_measuring(PARIS), "a request is trying it"
     health.record_success([PARIS], 1.0)
     clock.time += 59.9
     assert not health.wants_measuring(PARIS)
@@ -136,7 +136,7 @@ def test_a_measurement_is_good_for_a_while(health: Health, clock: Clock) -> None
     assert health.wants_measuring(PARIS)
 
 
-def test_whoever_loses_to_its_hedge_again_and_again_has_failed(health: Health) -> None:
+def test_a_hop_that_loses_to_its_hedge_again_and_again_has_failed(health: Health) -> None:
     for _ in range(LOST_IN_A_ROW - 1):
         health.record_hedge_loss(PARIS)
     health.record_success([PARIS], 0.1)
@@ -159,15 +159,15 @@ def test_the_log_tells_when_a_hop_goes_and_comes(
     assert caplog.messages == ["hop paris in backoff for 2.0 s: connection refused", "hop paris is back"]
 
 
-# --- those that somebody watches
+# --- hops with a health check
 
 
-def test_a_watched_hop_is_tried_by_its_watcher_alone(health: Health, clock: Clock) -> None:
-    fallen: list[float] = []
-    with health.checking(PARIS, lambda: fallen.append(health.backoff_ends(PARIS))):
+def test_a_hop_with_a_health_check_is_tried_by_that_alone(health: Health, clock: Clock) -> None:
+    down: list[float] = []
+    with health.checking(PARIS, lambda: down.append(health.backoff_ends(PARIS))):
         assert health.backoff_ends(PARIS) == math.inf
         health.record_failure(FAILED, "refused")
-        assert fallen == [clock.time + 2]
+        assert down == [clock.time + 2]
         clock.time += 3
         assert health.in_backoff(PARIS)
         health.record_greeting(PARIS)
@@ -175,11 +175,11 @@ def test_a_watched_hop_is_tried_by_its_watcher_alone(health: Health, clock: Cloc
         assert health.backoff_ends(PARIS) == math.inf
         health.record_failure(FAILED, "refused")
     clock.time += 4
-    assert not health.in_backoff(PARIS), "nobody watches it any more"
+    assert not health.in_backoff(PARIS), "its health check has ended"
 
 
 @pytest.mark.parametrize("how", ["a dial", "a connect", "a greeting"])
-def test_when_a_hop_was_last_proved_to_live(health: Health, clock: Clock, how: str) -> None:
+def test_the_last_success_of_a_hop(health: Health, clock: Clock, how: str) -> None:
     assert health.last_success(PARIS) == -math.inf
     clock.time += 1
     if how == "a dial":
@@ -215,10 +215,10 @@ def test_a_greeting_ends_the_backoff_of_a_hop_that_failed_before_its_request(
     assert not health.in_backoff(PARIS)
 
 
-def test_a_greeting_does_not_make_the_next_rest_shorter(health: Health, clock: Clock) -> None:
-    for rest in (2, 4, 8):
+def test_a_greeting_does_not_make_the_next_backoff_shorter(health: Health, clock: Clock) -> None:
+    for backoff in (2, 4, 8):
         health.record_failure(FAILED, "refused")
-        clock.time += rest - 0.001
+        clock.time += backoff - 0.001
         assert health.in_backoff(PARIS)
         clock.time += 0.001
         health.record_greeting(PARIS)

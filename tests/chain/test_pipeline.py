@@ -163,7 +163,7 @@ def test_a_kind_that_there_is_not() -> None:
 
 
 class Recorder:
-    """A first hop that answers as it is told, and keeps what it is sent."""
+    """A first hop that answers by a script, and records what it is sent."""
 
     def __init__(self, *answers: tuple[float, bytes]) -> None:
         self.answers = answers
@@ -250,7 +250,7 @@ async def test_what_trails_a_reply_between_two_flights_is_an_error(nursery: trio
 
 
 async def test_a_refusal_ends_the_dial_whatever_was_sent_behind(nursery: trio.Nursery) -> None:
-    """The next hop's messages have been sent to nobody; what looks like its answers is not read."""
+    """The next hop never got its messages; what looks like its answers is not read."""
     route = route_of("cc")
 
     async def serve(stream: MemoryStream) -> None:
@@ -313,10 +313,10 @@ async def test_names_are_looked_up_before_their_requests_are_sent(
     hops = [replace(hop, resolve=Resolve.LOCAL) for hop in route_of("cc").hops]
     recorder = Recorder()
     network = MemoryNetwork(nursery, {hops[0].address: Host(recorder.serve)}, {"example.org": ["192.0.2.80"]}, 2)
-    told: list[tuple[str | None, str]] = []
+    reported: list[tuple[str | None, str]] = []
     with pytest.raises(DialTimeout):
-        await dial(Chain(*hops), NAMED, Timeouts(hop=1), network, lambda place, _: told.append((place.who, place.step)))
-    assert told == [("hop1 (1 of 2)", CONNECT), ("hop2 (2 of 2)", RESOLVE), ("hop1 (1 of 2)", METHOD)]
+        await dial(Chain(*hops), NAMED, Timeouts(hop=1), network, lambda at, _: reported.append((at.who, at.step)))
+    assert reported == [("hop1 (1 of 2)", CONNECT), ("hop2 (2 of 2)", RESOLVE), ("hop1 (1 of 2)", METHOD)]
     assert [(at, data.hex()) for at, data in recorder.received] == [
         (2, GREETING + TO_SECOND + GREETING + TO_DESTINATION),
     ]
@@ -335,16 +335,16 @@ async def test_a_look_up_has_its_own_limit(autojump_clock: trio.testing.MockCloc
 
 
 @pytest.mark.parametrize("latency", [0, LATENCY])
-async def test_each_step_is_told_also_when_its_answer_came_with_others(
+async def test_each_step_is_reported_also_when_its_answer_came_with_others(
     latency: float, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     route = route_of("CaC")
     network = slow_network(nursery, route)
     network.hosts = {address: replace(host, latency=latency) for address, host in network.hosts.items()}
-    told: list[tuple[str | None, str]] = []
-    await dial(route.chain, DESTINATION, PATIENT, network, lambda place, _: told.append((place.who, place.step)))
+    reported: list[tuple[str | None, str]] = []
+    await dial(route.chain, DESTINATION, PATIENT, network, lambda at, _: reported.append((at.who, at.step)))
     first, second, third = (f"hop{number} ({number} of 3)" for number in (1, 2, 3))
-    assert told == [
+    assert reported == [
         (first, CONNECT),
         *((first, step) for step in (METHOD, LOGIN, REQUEST)),
         (second, REQUEST),
@@ -408,7 +408,7 @@ async def test_a_bind_through_three_hops(
 async def test_a_name_asked_of_the_last_of_three_hops(
     kind: str, trips: float, command: Command, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
-    """As a BIND: nobody connects to the destination."""
+    """As a BIND: no connection to the destination is made."""
     route = route_of(kind * 3)
     chain = route.chain.with_each(lambda hop: replace(hop, tor=True))
     subject = NAMED if command is Command.RESOLVE else DESTINATION

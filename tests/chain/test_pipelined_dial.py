@@ -1,4 +1,4 @@
-"""Groups of pipelined hops, on the mock clock: who is tried when, and who rests, where somebody loses something.
+"""Groups of pipelined hops, on the mock clock: the attempts and backoffs where a hop loses pipelined messages.
 
 A hop that loses it looks like one that is silent, or like the one before a silent one.
 """
@@ -46,14 +46,14 @@ def chain_of(places: str, pipeline: Pipeline = CHAIN, hedge: float | None = None
 
 @dataclass(frozen=True)
 class Scenario:
-    """Places, as in "ab c": a group of a and b, then c; and what is wrong with whom."""
+    """Places, as in "ab c": a group of a and b, then c; and the trouble of each hop."""
 
     places: str
     troubles: dict[str, Trouble]
     tried: str
     """The routes, in order, the last of which came through."""
     seconds: float
-    resting: str
+    in_backoff: str
     pipeline: Pipeline = CHAIN
 
 
@@ -89,7 +89,7 @@ async def test_the_right_hop_is_passed_over(scenario: Scenario, party: Party, au
     assert trio.current_time() - began == scenario.seconds
     routes = scenario.tried.split()
     assert [name for name, _ in party.tried(*HOPS.values())] == connects(routes, scenario)
-    assert party.resting(*HOPS.values()) == scenario.resting
+    assert party.in_backoff(*HOPS.values()) == scenario.in_backoff
     assert len(party.network.left_open) == 1
     await upstream.stream.send(b"hello")
     await trio.testing.wait_all_tasks_blocked()
@@ -98,7 +98,7 @@ async def test_the_right_hop_is_passed_over(scenario: Scenario, party: Party, au
 
 
 def connects(routes: list[str], scenario: Scenario) -> list[str]:
-    """Whom somebody connects to on these routes: each hop, up to the one that does not ask for the next."""
+    """The connections on these routes: to each hop, up to the one that does not ask for the next."""
     silent = {name for name, trouble in scenario.troubles.items() if trouble in (NO_LOGIN, STUCK, LOSES_OWN)}
     reached: list[str] = []
     for route in routes:
@@ -120,13 +120,13 @@ async def test_a_hop_that_has_kept_things_before_is_not_suspected(party: Party, 
     party.network.connects.clear()
     await aclose_forcefully((await party.dial(chain)).stream)
     assert "".join(name for name, _ in party.tried(*HOPS.values())) == "acadae"
-    assert party.resting(*HOPS.values()) == "cd"
+    assert party.in_backoff(*HOPS.values()) == "cd"
 
 
-async def test_two_silent_exits_speak_against_an_entry_that_nobody_knows(
+async def test_two_silent_exits_speak_against_an_entry_not_known_to_support_pipelining(
     party: Party, autojump_clock: MockClock
 ) -> None:
-    """It is the likelier explanation, and costs it one rest."""
+    """It is the likelier explanation, and costs one backoff."""
     for name, hop in HOPS.items():
         party.add(hop, MUTE if name in "cd" else None)
     await aclose_forcefully((await party.dial(chain_of("ab cdef"))).stream)
@@ -141,29 +141,29 @@ async def test_a_greeting_in_order_does_not_end_the_rest_of_a_hop_that_loses(
         party.add(hop, trouble if name == "a" else None)
     await aclose_forcefully((await party.dial(chain_of(places))).stream)
     party.choices.health.record_greeting(HOPS["a"])
-    assert party.resting(*HOPS.values()) == "a"
+    assert party.in_backoff(*HOPS.values()) == "a"
 
 
-async def test_nobody_rests_for_it_where_no_other_way_opens(party: Party, autojump_clock: MockClock) -> None:
+async def test_no_hop_is_blamed_where_no_other_route_works(party: Party, autojump_clock: MockClock) -> None:
     party.add(HOPS["a"], LOSES_BEHIND)
     party.add(HOPS["c"])
     with pytest.raises(DialTimeout):
         await party.dial(Chain(HOPS["a"], Group(HOPS["c"]), pipeline=CHAIN))
-    assert party.resting(*HOPS.values()) == ""
+    assert party.in_backoff(*HOPS.values()) == ""
 
 
-async def test_whoever_is_doubted_twice_rests_also_where_no_other_way_opens(
+async def test_a_hop_suspected_twice_is_blamed_also_where_no_other_route_works(
     party: Party, autojump_clock: MockClock
 ) -> None:
     for name, trouble in {"a": LOSES_BEHIND, "b": MUTE, "c": None, "d": None}.items():
         party.add(HOPS[name], trouble)
     with pytest.raises(DialTimeout):
         await party.dial(chain_of("ab cd"))
-    assert party.resting(*HOPS.values()) == "ab"
+    assert party.in_backoff(*HOPS.values()) == "ab"
 
 
 async def test_members_may_be_pipelined_in_their_own_ways(party: Party, autojump_clock: MockClock) -> None:
-    """What is sent ahead is decided by whoever stands there: b loses as much as a, and is asked in order."""
+    """The hop at a place decides what is pipelined: b loses as much as a, and is asked in order."""
     in_order = replace(HOPS["b"], pipeline=OFF)
     party.add(HOPS["a"], LOSES_BEHIND)
     party.add(in_order, LOSES_BEHIND)
@@ -183,9 +183,9 @@ async def test_a_hedge_that_overtakes_speaks_against_the_hop_that_loses(
         party.add(hop, LOSES_BEHIND if name == "a" else None)
     chain = chain_of("ab c", hedge=0.5)
     for number in range(LOST_IN_A_ROW):
-        assert party.resting(*HOPS.values()) == "", number
+        assert party.in_backoff(*HOPS.values()) == "", number
         await aclose_forcefully((await party.dial(chain)).stream)
-    assert party.resting(*HOPS.values()) == "a"
+    assert party.in_backoff(*HOPS.values()) == "a"
     assert party.network.left_open == []
 
 
@@ -199,15 +199,15 @@ async def test_the_error_names_the_silent_hop_of_each_try(party: Party, autojump
 
 
 async def test_an_answer_without_any_hop_says_nothing_of_them(party: Party, autojump_clock: MockClock) -> None:
-    """An address is its own answer: whoever rests goes on resting, and nobody has shown what it keeps."""
+    """An address needs no look-up: no backoff ends, and no hop has shown pipelining support."""
     party.add(HOPS["a"], MUTE)
     party.add(HOPS["b"], MUTE)
     party.add(HOPS["c"])
     chain = chain_of("ab c")
     with pytest.raises(DialTimeout):
         await party.dial(chain)
-    assert party.resting(*HOPS.values()) == "ab"
+    assert party.in_backoff(*HOPS.values()) == "ab"
     subject = Address("192.0.2.80", 0)
     assert await resolve(chain, subject, TIMEOUTS, party.network, choices=party.choices) == subject
-    assert party.resting(*HOPS.values()) == "ab"
+    assert party.in_backoff(*HOPS.values()) == "ab"
     assert not party.choices.health.supports_pipelining(HOPS["a"])

@@ -22,7 +22,7 @@ def test_a_chain_is_made_of_urls_and_hops_in_order() -> None:
     assert (chain.name, chain.dial, str(chain)) == ("onion", 90, "paris -> 10.0.0.2:1081")
 
 
-def test_a_chain_leaves_to_others_what_it_is_not_told() -> None:
+def test_the_defaults_of_a_chain() -> None:
     chain = Chain("socks5://paris.example")
     assert (chain.name, chain.dial) == ("default", None)
 

@@ -153,7 +153,7 @@ def test_what_no_hop_url_is(url: str, complaint: str) -> None:
         pytest.param("paris.example:-1", id="negative port"),
         pytest.param("paris.example:1080x", id="letters behind the port"),
         pytest.param("paris.example:١٠٨٠", id="digits of another script"),
-        pytest.param("paris.example:0", id="port 0: nobody can be reached there"),
+        pytest.param("paris.example:0", id="port 0: no server can be reached there"),
         pytest.param("paris.example:65536", id="port too high"),
         pytest.param("paris.example:" + "9" * 5000, id="port far too high"),
         pytest.param("::1", id="IPv6 without brackets"),
@@ -171,7 +171,7 @@ def test_what_no_hop_url_is(url: str, complaint: str) -> None:
     ],
 )
 def test_what_no_address_of_a_hop_is(address: str) -> None:
-    """It is never repeated: it may hold a login in a form of somebody else's."""
+    """It is never repeated: it may hold a login in the form of another program."""
     for parse, text in ((parse_hop_address, address), (parse_hop_url, f"socks5://{address}")):
         assert complaint_of(parse, text) == EXPECTED_ADDRESS
 
@@ -194,7 +194,7 @@ def test_a_hop_is_called_by_its_address_until_it_gets_a_name() -> None:
     assert parse_hop_url(url, "tor").name == "tor"
 
 
-def test_a_hop_leaves_to_others_what_it_is_not_told() -> None:
+def test_the_defaults_of_a_hop() -> None:
     hop = parse_hop_url("socks5://paris.example")
     assert (hop.credentials, hop.timeout, hop.resolve) == (None, None, Resolve.REMOTE)
 

@@ -100,7 +100,7 @@ def test_what_is_neither_a_name_nor_an_address(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "dialled"),
     [
         ("127.1", "127.0.0.1"),
         ("[::1]", "::1"),
@@ -113,9 +113,9 @@ def test_what_is_neither_a_name_nor_an_address(text: str) -> None:
         ("localhost", "localhost"),
     ],
 )
-def test_what_is_dialled(asked: str, told: str) -> None:
+def test_what_is_dialled(asked: str, dialled: str) -> None:
     address = Address(asked, 7)
-    assert spelt_out(address, host_of(address)) == Address(told, 7)
+    assert spelt_out(address, host_of(address)) == Address(dialled, 7)
 
 
 @given(st.binary(min_size=1, max_size=255).filter(lambda name: b"\0" not in name))

@@ -1,4 +1,4 @@
-"""``[[rules]]``: what may stand there, what is said when something else does, and whom a file lets in."""
+"""``[[rules]]``: what may stand there, the complaints about anything else, and whether unknown clients are allowed."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_what_a_rule_cannot_be(text: str, complaints: list[str]) -> None:
     assert [each.partition("; known are chain,")[0] for each in found] == complaints
 
 
-def test_without_proper_rules_nobody_can_say_whether_strangers_are_let_in() -> None:
+def test_with_bad_rules_nothing_is_said_about_unknown_clients() -> None:
     assert problems("rules = 5\n[server]\nlisten = ['0.0.0.0:1080']") == [
         "rules: expected [[rules]], in double brackets, once for each rule"
     ]
@@ -200,7 +200,7 @@ CAROL = "[[users]]\nname = 'carol'\npassword_hash = 'scrypt:16:8:1:AAAA:AAAAAAAA
 def test_users_have_to_exist() -> None:
     text = "[[rules]]\nusers = ['carol', 'carl']\nchain = 'direct'\n"
     assert problems(text) == [
-        "rules[0].users: nobody has to say who they are: declare [[users]], or set ident or gssapi in [server]"
+        "rules[0].users: no client logs in: declare [[users]], or set ident or gssapi in [server]"
     ]
     assert problems(CAROL + text) == ["rules[0].users: no user is called 'carl'; did you mean 'carol'?"]
     assert read("[server]\nident = 'require'\n" + text).rules[0].users == {b"carol", b"carl"}

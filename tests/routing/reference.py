@@ -1,4 +1,4 @@
-"""What rules mean, told once more and as plainly as possible: one rule after the other, condition by condition."""
+"""A second, plain implementation of rules: one rule after the other, condition by condition."""
 
 from __future__ import annotations
 

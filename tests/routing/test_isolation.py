@@ -103,11 +103,11 @@ def test_what_must_not(isolate: Isolate, other: Circumstances) -> None:
         (Isolate.CLIENT, Caller("", b"carol"), Caller("", b"dave")),
     ],
 )
-def test_who_nobody_knows_is_one(isolate: Isolate, one: Caller, other: Caller) -> None:
+def test_unknown_users_and_clients_share_one_circuit(isolate: Isolate, one: Caller, other: Caller) -> None:
     assert login(isolate, replace(CAROL, caller=one)) == login(isolate, replace(CAROL, caller=other))
 
 
-def test_datagrams_are_told_apart_by_session() -> None:
+def test_datagrams_are_isolated_by_session() -> None:
     one, other = Circumstances(KEY), Circumstances(KEY)
     assert login(Isolate.DESTINATION, one) == login(Isolate.DESTINATION, one)
     assert login(Isolate.DESTINATION, one) != login(Isolate.DESTINATION, other)
@@ -132,7 +132,7 @@ def test_a_login_is_fit_to_be_sent_and_says_nothing(isolate: Isolate) -> None:
     made = login(isolate, CAROL)
     for part in (made.username, made.password):
         assert len(part) == 32
-        assert part.isalnum()  # and so never "<torS0X>", which tor keeps for itself
+        assert part.isalnum()  # and so never "<torS0X>", which tor reserves
     assert made.username != made.password
     for word in ("carol", "192", "example", str(KEY), made.username.decode()):
         assert word not in repr(made) + repr(CAROL)

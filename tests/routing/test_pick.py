@@ -28,14 +28,14 @@ A, B, C, D = (hop(name) for name in "abcd")
 
 @dataclass
 class Known:
-    """What a test says is known."""
+    """Health as a test sets it."""
 
-    resting: set[str] = field(default_factory=set)
+    down: set[str] = field(default_factory=set)
     times: dict[str, float] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
 
     def in_backoff(self, hop: Hop) -> bool:
-        return hop.name in self.resting
+        return hop.name in self.down
 
     def dial_time(self, hop: Hop) -> float | None:
         return self.times.get(hop.name)
@@ -86,8 +86,8 @@ class TestTheOrder:
         ]
 
     @pytest.mark.parametrize("pick", Pick)
-    def test_whoever_rests_comes_last_and_is_still_there(self, pick: Pick) -> None:
-        found = order(Group(A, B, C, pick=pick), Known(resting={"a", "b"}))
+    def test_members_in_backoff_come_last_and_are_not_left_out(self, pick: Pick) -> None:
+        found = order(Group(A, B, C, pick=pick), Known(down={"a", "b"}))
         assert found[0] == "c"
         assert sorted(found) == ["a", "b", "c"]
 
@@ -126,7 +126,7 @@ class TestSticky:
         ours, group = picks(), Group(*members, pick=Pick.STICKY)
         return [ours.order(group, key, NOTHING)[0].name for key in keys]
 
-    def test_the_same_key_gets_the_same_member_whoever_asks(self) -> None:
+    def test_the_same_key_gets_the_same_member(self) -> None:
         assert self.held(self.MEMBERS) == self.held(self.MEMBERS) == self.held(reversed(self.MEMBERS))
 
     def test_keys_spread_evenly(self) -> None:
@@ -140,10 +140,10 @@ class TestSticky:
         assert abs(len(moved) - len(self.KEYS) / 7) < 0.15 * len(self.KEYS) / 7
         assert len({new for old, new in zip(before, after, strict=True) if old != new}) == 6, "to all of the others"
 
-    def test_a_member_that_rests_has_its_keys_back_when_it_lives(self) -> None:
+    def test_a_member_has_its_keys_back_after_its_backoff(self) -> None:
         group = Group(*self.MEMBERS, pick=Pick.STICKY)
         [first, second, *_] = picks().order(group, KEY, NOTHING)
-        assert picks().order(group, KEY, Known(resting={first.name}))[0] == second
+        assert picks().order(group, KEY, Known(down={first.name}))[0] == second
         assert picks().order(group, KEY, NOTHING)[0] == first
 
 
@@ -163,11 +163,11 @@ class TestFastest:
         ):
             assert names(ours.order(self.GROUP, KEY, Known(times=times)))[0] == first
 
-    def test_one_that_rests_is_no_favourite(self) -> None:
+    def test_a_member_in_backoff_is_no_favourite(self) -> None:
         ours = picks()
         times = {"a": 0.1, "b": 0.2, "c": 0.3}
         assert names(ours.order(self.GROUP, KEY, Known(times=times))) == "abc"
-        assert names(ours.order(self.GROUP, KEY, Known(resting={"a"}, times=times))) == "bca"
+        assert names(ours.order(self.GROUP, KEY, Known(down={"a"}, times=times))) == "bca"
 
     def test_one_that_is_to_be_measured_goes_before_all_others(self) -> None:
         assert order(self.GROUP, Known(times={"a": 0.1, "b": 0.2}, wanted={"c"})) == "cab"
@@ -176,7 +176,7 @@ class TestFastest:
     def test_one_that_is_being_measured_for_the_first_time_waits_behind(self) -> None:
         assert order(self.GROUP, Known(times={"c": 0.2, "b": 0.1})) == "bca"
 
-    def test_a_group_counts_as_whom_it_would_send(self) -> None:
+    def test_a_group_counts_as_its_first_hop(self) -> None:
         group = Group(A, Group(B, C, name="inner"), pick=Pick.FASTEST)
         assert order(group, Known(times={"a": 0.2, "b": 0.1, "c": 0.9})) == "bca"
 
@@ -184,13 +184,13 @@ class TestFastest:
 class TestTheRoute:
     POOL = Group(A, B, C, name="pool")
 
-    def route(self, chain: Chain, passed_over: str = "", resting: str = "") -> str | None:
-        known = Known(resting=set(resting))
+    def route(self, chain: Chain, passed_over: str = "", down: str = "") -> str | None:
+        known = Known(down=set(down))
         found = choose(chain, picks().orders(chain, KEY, known), keys(passed_over), known)
         return names(found.hops) if found else None
 
     @pytest.mark.parametrize(
-        ("passed_over", "resting", "hops"),
+        ("passed_over", "down", "hops"),
         [
             ("", "", "da"),
             ("a", "", "db"),
@@ -202,8 +202,8 @@ class TestTheRoute:
             ("", "d", "da"),
         ],
     )
-    def test_a_place_is_held_by_the_next_one_that_lives(self, passed_over: str, resting: str, hops: str | None) -> None:
-        assert self.route(Chain(D, self.POOL), passed_over, resting) == hops
+    def test_a_place_is_held_by_the_next_member_that_works(self, passed_over: str, down: str, hops: str | None) -> None:
+        assert self.route(Chain(D, self.POOL), passed_over, down) == hops
 
     def test_two_places_are_held_by_two_hops(self) -> None:
         pool = self.POOL
@@ -213,7 +213,7 @@ class TestTheRoute:
         assert self.route(Chain(A, pool, pool)) == "abc"
         assert self.route(Chain(pool, pool, pool, pool)) is None
 
-    def test_whoever_could_stand_elsewhere_makes_room(self) -> None:
+    def test_a_hop_that_fits_elsewhere_makes_room(self) -> None:
         assert self.route(Chain(Group(A, B, name="one"), Group(A, name="other"))) == "ba"
         rings = [Group(*hops, name=names(hops)) for hops in ((A, B), (B, C), (A,))]
         assert self.route(Chain(*rings)) == "bca"
@@ -228,7 +228,7 @@ class TestTheRoute:
         assert choose(chain, [(A,), (B,), (A,)], (), NOTHING) == chain.route
 
     @pytest.mark.parametrize(
-        ("length", "passed_over", "resting", "hops"),
+        ("length", "passed_over", "down", "hops"),
         [
             (None, "", "", "abcd"),
             (None, "b", "", "acd"),
@@ -244,19 +244,19 @@ class TestTheRoute:
         ],
     )
     def test_dead_hops_are_left_out_where_the_chain_says_so(
-        self, length: int | None, passed_over: str, resting: str, hops: str | None
+        self, length: int | None, passed_over: str, down: str, hops: str | None
     ) -> None:
-        assert self.route(Chain(A, B, C, D, skip_dead=True, length=length), passed_over, resting) == hops
+        assert self.route(Chain(A, B, C, D, skip_dead=True, length=length), passed_over, down) == hops
 
     def test_a_group_without_a_living_member_is_left_out_there_as_well(self) -> None:
         assert self.route(Chain(D, self.POOL, skip_dead=True), passed_over="abc") == "d"
 
 
 class TestBeside:
-    """What is tried beside a try that takes long."""
+    """The route of a hedged attempt."""
 
-    def beside(self, chain: Chain, passed_over: str = "", resting: str = "") -> str | None:
-        known = Known(resting=set(resting))
+    def beside(self, chain: Chain, passed_over: str = "", down: str = "") -> str | None:
+        known = Known(down=set(down))
         orders = picks().orders(chain, KEY, known)
         first = choose(chain, orders, keys(passed_over), known)
         assert first
@@ -271,6 +271,6 @@ class TestBeside:
     def test_a_group_with_a_hedge_changes_its_own_place(self) -> None:
         assert self.beside(Chain(Group(A, B, name="one"), Group(C, D, name="other", hedge=1))) == "ad"
 
-    @pytest.mark.parametrize(("passed_over", "resting"), [("b", ""), ("", "b")])
-    def test_there_may_be_nothing_to_change(self, passed_over: str, resting: str) -> None:
-        assert self.beside(Chain(C, Group(A, B, hedge=1)), passed_over, resting) is None
+    @pytest.mark.parametrize(("passed_over", "down"), [("b", ""), ("", "b")])
+    def test_there_may_be_nothing_to_change(self, passed_over: str, down: str) -> None:
+        assert self.beside(Chain(C, Group(A, B, hedge=1)), passed_over, down) is None

@@ -104,7 +104,7 @@ RESOLVING_DIRECT = "to = '10.0.0.0/8'\nresolve = true\nchain = 'direct'"
         "denies one of them",
         "denies it in disguise",
         "denies what it cannot tell",
-        "lets another go on",
+        "lets another rule decide",
         "takes the one",
         "does not take what it cannot tell",
     ],
@@ -129,7 +129,7 @@ def test_nothing_is_looked_up_where_it_does_not_matter(host: str) -> None:
     assert not decide(config_of("to = '*.lan'\nchain = 'direct'", RESOLVING_DENY), host).needs_addresses
 
 
-def test_nothing_is_looked_up_for_whom_the_rule_is_not() -> None:
+def test_nothing_is_looked_up_for_clients_of_other_rules() -> None:
     config = config_of("from = '192.168.0.0/16'\n" + RESOLVING_DENY)
     assert not decide(config, "example.org").needs_addresses
     assert decide(config, "example.org", caller=Caller("192.168.1.1")).needs_addresses
@@ -189,7 +189,7 @@ def test_datagrams_are_decided_on_one_by_one() -> None:
 
 
 def test_a_datagram_waits_for_no_look_up() -> None:
-    """So what would be denied if it had such an address is, and nothing is let through for having one."""
+    """Rules that deny match as if the name had such an address; rules that allow do not match."""
     assert associate(config_of(RESOLVING_DENY), "example.org", "192.0.2.1") == ["default", None, "default"]
     assert associate(config_of(RESOLVING_DIRECT), "example.org", "10.0.0.1") == ["default", "default", "direct"]
 

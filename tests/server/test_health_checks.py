@@ -74,7 +74,7 @@ class Party:
         host = self.world.hosts[hop.address]
         self.world.hosts[hop.address] = replace(host, delay=delay or host.delay)
 
-    def resting(self, *hops: Hop) -> str:
+    def in_backoff(self, *hops: Hop) -> str:
         return "".join(hop.name for hop in hops if self.service.dialer.choices.health.in_backoff(hop))
 
     def asked(self, *hops: Hop) -> list[tuple[str, float]]:
@@ -125,7 +125,7 @@ async def test_a_hop_is_greeted_and_left(autojump_clock: MockClock) -> None:
         assert sorted(party.asked(A, B)) == [(name, FIRST + n * EVERY) for name in "ab" for n in range(3)]
         assert sorted(party.world.logins) == [(hop.address.host, b"bob", b"pw") for hop in (A, B) for _ in range(3)]
         assert party.network.left_open == []
-        assert party.resting(A, B) == ""
+        assert party.in_backoff(A, B) == ""
 
 
 async def test_with_a_target_it_is_asked_to_connect_there(autojump_clock: MockClock) -> None:
@@ -146,7 +146,7 @@ async def test_socks4_has_no_greeting_and_is_reached_only(protocol: HopProtocol,
         party.add(gone, CONNECT)
         await trio.sleep(FIRST + 1)
         assert sorted(party.asked(old, gone)) == [("gone", FIRST), ("old", FIRST)]
-        assert party.resting(old, gone) == "gone"
+        assert party.in_backoff(old, gone) == "gone"
 
 
 # --- what comes of it
@@ -183,9 +183,9 @@ async def test_a_dead_hop_rests_and_no_client_has_suffered(case: Case, autojump_
         party.add(A, case.step, case.fault)
         party.add(B)
         await trio.sleep(FIRST + case.seconds - 0.001)
-        assert party.resting(A, B) == ""
+        assert party.in_backoff(A, B) == ""
         await trio.sleep(0.002)
-        assert party.resting(A, B) == "a"
+        assert party.in_backoff(A, B) == "a"
         party.network.connects.clear()
         await party.request(chain)
         assert [name for name, _ in party.asked(A, B)] == ["b", "target"]
@@ -199,12 +199,12 @@ async def test_a_hop_that_rested_is_back_after_a_check(
         party.add(A, CONNECT)
         party.add(B)
         await party.request(chain)
-        assert party.resting(A, B) == "a"
+        assert party.in_backoff(A, B) == "a"
         party.add(A)
         await trio.sleep(FIRST - 0.001)
-        assert party.resting(A, B) == "a"
+        assert party.in_backoff(A, B) == "a"
         await trio.sleep(0.002)
-        assert party.resting(A, B) == ""
+        assert party.in_backoff(A, B) == ""
         assert [message for message in log.messages if "hop a" in message][-1] == "hop a is back"
         party.network.connects.clear()
         await party.request(chain)
@@ -221,7 +221,7 @@ async def test_it_is_tried_when_its_rest_is_over_and_not_by_a_client(autojump_cl
             await trio.sleep(1)
             await party.request(chain)
         assert [when for name, when in party.asked(A) if name == "a"] == [1, 3, 7, 15]
-        assert party.resting(A, B) == "a"
+        assert party.in_backoff(A, B) == "a"
 
 
 async def test_clients_try_it_all_the_same_where_nobody_lives(autojump_clock: MockClock) -> None:
@@ -232,7 +232,7 @@ async def test_clients_try_it_all_the_same_where_nobody_lives(autojump_clock: Mo
             await party.request(chain)
         party.add(A)
         await party.request(chain)
-        assert party.resting(A) == ""
+        assert party.in_backoff(A) == ""
 
 
 async def test_a_greeting_does_not_end_the_rest_of_a_hop_that_cannot_connect(autojump_clock: MockClock) -> None:
@@ -242,13 +242,13 @@ async def test_a_greeting_does_not_end_the_rest_of_a_hop_that_cannot_connect(aut
         party.add(B)
         await party.request(chain)
         await trio.sleep(7.999)
-        assert party.resting(A, B) == "a", "it was greeted twice, and takes greetings well"
+        assert party.in_backoff(A, B) == "a", "it was greeted twice, and takes greetings well"
         assert [when for name, when in party.asked(A) if name == "a"] == [0, 1.5, 4.5, 7.5]
         await trio.sleep(0.002)
-        assert party.resting(A, B) == ""
+        assert party.in_backoff(A, B) == ""
         await party.request(chain)
         await trio.sleep(15.9)
-        assert party.resting(A, B) == "a", "it has failed twice in a row, as far as requests are concerned"
+        assert party.in_backoff(A, B) == "a", "it has failed twice in a row, as far as requests are concerned"
 
 
 async def test_to_connect_is_to_be_well(autojump_clock: MockClock) -> None:
@@ -257,10 +257,10 @@ async def test_to_connect_is_to_be_well(autojump_clock: MockClock) -> None:
         party.add(A, REQUEST, Fault.FIN)
         party.add(B)
         await party.request(chain)
-        assert party.resting(A, B) == "a"
+        assert party.in_backoff(A, B) == "a"
         party.add(A)
         await trio.sleep(1.6)
-        assert party.resting(A, B) == ""
+        assert party.in_backoff(A, B) == ""
 
 
 # --- whose fault it is
@@ -272,7 +272,7 @@ async def test_a_dead_member_behind_another_hop_is_found_out(autojump_clock: Moc
         party.add(A, CONNECT)
         party.add(B)
         await trio.sleep(FIRST + 1)
-        assert party.resting(PARIS, A, B) == "a", "paris has reached b"
+        assert party.in_backoff(PARIS, A, B) == "a", "paris has reached b"
 
 
 async def test_nobody_is_condemned_for_what_the_only_carrier_says(autojump_clock: MockClock) -> None:
@@ -282,7 +282,7 @@ async def test_nobody_is_condemned_for_what_the_only_carrier_says(autojump_clock
         party.add(B, CONNECT)
         await trio.sleep(FIRST + 1)
         assert party.asked(PARIS, A, B)[0] == ("paris", FIRST)
-        assert party.resting(PARIS, A, B) == ""
+        assert party.in_backoff(PARIS, A, B) == ""
         asked = len(party.network.connects)
         await trio.sleep(EVERY - 1.001)
         assert len(party.network.connects) == asked, "and nobody is asked again before it is time"
@@ -295,7 +295,7 @@ async def test_a_silent_member_that_is_asked_behind_the_request_of_another_hop(a
         party.add(A, METHOD, Fault.MUTE)
         party.add(B)
         await trio.sleep(FIRST + 4)
-        assert party.resting(PARIS, A, B) == "a"
+        assert party.in_backoff(PARIS, A, B) == "a"
 
 
 async def test_members_are_not_condemned_where_the_only_carrier_loses_what_is_sent_ahead(
@@ -307,7 +307,7 @@ async def test_members_are_not_condemned_where_the_only_carrier_loses_what_is_se
         party.add(B)
         await trio.sleep(FIRST + 8)
         assert party.asked(A, B), "they have been connected to"
-        assert party.resting(PARIS, A, B) == ""
+        assert party.in_backoff(PARIS, A, B) == ""
 
 
 async def test_what_the_way_to_it_does_is_not_held_against_anybody_else(autojump_clock: MockClock) -> None:
@@ -317,7 +317,7 @@ async def test_what_the_way_to_it_does_is_not_held_against_anybody_else(autojump
         party.add(C, CONNECT)
         await trio.sleep(FIRST + 1)
         assert sorted(party.asked(PARIS, A, B, C)) == [("c", FIRST)] * 2 + [("paris", FIRST)] * 2
-        assert party.resting(PARIS, A, B, C) == ""
+        assert party.in_backoff(PARIS, A, B, C) == ""
 
 
 async def test_those_that_rest_are_no_witnesses(autojump_clock: MockClock) -> None:
@@ -329,7 +329,7 @@ async def test_those_that_rest_are_no_witnesses(autojump_clock: MockClock) -> No
         party.service.dialer.choices.health.record_failure(Suspect(B, FailedAt.REQUEST), "something")
         await trio.sleep(FIRST + 1)
         assert party.asked(B) == [("b", FIRST)], "for itself"
-        assert party.resting(A, B, C) == "ab"
+        assert party.in_backoff(A, B, C) == "ab"
 
 
 async def test_who_has_carried_is_proved_to_live_as_well(autojump_clock: MockClock) -> None:
@@ -348,7 +348,7 @@ async def test_a_target_that_a_member_cannot_be_asked_for_proves_nothing(autojum
         await trio.sleep(FIRST + 1)
         assert party.asked(old) == []
         assert party.service.dialer.choices.health.last_success(old) < 0
-        assert party.resting(old) == ""
+        assert party.in_backoff(old) == ""
 
 
 async def test_a_check_that_says_nothing_about_a_resting_hop_is_no_reason_to_ask_again(
@@ -368,7 +368,7 @@ async def test_a_dead_carrier_is_no_members_fault(fault: Fault, autojump_clock: 
         for hop in (A, B, D):
             party.add(hop)
         await trio.sleep(FIRST + 2)
-        assert party.resting(A, B, C, D) == "c"
+        assert party.in_backoff(A, B, C, D) == "c"
         party.network.connects.clear()
         await trio.sleep(EVERY)
         assert {name for name, _ in party.asked(A, B, C, D)} == {"a", "b", "d"}, "the next time, d carries"
@@ -379,7 +379,7 @@ async def test_a_carrier_without_a_stand_in_does_not_rest(autojump_clock: MockCl
         party.add(PARIS, CONNECT)
         party.add(A)
         await trio.sleep(FIRST + 1)
-        assert party.resting(PARIS, A, B) == ""
+        assert party.in_backoff(PARIS, A, B) == ""
 
 
 async def test_a_member_that_tells_what_the_target_did_lives(autojump_clock: MockClock) -> None:
@@ -388,7 +388,7 @@ async def test_a_member_that_tells_what_the_target_did_lives(autojump_clock: Moc
         party.add(A, REQUEST, Fault.REFUSAL)
         party.add(B)
         await trio.sleep(FIRST + 1)
-        assert party.resting(A, B) == ""
+        assert party.in_backoff(A, B) == ""
         assert party.service.dialer.choices.health.last_success(A) == FIRST - 1
 
 
@@ -400,7 +400,7 @@ async def test_a_target_that_is_down_is_no_members_fault(autojump_clock: MockClo
             party.world.hosts[TARGET] = trouble
             await trio.sleep(EVERY)
             assert party.asked(A, B)
-            assert party.resting(A, B) == ""
+            assert party.in_backoff(A, B) == ""
 
 
 async def test_running_out_of_file_descriptors_is_nobodys_fault(autojump_clock: MockClock) -> None:
@@ -408,7 +408,7 @@ async def test_running_out_of_file_descriptors_is_nobodys_fault(autojump_clock: 
         party.network.hosts[A.address] = Host(error=errno.EMFILE)
         party.add(B)
         await trio.sleep(FIRST + 1)
-        assert party.resting(A, B) == ""
+        assert party.in_backoff(A, B) == ""
 
 
 async def test_no_check_is_a_dial_time(autojump_clock: MockClock) -> None:
@@ -491,9 +491,9 @@ async def test_limits_of_the_hop_and_of_the_chain(autojump_clock: MockClock) -> 
         party.add(hasty, METHOD, Fault.MUTE)
         party.add(B, METHOD, Fault.MUTE)
         await trio.sleep(FIRST + 0.501)
-        assert party.resting(hasty, B) == "a"
+        assert party.in_backoff(hasty, B) == "a"
         await trio.sleep(0.5)
-        assert party.resting(hasty, B) == "ab"
+        assert party.in_backoff(hasty, B) == "ab"
 
 
 async def test_a_check_that_is_cancelled_leaves_nothing(autojump_clock: MockClock) -> None:
@@ -504,7 +504,7 @@ async def test_a_check_that_is_cancelled_leaves_nothing(autojump_clock: MockCloc
             party.add(B)
             await trio.sleep(FIRST + 0.1)
             assert party.network.left_open
-        assert party.resting(PARIS, A, B) == ""
+        assert party.in_backoff(PARIS, A, B) == ""
         assert party.service.dialer.choices.health._checkers == {}
 
 
@@ -564,7 +564,7 @@ async def test_dead_hops_before_it_are_left_out_where_the_chain_says_so(autojump
         party.add(C, METHOD, Fault.FIN)
         party.add(A)
         await trio.sleep(FIRST + 1)
-        assert party.resting(PARIS, A, C) == "c"
+        assert party.in_backoff(PARIS, A, C) == "c"
         party.network.connects.clear()
         await trio.sleep(EVERY)
         assert [name for name, _ in party.asked(PARIS, A, C)] == ["paris", "a"]
