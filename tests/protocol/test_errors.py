@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
+from chainsocks.protocol import socks4, socks5
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.datagram import decode_header
 from chainsocks.protocol.errors import (
     Cause,
     ChainsocksError,
@@ -16,6 +19,19 @@ from chainsocks.protocol.errors import (
     describe_opening,
     not_socks,
 )
+from chainsocks.protocol.gssapi import Gssapi, MessageType, decode_message
+from chainsocks.protocol.handshake import Handshake
+from chainsocks.protocol.ident import decode_answer
+from chainsocks.protocol.messages import (
+    Command,
+    Credentials,
+    IsolationLogin,
+    Method,
+    Request,
+    UsernamePassword,
+    Version,
+)
+from chainsocks.protocol.pipelined import PipelinedHandshake
 from tests.protocol.playbook import wire
 
 
@@ -92,3 +108,87 @@ def test_a_peer_cannot_forge_a_log_line() -> None:
 def test_the_error_has_the_guess_and_its_cause() -> None:
     error = not_socks("this is not SOCKS", b"SSH-2.0")
     assert (str(error), error.cause) == ("this is not SOCKS; it looks like SSH ('SSH-2.0')", Cause.SSH)
+
+
+# --- the cause of each way to break the protocol ----------------------------------------------------------------------
+
+TARGET = Address("192.0.2.1", 80)
+CAROL, CIRCUIT = UsernamePassword(b"carol", b"sesame"), IsolationLogin(b"circuit", b"1")
+
+
+def client(credentials: Credentials | None = None) -> socks5.ClientHandshake:
+    return socks5.ClientHandshake(Request(Version.SOCKS5, Command.CONNECT, TARGET, credentials))
+
+
+def client4() -> socks4.ClientHandshake:
+    return socks4.ClientHandshake(Request(Version.SOCKS4, Command.CONNECT, TARGET))
+
+
+def pipelined(credentials: Credentials | None = None) -> PipelinedHandshake:
+    return PipelinedHandshake(Request(Version.SOCKS5, Command.CONNECT, TARGET, credentials))
+
+
+def server(method: Method = Method.NO_AUTHENTICATION_REQUIRED) -> socks5.ServerHandshake:
+    return socks5.ServerHandshake([method])
+
+
+def feed(make: Callable[..., Handshake], *arguments: object) -> Callable[[bytes], object]:
+    return lambda data: make(*arguments).receive_data(data)
+
+
+def answer(data: bytes) -> object:
+    return decode_answer(data, 6193, 23)
+
+
+@pytest.mark.parametrize(
+    ("receive", "script", "cause"),
+    [
+        (feed(socks4.ServerHandshake), "05 01 0050 C0000201", Cause.SOCKS5),
+        (feed(socks4.ServerHandshake), "04 07 0050 C0000201", Cause.UNKNOWN_COMMAND),
+        (feed(socks4.ServerHandshake), "04 01 0050 C0000201 'f'*513", Cause.TOO_LONG),
+        (feed(socks4.ServerHandshake), "04 01 0050 00000001 00 00", Cause.MALFORMED),
+        (feed(client4), "05 00", Cause.SOCKS5),
+        (feed(client4), "00 07", Cause.MALFORMED),
+        (feed(server), "'GET / HTTP/1.1'", Cause.HTTP_REQUEST),
+        (feed(server), "05 01 02", Cause.NO_ACCEPTABLE_METHOD),
+        (feed(server, Method.USERNAME_PASSWORD), "05 01 02 05", Cause.WRONG_VERSION),
+        (feed(server), "05 01 00 04", Cause.WRONG_VERSION),
+        (feed(server), "05 01 00 05 09 00 01", Cause.UNKNOWN_COMMAND),
+        (feed(server), "05 01 00 05 01 01 01", Cause.MALFORMED),
+        (feed(server), "05 01 00 05 01 00 02", Cause.UNKNOWN_ADDRESS_TYPE),
+        (feed(server), "05 01 00 05 01 00 03 00 0050", Cause.MALFORMED),
+        (feed(server, Method.GSSAPI), "05 01 01 02", Cause.WRONG_VERSION),
+        (feed(server, Method.GSSAPI), "05 01 01 01 02", Cause.MALFORMED),
+        (feed(client), "'SSH-2.0'", Cause.SSH),
+        (feed(client), "05 FF", Cause.LOGIN_REQUIRED),
+        (feed(client), "05 02", Cause.LOGIN_REQUIRED),
+        (feed(client), "05 80", Cause.WRONG_METHOD),
+        (feed(client, CAROL), "05 FF", Cause.NO_ACCEPTABLE_METHOD),
+        (feed(client, CIRCUIT), "05 FF", Cause.NO_ACCEPTABLE_METHOD),
+        (feed(client, Gssapi()), "05 FF", Cause.NO_ACCEPTABLE_METHOD),
+        (feed(client, Gssapi()), "05 02", Cause.WRONG_METHOD),
+        (feed(client, CAROL), "05 02 02 00", Cause.WRONG_VERSION),
+        (feed(client, CAROL), "05 02 01 01", Cause.LOGIN_REFUSED),
+        (feed(client), "05 00 04", Cause.WRONG_VERSION),
+        (feed(client), "05 00 05 00 00 02", Cause.UNKNOWN_ADDRESS_TYPE),
+        (feed(pipelined, CAROL), "05 00", Cause.WRONG_METHOD),
+        (feed(pipelined, CAROL), "05 FF", Cause.NO_ACCEPTABLE_METHOD),
+        (feed(client), "", Cause.CLOSED),
+        (answer, "'HTTP/1.1 400' 0A", Cause.HTTP_RESPONSE),
+        (answer, "'6193, 24 : USERID : UNIX : fred' 0A", Cause.MISMATCH),
+        (answer, "'6193, 23 : HELLO : UNIX : fred' 0A", Cause.NOT_SOCKS),
+        (answer, "'f'*1002", Cause.TOO_LONG),
+        (decode_header, "00 00 00", Cause.MALFORMED),
+        (decode_header, "0000 00 02 C0000201 0050", Cause.UNKNOWN_ADDRESS_TYPE),
+        (decode_header, "0000 00 01 C0000201 00", Cause.MALFORMED),
+        (decode_header, "0001 00 01 C0000201 0050", Cause.MALFORMED),
+        (decode_header, "0000 00 03 00 0050", Cause.MALFORMED),
+        (lambda data: decode_message(data, MessageType.DATA), "01 FF", Cause.GSSAPI_ABORTED),
+    ],
+)
+def test_each_breach_of_the_protocol_has_its_cause(
+    receive: Callable[[bytes], object], script: str, cause: Cause
+) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        receive(wire(script))
+    assert caught.value.cause is cause
