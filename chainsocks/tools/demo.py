@@ -6,10 +6,12 @@ Nothing is simulated: four chainsocks servers on real sockets carry one HTTP req
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import trio
 from anyio import EndOfStream
 from rich.console import Console
+from rich.table import Table
 
 from chainsocks.client.tcp import connect_tcp
 from chainsocks.config.chains import Chain
@@ -21,7 +23,7 @@ from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.messages import UserId, UsernamePassword
 from chainsocks.server.serve import serve
-from chainsocks.tools.steps import Trail, step_table
+from chainsocks.tools.steps import Taken, Trail, add_steps, add_total, step_table
 
 __all__ = ["demo"]
 
@@ -45,7 +47,7 @@ async def demo(console: Console, *, stay: bool) -> None:
         [proxy] = await nursery.start(functools.partial(serve, front, stopping, on_step=trail.note))
         console.print(f"client -> front ({proxy}) -> {chain}\n       -> web server ({target})")
         page = await _fetch(proxy, target)
-        console.print(step_table(trail.taken, hops))
+        console.print(_table(trail.taken, hops))
         console.print(f"The web server answered: {page.decode('latin-1').splitlines()[-1]}")
         if stay:
             console.print("Try it yourself; Ctrl-C ends the demo:")
@@ -53,6 +55,15 @@ async def demo(console: Console, *, stay: bool) -> None:
             await trio.sleep_forever()
         stopping.set()
         nursery.cancel_scope.cancel()
+
+
+def _table(taken: Sequence[Taken], hops: Sequence[Hop]) -> Table:
+    table = step_table()
+    for position, hop in enumerate(hops, 1):
+        steps = [step for step in taken if step.place.position == position]
+        add_steps(table, f"{hop.name} ({position} of {len(hops)})", hop.protocol, hop.address, steps)
+    add_total(table, "all hops", sum(step.seconds for step in taken))
+    return table
 
 
 async def _start_hops(nursery: trio.Nursery, stopping: trio.Event) -> list[Hop]:

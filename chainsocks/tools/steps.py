@@ -1,23 +1,22 @@
-"""Steps of a dial, each with the time that it took: noted as they begin, and shown as a table."""
+"""The steps of a dial with their times: a trail that notes them as they start, and a table that shows them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from rich.table import Table
 
 from chainsocks.chain.trip import OPEN
-from chainsocks.config.hops import Hop
 from chainsocks.errors import Place
-from chainsocks.protocol.address import printable
+from chainsocks.protocol.address import Address, printable
 
-__all__ = ["Apart", "Taken", "Trail", "hop_names", "milliseconds", "step_table"]
+__all__ = ["Taken", "Trail", "add_steps", "add_total", "milliseconds", "step_table"]
 
 STEP_WIDTH = 18
-"""Columns for a step, which brings the table below 80."""
+"""Columns for a step, so that the table fits into 80."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +27,13 @@ class Taken:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Apart:
-    """A hop that took no step in the walk that is shown, and maybe some in another one."""
-
-    name: str
-    """With its place in the chain."""
-    hop: Hop
-    why: str
-    """Said where it took none at all."""
-    taken: Sequence[Taken] = ()
-
-
 @dataclass(slots=True)
 class Trail:
     """The steps of one dial, in order; `note` is a `chainsocks.chain.trip.OnStep`."""
 
     now: Callable[[], float]
     ended: float | None = None
-    """When the last step has ended, where nothing came behind it."""
+    """When the last step ended, where no other step follows."""
     _began: list[tuple[float, Place]] = field(default_factory=list)
 
     def note(self, place: Place, deadline: float = math.inf) -> None:
@@ -55,7 +42,7 @@ class Trail:
             self._began.append((self.now(), place))
 
     def end(self, moment: float) -> None:
-        """Hear when it was over, in the middle of the last step or not."""
+        """Note when the dial ended, in the middle of its last step or not."""
         self.ended = moment
 
     @property
@@ -67,60 +54,31 @@ class Trail:
         return tuple(Taken(place, end - began) for (began, place), (end, _) in pairwise(moments))
 
 
-def step_table(
-    taken: Sequence[Taken], hops: Sequence[Hop], silent: Sequence[Apart] = (), beside: Sequence[Apart] = ()
-) -> Table:
-    """Make a row for each step, then one for each of `silent`, then one for all together; then those of `beside`."""
+def step_table() -> Table:
+    """Return an empty table for the steps of hops."""
     table = Table("hop", "protocol", "address")
     table.add_column("step", max_width=STEP_WIDTH)
     table.add_column("ms", justify="right")
-    protocols = {position: hop.protocol.value for position, hop in enumerate(hops, 1)}
-    for cells in _rows(taken, protocols):
-        table.add_row(*cells)
-    for one in silent:
-        table.add_row(*_silent_row(one))
-    table.add_section()
-    table.add_row("all hops" if hops else "all of it", "", "", "", milliseconds(sum(step.seconds for step in taken)))
-    table.add_section()
-    for other in beside:
-        for cells in _rows(other.taken, dict.fromkeys(_positions(other.taken), other.hop.protocol.value)):
-            table.add_row(*cells)
-        if not other.taken:
-            table.add_row(*_silent_row(other))
     return table
 
 
-def _positions(taken: Sequence[Taken]) -> set[int]:
-    return {step.place.position for step in taken}
+def add_steps(
+    table: Table, name: str, protocol: str, address: Address, taken: Sequence[Taken], otherwise: str = ""
+) -> None:
+    """Add a row for each step of one hop; for a hop that took none, one row that says `otherwise`."""
+    cells = (printable(name), protocol, str(address))
+    for step, lasted in [(str(step.place.step), milliseconds(step.seconds)) for step in taken] or [(otherwise, "")]:
+        table.add_row(*cells, step, lasted)
+        cells = ("", "", "")
 
 
-def _silent_row(one: Apart) -> tuple[str, ...]:
-    return printable(one.name), one.hop.protocol.value, str(one.hop.address), one.why, ""
-
-
-def hop_names(hops: Sequence[Hop]) -> list[str]:
-    """Return the names of a chain's hops with their places, as a `chainsocks.errors.Place` has them."""
-    return [f"{hop.name} ({position} of {len(hops)})" for position, hop in enumerate(hops, 1)]
+def add_total(table: Table, name: str, seconds: float) -> None:
+    """Add a row for all steps together, between two lines."""
+    table.add_section()
+    table.add_row(name, "", "", "", milliseconds(seconds))
+    table.add_section()
 
 
 def milliseconds(seconds: float) -> str:
     """Show a time."""
     return f"{seconds * 1000:.2f}"
-
-
-def _rows(taken: Sequence[Taken], protocols: dict[int, str]) -> Iterator[tuple[str, ...]]:
-    previous: Place | None = None
-    for step in taken:
-        place, lasted = step.place, milliseconds(step.seconds)
-        if previous is not None and previous.position == place.position:
-            yield "", "", "", place.step, lasted
-        else:
-            protocol = protocols.get(place.position, "")
-            yield (
-                printable(place.who or "destination"),
-                protocol,
-                str(place.address),
-                place.step,
-                milliseconds(step.seconds),
-            )
-        previous = place

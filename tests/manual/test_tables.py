@@ -21,7 +21,7 @@ from chainsocks.protocol.handshake import State
 from chainsocks.relay.relay import Outcome
 from chainsocks.session.record import Record
 from chainsocks.tools.bench.run import Part
-from chainsocks.tools.probe.members import Standing
+from chainsocks.tools.probe.findings import Standing
 from tests.manual.pages import MANUAL, Block, blocks, tables
 
 VALUES: dict[tuple[str, str], type[StrEnum] | Iterable[str]] = {

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import io
-import re
 
 from rich.console import Console
 
 from chainsocks.chain.trip import CONNECT, OPEN
-from chainsocks.config.hops import Hop
-from chainsocks.config.kinds import HopProtocol
 from chainsocks.errors import Place
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.steps import Apart, Taken, Trail, hop_names, milliseconds, step_table
+from chainsocks.tools.steps import Taken, Trail, add_steps, add_total, milliseconds, step_table
 
-PARIS = Hop("paris", HopProtocol.SOCKS5, Address("10.0.0.1", 1080))
-OSAKA = Hop("os\x1bka", HopProtocol.SOCKS4A, Address("10.0.0.2", 1080))
+PARIS, OSAKA = Address("10.0.0.1", 1080), Address("10.0.0.2", 1080)
 
-FIRST = Place("paris", PARIS.address, CONNECT, 1, 2)
-SECOND = Place("paris", PARIS.address, State.METHOD_NEGOTIATION, 1, 2)
+FIRST = Place("paris", PARIS, CONNECT, 1, 2)
+SECOND = Place("paris", PARIS, State.METHOD_NEGOTIATION, 1, 2)
 THIRD = Place(None, Address("example.org", 80), OPEN)
 
 
@@ -75,9 +71,12 @@ def test_milliseconds() -> None:
 
 
 def test_the_table() -> None:
+    table = step_table()
+    add_steps(table, "paris (1 of 2)", "socks5", PARIS, (Taken(FIRST, 0.001), Taken(SECOND, 0.002)))
+    add_steps(table, "os\x1bka (2 of 2)", "socks4a", OSAKA, (), "not reached")
+    add_steps(table, "destination", "", THIRD.address, (Taken(THIRD, 0.03),))
+    add_total(table, "all hops", 0.033)
     output = io.StringIO()
-    taken = (Taken(FIRST, 0.001), Taken(SECOND, 0.002), Taken(THIRD, 0.03))
-    table = step_table(taken, (PARIS, OSAKA), [Apart("os\x1bka (2 of 2)", OSAKA, "not reached")])
     Console(file=output, width=200).print(table)
     rows = [
         [cell.strip() for cell in line.strip("│").split("│")]
@@ -87,22 +86,7 @@ def test_the_table() -> None:
     assert rows == [
         ["paris (1 of 2)", "socks5", "10.0.0.1:1080", "TCP connect", "1.00"],
         ["", "", "", "method negotiation", "2.00"],
-        ["destination", "", "example.org:80", "open", "30.00"],
         [r"os\x1bka (2 of 2)", "socks4a", "10.0.0.2:1080", "not reached", ""],
+        ["destination", "", "example.org:80", "open", "30.00"],
         ["all hops", "", "", "", "33.00"],
     ]
-
-
-def test_names_of_hops() -> None:
-    """They are those of the errors, which the faults in `tests.tools.probe.test_walk` hold them against."""
-    assert hop_names([PARIS, PARIS]) == ["paris (1 of 2)", "paris (2 of 2)"]
-    assert hop_names([]) == []
-
-
-def test_hops_that_share_an_address() -> None:
-    """Each row has its own protocol."""
-    places = [Place(name, PARIS.address, CONNECT, position, 2) for position, name in enumerate(("paris", "rome"), 1)]
-    rome = Hop("rome", HopProtocol.SOCKS4, PARIS.address)
-    output = io.StringIO()
-    Console(file=output, width=200).print(step_table([Taken(place, 1) for place in places], (PARIS, rome)))
-    assert re.findall(r"(\w+) \(\d of 2\) +│ (\w+) ", output.getvalue()) == [("paris", "socks5"), ("rome", "socks4")]

@@ -19,31 +19,30 @@ from chainsocks.protocol.address import Address, AddressType, printable
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import ReplyCode
-from chainsocks.tools.probe.walk import Failure, Walked
+from chainsocks.tools.probe.walk import Walk
 
 __all__ = ["advise"]
 
 
-def advise(walked: Walked) -> tuple[str, ...]:
-    """Return what to try, the likeliest first; nothing for a dial that succeeded."""
-    failure = walked.failure
-    return tuple(_Adviser(walked, failure).advise()) if failure else ()
+def advise(walk: Walk) -> tuple[str, ...]:
+    """Return what to try, the likeliest first; nothing for a walk that succeeded."""
+    return tuple(_Adviser(walk, walk.error).advise()) if walk.error else ()
 
 
 class _Adviser:
     """A failure with its surroundings: the hop, the hops before and after it, and the destination."""
 
-    def __init__(self, walked: Walked, failure: Failure) -> None:
-        hops, position = walked.route.hops, failure.position
-        self._chain = walked.route.chain
-        self._failure = failure
-        self._hop = hops[position - 1] if position else None
-        self._before = hops[position - 2] if position and position > 1 else None
-        self._next = hops[position] if position and position < len(hops) else None
-        self._destination = walked.destination
+    def __init__(self, walk: Walk, error: DialError) -> None:
+        leg = walk.leg
+        self._error = error
+        self._walk = walk
+        self._chain = walk.route.chain
+        self._hop = leg.hop if leg else None
+        self._before = leg.previous if leg else None
+        self._next = leg.next if leg else None
 
     def advise(self) -> Iterator[str]:
-        error = self._failure.error
+        error = self._error
         match error:
             case DialTimeout():
                 yield from self._too_late(error)
@@ -100,14 +99,14 @@ class _Adviser:
                 if self._next:
                     yield from self._suspects("be switched off, or behind a firewall that drops packets")
                 else:
-                    yield f"{self._destination} may not answer: try a destination that is known to answer"
+                    yield f"{self._walk.destination} may not answer: try a destination that is known to answer"
             case _:
                 yield "it did not answer the login: the service that it checks logins with may hang"
         yield self._longer(step)
 
     def _longer(self, step: State | Step) -> str:
         """Say which limit ended the step, and where to raise it."""
-        if self._failure.chain_is_over:
+        if self._walk.chain_is_over:
             name = printable(self._chain.name)
             own = self._chain.dial is not None
             return _SLOW + (f"raise `dial` of chain {name}" if own else "raise `dial` in [timeouts]")
@@ -170,7 +169,7 @@ class _Adviser:
             )
 
     def _refused(self) -> Iterator[str]:
-        code, hop = self._failure.code, self._hop
+        code, hop = self._walk.refusal, self._hop
         if hop is None:
             return
         name = printable(hop.name)
@@ -181,7 +180,7 @@ class _Adviser:
             if code == ReplyCode.HOST_UNREACHABLE and self._next.address.type is AddressType.DOMAINNAME:
                 yield f"{name} may find no address for {printable(self._next.address.host)}: try an IP address instead"
             return
-        yield f"the chain works up to {name}; the failure is between {name} and {self._destination}"
+        yield f"the chain works up to {name}; the failure is between {name} and {self._walk.destination}"
         yield from _DESTINATION_MAY.get(code, ("it does not say why: its log may say more",))
 
     def _suspects(self, next_may: str) -> Iterator[str]:

@@ -44,115 +44,99 @@ import math
 from collections.abc import Sequence
 
 from chainsocks.tools.probe.advice import advise
-from chainsocks.tools.probe.keeping import Fitness, Kept
-from chainsocks.tools.probe.members import Member
-from chainsocks.tools.probe.pipelining import Common
-from chainsocks.tools.probe.questions import Findings, Question
-from chainsocks.tools.probe.report import Probed
-from chainsocks.tools.probe.walk import Walked
+from chainsocks.tools.probe.findings import ChainSetting, HopReport, Member, ProbeReport
+from chainsocks.tools.probe.questions import Question
+from chainsocks.tools.probe.walk import Walk
 from chainsocks.tools.steps import Taken
 
 __all__ = ["as_json"]
 
 
-def as_json(all_probed: Sequence[Probed], *, fine: bool) -> str:
-    """Return all of it in one document, see the module."""
-    document = {"fine": fine, "probes": [_document(probed) for probed in all_probed]}
-    return json.dumps(document, indent=2)
+def as_json(reports: Sequence[ProbeReport], *, fine: bool) -> str:
+    """Return all reports in one document, see the module."""
+    return json.dumps({"fine": fine, "probes": [_document(report) for report in reports]}, indent=2)
 
 
-def _document(probed: Probed) -> dict[str, object]:
-    walked, fitness = probed.walked, probed.fitness or Fitness()
-    hops = range(1, len(walked.route.hops) + 1)
+def _document(report: ProbeReport) -> dict[str, object]:
+    walk = report.walk
     return {
-        "kind": probed.kind.value,
-        "name": probed.name,
-        "destination": str(walked.destination) if walked.destination else None,
-        "fine": probed.fine and not probed.overstated,
-        "count": probed.count,
-        "seconds": walked.seconds,
-        "hops": [
-            _hop_document(walked, position, probed.findings.get(position), fitness.hops.get(position))
-            for position in hops
-        ],
-        "pipeline": _common_document(probed.common),
-        "direct": [] if hops else _step_documents(walked.taken),
-        "members": [_member_document(probed, member) for member in probed.members],
-        "failure": _failure_document(walked),
+        "kind": report.kind.value,
+        "name": report.name,
+        "destination": str(walk.destination) if walk.destination else None,
+        "fine": report.fine and not report.overstated,
+        "count": report.count,
+        "seconds": walk.seconds,
+        "hops": [_hop_document(hop) for hop in report.hops],
+        "pipeline": _setting_document(report.setting),
+        "direct": [] if report.hops else _step_documents(walk.taken),
+        "members": [_member_document(member) for member in report.members],
+        "failure": _failure_document(walk),
     }
 
 
-def _hop_document(walked: Walked, position: int, findings: Findings | None, kept: Kept | None) -> dict[str, object]:
-    hop = walked.route.hops[position - 1]
-    failed = walked.failure is not None and walked.failure.position == position
+def _hop_document(report: HopReport) -> dict[str, object]:
     answers = {
-        question.value: {"answer": finding.answer.value, "why": finding.why} if finding else None
+        question.value: {"answer": ability.answer.value, "why": ability.why} if ability else None
         for question in Question
-        for finding in [(findings or {}).get(question)]
+        for ability in [report.abilities.get(question)]
     }
     return {
-        "position": position,
-        "name": hop.name,
-        "protocol": hop.protocol.value,
-        "address": str(hop.address),
-        "state": "passed" if position <= walked.passed else "failed" if failed else "not reached",
-        "steps": _step_documents(walked.steps[position]),
-        "login": walked.login(position),
+        "position": report.position,
+        "name": report.hop.name,
+        "protocol": report.hop.protocol.value,
+        "address": str(report.hop.address),
+        "state": report.state.value,
+        "steps": _step_documents(report.steps),
+        "login": report.login,
         **answers,
-        "pipeline": _kept_document(kept),
+        "pipeline": _support_document(report),
     }
 
 
-def _member_document(probed: Probed, member: Member) -> dict[str, object]:
-    seat, walked = member.seat, member.walked
-    document: dict[str, object] = {"place": seat.place, "group": seat.group, "name": seat.hop.name}
-    if walked:
-        shown = member.stands_in(probed.walked.route)
-        findings = probed.findings.get(member.position) if shown else probed.member_findings.get(seat)
-        fitness = probed.fitness or Fitness()
-        kept = fitness.hops.get(member.position) if shown else fitness.members.get(seat)
-        document |= _hop_document(walked, member.position, findings, kept)
-        document |= {"seconds": walked.seconds, "failure": _failure_document(walked)}
+def _member_document(member: Member) -> dict[str, object]:
+    document: dict[str, object] = {"place": member.place, "group": member.group, "name": member.hop.name}
+    if report := member.report:
+        document |= _hop_document(report)
+        document |= {"seconds": report.walk.seconds, "failure": _failure_document(report.walk)}
     return document | {"state": member.standing.value}
 
 
-def _kept_document(kept: Kept | None) -> dict[str, object] | None:
-    if kept is None:
+def _support_document(report: HopReport) -> dict[str, object] | None:
+    support, loss = report.support, report.loss
+    if support is None:
         return None
-    finding = kept.finding
     return {
-        "own": finding.own.value,
-        "behind": finding.behind.value,
-        "why": finding.reason,
-        "fit": finding.pipeline.value,
-        "written": kept.written.value,
-        "lost": kept.lost,
+        "own": support.own.value,
+        "behind": support.behind.value,
+        "why": support.reason,
+        "fit": support.pipeline.value,
+        "written": report.setting.value,
+        "lost": loss.value if loss else None,
     }
 
 
-def _common_document(common: Common | None) -> dict[str, object] | None:
-    if common is None:
+def _setting_document(setting: ChainSetting | None) -> dict[str, object] | None:
+    if setting is None:
         return None
-    return {"fit": common.pipeline.value, "because": list(common.because), "apart": list(common.apart)}
+    return {"fit": setting.pipeline.value, "because": list(setting.because), "apart": list(setting.apart)}
 
 
 def _step_documents(taken: Sequence[Taken]) -> list[dict[str, object]]:
     return [{"step": str(step.place.step), "seconds": step.seconds} for step in taken]
 
 
-def _failure_document(walked: Walked) -> dict[str, object] | None:
-    failure = walked.failure
-    if failure is None:
+def _failure_document(walk: Walk) -> dict[str, object] | None:
+    error = walk.error
+    if error is None:
         return None
-    error = failure.error
     return {
-        "hop": walked.route.hops[failure.position - 1].name if failure.position else None,
-        "position": failure.position,
+        "hop": walk.leg.hop.name if walk.leg else None,
+        "position": walk.failed_at,
         "address": str(error.place.address),
         "step": str(error.place.step),
         "problem": error.problem,
-        "reply_code": failure.code,
+        "reply_code": walk.refusal,
         "seconds": error.elapsed,
         "limit": error.limit if math.isfinite(error.limit) else None,
-        "advice": list(advise(walked)),
+        "advice": list(advise(walk)),
     }

@@ -26,8 +26,8 @@ from chainsocks.config.hops import Hop
 from chainsocks.errors import DialTimeout, HopRefused
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.probe.members import Member, Standing
-from chainsocks.tools.probe.walk import Failure, Walked
+from chainsocks.tools.probe.findings import Member, Standing
+from chainsocks.tools.probe.walk import Walk
 
 __all__ = ["ASCII", "SIGNS", "Signs", "picture"]
 
@@ -50,21 +50,21 @@ ASCII = Signs("-->", "--X", "..>", "X")
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """A place of the picture."""
+    """One place in the picture."""
 
     names: tuple[str, ...]
-    """Whoever may stand there."""
+    """The hops that may stand there."""
     failed: tuple[bool, ...]
     position: int | None
-    """Its number on the way of the walk, from 1; None where it was left out."""
+    """Its position in the walk, from 1; None where it was left out."""
 
 
-def picture(walked: Walked, signs: Signs, members: Sequence[Member] = ()) -> Text:
+def picture(walk: Walk, signs: Signs, members: Sequence[Member] = ()) -> Text:
     """Draw a walk, and beside it the other hops that may stand where it went."""
-    _, cut = _trouble(walked)
+    dead, cut = _trouble(walk)
     drawn = Text("here")
-    broken = _was_not_begun(walked)
-    for spot in _spots(walked, members):
+    broken = _was_not_begun(walk)
+    for spot in _spots(walk, members):
         untried = broken or spot.position is None
         if spot.position is not None and spot.position == cut:
             drawn.append(f" {signs.failed}", FAILED)
@@ -73,12 +73,12 @@ def picture(walked: Walked, signs: Signs, members: Sequence[Member] = ()) -> Tex
             drawn.append(f" {signs.untried if untried else signs.passed}", UNTRIED if untried else "")
         drawn.append(" ")
         drawn.append_text(_label(spot, signs, UNTRIED if untried else ""))
-        broken = broken or (spot.position is not None and spot.position == _trouble(walked)[0])
+        broken = broken or (spot.position is not None and spot.position == dead)
     return drawn
 
 
 def _label(spot: _Spot, signs: Signs, style: str) -> Text:
-    """Name whoever may stand at a place, and mark those that have failed."""
+    """Name the hops that may stand at a place, and mark those that have failed."""
     alternatives = [
         Text(f"[{signs.mark} {name}]", FAILED) if failed else Text(name, style)
         for name, failed in zip(spot.names, spot.failed, strict=True)
@@ -89,49 +89,42 @@ def _label(spot: _Spot, signs: Signs, style: str) -> Text:
     return Text("(", style).append_text(Text(" | ", style).join(alternatives)).append(")", style)
 
 
-def _spots(walked: Walked, members: Sequence[Member]) -> Iterator[_Spot]:
+def _spots(walk: Walk, members: Sequence[Member]) -> Iterator[_Spot]:
     """Go through the places of the chain, and the destination."""
-    chain, left = walked.route.chain, list(walked.route.hops)
-    dead, _ = _trouble(walked)
+    chain, left = walk.route.chain, list(walk.route.hops)
+    dead, _ = _trouble(walk)
     for place, one in enumerate(chain.hops, 1):
         hops = list(dict.fromkeys(hops_of((one,))))
         there = bool(left) and left[0] in hops
-        position = len(walked.route.hops) - len(left) + 1 if there else None
+        position = len(walk.route.hops) - len(left) + 1 if there else None
         held = left.pop(0) if there else None
-        failed = tuple((hop == held and position == dead) or _has_failed(walked, place, hop, members) for hop in hops)
+        failed = tuple((hop == held and position == dead) or _has_failed(walk, place, hop, members) for hop in hops)
         yield _Spot(tuple(printable(hop.name) for hop in hops), failed, position)
-    if walked.destination:
-        position = len(walked.route.hops) + 1
-        yield _Spot((str(walked.destination),), (position == dead,), position)
+    if walk.destination:
+        position = len(walk.route.hops) + 1
+        yield _Spot((str(walk.destination),), (position == dead,), position)
 
 
-def _has_failed(walked: Walked, place: int, hop: Hop, members: Sequence[Member]) -> bool:
-    """Whether a member is to be marked; where nothing came through, that is if it is sure that it was this one."""
-    member = next((one for one in members if (one.seat.place, one.seat.hop) == (place, hop)), None)
-    if member is None or member.walked is None or member.standing is not Standing.FAILED:
+def _has_failed(walk: Walk, place: int, hop: Hop, members: Sequence[Member]) -> bool:
+    """Tell whether a member is to be marked; where no walk succeeded, only if it is sure that this hop failed."""
+    member = next((one for one in members if (one.place, one.hop) == (place, hop)), None)
+    if member is None or member.report is None or member.standing is not Standing.FAILED:
         return False
-    return walked.failure is None or _trouble(member.walked)[0] == member.position
+    return walk.error is None or _trouble(member.report.walk)[0] == member.report.position
 
 
-def _trouble(walked: Walked) -> tuple[int | None, int | None]:
+def _trouble(walk: Walk) -> tuple[int | None, int | None]:
     """Return which of the places is dead, and the way to which of them is cut; the first hop's place is 1."""
-    failure = walked.failure
-    if failure is None:
+    if walk.error is None:
         return None, None
-    position, step = failure.position or 1, failure.error.place.step
+    position, step = walk.failed_at or 1, walk.error.place.step
     if step == CONNECT or (step == RESOLVE and position == 1):
         return position, position
-    if _is_between(failure):
-        return None, position + 1
+    if step == State.REQUEST and isinstance(walk.error, HopRefused | DialTimeout):
+        return None, position + 1  # the hop did not reach the next one, and either of them may be guilty
     return position, None
 
 
-def _was_not_begun(walked: Walked) -> bool:
-    """Whether it was seen beforehand that the chain cannot be walked."""
-    failure = walked.failure
-    return failure is not None and walked.passed < (failure.position or 1) - 1
-
-
-def _is_between(failure: Failure) -> bool:
-    """Whether the hop did not get us to what follows it, and may not be to blame for that."""
-    return failure.error.place.step == State.REQUEST and isinstance(failure.error, HopRefused | DialTimeout)
+def _was_not_begun(walk: Walk) -> bool:
+    """Tell whether nothing was opened, because the chain cannot carry what it is asked for."""
+    return walk.error is not None and walk.passed < (walk.failed_at or 1) - 1

@@ -1,11 +1,11 @@
-"""What a hop can do beyond the walk: look names up, carry datagrams, take IPv6 addresses.
+"""What a hop can do beyond the walk: resolve names, carry datagrams, take IPv6 addresses.
 
-Each question is a walk of its own to that hop, under the limits of a dial, with one request at its end.
+Each question is a trip of its own to that hop, with the limits of a dial and one request at its end.
 
-1. Nobody is disturbed: what is asked for is reserved, either the hop itself or nobody, and nothing is sent there. The
-   destination of the probe is told to the last hop only, by the walk itself.
-2. What the walk has shown already is not asked again.
-3. An answer that can mean either is `Answer.UNKNOWN`, with what the hop said.
+1. No machine is disturbed: the requests are for reserved names and addresses, which mean the hop itself or no machine,
+   and no data is sent. The destination of the probe is told to the last hop only, by the walk.
+2. What the walk has shown is not asked again.
+3. An answer that can mean either is `Answer.UNKNOWN`, with what the hop replied.
 """
 
 from __future__ import annotations
@@ -19,41 +19,39 @@ import anyio
 import trio
 
 from chainsocks.chain.associate import relay_of
+from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.steps import follow, plan_to
 from chainsocks.chain.trip import Trip
-from chainsocks.config.chains import Route
 from chainsocks.config.hops import Resolve
-from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopRefused
-from chainsocks.network import Network
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, ReplyCode, describe_reply
-from chainsocks.tools.probe.walk import Walked
+from chainsocks.tools.probe.walk import Walk
 
-__all__ = ["Answer", "Finding", "Findings", "Question", "ask_hops"]
+__all__ = ["Ability", "Answer", "Question", "ask_hop"]
 
 DISCARD = 9
-"""The port to ask for: RFC 863's, where hardly anybody listens."""
+"""The port to ask for: RFC 863's, where hardly any server listens."""
 
 LOCALHOST = Address("localhost", DISCARD)
-"""A name that whoever looks names up finds, without asking anybody (RFC 6761 section 6.3)."""
+"""A name that every hop which resolves names can resolve, without a name server (RFC 6761 section 6.3)."""
 
-NOBODY = Address("chainsocks.invalid", DISCARD)
-"""A name that nobody has (RFC 6761 section 6.4), for hops that let nobody in to themselves."""
+MISSING = Address("chainsocks.invalid", DISCARD)
+"""A name that does not exist (RFC 6761 section 6.4), for hops that refuse connections to themselves."""
 
 LOOPBACK = Address("::1", DISCARD)
-"""An IPv6 address to which there is a way as soon as there is IPv6."""
+"""An IPv6 address that can be reached as soon as there is IPv6."""
 
 NOWHERE = Address("2001:db8::1", DISCARD)
-"""An IPv6 address that nobody has (RFC 3849), for the same hops; it may take them seconds to find that out."""
+"""An IPv6 address of no machine (RFC 3849), for the same hops; it may take them seconds to find that out."""
 
 
 class Question(StrEnum):
     """What is asked about a hop."""
 
     NAMES = "names"
-    """Whether it looks names up."""
+    """Whether it resolves names."""
     UDP = "udp"
     """Whether it opens an association for datagrams."""
     IPV6 = "ipv6"
@@ -66,110 +64,102 @@ class Answer(StrEnum):
     YES = "yes"
     NO = "no"
     UNDERSTOOD = "understood"
-    """It takes such an address; whether it has a way to any is not known."""
+    """It takes such an address; whether it can reach any is not known."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """An answer, and what it was taken from."""
+class Ability:
+    """An answer, and what shows it."""
 
     answer: Answer
     why: str
 
 
-Findings = Mapping[Question, Finding]
-
-
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a hop made of a request: its reply code; without one, nothing is known but `said`."""
+    """What came of a request: the hop's reply code, or None if there is no reply to it."""
 
     said: str
     code: int | None = None
     was_no_answer: bool = False
-    """Whether it did something else in place of an answer, such as to close the connection."""
+    """Whether the hop did something else in place of a reply, such as to close the connection."""
 
 
-async def ask_hops(
-    walked: Walked, timeouts: Timeouts, network: Network, only: int | None = None
-) -> Mapping[int, Findings]:
-    """Ask all hops that have answered in a walk, or one, at the same time; return the findings by their places."""
-    answered = range(1, walked.answered + 1)
-    found: dict[int, dict[Question, Finding]] = {place: {} for place in answered if only in (None, place)}
+async def ask_hop(walk: Walk, position: int, dialer: Dialer) -> Mapping[Question, Ability]:
+    """Ask the hop at a position of a walk, which has to have answered there, all questions at the same time."""
+    found: dict[Question, Ability] = {}
 
-    async def find(position: int, question: Question) -> None:
-        known = _known(walked, position, question)
-        found[position][question] = known or await _Asker(walked.route, position, timeouts, network).ask(question)
+    async def ask(question: Question) -> None:
+        known = _known(walk, position, question)
+        found[question] = known or await _Asker(walk, position, dialer).ask(question)
 
     async with trio.open_nursery() as nursery:
-        for position in found:
-            for question in Question:
-                nursery.start_soon(find, position, question)
-    return {position: {question: findings[question] for question in Question} for position, findings in found.items()}
+        for question in Question:
+            nursery.start_soon(ask, question)
+    return {question: found[question] for question in Question}
 
 
-def _known(walked: Walked, position: int, question: Question) -> Finding | None:
+def _known(walk: Walk, position: int, question: Question) -> Ability | None:
     """Return what needs no question: what the protocol rules out, and what the walk has shown."""
-    hops = walked.route.hops
+    hops = walk.route.hops
     hop = hops[position - 1]
-    target = hops[position].address if position < len(hops) else walked.destination
-    shown = target if position <= walked.passed and hop.resolve is Resolve.REMOTE else None
     kind = hop.kind
+    target = hops[position].address if position < len(hops) else walk.destination
+    shown = target if position <= walk.passed and hop.resolve is Resolve.REMOTE else None
     if (question is Question.UDP and not kind.carries_udp) or (
         question is Question.IPV6 and not kind.carries(LOOPBACK)
     ):
-        return Finding(Answer.NO, f"{hop.protocol} has none")
+        return Ability(Answer.NO, f"{hop.protocol} has none")
     if question is Question.NAMES:
         if not kind.carries(LOCALHOST):
-            return Finding(Answer.NO, f"plain {hop.protocol} carries none")
+            return Ability(Answer.NO, f"plain {hop.protocol} carries none")
         if hop.resolve is Resolve.LOCAL:
-            return Finding(Answer.UNKNOWN, 'it is not asked for any: resolve = "local"')
+            return Ability(Answer.UNKNOWN, 'it is not asked for any: resolve = "local"')
         if shown and shown.type is AddressType.DOMAINNAME:
-            return Finding(Answer.YES, f"it has connected to {shown}")
+            return Ability(Answer.YES, f"it has connected to {shown}")
     if question is Question.IPV6 and shown and shown.type is AddressType.IPV6:
-        return Finding(Answer.YES, f"it has connected to {shown}")
+        return Ability(Answer.YES, f"it has connected to {shown}")
     return None
 
 
 Judge = Callable[[_Outcome, _Outcome | None], Answer]
-"""Makes an answer of what a hop said to a request, and to the one before it if there was one."""
+"""Decides an answer by what came of a request, and of the one before it if there was one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """A hop, by its place in its route, and what it takes to put requests to it."""
+    """Sends requests to one hop of a walk."""
 
-    route: Route
+    walk: Walk
     position: int
-    timeouts: Timeouts
-    network: Network
+    dialer: Dialer
 
-    async def ask(self, question: Question) -> Finding:
+    async def ask(self, question: Question) -> Ability:
         match question:
             case Question.UDP:
-                outcome = await self._put(UNSPECIFIED, Command.UDP_ASSOCIATE)
-                return Finding(_judge_udp(outcome), outcome.said)
+                outcome = await self._request(UNSPECIFIED, Command.UDP_ASSOCIATE)
+                return Ability(_judge_udp(outcome), outcome.said)
             case Question.IPV6:
                 return await self._ask_for(LOOPBACK, NOWHERE, _judge_ipv6)
             case Question.NAMES:
-                return await self._ask_for(LOCALHOST, NOBODY, _judge_names)
+                return await self._ask_for(LOCALHOST, MISSING, _judge_names)
 
-    async def _ask_for(self, first: Address, second: Address, judge: Judge) -> Finding:
+    async def _ask_for(self, first: Address, second: Address, judge: Judge) -> Ability:
         """Ask for `first`; and for `second` where that leaves the answer open."""
-        outcome = await self._put(first)
+        outcome = await self._request(first)
         answer = judge(outcome, None)
         if answer is not Answer.UNKNOWN:
-            return Finding(answer, outcome.said)
-        another = await self._put(second)
-        return Finding(judge(another, outcome), f"{outcome.said}; {another.said}")
+            return Ability(answer, outcome.said)
+        another = await self._request(second)
+        return Ability(judge(another, outcome), f"{outcome.said}; {another.said}")
 
-    async def _put(self, destination: Address, command: Command = Command.CONNECT) -> _Outcome:
-        """Walk to the hop, and put one request to it."""
-        trip = Trip(self.route, destination, self.timeouts, self.network)
+    async def _request(self, destination: Address, command: Command = Command.CONNECT) -> _Outcome:
+        """Make a trip to the hop, and send it one request."""
+        trip = self.dialer.trip(self.walk.route, destination)
         asked = f"asked for {destination}" if command is Command.CONNECT else f"asked to {command.name}"
         try:
-            said = await trip.run(partial(_put_request, command=command, position=self.position))
+            said = await trip.run(partial(_send_request, command=command, position=self.position))
         except DialError as error:
             return _explain(trip, error, asked)
         return _Outcome(f"{asked} it said: {said}", ReplyCode.SUCCEEDED)
@@ -210,13 +200,13 @@ def _judge_names(outcome: _Outcome, before: _Outcome | None) -> Answer:
         case ReplyCode.SUCCEEDED | ReplyCode.CONNECTION_REFUSED if before is None:
             return Answer.YES  # it has found an address for localhost
         case ReplyCode.HOST_UNREACHABLE if before and before.code not in (None, outcome.code):
-            return Answer.YES  # it has found none for what nobody has, and says so of nothing else
+            return Answer.YES  # of the missing name alone it says that it is not found
         case _:
             return Answer.UNKNOWN
 
 
-async def _put_request(trip: Trip, command: Command, position: int) -> str:
-    """Put one request to the hop at `position`, close the connection, and return the answer in words.
+async def _send_request(trip: Trip, command: Command, position: int) -> str:
+    """Send one request to the hop at `position`, close the connection, and return the reply in words.
 
     Raises:
         DialError: one of its subclasses, by cause.

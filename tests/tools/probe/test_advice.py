@@ -19,6 +19,7 @@ from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.advice import advise
 from chainsocks.tools.probe.walk import walk
+from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.mechanism import FakeMechanism
 from tests.memory import Host, MemoryNetwork, MemoryStream
@@ -99,7 +100,7 @@ CASES = {
 
 
 async def advice(network: MemoryNetwork, chain: Chain, timeouts: Timeouts | None = None) -> str:
-    lines = advise(await walk(way_of(chain), DESTINATION, timeouts or Timeouts(), network))
+    lines = advise(await walk(way_of(chain), DESTINATION, dialer_of(network, timeouts or Timeouts())))
     for line in lines:
         assert "pw" not in line, "a secret"
         assert line[0].islower() or line[0] in "`", "it goes on with a list"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
 import re
 import signal
 import socket
@@ -14,27 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import trio
 from rich.console import Console
-from trio.testing import MockClock
 
-from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.load import parse_config
-from chainsocks.config.models import Config, Timeouts, User
+from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import ConfigError
-from chainsocks.protocol.address import Address
-from chainsocks.protocol.handshake import State
-from chainsocks.tools.probe.command import Options, all_fine, probe, probe_all, targets
-from chainsocks.tools.probe.members import Standing
-from chainsocks.tools.probe.report import show
+from chainsocks.tools.probe.command import Options, probe, targets
 from tests.background import Background, Script, running_background
 from tests.commands import CHAINSOCKS, run_main, run_program
 from tests.e2e.programs import Program, clean_environment
-from tests.hops import Fault, Trouble, add_hop, make_hop
-from tests.memory import MemoryNetwork, MemoryStream, WatchedNetwork
+from tests.hops import make_hop
 
 FILE = """
 [hops]
@@ -75,19 +64,6 @@ def closed() -> Iterator[str]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield "127.0.0.1:{1}".format(*sock.getsockname())
-
-
-class _OutOfReach(WatchedNetwork):
-    """The network of somebody who cannot reach an address that others can."""
-
-    def __init__(self, network: MemoryNetwork, address: Address) -> None:
-        super().__init__(network)
-        self.address = address
-
-    async def open_tcp(self, address: Address, source: Address | None = None) -> MemoryStream:
-        if address == self.address:
-            raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
-        return await super().open_tcp(address, source)
 
 
 def chained(*urls: str) -> list[str]:
@@ -273,115 +249,6 @@ class TestAll:
             *(["hop", hop.rpartition("//")[2].rpartition("@")[2], "fine"] for hop in hops),
             ["chain", "default", "fine"],
         ]
-
-    @pytest.mark.parametrize("is_dead", [False, True])
-    async def test_a_hop_that_only_a_chain_can_reach(self, nursery: trio.Nursery, *, is_dead: bool) -> None:
-        """It is no failure, if it does its work there."""
-        paris, osaka = make_hop(1), make_hop(2)
-        network = MemoryNetwork(nursery)
-        add_hop(network, paris)
-        if not is_dead:
-            add_hop(network, osaka)
-        config = Config(hops={"paris": paris, "osaka": osaka}, chains={"default": Chain(paris, osaka)})
-        found = await probe_all(
-            targets(config, Options(everything=True)), Timeouts(), _OutOfReach(network, osaka.address)
-        )
-        assert [(one.title, one.fine) for one in found] == [
-            ("hop paris", True),
-            ("hop osaka", False),
-            ("chain default", not is_dead),
-        ]
-        assert all_fine(found) == (not is_dead)
-
-    async def test_a_dead_hop_in_no_chain(self, nursery: trio.Nursery) -> None:
-        paris, osaka = make_hop(1), make_hop(2)
-        network = MemoryNetwork(nursery)
-        add_hop(network, paris)
-        config = Config(hops={"paris": paris, "osaka": osaka}, chains={"default": Chain(paris)})
-        found = await probe_all(targets(config, Options(everything=True)), Timeouts(), network)
-        assert [one.fine for one in found] == [True, False, True]
-        assert not all_fine(found)
-
-    @pytest.mark.parametrize(
-        ("troubled", "fine", "group", "chain"),
-        [
-            ((), True, True, True),
-            (("osaka",), True, True, True),
-            (("osaka", "lima"), False, False, False),
-            (("paris",), False, True, False),
-        ],
-    )
-    async def test_members_of_groups(
-        self, troubled: tuple[str, ...], nursery: trio.Nursery, *, fine: bool, group: bool, chain: bool
-    ) -> None:
-        """A member that is dead is no failure of the whole, as long as there is another one."""
-        network = MemoryNetwork(nursery)
-        for hop in (PARIS, OSAKA, LIMA):
-            add_hop(network, hop, Trouble(CONNECT, Fault.REFUSAL) if hop.name in troubled else None)
-        found = await probe_all(targets(GROUPED, Options(everything=True)), Timeouts(), network)
-        assert [(one.title, one.fine) for one in found] == [
-            *((f"hop {name}", name not in troubled) for name in ("paris", "osaka", "lima")),
-            ("group exits", group),
-            ("chain default", chain),
-        ]
-        assert [one.standing for one in found[3].members] == [
-            Standing.FAILED if name in troubled else Standing.WORKS for name in ("osaka", "lima")
-        ]
-        assert all_fine(found) == fine
-
-    async def test_a_group_is_what_its_hops_were_found_to_be(self, nursery: trio.Nursery) -> None:
-        """They are walked to once each, by themselves."""
-        config = replace(GROUPED, chains={})
-        network = MemoryNetwork(nursery)
-        for hop in (PARIS, OSAKA, LIMA):
-            add_hop(network, hop, Trouble(State.METHOD_NEGOTIATION, Fault.GARBAGE))
-        *alone, group = await probe_all(targets(config, Options(everything=True)), Timeouts(), network)
-        assert [address.host for _, address in network.connects] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
-        osaka, lima = (member.walked for member in group.members)
-        assert osaka
-        assert lima
-        assert (osaka.failure, lima.failure) == (alone[1].walked.failure, alone[2].walked.failure)
-        output = io.StringIO()
-        show(group, Console(file=output, width=1000))
-        assert output.getvalue().splitlines()[2] == "here ──> ([✗ osaka] | [✗ lima])"
-
-    @pytest.mark.parametrize(
-        ("own", "chains", "fine"),
-        [(None, "off", True), (None, "chain", False), (Pipeline.OFF, "chain", True), (Pipeline.HOP, "off", False)],
-    )
-    async def test_what_is_written_in_vain(
-        self, own: Pipeline | None, chains: str, autojump_clock: MockClock, nursery: trio.Nursery, *, fine: bool
-    ) -> None:
-        """It is a failure, although another member works; but only where it was asked."""
-        osaka = replace(OSAKA, pipeline=own)
-        network = MemoryNetwork(nursery)
-        for hop in (PARIS, osaka, LIMA):
-            add_hop(network, hop, Trouble(State.METHOD_NEGOTIATION, Fault.LOSS) if hop is osaka else None)
-        exits = Group(osaka, LIMA, name="exits")
-        config = Config(
-            hops={hop.name: hop for hop in (PARIS, osaka, LIMA)},
-            groups={"exits": exits},
-            chains={"default": Chain(exits, PARIS, pipeline=chains)},
-        )
-        todo = targets(config, Options(everything=True))
-        assert all_fine(await probe_all(todo, Timeouts(), network))
-        found = await probe_all(todo, Timeouts(), network, Options(pipeline=True))
-        assert all_fine(found) == fine
-        assert [row.hop.name for row in found[3].rows if row.kept] == ["osaka", "lima"]
-        assert [one.common is None for one in found] == [True, True, True, True, False], "only chains have a key"
-        assert found[3].overstated == (["osaka"] if own is Pipeline.HOP else [])
-        output = io.StringIO()
-        show(found[3], Console(file=output, width=1000))
-        assert "PIPELINED" not in output.getvalue(), "that has been said of the hop by itself"
-
-    async def test_a_hop_that_separates_circuits_gets_a_login(self, nursery: trio.Nursery) -> None:
-        tor = replace(PARIS, credentials=None, isolate=Isolate.SESSION)
-        network = MemoryNetwork(nursery)
-        add_hop(network, PARIS)  # which wants one
-        config = Config(hops={"paris": tor}, chains={"default": Chain(tor)})
-        [probed] = await probe_all(targets(config, Options()), Timeouts(), network)
-        assert probed.fine
-        assert network.logins[0][1] != b"bob"
 
     def test_the_dead_hop_is_seen(self, capsys: pytest.CaptureFixture[str], hops: list[str], closed: str) -> None:
         status, out, _ = run_main(capsys, "probe", "--all", *chained(hops[0], f"socks5://{closed}"), "--json")

@@ -15,7 +15,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.document import as_json
 from tests.hops import Fault, Trouble, make_hop
-from tests.tools.probe.probing import PIPELINE, probed_of
+from tests.tools.probe.probing import probed_of
 
 
 async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -121,11 +121,11 @@ async def test_the_members_of_groups(autojump_clock: MockClock, nursery: trio.Nu
     assert (osaka["failure"]["hop"], osaka["failure"]["reply_code"], osaka["seconds"]) == ("paris", 5, 1)
 
 
-async def test_what_the_hops_keep(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    """Of a member that the walk is not over as well."""
+async def test_pipelining_support(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """Of a member that is not in the walk as well."""
     chain = Chain(make_hop(1), Group(make_hop(3), make_hop(2), name="exits"), pipeline="hop")
     loses = {"osaka": Trouble(State.METHOD_NEGOTIATION, Fault.LOSS), "paris": Trouble(State.REQUEST, Fault.LOSS)}
-    [document] = json.loads(as_json([await probed_of(nursery, loses, chain, None, options=PIPELINE)], fine=False))[
+    [document] = json.loads(as_json([await probed_of(nursery, loses, chain, None, pipelining=True)], fine=False))[
         "probes"
     ]
     assert not document["fine"]

@@ -17,8 +17,9 @@ from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import UsernamePassword
-from chainsocks.tools.probe.members import explore, has_a_way, seats_of
-from chainsocks.tools.probe.walk import Walked, walk
+from chainsocks.tools.probe.members import explore, has_a_way, members_of
+from chainsocks.tools.probe.walk import Walk, walk
+from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop
 from tests.memory import Host, MemoryNetwork, MemoryStream
 
@@ -75,7 +76,7 @@ CASES = {
         {"a": REFUSAL, "c": REFUSAL},
         shown="bd",
     ),
-    "who was passed over in vain is known in the end": Case(
+    "a member that was passed over in vain is known in the end": Case(
         # Of c and a, neither can be told to be guilty at first.
         Chain(ONE, OTHER),
         "ac ad bd bc",
@@ -104,7 +105,7 @@ CASES = {
     "all but one are left out": Case(
         Chain(A, B, skip_dead=True), "ab b", "1a failed, 2b works", {"a": REFUSAL}, shown="b"
     ),
-    "nobody is left": Case(
+    "no hop is left": Case(
         Chain(A, B, skip_dead=True), "ab b", "1a failed, 2b failed", {"a": REFUSAL, "b": REFUSAL}, fine=False
     ),
     "a length": Case(Chain(A, B, C, skip_dead=True, length=2), "ab ac", "1a works, 2b works, 3c works"),
@@ -126,19 +127,18 @@ async def test_each_member_is_known(case: Case, autojump_clock: MockClock, nurse
         add_hop(network, hop, case.troubles.get(hop.name))
     ways = []
 
-    async def walk_one(route: Route) -> Walked:
+    async def walk_one(route: Route) -> Walk:
         ways.append("".join(hop.name for hop in route.hops))
-        return await walk(route, DESTINATION, Timeouts(), network)
+        return await walk(route, DESTINATION, dialer_of(network, Timeouts()))
 
-    explored = await explore(case.chain, walk_one)
+    shown, members = await explore(case.chain, walk_one)
     assert " ".join(ways) == case.walked
-    known = [f"{one.seat.place}{one.seat.hop.name} {one.standing}" for one in explored.members]
-    assert ", ".join(known) == case.known
-    assert "".join(hop.name for hop in explored.walked.route.hops) == (case.shown or ways[0])
-    assert (explored.walked.failure is None) == case.fine
-    for member in explored.members:
-        if member.walked:
-            assert member.walked.route.hops[member.position - 1] == member.seat.hop
+    assert ", ".join(f"{one.place}{one.hop.name} {one.standing}" for one in members) == case.known
+    assert "".join(hop.name for hop in shown.route.hops) == (case.shown or ways[0])
+    assert (shown.error is None) == case.fine
+    for member in members:
+        if member.report:
+            assert member.report.hop == member.hop
 
 
 async def test_without_a_choice_there_is_one_walk(nursery: trio.Nursery) -> None:
@@ -146,13 +146,13 @@ async def test_without_a_choice_there_is_one_walk(nursery: trio.Nursery) -> None
     add_hop(network, A)
     ways = []
 
-    async def walk_one(route: Route) -> Walked:
+    async def walk_one(route: Route) -> Walk:
         ways.append(route)
-        return await walk(route, None, Timeouts(), network)
+        return await walk(route, None, dialer_of(network, Timeouts()))
 
-    explored = await explore(Chain(A), walk_one)
-    assert explored.members == ()
-    assert ways == [explored.walked.route] == [Chain(A).route]
+    walked, members = await explore(Chain(A), walk_one)
+    assert members == ()
+    assert ways == [walked.route] == [Chain(A).route]
 
 
 async def test_each_walk_has_all_the_time_of_a_dial(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -161,12 +161,12 @@ async def test_each_walk_has_all_the_time_of_a_dial(autojump_clock: MockClock, n
     for hop, trouble in ((A, MUTE), (B, MUTE), (C, None)):
         add_hop(network, hop, Trouble(State.METHOD_NEGOTIATION, Fault.MUTE) if trouble else None)
 
-    async def walk_one(route: Route) -> Walked:
-        return await walk(route, None, Timeouts(hop=3), network)
+    async def walk_one(route: Route) -> Walk:
+        return await walk(route, None, dialer_of(network, Timeouts(hop=3)))
 
-    explored = await explore(Chain(group(A, B, C), dial=4), walk_one)
-    assert [one.standing.value for one in explored.members] == ["failed", "failed", "works"]
-    assert trio.current_time() == 6, "nobody is walked to twice"
+    _, members = await explore(Chain(group(A, B, C), dial=4), walk_one)
+    assert [one.standing.value for one in members] == ["failed", "failed", "works"]
+    assert trio.current_time() == 6, "no member is walked to twice"
 
 
 async def test_no_more_dead_hops_are_in_the_way_than_need_to_be(nursery: trio.Nursery) -> None:
@@ -176,19 +176,18 @@ async def test_no_more_dead_hops_are_in_the_way_than_need_to_be(nursery: trio.Nu
         add_hop(network, hop, REFUSAL if hop in (A, C) else None)
     first, second, third = group(C, D, name="first"), group(A, B, name="second"), group(B, E, name="third")
 
-    async def walk_one(route: Route) -> Walked:
-        return await walk(route, None, Timeouts(), network)
+    async def walk_one(route: Route) -> Walk:
+        return await walk(route, None, dialer_of(network, Timeouts()))
 
-    explored = await explore(Chain(first, second, third), walk_one)
-    known = {(one.seat.place, one.seat.hop): one for one in explored.members}
-    assert [one.standing.value for one in explored.members] == [
+    _, members = await explore(Chain(first, second, third), walk_one)
+    assert [one.standing.value for one in members] == [
         *("failed", "works"),
         *("failed", "works"),
         *("not reached", "works"),
     ]
-    walked = known[3, B].walked
-    assert walked
-    assert walked.route.hops == (D, A, B)
+    [report] = [one.report for one in members if (one.place, one.hop) == (3, B)]
+    assert report
+    assert report.walk.route.hops == (D, A, B)
 
 
 def test_a_chain_with_more_places_than_hops() -> None:
@@ -199,9 +198,9 @@ def test_a_chain_with_more_places_than_hops() -> None:
     assert has_a_way(Chain())
 
 
-def test_seats() -> None:
+def test_members_are_listed_by_their_places() -> None:
     chain = Chain(A, group(B, group(B, C, name="inner"), name="outer"))
-    assert [(seat.place, seat.hop, seat.group) for seat in seats_of(chain)] == [(2, B, "outer"), (2, C, "outer")]
+    assert [(one.place, one.hop, one.group) for one in members_of(chain)] == [(2, B, "outer"), (2, C, "outer")]
 
 
 async def _say_nothing(stream: MemoryStream) -> None:

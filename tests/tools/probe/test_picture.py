@@ -14,6 +14,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.picture import ASCII, SIGNS, picture
 from chainsocks.tools.probe.walk import walk
+from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream
 from tests.tools.probe.probing import probed_of
@@ -41,7 +42,7 @@ async def test_a_chain(
     network = MemoryNetwork(nursery, {DESTINATION: Host(_say_nothing)})
     for number in (1, 2, 3):
         add_hop(network, make_hop(number), trouble if number == position else None)
-    walked = await walk(way_of(Chain(*map(make_hop, (1, 2, 3)))), DESTINATION, Timeouts(), network)
+    walked = await walk(way_of(Chain(*map(make_hop, (1, 2, 3)))), DESTINATION, dialer_of(network, Timeouts()))
     assert picture(walked, SIGNS).plain == drawn
     ascii_only = drawn.replace("──>", "-->").replace("──✗", "--X").replace("··>", "..>").replace("✗", "X")
     assert picture(walked, ASCII).plain == ascii_only
@@ -78,14 +79,15 @@ WITH_GROUPS: list[tuple[Chain, dict[str, Trouble], str]] = [
 async def test_a_chain_with_a_choice(
     chain: Chain, troubles: dict[str, Trouble], drawn: str, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    probed = await probed_of(nursery, troubles, chain)
-    assert picture(probed.walked, SIGNS, probed.members).plain == drawn
+    report = await probed_of(nursery, troubles, chain)
+    assert picture(report.walk, SIGNS, report.members).plain == drawn
 
 
 async def test_without_a_destination_it_ends_with_the_last_hop(nursery: trio.Nursery) -> None:
     network = MemoryNetwork(nursery)
     add_hop(network, make_hop(1))
-    assert picture(await walk(way_of(Chain(make_hop(1))), None, Timeouts(), network), SIGNS).plain == "here ──> paris"
+    walked = await walk(way_of(Chain(make_hop(1))), None, dialer_of(network, Timeouts()))
+    assert picture(walked, SIGNS).plain == "here ──> paris"
 
 
 @pytest.mark.parametrize(
@@ -94,17 +96,18 @@ async def test_without_a_destination_it_ends_with_the_last_hop(nursery: trio.Nur
 async def test_without_hops(host: Host | None, drawn: str, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     address = Address("10.0.0.80", 80)
     network = MemoryNetwork(nursery, {address: host or Host(_say_nothing)}, {"example.org": ["10.0.0.80"]})
-    assert picture(await walk(way_of(DIRECT), DESTINATION, Timeouts(), network), SIGNS).plain == drawn
+    walked = await walk(way_of(DIRECT), DESTINATION, dialer_of(network, Timeouts()))
+    assert picture(walked, SIGNS).plain == drawn
 
 
 async def test_a_name_that_is_not_found(nursery: trio.Nursery) -> None:
-    walked = await walk(way_of(DIRECT), DESTINATION, Timeouts(), MemoryNetwork(nursery))
+    walked = await walk(way_of(DIRECT), DESTINATION, dialer_of(MemoryNetwork(nursery), Timeouts()))
     assert picture(walked, SIGNS).plain == "here ──✗ [✗ example.org:80]"
 
 
 async def test_a_chain_that_cannot_be(nursery: trio.Nursery) -> None:
     route = way_of(Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4)))
-    walked = await walk(route, DESTINATION, Timeouts(), MemoryNetwork(nursery))
+    walked = await walk(route, DESTINATION, dialer_of(MemoryNetwork(nursery), Timeouts()))
     assert picture(walked, SIGNS).plain == "here ··> paris ··> [✗ osaka] ··> example.org:80"
 
 

@@ -13,19 +13,23 @@ from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Resolve
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
+from chainsocks.network import Network
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, Method, Reply
-from chainsocks.tools.probe.questions import Answer, Question, ask_hops
-from chainsocks.tools.probe.walk import walk
+from chainsocks.tools.probe.findings import HopReport
+from chainsocks.tools.probe.questions import Answer, Question
+from chainsocks.tools.probe.run import inspect
+from chainsocks.tools.probe.walk import Walk, walk
+from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 
 YES, NO, UNDERSTOOD, UNKNOWN = Answer
 NAMES, UDP, IPV6 = Question
 TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30)
-LOCALHOST, NOBODY = "localhost:9", "chainsocks.invalid:9"
+LOCALHOST, MISSING = "localhost:9", "chainsocks.invalid:9"
 LOOPBACK, NOWHERE = "[::1]:9", "[2001:db8::1]:9"
 
 HANG_UP, SILENCE = -1, -2
@@ -67,12 +71,17 @@ async def found_of(
 ) -> tuple[Found, dict[int, dict[Question, str]]]:
     """Walk, ask, and leave nothing open."""
     ours = WatchedNetwork(network)
-    walked = await walk(way_of(chain), destination, TIMEOUTS, ours)
-    findings = await ask_hops(walked, TIMEOUTS, ours)
+    reports = await asked(await walk(way_of(chain), destination, dialer_of(ours, TIMEOUTS)), ours)
     assert ours.left_open == []
-    answers = {where: {what: one.answer for what, one in found.items()} for where, found in findings.items()}
-    reasons = {where: {what: one.why for what, one in found.items()} for where, found in findings.items()}
+    answers = {one.position: {what: known.answer for what, known in one.abilities.items()} for one in reports}
+    reasons = {one.position: {what: known.why for what, known in one.abilities.items()} for one in reports}
     return answers, reasons
+
+
+async def asked(walked: Walk, network: Network) -> list[HopReport]:
+    """Ask all hops of a walk, and return the reports on those that were asked."""
+    reports = [HopReport(walked, position) for position in range(1, len(walked.route.hops) + 1)]
+    return [one for one in await inspect(reports, dialer_of(network, TIMEOUTS), pipelining=False) if one.abilities]
 
 
 def oracle_network(nursery: trio.Nursery, oracle: Oracle) -> MemoryNetwork:
@@ -103,14 +112,14 @@ ANSWERS: dict[str, tuple[Question, Mapping[str, int], Answer]] = {
     "names, granted": (NAMES, {}, YES),
     "names, refused there": (NAMES, {LOCALHOST: 5}, YES),
     "names, no such type": (NAMES, {LOCALHOST: 8}, NO),
-    "names, a rule and not found": (NAMES, {LOCALHOST: 2, NOBODY: 4}, YES),
-    "names, two failures": (NAMES, {LOCALHOST: 1, NOBODY: 1}, UNKNOWN),
-    "names, finds none": (NAMES, {LOCALHOST: 4, NOBODY: 4}, UNKNOWN),
-    "names, hangs up twice": (NAMES, {LOCALHOST: HANG_UP, NOBODY: HANG_UP}, UNKNOWN),
-    "names, hangs up and not found": (NAMES, {LOCALHOST: HANG_UP, NOBODY: 4}, UNKNOWN),
-    "names, a rule and no such type": (NAMES, {LOCALHOST: 2, NOBODY: 8}, NO),
-    "names, grants what is not": (NAMES, {LOCALHOST: 1, NOBODY: 0}, UNKNOWN),
-    "names, silence": (NAMES, {LOCALHOST: SILENCE, NOBODY: SILENCE}, UNKNOWN),
+    "names, a rule and not found": (NAMES, {LOCALHOST: 2, MISSING: 4}, YES),
+    "names, two failures": (NAMES, {LOCALHOST: 1, MISSING: 1}, UNKNOWN),
+    "names, finds none": (NAMES, {LOCALHOST: 4, MISSING: 4}, UNKNOWN),
+    "names, hangs up twice": (NAMES, {LOCALHOST: HANG_UP, MISSING: HANG_UP}, UNKNOWN),
+    "names, hangs up and not found": (NAMES, {LOCALHOST: HANG_UP, MISSING: 4}, UNKNOWN),
+    "names, a rule and no such type": (NAMES, {LOCALHOST: 2, MISSING: 8}, NO),
+    "names, grants what is not": (NAMES, {LOCALHOST: 1, MISSING: 0}, UNKNOWN),
+    "names, silence": (NAMES, {LOCALHOST: SILENCE, MISSING: SILENCE}, UNKNOWN),
 }
 
 
@@ -126,7 +135,7 @@ async def test_an_answer(
 
 
 async def test_an_answer_says_what_it_was_taken_from(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    oracle = Oracle({"UDP": HANG_UP, LOOPBACK: SILENCE, NOWHERE: 2, LOCALHOST: 2, NOBODY: 1})
+    oracle = Oracle({"UDP": HANG_UP, LOOPBACK: SILENCE, NOWHERE: 2, LOCALHOST: 2, MISSING: 1})
     _, reasons = await found_of(oracle_network(nursery, oracle), Chain(PARIS))
     assert reasons[1] == {
         NAMES: "asked for localhost:9 it said: connection not allowed by ruleset (02); "
@@ -219,12 +228,12 @@ async def test_a_hop_that_dies_in_between_is_not_judged(nursery: trio.Nursery) -
     network = MemoryNetwork(nursery)
     for position in (1, 2):
         add_hop(network, make_hop(position))
-    walked = await walk(way_of(Chain(make_hop(1), make_hop(2))), None, TIMEOUTS, network)
+    walked = await walk(way_of(Chain(make_hop(1), make_hop(2))), None, dialer_of(network, TIMEOUTS))
     network.hosts[make_hop(2).address] = Host(error=111)
-    findings = await ask_hops(walked, TIMEOUTS, network)
-    for finding in findings[2].values():
-        assert finding.answer is UNKNOWN
-        assert "it could not be asked: hop paris (1 of 2)" in finding.why
+    [_, osaka] = await asked(walked, network)
+    for ability in osaka.abilities.values():
+        assert ability.answer is UNKNOWN
+        assert "it could not be asked: hop paris (1 of 2)" in ability.why
 
 
 async def _say_nothing(stream: MemoryStream) -> None:

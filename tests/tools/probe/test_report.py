@@ -16,16 +16,17 @@ from chainsocks.config.hops import Pipeline
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.probe.questions import Answer, Finding, Question
-from chainsocks.tools.probe.report import Kind, Probed, show, show_summary
+from chainsocks.tools.probe.findings import Kind, ProbeReport
+from chainsocks.tools.probe.questions import Ability, Answer, Question
+from chainsocks.tools.probe.report import show, show_summary
 from tests.hops import Fault, Trouble, make_hop
-from tests.tools.probe.probing import PIPELINE, probed_of
+from tests.tools.probe.probing import probed_of
 
 
-def shown(probed: Probed, encoding: str = "utf-8") -> str:
+def shown(report: ProbeReport, encoding: str = "utf-8") -> str:
     raw = io.BytesIO()
     output = io.TextIOWrapper(raw, encoding)
-    show(probed, Console(file=output, width=1000, markup=False, emoji=False, highlight=False))
+    show(report, Console(file=output, width=1000, markup=False, emoji=False, highlight=False))
     output.flush()
     return "\n".join(line.rstrip() for line in raw.getvalue().decode(encoding).splitlines())
 
@@ -249,7 +250,7 @@ on the way to 10.0.0.3:1080 (1.50 s of 1.5 s)"""
 async def test_a_chain_that_is_pipelined_too_far(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """Nobody else is suspected then; and whoever has not asked is told how to."""
     chain = Chain(PARIS, OSAKA, LIMA, pipeline="chain")
-    text = shown(await probed_of(nursery, LOSES, chain, options=PIPELINE))
+    text = shown(await probed_of(nursery, LOSES, chain, pipelining=True))
     assert text.partition("refused (05)\n\n")[2] == KEPT
     text = shown(await probed_of(nursery, LOSES, chain))
     assert "its messages at once" not in text
@@ -260,7 +261,7 @@ async def test_what_another_hop_has_done_is_no_fault_of_pipelining(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     chain = Chain(PARIS, OSAKA, LIMA, pipeline="chain")
-    text = shown(await probed_of(nursery, Trouble(State.METHOD_NEGOTIATION, Fault.MUTE), chain, options=PIPELINE))
+    text = shown(await probed_of(nursery, Trouble(State.METHOD_NEGOTIATION, Fault.MUTE), chain, pipelining=True))
     assert "PIPELINED TOO FAR" not in text
     assert "  - the connection was accepted, but no answer came" in text
     assert HINT not in text
@@ -270,7 +271,7 @@ async def test_a_chain_that_works_without_a_member_that_is_pipelined_too_far(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     chain = Chain(Group(PARIS, OSAKA), LIMA, pipeline="chain")
-    probed = await probed_of(nursery, LOSES, chain, options=PIPELINE)
+    probed = await probed_of(nursery, LOSES, chain, pipelining=True)
     lines = shown(probed).splitlines()
     begun = next(number for number, line in enumerate(lines) if line.startswith("PIPELINED TOO FAR: osaka"))
     assert [line.split(":")[0] for line in lines[begun:]] == [
@@ -284,17 +285,37 @@ async def test_a_chain_that_works_without_a_member_that_is_pipelined_too_far(
     assert output.getvalue().startswith("chain default  PIPELINED TOO FAR at osaka ")
 
 
+async def test_hops_with_settings_of_their_own(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """Some lose what comes behind their request."""
+    evil = replace(LIMA, name="l\nim", pipeline=Pipeline.HOP)
+    troubles = {"osaka": Trouble(State.REQUEST, Fault.LOSS), "l\nim": LOSES}
+    report = await probed_of(nursery, troubles, Chain(PARIS, OSAKA, evil, pipeline="chain"), None, pipelining=True)
+    lines = shown(report).splitlines()
+    [whole] = [line for line in lines if line.startswith("  for the whole chain")]
+    assert whole == (
+        '  for the whole chain: pipeline = "hop"; osaka: not known to be fit for more '
+        r"(a setting of its own has: l\nim)"
+    )
+    begun = next(number for number, line in enumerate(lines) if line.startswith("PIPELINED"))
+    assert lines[begun:-1] == [
+        'PIPELINED TOO FAR: osaka has pipeline = "chain" by its chain, and loses what comes behind its request',
+        '  - write pipeline = "hop" for hop osaka in [hops], or pipeline = "hop" for the whole chain',
+        r'PIPELINED TOO FAR: l\nim has pipeline = "hop", and loses its own messages where they come at once',
+        r'  - write pipeline = "off" for hop l\nim in [hops]',
+    ]
+
+
 async def test_a_chain_whose_last_hop_only_says_too_much(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     chain = Chain(PARIS, replace(OSAKA, pipeline=Pipeline.CHAIN))
-    text = shown(await probed_of(nursery, Trouble(State.REQUEST, Fault.LOSS), chain, options=PIPELINE))
+    text = shown(await probed_of(nursery, Trouble(State.REQUEST, Fault.LOSS), chain, pipelining=True))
     assert 'PIPELINED TOO FAR: osaka has pipeline = "chain", and loses what comes behind its request' in text
     assert text.endswith("The chain default works: 1000.00 ms.")
 
 
 async def test_nor_does_what_was_found(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     probed = await probed_of(nursery, chain=Chain(make_hop(1)))
-    finding = Finding(Answer.UNKNOWN, "it could not be asked: hop a\nb")
-    text = shown(replace(probed, findings={1: {Question.UDP: finding}}))
+    ability = Ability(Answer.UNKNOWN, "it could not be asked: hop a\nb")
+    text = shown(replace(probed, hops=[replace(probed.hops[0], abilities={Question.UDP: ability})]))
     assert r"  UDP unknown: paris: it could not be asked: hop a\nb" in text
 
 

@@ -15,7 +15,8 @@ from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout, UnsupportedAddress
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.probe.walk import Walked, walk, walk_repeatedly
+from chainsocks.tools.probe.walk import Walk, walk, walk_repeatedly
+from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
 
@@ -47,16 +48,16 @@ async def walked_through(
     destination: Address | None,
     chain: Chain | None = None,
     timeouts: Timeouts = TIMEOUTS,
-) -> Walked:
+) -> Walk:
     """Walk, and leave nothing open."""
     ours = WatchedNetwork(network)
     chain = chain or Chain(*(make_hop(position) for position in (1, 2, 3)))
-    walked = await walk(way_of(chain), destination, timeouts, ours)
+    walked = await walk(way_of(chain), destination, dialer_of(ours, timeouts))
     assert ours.left_open == []
     return walked
 
 
-def steps_of(walked: Walked) -> list[tuple[str | None, str, float]]:
+def steps_of(walked: Walk) -> list[tuple[str | None, str, float]]:
     return [(step.place.who, step.place.step, step.seconds) for step in walked.taken]
 
 
@@ -108,18 +109,18 @@ async def test_a_fault_is_met_where_it_is(
     walked = await walked_through(network, DESTINATION)
 
     blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position
-    assert walked.failure
-    assert walked.failure.position == blamed
-    assert walked.failure.error.place.who == f"{NAMES[blamed - 1]} ({blamed} of 3)"
-    assert walked.failure.error.place.step == case.found
-    assert (walked.failure.code is not None) == case.refused
-    assert not walked.failure.chain_is_over
+    assert walked.error
+    assert walked.failed_at == blamed
+    assert walked.error.place.who == f"{NAMES[blamed - 1]} ({blamed} of 3)"
+    assert walked.error.place.step == case.found
+    assert (walked.refusal is not None) == case.refused
+    assert not walked.chain_is_over
     assert walked.passed == blamed - 1
     assert walked.answered == blamed - 1 + case.refused
     assert trio.current_time() == walked.seconds == case.seconds
     steps = steps_of(walked)
     assert steps[-1] == (f"{NAMES[blamed - 1]} ({blamed} of 3)", case.found, case.seconds)
-    assert [number for number in (1, 2, 3) if walked.steps[number]] == list(range(1, blamed + 1))
+    assert [number for number in (1, 2, 3) if walked.steps(number)] == list(range(1, blamed + 1))
     complete = [CONNECT, METHOD, LOGIN, REQUEST]
     assert [step for _, step, _ in steps] == (complete + 2 * complete[1:])[: len(steps)]
 
@@ -127,8 +128,8 @@ async def test_a_fault_is_met_where_it_is(
 async def test_the_same_faults_are_met_without_a_destination(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     network = network_of(nursery, {3: Trouble(METHOD, Fault.MUTE)})
     walked = await walked_through(network, None)
-    assert walked.failure
-    assert str(walked.failure.error) == (
+    assert walked.error
+    assert str(walked.error) == (
         "hop lima (3 of 3) at 10.0.0.3:1080, method negotiation: no complete answer (1.50 s of 1.5 s)"
     ), "nobody has asked it for 0.0.0.0"
     assert trio.current_time() == 1.5
@@ -137,7 +138,7 @@ async def test_the_same_faults_are_met_without_a_destination(autojump_clock: Moc
 async def test_all_of_it(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """A connect takes half a second, and whoever makes it is asked for that long."""
     walked = await walked_through(network_of(nursery, delay=0.5), DESTINATION)
-    assert walked.failure is None
+    assert walked.error is None
     assert (walked.passed, walked.answered) == (3, 3)
     assert steps_of(walked) == [
         ("paris (1 of 3)", CONNECT, 0.5),
@@ -159,7 +160,7 @@ async def test_without_a_destination_the_last_hop_is_asked_for_nothing(
 ) -> None:
     network = network_of(nursery, {3: Trouble(REQUEST, Fault.MUTE)})  # so that it would be noticed
     walked = await walked_through(network, None)
-    assert walked.failure is None
+    assert walked.error is None
     assert walked.passed == 3
     assert [step for name, step, _ in steps_of(walked) if name == "lima (3 of 3)"] == [METHOD, LOGIN]
     assert [address for _, address in network.connects] == [make_hop(number).address for number in (1, 2, 3)]
@@ -169,16 +170,16 @@ async def test_without_a_destination_the_last_hop_is_asked_for_nothing(
 async def test_socks4_says_nothing_before_a_request(protocol: HopProtocol, nursery: trio.Nursery) -> None:
     network = network_of(nursery, {2: Trouble(REQUEST, Fault.RESET)})
     walked = await walked_through(network, None, Chain(make_hop(1), make_hop(2, protocol)))
-    assert walked.failure is None
-    assert walked.steps[2] == []
-    assert walked.steps[1][-1].place.step == REQUEST
+    assert walked.error is None
+    assert walked.steps(2) == []
+    assert walked.steps(1)[-1].place.step == REQUEST
 
 
 async def test_its_own_limit_of_the_last_hop(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     network = network_of(nursery, {1: Trouble(LOGIN, Fault.MUTE)})
     walked = await walked_through(network, None, Chain(make_hop(1, timeout=0.25)))
-    assert walked.failure
-    assert walked.failure.error.limit == walked.seconds == 0.25
+    assert walked.error
+    assert walked.error.limit == walked.seconds == 0.25
 
 
 @pytest.mark.parametrize(
@@ -191,9 +192,9 @@ async def test_whose_limit_it_was(
 ) -> None:
     network = network_of(nursery, {1: Trouble(METHOD, Fault.MUTE)})
     walked = await walked_through(network, None, Chain(make_hop(1), dial=dial), timeouts)
-    assert walked.failure
-    assert isinstance(walked.failure.error, DialTimeout)
-    assert walked.failure.chain_is_over == is_over
+    assert walked.error
+    assert isinstance(walked.error, DialTimeout)
+    assert walked.chain_is_over == is_over
     assert walked.seconds == (dial or 3)
 
 
@@ -203,31 +204,31 @@ async def test_straight_there(autojump_clock: MockClock, nursery: trio.Nursery) 
     network.resolve_delay = 0.25
     network.hosts[Address("10.0.0.80", 80)] = Host(listen_only, delay=1)
     walked = await walked_through(network, DESTINATION, DIRECT)
-    assert walked.failure is None
+    assert walked.error is None
     assert steps_of(walked) == [(None, RESOLVE, 0.25), (None, CONNECT, 1)]
 
 
 async def test_straight_to_where_nobody_is(nursery: trio.Nursery) -> None:
     walked = await walked_through(MemoryNetwork(nursery), Address("10.0.0.80", 80), DIRECT)
-    assert walked.failure
-    assert walked.failure.position is None
+    assert walked.error
+    assert walked.failed_at is None
     assert (walked.passed, walked.answered) == (0, 0)
 
 
 async def test_a_chain_that_cannot_be_is_not_begun(nursery: trio.Nursery) -> None:
     network = network_of(nursery)
     walked = await walked_through(network, DESTINATION, Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4)))
-    assert walked.failure
-    assert isinstance(walked.failure.error, UnsupportedAddress)
-    assert walked.failure.position == 2
+    assert walked.error
+    assert isinstance(walked.error, UnsupportedAddress)
+    assert walked.failed_at == 2
     assert (walked.passed, walked.answered) == (0, 0)
     assert network.connects == []
 
 
 async def test_the_refusal_of_a_middle_hop_is_known_by_its_code(nursery: trio.Nursery) -> None:
     walked = await walked_through(network_of(nursery, {2: Trouble(CONNECT, Fault.REFUSAL)}), DESTINATION)
-    assert walked.failure
-    assert walked.failure.code == 5
+    assert walked.error
+    assert walked.refusal == 5
 
 
 async def test_medians_of_several_walks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -242,7 +243,7 @@ async def test_medians_of_several_walks(autojump_clock: MockClock, nursery: trio
         await honest(stream)
 
     host.handler = serve
-    walked = await walk_repeatedly(3, way_of(Chain(make_hop(1))), None, Timeouts(), network)
+    walked = await walk_repeatedly(3, way_of(Chain(make_hop(1))), None, dialer_of(network, Timeouts()))
     assert trio.current_time() == 12
     assert steps_of(walked)[0] == ("paris (1 of 1)", CONNECT, 2)
     assert [step for _, step, _ in steps_of(walked)] == [CONNECT, METHOD, LOGIN]
@@ -250,6 +251,6 @@ async def test_medians_of_several_walks(autojump_clock: MockClock, nursery: trio
 
 async def test_the_first_walk_that_fails_is_the_last_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     network = network_of(nursery, {1: Trouble(METHOD, Fault.MUTE)})
-    walked = await walk_repeatedly(3, way_of(Chain(make_hop(1))), None, TIMEOUTS, network)
-    assert walked.failure
+    walked = await walk_repeatedly(3, way_of(Chain(make_hop(1))), None, dialer_of(network, TIMEOUTS))
+    assert walked.error
     assert trio.current_time() == 1.5
