@@ -1,4 +1,4 @@
-"""The command line. Exit status: 0 fine, 1 it ran and failed, 2 wrong usage or configuration. Never a traceback."""
+"""The command line. Exit status: 0 success, 1 failure, 2 wrong usage or configuration. Never a traceback."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ __all__ = ["main"]
 
 FAILED, WRONG = 1, 2
 TRACEBACK = "CHAINSOCKS_TRACEBACK"
-"""Set this environment variable to see where a bug is."""
+"""The environment variable that shows the traceback of a bug."""
 
 WIDE = 1000
-"""Columns that our tables may have: terminals wrap by themselves, and without losing anything."""
+"""Columns of tables. Terminals wrap longer lines by themselves, and lose nothing."""
 
 config_option = click.option(
     "-c", "--config", "path", type=click.Path(path_type=Path), help="Configuration file (TOML)."
@@ -56,7 +56,7 @@ config_option = click.option(
 @click.version_option(package_name="chainsocks")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """A SOCKS4/4a/5 server whose way out is an ordered chain of SOCKS hops."""
+    """A SOCKS4/4a/5 server that connects through an ordered chain of SOCKS hops."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(WRONG)
@@ -78,7 +78,7 @@ def serve(
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Run the proxy. Without a file and without hops: direct, on 127.0.0.1:1080."""
+    """Run the proxy. Without a file and hops: direct, on 127.0.0.1:1080."""
     start_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     config = _with_options(_load(path), listen, hops, workers)
     processes = count_workers(config.server)
@@ -93,9 +93,13 @@ def serve(
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
 @config_option
-@click.option("--explain", metavar="HOST:PORT", help="Say what becomes of a request for this, and why.")
-@click.option("--from", "host", metavar="IP", help="Of a client at this address; of one in no `from` if not told.")
-@click.option("--user", metavar="NAME", help="Of a client that has logged in, or that its identd names, as this.")
+@click.option("--explain", metavar="HOST:PORT", help="Show how a request for this would be routed, and why.")
+@click.option("--from", "host", metavar="IP", help="The client's address; by default one that no `from` has.")
+@click.option(
+    "--user",
+    metavar="NAME",
+    help="The user that the client logs in as, or that its identd names.",
+)
 @click.option(
     "--command", "what", type=click.Choice(["connect", "bind", "udp", "resolve"]), default="connect", show_default=True
 )
@@ -114,12 +118,12 @@ def check(
 ) -> int:
     """Check a configuration file.
 
-    Prints every problem with its place, or else the chains, rules and deadlines that the file means. With --explain,
-    prints instead what becomes of one request; the exit status is 0 if it is let in, and 1 if not.
+    Prints every problem with its place, or else the resulting chains, rules and deadlines. With --explain, shows
+    instead how one request would be routed; the exit status is then 0 if it is allowed, and 1 if not.
     """
     path = file or path or find_config()
     if path is None:
-        raise click.UsageError("there is no configuration file where we look for one; name it: chainsocks check FILE")
+        raise click.UsageError("no configuration file found in the usual places; name it: chainsocks check FILE")
     config = load_config(path)
     if explain is not None:
         request, caller = read_question(config, explain, host, user, what, socks)
@@ -127,7 +131,7 @@ def check(
         click.echo(explanation.json() if as_json else "\n".join(explanation.lines()))
         return 0 if explanation.let_in else FAILED
     if host is not None or user is not None or as_json:
-        raise click.UsageError("--from, --user and --json go with --explain HOST:PORT")
+        raise click.UsageError("--from, --user and --json need --explain HOST:PORT")
     show_config(config, _console())
     for warning in warnings(config):
         click.echo(f"warning: {warning}", err=True)
@@ -135,11 +139,11 @@ def check(
 
 
 @cli.command()
-@click.option("--stay", is_flag=True, help="Go on serving afterwards, and print a curl line to try.")
+@click.option("--stay", is_flag=True, help="Keep serving afterwards, and print a curl line to try.")
 def demo(*, stay: bool) -> None:
-    """Try it out, all on this machine.
+    """Try it out on this machine alone.
 
-    Sends one request through three hops, and shows what each step took.
+    Sends one request through three hops, and shows how long each step took.
     """
     start_logging(logging.WARNING)
     trio.run(functools.partial(run_demo, _console(), stay=stay))
@@ -158,7 +162,7 @@ def demo(*, stay: bool) -> None:
 @click.option("--json", "json", is_flag=True, help="Print JSON, in bytes and seconds.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw a bar chart as well (SVG).")
 def bench(**options: Any) -> None:
-    """Measure what a relay can carry.
+    """Measure throughput, latency and memory.
 
     Measures a SOCKS server, a chain of them, or chains of 1, 2 and 3 built-in hops; always beside the direct
     connection.
@@ -169,19 +173,20 @@ def bench(**options: Any) -> None:
 
 @cli.command()
 @config_option
-@click.option("--chain", metavar="NAME", help='The chain to walk; "default" if not told. "direct" has no hops.')
-@click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of the chain to walk, in order; repeatable.")
-@click.option("--all", "everything", is_flag=True, help="Walk to every hop by itself, and every chain.")
-@click.option("--count", type=click.IntRange(1, 1000), default=1, metavar="N", help="Walk N times; show medians.")
-@click.option("--pipeline", is_flag=True, help="Find out as well which hops keep what is sent ahead of their answers.")
+@click.option("--chain", metavar="NAME", help='The chain to test, "default" by default; "direct" has no hops.')
+@click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of the chain to test, in order; repeatable.")
+@click.option("--all", "everything", is_flag=True, help="Test every hop by itself, and every chain.")
+@click.option("--count", type=click.IntRange(1, 1000), default=1, metavar="N", help="Repeat N times, and show medians.")
+@click.option("--pipeline", is_flag=True, help="Also test which hops support pipelining.")
 @click.option("--json", "json", is_flag=True, help="Print JSON, in seconds.")
 @click.argument("destination", required=False, metavar="[HOST:PORT]")
 @click.pass_context
 def probe(context: click.Context, /, path: Path | None, **options: Any) -> None:
     """Find the broken hop of a chain.
 
-    Walks the chain hop by hop, and says what each step took, or who failed, why, and what to try. With HOST:PORT the
-    last hop is asked for it; without, the walk ends when the last hop is ready. Exit status 1: something is broken.
+    Goes through the chain hop by hop, and shows how long each step took, or which hop failed, why, and what to try.
+    With HOST:PORT it connects there through the last hop; without, it ends when the last hop is ready for a request.
+    Exit status 1: something is broken.
     """
     start_logging(logging.WARNING)
     if not run_probe(_load(path), ProbeOptions(**options), _console(), Console(stderr=True)):
@@ -190,9 +195,9 @@ def probe(context: click.Context, /, path: Path | None, **options: Any) -> None:
 
 @cli.command("hash-password")
 def hash_password_command() -> None:
-    """Read a password, and print the line for the configuration."""
-    if sys.stdin is None:  # closed by the caller, as <&- does
-        raise click.UsageError("there is no standard input to read a password from")
+    """Print the configuration line for a password."""
+    if sys.stdin is None:  # closed, as by <&- in a shell
+        raise click.UsageError("standard input is closed; the password is read from there")
     if sys.stdin.isatty():
         password = os.fsencode(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
     else:
@@ -213,18 +218,18 @@ def manual(topic: str | None) -> None:
 
 
 def main() -> None:
-    """Run the command line, and turn whatever goes wrong into a line or two and an exit status."""
+    """Run the command line; turn every error into a line or two and an exit status."""
     try:
         status = cli.main(prog_name="chainsocks", standalone_mode=False)
-    except BaseException as error:  # noqa: BLE001  (the last place before the user: law "no traceback")
+    except BaseException as error:  # noqa: BLE001  (the user gets no traceback)
         sys.exit(_explain(_leaf(error)))
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _console(width: int | None = WIDE) -> Console:
-    """Open standard output. Names are shown as they are, and no line is broken: an address has to survive a copy.
+    """Open standard output. Names appear unchanged and lines are not broken, so that addresses can be copied.
 
-    None stands for the width of the terminal. What the encoding of a terminal does not have is escaped.
+    A `width` of None is that of the terminal. Characters that the terminal's encoding lacks are escaped.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -237,10 +242,10 @@ def _load(path: Path | None) -> Config:
 
 
 def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...], workers: int | None) -> Config:
-    """Let the command line have the last word.
+    """Return `config` with the command line's options, which take precedence.
 
     Raises:
-        ConfigError: an option that cannot be read, or a server that strangers could use.
+        ConfigError: an option is not valid, or the server would be an open proxy.
     """
     problems = []
     try:
@@ -271,7 +276,7 @@ def _leaf(error: BaseException) -> BaseException:
 
 
 def _explain(error: BaseException) -> int:
-    """Say what went wrong, and return the exit status."""
+    """Print an error, and return the exit status."""
     match error:
         case SystemExit():
             return error.code if isinstance(error.code, int) else FAILED
@@ -280,15 +285,15 @@ def _explain(error: BaseException) -> int:
             click.echo(f"chainsocks: {error.format_message()}\nTry: {where} --help", err=True)
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
-            return 128 + 2  # as the shell counts SIGINT
-        case ChainsocksError():  # before OSError, which a DialError is as well
+            return 128 + 2  # as shells report SIGINT
+        case ChainsocksError():  # before OSError: a DialError is both
             text = str(error)
         case OSError():
             text = error.strerror or str(error)
             if error.filename:
                 text = f"{error.filename}: {text}"
             else:
-                sys.stdout = io.StringIO()  # a full disk: or else Python tries again on its way out, and complains
+                sys.stdout = io.StringIO()  # a full disk: Python would flush again at exit, and print an error
             if error.errno == errno.EADDRINUSE:
                 text += "; stop the program that listens there, or choose another address with --listen"
         case _:

@@ -507,4 +507,4 @@ class TestStreams:
             check=False,
         )
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("chainsocks: there is no standard input to read a password from\n")
+        assert done.stderr.startswith("chainsocks: standard input is closed; the password is read from there\n")

@@ -1,6 +1,6 @@
-"""The configuration as the rest of the program sees it: frozen, complete and already checked.
+"""The configuration as the rest of the program sees it: frozen, complete and checked.
 
-The defaults of the whole program are the defaults of these fields, and stand nowhere else. All durations are seconds;
+The defaults of the program are the defaults of these fields, and stand nowhere else. All durations are in seconds;
 ``math.inf`` is what users write as ``"off"``.
 """
 
@@ -35,43 +35,43 @@ __all__ = [
 
 
 OPEN_PROXY = (
-    "can be reached from beyond this machine, and nobody has to log in: "
-    "declare [[users]]; or [[rules]] with `from`, and behind them one with deny = true and nothing else for all "
-    "others; or say open = true in [server] if that is what you want"
+    "can be reached from beyond this machine, and no login is required: "
+    "declare [[users]]; or [[rules]] with `from`, followed by one that has only deny = true; "
+    "or set open = true in [server] if this is to be an open proxy"
 )
-"""What is to be said about each of `Config.exposed`."""
+"""The complaint about each of `Config.exposed`, to be put behind its address."""
 
 IDLE_WORKERS = "found {0.workers}, expected at most {0.max_sessions}, which is max_sessions: each worker needs one"
-"""What is to be said about a `Server` with `has_idle_workers`, formatted with it."""
+"""The complaint about a `Server` with `has_idle_workers`, to be formatted with it."""
 
 
 class Ident(StrEnum):
-    """What the user ids of SOCKS4 clients have to stand (RFC 1413)."""
+    """Whether the user ids of SOCKS4 clients are verified by ident (RFC 1413)."""
 
     OFF = "off"
     CHECK = "check"
-    """An identd that answers has to agree; none is fine."""
+    """An identd that answers has to confirm the user id. A client without one is accepted."""
     REQUIRE = "require"
-    """An identd has to answer, and to agree."""
+    """An identd has to answer and to confirm the user id."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerGssapi:
-    """``gssapi`` in ``[server]``: how clients may prove who they are by Kerberos (RFC 1961)."""
+    """``gssapi`` in ``[server]``: how clients log in by Kerberos (RFC 1961)."""
 
     protection: Protection = Protection.INTEGRITY
-    """The least that a client has to agree to."""
+    """The weakest protection that is accepted."""
     services: tuple[str, ...] = ("rcmd", "socks")
-    """What a client may call us: the first parts of our principals."""
+    """The first parts of our principals, by which clients address us."""
     keytab: str | None = None
-    """Where our keys are; None for where the system has them."""
+    """The file with our keys; None for the system's default."""
     principals: tuple[str, ...] = ()
-    """Who may come in, as ``carol@EXAMPLE.ORG`` or ``*@EXAMPLE.ORG``; empty for whoever has a ticket for us."""
+    """The principals that may log in, as ``carol@EXAMPLE.ORG`` or ``*@EXAMPLE.ORG``; empty for all with a ticket."""
     required: bool = True
-    """Whether there is no other way in. Otherwise those who do not use it are treated as if it were not there."""
+    """Whether every client has to log in by GSSAPI. If not, the others are treated as if it were not configured."""
 
     def admits(self, principal: str) -> bool:
-        """Whether somebody may come in."""
+        """Whether a principal may log in."""
         realm = "*@" + principal.rpartition("@")[2]
         return not self.principals or principal in self.principals or realm in self.principals
 
@@ -82,69 +82,71 @@ class Server:
 
     listen: tuple[Listener, ...] = (Listener(Address("127.0.0.1", 1080)),)
     workers: int = 1
-    """Processes; 0 is one for each core that there is for us."""
+    """Processes; 0 is one for each available core."""
     max_sessions: int = 10_000
-    """At a time, in all workers together."""
+    """Sessions at a time, in all workers together."""
     open: bool = False
+    """Whether clients from beyond this machine may use the server without a login."""
     udp_address: IPv4Address | IPv6Address | None = None
-    """The IP address to tell clients for their datagrams, where that is not the one they have connected to (NAT)."""
+    """The IP address that clients send datagrams to, as replies name it; None for the one they connected to (NAT)."""
     udp_ports: range = range(1)
-    """The ports that clients send their datagrams to; 0 is whichever the kernel picks."""
+    """The ports that clients send datagrams to; 0 is a port of the kernel's choice."""
     bind_address: IPv4Address | IPv6Address | None = None
-    """What is told to clients as the address of the ports that BIND opens here, for peers of its family."""
+    """The IP address that replies to BIND name, for peers of its family; None for the one that is listened on."""
     ident: Ident = Ident.OFF
     gssapi: ServerGssapi | None = None
 
     @property
     def has_idle_workers(self) -> bool:
-        """Whether there are more workers than sessions for them."""
+        """Whether there are more workers than sessions to divide among them."""
         return self.workers > self.max_sessions
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """``[timeouts]``: every deadline of the program, each a total for its step and not for a single read."""
+    """``[timeouts]``: the limit of each step, as a total for the step and not for a single read."""
 
     handshake: float = 10
-    """Accepted .. a complete request."""
+    """From accepting a connection to a complete request."""
     ident: float = 5
     """The answer of a SOCKS4 client's identd."""
     resolve: float = 5
-    """One local name look-up; the answer of a chain's resolver."""
+    """One local name look-up, or the answer of a chain's resolver."""
     connect: float = 10
-    """One TCP connect: to the first hop, or to the destination when direct."""
+    """One TCP connect: to the first hop, or to the destination of a direct chain."""
     hop: float = 10
-    """One hop's whole negotiation; a hop may set its own."""
+    """The whole negotiation with one hop; a hop may have its own limit."""
     dial: float = 30
-    """The whole chain; a chain may set its own."""
+    """The whole chain; a chain may have its own limit."""
     reply: float = 5
-    """Delivering our reply to the client."""
+    """Delivering a reply to the client."""
     idle: float = 300
-    """Silence in both directions."""
+    """A relay without data in either direction."""
     half_close: float = 60
-    """Silence after one side has finished."""
+    """A relay without data, after one side has finished."""
     bind: float = 120
     """Waiting for the inbound connection of a BIND."""
     udp_idle: float = 120
-    """Silence on a UDP association, in both directions."""
+    """A UDP association without datagrams in either direction."""
     grace: float = 10
-    """Shutdown: from the signal to cancelling what still runs."""
+    """Shutdown: from the signal to the cancellation of sessions that still run."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """``[health]``: for how long a hop that has failed is left alone, and for how long a measurement is good."""
+    """``[health]``: the backoff of hops that have failed, and how long a measured dial time is valid."""
 
     rest: float = 2
-    """After the first failure; each further one doubles it."""
+    """The backoff after the first failure; each further one doubles it."""
     longest_rest: float = 120
+    """The longest backoff."""
     remeasure: float = 60
-    """A group that picks the fastest measures each member again after so long."""
+    """How long a measured dial time is valid, in groups that pick the fastest member."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One of ``[[users]]``: somebody who may log in."""
+    """One of ``[[users]]``: a client that may log in."""
 
     name: str
     password: Password = field(repr=False)
@@ -163,13 +165,14 @@ class Config:
     groups: Mapping[str, Group] = field(default_factory=lambda: MappingProxyType({}))
     health: HealthSettings = HealthSettings()
     isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
-    """What the logins of hops with `isolate` are derived with: all workers share it, and it ends with the server."""
+    """The key that logins of hops with `isolate` are derived from. All workers share it; a restart makes a new one."""
 
     @property
     def default_chain(self) -> Chain | None:
-        """The chain called "default"; with neither chains nor hops the direct way; otherwise None: all is refused.
+        """The chain called "default"; the direct chain if the file has neither chains nor hops; otherwise None.
 
-        Hops that were declared and put into no chain are no reason to go without them.
+        None means that requests without a matching rule are refused. A file with hops in no chain is a mistake, and a
+        direct connection would bypass them.
         """
         return self.chains.get("default") if self.chains or self.hops else DIRECT
 
@@ -180,7 +183,7 @@ class Config:
 
     @property
     def exposed(self) -> tuple[Listener, ...]:
-        """The listeners through which strangers could use this server: beyond loopback, without users, by the rules."""
+        """The listeners through which any host may use the server without a login, according to the rules."""
         if self.users or self.server.open or self.requires_gssapi:
             return ()
         return tuple(

@@ -1,4 +1,4 @@
-"""A port for a connection that is expected: what BIND listens on."""
+"""Listening sockets for one expected connection, as BIND needs them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chainsocks.protocol.address import Address, AddressType, address_of
 __all__ = ["InboundListener", "listen"]
 
 BACKLOG = 16
-"""Strangers that may be waiting while the one who is expected knocks."""
+"""Connections that may wait. Those of other hosts must not keep the expected one out."""
 
 
 class InboundListener:
@@ -31,24 +31,26 @@ class InboundListener:
         return address_of(self._socket.getsockname())
 
     async def accept(self) -> tuple[SocketStream, Address]:
-        """Wait for a connection; return it, which is the caller's to close, with its peer's address.
+        """Wait for a connection; return it with its peer's address.
+
+        *Closing*: the stream is the caller's.
 
         Raises:
-            OSError: with its ``errno``, as the kernel says it.
+            OSError: the kernel's error, with its ``errno``.
         """
         while True:
             await wait_readable(self._socket)
             try:
                 sock, peer = self._socket.accept()
             except BlockingIOError:
-                continue  # it was there, and has gone again
+                continue  # the connection was reset before it was accepted
             sock.settimeout(0)
             poller = self._poller
             stream = PolledStream(sock, poller, short_read_is_all=True) if poller else SocketStream(sock)
             return stream, address_of(peer)
 
     async def aclose(self) -> None:
-        """Close the socket; whoever waits in its backlog is refused."""
+        """Close the socket. Connections in its backlog are reset."""
         if self._socket.fileno() >= 0:
             notify_closing(self._socket)
             self._socket.close()
@@ -60,7 +62,7 @@ async def listen(address: Address, poller: Poller | None = None) -> InboundListe
     *Closing*: the listener is the caller's.
 
     Raises:
-        OSError: with its ``errno``, as the kernel says it.
+        OSError: the kernel's error, with its ``errno``.
     """
     sock = tcp_socket(socket.AF_INET6 if address.type is AddressType.IPV6 else socket.AF_INET)
     try:

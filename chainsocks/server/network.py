@@ -1,4 +1,4 @@
-"""The network as the server sees it: trio's clock, deadlines that are cheap to move, streams that share a poller."""
+"""The network of a server: trio's clock, deadlines that are cheap to move, streams that share a poller."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TrioNetwork:
         return open_udp(host, self._poller, ports)
 
     async def resolve(self, address: Address) -> list[Address]:
-        """Look a name up; see `chainsocks.net.names.resolve`."""
+        """Resolve a name; see `chainsocks.net.names.resolve`."""
         return await resolve(address)
 
     async def name_of(self, address: Address) -> str:
@@ -42,7 +42,7 @@ class TrioNetwork:
         return await name_of(address)
 
     async def listen(self, address: Address) -> InboundListener:
-        """Listen on an IP address of ours; see `chainsocks.net.inbound.listen`."""
+        """Listen on a local IP address; see `chainsocks.net.inbound.listen`."""
         return await listen(address, self._poller)
 
     def local_address(self, peer: Address) -> Address:
@@ -50,7 +50,7 @@ class TrioNetwork:
         return sockets.local_address(peer)
 
     def open_scope(self, deadline: float) -> DeadlineScope:
-        """Make a cancel scope."""
+        """Make a cancel scope; see `chainsocks.server.deadlines`."""
         return self._deadlines.open_scope(deadline)
 
     def now(self) -> float:

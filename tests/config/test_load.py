@@ -282,9 +282,9 @@ CAROL = f'[[users]]\nname = "carol"\npassword_hash = "{HASH}"\n'
 
 def refusal(listen: str) -> str:
     return (
-        f"server.listen: {listen} can be reached from beyond this machine, and nobody has to log in: "
-        "declare [[users]]; or [[rules]] with `from`, and behind them one with deny = true and nothing else for all "
-        "others; or say open = true in [server] if that is what you want"
+        f"server.listen: {listen} can be reached from beyond this machine, and no login is required: "
+        "declare [[users]]; or [[rules]] with `from`, followed by one that has only deny = true; "
+        "or set open = true in [server] if this is to be an open proxy"
     )
 
 

@@ -297,7 +297,7 @@ def test_no_file_to_be_found(capsys: pytest.CaptureFixture[str], monkeypatch: py
     status, out, err = run_main(capsys, "check")
     assert (status, out) == (2, "")
     assert err.splitlines() == [
-        "chainsocks: there is no configuration file where we look for one; name it: chainsocks check FILE",
+        "chainsocks: no configuration file found in the usual places; name it: chainsocks check FILE",
         "Try: chainsocks check --help",
     ]
 
