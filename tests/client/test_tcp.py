@@ -283,6 +283,19 @@ RUDE = {
 
 
 class TestFailures:
+    def test_what_callers_of_sockets_catch_catches_a_dial(
+        self, backend: str, background: Background, hop: Address, dead: Address
+    ) -> None:
+        mute = Chain(f"socks5://{background.listen(Script())}")
+        for kind, chain, target in (
+            (TimeoutError, mute, Address(NAME, 443)),
+            (ConnectionRefusedError, chainsocks.DIRECT, dead),
+            (ConnectionRefusedError, Chain(f"socks5://{hop}"), dead),
+            (OSError, Chain(f"socks5://{dead}"), Address(NAME, 443)),
+        ):
+            with pytest.raises(kind):
+                run(backend, connect, target, chain, Timeouts(hop=0.3))
+
     @pytest.mark.parametrize("rudeness", RUDE.values(), ids=RUDE.keys())
     def test_a_rude_hop(self, backend: str, background: Background, rudeness: Rudeness) -> None:
         script = Script(*rudeness.answers)
