@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import trio
@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from chainsocks.chain.health import LOST_IN_A_ROW
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group, Pick
+from chainsocks.config.hops import Resolve
 from chainsocks.errors import ChainsocksError, DialError, DialTimeout, HopRefused, RequestRefused
 from chainsocks.protocol.handshake import State
 from chainsocks.routing.pick import Picks
@@ -155,7 +156,7 @@ async def test_a_hop_without_a_stand_in_is_the_end(party: Party, autojump_clock:
     with pytest.raises(DialError, match="paris"):
         await party.dial(Chain(PARIS, Group(A, B)))
     assert len(party.network.connects) == 1
-    assert party.in_backoff(PARIS, A, B) == "", "there is nobody to take its place while it rests"
+    assert party.in_backoff(PARIS, A, B) == "", "no other hop could take its place"
 
 
 class TestWhoseFaultItIs:
@@ -168,7 +169,7 @@ class TestWhoseFaultItIs:
         await aclose_forcefully((await party.dial(Chain(PARIS, Group(A, B)))).stream)
         assert party.in_backoff(PARIS, A, B) == "a", "paris has reached another one: so it was a"
 
-    async def test_nobody_is_condemned_for_what_the_only_carrier_says(
+    async def test_no_hop_is_blamed_for_what_the_only_previous_hop_says(
         self, party: Party, autojump_clock: MockClock
     ) -> None:
         party.add(PARIS)
@@ -178,7 +179,7 @@ class TestWhoseFaultItIs:
             await party.dial(Chain(PARIS, Group(A, B)))
         assert party.in_backoff(PARIS, A, B) == ""
 
-    async def test_the_carrier_is_changed_when_nobody_behind_it_is_reached(
+    async def test_the_previous_hop_is_changed_when_no_hop_behind_it_is_reached(
         self, party: Party, autojump_clock: MockClock
     ) -> None:
         party.add(A, TRUE_REFUSAL.trouble)  # whatever it is asked for
@@ -199,6 +200,16 @@ class TestWhoseFaultItIs:
         party.network.hosts[A.address] = Host(forbid)
         party.add(B)
         await aclose_forcefully((await party.dial(Chain(Group(A, B)))).stream)
+        assert party.in_backoff(A, B) == ""
+
+    async def test_a_name_that_is_not_found_here_is_no_hops_fault(
+        self, party: Party, autojump_clock: MockClock
+    ) -> None:
+        party.add(A)
+        party.add(B)
+        local = [replace(hop, resolve=Resolve.LOCAL) for hop in (A, B)]
+        with pytest.raises(DialError, match=r"no address for example\.org"):
+            await party.dial(Chain(Group(*local)))
         assert party.in_backoff(A, B) == ""
 
     async def test_running_out_of_file_descriptors_is_nobodys_fault(

@@ -275,7 +275,7 @@ async def test_a_dead_member_behind_another_hop_is_found_out(autojump_clock: Moc
         assert party.in_backoff(PARIS, A, B) == "a", "paris has reached b"
 
 
-async def test_nobody_is_condemned_for_what_the_only_carrier_says(autojump_clock: MockClock) -> None:
+async def test_no_hop_is_blamed_for_what_the_only_previous_hop_says(autojump_clock: MockClock) -> None:
     async with checking(Chain(PARIS, group(A, B))) as party:
         party.add(PARIS)
         party.add(A, CONNECT)
@@ -298,7 +298,7 @@ async def test_a_silent_member_that_is_asked_behind_the_request_of_another_hop(a
         assert party.in_backoff(PARIS, A, B) == "a"
 
 
-async def test_members_are_not_condemned_where_the_only_carrier_loses_what_is_sent_ahead(
+async def test_members_are_not_blamed_where_the_only_previous_hop_loses_pipelined_messages(
     autojump_clock: MockClock,
 ) -> None:
     async with checking(Chain(PARIS, group(A, B, target=TARGET), pipeline="chain")) as party:
@@ -362,7 +362,7 @@ async def test_a_check_that_says_nothing_about_a_resting_hop_is_no_reason_to_ask
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSAL, Fault.MUTE])
-async def test_a_dead_carrier_is_no_members_fault(fault: Fault, autojump_clock: MockClock) -> None:
+async def test_a_dead_previous_hop_is_no_members_fault(fault: Fault, autojump_clock: MockClock) -> None:
     async with checking(Chain(Group(C, D, name="entries"), group(A, B)), rest=1000) as party:
         party.add(C, METHOD, fault)
         for hop in (A, B, D):
@@ -374,7 +374,7 @@ async def test_a_dead_carrier_is_no_members_fault(fault: Fault, autojump_clock: 
         assert {name for name, _ in party.asked(A, B, C, D)} == {"a", "b", "d"}, "the next time, d carries"
 
 
-async def test_a_carrier_without_a_stand_in_does_not_rest(autojump_clock: MockClock) -> None:
+async def test_a_previous_hop_that_cannot_be_replaced_gets_no_backoff(autojump_clock: MockClock) -> None:
     async with checking(Chain(PARIS, group(A, B))) as party:
         party.add(PARIS, CONNECT)
         party.add(A)
