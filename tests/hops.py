@@ -18,13 +18,14 @@ from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.errors import reply_code_of
 from chainsocks.gss.stream import EncapsulatedStream
+from chainsocks.observe.record import Traffic
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.gssapi import ABORT, Gssapi, MessageType, Principal, Protection, encode_message
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Credentials, Method, Reply, ReplyCode, UserId, UsernamePassword
 from chainsocks.protocol.socks5 import ServerHandshake as Socks5ServerHandshake
-from chainsocks.relay.relay import Outcome, Traffic
+from chainsocks.relay.relay import Outcome
 from tests.mechanism import FakeAcceptor
 from tests.memory import Handler, Host, MemoryListener, MemoryNetwork, MemoryStream
 from tests.relay.ways import relay

@@ -49,7 +49,7 @@ SIDE_ROOMS = {
     "network": SideRoom(frozenset({"protocol"}), users=2),
     "sockets": SideRoom(frozenset({"protocol"}), users=2),
     "datagrams": SideRoom(frozenset({"protocol"}), users=3),
-    "observe": SideRoom(frozenset({"protocol", "errors", "config"}), users=4),
+    "observe": SideRoom(frozenset({"protocol", "errors", "config"}), users=3),
     "client": SideRoom(
         frozenset({"protocol", "errors", "network", "sockets", "datagrams", "config", "routing", "chain"}), users=6
     ),

@@ -21,8 +21,9 @@ from anyio.abc import ByteStream
 
 from chainsocks.datagrams import Drop, DropDatagram, split, wait_for_end
 from chainsocks.network import DatagramSocket
+from chainsocks.observe.record import Traffic
 from chainsocks.relay.idle import IdleTimer, Scope
-from chainsocks.relay.relay import Outcome, Traffic
+from chainsocks.relay.relay import Outcome
 
 __all__ = ["DatagramPath", "DatagramRelay", "Deliver", "Drops", "Ready", "Tally"]
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import trio
@@ -19,11 +18,12 @@ from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS
 from chainsocks.network import reset_on_close
+from chainsocks.observe.record import Traffic
 from chainsocks.relay.flow import Flow
 from chainsocks.relay.idle import IdleTimer, Scope
 from chainsocks.relay.pump import End, pump
 
-__all__ = ["Outcome", "Relay", "Traffic"]
+__all__ = ["Outcome", "Relay"]
 
 
 class Outcome(StrEnum):
@@ -34,16 +34,6 @@ class Outcome(StrEnum):
     HALF_CLOSED = "one side finished, the other stayed silent for too long"
     CLIENT_BROKEN = "reset by the client"
     UPSTREAM_BROKEN = "reset by upstream"
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Bytes passed on so far, readable while the relay runs."""
-
-    up: int = 0
-    """From the client to the upstream."""
-    down: int = 0
-    """From the upstream to the client."""
 
 
 class Relay:

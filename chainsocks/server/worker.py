@@ -27,8 +27,8 @@ from chainsocks.chain.connect_errors import OUT_OF_DESCRIPTORS
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.log import label_logging
+from chainsocks.observe.record import prefix_ids
 from chainsocks.server.serve import serve
-from chainsocks.session.record import prefix_ids
 
 __all__ = ["END_NOW", "Worker", "flush_output", "run_worker", "serve_as_worker"]
 

@@ -41,6 +41,7 @@ from chainsocks.errors import DialError, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
+from chainsocks.observe.record import Record
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, printable
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake
@@ -52,7 +53,6 @@ from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.client_watch import ClientWatch
 from chainsocks.session.ident import check_ident
 from chainsocks.session.lingering_close import linger_and_close
-from chainsocks.session.record import Record
 from chainsocks.session.request import RequestReader
 from chainsocks.session.routing_decision import (
     RoutingDecision,

@@ -14,13 +14,13 @@ from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, Pipeline, Resolve
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
+from chainsocks.observe.record import Traffic
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Method, Reply
 from chainsocks.protocol.socks5 import ServerHandshake as Socks5ServerHandshake
-from chainsocks.relay.relay import Traffic
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Handler, Host, MemoryNetwork, MemoryStream, WatchedNetwork
 from tests.relay.ways import relay

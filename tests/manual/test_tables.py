@@ -16,10 +16,10 @@ from chainsocks.cli import cli
 from chainsocks.config.chains import Pick
 from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.models import Ident, Timeouts
+from chainsocks.observe.record import Record
 from chainsocks.protocol.gssapi import Protection
 from chainsocks.protocol.handshake import State
 from chainsocks.relay.relay import Outcome
-from chainsocks.session.record import Record
 from chainsocks.tools.bench.run import Part
 from chainsocks.tools.probe.findings import Standing
 from tests.manual.pages import MANUAL, Block, blocks, tables

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from chainsocks.observe.record import Traffic
 from chainsocks.relay.datagrams import DatagramPath, Tally
-from chainsocks.relay.relay import Traffic
 from tests.memory import MemoryNetwork, Place
 
 __all__ = ["Beyond", "beyond"]

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chainsocks.datagrams import Drop
+from chainsocks.observe.record import Traffic
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import encode_header
 from chainsocks.relay.datagrams import DatagramRelay, Deliver, Drops, Ready, Tally
-from chainsocks.relay.relay import Outcome, Traffic
+from chainsocks.relay.relay import Outcome
 from tests.memory import MemoryNetwork, MemorySocket, MemoryStream, memory_stream_pair
 
 HOST, HEADER = "192.0.2.1", encode_header(Address("198.51.100.53", 53))

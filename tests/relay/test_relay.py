@@ -11,7 +11,8 @@ import trio
 from anyio import BrokenResourceError, ClosedResourceError
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from chainsocks.relay.relay import Outcome, Traffic
+from chainsocks.observe.record import Traffic
+from chainsocks.relay.relay import Outcome
 from tests.net.sockets import read_all, read_exactly
 from tests.relay.ways import WAYS, Direction, Line, Relaying, Way, digest, noise, relaying
 

@@ -24,10 +24,11 @@ from chainsocks.net.pipes import PIPE_SIZE
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS, Poller
 from chainsocks.net.stream import SocketStream
+from chainsocks.observe.record import Traffic
 from chainsocks.protocol.gssapi import Protection
 from chainsocks.relay.flow import Flow
 from chainsocks.relay.pump import CHUNK, End, pump
-from chainsocks.relay.relay import Outcome, Relay, Traffic
+from chainsocks.relay.relay import Outcome, Relay
 from tests.mechanism import agreed
 from tests.memory import memory_stream_pair
 from tests.net.sockets import PATIENCE, reset, tcp_pair, unix_pair

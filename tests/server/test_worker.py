@@ -174,7 +174,7 @@ PROCESS = """
     from chainsocks.config.models import Config
     from chainsocks.observe.log import start_logging
     from chainsocks.server import worker
-    from chainsocks.session.record import Record
+    from chainsocks.observe.record import Record
 
     async def serve(its: worker.Worker) -> None:
         print("open:", parent.fileno() != -1)

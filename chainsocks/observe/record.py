@@ -15,9 +15,8 @@ from chainsocks.config.chains import Chain, Route
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.messages import Request, show_code
-from chainsocks.relay.relay import Traffic
 
-__all__ = ["Record", "prefix_ids"]
+__all__ = ["Record", "Traffic", "prefix_ids"]
 
 log = logging.getLogger("chainsocks.session")
 _DIFFICULT = re.compile('[ "=]').search
@@ -29,6 +28,16 @@ def prefix_ids(prefix: str) -> None:
     """Put `prefix` before all session ids in the log of this process, which is one of several workers."""
     global _prefix
     _prefix = prefix
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Bytes passed on so far, readable while the relay runs."""
+
+    up: int = 0
+    """From the client to the upstream."""
+    down: int = 0
+    """From the upstream to the client."""
 
 
 @dataclass(slots=True)

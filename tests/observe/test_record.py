@@ -9,11 +9,10 @@ import pytest
 import trio
 
 from chainsocks.config.chains import Chain
+from chainsocks.observe.record import Record, Traffic, prefix_ids
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
-from chainsocks.relay.relay import Traffic
-from chainsocks.session.record import Record, prefix_ids
 
 
 async def test_a_session_that_never_came_to_a_request(autojump_clock: trio.testing.MockClock) -> None:
@@ -63,7 +62,7 @@ async def test_each_session_has_a_number_of_its_own() -> None:
 
 
 async def test_an_id_says_which_process_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainsocks.session.record._prefix", "")
+    monkeypatch.setattr("chainsocks.observe.record._prefix", "")
     prefix_ids("3-")
     assert str(Record("a", 17)).startswith("id=3-17 client=a ")
 
