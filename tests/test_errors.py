@@ -217,7 +217,7 @@ def test_a_failure_says_who_where_what_and_how_long(elapsed: float, limit: float
     assert (error.elapsed, error.limit, error.at_destination, error.earlier) == (elapsed, limit, False, ())
 
 
-def test_earlier_attempts_are_told_behind_the_last_one() -> None:
+def test_the_text_of_the_last_error_ends_with_earlier_ones() -> None:
     first = at_hop(HopProtocolError, Cause.CLOSED)
     cause = ValueError("below")
     with pytest.raises(DialTimeout) as caught:

@@ -23,7 +23,7 @@ ADDRESSES = {
 
 
 def conversations(scripts: Sequence[str]) -> st.SearchStrategy[bytes]:
-    """Draw one of the `scripts` as it is, cut short, with a byte changed, or with more behind it; or just bytes."""
+    """Draw one of the `scripts` as it is, cut short, with a byte changed, or with more bytes; or any bytes."""
     known = st.sampled_from([wire(script) for script in scripts])
     somewhere = st.integers(0, 60)
     return st.one_of(

@@ -242,9 +242,9 @@ class Playbook:
     def _all_claimed(self) -> None:
         __tracebackhide__ = True
         if self._raised is not None:
-            self._fail(f"nobody expected it to raise\n{self._raised!r}")
+            self._fail(f"it raised what the script does not expect\n{self._raised!r}")
         if self._owed:
-            self._fail(f"nobody expected it to send {_show(self._owed)}")
+            self._fail(f"it sent what the script does not expect: {_show(self._owed)}")
 
     def _expect(self, what: str, expected: object, actual: object) -> Playbook:
         __tracebackhide__ = True

@@ -42,7 +42,7 @@ def test_byte_by_byte_there_is_no_header_before_its_last_byte(said: str, header:
 
 
 @headers
-def test_with_a_payload_behind_it(said: str, header: Header) -> None:
+def test_a_payload_may_follow(said: str, header: Header) -> None:
     data = wire(said)
     assert header_size(data + b"payload") == len(data)
     assert decode_header(data + b"payload") == header
@@ -128,7 +128,7 @@ def test_what_comes_back_through_the_relays(headers: str) -> None:
         pytest.param("0000 00 03 04 'lima' 07D0", id="name"),
     ],
 )
-def test_what_a_stranger_has_sent_to_a_relay(headers: str) -> None:
+def test_a_datagram_from_an_outsider(headers: str) -> None:
     assert Nesting((OSAKA, LIMA)).unwrap(wire(headers) + encode_header(FAR)) is None
 
 
@@ -140,7 +140,7 @@ def test_what_no_relay_should_say(headers: str) -> None:
 
 @fuzz
 @given(conversations([f"{FROM_OSAKA} {FROM_LIMA} {said}" for said, _ in HEADERS.values()]))
-def test_whatever_comes_back_is_the_relays_or_nobodys(data: bytes) -> None:
+def test_any_datagram_is_unwrapped_ignored_or_refused(data: bytes) -> None:
     nesting = Nesting((OSAKA, LIMA))
     try:
         datagram = nesting.unwrap(data)

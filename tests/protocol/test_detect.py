@@ -47,6 +47,6 @@ def test_socks5_accepts_the_methods_it_is_given(methods: tuple[Method, ...], ans
         ("00", "looks like no known protocol"),
     ],
 )
-def test_strangers_are_guessed(opening: str, guess: str) -> None:
+def test_other_protocols_are_named(opening: str, guess: str) -> None:
     with pytest.raises(ProtocolError, match=f"^this is not SOCKS; it {guess} "):
         server_handshake(wire(opening), OPEN)

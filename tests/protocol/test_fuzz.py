@@ -115,7 +115,7 @@ class Decisions:
 
 
 def hear(handshake: Handshake, said: Iterator[bytes], decisions: Decisions) -> Outcome:
-    """Let a handshake hear everything, and the end of data behind it while it is not done."""
+    """Feed everything to a handshake, and then the end of the data unless it is done."""
     outcome = Outcome(handshake.state, sent=handshake.data_to_send())
     try:
         for piece in said:

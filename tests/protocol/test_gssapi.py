@@ -1,4 +1,4 @@
-"""The messages of RFC 1961, the three ways; and what is no such message."""
+"""The messages of RFC 1961, in three ways; and bytes that are not such messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_messages_as_the_rfc_draws_them(kind: MessageType, token: bytes, message
 
 
 @pytest.mark.parametrize(("kind", "token", "message"), MESSAGES)
-def test_messages_are_read_whole_and_with_more_behind_them(kind: MessageType, token: bytes, message: str) -> None:
+def test_messages_are_decoded_whole_and_with_more_after_them(kind: MessageType, token: bytes, message: str) -> None:
     data = wire(message)
     assert decode_message(data, kind) == token
     assert decode_message(bytearray(data) + b"more", kind) == token

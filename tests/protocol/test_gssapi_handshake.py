@@ -147,7 +147,7 @@ def test_the_client_offers_nothing_else() -> None:
     play(client_of()).expect_send("05 01 01").receive("05 FF").expect_error(LoginRefused, "it does not accept GSSAPI")
 
 
-def test_it_is_not_taken_unasked() -> None:
+def test_a_proxy_may_not_pick_it_unless_it_was_offered() -> None:
     client = socks5.ClientHandshake(Request(Version.SOCKS5, Command.CONNECT, TARGET, UsernamePassword(b"a", b"b")))
     play(client).expect_send("05 02 00 02").receive("05 01").expect_error(ProtocolError, "picked method 01")
 

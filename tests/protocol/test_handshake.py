@@ -200,7 +200,7 @@ def test_a_refused_login_fails_the_server_at_the_login() -> None:
     server.refuse_login().expect_send("01 01").expect_state(State.FAILED).expect_step(State.LOGIN)
 
 
-# --- our own mistakes -------------------------------------------------------------------------------------------------
+# --- mistakes of the driver ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("client", [socks4_client, socks5_client])

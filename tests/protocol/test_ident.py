@@ -39,14 +39,14 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize("way", ["whole", "byte by byte", "with more behind it"])
+@pytest.mark.parametrize("way", ["whole", "byte by byte", "with more after it"])
 @pytest.mark.parametrize(("said", "answer"), ANSWERS)
 def test_answers(said: str, answer: Answer | None, way: str) -> None:
     data = wire(said)
     if way == "byte by byte" and data.endswith(b"\n"):
         for end in range(len(data)):
             assert decode_answer(data[:end], THEIRS, OURS) is None
-    if way == "with more behind it":
+    if way == "with more after it":
         data += b"and more\r\n"
     if answer:
         assert decode_answer(data, THEIRS, OURS) == answer

@@ -1,6 +1,6 @@
 """Our client against our server: every version, login and type of address, over a wire cut at every place.
 
-The client's first data is glued to its request, and the target's banner to the reply. Both have to come out whole,
+The client's first data is glued to its request, and the target's banner to the reply. Both have to arrive whole,
 wherever the wire is cut.
 """
 

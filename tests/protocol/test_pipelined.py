@@ -1,4 +1,4 @@
-"""SOCKS5's client side, sent ahead of the answers: the bytes, the verification, and our own server at the other end."""
+"""The pipelining client of SOCKS5: its bytes, its checks, and a conversation with our own server."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_answers_are_verified_one_after_the_other() -> None:
 def test_a_bad_answer_is_found_at_its_step(
     credentials: Credentials | None, answers: str, kind: type[ProtocolError], step: State, why: str
 ) -> None:
-    """What comes behind it makes no difference."""
+    """Further bytes make no difference."""
     handshake = begin(credentials)
     play(handshake).expect_send(CAROLS_MESSAGES if credentials else ANONYMOUS_MESSAGES).receive(answers).expect_error(
         kind, why
@@ -128,8 +128,8 @@ def test_a_login_that_separates_circuits_has_to_be_taken(answers: str, kind: typ
 
 
 @pytest.mark.parametrize("credentials", [None, CAROL], ids=["anonymous", "carol"])
-def test_our_own_server_keeps_what_it_is_sent_ahead_wherever_it_is_cut(credentials: Credentials | None) -> None:
-    """And the client keeps what comes behind its answers."""
+def test_our_own_server_supports_pipelining_wherever_the_wire_is_cut(credentials: Credentials | None) -> None:
+    """The client keeps the bytes that follow its answers."""
     messages = begin(credentials).data_to_send() + EARLY
     for first in range(len(messages)):
         for second in (first, first + 1, (first + len(messages)) // 2, len(messages)):

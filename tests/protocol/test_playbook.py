@@ -55,17 +55,17 @@ def _server() -> Playbook:
         pytest.param(lambda: _server().finish(), "asserts nothing", id="asserts-nothing"),
         pytest.param(
             lambda: _server().receive("05 01 00").expect_state(State.REQUEST).finish(),
-            "nobody expected it to send 0500",
+            "it sent what the script does not expect: 0500",
             id="sends-unclaimed",
         ),
         pytest.param(
             lambda: _server().receive("05 01 00").receive("05"),
-            "nobody expected it to send 0500",
+            "it sent what the script does not expect: 0500",
             id="goes-on-unclaimed",
         ),
         pytest.param(
             lambda: _server().receive("04").expect_state(State.FAILED).finish(),
-            "nobody expected it to raise\nProtocolError",
+            "it raised what the script does not expect\nProtocolError",
             id="raises-unclaimed",
         ),
         pytest.param(

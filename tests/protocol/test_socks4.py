@@ -106,7 +106,7 @@ def test_refused_request(feed: Feed, message: str, why: str) -> None:
 
 
 @three_ways
-def test_a_stranger_gets_no_answer(feed: Feed) -> None:
+def test_another_protocol_gets_no_answer(feed: Feed) -> None:
     server = socks4.ServerHandshake()
     with pytest.raises(ProtocolError, match=r"^the first byte is not SOCKS4's; it looks like HTTP"):
         feed(server, "'GET / HT'")
@@ -122,7 +122,7 @@ def test_a_stranger_gets_no_answer(feed: Feed) -> None:
     [
         pytest.param(Reply(0x00), "00 5A 0000 00000000", State.DONE, id="granted"),
         pytest.param(Reply(0x00, Address("192.0.2.9", 4242)), "00 5A 1092 C0000209", State.DONE, id="address"),
-        # DSTIP has room for IPv4 only; the port is told all the same.
+        # DSTIP has room for IPv4 only; the port is sent all the same.
         pytest.param(Reply(IdentCode.IDENTD_MISSING), "00 5C 0000 00000000", State.FAILED, id="no-identd"),
         pytest.param(Reply(IdentCode.IDENTD_DIFFERS), "00 5D 0000 00000000", State.FAILED, id="another-user-id"),
         pytest.param(Reply(0x00, Address("2001:db8::1", 4242)), "00 5A 1092 00000000", State.DONE, id="IPv6-address"),
@@ -255,5 +255,5 @@ def test_no_reply(feed: Feed, message: str, why: str) -> None:
         ("05 FF", "SOCKS5"),
     ],
 )
-def test_a_stranger_is_guessed(opening: str, guess: str) -> None:
+def test_other_protocols_are_named(opening: str, guess: str) -> None:
     play(client()).receive(opening).expect_error(ProtocolError, f"it looks like {guess}")

@@ -117,7 +117,7 @@ def server_at_login() -> socks5.ServerHandshake:
         pytest.param("01 FF 'c'*255 FF 's'*255", b"c" * 255, b"s" * 255, id="255-bytes"),
         pytest.param("01 FF 'c'*255 01 's'", b"c" * 255, b"s", id="long-and-short"),
         pytest.param("01 03 FFFE80 01 00", b"\xff\xfe\x80", b"\0", id="bytes-not-text"),
-        # RFC 1929 wants 1 to 255 bytes; whoever decides about the login decides about empty ones too.
+        # RFC 1929 has 1 to 255 bytes; the check of the login decides about empty ones as well.
         pytest.param("01 00 06 'sesame'", b"", b"sesame", id="empty-username"),
         pytest.param("01 05 'carol' 00", b"carol", b"", id="empty-password"),
         pytest.param("01 00 00", b"", b"", id="both-empty"),
@@ -221,7 +221,7 @@ def test_a_name_keeps_its_bytes() -> None:
     ("message", "code", "why"),
     [
         pytest.param("04", "01", "the request has version 4, not 5", id="version-04"),
-        pytest.param("01", "01", "the request has version 1, not 5", id="a-login-nobody-asked-for"),
+        pytest.param("01", "01", "the request has version 1, not 5", id="a-login-that-is-not-expected"),
         pytest.param("05 00 00 01", "07", "SOCKS5 has no command 0", id="command-00"),
         pytest.param("05 04 00 01", "07", "SOCKS5 has no command 4", id="command-04"),
         pytest.param("05 07 00 01", "07", "SOCKS5 has no command 7", id="command-07"),
@@ -259,14 +259,14 @@ def test_greeting_login_and_request_in_one_segment() -> None:
     server.expect_request(ask("192.0.2.1", 80, credentials=CAROL)).expect_trailing("'early'")
 
 
-def test_a_bad_request_behind_a_login_is_refused_when_the_login_is_accepted() -> None:
+def test_a_bad_request_after_a_login_is_refused_when_the_login_is_accepted() -> None:
     server = play(socks5.ServerHandshake([PASSWORD])).receive(f"05 01 02 {CAROL_LOGS_IN} 05 07 00 01")
     server.expect_send("05 02").expect_state(State.LOGIN)
     server.accept_login().expect_send("01 00 05 07 00 01 00000000 0000")
     server.expect_error(ProtocolError, "no command 7").expect_state(State.FAILED)
 
 
-def test_a_request_behind_a_refused_login_is_not_heard() -> None:
+def test_a_request_after_a_refused_login_is_ignored() -> None:
     handshake = socks5.ServerHandshake([PASSWORD])
     server = play(handshake).receive(f"05 01 02 {CAROL_LOGS_IN} 05 01 00 01 C0000201 0050").expect_send("05 02")
     server.refuse_login().expect_send("01 01").expect_state(State.FAILED)
@@ -403,7 +403,7 @@ def test_no_method(
         ("00 5B 0000 00000000", "a SOCKS4 reply"),
     ],
 )
-def test_a_stranger_is_guessed(opening: str, guess: str) -> None:
+def test_other_protocols_are_named(opening: str, guess: str) -> None:
     asking = client().expect_send("05 01 00").receive(opening)
     asking.expect_error(ProtocolError, f"^the answer to the method negotiation is not SOCKS5; it looks like {guess}")
 
