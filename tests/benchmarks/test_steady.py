@@ -54,8 +54,9 @@ def test_those_that_fail_and_those_that_hang_end_no_other() -> None:
         end = until(COUNT)
         way = Way("direct", timeouts=Timeouts(hop=0.2))
         sessions = run_steadily(way, away, rate=RATE, until=lambda now: now > end)
-    errors = [session.error for session in sessions if session.error]
-    assert errors == ["direct: a word did not come back within 0.2 s"]
+    late = "direct: a word did not come back within 0.2 s"
+    assert late in [session.error for session in sessions]
+    assert {session.error for session in sessions} <= {late, ""}, "more are late on a slow machine"
     assert len(sessions) > 1
     assert all(session.ended > session.due for session in sessions)
 

@@ -172,7 +172,7 @@ class Route:
         leg, began, step = script.leg, time.monotonic(), State.REQUEST
         loop.allow(self._limit(leg))
         if early:
-            problem = f"{len(early)} bytes came behind the reply of the hop before, unasked"
+            problem = f"the hop before sent {len(early)} bytes behind its reply"
             raise self._error(HopProtocolError, leg, script.resume(0).step, problem, Cause.UNSOLICITED)
         try:
             for number, line in enumerate(script.lines):

@@ -1,4 +1,4 @@
-"""What these tests share: the far end, hops of ours, and proxies that do as they are told. Each is started once."""
+"""The far end, the hops and the proxies that these tests share. Each is started once."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def burn(seconds):
     while time.process_time() < seconds: pass
 """
 
-NOBODY = 2**22 + 1
+ABSENT = 2**22 + 1
 """More than Linux gives to a process."""
 
 
@@ -142,10 +142,10 @@ def test_without_a_look_inside_the_resident_set_is_taken(monkeypatch: pytest.Mon
 
 
 def test_a_process_that_is_not_there() -> None:
-    assert not exists(NOBODY)
-    assert family(NOBODY) == ()
-    assert cpu_seconds([NOBODY]) == 0
-    assert resident_bytes([NOBODY]) == 0
+    assert not exists(ABSENT)
+    assert family(ABSENT) == ()
+    assert cpu_seconds([ABSENT]) == 0
+    assert resident_bytes([ABSENT]) == 0
     assert exists(os.getpid())
 
 
@@ -156,7 +156,7 @@ def test_one_that_has_ended_and_was_not_waited_for() -> None:
 
 
 def test_one_that_ends_while_it_is_looked_at_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounting, "family", lambda pid: (NOBODY,))
+    monkeypatch.setattr(accounting, "family", lambda pid: (ABSENT,))
     assert cpu_seconds([1]) == 0
     assert resident_bytes([1]) == 0
 

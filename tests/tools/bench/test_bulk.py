@@ -50,20 +50,19 @@ def test_what_is_counted_was_there(target: Target, way: Way, streams: int, direc
 
 
 def test_a_slow_way_is_counted_to_the_byte(target: Target, background: Background) -> None:
-    """Even though that little is not worth waking for."""
-    done = trio.Event()
+    """Though so few bytes are no event."""
 
     async def trickle(stream: trio.SocketStream) -> None:
         for answer in ANSWERS:
             await stream.receive_some()
             await stream.send_all(answer)
-        for _ in range(20):
+        while True:
             await stream.send_all(b"x" * 10)
             await trio.sleep(0.02)
-        await done.wait()
 
     bulk = measure_bulk(way_through(background.listen(trickle)), target, streams=1, direction="down", seconds=0.2)
-    assert bulk.down in range(10, 200, 10)
+    assert bulk.down > 0
+    assert bulk.down % 10 == 0
 
 
 @pytest.mark.usefixtures("hasty")
@@ -107,12 +106,12 @@ def watched(target: Target, running_hops: tuple[RunningHop, ...]) -> Bulk:
     return measure_bulk(way, target, streams=1, direction="down", seconds=SHORT, pids=[running_hops[0].pid])
 
 
-def test_the_account_of_who_is_watched(watched: Bulk) -> None:
+def test_the_cost_of_watched_processes(watched: Bulk) -> None:
     assert watched.cost.relay
     assert watched.cost.relay > 0
 
 
-def test_nobody_is_watched_unasked(target: Target) -> None:
+def test_without_watched_processes_the_relay_has_no_cost(target: Target) -> None:
     bulk = measure_bulk(Way("direct"), target, streams=1, direction="up", seconds=SHORT)
     assert bulk.cost.relay is None
     assert bulk.cost.load > 0
@@ -124,7 +123,7 @@ def test_no_descriptor_is_left(target: Target, hops: tuple[Hop, ...]) -> None:
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-def test_who_does_the_other_half(target: Target) -> None:
+def test_the_addresses_of_the_other_half(target: Target) -> None:
     assert [far_end(target, direction) for direction in DIRECTIONS] == [target.sink, target.source, target.both]
 
 

@@ -91,7 +91,7 @@ class TestWhatIsUnderstood:
             ["--hops: N (the number of built-in hops) cannot be combined"],
             id="count",
         ),
-        pytest.param(["--pid", "1"], ["--pid: needs --proxy or --hop"], id="pid-of-nobody"),
+        pytest.param(["--pid", "1"], ["--pid: needs --proxy or --hop"], id="pid-alone"),
         pytest.param(["--proxy", "socks5://a", "--pid", "4194305"], ["--pid: there is no process 4194305"], id="pid"),
         pytest.param(["--only", "bulk,speed"], ["--only: unknown part 'speed'; expected some of bulk, ses"], id="only"),
         pytest.param(["--only", ""], ["--only: unknown part ''"], id="only-nothing"),

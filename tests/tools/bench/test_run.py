@@ -82,10 +82,10 @@ def test_without_a_process_there_is_no_cost(subjects: tuple[Subject, ...]) -> No
 
 
 def test_a_way_that_does_not_work_is_reported_before_anything_is_measured() -> None:
-    hop = Hop("nobody", HopProtocol.SOCKS5, Address("127.0.0.1", 1))
+    hop = Hop("absent", HopProtocol.SOCKS5, Address("127.0.0.1", 1))
     steps: list[object] = []
     subjects = Subject(Way("direct")), Subject(Way("proxy", (hop,)))
-    with pytest.raises(ConnectError, match="nobody"):
+    with pytest.raises(ConnectError, match="absent"):
         run.run(tuple(Part), Effort(), subjects, lambda *step: steps.append(step))
     assert steps == []
 

@@ -37,7 +37,7 @@ def test_each_was_there(target: Target, hops: tuple[Hop, ...], length: int, conc
     assert found.count <= growth.of(What.ACCEPTED)
 
 
-def test_the_account_of_who_is_watched(target: Target, running_hops: tuple[RunningHop, ...]) -> None:
+def test_the_cost_of_watched_processes(target: Target, running_hops: tuple[RunningHop, ...]) -> None:
     way = Way("one", (running_hops[0].hop,))
     found = measure_sessions(way, target, concurrency=2, seconds=SHORT, pids=[running_hops[0].pid])
     assert found.cost.relay

@@ -43,7 +43,7 @@ def test_the_echo(target: Target) -> None:
     assert growth.all == [1, 1, 1016, 1016]
 
 
-def test_an_echo_that_nobody_reads_waits(target: Target) -> None:
+def test_an_echo_that_is_not_read_waits(target: Target) -> None:
     growth = Growth(target, Kind.ECHO)
     with connect(target.echo) as sock:
         data = bytes(range(256)) * (MUCH // 256)
@@ -74,7 +74,7 @@ def test_the_sink_counts_a_trickle_while_it_is_open(target: Target) -> None:
         assert target.open_connections == 1
 
 
-def test_the_source_sends_until_nobody_listens(target: Target) -> None:
+def test_the_source_sends_until_the_connection_ends(target: Target) -> None:
     growth = Growth(target, Kind.SOURCE)
     with connect(target.source) as sock:
         assert any(read(sock, MUCH))
@@ -82,7 +82,7 @@ def test_the_source_sends_until_nobody_listens(target: Target) -> None:
     assert growth.of(What.SENT) >= MUCH
 
 
-def test_the_source_stops_for_who_has_finished(target: Target) -> None:
+def test_the_source_stops_for_a_peer_that_has_finished(target: Target) -> None:
     with connect(target.source) as sock:
         sock.shutdown(socket.SHUT_WR)
         while sock.recv(1 << 20):
@@ -125,7 +125,7 @@ def test_many_at_once(target: Target) -> None:
     assert target.wait_until_quiet(PATIENCE)
 
 
-def test_it_is_not_quiet_while_somebody_is_there(target: Target) -> None:
+def test_it_is_not_quiet_while_a_connection_is_open(target: Target) -> None:
     with connect(target.echo) as sock:
         sock.sendall(b"x")
         read(sock, 1)
@@ -141,7 +141,7 @@ def test_it_ends_with_its_block() -> None:
         connect(target.echo)
 
 
-def test_it_ends_by_itself_when_nobody_needs_it() -> None:
+def test_it_ends_with_its_standard_input() -> None:
     counters = Counters.create()
     arguments = ("chainsocks.tools.bench.target", str(counters.fd), LOOPBACK, Kind.SINK.name)
     with open_child(*arguments, descriptors=[counters.fd]) as child, connect(Address(LOOPBACK, int(child.words[0]))):

@@ -1,4 +1,4 @@
-"""The way of the load: by the book, at little cost, and who is to blame when it fails."""
+"""The way of the load: its handshakes, how later sessions repeat them, and which hop and step an error names."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ from tests.background import Background, Script
 
 NO_LOGIN, GRANTED = b"\x05\x00", b"\x05\x00\x00\x01\x7f\0\0\1\x12\x34"
 ALICE = UsernamePassword(b"alice", b"wonderland")
+ALICES = b"\x05\x02", b"\x01\x00", GRANTED
+"""The answers of a hop that requires her login."""
 DESTINATION = Address("192.0.2.1", 80)
 REQUEST = b"\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x50"
 
@@ -106,7 +108,7 @@ class TestThroughOurOwn:
     def test_with_a_login(self, target: Target, with_login: Hop) -> None:
         walk(Way("login", (with_login,)), target.echo, b"word")
 
-    def test_with_a_login_that_nobody_wants(self, target: Target, hops: tuple[Hop, ...]) -> None:
+    def test_with_a_login_that_the_hop_does_not_need(self, target: Target, hops: tuple[Hop, ...]) -> None:
         walk(Way("login", (hop_at(hops[0].address, credentials=ALICE),)), target.echo, b"word")
 
     def test_a_chain_of_several_kinds(self, target: Target, hops: tuple[Hop, ...], with_login: Hop) -> None:
@@ -118,9 +120,9 @@ class TestThroughOurOwn:
         assert walk(Way("one", (hop_at(proxy),))) == b"hello"
 
 
-class TestByTheBook:
+class TestHandshakes:
     def test_each_message_waits_for_the_answer_before(self, background: Background) -> None:
-        script = Script(b"\x05\x02", b"\x01\x00", GRANTED)
+        script = Script(*ALICES)
         walk(Way("one", (hop_at(background.listen(script), credentials=ALICE),)))
         assert script.heard == [b"\x05\x02\x00\x02", b"\x01\x05alice\x0awonderland", REQUEST]
 
@@ -128,24 +130,6 @@ class TestByTheBook:
         script = Script(b"\x00\x5a" + bytes(6))
         walk(Way("one", (hop_at(background.listen(script), HopProtocol.SOCKS4, credentials=UserId(b"fred")),)))
         assert script.heard == [b"\x04\x01\x00\x50\xc0\x00\x02\x01fred\x00"]
-
-    @pytest.mark.parametrize(
-        "answers",
-        [
-            pytest.param((NO_LOGIN, b"\x05\x00\x00\x04" + bytes(18)), id="IPv6"),
-            pytest.param((NO_LOGIN, b"\x05\x00\x00\x03\x04name\x00\x50"), id="name"),
-            pytest.param((NO_LOGIN + GRANTED,), id="hasty"),
-            pytest.param((NO_LOGIN, b"\x05\x00\xff\x01" + bytes(6)), id="reserved-byte"),
-        ],
-    )
-    def test_other_answers_than_the_likely_ones(self, background: Background, answers: tuple[bytes, ...]) -> None:
-        assert walk(Way("one", (hop_at(background.listen(Script(*answers))),))) == b""
-
-    @pytest.mark.parametrize("credentials", [None, ALICE], ids=["no-login", "login"])
-    def test_answers_in_pieces(self, background: Background, credentials: UsernamePassword | None) -> None:
-        login = (b"\x05\x02", b"\x01\x00") if credentials else (NO_LOGIN,)
-        hop = Hop("paris", HopProtocol.SOCKS5, background.listen(Drip(*login, GRANTED)), credentials)
-        assert walk(Way("one", (hop,))) == b""
 
     def test_a_chain_in_one_conversation(self, background: Background) -> None:
         script = Script(NO_LOGIN, GRANTED, NO_LOGIN, GRANTED + b"!")
@@ -157,8 +141,6 @@ class TestByTheBook:
 
 class TestLaterSessions:
     """They repeat what the first one recorded, as long as the hop answers alike."""
-
-    ALICES = (b"\x05\x02", b"\x01\x00", GRANTED)
 
     def sessions(self, background: Background, *scripts: Script) -> list[bytes]:
         """Open a session for each script, and return what came behind the replies."""
@@ -187,23 +169,28 @@ class TestLaterSessions:
             pytest.param(ALICES, b"", id="alike"),
             pytest.param((*ALICES[:2], b"\x05\x00\x00\x01\x7f\0\0\x01\x43\x21"), b"", id="another-port"),
             pytest.param((*ALICES[:2], b"\x05\x00\x00\x04" + bytes(18)), b"", id="IPv6"),
+            pytest.param((*ALICES[:2], b"\x05\x00\x00\x03\x04name\x00\x50"), b"", id="name"),
             pytest.param((*ALICES[:2], GRANTED + b"hello"), b"hello", id="trailing"),
         ],
     )
     def test_the_conversation_is_the_same(
         self, background: Background, answers: tuple[bytes, ...], trailing: bytes
     ) -> None:
-        scripts = Script(*self.ALICES), Script(*answers), Script(*self.ALICES)
+        scripts = Script(*ALICES), Script(*answers), Script(*ALICES)
         assert self.sessions(background, *scripts) == [b"", trailing, b""]
         assert scripts[0].heard == scripts[1].heard == scripts[2].heard
 
     def test_a_hop_that_wants_no_login_any_more_gets_none(self, background: Background) -> None:
         later = Script(NO_LOGIN, GRANTED)
-        self.sessions(background, Script(*self.ALICES), later)
+        self.sessions(background, Script(*ALICES), later)
         assert later.heard == [b"\x05\x02\x00\x02", REQUEST]
 
+    def test_answers_at_once(self, background: Background) -> None:
+        hasty = Script(ALICES[0], ALICES[1] + GRANTED)
+        assert self.sessions(background, hasty, Script(*ALICES), hasty) == [b""] * 3
+
     def test_answers_in_pieces(self, background: Background) -> None:
-        drips = Drip(*self.ALICES), Drip(*self.ALICES), Script(*self.ALICES), Drip(*self.ALICES)
+        drips = Drip(*ALICES), Drip(*ALICES), Script(*ALICES), Drip(*ALICES)
         assert self.sessions(background, *drips) == [b""] * 4
 
     @pytest.mark.parametrize(
@@ -220,7 +207,7 @@ class TestLaterSessions:
         self, background: Background, answers: tuple[bytes, ...], kind: type[Exception], complaint: str
     ) -> None:
         with pytest.raises(kind, match=rf"^hop paris \(1 of 1\) at .*{complaint}"):
-            self.sessions(background, Script(*self.ALICES), Script(*answers))
+            self.sessions(background, Script(*ALICES), Script(*answers))
 
 
 class TestFailures:
@@ -230,7 +217,7 @@ class TestFailures:
             sock.bind(("127.0.0.1", 0))
             yield Address(*sock.getsockname())
 
-    def test_nobody_listens(self, refused: Address) -> None:
+    def test_a_hop_that_does_not_listen(self, refused: Address) -> None:
         with pytest.raises(ConnectError, match=r"^hop paris \(1 of 1\) at .*, TCP connect: connection refused"):
             walk(Way("one", (hop_at(refused),)))
 
@@ -298,7 +285,7 @@ class TestFailures:
     def test_one_that_speaks_unasked(self, background: Background) -> None:
         proxy = background.listen(Script(NO_LOGIN, GRANTED + b"welcome"))
         lima = Hop("lima", HopProtocol.SOCKS5, Address("192.0.2.9", 1080))
-        with pytest.raises(HopProtocolError, match="7 bytes came behind the reply of the hop before"):
+        with pytest.raises(HopProtocolError, match="the hop before sent 7 bytes behind its reply"):
             walk(Way("two", (hop_at(proxy), lima)))
 
     def test_a_connect_without_an_answer(self) -> None:
