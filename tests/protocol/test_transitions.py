@@ -24,6 +24,9 @@ GRANTED = Reply(0)
 FIRST = Reply(0, Address("192.0.2.9", 40001))
 """The first reply to a BIND."""
 
+MOST_TURNS = 10
+"""Twice as many as the longest conversation needs."""
+
 Row = tuple[str, State, State]
 """A role, a state, and the next one."""
 
@@ -96,12 +99,14 @@ def decide(one: Handshake) -> None:
 def converse(client: ClientHandshake, server: ServerHandshake) -> tuple[Observed, Observed]:
     """Let the two talk to their end."""
     pair = asks, answers = Observed("client", client), Observed("server", server)
-    while not (client.done and server.done):
+    for _ in range(MOST_TURNS):
         answers.hear(client.data_to_send())
         asks.hear(server.data_to_send())
         answers.decide()
         asks.decide()
-    return pair
+        if client.done and server.done:
+            return pair
+    pytest.fail(f"{client} and {server} do not come to an end")
 
 
 def request(command: Command, version: Version = Version.SOCKS5, credentials: Credentials | None = None) -> Request:
