@@ -23,7 +23,7 @@ from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.messages import UserId, UsernamePassword
 from chainsocks.server.serve import serve
-from chainsocks.tools.steps import Taken, Trail, add_steps, add_total, step_table
+from chainsocks.tools.step_times import Taken, Trail, add_steps, add_total, step_table
 
 __all__ = ["demo"]
 

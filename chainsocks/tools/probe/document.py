@@ -47,7 +47,7 @@ from chainsocks.tools.probe.advice import advise
 from chainsocks.tools.probe.findings import ChainSetting, HopReport, Member, ProbeReport
 from chainsocks.tools.probe.questions import Question
 from chainsocks.tools.probe.walk import Walk
-from chainsocks.tools.steps import Taken
+from chainsocks.tools.step_times import Taken
 
 __all__ = ["as_json"]
 

@@ -18,7 +18,7 @@ from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.questions import Ability, Question
 from chainsocks.tools.probe.walk import Walk
-from chainsocks.tools.steps import Taken
+from chainsocks.tools.step_times import Taken
 
 __all__ = [
     "ChainSetting",

@@ -17,7 +17,7 @@ from chainsocks.tools.probe.picture import ASCII, SIGNS, picture
 from chainsocks.tools.probe.pipeline_support import may_be_pipelining
 from chainsocks.tools.probe.questions import Ability, Answer, Question
 from chainsocks.tools.probe.walk import Walk
-from chainsocks.tools.steps import add_steps, add_total, milliseconds, step_table
+from chainsocks.tools.step_times import add_steps, add_total, milliseconds, step_table
 
 __all__ = ["show", "show_summary"]
 

@@ -19,7 +19,7 @@ from chainsocks.chain.trip import OnStep
 from chainsocks.config.chains import Route
 from chainsocks.errors import DialError, HopRefused, Place
 from chainsocks.protocol.address import UNSPECIFIED, Address
-from chainsocks.tools.steps import Taken, Trail
+from chainsocks.tools.step_times import Taken, Trail
 
 __all__ = ["Walk", "walk", "walk_repeatedly"]
 

@@ -10,7 +10,7 @@ from chainsocks.chain.trip import CONNECT, OPEN
 from chainsocks.errors import Place
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.steps import Taken, Trail, add_steps, add_total, milliseconds, step_table
+from chainsocks.tools.step_times import Taken, Trail, add_steps, add_total, milliseconds, step_table
 
 PARIS, OSAKA = Address("10.0.0.1", 1080), Address("10.0.0.2", 1080)
 
