@@ -134,14 +134,16 @@ def test_what_real_hops_keep(tmp_path: Path, own_hops: list[Chainsocks], danted:
     assert probed["pipeline"] == {"fit": "off", "because": ["micro"], "apart": []}
 
 
-def test_a_chain_that_is_pipelined_too_far(tmp_path: Path, own_hops: list[Chainsocks], microsocks: str) -> None:
-    """It is broken; and it is not, once that has been written which was told."""
+def test_a_chain_whose_pipeline_setting_is_too_high(
+    tmp_path: Path, own_hops: list[Chainsocks], microsocks: str
+) -> None:
+    """It is broken, and works with the setting that the probe recommends."""
     hops = {"first": own_hops[0].url, "micro": microsocks, "last": own_hops[1].url}
     write_chain(tmp_path, hops, "chain")
     status, out, err = run_program(tmp_path, "probe", "--pipeline")
     assert (status, err) == (1, "")
-    assert 'PIPELINED TOO FAR: micro has pipeline = "chain" by its chain, and loses its own messages' in out
-    assert '  - write pipeline = "off" for hop micro in [hops], or pipeline = "off" for the whole chain' in out
+    assert 'PIPELINING NOT SUPPORTED: micro has pipeline = "chain" from its chain, but loses messages' in out
+    assert '  - set pipeline = "off" for hop micro in [hops], or pipeline = "off" for the whole chain' in out
     assert "BROKEN: hop micro (2 of 3)" in out
     config = tmp_path / "chainsocks.toml"
     config.write_text(config.read_text().replace(f'"{microsocks}"', f'{{ url = "{microsocks}", pipeline = "off" }}'))

@@ -82,37 +82,37 @@ def probe(config: Config, options: Options, output: Console, progress: Console) 
 
 
 def targets(config: Config, options: Options) -> list[Target]:
-    """Return what there is to walk, in order.
+    """Return what there is to probe, in order.
 
     Raises:
         ConfigError: with all that is wrong.
     """
     todo = _wanted(config, options)
     if crowded := [target.chain.name for target in todo if not has_a_way(target.chain)]:
-        what = "its groups hold more places than they have hops for"
+        what = "it has more places than its groups have hops"
         raise ConfigError([Problem("", f"chain {printable(name)}: {what}") for name in crowded])
     return todo
 
 
 def _wanted(config: Config, options: Options) -> list[Target]:
-    """Return what the options say is to be walked."""
+    """Return what the options name."""
     problems: list[Problem] = []
     destination = _destination(options, problems)
     hops, chains = _declared(config, options, problems)
     if options.everything and options.chain is not None:
-        problems.append(Problem("--chain", "goes without --all, which walks all chains"))
+        problems.append(Problem("--chain", "cannot be combined with --all (--all already walks every chain)"))
     if problems:
         raise ConfigError(problems)
     if options.everything:
         if not hops:
-            raise ConfigError([Problem("--all", "there are no hops: name a file with -c, or hops with --hop")])
+            raise ConfigError([Problem("--all", "there are no hops; name a file with -c, or hops with --hop")])
         alone = [Target(Kind.HOP, hop.name, Chain(hop, name=hop.name), None) for hop in hops]
         groups = () if options.hops else config.groups.values()
         alone += [Target(Kind.GROUP, group.name, Chain(group, name=group.name), None) for group in groups]
         return alone + [Target(Kind.CHAIN, chain.name, chain, destination) for chain in chains.values()]
     chain = _chosen(config, options, chains)
     if not chain.hops and destination is None:
-        what = "there are no hops to reach: name a HOST:PORT to connect to, hops with --hop, or a file with -c"
+        what = "there are no hops to reach; name a HOST:PORT to connect to, hops with --hop, or a file with -c"
         raise ConfigError([Problem("", what)])
     return [Target(Kind.CHAIN, chain.name, chain, destination)]
 
@@ -124,18 +124,18 @@ def _destination(options: Options, problems: list[Problem]) -> Address | None:
         destination = parse_address(options.destination)
         if destination.port:
             return destination
-        problems.append(Problem("HOST:PORT", "port 0 is none that one could connect to"))
+        problems.append(Problem("HOST:PORT", "port 0 cannot be connected to"))
     except ValueError as error:
         problems.append(Problem("HOST:PORT", printable(str(error))))
     return None
 
 
 def _declared(config: Config, options: Options, problems: list[Problem]) -> tuple[list[Hop], dict[str, Chain]]:
-    """Return all hops and all chains: those of the command line, if it has any, in place of the file's."""
+    """Return all hops and all chains: those of the command line if it names hops, otherwise those of the file."""
     if not options.hops:
         return list(config.hops.values()), dict(config.chains)
     if options.chain is not None:
-        problems.append(Problem("--hop", "goes without --chain: the hops are a chain of their own"))
+        problems.append(Problem("--hop", "cannot be combined with --chain (the hops are a chain of their own)"))
     try:
         hops = [parse_hop_url(url) for url in options.hops]
     except ValueError as error:
@@ -176,7 +176,7 @@ async def _run(
 
 
 def _tell(status: Status, place: Place, _: float) -> None:
-    """Say where a walk is; when it is through, the questions follow."""
-    text = "asking the hops what they can do" if place.step == OPEN else printable(str(place))
+    """Show the present step. After a walk the questions follow, which have no steps of their own here."""
+    text = "asking the hops what they support" if place.step == OPEN else printable(str(place))
     status.update(Text(text))
     status.start()

@@ -22,19 +22,20 @@ The shape is kept: seconds as numbers (null for a limit that is off), null for w
         "failure": {"hop": "osaka", "position": 2, "address": "10.0.0.2:1080", "step": "request", "problem": "...",
                     "reply_code": 5, "seconds": 0.001, "limit": 10, "advice": ["...", ...]}}]}
 
-``kind`` is "chain" or, for a hop by itself, "hop", or "group". The seconds are those of one walk, or the medians of
-``count``. ``direct`` holds the steps of a way without hops. ``answer`` is "yes", "no", "understood" or "unknown", see
+``kind`` is "chain", "hop" (one hop alone) or "group". The seconds are those of one walk, or the medians of ``count``
+walks. ``direct`` holds the steps of a way without hops. ``answer`` is "yes", "no", "understood" or "unknown", see
 `chainsocks.tools.probe.questions`.
 
-With ``--pipeline``, ``own`` and ``behind`` are "keeps", "loses" or "unknown", see `chainsocks.chain.keeping`; ``fit``
-is what may be written of it, and ``lost`` is null unless more is ``written``. For a whole chain ``because`` names
-those that are not known to be fit for more, and ``apart`` those that have a setting of their own.
+With ``--pipeline``, ``own`` and ``behind`` are "keeps", "loses" or "unknown", see `chainsocks.chain.pipeline_check`.
+``fit`` is the highest setting that the hop supports, ``written`` its present one, and ``lost`` is null unless that is
+too high. For a whole chain ``because`` names the hops that are not known to support more than ``fit``, and ``apart``
+those with a setting of their own.
 
-``members`` holds all hops of all groups (and of a chain that may leave out hops, those with ``group`` null), each as a
-hop of the walk that tells of it: with its ``place`` in the chain, the ``position`` in that walk, the walk's ``seconds``
-and its ``failure``. Their ``state`` is "works", "failed", "stuck", "not reached" or "not used", see
-`chainsocks.tools.probe.members`; one that is not used has no walk, and nothing but its place, group and name. What the
-walk in ``hops`` tells of a member is the same there.
+``members`` holds the hops of all groups (and of a chain that may skip hops, those with ``group`` null). Each has the
+keys of a hop, in the walk that shows its state, and beside them its ``place`` in the chain and the ``seconds`` and the
+``failure`` of that walk. Its ``state`` is "works", "failed", "stuck", "not reached" or "not used", see
+`chainsocks.tools.probe.findings`. A member that is not used has no walk, and only its place, group, name and state. If
+a member is in the walk of ``hops``, its answers are the same there.
 """
 
 from __future__ import annotations

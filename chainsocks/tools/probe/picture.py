@@ -4,13 +4,13 @@
 
     here ──> paris ──> osaka ──> lima ──> example.org:443
     here ──> paris ──> [✗ osaka] ··> lima ··> example.org:443        osaka itself failed
-    here ──> paris ──> osaka ──✗ lima ··> example.org:443            osaka did not get us to lima: it may be either
+    here ──> paris ──> osaka ──✗ lima ··> example.org:443            osaka did not reach lima: either may have failed
     here ──✗ [✗ paris] ··> osaka ··> lima                            there is no connection to paris
     here ──> paris ──> (osaka | [✗ lima]) ──> example.org:443        one of two members has failed
-    here ··> [✗ paris] ──> osaka ──> example.org:443                 paris has failed, and was left out
-    here ──> paris ··> (osaka) ──> example.org:443                   osaka lives, and is not needed
+    here ··> [✗ paris] ──> osaka ──> example.org:443                 paris has failed, and was skipped
+    here ──> paris ··> (osaka) ──> example.org:443                   osaka works, and is not needed
 
-Where the terminal cannot draw these signs, they are written in ASCII.
+Where the terminal cannot show these signs, ASCII takes their place.
 """
 
 from __future__ import annotations

@@ -3,14 +3,14 @@
 Each question is a trip of its own to that hop, with the limits of a dial and one request at its end.
 
 1. No machine is disturbed: the requests are for reserved names and addresses, which mean the hop itself or no machine,
-   and no data is sent. The destination of the probe is told to the last hop only, by the walk.
+   and no data is sent. The destination of the probe is sent to the last hop only, by the walk.
 2. What the walk has shown is not asked again.
 3. An answer that can mean either is `Answer.UNKNOWN`, with what the hop replied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -76,6 +76,36 @@ class Ability:
     why: str
 
 
+_ANSWERS: Mapping[Question, Mapping[int, Answer]] = {
+    Question.NAMES: {
+        ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED: Answer.NO,
+        ReplyCode.SUCCEEDED: Answer.YES,
+        ReplyCode.CONNECTION_REFUSED: Answer.YES,  # it has found an address for localhost
+    },
+    Question.UDP: {
+        ReplyCode.SUCCEEDED: Answer.YES,
+        ReplyCode.COMMAND_NOT_SUPPORTED: Answer.NO,
+        ReplyCode.NOT_ALLOWED_BY_RULESET: Answer.NO,
+    },
+    Question.IPV6: {
+        ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED: Answer.NO,
+        ReplyCode.SUCCEEDED: Answer.UNDERSTOOD,
+        ReplyCode.NETWORK_UNREACHABLE: Answer.UNDERSTOOD,
+        ReplyCode.HOST_UNREACHABLE: Answer.UNDERSTOOD,
+        ReplyCode.CONNECTION_REFUSED: Answer.UNDERSTOOD,
+        ReplyCode.TTL_EXPIRED: Answer.UNDERSTOOD,
+    },
+}
+"""What a reply to the first request shows. Every other reply leaves the question open."""
+
+_REQUESTS: Mapping[Question, tuple[Address, ...]] = {
+    Question.NAMES: (LOCALHOST, MISSING),
+    Question.UDP: (UNSPECIFIED,),
+    Question.IPV6: (LOOPBACK, NOWHERE),
+}
+"""What to ask for, and what then if that leaves the question open."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """What came of a request: the hop's reply code, or None if there is no reply to it."""
@@ -92,7 +122,7 @@ async def ask_hop(walk: Walk, position: int, dialer: Dialer) -> Mapping[Question
 
     async def ask(question: Question) -> None:
         known = _known(walk, position, question)
-        found[question] = known or await _Asker(walk, position, dialer).ask(question)
+        found[question] = known or await _ask(walk, position, question, dialer)
 
     async with trio.open_nursery() as nursery:
         for question in Question:
@@ -123,86 +153,39 @@ def _known(walk: Walk, position: int, question: Question) -> Ability | None:
     return None
 
 
-Judge = Callable[[_Outcome, _Outcome | None], Answer]
-"""Decides an answer by what came of a request, and of the one before it if there was one."""
+async def _ask(walk: Walk, position: int, question: Question, dialer: Dialer) -> Ability:
+    """Send the requests for a question until it is answered."""
+    outcomes: list[_Outcome] = []
+    answer = Answer.UNKNOWN
+    for target in _REQUESTS[question]:
+        if answer is Answer.UNKNOWN:
+            outcomes.append(await _request(walk, position, question, target, dialer))
+            answer = _answer(question, outcomes)
+    return Ability(answer, "; ".join(outcome.said for outcome in outcomes))
 
 
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    """Sends requests to one hop of a walk."""
-
-    walk: Walk
-    position: int
-    dialer: Dialer
-
-    async def ask(self, question: Question) -> Ability:
-        match question:
-            case Question.UDP:
-                outcome = await self._request(UNSPECIFIED, Command.UDP_ASSOCIATE)
-                return Ability(_judge_udp(outcome), outcome.said)
-            case Question.IPV6:
-                return await self._ask_for(LOOPBACK, NOWHERE, _judge_ipv6)
-            case Question.NAMES:
-                return await self._ask_for(LOCALHOST, MISSING, _judge_names)
-
-    async def _ask_for(self, first: Address, second: Address, judge: Judge) -> Ability:
-        """Ask for `first`; and for `second` where that leaves the answer open."""
-        outcome = await self._request(first)
-        answer = judge(outcome, None)
-        if answer is not Answer.UNKNOWN:
-            return Ability(answer, outcome.said)
-        another = await self._request(second)
-        return Ability(judge(another, outcome), f"{outcome.said}; {another.said}")
-
-    async def _request(self, destination: Address, command: Command = Command.CONNECT) -> _Outcome:
-        """Make a trip to the hop, and send it one request."""
-        trip = self.dialer.trip(self.walk.route, destination)
-        asked = f"asked for {destination}" if command is Command.CONNECT else f"asked to {command.name}"
-        try:
-            said = await trip.run(partial(_send_request, command=command, position=self.position))
-        except DialError as error:
-            return _explain(trip, error, asked)
-        return _Outcome(f"{asked} it said: {said}", ReplyCode.SUCCEEDED)
+def _answer(question: Question, outcomes: Sequence[_Outcome]) -> Answer:
+    """Decide an answer by what came of the requests so far."""
+    *before, last = outcomes
+    if question is Question.UDP and last.was_no_answer:
+        return Answer.NO
+    if question is Question.NAMES and before and last.code != ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED:
+        # A hop that resolves names reports of the missing one alone that it is not found.
+        tells_apart = last.code == ReplyCode.HOST_UNREACHABLE and before[0].code not in (None, last.code)
+        return Answer.YES if tells_apart else Answer.UNKNOWN
+    return _ANSWERS[question].get(last.code, Answer.UNKNOWN) if last.code is not None else Answer.UNKNOWN
 
 
-def _judge_udp(outcome: _Outcome) -> Answer:
-    match outcome.code:
-        case ReplyCode.SUCCEEDED:
-            return Answer.YES
-        case ReplyCode.COMMAND_NOT_SUPPORTED | ReplyCode.NOT_ALLOWED_BY_RULESET:
-            return Answer.NO
-        case None if outcome.was_no_answer:
-            return Answer.NO
-        case _:
-            return Answer.UNKNOWN
-
-
-def _judge_ipv6(outcome: _Outcome, before: _Outcome | None) -> Answer:
-    match outcome.code:
-        case ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED:
-            return Answer.NO
-        case (
-            ReplyCode.SUCCEEDED
-            | ReplyCode.NETWORK_UNREACHABLE
-            | ReplyCode.HOST_UNREACHABLE
-            | ReplyCode.CONNECTION_REFUSED
-            | ReplyCode.TTL_EXPIRED
-        ):
-            return Answer.UNDERSTOOD
-        case _:
-            return Answer.UNKNOWN
-
-
-def _judge_names(outcome: _Outcome, before: _Outcome | None) -> Answer:
-    match outcome.code:
-        case ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED:
-            return Answer.NO
-        case ReplyCode.SUCCEEDED | ReplyCode.CONNECTION_REFUSED if before is None:
-            return Answer.YES  # it has found an address for localhost
-        case ReplyCode.HOST_UNREACHABLE if before and before.code not in (None, outcome.code):
-            return Answer.YES  # of the missing name alone it says that it is not found
-        case _:
-            return Answer.UNKNOWN
+async def _request(walk: Walk, position: int, question: Question, target: Address, dialer: Dialer) -> _Outcome:
+    """Make a trip to the hop, and send it one request."""
+    command = Command.UDP_ASSOCIATE if question is Question.UDP else Command.CONNECT
+    asked = f"asked for {target}" if command is Command.CONNECT else f"asked to {command.name}"
+    trip = dialer.trip(walk.route, target)
+    try:
+        said = await trip.run(partial(_send_request, command=command, position=position))
+    except DialError as error:
+        return _explain(trip, error, asked)
+    return _Outcome(f"{asked} it said: {said}", ReplyCode.SUCCEEDED)
 
 
 async def _send_request(trip: Trip, command: Command, position: int) -> str:

@@ -8,25 +8,35 @@ from rich.console import Console
 from rich.table import Table
 
 from chainsocks.chain.blame import Confidence, judge
+from chainsocks.chain.pipeline_check import Support
 from chainsocks.config.chains import Group
 from chainsocks.config.hops import Pipeline
 from chainsocks.protocol.address import printable
 from chainsocks.tools.probe.advice import advise
-from chainsocks.tools.probe.findings import HopReport, HopState, Kind, Member, ProbeReport
+from chainsocks.tools.probe.findings import HopReport, HopState, Kind, Loss, Member, ProbeReport
 from chainsocks.tools.probe.picture import ASCII, SIGNS, picture
 from chainsocks.tools.probe.pipeline_support import may_be_pipelining
 from chainsocks.tools.probe.questions import Ability, Answer, Question
 from chainsocks.tools.probe.walk import Walk
 from chainsocks.tools.step_times import add_steps, add_total, milliseconds, step_table
+from chainsocks.tools.tables import plain_table, print_table
 
 __all__ = ["show", "show_summary"]
 
-_HINT = "this is pipelined: `chainsocks probe --pipeline` finds out which hops lose what is sent ahead of their answers"
+_HINT = "pipelining may be the cause: `chainsocks probe --pipeline` tests which hops support it"
+
 _TITLES = {Question.NAMES: "names", Question.UDP: "UDP", Question.IPV6: "IPv6"}
+
+_SUPPORT = {Support.SUPPORTED: "supported", Support.UNSUPPORTED: "not supported", Support.UNKNOWN: "unknown"}
+
+_LOSES = {
+    Loss.OWN: "loses messages that are sent before it has replied",
+    Loss.BEHIND: "loses what is sent behind its request",
+}
 
 
 def show(report: ProbeReport, console: Console) -> None:
-    """Print a picture, a row for each step, hop and member, and what there is to say about failures."""
+    """Print a picture, tables of the steps, hops and members, and each failure with advice."""
     console.print(f"{report.title}: {_purpose(report)}")
     console.print()
     signs = ASCII if console.options.ascii_only else SIGNS
@@ -36,42 +46,43 @@ def show(report: ProbeReport, console: Console) -> None:
         console.print(_step_table(report))
         if report.hops:
             console.print()
-            console.print(_hop_table(report))
+            print_table(_hop_table(report), console)
         for note in _notes(report):
             console.print(f"  {note}")
         console.print()
         if report.pipelining and report.hops:
-            console.print(_support_table(report))
+            print_table(_support_table(report), console)
             for reason in _reasons(report):
                 console.print(f"  {reason}")
             console.print()
     if report.members:
-        console.print(_member_table(report))
+        print_table(_member_table(report), console)
         console.print()
     console.print("\n".join(_verdict(report)))
 
 
 def show_summary(reports: Sequence[ProbeReport], console: Console) -> None:
     """Print a row for each report."""
-    table = Table("", "", box=None, pad_edge=False, show_header=False)
+    table = plain_table("", "")
+    table.show_header = False
     table.add_column(justify="right")
     for report in reports:
         table.add_row(report.title, _outcome(report), f"{milliseconds(report.walk.seconds)} ms")
-    console.print(table)
+    print_table(table, console)
 
 
 def _purpose(report: ProbeReport) -> str:
     hops, destination = report.walk.route.hops, report.walk.destination
     if report.kind is Kind.HOP:
-        return "by itself, straight from here, and asked for nothing"
+        return "reached directly, and sent no request"
     if report.kind is Kind.GROUP:
-        return "its members, each by itself, straight from here, and asked for nothing"
+        return "its members, each reached directly, and sent no request"
     if destination is None:
-        return "as far as its last hop, which is asked for nothing (name a HOST:PORT to ask it for that)"
+        return "up to the last hop, which is sent no request (name a HOST:PORT to connect to)"
     if not hops:
-        return f"no hops, straight to {destination}"
+        return f"no hops, directly to {destination}"
     last = "the last hop" if report.members else printable(hops[-1].name)
-    return f"to {destination}, which only {last} is told"
+    return f"to {destination}; only {last} learns this destination"
 
 
 def _step_table(report: ProbeReport) -> Table:
@@ -82,19 +93,19 @@ def _step_table(report: ProbeReport) -> Table:
     if not own and report.walk.taken:
         taken = report.walk.taken
         add_steps(table, "destination", "", taken[0].place.address, taken)
-    add_total(table, "all hops" if own else "all of it", report.walk.seconds)
+    add_total(table, "all hops" if own else "total", report.walk.seconds)
     for hop in report.all_hops[own:]:
         _add_hop(table, hop)
     return table
 
 
 def _add_hop(table: Table, report: HopReport) -> None:
-    otherwise = "nothing to say yet" if report.state is HopState.PASSED else "not reached"
+    otherwise = "connected" if report.state is HopState.PASSED else "not reached"
     add_steps(table, report.label, report.hop.protocol.value, report.hop.address, report.steps, otherwise)
 
 
 def _hop_table(report: ProbeReport) -> Table:
-    table = Table("hop", "login", "names", "UDP", "IPv6", box=None, pad_edge=False)
+    table = plain_table("hop", "login", "names", "UDP", "IPv6")
     for hop in report.all_hops:
         abilities = (hop.abilities.get(question) for question in Question)
         answers = (ability.answer.value if ability else "-" for ability in abilities)
@@ -103,28 +114,28 @@ def _hop_table(report: ProbeReport) -> Table:
 
 
 def _notes(report: ProbeReport) -> Iterator[str]:
-    """Say what the answers other than yes were taken from, once for all hops that said the same."""
+    """Say what shows the answers other than yes, once for all hops with the same answer."""
     names: dict[tuple[Question, Ability], list[str]] = {}
     for hop in report.all_hops:
         for question, ability in hop.abilities.items():
             if ability.answer is not Answer.YES:
                 names.setdefault((question, ability), []).append(printable(hop.hop.name))
     for (question, ability), alike in names.items():
-        yield f"{_TITLES[question]} {ability.answer}: {', '.join(alike)}: {printable(ability.why)}"
+        yield f"{_TITLES[question]} {ability.answer} ({', '.join(alike)}): {printable(ability.why)}"
     last = report.hops[-1].hop if report.hops else None
     if last and last.kind.open_greeting is None and report.fine and report.walk.destination is None:
-        yield (
-            f"{printable(last.name)}: {last.protocol} says nothing before it is asked for something: "
-            "it took the connection, and no more is known"
-        )
+        what = "has no message before the request, so only the connection was tested"
+        yield f"{printable(last.name)}: {last.protocol} {what}"
 
 
 def _support_table(report: ProbeReport) -> Table:
     """Show what each hop supports of pipelining."""
-    table = Table("hop", "its messages at once", "what comes behind", "may be written", box=None, pad_edge=False)
+    table = plain_table("hop", _key(Pipeline.HOP), _key(Pipeline.CHAIN), "safe setting")
     for hop in report.all_hops:
-        support = hop.support
-        cells = (support.own.value, support.behind.value, _key(support.pipeline)) if support else ("-", "-", "-")
+        cells = ("-", "-", "-")
+        if support := hop.support:
+            behind = support.behind if support.own is Support.SUPPORTED else support.own
+            cells = (_SUPPORT[support.own], _SUPPORT[behind], _key(support.pipeline))
         table.add_row(printable(hop.label), *cells)
     return table
 
@@ -135,23 +146,22 @@ def _reasons(report: ProbeReport) -> Iterator[str]:
         if hop.support and hop.support.reason:
             yield f"{printable(hop.hop.name)}: {printable(hop.support.reason)}"
     if setting := report.setting:
-        held = (
-            f"; {', '.join(map(printable, setting.because))}: not known to be fit for more" if setting.because else ""
-        )
-        apart = f" (a setting of its own has: {', '.join(map(printable, setting.apart))})" if setting.apart else ""
-        yield f"for the whole chain: {_key(setting.pipeline)}{held}{apart}"
+        because, apart = (", ".join(map(printable, names)) for names in (setting.because, setting.apart))
+        held = f"; not known to support more: {because}" if because else ""
+        others = f"; with a setting of its own: {apart}" if apart else ""
+        yield f"safe for the whole chain: {_key(setting.pipeline)}{held}{others}"
 
 
 def _complaints(report: ProbeReport) -> Iterator[str]:
-    """Say which hops have a higher setting than they support, and what to write."""
+    """Say which hops have a higher setting than they support, and what to set."""
     for hop in report.all_hops:
         if not (hop.support and hop.loss):
             continue
         name, by_itself = printable(hop.hop.name), hop.hop.pipeline is not None
-        whose = "" if by_itself else " by its chain"
-        yield f"PIPELINED TOO FAR: {name} has {_key(hop.setting)}{whose}, and loses {hop.loss}"
+        whose = "" if by_itself else " from its chain"
+        yield f"PIPELINING NOT SUPPORTED: {name} has {_key(hop.setting)}{whose}, but {_LOSES[hop.loss]}"
         others = f", or {_key(report.setting.pipeline)} for the whole chain" if report.setting and not by_itself else ""
-        yield f"  - write {_key(hop.support.pipeline)} for hop {name} in [hops]{others}"
+        yield f"  - set {_key(hop.support.pipeline)} for hop {name} in [hops]{others}"
 
 
 def _key(pipeline: Pipeline) -> str:
@@ -159,12 +169,12 @@ def _key(pipeline: Pipeline) -> str:
 
 
 def _member_table(report: ProbeReport) -> Table:
-    table = Table("group", "member", "state", box=None, pad_edge=False)
+    table = plain_table("group", "member", "state")
     table.add_column("ms", justify="right")
     previous: Member | None = None
     for member in report.members:
         same = previous is not None and (previous.place, previous.group) == (member.place, member.group)
-        group = "" if same and member.group else printable(member.group or "(may be left out)")
+        group = "" if same and member.group else printable(member.group or "(may be skipped)")
         walk = member.report.walk if member.report else None
         total = milliseconds(walk.seconds) if walk and walk.error is None else ""
         table.add_row(group, printable(member.hop.name), member.standing.value, total)
@@ -192,12 +202,12 @@ def _bad_news(report: ProbeReport, member: Member) -> Iterator[str]:
     walk = member.report.walk if member.report else None
     if walk is None or walk.error is None or walk.error is report.walk.error:
         return
-    where = f"of group {printable(member.group)}" if member.group else "which this chain may leave out"
-    yield f"NOT WORKING: {printable(member.hop.name)}, {where}: {printable(str(walk.error))}"
+    where = f" of group {printable(member.group)}" if member.group else ", which this chain may skip"
+    yield f"NOT WORKING: {printable(member.hop.name)}{where}: {printable(str(walk.error))}"
     yield from _advice(report, walk)
     confidence = judge(walk.error, walk.leg).confidence
     if report.fine and confidence is Confidence.DESTINATION_FAILED and not _asks_others(report, member):
-        yield "  - a request is told this, and goes no other way; with `retry_refused = true` it would"
+        yield "  - requests get this refusal, and try no other member; with `retry_refused = true` they would"
 
 
 def _asks_others(report: ProbeReport, member: Member) -> bool:
@@ -224,9 +234,9 @@ def _named(members: Sequence[Member]) -> str:
 
 
 def _outcome(report: ProbeReport) -> str:
-    """Say in a few words how it went."""
+    """Say the result in a few words."""
     if report.walk.error:
         return f"BROKEN at {printable(str(report.walk.error.place))}"
     if report.overstated:
-        return f"PIPELINED TOO FAR at {', '.join(report.overstated)}"
+        return f"PIPELINING NOT SUPPORTED at {', '.join(report.overstated)}"
     return f"works WITHOUT {_named(report.dead)}" if report.dead else "fine"

@@ -140,9 +140,9 @@ def _sum_up(target: Target, alone: Mapping[str, ProbeReport]) -> ProbeReport:
         [report] = alone[member.hop.name].hops
         reports.append(replace(report, walk=replace(report.walk, route=Route(target.chain, (member.hop,)))))
     shown = next((report for report in reports if report.walk.error is None), reports[0])
-    told = [replace(member, report=report) for member, report in zip(members, reports, strict=True)]
+    reported = [replace(member, report=report) for member, report in zip(members, reports, strict=True)]
     first = alone[shown.hop.name]
-    return ProbeReport(target.kind, target.name, shown.walk, (shown,), weigh(told), first.count, first.pipelining)
+    return ProbeReport(target.kind, target.name, shown.walk, (shown,), weigh(reported), first.count, first.pipelining)
 
 
 def all_fine(reports: Sequence[ProbeReport]) -> bool:

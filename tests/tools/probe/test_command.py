@@ -136,7 +136,7 @@ def test_without_a_file_and_hops_the_way_is_direct() -> None:
 NO_DEFAULT = replace(CONFIG, chains={"short": CONFIG.chains["short"]})
 
 WRONG = {
-    "nothing": (Config(), Options(), ["there are no hops to reach: name a HOST:PORT"]),
+    "nothing": (Config(), Options(), ["there are no hops to reach; name a HOST:PORT"]),
     "direct to nowhere": (CONFIG, Options(chain="direct"), ["there are no hops to reach"]),
     "no such chain": (CONFIG, Options(chain="shrt"), ["--chain: no chain is called 'shrt'; did you mean 'short'?"]),
     "no chain with such a name": (CONFIG, Options(chain="a\nb"), [r"--chain: no chain is called 'a\nb'; known are"]),
@@ -144,14 +144,18 @@ WRONG = {
     "a bad destination": (CONFIG, Options(destination="foo"), ["HOST:PORT: 'foo': a port is missing"]),
     "no port": (CONFIG, Options(destination="foo:0"), ["HOST:PORT: port 0"]),
     "an empty one": (CONFIG, Options(destination=""), ["HOST:PORT: "]),
-    "all and a chain": (CONFIG, Options(chain="short", everything=True), ["--chain: goes without --all"]),
+    "all and a chain": (
+        CONFIG,
+        Options(chain="short", everything=True),
+        ["--chain: cannot be combined with --all (--all already walks every chain)"],
+    ),
     "all of nothing": (Config(), Options(everything=True), ["--all: there are no hops"]),
-    "a chain that no way leads through": (CROWDED, Options(), ["chain default: its groups hold more places than"]),
-    "one of all": (CROWDED, Options(everything=True), ["chain default: its groups hold more places than they have"]),
+    "a chain with more places than hops": (CROWDED, Options(), ["chain default: it has more places than its groups"]),
+    "one of all": (CROWDED, Options(everything=True), ["chain default: it has more places than its groups have hops"]),
     "all at once": (
         CONFIG,
         Options("short", ("socks6://alice:hunter2@a",), "foo"),
-        ["HOST:PORT: 'foo'", "--hop: goes without --chain", "--hop: unknown scheme 'socks6'"],
+        ["HOST:PORT: 'foo'", "--hop: cannot be combined with --chain", "--hop: unknown scheme 'socks6'"],
     ),
 }
 
@@ -192,7 +196,7 @@ class TestExitStatus:
             status, out, err = run_main(capsys, "probe", "-c", file, *options)
             assert (status, err) == (0, "")
             assert "here ──> paris ──> ([✗ osaka] | lima)" in out
-            assert "NOT WORKING: osaka, of group exits: hop paris (1 of 2)" in out
+            assert "NOT WORKING: osaka of group exits: hop paris (1 of 2)" in out
             assert "The chain default works without osaka: " in out
         assert out.splitlines()[-1].startswith("chain default  works WITHOUT osaka")
         file.write_text(file.read_text().replace(hops[2], f"socks5://carol:pw@{closed}"))
@@ -258,11 +262,11 @@ class TestAll:
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_somebody_who_watches_is_told_where_it_is(hops: list[str], *, is_terminal: bool) -> None:
+def test_a_terminal_shows_the_present_step(hops: list[str], *, is_terminal: bool) -> None:
     output, progress = io.StringIO(), io.StringIO()
     console = Console(file=progress, force_terminal=is_terminal, width=200)
     assert probe(Config(), Options(hops=hops[:1]), Console(file=output), console)
-    assert ("asking the hops what they can do" in progress.getvalue()) == is_terminal
+    assert ("asking the hops what they support" in progress.getvalue()) == is_terminal
     assert bool(progress.getvalue()) == is_terminal
     assert output.getvalue().startswith("chain default: ")
 

@@ -213,7 +213,7 @@ async def test_only_the_last_hop_hears_of_the_destination(nursery: trio.Nursery)
     ],
     ids=["dead", "mute", "refuses"],
 )
-async def test_whoever_has_answered_is_asked(
+async def test_hops_that_have_answered_are_asked(
     trouble: Trouble, asked: list[int], autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     network = MemoryNetwork(nursery)

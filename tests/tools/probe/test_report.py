@@ -34,7 +34,7 @@ def shown(report: ProbeReport, encoding: str = "utf-8") -> str:
 EVIL = "a\nb\x1b[31m[red]"
 
 FINE = """\
-chain default: to example.org:80, which only lima is told
+chain default: to example.org:80; only lima learns this destination
 
 here ──> paris ──> osaka ──> lima ──> example.org:80
 
@@ -59,16 +59,16 @@ hop             login              names    UDP  IPv6
 paris (1 of 3)  username/password  yes      yes  understood
 osaka (2 of 3)  user id            unknown  no   no
 lima (3 of 3)   username/password  yes      yes  understood
-  IPv6 understood: paris, lima: asked for [::1]:9 it said: connection refused (05)
-  names unknown: osaka: asked for localhost:9 it said: general SOCKS server failure (01); \
+  IPv6 understood (paris, lima): asked for [::1]:9 it said: connection refused (05)
+  names unknown (osaka): asked for localhost:9 it said: general SOCKS server failure (01); \
 asked for chainsocks.invalid:9 it said: general SOCKS server failure (01)
-  UDP no: osaka: socks4a has none
-  IPv6 no: osaka: socks4a has none
+  UDP no (osaka): socks4a has none
+  IPv6 no (osaka): socks4a has none
 
 The chain default is fine: 1500.00 ms."""
 
 BROKEN = """\
-chain default: to example.org:80, which only lima is told
+chain default: to example.org:80; only lima learns this destination
 
 here --> paris --X osaka ..> lima ..> example.org:80
 
@@ -90,7 +90,7 @@ hop             login              names  UDP  IPv6
 paris (1 of 3)  username/password  yes    yes  understood
 osaka (2 of 3)  -                  -      -    -
 lima (3 of 3)   -                  -      -    -
-  IPv6 understood: paris: asked for [::1]:9 it said: connection refused (05)
+  IPv6 understood (paris): asked for [::1]:9 it said: connection refused (05)
 
 BROKEN: hop paris (1 of 3) at 10.0.0.1:1080, request: it could not reach osaka at 10.0.0.2:1080, \
 it says: connection refused (05) (0.50 s of 1.5 s)
@@ -114,17 +114,17 @@ async def test_without_a_destination(autojump_clock: MockClock, nursery: trio.Nu
     chain = Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4))
     text = shown(await probed_of(nursery, chain=chain, destination=None))
     assert text.startswith(
-        "chain default: as far as its last hop, which is asked for nothing (name a HOST:PORT to ask it for that)\n"
+        "chain default: up to the last hop, which is sent no request (name a HOST:PORT to connect to)\n"
     )
-    assert "│ osaka (2 of 2) │ socks4   │ 10.0.0.2:1080 │ nothing to say yet │" in text
-    assert "  osaka: socks4 says nothing before it is asked for something: it took the connection" in text
+    assert "│ osaka (2 of 2) │ socks4   │ 10.0.0.2:1080 │ connected          │" in text
+    assert "  osaka: socks4 has no message before the request, so only the connection was tested" in text
 
 
 async def test_a_socks4_hop_that_was_asked_is_known(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     chain = Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4))
     text = shown(await probed_of(nursery, chain=chain, destination=Address("10.0.0.80", 80)))
     assert "The chain default is fine" in text
-    assert "says nothing before" not in text
+    assert "no message before" not in text
 
 
 @pytest.mark.parametrize("fault", [None, Fault.REFUSAL, Fault.MUTE])
@@ -141,7 +141,7 @@ async def test_names_forge_no_lines_and_no_colours(
 
 
 GROUPS = """\
-chain default: to example.org:80, which only the last hop is told
+chain default: to example.org:80; only the last hop learns this destination
 
 here ──> paris ──> ([✗ osaka] | lima) ──> example.org:80
 
@@ -167,13 +167,13 @@ hop             login              names  UDP  IPv6
 paris (1 of 2)  username/password  yes    yes  understood
 lima (2 of 2)   username/password  yes    yes  understood
 osaka (2 of 2)  -                  -      -    -
-  IPv6 understood: paris, lima: asked for [::1]:9 it said: connection refused (05)
+  IPv6 understood (paris, lima): asked for [::1]:9 it said: connection refused (05)
 
 group  member  state        ms
 exits  osaka   failed
        lima    works   1000.00
 
-NOT WORKING: osaka, of group exits: hop osaka (2 of 2) at 10.0.0.2:1080, method negotiation: no complete answer \
+NOT WORKING: osaka of group exits: hop osaka (2 of 2) at 10.0.0.2:1080, method negotiation: no complete answer \
 on the way to example.org:80 (1.50 s of 1.5 s)
   - the connection was accepted, but no answer came: is 1080 the port of a SOCKS5 proxy?
   - web servers, TLS servers and proxies that speak only SOCKS4 may be silent like this
@@ -216,73 +216,72 @@ async def test_a_member_that_tells_what_the_destination_did(
     chain = Chain(Group(PARIS, OSAKA, retry_refused=retry_refused))
     text = shown(await probed_of(nursery, Trouble(State.REQUEST, Fault.REFUSAL), chain))
     assert "The chain default works without osaka" in text
-    assert ("with `retry_refused = true` it would" in text) is not retry_refused
+    assert ("with `retry_refused = true` they would" in text) is not retry_refused
 
 
 async def test_a_chain_that_may_leave_out_hops(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     chain = Chain(PARIS, OSAKA, LIMA, skip_dead=True)
     text = shown(await probed_of(nursery, Trouble(CONNECT, Fault.REFUSAL), chain))
     assert "here ──> paris ··> [✗ osaka] ──> lima ──> example.org:80" in text
-    assert "NOT WORKING: osaka, which this chain may leave out: hop paris (1 of 3)" in text
-    assert "(may be left out)  osaka   failed" in text
+    assert "NOT WORKING: osaka, which this chain may skip: hop paris (1 of 3)" in text
+    assert "(may be skipped)  osaka   failed" in text
 
 
 LOSES = Trouble(State.METHOD_NEGOTIATION, Fault.LOSS)
-HINT = (
-    "  - this is pipelined: `chainsocks probe --pipeline` finds out which hops lose what is sent ahead of their answers"
-)
+HINT = "  - pipelining may be the cause: `chainsocks probe --pipeline` tests which hops support it"
 
 KEPT = """\
-hop             its messages at once  what comes behind  may be written
-paris (1 of 3)  keeps                 keeps              pipeline = "chain"
-osaka (2 of 3)  loses                 unknown            pipeline = "off"
-lima (3 of 3)   keeps                 keeps              pipeline = "chain"
+hop             pipeline = "hop"  pipeline = "chain"  safe setting
+paris (1 of 3)  supported         supported           pipeline = "chain"
+osaka (2 of 3)  not supported     not supported       pipeline = "off"
+lima (3 of 3)   supported         supported           pipeline = "chain"
   osaka: hop osaka (2 of 2) at 10.0.0.2:1080, username/password sub-negotiation: no complete answer \
 on the way to 10.0.0.3:1080 (1.50 s of 1.5 s)
-  for the whole chain: pipeline = "off"; osaka: not known to be fit for more
+  safe for the whole chain: pipeline = "off"; not known to support more: osaka
 
-PIPELINED TOO FAR: osaka has pipeline = "chain" by its chain, and loses its own messages where they come at once
-  - write pipeline = "off" for hop osaka in [hops], or pipeline = "off" for the whole chain
+PIPELINING NOT SUPPORTED: osaka has pipeline = "chain" from its chain, but loses messages that are sent before it has \
+replied
+  - set pipeline = "off" for hop osaka in [hops], or pipeline = "off" for the whole chain
 BROKEN: hop osaka (2 of 3) at 10.0.0.2:1080, username/password sub-negotiation: no complete answer \
 on the way to 10.0.0.3:1080 (1.50 s of 1.5 s)"""
 
 
-async def test_a_chain_that_is_pipelined_too_far(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    """Nobody else is suspected then; and whoever has not asked is told how to."""
+async def test_a_chain_whose_setting_is_too_high(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """No other hop is suspected then; and without the option, a hint names it."""
     chain = Chain(PARIS, OSAKA, LIMA, pipeline="chain")
     text = shown(await probed_of(nursery, LOSES, chain, pipelining=True))
     assert text.partition("refused (05)\n\n")[2] == KEPT
     text = shown(await probed_of(nursery, LOSES, chain))
-    assert "its messages at once" not in text
+    assert "safe setting" not in text
     assert text.splitlines()[-1] == HINT
 
 
-async def test_what_another_hop_has_done_is_no_fault_of_pipelining(
+async def test_the_fault_of_another_hop_is_not_blamed_on_pipelining(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     chain = Chain(PARIS, OSAKA, LIMA, pipeline="chain")
     text = shown(await probed_of(nursery, Trouble(State.METHOD_NEGOTIATION, Fault.MUTE), chain, pipelining=True))
-    assert "PIPELINED TOO FAR" not in text
+    assert "PIPELINING NOT SUPPORTED" not in text
     assert "  - the connection was accepted, but no answer came" in text
     assert HINT not in text
 
 
-async def test_a_chain_that_works_without_a_member_that_is_pipelined_too_far(
+async def test_a_chain_that_works_without_a_member_whose_setting_is_too_high(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     chain = Chain(Group(PARIS, OSAKA), LIMA, pipeline="chain")
     probed = await probed_of(nursery, LOSES, chain, pipelining=True)
     lines = shown(probed).splitlines()
-    begun = next(number for number, line in enumerate(lines) if line.startswith("PIPELINED TOO FAR: osaka"))
+    begun = next(number for number, line in enumerate(lines) if line.startswith("PIPELINING NOT SUPPORTED: osaka"))
     assert [line.split(":")[0] for line in lines[begun:]] == [
-        "PIPELINED TOO FAR",
-        '  - write pipeline = "off" for hop osaka in [hops], or pipeline = "off" for the whole chain',
+        "PIPELINING NOT SUPPORTED",
+        '  - set pipeline = "off" for hop osaka in [hops], or pipeline = "off" for the whole chain',
         "NOT WORKING",
         "The chain default works without osaka",
     ]
     output = io.StringIO()
     show_summary([probed], Console(file=output, width=1000))
-    assert output.getvalue().startswith("chain default  PIPELINED TOO FAR at osaka ")
+    assert output.getvalue().startswith("chain default  PIPELINING NOT SUPPORTED at osaka ")
 
 
 async def test_hops_with_settings_of_their_own(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -291,24 +290,27 @@ async def test_hops_with_settings_of_their_own(autojump_clock: MockClock, nurser
     troubles = {"osaka": Trouble(State.REQUEST, Fault.LOSS), "l\nim": LOSES}
     report = await probed_of(nursery, troubles, Chain(PARIS, OSAKA, evil, pipeline="chain"), None, pipelining=True)
     lines = shown(report).splitlines()
-    [whole] = [line for line in lines if line.startswith("  for the whole chain")]
+    [whole] = [line for line in lines if line.startswith("  safe for the whole chain")]
     assert whole == (
-        '  for the whole chain: pipeline = "hop"; osaka: not known to be fit for more '
-        r"(a setting of its own has: l\nim)"
+        '  safe for the whole chain: pipeline = "hop"; not known to support more: osaka; '
+        r"with a setting of its own: l\nim"
     )
-    begun = next(number for number, line in enumerate(lines) if line.startswith("PIPELINED"))
+    begun = next(number for number, line in enumerate(lines) if line.startswith("PIPELINING"))
     assert lines[begun:-1] == [
-        'PIPELINED TOO FAR: osaka has pipeline = "chain" by its chain, and loses what comes behind its request',
-        '  - write pipeline = "hop" for hop osaka in [hops], or pipeline = "hop" for the whole chain',
-        r'PIPELINED TOO FAR: l\nim has pipeline = "hop", and loses its own messages where they come at once',
-        r'  - write pipeline = "off" for hop l\nim in [hops]',
+        'PIPELINING NOT SUPPORTED: osaka has pipeline = "chain" from its chain, '
+        "but loses what is sent behind its request",
+        '  - set pipeline = "hop" for hop osaka in [hops], or pipeline = "hop" for the whole chain',
+        r'PIPELINING NOT SUPPORTED: l\nim has pipeline = "hop", but loses messages that are sent before it has replied',
+        r'  - set pipeline = "off" for hop l\nim in [hops]',
     ]
 
 
-async def test_a_chain_whose_last_hop_only_says_too_much(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_a_chain_whose_last_hop_only_has_too_high_a_setting(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     chain = Chain(PARIS, replace(OSAKA, pipeline=Pipeline.CHAIN))
     text = shown(await probed_of(nursery, Trouble(State.REQUEST, Fault.LOSS), chain, pipelining=True))
-    assert 'PIPELINED TOO FAR: osaka has pipeline = "chain", and loses what comes behind its request' in text
+    assert 'SUPPORTED: osaka has pipeline = "chain", but loses what is sent behind its request' in text
     assert text.endswith("The chain default works: 1000.00 ms.")
 
 
@@ -316,12 +318,12 @@ async def test_nor_does_what_was_found(autojump_clock: MockClock, nursery: trio.
     probed = await probed_of(nursery, chain=Chain(make_hop(1)))
     ability = Ability(Answer.UNKNOWN, "it could not be asked: hop a\nb")
     text = shown(replace(probed, hops=[replace(probed.hops[0], abilities={Question.UDP: ability})]))
-    assert r"  UDP unknown: paris: it could not be asked: hop a\nb" in text
+    assert r"  UDP unknown (paris): it could not be asked: hop a\nb" in text
 
 
 async def test_without_hops(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     text = shown(await probed_of(nursery, chain=DIRECT, destination=Address("10.0.0.80", 80)))
-    assert text.startswith("chain direct: no hops, straight to 10.0.0.80:80\n\nhere ──> 10.0.0.80:80\n")
+    assert text.startswith("chain direct: no hops, directly to 10.0.0.80:80\n\nhere ──> 10.0.0.80:80\n")
     assert "│ destination │          │ 10.0.0.80:80 │ TCP connect │ 0.00 │" in text
     assert "names" not in text
 

@@ -1,4 +1,4 @@
-"""The work of a probe: whom it asks, how many at a time, what a group is, and whether all of it is fine."""
+"""The work of a probe: which hops it asks, how many at a time, what a group is, and whether all of it is fine."""
 
 from __future__ import annotations
 

@@ -131,12 +131,12 @@ async def test_the_same_faults_are_met_without_a_destination(autojump_clock: Moc
     assert walked.error
     assert str(walked.error) == (
         "hop lima (3 of 3) at 10.0.0.3:1080, method negotiation: no complete answer (1.50 s of 1.5 s)"
-    ), "nobody has asked it for 0.0.0.0"
+    ), "it was not asked for 0.0.0.0"
     assert trio.current_time() == 1.5
 
 
 async def test_all_of_it(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    """A connect takes half a second, and whoever makes it is asked for that long."""
+    """A connect takes half a second, and the request that has a hop make it takes as long."""
     walked = await walked_through(network_of(nursery, delay=0.5), DESTINATION)
     assert walked.error is None
     assert (walked.passed, walked.answered) == (3, 3)
@@ -198,7 +198,7 @@ async def test_whose_limit_it_was(
     assert walked.seconds == (dial or 3)
 
 
-async def test_straight_there(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_a_direct_connection(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     network = network_of(nursery)
     network.names = {"example.org": ["10.0.0.80"]}
     network.resolve_delay = 0.25
@@ -208,7 +208,7 @@ async def test_straight_there(autojump_clock: MockClock, nursery: trio.Nursery) 
     assert steps_of(walked) == [(None, RESOLVE, 0.25), (None, CONNECT, 1)]
 
 
-async def test_straight_to_where_nobody_is(nursery: trio.Nursery) -> None:
+async def test_directly_to_an_address_where_nothing_listens(nursery: trio.Nursery) -> None:
     walked = await walked_through(MemoryNetwork(nursery), Address("10.0.0.80", 80), DIRECT)
     assert walked.error
     assert walked.failed_at is None
