@@ -29,6 +29,7 @@ from chainsocks.observe.log import start_logging
 from chainsocks.protocol.socks5 import MAX_LOGIN
 from chainsocks.server.serve import serve_until_signalled
 from chainsocks.server.workers import count_workers, serve_with_workers
+from chainsocks.session.access import hops_that_lead_back
 from chainsocks.tools.bench.command import Options as BenchOptions
 from chainsocks.tools.bench.command import bench as run_bench
 from chainsocks.tools.check import show_config, warnings
@@ -132,6 +133,8 @@ def check(
         return 0 if explanation.let_in else FAILED
     if host is not None or user is not None or as_json:
         raise click.UsageError("--from, --user and --json need --explain HOST:PORT")
+    if problems := list(hops_that_lead_back(config)):
+        raise ConfigError(problems, str(path))
     show_config(config, _console())
     for warning in warnings(config):
         click.echo(f"warning: {warning}", err=True)
@@ -264,6 +267,7 @@ def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...]
     if config.server.has_idle_workers:
         problems.append(Problem("--workers", IDLE_WORKERS.format(config.server)))
     problems += [Problem("--listen", f"{exposed} {OPEN_PROXY}") for exposed in config.exposed]
+    problems += hops_that_lead_back(config)
     if problems:
         raise ConfigError(problems)
     return config

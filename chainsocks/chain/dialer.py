@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from chainsocks.chain.attempts import Attempts, Choices, Operation
 from chainsocks.chain.limit import Limit
-from chainsocks.chain.trip import Abandonment, Known, OnStep, Trip
+from chainsocks.chain.trip import Abandonment, Guard, Known, OnStep, Trip
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.models import Timeouts
 from chainsocks.network import Network
@@ -43,14 +43,15 @@ class Dialer:
         close: Callable[[ResultT], Awaitable[None]] | None = None,
         limit: Limit | None = None,
         known: Known | None = None,
+        guard: Guard | None = None,
         abandoned: Abandonment | None = None,
         on_step: OnStep | None = None,
     ) -> tuple[Trip, ResultT]:
         """Run `operation` along the only route of `chain`, or along one after the other until one succeeds.
 
         `key` tells requests apart where members of groups are sticky. `close` closes a result that came second;
-        without it the attempts are not hedged. `limit` is the caller's block, whose deadline this moves. `known` and
-        `abandoned` are those of `Trip`. Return the trip that succeeded, and its result.
+        without it the attempts are not hedged. `limit` is the caller's block, whose deadline this moves. `known`,
+        `guard` and `abandoned` are those of `Trip`. Return the trip that succeeded, and its result.
 
         Raises:
             DialError: the last attempt's error; those before are its `earlier`.
@@ -58,7 +59,9 @@ class Dialer:
             RequestAbandoned: the client has left.
         """
         if chain.route:
-            trip = self.trip(chain.route, destination, on_step, limit=limit, known=known, abandoned=abandoned)
+            trip = self.trip(
+                chain.route, destination, on_step, limit=limit, known=known, guard=guard, abandoned=abandoned
+            )
             return trip, await trip.run(operation)
         if limit:
             limit.clear()  # each attempt has a limit of its own
@@ -68,6 +71,7 @@ class Dialer:
             on_step=on_step,
             began=self.network.now(),
             known=known,
+            guard=guard,
             abandoned=abandoned,
         )
         return await Attempts(chain, key, self.choices, self.network, begin, operation, close, abandoned).run()
@@ -81,6 +85,7 @@ class Dialer:
         limit: Limit | None = None,
         began: float | None = None,
         known: Known | None = None,
+        guard: Guard | None = None,
         abandoned: Abandonment | None = None,
     ) -> Trip:
         """Make a trip along one route, with this dialer's network and limits; see `Trip` for the arguments."""
@@ -93,5 +98,6 @@ class Dialer:
             limit=limit,
             began=began,
             known=known,
+            guard=guard,
             abandoned=abandoned,
         )

@@ -21,7 +21,7 @@ from chainsocks.chain.eyeballs import connect_first, interleave
 from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.pipeline import flights
-from chainsocks.chain.trip import CONNECT, RESOLVE, Trip
+from chainsocks.chain.trip import CONNECT, RESOLVE, Guard, Trip
 from chainsocks.config.hops import Resolve
 from chainsocks.errors import (
     Cause,
@@ -115,6 +115,8 @@ async def connect(trip: Trip, first: Leg | None) -> ByteStream:
     addresses: Sequence[Address] = (address,)
     if address.type is DOMAINNAME:
         addresses = await resolve(trip, first, address)
+    if trip.guard:
+        addresses = _allowed(trip, trip.guard, first, address, addresses)
     trip.allow(trip.timeouts.connect, address)
     trip.enter(first, CONNECT)
     try:
@@ -123,6 +125,23 @@ async def connect(trip: Trip, first: Leg | None) -> ByteStream:
         problem, cause = explain_connect_error(error)
         own = first is None and trip.is_for_client
         raise trip.error(ConnectError, problem, cause, at_destination=own, errno=errno_of(error)) from error
+
+
+def _allowed(
+    trip: Trip, guard: Guard, first: Leg | None, destination: Address, addresses: Sequence[Address]
+) -> Sequence[Address]:
+    """Return those of `addresses` that the guard lets through.
+
+    Raises:
+        ConnectError: there are none.
+    """
+    problems = [guard(destination, address, first is not None) for address in addresses]
+    allowed = [address for address, problem in zip(addresses, problems, strict=True) if problem is None]
+    if not allowed:
+        trip.enter(first, CONNECT)
+        problem = next(filter(None, problems), "it has no address")
+        raise trip.error(ConnectError, problem, Cause.NOT_ALLOWED, at_destination=first is None)
+    return allowed
 
 
 async def resolve(trip: Trip, leg: Leg | None, name: Address) -> list[Address]:

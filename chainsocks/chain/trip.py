@@ -24,10 +24,13 @@ from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
 
-__all__ = ["CONNECT", "OPEN", "RESOLVE", "Abandonment", "Known", "OnStep", "RequestAbandoned", "Trip"]
+__all__ = ["CONNECT", "OPEN", "RESOLVE", "Abandonment", "Guard", "Known", "OnStep", "RequestAbandoned", "Trip"]
 
 OnStep = Callable[[Place, float], None]
 """Callback, called when a step starts, with its place and its deadline on the network's clock."""
+
+Guard = Callable[[Address, Address, bool], str | None]
+"""Says why there is no connection to an IP address of a destination or (True) a hop; None when there may be one."""
 
 Known = Mapping[str, Sequence[Address]]
 """Addresses of names that the rules have resolved already, by host. They are not resolved a second time."""
@@ -77,7 +80,7 @@ class Trip:
 
     `limit` is the block that the caller has entered already; without it, `run` has a limit of its own. The time for the
     whole chain runs from `began`, which is now unless other attempts for the same request came before. `known` holds
-    addresses of names that are not to be resolved again.
+    addresses of names that are not to be resolved again; `guard` judges each address before it is connected to.
     """
 
     __slots__ = (
@@ -93,6 +96,7 @@ class Trip:
         "_total",
         "completed",
         "destination",
+        "guard",
         "known",
         "leg",
         "network",
@@ -113,6 +117,7 @@ class Trip:
         limit: Limit | None = None,
         began: float | None = None,
         known: Known | None = None,
+        guard: Guard | None = None,
         abandoned: Abandonment | None = None,
     ) -> None:
         self.route = route
@@ -120,6 +125,7 @@ class Trip:
         self.timeouts = timeouts
         self.network = network
         self.known = known
+        self.guard = guard
         self._elapsed_from = network.now()
         self._began = self._elapsed_from if began is None else began
         dial = route.chain.dial

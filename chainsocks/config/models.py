@@ -86,6 +86,8 @@ class Server:
     max_sessions: int = 10_000
     """Sessions at a time, in all workers together."""
     open: bool = False
+    private: bool = False
+    """Whether clients of listeners beyond loopback get direct ways to private places of this machine."""
     """Whether clients from beyond this machine may use the server without a login."""
     udp_address: IPv4Address | IPv6Address | None = None
     """The IP address that clients send datagrams to, as replies name it; None for the one they connected to (NAT)."""

@@ -26,6 +26,7 @@ from chainsocks.protocol.messages import Command
 
 __all__ = [
     "DIRECTLY",
+    "PRIVATE_NETWORKS",
     "Family",
     "Hosts",
     "Network",
@@ -47,6 +48,11 @@ EXPECTED = (
     "expected a name, *.example.org (the names below it), .example.org (it and the names below it), "
     "an IP address, a network such as 10.0.0.0/8, or a range such as 10.0.0.1-10.0.0.9"
 )
+
+PRIVATE_NETWORKS: tuple[Network, ...] = tuple(
+    ip_network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/128", "::1/128", "fe80::/10")
+)
+"""Unspecified, loopback and link-local addresses: places of one machine or link."""
 
 _MAPPED_PREFIX = 96  # bits of an IPv6 address before the IPv4 address that is mapped into it
 _COMMANDS = {
@@ -119,6 +125,19 @@ class Rule:
         """Whether it matches only some requests of the clients and users that it is for."""
         return bool(self.to != Hosts() or self.ports or self.commands or self.versions)
 
+    def names_host(self, destination: Address, address: Address) -> bool:
+        """Return whether ``to`` names a host, or a network of private places, that covers `address` of `destination`.
+
+        A larger network is no such name, and neither is a suffix of names.
+        """
+        try:
+            if host_of(destination).name in self.to.names:
+                return True
+        except ValueError:
+            pass  # it is no name
+        ips = [ip_address(packed) for packed in host_of(address).ips]
+        return any(ip in network for network in self.to.networks if _is_narrow(network) for ip in ips)
+
     @property
     def way(self) -> str:
         """What it does with a request, as written in the file."""
@@ -127,6 +146,15 @@ class Rule:
     def __str__(self) -> str:
         parts = [f"{key} = {_listed(values)}" for key, values in self.written.items()]
         return ", ".join([*parts, *(["resolve = true"] if self.resolve else []), self.way])
+
+
+def _is_narrow(network: Network) -> bool:
+    """Return whether a network is a single address, or has private places only."""
+    if network.prefixlen == network.max_prefixlen:
+        return True
+    if isinstance(network, IPv4Network):
+        return any(network.subnet_of(each) for each in PRIVATE_NETWORKS if isinstance(each, IPv4Network))
+    return any(network.subnet_of(each) for each in PRIVATE_NETWORKS if isinstance(each, IPv6Network))
 
 
 def _listed(values: Sequence[str]) -> str:

@@ -74,6 +74,7 @@ class ServerTable(Table):
     workers: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] = 0
     max_sessions: Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)] = 0
     open: StrictBool = False
+    private: StrictBool = False
     udp_address: IPText | None = None
     udp_ports: Annotated[range, BeforeValidator(lambda value: parse_ports(text(value)))] = range(1)
     bind_address: IPText | None = None

@@ -20,13 +20,16 @@ from chainsocks.protocol.errors import ProtocolError
 from chainsocks.relay.datagrams import Deliver, Ready, Tally
 from chainsocks.relay.lookups import Lookups, Resolve, StartSoon
 
-__all__ = ["DirectPath", "OpenUDP"]
+__all__ = ["Allowed", "DirectPath", "OpenUDP"]
 
 REMEMBERED = 1024
 """Destinations that are kept at least."""
 
 OpenUDP = Callable[[str], DatagramSocket]
 """Opens a socket bound to an IP address of this machine, on any port; raises `OSError`."""
+
+Allowed = Callable[[Address, Address], bool]
+"""Returns whether datagrams for a destination may go to an IP address of it."""
 
 _ANY = {AddressType.IPV4: "0.0.0.0", AddressType.IPV6: "::"}
 
@@ -41,9 +44,15 @@ class _Route:
 
 
 class DirectPath:
-    """A `chainsocks.relay.datagrams.DatagramPath`. A look-up may take `resolve_limit` seconds."""
+    """A `chainsocks.relay.datagrams.DatagramPath`. A look-up may take `resolve_limit` seconds.
 
-    def __init__(self, open_udp: OpenUDP, resolve: Resolve, resolve_limit: float, tally: Tally) -> None:
+    `allowed` judges the IP address of each destination; without it all are allowed.
+    """
+
+    def __init__(
+        self, open_udp: OpenUDP, resolve: Resolve, resolve_limit: float, tally: Tally, allowed: Allowed | None = None
+    ) -> None:
+        self._allowed = allowed
         self._open = open_udp
         self._lookups = Lookups(resolve, resolve_limit, tally.drops)
         self._tally = tally
@@ -79,10 +88,10 @@ class DirectPath:
             self._tally.drops[Drop.MALFORMED] += 1
             return None
         if address.type is not AddressType.DOMAINNAME:
-            return self._open_route(datagram[:header], address)
+            return self._open_route(datagram[:header], address, address)
 
-        def send_all(destination: Address, waiting: Sequence[bytes]) -> None:
-            route = self._open_route(datagram[:header], destination)
+        def send_all(found: Address, waiting: Sequence[bytes]) -> None:
+            route = self._open_route(datagram[:header], address, found)
             for each in waiting:
                 if route:
                     self._send(route, each, header)
@@ -90,8 +99,11 @@ class DirectPath:
         self._lookups.wait(address, datagram, send_all, self._start_soon)
         return None
 
-    def _open_route(self, header: bytes, address: Address) -> _Route | None:
-        """Make the route to an IP address, and remember it; None if there is no socket for it."""
+    def _open_route(self, header: bytes, destination: Address, address: Address) -> _Route | None:
+        """Make the route to an IP address of `destination`, and remember it; None if there is none."""
+        if self._allowed and not self._allowed(destination, address):
+            self._tally.drops[Drop.FORBIDDEN] += 1
+            return None
         socket = self._sockets.get(address.type)
         if socket is None:
             try:

@@ -30,6 +30,7 @@ from chainsocks.net.listeners import OpenListener, open_listeners
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
+from chainsocks.protocol.address import Address, address_of
 from chainsocks.server.accept import accept_connections
 from chainsocks.server.deadlines import open_deadlines
 from chainsocks.server.health_checks import check_members, members_to_check
@@ -54,6 +55,12 @@ class _Active:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     closed: trio.Event = field(default_factory=trio.Event)
 
+    @property
+    def addresses(self) -> list[Address]:
+        """The IP addresses and ports at which the sockets listen."""
+        tcp = (each.sock for each in self.opened if each.sock.family in (socket.AF_INET, socket.AF_INET6))
+        return [address_of(sock.getsockname()) for sock in tcp]
+
 
 class Server:
     """See the module; made by `open_server`."""
@@ -68,6 +75,8 @@ class Server:
     ) -> None:
         self.permits = Permits(service.config.server.max_sessions)
         """One for each session; `change_service` sets their total."""
+        self.own_listeners = service.own_listeners
+        """Where this server listens; each service that it uses has it."""
         self._service = service
         self._poller = poller
         self._accepting = accepting
@@ -116,9 +125,12 @@ class Server:
 
     def _start(self, active: _Active) -> None:
         self._active.append(active)
+        for address in active.addresses:
+            self.own_listeners.add(address)
         self._accepting.start_soon(self._serve_listener, active)
 
     async def _serve_listener(self, active: _Active) -> None:
+        addresses = active.addresses
         try:
             with active.resources, active.scope:
                 async with trio.open_nursery() as nursery:
@@ -126,6 +138,8 @@ class Server:
                         nursery.start_soon(self._accept, opened)
         finally:
             self._active.remove(active)
+            for address in addresses:
+                self.own_listeners.remove(address)
             active.closed.set()
 
     async def _accept(self, opened: OpenListener) -> None:
@@ -148,7 +162,7 @@ class Server:
         self, client: ByteStream, name: str, service: Service, host: str, listener: Listener
     ) -> None:
         try:
-            await serve_session(client, name, service, host, listener.names_only)
+            await serve_session(client, name, service, host, listener)
         except Exception as error:
             log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
             log.debug("where it happened", exc_info=error)

@@ -23,7 +23,7 @@ from chainsocks.network import DatagramSocket, Network
 from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.messages import ReplyCode, Request
 from chainsocks.relay.datagrams import DatagramPath, DatagramRelay, Tally
-from chainsocks.relay.direct import DirectPath
+from chainsocks.relay.direct import Allowed, DirectPath
 from chainsocks.relay.filter import FilteredPath
 from chainsocks.relay.lookups import Lookups
 from chainsocks.relay.nested import NestedPath
@@ -42,11 +42,12 @@ async def open_datagram_relay(
     associate: Callable[[], Awaitable[Association]],
     tally: Tally,
     passes: Filter | None = None,
+    allowed: Allowed | None = None,
 ) -> AsyncIterator[tuple[DatagramRelay, Address]]:
     """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
 
     `associate` opens associations at all hops, which are closed here. `passes` decides which datagrams may leave
-    (`chainsocks.relay.filter`); without it all of them may.
+    (`chainsocks.relay.filter`), and `allowed` where they may go directly; without these all of them may, anywhere.
 
     *Closing*: all of it is closed at the end of the block.
 
@@ -60,7 +61,7 @@ async def open_datagram_relay(
     with ExitStack() as sockets:
         socket = _open_udp(network, here, sockets, config.server.udp_ports)
         async with AsyncExitStack() as streams:
-            way: DatagramPath = DirectPath(network.open_udp, network.resolve, config.timeouts.resolve, tally)
+            way: DatagramPath = DirectPath(network.open_udp, network.resolve, config.timeouts.resolve, tally, allowed)
             if chain.hops:
                 association = await associate()
                 for stream in association.streams.values():

@@ -10,6 +10,7 @@ from chainsocks.chain.health import Health
 from chainsocks.chain.trip import OnStep
 from chainsocks.config.models import Config
 from chainsocks.network import Network
+from chainsocks.session.access import OwnListeners
 from chainsocks.session.login import Logins
 from chainsocks.session.routing_decision import Policy
 
@@ -24,6 +25,7 @@ class Service:
     logins: Logins
     network: Network
     on_step: OnStep | None = None
+    own_listeners: OwnListeners = field(default_factory=OwnListeners)
     policy: Policy = field(init=False)
     dialer: Dialer = field(init=False)
 

@@ -35,8 +35,8 @@ from chainsocks.chain.operations import Upstream, close_upstream, open_connectio
 from chainsocks.chain.resolve import resolve
 from chainsocks.chain.trip import RequestAbandoned
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import NamesOnly
-from chainsocks.config.models import Ident
+from chainsocks.config.listeners import Listener, is_loopback
+from chainsocks.config.models import Ident, Server
 from chainsocks.errors import DialError, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream
@@ -47,8 +47,10 @@ from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
+from chainsocks.relay.direct import Allowed
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.rules import Caller
+from chainsocks.session.access import Access
 from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.client_watch import ClientWatch
 from chainsocks.session.ident import check_ident
@@ -67,19 +69,21 @@ __all__ = ["serve_session"]
 
 ResultT = TypeVar("ResultT")
 
+[DEFAULT_LISTENER] = Server().listen
+
 
 async def serve_session(
-    client: ByteStream, name: str, service: Service, host: str = "", names_only: NamesOnly = NamesOnly.OFF
+    client: ByteStream, name: str, service: Service, host: str = "", listener: Listener = DEFAULT_LISTENER
 ) -> None:
-    """Serve one connection; `name` is the client's address for the log, `host` its IP address if it has one.
+    """Serve one connection that came in by `listener`.
 
-    `names_only` is that of the listener.
+    `name` is the client's address for the log, `host` its IP address if it has one.
 
     *Closing*: `client`, and whatever is opened on its behalf, is closed before this returns.
     """
     record = Record(name)
     try:
-        await _Session(client, service, record, host, names_only).run()
+        await _Session(client, service, record, host, listener).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome = "cut off: the server is stopping"
         if record.reply is None:  # otherwise the relay has done so where it had to
@@ -104,12 +108,12 @@ class _ClientLeft(_SessionOver):
 class _Session:
     """A client and its request. The methods stand in the order of the story."""
 
-    __slots__ = ("_host", "_limit", "_names_only", "_reader", "_record", "_service", "_timeouts", "_watch")
+    __slots__ = ("_host", "_limit", "_listener", "_reader", "_record", "_service", "_timeouts", "_watch")
 
-    def __init__(self, client: ByteStream, service: Service, record: Record, host: str, names_only: NamesOnly) -> None:
+    def __init__(self, client: ByteStream, service: Service, record: Record, host: str, listener: Listener) -> None:
         self._reader = RequestReader(client, service)
         self._host = host
-        self._names_only = names_only
+        self._listener = listener
         self._service = service
         self._timeouts = service.config.timeouts
         self._record = record
@@ -179,7 +183,7 @@ class _Session:
     async def _route(self, request: Request, caller: Caller) -> RoutingDecision:
         """Decide which chain the request goes through."""
         service, record = self._service, self._record
-        decision = await route_request(request, caller, service.policy, service.network, self._names_only)
+        decision = await route_request(request, caller, service.policy, service.network, self._listener.names_only)
         record.rule, record.chain = decision.matched, decision.chain
         if decision.refusal:
             raise decision.refusal
@@ -198,7 +202,7 @@ class _Session:
         destination = decision.destination if destination is None else destination
         chain = _chain_of(decision)
         key = b"" if chain.route else self._host.encode() + b"\0" + decision.destination.packed
-        watch = self._watch
+        watch, access = self._watch, self._access(decision)
         trip, result = await watch.during(
             self._service.dialer.run(
                 chain,
@@ -208,12 +212,18 @@ class _Session:
                 close=close,
                 limit=self._limit,
                 known=decision.known,
+                guard=access.problem,
                 abandoned=watch.abandoned,
             )
         )
         if not chain.route:
             self._record.route = trip.route
         return result
+
+    def _access(self, decision: RoutingDecision) -> Access:
+        """Return where the session may connect to."""
+        service = self._service
+        return Access.of(service.own_listeners, self._listener, decision.rule, private=service.config.server.private)
 
     async def _connect(self, handshake: ServerHandshake, decision: RoutingDecision) -> None:
         """Dial, reply, relay."""
@@ -251,9 +261,24 @@ class _Session:
             open_associations,
             tally,
             passes,
+            self._datagram_access(request, caller),
         ) as (relay, bound):
             await self._send_success(handshake, bound)
             await self._run(relay)
+
+    def _datagram_access(self, request: Request, caller: Caller) -> Allowed | None:
+        """Return what judges where datagrams go directly; each by the rule that decides on it."""
+        service, listener = self._service, self._listener
+        router, private = service.policy.router, service.config.server.private
+        if private or is_loopback(listener.address):
+            return None
+
+        def allowed(destination: Address, address: Address) -> bool:
+            rule = router.decide_datagram(request, caller, destination).rule if router.has_rules else None
+            access = Access.of(service.own_listeners, listener, rule, private=private)
+            return access.private_problem(destination, address) is None
+
+        return allowed
 
     async def _resolve(self, handshake: ServerHandshake, decision: RoutingDecision) -> None:
         """Look up a name, or the name of an address, and reply with it: that is all."""

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from chainsocks.config.chains import DIRECT, Chain, Group, Udp
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Resolve
+from chainsocks.config.listeners import is_loopback
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.gssapi import Gssapi
@@ -28,12 +29,6 @@ def warnings(config: Config) -> list[str]:
     used = {name for chain in config.chains.values() for name in _names(chain.hops)}
     found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
     found += [f"group {printable(name)} is in no chain" for name in config.groups if name not in used]
-    listening = {listener.address for listener in config.server.listen}
-    found += [
-        f"hop {printable(hop.name)} is where this server listens: a request would go round in circles"
-        for hop in config.hops.values()
-        if hop.address in listening and hop.name in used
-    ]
     return [*found, *warn_of_pipelining(config), *rule_warnings(config)]
 
 
@@ -42,6 +37,12 @@ def show_config(config: Config, console: Console) -> None:
     console.print("listen:", ", ".join(_listens(config.server)))
     users = ", ".join(printable(user.name) for user in config.users)
     console.print("users:", users or ("none" if config.requires_gssapi else "none, nobody has to log in"))
+    if guarded := [
+        str(each) for each in config.server.listen if not (config.server.private or is_loopback(each.address))
+    ]:
+        console.print(
+            "private places:", f"not by direct ways for clients of {', '.join(guarded)}, unless a rule names them"
+        )
     if config.server.gssapi:
         console.print("gssapi:", _gssapi(config.server.gssapi))
     console.print("udp:", _udp(config.server))

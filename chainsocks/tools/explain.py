@@ -27,6 +27,7 @@ from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
 from chainsocks.routing.rules import Caller, Router
 from chainsocks.server.deadlines import open_deadlines
 from chainsocks.server.network import TrioNetwork
+from chainsocks.session.access import Access, OwnListeners
 from chainsocks.session.routing_decision import (
     Policy,
     RoutingDecision,
@@ -54,6 +55,8 @@ class Explanation:
     """What a look-up for the rules has found."""
     refused_at: tuple[Listener, ...] = ()
     """The listeners that refuse it all the same: it is for an IP address, and they want names."""
+    private_at: tuple[Listener, ...] = ()
+    """The listeners whose clients get no direct way there: it is a private place of this machine."""
 
     @property
     def let_in(self) -> bool:
@@ -73,6 +76,8 @@ class Explanation:
             yield f"chain {printable(self.chain.name)}: {' -> '.join(members)}"
         if self.refused_at:
             yield f"but refused at {', '.join(printable(str(each)) for each in self.refused_at)} (names_only)"
+        if self.private_at:
+            yield f"but refused at {', '.join(printable(str(each)) for each in self.private_at)} (private place)"
 
     def json(self) -> str:
         """Return it as JSON."""
@@ -86,7 +91,7 @@ class Explanation:
                 "text": str(self.rule) if self.rule else None,
                 "addresses": None if self.addresses is None else [address.host for address in self.addresses],
                 "chain": self.chain.name if self.chain else None,
-                "refused_at": [str(each) for each in self.refused_at],
+                "refused_at": [str(each) for each in (*self.refused_at, *self.private_at)],
                 "hops": [_as_json(member) for member in hops],
             }
         )
@@ -187,7 +192,23 @@ async def explain(config: Config, request: Request, caller: Caller, network: Net
     refused_at = [listener for listener in config.server.listen if listener.names_only is NamesOnly.REFUSE]
     if not names_an_address(request.destination):
         refused_at = []
-    return Explanation(destination, rule, decision.chain, "", decision.addresses, tuple(refused_at))
+    private_at = () if decision.chain and decision.chain.hops else _guarding(config, rule, destination, decision)
+    return Explanation(destination, rule, decision.chain, "", decision.addresses, tuple(refused_at), private_at)
+
+
+def _guarding(
+    config: Config, rule: Rule | None, destination: Address, decision: RoutingDecision
+) -> tuple[Listener, ...]:
+    """Return the listeners whose clients get no direct way to `destination`; of an unresolved name that is unknown."""
+    addresses = decision.addresses or ([destination] if destination.type is not AddressType.DOMAINNAME else [])
+    return tuple(
+        listener
+        for listener in config.server.listen
+        if any(
+            Access.of(OwnListeners(), listener, rule, private=config.server.private).problem(destination, address)
+            for address in addresses
+        )
+    )
 
 
 def _chain_problem(decision: RoutingDecision, request: Request) -> RequestRefused | None:

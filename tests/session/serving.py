@@ -12,6 +12,7 @@ import trio
 from anyio import EndOfStream
 
 from chainsocks.config.hops import Hop, NamesOnly
+from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.protocol.address import Address
@@ -73,17 +74,19 @@ async def session(
     caplog: pytest.LogCaptureFixture,
     config: Config | None = None,
     names_only: NamesOnly = NamesOnly.OFF,
+    listen: str = "127.0.0.1",
     **hosts: Host,
 ) -> AsyncIterator[Client]:
     """Serve one client; at the end of the block its session must have ended too, with nothing left open."""
     caplog.set_level(logging.INFO, "chainsocks")
     near, far = memory_stream_pair()
+    listener = Listener(Address(listen, 1080), names_only=names_only)
     async with trio.open_nursery() as handlers:
         network = MemoryNetwork(handlers, {DESTINATION: hosts.get("destination", Host(echo))})
         config = config or Config()
         service = Service(config, Logins(config.users), network)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service, "192.0.2.1", names_only)
+            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service, "192.0.2.1", listener)
             yield Client(near, network, caplog)
             await near.aclose()
         assert far.closed

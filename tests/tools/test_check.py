@@ -317,6 +317,10 @@ def test_a_group_in_no_chain_is_a_warning() -> None:
     assert warnings(parse_config(hops)) == ["group exits is in no chain"]
 
 
-def test_a_hop_that_is_this_very_server_is_a_warning() -> None:
-    text = "[server]\nlisten = ['127.0.0.1:7']\n[hops]\na = 'socks5://127.0.0.1:7'\n[chains]\ndefault = ['a']\n"
-    assert warnings(parse_config(text)) == ["hop a is where this server listens: a request would go round in circles"]
+def test_private_places_are_shown_for_listeners_beyond_loopback() -> None:
+    text = "[server]\nopen = true\nlisten = ['127.0.0.1:7', '0.0.0.0:8']\n"
+    assert "private places: not by direct ways for clients of 0.0.0.0:8, unless a rule names them" in shown(
+        parse_config(text)
+    )
+    assert "private places" not in shown(parse_config(text + "private = true\n"))
+    assert "private places" not in shown(parse_config("[server]\nlisten = ['127.0.0.1:7']\n"))

@@ -292,8 +292,8 @@ def test_json(capsys: pytest.CaptureFixture[str], path: Path) -> None:
         (["--explain", "[::1]:1", "--socks", "4a"], "--socks: SOCKS4 carries no IPv6 addresses"),
         (["--explain", "x:1", "--command", "udp", "--socks", "4a"], "--socks: SOCKS4 has no UDP"),
         (["--explain", "x:1", "--user", "carol"], "--user: nobody is asked who they are: there are no [[users]]"),
-        (["--user", "carol"], "--from, --user and --json go with --explain HOST:PORT"),
-        (["--json"], "--from, --user and --json go with --explain HOST:PORT"),
+        (["--user", "carol"], "--from, --user and --json need --explain HOST:PORT"),
+        (["--json"], "--from, --user and --json need --explain HOST:PORT"),
         (["--explain", "x:1", "--command", "conect"], "Invalid value for '--command'"),
     ],
 )
