@@ -202,11 +202,17 @@ def hash_password_command() -> None:
     if sys.stdin is None:  # closed, as by <&- in a shell
         raise click.UsageError("standard input is closed; the password is read from there")
     if sys.stdin.isatty():
-        password = os.fsencode(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+        prompt = click.prompt(
+            "Password", default="", show_default=False, hide_input=True, confirmation_prompt=True, err=True
+        )
+        password = os.fsencode(prompt)
     else:
-        password = sys.stdin.buffer.readline().rstrip(b"\r\n")
-    if not 1 <= len(password) <= MAX_LOGIN:
-        raise click.UsageError(f"a SOCKS5 password has 1 to {MAX_LOGIN} bytes, this one has {len(password)}")
+        line = sys.stdin.buffer.readline()
+        if not line:  # an empty line is an empty password; nothing at all is a program that failed
+            raise click.UsageError("standard input has no line with a password")
+        password = line.rstrip(b"\r\n")
+    if len(password) > MAX_LOGIN:
+        raise click.UsageError(f"a SOCKS5 password has at most {MAX_LOGIN} bytes, this one has {len(password)}")
     click.echo(f'password_hash = "{hash_password(password)}"')
 
 

@@ -361,6 +361,7 @@ class TestHashPassword:
             pytest.param("wäldchen\n".encode(), "wäldchen".encode(), id="utf-8"),
             pytest.param(b"\xff\xfe\n", b"\xff\xfe", id="any-bytes"),
             pytest.param(b"x" * 255, b"x" * 255, id="longest"),
+            pytest.param(b"\r\n", b"", id="empty-line"),
         ],
     )
     def test_the_line_goes_into_the_file(
@@ -379,8 +380,6 @@ class TestHashPassword:
     @pytest.mark.parametrize(
         ("words", "size"),
         [
-            pytest.param(b"", 0, id="nothing"),
-            pytest.param(b"\r\n", 0, id="empty-line"),
             pytest.param(b"x" * 256, 256, id="too-long"),
             pytest.param(("ä" * 128).encode(), 256, id="too-long-in-bytes"),
         ],
@@ -388,7 +387,13 @@ class TestHashPassword:
     def test_no_password_of_socks5(self, capsys: pytest.CaptureFixture[str], words: bytes, size: int) -> None:
         status, out, err = run_main(capsys, "hash-password", words=words)
         assert (status, out) == (2, "")
-        assert err.startswith(f"chainsocks: a SOCKS5 password has 1 to 255 bytes, this one has {size}\n")
+        assert err.startswith(f"chainsocks: a SOCKS5 password has at most 255 bytes, this one has {size}\n")
+
+    def test_no_line_is_no_empty_password(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A program that failed in front of the pipe has not chosen one."""
+        status, out, err = run_main(capsys, "hash-password", words=b"")
+        assert (status, out) == (2, "")
+        assert err.startswith("chainsocks: standard input has no line with a password\n")
 
     def test_a_terminal_does_not_show_it(self, tmp_path: Path) -> None:
         master, slave = os.openpty()

@@ -13,7 +13,7 @@ from chainsocks.config.kinds import DEFAULT_PORT, KINDS, SCHEMES, HopKind, HopPr
 from chainsocks.config.suggest import did_you_mean
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
 from chainsocks.protocol.gssapi import Gssapi, Protection
-from chainsocks.protocol.messages import Credentials, IsolationLogin
+from chainsocks.protocol.messages import Credentials, IsolationLogin, UsernamePassword
 
 __all__ = [
     "Hop",
@@ -183,6 +183,7 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
     """Read ``scheme://[user[:password]@]host[:port]``; the name of the hop is its address by default.
 
     Characters of the user and the password may be percent-encoded. Only "@" and "%", and ":" in the user, have to be.
+    Either may be empty; a SOCKS5 user without a password has an empty one, as in curl.
 
     Raises:
         ValueError: saying what is wrong, without repeating a secret.
@@ -197,7 +198,10 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
     userinfo, at, host = rest.rpartition("@")
     address = parse_hop_address(host.rstrip("/"), kind.default_port)
     user, colon, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
-    credentials = make_credentials(kind, user, password if colon else None) if at else None
+    if at and not userinfo and UsernamePassword in kind.logins:
+        raise ValueError("no login stands before the @: take it out, or write :@ for an empty username and password")
+    with_password = colon or UsernamePassword in kind.logins
+    credentials = make_credentials(kind, user, password if with_password else None) if at else None
     return Hop(name or str(address), kind.protocol, address, credentials)
 
 

@@ -162,8 +162,8 @@ def make_credentials(kind: HopKind, user: bytes, password: bytes | None) -> Cred
             raise ValueError(f"a user id has at most {MAX_USER_ID} bytes, none of them NUL")
         return UserId(user)
     if password is None:
-        raise ValueError("a username needs a password")
+        raise ValueError('a username needs a password, which may be empty: ""')
     for what, text in (("username", user), ("password", password)):
-        if not 1 <= len(text) <= MAX_LOGIN:
-            raise ValueError(f"a {what} has 1 to {MAX_LOGIN} bytes, this one has {len(text)}")
+        if len(text) > MAX_LOGIN:
+            raise ValueError(f"a {what} has at most {MAX_LOGIN} bytes, this one has {len(text)}")
     return UsernamePassword(user, password)

@@ -41,8 +41,8 @@ __all__ = ["HealthTable", "ListenTable", "ServerTable", "TimeoutsTable", "UserTa
 
 def _user_name(name: str) -> str:
     size = len(name.encode())
-    if not 1 <= size <= MAX_LOGIN:
-        raise ValueError(f"a name has 1 to {MAX_LOGIN} bytes, this one has {size}")
+    if size > MAX_LOGIN:
+        raise ValueError(f"a name has at most {MAX_LOGIN} bytes, this one has {size}")
     return name
 
 

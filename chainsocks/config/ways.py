@@ -138,7 +138,7 @@ class HopTable(Table):
         if user is None and password is None:
             return None
         if user is None:
-            raise ValueError("a password needs a username")
+            raise ValueError('a password needs a username, which may be empty: ""')
         return make_credentials(kind, user.encode(), password)
 
     def build(self, name: str) -> Hop:

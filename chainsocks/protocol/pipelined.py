@@ -24,7 +24,7 @@ class PipelinedHandshake(ClientHandshake):
     `passed` has the states whose answers arrived together with that of an earlier one.
 
     Raises:
-        ValueError: the username or the password is empty or over 255 bytes.
+        ValueError: the username or the password is over 255 bytes.
     """
 
     __slots__ = ("_began_in", "passed")

@@ -27,7 +27,10 @@ from chainsocks.protocol.messages import (
 __all__ = ["MAX_LOGIN", "ClientHandshake", "GreetingHandshake", "ServerHandshake", "encode_address"]
 
 MAX_LOGIN = 255
-"""The most bytes in a username, and in a password: each length is one octet (RFC 1929 section 2)."""
+"""The most bytes in a username, and in a password: each length is one octet.
+
+RFC 1929 section 2 has at least 1. Providers use empty ones, beside a token in the other field; curl sends them.
+"""
 
 _VERSION = b"\x05"
 _LOGIN_VERSION = 1  # RFC 1929 section 2: the version of the sub-negotiation, not of SOCKS
@@ -211,7 +214,7 @@ class ClientHandshake(GssapiClientHandshake):
     `token` set.
 
     Raises:
-        ValueError: the username or the password is empty or over 255 bytes.
+        ValueError: the username or the password is over 255 bytes.
     """
 
     __slots__ = ("_credentials", "_request")
@@ -337,7 +340,7 @@ class GreetingHandshake(ClientHandshake):
     It tests a proxy, and no destination hears of that.
 
     Raises:
-        ValueError: the username or the password is empty or over 255 bytes.
+        ValueError: the username or the password is over 255 bytes.
     """
 
     __slots__ = ()
@@ -353,6 +356,6 @@ def _login_of(credentials: Credentials | None) -> UsernamePassword | None:
     if not isinstance(credentials, UsernamePassword):
         return None
     for what, text in (("username", credentials.username), ("password", credentials.password)):
-        if not 1 <= len(text) <= MAX_LOGIN:
-            raise ValueError(f"a SOCKS5 {what} has 1 to {MAX_LOGIN} bytes, this one has {len(text)}")
+        if len(text) > MAX_LOGIN:
+            raise ValueError(f"a SOCKS5 {what} has at most {MAX_LOGIN} bytes, this one has {len(text)}")
     return credentials

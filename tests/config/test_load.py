@@ -266,12 +266,12 @@ def test_direct_is_reserved() -> None:
 
 
 def test_a_user_is_declared_once() -> None:
-    names = ["carol", "dave", "carol", "carol", ""]
+    names = ["carol", "dave", "carol", "carol", "", ""]
     text = "".join(f'[[users]]\nname = "{name}"\npassword_hash = "{HASH}"\n' for name in names)
     assert problems(text) == [
-        "users[4].name: a name has 1 to 255 bytes, this one has 0",
         "users[2].name: 'carol' is declared twice",
         "users[3].name: 'carol' is declared twice",
+        "users[5].name: '' is declared twice",
     ]
 
 

@@ -57,6 +57,16 @@ PARIS = Address("paris.example", 1080)
             id="empty user id",
         ),
         pytest.param(
+            '{ protocol = "socks5", address = "paris.example", username = "token", password = "" }',
+            Hop("x", SOCKS5, PARIS, UsernamePassword(b"token", b"")),
+            id="empty password",
+        ),
+        pytest.param(
+            '{ protocol = "socks5", address = "paris.example", username = "", password = "token" }',
+            Hop("x", SOCKS5, PARIS, UsernamePassword(b"", b"token")),
+            id="empty username",
+        ),
+        pytest.param(
             '{ protocol = "socks5", address = "paris.example", username = "b@b", password = "s:%20@" }',
             Hop("x", SOCKS5, PARIS, UsernamePassword(b"b@b", b"s:%20@")),
             id="login as it is",
@@ -151,8 +161,8 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
             f'{{ {SOCKS5_HOP}, username = "bob", password_env = "LIMA_PASSWORD" }}',
             "hops.x: the environment variable LIMA_PASSWORD is not set",
         ),
-        (f'{{ {SOCKS5_HOP}, username = "bob" }}', "hops.x: a username needs a password"),
-        (f'{{ {SOCKS5_HOP}, password = "geheim" }}', "hops.x: a password needs a username"),
+        (f'{{ {SOCKS5_HOP}, username = "bob" }}', 'hops.x: a username needs a password, which may be empty: ""'),
+        (f'{{ {SOCKS5_HOP}, password = "geheim" }}', 'hops.x: a password needs a username, which may be empty: ""'),
         (f"{{ {SOCKS5_HOP}, username = 5 }}", "hops.x.username: found something else, expected a text in quotes"),
         (f"{{ {SOCKS5_HOP}, password = 5 }}", "hops.x.password: found something else, expected a text in quotes"),
         (

@@ -45,6 +45,14 @@ async def test_only_the_right_password_of_a_declared_user(name: bytes, password:
     assert await Logins([User("carol", Slow(b"right"))]).accept(login(password, name)) is accepted
 
 
+@pytest.mark.parametrize("name", [b"token", b""], ids=["token", "empty name"])
+async def test_an_empty_password_is_compared_as_any_other(name: bytes) -> None:
+    logins = Logins([User(name.decode(), hash_password(b""))])
+    assert await logins.accept(login(b"", name))
+    assert not await logins.accept(login(b"x", name))
+    assert not await logins.accept(login(b"", b"other"))
+
+
 async def test_without_users_everybody_is_let_in() -> None:
     assert await Logins(()).accept(login(b"anything"))
 
