@@ -28,7 +28,6 @@ class PolledStream(SocketStream):
         "_on_end",
         "_reader",
         "_registered",
-        "_watches_writes",
         "_writer",
         "closed",
         "dry",
@@ -49,7 +48,6 @@ class PolledStream(SocketStream):
         self.closed = False
         """Whether `aclose` has been called."""
         self._registered = False
-        self._watches_writes = False
         self._callback: Callable[[int], None] | None = None
         self._end_events = 0
         self._on_end: Callable[[int], None] | None = None
@@ -92,11 +90,12 @@ class PolledStream(SocketStream):
                 on_end(self._end_events)
 
     def watch_writes(self) -> None:
-        """Have an event reported once the socket is writable."""
-        if not self._watches_writes:
-            self._watches_writes = True
-            self._register(self._callback or self._wake)
-            self.poller.watch_writes(self.fd)
+        """Have an event reported once the socket is writable, or at once if it is.
+
+        That holds for each call: splice(2) can refuse to write for lack of memory, and no edge tells the end of that.
+        """
+        self._register(self._callback or self._wake)
+        self.poller.watch_writes(self.fd)
 
     async def aclose(self) -> None:
         """Close the socket. Tasks that wait on it get ``ClosedResourceError``."""

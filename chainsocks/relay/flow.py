@@ -4,6 +4,8 @@
 2. A read that fills its buffer makes the flow a bulk flow; two small reads in a row end that.
 3. A bulk flow works in bounded steps, and each step queues behind those of the other flows.
 4. A flow holds a pipe only while it moves bytes. Without a pipe, or without splice, bytes are copied.
+5. Only recv(2) tells the end of a stream, or that it has no bytes now. splice(2) says 0 or EAGAIN also at the mark of
+   urgent data and for lack of memory.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ STEP = 1024 * 1024
 
 SMALL = CHUNK // 4
 """Bytes; a read below this is cheaper to copy than to splice."""
+
+_CANNOT_SPLICE = {errno.EINVAL, errno.ENOMEM, errno.ENOBUFS}
+"""Errors of splice(2) that are not about the connection: the socket is of another kind, or the kernel has no memory."""
 
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
@@ -171,30 +176,31 @@ class Flow:
                 try:
                     pipe.held = os.splice(source, pipe.writer, PIPE_SIZE, flags=_FLAGS)
                 except BlockingIOError:
-                    self._release_pipe()
-                    self._state = _State.READING
-                    return
+                    pass  # the same as nothing: recv tells what it means
                 except OSError as error:
-                    if error.errno == errno.EINVAL:
+                    if error.errno in _CANNOT_SPLICE:
                         self._fall_back_to_copying(pipe)
                     else:
                         self._finish(End.SOURCE_BROKEN)
                     return
                 if not pipe.held:
-                    self._finish(End.SOURCE_BROKEN if self._source.was_reset else End.FINISHED)
+                    self._release_pipe()
+                    self._copy(until_dry=True)
                     return
                 self._small_reads = self._small_reads + 1 if pipe.held < SMALL else 0
             try:
                 sent = os.splice(pipe.reader, sink, pipe.held, flags=_FLAGS)
             except BlockingIOError:
-                self._wait_for_sink()
-                return
+                sent = 0
             except OSError as error:
-                if error.errno == errno.EINVAL:
+                if error.errno in _CANNOT_SPLICE:
                     self._fall_back_to_copying(pipe)
                 else:
                     self._sink.note_broken(error)
                     self._finish(End.SINK_BROKEN)
+                return
+            if not sent:
+                self._wait_for_sink()
                 return
             pipe.held -= sent
             self._moved(sent)
@@ -208,11 +214,11 @@ class Flow:
         self._queue()
 
     def _fall_back_to_copying(self, pipe: Pipe) -> None:
-        """Copy from now on: one of these sockets does not support splice. The pipe's bytes come first."""
+        """Copy from now on: splice does not work for these sockets. The pipe's bytes come first."""
         self._splices = False
         if pipe.held:
             self._rest = os.read(pipe.reader, pipe.held)
-            pipe.held = 0
+            pipe.held -= len(self._rest)
         self._release_pipe()
         self._copy(until_dry=True)
 
