@@ -1,7 +1,8 @@
 """Addresses as SOCKS carries them: an IPv4 address, an IPv6 address or a name, and a port.
 
 The type is decided once, when the value is made. Names are never resolved here, and are kept byte for byte: bytes that
-are not UTF-8 become surrogate escapes, and are sent as they were received.
+are not UTF-8 become surrogate escapes, and are sent as they were received. An IPv6 address that is written in brackets,
+as in a URL, is that address; some clients send it so, as a name.
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ class Address:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port {self.port} is not in 0..65535")
-        kind, packed = _classify(self.host)
+        host = self.host
+        if host[0:1] == "[" and host[-1] == "]" and _is_ipv6(host[1:-1].partition("%")[0]):
+            host = host[1:-1]
+            object.__setattr__(self, "host", host)
+        kind, packed = _classify(host)
         object.__setattr__(self, "type", kind)
         object.__setattr__(self, "packed", packed)
 

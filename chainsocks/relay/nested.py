@@ -23,6 +23,12 @@ from chainsocks.relay.lookups import Lookups, StartSoon
 
 __all__ = ["NestedPath"]
 
+_TYPE = len(PLAIN)
+_NAME = _TYPE + 2
+"""Where the type of a datagram's destination is, and where a name begins, behind its length."""
+
+_BRACKET = ord("[")
+
 
 class NestedPath:
     """A `chainsocks.relay.datagrams.DatagramPath`.
@@ -52,12 +58,10 @@ class NestedPath:
 
     def send(self, datagram: bytes, header: int) -> None:
         """Send a datagram to the first hop, at once or after its name was resolved."""
-        if self._lookups and datagram[len(PLAIN)] == AddressType.DOMAINNAME:
-            self._look_up(self._lookups, datagram, header)
-        elif self._socket.send(self._tunnel.wrap(datagram), self._tunnel.entry):
-            self._tally.traffic.up += len(datagram) - header
+        if datagram[_TYPE] == AddressType.DOMAINNAME and (self._lookups or datagram[_NAME] == _BRACKET):
+            self._send_named(datagram, header)
         else:
-            self._tally.drops[Drop.UNSENT] += 1
+            self._send(datagram, header)
 
     async def run(self, deliver: Deliver, ready: Ready) -> str:
         """Pass on the replies until a hop ends its association."""
@@ -75,9 +79,10 @@ class NestedPath:
         self._end = f"hop {name} {'ended' if in_order else 'reset'} its association"
         nursery.cancel_scope.cancel()
 
-    def _look_up(self, lookups: Lookups, datagram: bytes, header: int) -> None:
+    def _send_named(self, datagram: bytes, header: int) -> None:
+        """Send a datagram whose destination is a name to resolve, or may be an IPv6 address in brackets."""
         try:
-            name = decode_header(datagram).address
+            destination = decode_header(datagram).address
         except ProtocolError:
             self._tally.drops[Drop.MALFORMED] += 1
             return
@@ -85,9 +90,18 @@ class NestedPath:
         def send_all(address: Address, waiting: Sequence[bytes]) -> None:
             front = encode_header(address)
             for each in waiting:
-                self.send(front + each[header:], len(front))
+                self._send(front + each[header:], len(front))
 
-        lookups.wait(name, datagram, send_all, self._start_soon)
+        if self._lookups and destination.type is AddressType.DOMAINNAME:
+            self._lookups.wait(destination, datagram, send_all, self._start_soon)
+        else:
+            send_all(destination, (datagram,))
+
+    def _send(self, datagram: bytes, header: int) -> None:
+        if self._socket.send(self._tunnel.wrap(datagram), self._tunnel.entry):
+            self._tally.traffic.up += len(datagram) - header
+        else:
+            self._tally.drops[Drop.UNSENT] += 1
 
     def _on_datagram(self, datagram: bytes, source: tuple[str, int]) -> None:
         try:

@@ -50,7 +50,13 @@ def test_the_types_are_numbered_as_rfc_1928_numbers_atyp() -> None:
         ("example.org1", DOMAINNAME, "'example.org1'"),
         ("x²", DOMAINNAME, "'x' C2B2"),
         ("fe80::1%eth0", DOMAINNAME, "'fe80::1%eth0'"),
-        ("[::1]", DOMAINNAME, "'[::1]'"),
+        ("[::1", DOMAINNAME, "'[::1'"),
+        ("::1]", DOMAINNAME, "'::1]'"),
+        ("[]", DOMAINNAME, "'[]'"),
+        ("[", DOMAINNAME, "'['"),
+        ("[[::1]]", DOMAINNAME, "'[[::1]]'"),
+        ("[192.0.2.1]", DOMAINNAME, "'[192.0.2.1]'"),
+        ("[example.org]", DOMAINNAME, "'[example.org]'"),
         ("::\udcff", DOMAINNAME, "'::' FF"),
         ("\udcff.1", DOMAINNAME, "FF '.1'"),
         pytest.param("n" * 255, DOMAINNAME, "'n'*255", id="255-bytes"),
@@ -61,6 +67,13 @@ def test_the_type_is_decided_by_the_host(host: str, kind: AddressType, packed: s
     address = Address(host, 80)
     assert (address.host, address.port) == (host, 80)
     assert (address.type, address.packed) == (kind, wire(packed))
+
+
+@pytest.mark.parametrize("inner", ["::1", "2001:DB8::1", "::ffff:192.0.2.1", "::", "fe80::1%eth0"])
+def test_an_ipv6_address_in_brackets_is_that_address(inner: str) -> None:
+    as_name = Address.from_packed(DOMAINNAME, f"[{inner}]".encode(), 80)
+    assert as_name == Address(f"[{inner}]", 80) == Address(inner, 80)
+    assert (as_name.host, as_name.type, as_name.packed) == (inner, Address(inner, 80).type, Address(inner, 80).packed)
 
 
 @pytest.mark.parametrize("port", [0, 1, 65535])

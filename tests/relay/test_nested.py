@@ -54,6 +54,19 @@ async def test_there_and_back(nursery: trio.Nursery) -> None:
     assert world.tally.traffic.up == 5
 
 
+@pytest.mark.parametrize("local", [False, True])
+async def test_an_address_in_brackets_is_sent_as_the_address(local: bool, nursery: trio.Nursery) -> None:  # noqa: FBT001
+    chained = Chained(nursery, local=local)
+    async with chained.world.running(chained.way):
+        for name in (b"[2001:db8::1]", b"[no address"):
+            header = b"\0\0\0\x03" + bytes([len(name)]) + name + b"\0\x35"
+            chained.way.send(header + b"hello", len(header))
+    bare = b"\0\0\0\x04" + bytes.fromhex("20010db8000000000000000000000001") + b"\0\x35"
+    there, other = (PARIS.host, PARIS.port), b"\0\0\0\x03\x0b[no address\0\x35"
+    sent = [(there, encode_header(OSAKA) + front + b"hello") for front in ((bare,) if local else (bare, other))]
+    assert chained.world.sent == sent
+
+
 @pytest.mark.parametrize(
     ("data", "dropped"),
     [

@@ -10,6 +10,8 @@ from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.chains import Chain
 from chainsocks.config.models import Config, Timeouts
+from chainsocks.config.rules import Rule
+from chainsocks.protocol.address import Address
 from chainsocks.session.lingering_close import LEFTOVERS
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
@@ -77,6 +79,23 @@ async def test_a_banner_glued_to_the_last_reply_arrives_whole(caplog: pytest.Log
         await client.expect("05 00" + GRANTED5)
         await client.expect(b"220 " + b"welcome" * 1000)
         await client.expect_end()
+
+
+BRACKETED = {
+    "SOCKS5": ("05 01 00 05 01 00 03 0d", b"[2001:db8::1]", "0050", "05 00" + GRANTED5),
+    "SOCKS4a": ("04 01 0050 00000001 00", b"[2001:db8::1]", "00", GRANTED4),
+}
+
+
+@pytest.mark.parametrize("rules", [(), (Rule(1, "direct"),)], ids=["no rules", "a rule"])
+@pytest.mark.parametrize(("before", "name", "behind", "answer"), BRACKETED.values(), ids=BRACKETED)
+async def test_an_ipv6_address_in_brackets_is_connected_to(
+    before: str, name: bytes, behind: str, answer: str, rules: tuple[Rule, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog, Config(rules=rules)) as client:
+        client.network.hosts[Address("2001:db8::1", 80)] = Host(echo)
+        await client.send(before, name, behind)
+        await client.expect(answer)
 
 
 async def test_a_trickling_client_is_cut_at_the_limit_exactly(
