@@ -130,7 +130,7 @@ def check(
         request, caller = read_question(config, explain, host, user, what, socks)
         explanation = explain_here(config, request, caller)
         click.echo(explanation.json() if as_json else "\n".join(explanation.lines()))
-        return 0 if explanation.let_in else FAILED
+        return 0 if explanation.allowed else FAILED
     if host is not None or user is not None or as_json:
         raise click.UsageError("--from, --user and --json need --explain HOST:PORT")
     if problems := list(hops_that_lead_back(config)):

@@ -1,42 +1,44 @@
-"""Show a configuration that has no problems: its listeners, chains, rules and deadlines. No secret is shown."""
+"""Show a valid configuration: its listeners, chains, rules and deadlines, and warnings. No secret is shown."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from rich.console import Console
 from rich.table import Table
 
-from chainsocks.config.chains import DIRECT, Chain, Group, Udp
-from chainsocks.config.hops import Hop, Isolate, NamesOnly, Resolve
+from chainsocks.chain.legs import legs
+from chainsocks.chain.pipeline import flights, round_trips
+from chainsocks.config.chains import DIRECT, Chain, Group, Udp, hops_of
+from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve
 from chainsocks.config.listeners import is_loopback
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
-from chainsocks.protocol.address import printable
+from chainsocks.protocol.address import UNSPECIFIED, printable
 from chainsocks.protocol.gssapi import Gssapi
-from chainsocks.tools.pipelining import remark_on_chain, remark_on_hop, warn_of_pipelining
 from chainsocks.tools.rules import rule_warnings, rules_table
+from chainsocks.tools.tables import plain_table, print_table
 
 __all__ = ["show_config", "warnings"]
 
 
 def warnings(config: Config) -> list[str]:
-    """Return what is allowed and yet hardly meant."""
+    """Return what is allowed and yet probably a mistake."""
     found = []
     if config.default_chain is None and not config.rules:
         found.append('no chain is called "default": every request will be refused')
     used = {name for chain in config.chains.values() for name in _names(chain.hops)}
     found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
     found += [f"group {printable(name)} is in no chain" for name in config.groups if name not in used]
-    return [*found, *warn_of_pipelining(config), *rule_warnings(config)]
+    return [*found, *_pipelining_warnings(config), *rule_warnings(config)]
 
 
 def show_config(config: Config, console: Console) -> None:
-    """Print the resolved configuration: a row for each hop of each chain, with the limit that holds there."""
+    """Print the configuration as it works out: a row for each hop of each chain, with its limit in seconds."""
     console.print("listen:", ", ".join(_listens(config.server)))
     users = ", ".join(printable(user.name) for user in config.users)
-    console.print("users:", users or ("none" if config.requires_gssapi else "none, nobody has to log in"))
+    console.print("users:", users or ("none" if config.requires_gssapi else "none, no login is required"))
     if guarded := [
         str(each) for each in config.server.listen if not (config.server.private or is_loopback(each.address))
     ]:
@@ -51,19 +53,19 @@ def show_config(config: Config, console: Console) -> None:
     if config.server.ident is not Ident.OFF:
         console.print("ident:", config.server.ident.value)
     console.print()
-    console.print(_chains(config))
+    print_table(_chains(config), console)
     console.print()
     if config.rules:
-        console.print(rules_table(config))
+        print_table(rules_table(config), console)
         console.print()
-    console.print(_deadlines(config.timeouts))
+    print_table(_deadlines(config.timeouts), console)
     if any(chain.route is None for chain in config.chains.values()):
         console.print()
-        console.print(_deadlines(config.health, "health"))
+        print_table(_deadlines(config.health, "health"), console)
 
 
 def _chains(config: Config) -> Table:
-    table = _table("chain", "hop", "protocol", "address")
+    table = plain_table("chain", "hop", "protocol", "address")
     table.add_column("seconds", justify="right")
     table.add_column("")
     for chain in config.chains.values() or (DIRECT,):
@@ -73,9 +75,8 @@ def _chains(config: Config) -> Table:
                 table.add_row(name, *row)
                 name = ""
         limit = config.timeouts.dial if chain.dial is None else chain.dial
-        whole = "all of it" if chain.hops else "none"
-        remarks = (", ".join(_habits(chain)), *remark_on_chain(chain))
-        table.add_row(name, whole, "", "", _seconds(limit), "; ".join(filter(None, remarks)))
+        whole = "total" if chain.hops else "none"
+        table.add_row(name, whole, "", "", _seconds(limit), ", ".join(_chain_remarks(chain)))
     return table
 
 
@@ -86,39 +87,67 @@ def _rows(
     name = f"{prefix}{printable(member.name)}"
     if isinstance(member, Hop):
         limit = timeouts.hop if member.timeout is None else member.timeout
-        remarks = (*_remarks(member), *remark_on_hop(member, chain))
-        yield name, member.protocol.value, str(member.address), _seconds(limit), ", ".join(remarks)
+        yield name, member.protocol.value, str(member.address), _seconds(limit), ", ".join(_hop_remarks(member, chain))
         return
-    yield name, "group", member.pick.value, "", ", ".join(_terms(member))
+    yield name, "group", member.pick.value, "", ", ".join(_group_remarks(member))
     for one in member.hops:
         yield from _rows(" " * (len(prefix) + 2), one, chain, timeouts)
 
 
-def _terms(group: Group) -> Iterator[str]:
+def _group_remarks(group: Group) -> Iterator[str]:
     """Say what holds for a group, beside its pick."""
     if len(set(group.weights)) > 1:
         yield "weights " + " : ".join(f"{weight:g}" for weight in group.weights)
     if group.hedge is not None:
-        yield f"the next one as well after {_seconds(group.hedge)} s"
+        yield f"hedge after {_seconds(group.hedge)} s"
     if group.retry_refused:
-        yield "a destination's refusal is tried again"
+        yield "retry on refusal by the destination"
     if group.check is not None:
-        what = f"by connecting to {group.check_target}" if group.check_target else "by greeting it"
-        yield f"each is checked every {_seconds(group.check)} s {what}"
+        what = f"connection to {group.check_target}" if group.check_target else "greeting"
+        yield f"health check every {_seconds(group.check)} s ({what})"
 
 
-def _habits(chain: Chain) -> Iterator[str]:
+def _chain_remarks(chain: Chain) -> Iterator[str]:
     """Say what holds for a chain as a whole."""
     if chain.udp is Udp.REFUSE:
         yield "no UDP"
     if chain.resolver:
-        yield f"names from {chain.resolver}"
+        yield f"resolver {chain.resolver}"
     if chain.names_only is not NamesOnly.OFF:
         yield f"names_only = {chain.names_only}"
     if chain.hedge is not None:
-        yield f"another way as well after {_seconds(chain.hedge)} s"
+        yield f"hedge after {_seconds(chain.hedge)} s"
     if chain.skip_dead:
-        yield "dead hops are left out" if chain.length is None else f"the first {chain.length} that live"
+        yield "dead hops are skipped" if chain.length is None else f"the first {chain.length} hops that work"
+    yield from _pipelining_remarks(chain)
+
+
+def _pipelining_remarks(chain: Chain) -> Iterator[str]:
+    """Say which hops of a pipelined chain are asked together, and how many round trips of a link a dial takes."""
+    if not _pipelined(chain):
+        return
+    if chain.route is None:
+        yield "hops asked together depend on the route chosen"
+        return
+    plan = legs(chain.route.hops, UNSPECIFIED, pipeline=chain.pipeline)
+    together = [f"{flight[0].position}-{flight[-1].position}" for flight in flights(plan) if len(flight) > 1]
+    if together:
+        yield f"hops asked together: {' and '.join(together)}"
+    usual = [replace(leg, pipeline=Pipeline.OFF) for leg in plan]
+    yield f"{round_trips(plan)} round trips instead of {round_trips(usual)}"
+
+
+def _pipelining_warnings(config: Config) -> Iterator[str]:
+    """Say what the pipelined hops have to support."""
+    if names := dict.fromkeys(hop.name for chain in config.chains.values() for hop in _pipelined(chain)):
+        yield (
+            f"pipelining is on for {', '.join(map(printable, names))}: through a hop that does not support it, such as "
+            "microsocks, every dial times out (`chainsocks probe --pipeline` tests that)"
+        )
+
+
+def _pipelined(chain: Chain) -> list[Hop]:
+    return [hop for hop in hops_of(chain.hops) if hop.pipelined(chain.pipeline) is not Pipeline.OFF]
 
 
 def _names(members: Iterable[Hop | Group]) -> Iterator[str]:
@@ -129,33 +158,36 @@ def _names(members: Iterable[Hop | Group]) -> Iterator[str]:
 
 
 def _udp(server: Server) -> str:
-    """Say where clients send their datagrams to."""
+    """Say where clients send their datagrams."""
     ports = server.udp_ports
     where = f"ports {ports[0]}-{ports[-1]}" if ports[-1] else "any port"
-    return f"{where} at {server.udp_address or 'the address that the client has connected to'}"
+    return f"{where} at {server.udp_address or 'the address that the client connected to'}"
 
 
 def _gssapi(gssapi: ServerGssapi) -> str:
-    """Say how clients log in by it, and which ones."""
-    who = ", ".join(gssapi.principals) or "whoever has a ticket"
-    rule = "required of all" if gssapi.required else "not required"
+    """Say which clients log in by GSSAPI, and how."""
+    principals = ", ".join(gssapi.principals) or "all principals"
+    rule = "required" if gssapi.required else "not required"
     services = " or ".join(gssapi.services)
-    return printable(f"{rule}; {who}; for {services}; protection: {gssapi.protection} at least")
+    return printable(f"{rule}; {principals}; for {services}; protection: {gssapi.protection} at least")
 
 
-def _remarks(hop: Hop) -> Iterator[str]:
+def _hop_remarks(hop: Hop, chain: Chain) -> Iterator[str]:
+    """Say what holds for a hop, of a chain or of a group in it."""
     if isinstance(hop.credentials, Gssapi):
         login = hop.credentials
-        yield f"by GSSAPI to {printable(login.service)}@{printable(login.host or hop.address.host)}"
+        yield f"GSSAPI login to {printable(login.service)}@{printable(login.host or hop.address.host)}"
         yield f"protection: {login.protection}"
     elif hop.credentials:
         yield "with login"
     if hop.resolve is Resolve.LOCAL:
-        yield "names are looked up here"
+        yield "names resolved locally"
     if hop.tor:
-        yield "answers RESOLVE"
+        yield "supports RESOLVE"
     if hop.isolate is not Isolate.OFF:
         yield f"isolated by {hop.isolate}"
+    if (pipeline := hop.pipelined(chain.pipeline)) is not Pipeline.OFF:
+        yield f"pipelined: {pipeline}"
 
 
 def _listens(server: Server) -> Iterator[str]:
@@ -165,15 +197,11 @@ def _listens(server: Server) -> Iterator[str]:
 
 
 def _deadlines(timeouts: Timeouts | HealthSettings, title: str = "deadline") -> Table:
-    table = _table(title)
+    table = plain_table(title)
     table.add_column("seconds", justify="right")
     for deadline in fields(timeouts):
         table.add_row(deadline.name, _seconds(getattr(timeouts, deadline.name)))
     return table
-
-
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, pad_edge=False)
 
 
 def _seconds(value: float) -> str:

@@ -1,7 +1,7 @@
 """Explain what the server would do with a request, and which rule decides that.
 
-It calls the routing decision that a session calls (`chainsocks.session.routing_decision`). The listener that the client
-would come to is not known: those that would refuse the request are named. No hop is dialled.
+It calls the routing decision that a session calls (`chainsocks.session.routing_decision`). It does not know which
+listener the client uses, so it names those that would refuse the request. No hop is dialled.
 """
 
 from __future__ import annotations
@@ -47,30 +47,30 @@ class Explanation:
 
     destination: Address
     rule: Rule | None = None
-    """The one that decided; None when none matched, or none was asked."""
+    """The rule that decided; None if no rule matched, or none was asked."""
     chain: Chain | None = None
     """None when the request is refused."""
     refusal: str = ""
     addresses: tuple[Address, ...] | None = None
-    """What a look-up for the rules has found."""
+    """The addresses that the rules have resolved."""
     refused_at: tuple[Listener, ...] = ()
-    """The listeners that refuse it all the same: it is for an IP address, and they want names."""
+    """The listeners that refuse it nevertheless: it is for an IP address, and they require names."""
     private_at: tuple[Listener, ...] = ()
     """The listeners whose clients get no direct way there: it is a private place of this machine."""
 
     @property
-    def let_in(self) -> bool:
+    def allowed(self) -> bool:
         """Whether the request is carried out."""
         return self.chain is not None
 
     def lines(self) -> Iterator[str]:
         """Say it in words."""
-        verdict = "let in" if self.chain else f"refused: {printable(self.refusal)}"
+        verdict = "allowed" if self.chain else f"refused: {printable(self.refusal)}"
         yield f"{self.destination} is {verdict}"
         yield printable(f"rule {self.rule.number}: {self.rule}") if self.rule else "no rule matches"
         if self.addresses is not None:
             found = ", ".join(printable(address.host) for address in self.addresses)
-            yield f"looked up here: {found or 'no address that counts'}"
+            yield f"resolved locally: {found or 'no usable address'}"
         if self.chain:
             members = [*map(_in_words, self.chain.hops), str(self.destination)]
             yield f"chain {printable(self.chain.name)}: {' -> '.join(members)}"
@@ -85,7 +85,7 @@ class Explanation:
         return json.dumps(
             {
                 "destination": str(self.destination),
-                "let_in": self.let_in,
+                "let_in": self.allowed,
                 "refusal": self.refusal or None,
                 "rule": self.rule.number if self.rule else None,
                 "text": str(self.rule) if self.rule else None,
@@ -112,10 +112,10 @@ def _as_json(member: Hop | Group) -> dict[str, object]:
 def read_question(
     config: Config, destination: str, host: str | None, user: str | None, command: str, socks: str
 ) -> tuple[Request, Caller]:
-    """Read what somebody asks about, as texts of the command line.
+    """Read a request and its client from the command line.
 
     Raises:
-        ConfigError: one of them is wrong, or the server would never know such a client.
+        ConfigError: one of them is wrong, or the server cannot know such a client.
     """
     try:
         address = parse_address(destination)
@@ -135,14 +135,14 @@ def read_question(
 def _unfit(address: Address, command: str, socks: str) -> str:
     """Say why there is no such request in SOCKS4."""
     if socks == Spoken.SOCKS4 and address.type is AddressType.DOMAINNAME:
-        return "SOCKS4 carries no names; 4a does"
+        return "SOCKS4 has no names; 4a has"
     if address.type is AddressType.IPV6:
-        return "SOCKS4 carries no IPv6 addresses"
+        return "SOCKS4 has no IPv6 addresses"
     return "SOCKS4 has no UDP" if command == "udp" else ""
 
 
 def _command(word: str, address: Address) -> Command:
-    """Return the command that a word stands for; an address has its name looked up."""
+    """Return the command that a word stands for; "resolve" of an IP address is RESOLVE_PTR."""
     commands = parse_commands(word)
     if Command.RESOLVE in commands:
         return Command.RESOLVE if address.type is AddressType.DOMAINNAME else Command.RESOLVE_PTR
@@ -151,19 +151,21 @@ def _command(word: str, address: Address) -> Command:
 
 
 def _unknown(config: Config, user: str, version: Version) -> str:
-    """Say why the server would not know a user."""
+    """Say why the server cannot know a user."""
     if config.server.gssapi and version is Version.SOCKS5 and (not config.users or "@" in user):
         return ""  # a principal
     if config.users:
         known = {declared.name for declared in config.users}
         return "" if user in known else f"no user is called {user!r}{suggest(user, known)}"
     if config.server.ident is Ident.OFF or version is Version.SOCKS5:
-        return "nobody is asked who they are: there are no [[users]], and ident is for SOCKS4 clients, where it is set"
+        return (
+            "no client has a user name: there are no [[users]], and ident, where it is on, is for SOCKS4 clients only"
+        )
     return ""
 
 
 def explain_here(config: Config, request: Request, caller: Caller) -> Explanation:
-    """Explain a request, with look-ups on this machine; see `explain`."""
+    """Explain a request, and resolve its name on this machine if a rule needs that; see `explain`."""
 
     async def run() -> Explanation:
         async with open_deadlines() as deadlines:
@@ -212,7 +214,7 @@ def _guarding(
 
 
 def _chain_problem(decision: RoutingDecision, request: Request) -> RequestRefused | None:
-    """Say why the chain does not carry a request, as far as that is plain before any hop is dialled."""
+    """Say why the chain cannot carry a request, as far as that is known before any hop is dialled."""
     chain = decision.chain
     route = chain.route if chain else None
     if chain and request.command is Command.UDP_ASSOCIATE and chain.udp is Udp.REFUSE:

@@ -1,6 +1,6 @@
-"""Show rules as a table, and say which of them are hardly meant.
+"""Show rules as a table, and warn of those that are probably a mistake.
 
-Dozens of rules are shown as they are. Of thousands the first ones are, and then how many go which way.
+Dozens of rules are all shown. Of thousands, the first ones are, and the others are counted by their action.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from chainsocks.config.rules import Network, Rule, Spoken
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.messages import Command
 from chainsocks.routing.index import NONE, Index, Question
+from chainsocks.tools.tables import plain_table
 
 __all__ = ["rule_warnings", "rules_table"]
 
@@ -33,17 +34,18 @@ OTHERS = ("users", "commands", "versions")
 
 
 def rules_table(config: Config) -> Table:
-    """Return a row for each rule, or for the first ones and what the rest does; and one for what no rule matches."""
-    table = Table("rule", "to", "ports", "from", "other conditions", "way", box=None, pad_edge=False)
+    """Return a row for each rule, or for the first ones and for the rest together; and one for what no rule matches."""
+    table = plain_table("rule", "to", "ports", "from", "other conditions", "action")
     rules = config.rules
     shown = rules if len(rules) <= SHOWN else rules[: SHOWN // 2]
     for rule in shown:
         cells = (_values(rule.written.get(key, ())) or "any" for key in ("to", "ports", "from"))
-        table.add_row(str(rule.number), *cells, ", ".join(_other_conditions(rule)), _way(rule))
+        table.add_row(str(rule.number), *cells, ", ".join(_other_conditions(rule)), _action(rule))
     if rest := rules[len(shown) :]:
-        ways = Counter(map(_way, rest)).most_common(LISTED)
-        what = ", ".join(f"{count} {way}" for way, count in ways)
-        table.add_row("...", f"{len(rest)} more rules: {what}{'' if sum(n for _, n in ways) == len(rest) else ', ...'}")
+        actions = Counter(map(_action, rest)).most_common(LISTED)
+        counts = ", ".join(f"{count} {action}" for action, count in actions)
+        more = "" if sum(count for _, count in actions) == len(rest) else ", ..."
+        table.add_row("...", f"{len(rest)} more rules: {counts}{more}")
     default = config.default_chain
     table.add_row("none", "any", "any", "any", "", printable(default.name) if default else "deny")
     return table
@@ -54,10 +56,10 @@ def _other_conditions(rule: Rule) -> Iterator[str]:
         if values := rule.written.get(key):
             yield f"{key} {_values(values)}"
     if rule.resolve:
-        yield "names are looked up here"
+        yield "names resolved locally"
 
 
-def _way(rule: Rule) -> str:
+def _action(rule: Rule) -> str:
     return "deny" if rule.chain is None else printable(rule.chain)
 
 
@@ -67,18 +69,18 @@ def _values(values: Sequence[str]) -> str:
 
 
 def rule_warnings(config: Config) -> Iterator[str]:
-    """Say which rules can never match, as far as one earlier rule alone shows that, and which tell a resolver."""
+    """Say which rules can never match, as far as single earlier rules show that, and which use the local resolver."""
     useless = list(_useless(config.rules))
     for blocking, number in useless[:NAMED]:
-        yield f"rule {number} can never match: all that it is for is caught before, by {_runs(blocking)}"
+        yield f"rule {number} can never match: all of it is matched first by {_runs(blocking)}"
     if len(useless) > NAMED:
         yield f"{len(useless) - NAMED} more rules can never match"
     if resolving := [rule.number for rule in config.rules if rule.resolve]:
-        yield f"names are looked up here for {_runs(resolving)} (resolve): the local resolver sees where clients go"
+        yield f"names are resolved locally for {_runs(resolving)} (resolve): the local resolver sees the destinations"
 
 
 def _useless(rules: Sequence[Rule]) -> Iterator[tuple[set[int], int]]:
-    """Yield the numbers of rules that come too late, each behind those of the ones that come before."""
+    """Yield the numbers of rules that can never match, each behind those of the earlier rules that match all of it."""
     blockers = [
         rule for rule in rules if not (rule.ports or rule.clients or rule.users or rule.commands or rule.versions)
     ]
@@ -91,7 +93,7 @@ def _useless(rules: Sequence[Rule]) -> Iterator[tuple[set[int], int]]:
 
 
 def _hosts(rule: Rule) -> Iterator[Host | Network]:
-    """Yield what a rule is for; what stands for any host is a name that nobody has."""
+    """Yield what a rule is for; an empty host stands for any."""
     yield from rule.to.networks
     yield from map(Host, rule.to.names)
     yield from (Host(f"*.{suffix}") for suffix in rule.to.suffixes)
@@ -100,7 +102,7 @@ def _hosts(rule: Rule) -> Iterator[Host | Network]:
 
 
 def _first(index: Index, rules: dict[int, Rule], host: Host | Network) -> int:
-    """Return the first of the rules that catches some of a host or network, if it catches all of it."""
+    """Return the first of the rules that matches some of a host or network, if it matches all of it."""
     if isinstance(host, Host):
         return index.first(_question(host))
     number = index.first(_question(Host("", (host.network_address.packed,))))
@@ -124,7 +126,7 @@ def _contains(network: Network, other: Network) -> bool:
 
 
 def _runs(numbers: Iterable[int]) -> str:
-    """Name rules, those that follow each other as a range."""
+    """Name rules, consecutive ones as a range."""
     runs = []
     for _, run in groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
         members = [number for _, number in run]

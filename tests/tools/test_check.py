@@ -52,21 +52,21 @@ password_hash = "scrypt:16384:8:1:Ts0zvk-LykGf9gEhELPRXA:8sijjYQnHe8f-WOYjQYm9Pt
 MEANING = """\
 listen: 127.0.0.1:1081, [::1]:1081, unix:/run/chainsocks.sock
 users: carol
-udp: any port at the address that the client has connected to
+udp: any port at the address that the client connected to
 bind_address: 203.0.113.7
 ident: check
 
-chain    hop        protocol  address             seconds
-default  1 paris    socks5    10.0.0.1:1080           0.5  with login
-         2 lima     socks5    [2001:db8::1]:1080      0.5  names are looked up here
-         3 osaka    socks4a   osaka.example:1080        5  with login
-         all of it                                     30  no UDP
-slow     1 osaka    socks4a   osaka.example:1080        5  with login
-         all of it                                    off  no UDP
-onion    1 tor      socks5    127.0.0.1:9050          0.5  answers RESOLVE, isolated by destination
-         all of it                                     30
-names    1 osaka    socks4a   osaka.example:1080        5  with login
-         all of it                                     30  no UDP, names from 9.9.9.9:53
+chain    hop      protocol  address             seconds
+default  1 paris  socks5    10.0.0.1:1080           0.5  with login
+         2 lima   socks5    [2001:db8::1]:1080      0.5  names resolved locally
+         3 osaka  socks4a   osaka.example:1080        5  with login
+         total                                       30  no UDP
+slow     1 osaka  socks4a   osaka.example:1080        5  with login
+         total                                      off  no UDP
+onion    1 tor    socks5    127.0.0.1:9050          0.5  supports RESOLVE, isolated by destination
+         total                                       30
+names    1 osaka  socks4a   osaka.example:1080        5  with login
+         total                                       30  no UDP, resolver 9.9.9.9:53
 
 deadline    seconds
 handshake        10
@@ -136,13 +136,13 @@ def test_gssapi_is_shown() -> None:
     ways = [Gssapi(Protection.NONE), Gssapi(service="socks", host="inner.example")]
     hops = [Hop(f"h{n}", HopProtocol.SOCKS5, Address("h", n), login) for n, login in enumerate(ways, 1)]
     output = shown(Config(server, chains={"default": Chain(*hops)}))
-    assert "users: none\ngssapi: required of all; carol@EXAMPLE.ORG, *@STAFF; for rcmd or socks; " in output
+    assert "users: none\ngssapi: required; carol@EXAMPLE.ORG, *@STAFF; for rcmd or socks; " in output
     assert "; protection: confidentiality at least\n" in output
-    assert " by GSSAPI to rcmd@h, protection: none\n" in output
-    assert " by GSSAPI to socks@inner.example, protection: integrity\n" in output
+    assert " GSSAPI login to rcmd@h, protection: none\n" in output
+    assert " GSSAPI login to socks@inner.example, protection: integrity\n" in output
     server = Server(gssapi=ServerGssapi(required=False))
     output = shown(Config(server))
-    assert "users: none, nobody has to log in\ngssapi: not required; whoever has a ticket; for rcmd or socks" in output
+    assert "users: none, no login is required\ngssapi: not required; all principals; for rcmd or socks" in output
 
 
 def test_a_configuration_is_shown_with_every_limit_and_no_secret() -> None:
@@ -154,7 +154,7 @@ def test_a_configuration_is_shown_with_every_limit_and_no_secret() -> None:
 @pytest.mark.parametrize(
     ("server", "line"),
     [
-        (Server(udp_ports=range(40_000, 40_101)), "ports 40000-40100 at the address that the client has connected to"),
+        (Server(udp_ports=range(40_000, 40_101)), "ports 40000-40100 at the address that the client connected to"),
         (Server(udp_address=ip_address("203.0.113.1")), "any port at 203.0.113.1"),
     ],
 )
@@ -170,8 +170,8 @@ def test_a_chain_of_socks5_hops_carries_udp_unless_it_says_otherwise() -> None:
 
 def test_rules_are_shown_between_chains_and_deadlines() -> None:
     output = shown(parse_config(GOOD + "[[rules]]\nto = '*.lan'\nchain = 'direct'\n"))
-    table = "rule  to     ports  from  other conditions  way\n1     *.lan  any    any                     direct\n"
-    assert f"names from 9.9.9.9:53\n\n{table}none  any    any    any                     default\n\ndeadline " in output
+    table = "rule  to     ports  from  other conditions  action\n1     *.lan  any    any                     direct\n"
+    assert f"resolver 9.9.9.9:53\n\n{table}none  any    any    any                     default\n\ndeadline " in output
 
 
 def test_who_wants_names_is_shown() -> None:
@@ -193,7 +193,7 @@ def test_with_rules_there_need_be_no_default() -> None:
 
 def test_without_a_chain_the_way_is_direct() -> None:
     lines = shown(Config()).splitlines()
-    assert lines[:2] == ["listen: 127.0.0.1:1080", "users: none, nobody has to log in"]
+    assert lines[:2] == ["listen: 127.0.0.1:1080", "users: none, no login is required"]
     assert [line.split() for line in lines[4:6]] == [
         ["chain", "hop", "protocol", "address", "seconds"],
         ["direct", "none", "30"],
@@ -302,12 +302,12 @@ def test_no_file_to_be_found(capsys: pytest.CaptureFixture[str], monkeypatch: py
     ]
 
 
-def test_how_long_hops_rest_is_shown_where_they_do() -> None:
+def test_the_times_of_backoff_are_shown_where_they_count() -> None:
     hops = "[hops]\na = 'socks5://10.0.0.1'\nb = 'socks5://10.0.0.2'\n[health]\nrest = 7\n"
     groups = "[groups]\nexits = { hops = ['a', 'b'], pick = 'random', weights = { b = 2 }, hedge = 0.5, check = 30 }\n"
     output = shown(parse_config(f"{hops}{groups}[chains]\ndefault = ['exits']\n"))
-    assert "1 exits    group     random" in output
-    assert "weights 1 : 2, the next one as well after 0.5 s, each is checked every 30 s by greeting it" in output
+    assert "1 exits  group     random" in output
+    assert "weights 1 : 2, hedge after 0.5 s, health check every 30 s (greeting)" in output
     assert "\nhealth        seconds\nrest                7\nlongest_rest      120\n" in output
     assert "health" not in shown(parse_config(f"{hops}[chains]\ndefault = ['a', 'b']\n"))
 
@@ -324,3 +324,62 @@ def test_private_places_are_shown_for_listeners_beyond_loopback() -> None:
     )
     assert "private places" not in shown(parse_config(text + "private = true\n"))
     assert "private places" not in shown(parse_config("[server]\nlisten = ['127.0.0.1:7']\n"))
+
+
+PIPELINED = """
+[hops]
+paris = "socks5://10.0.0.1"
+osaka = { url = "socks5://10.0.0.2", pipeline = "hop" }
+lima  = "socks5://10.0.0.3"
+kyoto = { url = "socks5://10.0.0.4", pipeline = "off" }
+[groups]
+exits = ["osaka", "lima", "kyoto"]
+[chains]
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "hops", "remarks"),
+    [
+        ('["paris", "lima"]', ["", ""], ""),
+        ('["paris", "osaka"]', ["", "pipelined: hop"], "7 round trips instead of 9"),
+        (
+            '{ hops = ["paris", "lima"], pipeline = "chain", udp = "refuse" }',
+            ["pipelined: chain", "pipelined: chain"],
+            "no UDP, hops asked together: 1-2, 5 round trips instead of 9",
+        ),
+        (
+            '{ hops = ["paris", "osaka", "kyoto", "lima", "paris"], pipeline = "chain" }',
+            ["pipelined: chain", "pipelined: hop", "", "pipelined: chain", "pipelined: chain"],
+            "hops asked together: 1-2 and 4-5, 19 round trips instead of 36",
+        ),
+        # Which of them a request uses is decided with each request.
+        (
+            '{ hops = ["paris", "exits"], pipeline = "chain" }',
+            ["pipelined: chain", "", "pipelined: hop", "pipelined: chain", ""],
+            "hops asked together depend on the route chosen",
+        ),
+        (
+            '{ hops = ["paris", "kyoto"], pipeline = "chain", skip_dead = true }',
+            ["pipelined: chain", ""],
+            "dead hops are skipped, hops asked together depend on the route chosen",
+        ),
+        ('{ hops = ["kyoto", "paris"], skip_dead = true }', ["", ""], "dead hops are skipped"),
+    ],
+)
+def test_pipelining_is_shown(written: str, hops: list[str], remarks: str) -> None:
+    output = shown(parse_config(f"{PIPELINED}default = {written}"))
+    table = output[output.index("chain    hop") : output.index("\n\ndeadline")].splitlines()
+    start = table[0].index("seconds") + len("seconds")
+    assert [line[start:].strip() for line in table[1:]] == [*hops, remarks]
+
+
+def test_a_warning_names_the_pipelined_hops_once() -> None:
+    config = parse_config(
+        f'{PIPELINED}default = ["osaka", "paris"]\nslow = {{ hops = ["lima", "osaka"], pipeline = "hop" }}'
+    )
+    [warning] = [line for line in warnings(config) if line.startswith("pipelining")]
+    assert warning.startswith("pipelining is on for osaka, lima: through a hop that does not support it, ")
+    grouped = parse_config(f'{PIPELINED}default = {{ hops = ["paris", "exits"], pipeline = "chain" }}')
+    assert any(line.startswith("pipelining is on for paris, osaka, lima: ") for line in warnings(grouped))
+    assert warnings(Config()) == []

@@ -61,7 +61,7 @@ class Done:
 
     chain: str
     rule: str
-    let_in: bool
+    allowed: bool
 
 
 async def serve(
@@ -174,8 +174,8 @@ def test_it_agrees_with_what_the_server_does(
     done, explanation = trio.run(
         serve, config, request, Caller(host, user), names, clock=trio.testing.MockClock(autojump_threshold=0)
     )
-    assert explanation.let_in == done.let_in
-    if explanation.let_in:
+    assert explanation.allowed == done.allowed
+    if explanation.allowed:
         assert explanation.chain
         assert done.chain == explanation.chain.name
     if request.command is not Command.UDP_ASSOCIATE:  # there, each datagram has a rule of its own
@@ -223,7 +223,7 @@ def path(tmp_path: Path) -> Path:
             ["x.onion:80"],
             0,
             [
-                "x.onion:80 is let in",
+                "x.onion:80 is allowed",
                 'rule 1: to = ["*.onion"], chain = "onion"',
                 "chain onion: tor (socks5 127.0.0.1:9050) -> x.onion:80",
             ],
@@ -240,7 +240,7 @@ def path(tmp_path: Path) -> Path:
             ["127.1:25"],
             0,
             [
-                "127.0.0.1:25 is let in",
+                "127.0.0.1:25 is allowed",
                 "no rule matches",
                 "chain default: tor (socks5 127.0.0.1:9050) -> 127.0.0.1:25",
             ],
@@ -258,7 +258,7 @@ def path(tmp_path: Path) -> Path:
         (["example.org:80", "--command", "bind", "--socks", "4a"], 0, None),
     ],
 )
-def test_what_it_says(
+def test_the_explanation(
     capsys: pytest.CaptureFixture[str], path: Path, arguments: list[str], status: int, lines: list[str] | None
 ) -> None:
     for place in ([path], ["-c", path]):
@@ -288,24 +288,22 @@ def test_json(capsys: pytest.CaptureFixture[str], path: Path) -> None:
     [
         (["--explain", "x.onion"], "--explain: 'x.onion': a port is missing, as in example.org:1080"),
         (["--explain", "x:1", "--from", "paris"], "--from: found 'paris', expected an IP address"),
-        (["--explain", "x:1", "--socks", "4"], "--socks: SOCKS4 carries no names; 4a does"),
-        (["--explain", "[::1]:1", "--socks", "4a"], "--socks: SOCKS4 carries no IPv6 addresses"),
+        (["--explain", "x:1", "--socks", "4"], "--socks: SOCKS4 has no names; 4a has"),
+        (["--explain", "[::1]:1", "--socks", "4a"], "--socks: SOCKS4 has no IPv6 addresses"),
         (["--explain", "x:1", "--command", "udp", "--socks", "4a"], "--socks: SOCKS4 has no UDP"),
-        (["--explain", "x:1", "--user", "carol"], "--user: nobody is asked who they are: there are no [[users]]"),
+        (["--explain", "x:1", "--user", "carol"], "--user: no client has a user name: there are no [[users]]"),
         (["--user", "carol"], "--from, --user and --json need --explain HOST:PORT"),
         (["--json"], "--from, --user and --json need --explain HOST:PORT"),
         (["--explain", "x:1", "--command", "conect"], "Invalid value for '--command'"),
     ],
 )
-def test_what_cannot_be_asked(
-    capsys: pytest.CaptureFixture[str], path: Path, arguments: list[str], complaint: str
-) -> None:
+def test_wrong_options(capsys: pytest.CaptureFixture[str], path: Path, arguments: list[str], complaint: str) -> None:
     code, out, err = run_main(capsys, "check", path, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith(f"chainsocks: {complaint}")
 
 
-def test_a_group_is_told_with_its_members(capsys: pytest.CaptureFixture[str], path: Path) -> None:
+def test_a_group_is_shown_with_its_members(capsys: pytest.CaptureFixture[str], path: Path) -> None:
     path.write_text(FILE.replace('slow = ["tor", "paris"]', 'slow = ["tor", "exits"]') + GROUPS)
     question: list[str | Path] = ["check", path, "--explain", "example.org:80", "--command", "resolve"]
     assert run_main(capsys, *question)[1].splitlines()[-1] == (
@@ -317,7 +315,7 @@ def test_a_group_is_told_with_its_members(capsys: pytest.CaptureFixture[str], pa
     assert [hop["name"] for hop in hops[1]["hops"]] == ["paris", "tor"]
 
 
-def test_listeners_that_want_names_are_named(capsys: pytest.CaptureFixture[str], path: Path) -> None:
+def test_listeners_that_require_names_are_named(capsys: pytest.CaptureFixture[str], path: Path) -> None:
     listeners = "['127.0.0.1:1080', { address = '[::1]:1080', names_only = 'refuse' }]"
     path.write_text(FILE + f"[server]\nlisten = {listeners}\n")
     code, out, _ = run_main(capsys, "check", path, "--explain", "127.1:80")
@@ -325,7 +323,7 @@ def test_listeners_that_want_names_are_named(capsys: pytest.CaptureFixture[str],
     assert "but refused" not in run_main(capsys, "check", path, "--explain", "example.org:80")[1]
 
 
-def test_who_has_to_log_in(capsys: pytest.CaptureFixture[str], path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_users_are_known(capsys: pytest.CaptureFixture[str], path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PASSWORD", "secret")
     path.write_text(FILE + USERS)
     question: list[str | Path] = ["check", path, "--explain", "x.onion:80"]
@@ -348,7 +346,7 @@ def test_who_has_to_log_in(capsys: pytest.CaptureFixture[str], path: Path, monke
         (["[2001:db8::1]:53"], "socks4 cannot carry the IPv6 address of [2001:db8::1]:53"),
     ],
 )
-def test_what_the_chain_cannot_carry_is_not_let_in(
+def test_what_the_chain_cannot_carry_is_not_allowed(
     capsys: pytest.CaptureFixture[str], path: Path, question: list[str], why: str
 ) -> None:
     path.write_text("[hops]\na = 'socks5://10.0.0.1'\nb = 'socks4://10.0.0.2'\n[chains]\ndefault = ['a', 'b']\n")

@@ -33,10 +33,10 @@ def test_a_table_of_a_few() -> None:
         "deny = true",
         "to = '10.0.0.0/8'\nresolve = true\nchain = 'direct'",
     ) == [
-        ["rule", "to", "ports", "from", "other conditions", "way"],
+        ["rule", "to", "ports", "from", "other conditions", "action"],
         ["1", "*.onion, 10.0.0.0/8", "any", "any", "onion"],
         ["2", "any", "25, 6000-6100", "::1", "users carol, commands connect, bind, versions 4", "deny"],
-        ["3", "10.0.0.0/8", "any", "any", "names are looked up here", "direct"],
+        ["3", "10.0.0.0/8", "any", "any", "names resolved locally", "direct"],
         ["none", "any", "any", "any", "deny"],
     ]
 
@@ -86,7 +86,7 @@ def test_names_cannot_write_to_the_terminal() -> None:
 )
 def test_a_rule_that_can_never_match(rules: list[str], blocked: dict[int, str]) -> None:
     assert warned(*rules) == [
-        f"rule {number} can never match: all that it is for is caught before, by {by}" for number, by in blocked.items()
+        f"rule {number} can never match: all of it is matched first by {by}" for number, by in blocked.items()
     ]
 
 
@@ -100,7 +100,7 @@ def test_look_ups_are_warned_of_in_one_line() -> None:
     rule = "to = '10.0.0.0/8'\nports = {}\nresolve = true\ndeny = true"
     ports = [rule.format(port) for port in (1, 2, 3)]
     assert warned(ports[0]) == [
-        "names are looked up here for rule 1 (resolve): the local resolver sees where clients go"
+        "names are resolved locally for rule 1 (resolve): the local resolver sees the destinations"
     ]
     [warning] = warned(*ports[:2], "to = 'x'\nchain = 'direct'", ports[2])
     assert "for rules 1-2, 4 (resolve)" in warning
