@@ -19,11 +19,16 @@ OpenTCP = Callable[[Address], Awaitable[ByteStream]]
 ATTEMPT_DELAY = 0.25
 """Seconds until the next attempt starts beside the last one (RFC 8305 section 5; trio and curl use about the same)."""
 
+MAX_ATTEMPTS = 20
+"""Addresses of one name to connect to at most: the owner of a name decides how many it has."""
+
 _UNAVAILABLE = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 async def connect_first(addresses: Sequence[Address], open_tcp: OpenTCP) -> ByteStream:
-    """Connect to the first of `addresses` that answers. The caller closes the stream, and bounds the wait.
+    """Connect to the first of `addresses` that answers, of the first `MAX_ATTEMPTS`.
+
+    The caller closes the stream, and bounds the wait.
 
     Raises:
         OSError: none answered; the error is the one that says most about the destination.
@@ -44,7 +49,7 @@ async def connect_first(addresses: Sequence[Address], open_tcp: OpenTCP) -> Byte
         group.cancel_scope.cancel()
 
     async with anyio.create_task_group() as group:
-        for index in range(len(addresses)):
+        for index in range(min(len(addresses), MAX_ATTEMPTS)):
             failed = anyio.Event()
             group.start_soon(attempt, index, failed)
             with anyio.move_on_after(ATTEMPT_DELAY):

@@ -68,6 +68,17 @@ async def test_a_race(race: Race, autojump_clock: trio.testing.MockClock, nurser
     assert trio.current_time() - began == pytest.approx(race.seconds)
 
 
+@pytest.mark.parametrize("count", [19, 20, 21, 1000])
+async def test_a_name_has_a_bounded_number_of_connects(
+    count: int, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    addresses = [Address(f"2001:db8::{number:x}", 80) for number in range(count)]
+    network = MemoryNetwork(nursery)  # which refuses all of them
+    with pytest.raises(ConnectionRefusedError):
+        await connect_first(addresses, network.open_tcp)
+    assert [address for _, address in network.connects] == addresses[:20]
+
+
 async def test_a_tie_leaves_one_open(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
     # Both come through in the same instant, too late to cancel either.
     network = MemoryNetwork(nursery)
