@@ -1,1 +1,1 @@
-"""What the server reports about itself: its log."""
+"""What the server reports about itself: its log, and the events of its sessions."""

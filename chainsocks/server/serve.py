@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import trio
 
-from chainsocks.chain.trip import OnStep
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
+from chainsocks.observe.events import Events
 from chainsocks.server.server import open_server
 
 __all__ = ["serve", "serve_until_signalled"]
@@ -46,13 +46,13 @@ async def serve(
     stopping: trio.Event,
     *,
     listeners: Sequence[OpenListener] = (),
-    on_step: OnStep | None = None,
+    events: tuple[Events, ...] = (),
     task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `config` until `stopping` is set and the sessions have ended, at most `grace` seconds later.
 
-    `listeners`, which the caller has opened and logged, replace those of `config`. `on_step` is called with every step
-    of every dial. `task_status` is started with the addresses in use, as users type them, once connections are
+    `listeners`, which the caller has opened and logged, replace those of `config`. `events` are listeners to the events
+    of all sessions. `task_status` is started with the addresses in use, as users type them, once connections are
     accepted.
 
     *Closing*: all sockets that were opened here, and `listeners`, are closed on return and on cancellation.
@@ -61,7 +61,7 @@ async def serve(
         OSError: an address is not available; ``filename`` says which.
     """
     level = logging.DEBUG if listeners else logging.INFO
-    async with open_server(config, listeners, on_step) as server:
+    async with open_server(config, listeners, events) as server:
         addresses = [*map(str, server.listeners)]
         log.log(level, "listening on %s", ", ".join(addresses))
         task_status.started(addresses)

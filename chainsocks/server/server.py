@@ -23,13 +23,13 @@ import anyio
 import trio
 from anyio.abc import ByteStream
 
-from chainsocks.chain.trip import OnStep
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener, open_listeners
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
+from chainsocks.observe.events import Events
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.server.accept import accept_connections
 from chainsocks.server.deadlines import open_deadlines
@@ -179,13 +179,13 @@ class Server:
 
 @asynccontextmanager
 async def open_server(
-    config: Config, opened: Sequence[OpenListener] = (), on_step: OnStep | None = None
+    config: Config, opened: Sequence[OpenListener] = (), events: tuple[Events, ...] = ()
 ) -> AsyncIterator[Server]:
     """Run a server for `config` for as long as the block does, and then until its sessions have ended.
 
-    The listeners are those of `config`, unless `opened` has some; `opened` is closed here. `on_step` is called with
-    every step of every dial. After the block there are no new connections; sessions that still run after the `grace` of
-    the configuration are cancelled.
+    The listeners are those of `config`, unless `opened` has some; `opened` is closed here. `events` are listeners to
+    the events of all sessions. After the block there are no new connections; sessions that still run after the `grace`
+    of the configuration are cancelled.
 
     Raises:
         OSError: an address is not available; ``filename`` says which.
@@ -196,7 +196,7 @@ async def open_server(
         for each in active:
             unused.push(each.resources)
         async with open_poller() as poller, open_deadlines() as deadlines, trio.open_nursery() as sessions:
-            service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines), on_step)
+            service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines), events)
             async with trio.open_nursery() as accepting:
                 server = Server(service, active, poller, accepting, sessions)
                 unused.pop_all()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
-from chainsocks.chain.trip import OnStep
 from chainsocks.config.models import Config
 from chainsocks.network import Network
+from chainsocks.observe.events import Events
 from chainsocks.session.access import OwnListeners
 from chainsocks.session.login import Logins
 from chainsocks.session.routing_decision import Policy
@@ -24,7 +24,8 @@ class Service:
     config: Config
     logins: Logins
     network: Network
-    on_step: OnStep | None = None
+    events: tuple[Events, ...] = ()
+    """Listeners to the events of all sessions."""
     own_listeners: OwnListeners = field(default_factory=OwnListeners)
     policy: Policy = field(init=False)
     dialer: Dialer = field(init=False)
@@ -32,4 +33,4 @@ class Service:
     def __post_init__(self) -> None:
         choices = Choices(Health(self.network.now, self.config.health))
         object.__setattr__(self, "policy", Policy.of(self.config))
-        object.__setattr__(self, "dialer", Dialer(self.network, self.config.timeouts, choices, self.on_step))
+        object.__setattr__(self, "dialer", Dialer(self.network, self.config.timeouts, choices))

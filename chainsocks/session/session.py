@@ -41,6 +41,7 @@ from chainsocks.errors import DialError, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
+from chainsocks.observe.events import SessionEvents
 from chainsocks.observe.record import Record
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, printable
 from chainsocks.protocol.gssapi import Principal
@@ -82,8 +83,11 @@ async def serve_session(
     *Closing*: `client`, and whatever is opened on its behalf, is closed before this returns.
     """
     record = Record(name)
+    events = SessionEvents(service.events, record) if service.events else None
+    if events:
+        events.started()
     try:
-        await _Session(client, service, record, host, listener).run()
+        await _Session(client, service, record, host, listener, events).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome = "cut off: the server is stopping"
         if record.reply is None:  # otherwise the relay has done so where it had to
@@ -91,6 +95,8 @@ async def serve_session(
         raise
     finally:
         record.write()
+        if events:
+            events.ended()
         await client.aclose()
 
 
@@ -108,15 +114,24 @@ class _ClientLeft(_SessionOver):
 class _Session:
     """A client and its request. The methods stand in the order of the story."""
 
-    __slots__ = ("_host", "_limit", "_listener", "_reader", "_record", "_service", "_timeouts", "_watch")
+    __slots__ = ("_host", "_limit", "_listener", "_on_step", "_reader", "_record", "_service", "_timeouts", "_watch")
 
-    def __init__(self, client: ByteStream, service: Service, record: Record, host: str, listener: Listener) -> None:
+    def __init__(
+        self,
+        client: ByteStream,
+        service: Service,
+        record: Record,
+        host: str,
+        listener: Listener,
+        events: SessionEvents | None,
+    ) -> None:
         self._reader = RequestReader(client, service)
         self._host = host
         self._listener = listener
         self._service = service
         self._timeouts = service.config.timeouts
         self._record = record
+        self._on_step = events.step if events else None
         self._limit = Limit(service.network, record.began + self._timeouts.handshake)
         self._limit.expired = self._no_request
 
@@ -213,6 +228,7 @@ class _Session:
                 limit=self._limit,
                 known=decision.known,
                 guard=access.problem,
+                on_step=self._on_step,
                 abandoned=watch.abandoned,
             )
         )

@@ -20,6 +20,9 @@ from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server, User
 from chainsocks.config.passwords import PlainPassword
+from chainsocks.errors import Place
+from chainsocks.observe.events import Events
+from chainsocks.observe.record import Record
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.messages import UserId, UsernamePassword
 from chainsocks.server.serve import serve
@@ -44,7 +47,7 @@ async def demo(console: Console, *, stay: bool) -> None:
         hops = await _start_hops(nursery, stopping)
         chain = Chain(*hops, name="default")
         front = Config(Server(listen=(Listener(LOOPBACK),)), chains={"default": chain})
-        [proxy] = await nursery.start(functools.partial(serve, front, stopping, on_step=trail.note))
+        [proxy] = await nursery.start(functools.partial(serve, front, stopping, events=(_Steps(trail),)))
         console.print(f"client -> front ({proxy}) -> {chain}\n       -> web server ({target})")
         page = await _fetch(proxy, target)
         console.print(_table(trail.taken, hops))
@@ -55,6 +58,16 @@ async def demo(console: Console, *, stay: bool) -> None:
             await trio.sleep_forever()
         stopping.set()
         nursery.cancel_scope.cancel()
+
+
+class _Steps(Events):
+    """Notes the steps of all sessions, of which the front has one, in a trail."""
+
+    def __init__(self, trail: Trail) -> None:
+        self._trail = trail
+
+    def step(self, record: Record, place: Place, deadline: float) -> None:
+        self._trail.note(place, deadline)
 
 
 def _table(taken: Sequence[Taken], hops: Sequence[Hop]) -> Table:

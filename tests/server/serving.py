@@ -12,10 +12,10 @@ from functools import partial
 import pytest
 import trio
 
-from chainsocks.chain.trip import OnStep
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.net.stream import SocketStream
+from chainsocks.observe.events import Events
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.server.serve import serve
 from tests.net.sockets import LOOPBACK, read_exactly
@@ -60,13 +60,13 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(config: Config, on_step: OnStep | None = None) -> AsyncIterator[Serving]:
+async def serving(config: Config, *events: Events) -> AsyncIterator[Serving]:
     """Run a server in the background; at the end it is asked to stop, and waited for."""
     server = Serving()
 
     async def run(task_status: trio.TaskStatus[Sequence[str]]) -> None:
         with server.scope:
-            await serve(config, server.stopping, on_step=on_step, task_status=task_status)
+            await serve(config, server.stopping, events=events, task_status=task_status)
         server.ended_at = trio.current_time()
         server.ended.set()
 

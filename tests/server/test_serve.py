@@ -26,6 +26,7 @@ from chainsocks.errors import Place
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.server.serve import serve, serve_until_signalled
 from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6, read_all, read_exactly
+from tests.observe.recorded import RecordedEvents
 from tests.server.serving import (
     ANY_PORT,
     config_of,
@@ -83,18 +84,22 @@ async def test_an_address_that_cannot_be_had_is_named(log: Log) -> None:
     assert said(log, logging.INFO) == []
 
 
-async def test_a_session_goes_all_the_way_and_every_step_is_told(sockets_on_mock_clock: MockClock) -> None:
-    steps: list[Place] = []
-    async with (
-        echoing() as destination,
-        serving(config_of(), lambda place, _: steps.append(place)) as server,
-        connect(server.address) as client,
-    ):
-        await open_session(client, destination)
-        await client.send(b"hello")
-        await client.send_eof()
-        assert await read_all(client) == b"hello"
-    assert steps == [Place(None, destination, CONNECT), Place(None, destination, OPEN)]
+async def test_a_session_goes_all_the_way_and_reports_its_events(sockets_on_mock_clock: MockClock) -> None:
+    events = RecordedEvents()
+    async with echoing() as destination, serving(config_of(), events) as server:
+        async with connect(server.address) as client:
+            await open_session(client, destination)
+            await client.send(b"hello")
+            await client.send_eof()
+            assert await read_all(client) == b"hello"
+        server.stopping.set()
+        await server.ended.wait()
+    assert [(event.name, event.place) for event in events.seen] == [
+        ("started", None),
+        ("step", Place(None, destination, CONNECT)),
+        ("step", Place(None, destination, OPEN)),
+        ("ended", None),
+    ]
 
 
 async def test_each_listener_says_whether_it_wants_names(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import socket
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import trio
@@ -23,11 +23,11 @@ from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.config.rules import Rule
-from chainsocks.errors import Place
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address
 from chainsocks.server.server import Server, open_server
 from chainsocks.session.login import Logins
+from chainsocks.session.routing_decision import RoutingDecision, route_request
 from chainsocks.session.service import Service
 from tests.net.sockets import LOOPBACK, descriptors, read_exactly
 from tests.server.serving import (
@@ -249,15 +249,17 @@ async def test_without_a_poller_nothing_is_left_behind(monkeypatch: pytest.Monke
 
 
 async def test_a_bug_ends_its_session_and_nothing_else(
-    sockets_on_mock_clock: MockClock, log: pytest.LogCaptureFixture
+    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
     bugs = iter([ZeroDivisionError("a bug for the test")])
 
-    def on_step(place: Place, deadline: float) -> None:
+    async def fail_once(*args: Any) -> RoutingDecision:
         for bug in bugs:
             raise bug
+        return await route_request(*args)
 
-    async with serving(config_of(max_sessions=1), on_step) as server, echoing() as destination:
+    monkeypatch.setattr("chainsocks.session.session.route_request", fail_once)
+    async with serving(config_of(max_sessions=1)) as server, echoing() as destination:
         async with connect(server.address) as unlucky:
             with pytest.raises((BrokenResourceError, EndOfStream)):
                 await open_session(unlucky, destination)

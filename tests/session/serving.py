@@ -15,6 +15,7 @@ from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
+from chainsocks.observe.events import Events
 from chainsocks.protocol.address import Address
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
@@ -75,6 +76,7 @@ async def session(
     config: Config | None = None,
     names_only: NamesOnly = NamesOnly.OFF,
     listen: str = "127.0.0.1",
+    events: tuple[Events, ...] = (),
     **hosts: Host,
 ) -> AsyncIterator[Client]:
     """Serve one client; at the end of the block its session must have ended too, with nothing left open."""
@@ -84,7 +86,7 @@ async def session(
     async with trio.open_nursery() as handlers:
         network = MemoryNetwork(handlers, {DESTINATION: hosts.get("destination", Host(echo))})
         config = config or Config()
-        service = Service(config, Logins(config.users), network)
+        service = Service(config, Logins(config.users), network, events)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve_session, far, "192.0.2.1:5555", service, "192.0.2.1", listener)
             yield Client(near, network, caplog)
