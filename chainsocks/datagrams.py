@@ -13,7 +13,7 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteReceiveStream
 
 from chainsocks.protocol.address import Address, canonical
-from chainsocks.protocol.datagram import PLAIN, Nesting, header_size
+from chainsocks.protocol.datagram import Nesting, clear_reserved, header_size
 from chainsocks.protocol.errors import ProtocolError
 
 __all__ = ["Drop", "DropDatagram", "Recent", "Tunnel", "split", "wait_for_end"]
@@ -52,8 +52,8 @@ def split(datagram: bytes) -> int:
         size = header_size(datagram)
     except ProtocolError:
         raise DropDatagram(Drop.MALFORMED) from None
-    if not datagram.startswith(PLAIN):
-        raise DropDatagram(Drop.FRAGMENT if datagram.startswith(PLAIN[:-1]) else Drop.MALFORMED)
+    if datagram[2]:
+        raise DropDatagram(Drop.FRAGMENT)
     return size
 
 
@@ -90,7 +90,7 @@ class Tunnel:
             raise DropDatagram(Drop.MALFORMED) from None
         if inner is None:
             raise DropDatagram(Drop.STRANGER)
-        return inner, split(inner)
+        return clear_reserved(inner), split(inner)
 
 
 class Recent(Generic[K, V]):

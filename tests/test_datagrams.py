@@ -23,8 +23,7 @@ REPLY = encode_header(FAR) + b"answer"
     [
         pytest.param(b"\0\0\x01", Drop.FRAGMENT, id="fragment"),
         pytest.param(b"\0\0\x81", Drop.FRAGMENT, id="last fragment"),
-        pytest.param(b"\0\x01\0", Drop.MALFORMED, id="reserved byte"),
-        pytest.param(b"\x01\0\x01", Drop.MALFORMED, id="reserved byte of a fragment"),
+        pytest.param(b"\x01\0\x01", Drop.FRAGMENT, id="reserved byte of a fragment"),
     ],
 )
 def test_a_header_that_is_dropped(front: bytes, reason: Drop) -> None:
@@ -60,6 +59,12 @@ def test_the_entry_is_an_address_that_sockets_report() -> None:
 
 def test_a_reply_has_come_through_all_relays() -> None:
     inner, header = Tunnel((PARIS, OSAKA)).unwrap(encode_header(OSAKA) + REPLY, FROM_PARIS)
+    assert (inner, inner[header:]) == (REPLY, b"answer")
+
+
+def test_the_reserved_bytes_of_relays_are_ignored_and_not_passed_on() -> None:
+    noisy = b"\x07\x00" + encode_header(OSAKA)[2:] + b"\xff\xff" + REPLY[2:]
+    inner, header = Tunnel((PARIS, OSAKA)).unwrap(noisy, FROM_PARIS)
     assert (inner, inner[header:]) == (REPLY, b"answer")
 
 

@@ -13,11 +13,12 @@ from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.errors import Cause, ProtocolError
 from chainsocks.protocol.socks5 import encode_address
 
-__all__ = ["PLAIN", "Header", "Nesting", "decode_header", "encode_header", "header_size"]
+__all__ = ["PLAIN", "Header", "Nesting", "clear_reserved", "decode_header", "encode_header", "header_size"]
 
 PLAIN = b"\0\0\0"
 """RSV RSV FRAG of a datagram that is not a fragment."""
 
+_RESERVED = PLAIN[:2]
 _BEFORE_ADDRESS = len(PLAIN)
 _IPV4_SIZE, _IPV6_SIZE, _NAME_SIZE = 10, 22, 7  # of a whole header; the last one without the name
 
@@ -59,16 +60,18 @@ def header_size(data: bytes) -> int:
     return size
 
 
+def clear_reserved(data: bytes) -> bytes:
+    """Return a datagram with zeros in RSV, which is ignored here, and which others may be strict about."""
+    return data if data.startswith(_RESERVED) else _RESERVED + data[len(_RESERVED) :]
+
+
 def decode_header(data: bytes) -> Header:
-    """Decode the header of a datagram.
+    """Decode the header of a datagram; RSV is ignored.
 
     Raises:
-        ProtocolError: as `header_size` does; also if the reserved bytes are not 0, or the address is invalid.
+        ProtocolError: as `header_size` does; also if the address is invalid.
     """
     size = header_size(data)
-    if data[0] or data[1]:
-        problem = f"the reserved bytes of the header are {data[:2].hex().upper()}, not 0000"
-        raise ProtocolError(problem, Cause.MALFORMED)
     kind = AddressType(data[_BEFORE_ADDRESS])
     start = _BEFORE_ADDRESS + (2 if kind is AddressType.DOMAINNAME else 1)
     try:

@@ -36,6 +36,7 @@ _VERSION = b"\x05"
 _LOGIN_VERSION = 1  # RFC 1929 section 2: the version of the sub-negotiation, not of SOCKS
 _LOGIN_ACCEPTED, _LOGIN_REFUSED = b"\x01\x00", b"\x01\x01"
 _COMMANDS = {command.value: command for command in Command}
+_ANSWERED_BY_ADDRESS = {Command.RESOLVE, Command.RESOLVE_PTR}
 _SIZES = {AddressType.IPV4: 4, AddressType.IPV6: 16}
 _TYPES = {kind.value: kind for kind in AddressType}
 _NEXT = {Method.USERNAME_PASSWORD: State.SUB_NEGOTIATION, Method.GSSAPI: State.GSSAPI_CONTEXT}
@@ -72,6 +73,12 @@ def _decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
     except ValueError as error:
         raise ProtocolError(str(error), Cause.MALFORMED) from None
     return address, end + 2
+
+
+def _skip_name(data: bytes, start: int) -> tuple[Address, int]:
+    """Return zeros with the port behind a complete name that is no host, such as an empty one; and the end of both."""
+    end = start + 2 + data[start + 1]
+    return Address(UNSPECIFIED.host, int.from_bytes(data[end : end + 2], "big")), end + 2
 
 
 class ServerHandshake(GssapiServerHandshake):
@@ -184,9 +191,7 @@ class ServerHandshake(GssapiServerHandshake):
         if command is None:
             problem = f"SOCKS5 has no command {data[1]}"
             raise self._refuse(ReplyCode.COMMAND_NOT_SUPPORTED, problem, Cause.UNKNOWN_COMMAND)
-        if data[2]:
-            problem = f"the reserved byte of the request is {data[2]}, not 0"
-            raise self._refuse(ReplyCode.GENERAL_FAILURE, problem, Cause.MALFORMED)
+        # RSV is ignored, as in a reply: some clients leave it as it was in memory.
         try:
             decoded = _decode_address(data, 3)
         except ProtocolError as error:
@@ -315,10 +320,13 @@ class ClientHandshake(GssapiClientHandshake):
         # RSV is ignored, as curl ignores it.
         try:
             decoded = _decode_address(data, 3)
-        except ProtocolError:
-            if not data[1]:
+        except ProtocolError as error:
+            if data[1]:
+                decoded = UNSPECIFIED, 4  # a refusal needs no address; some servers send zeros, also for ATYP
+            elif error.cause is Cause.UNKNOWN_ADDRESS_TYPE or self._request.command in _ANSWERED_BY_ADDRESS:
                 raise
-            decoded = UNSPECIFIED, 4  # a refusal needs no address; some servers send zeros, also for ATYP
+            else:
+                decoded = _skip_name(data, 3)  # it has granted the request, and names no place
         if decoded is None:
             return False
         bound, end = decoded

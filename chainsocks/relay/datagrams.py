@@ -1,7 +1,7 @@
 """A relay of datagrams between a client and a path: the destinations themselves, or the first hop of a chain.
 
-1. Both ends are pinned. The client's datagrams come from the IP address of its TCP connection and from one port: the
-   declared one, or that of the first datagram. Replies are accepted only from addresses the client has sent to.
+1. Both ends are pinned. The client's datagrams come from the IP address of its TCP connection and from one port: the one
+   declared for that address, or that of the first datagram. Replies are accepted only from addresses the client has sent to.
 2. Other datagrams are dropped and counted: those of strangers, fragments (RFC 1928 section 7 allows that), and those
    that no buffer has room for.
 3. The relay ends with the client's TCP connection, or with its path. What the client sends on that connection is
@@ -22,6 +22,7 @@ from anyio.abc import ByteStream
 from chainsocks.datagrams import Drop, DropDatagram, split, wait_for_end
 from chainsocks.network import DatagramSocket
 from chainsocks.observe.record import Traffic
+from chainsocks.protocol.datagram import clear_reserved
 from chainsocks.relay.idle import IdleTimer, Scope
 from chainsocks.relay.relay import Outcome
 
@@ -131,7 +132,7 @@ class DatagramRelay:
         except DropDatagram as drop:
             drops[drop.reason] += 1
         else:
-            self._path.send(datagram, header)
+            self._path.send(clear_reserved(datagram), header)
 
     def _deliver(self, datagram: bytes, payload: int) -> None:
         """Pass a reply to the client."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +96,16 @@ async def test_a_declared_port_is_the_only_one(nursery: trio.Nursery) -> None:
         association.say(association.client(port=5454))
     assert len(association.path.sent) == 1
     assert association.tally.drops[Drop.STRANGER] == 1
+
+
+@pytest.mark.parametrize("reserved", [b"\0\x01", b"\x01\0", b"\xff\xff"])
+async def test_the_reserved_bytes_of_a_client_are_ignored_and_not_passed_on(
+    nursery: trio.Nursery, reserved: bytes
+) -> None:
+    async with associated(nursery) as association:
+        association.say(association.client(), reserved + HEADER[2:] + b"hello")
+    assert association.path.sent == [(HEADER + b"hello", len(HEADER))]
+    assert not association.tally.drops
 
 
 async def test_nothing_is_delivered_to_a_client_that_is_not_known(nursery: trio.Nursery) -> None:
