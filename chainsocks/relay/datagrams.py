@@ -1,7 +1,8 @@
 """A relay of datagrams between a client and a path: the destinations themselves, or the first hop of a chain.
 
-1. Both ends are pinned. The client's datagrams come from the IP address of its TCP connection and from one port: the one
-   declared for that address, or that of the first datagram. Replies are accepted only from addresses the client has sent to.
+1. Both ends are pinned. The client's datagrams come from the IP address of its TCP connection and from one port: the
+   one declared for that address, or that of the first datagram. Replies are accepted only from addresses the client
+   has sent to.
 2. Other datagrams are dropped and counted: those of strangers, fragments (RFC 1928 section 7 allows that), and those
    that no buffer has room for.
 3. The relay ends with the client's TCP connection, or with its path. What the client sends on that connection is

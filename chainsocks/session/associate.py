@@ -104,13 +104,14 @@ def _ends_of(client: ByteStream) -> tuple[str, str]:
 
 
 def _declared_port(declared: Address, host: str) -> int:
-    """Return the port that the client will use, or 0 where it has not said so (RFC 1928 section 4).
+    """Return the only port that the client's datagrams come from, or 0 where the first one tells it.
 
-    If its address is not the one that we see, a NAT has translated it, and maybe the port as well.
+    RFC 1928 section 4 has the client declare address and port. If the address is not the one that we see, a NAT has
+    translated it, and maybe the port as well. Beside zeros a port is a hint: clients have declared one there, and sent
+    from another.
     """
     declared = canonical(declared)
-    seen_as_said = declared.host == host or declared.packed.strip(b"\0") == b""
-    return declared.port if seen_as_said else 0
+    return declared.port if declared.host == host else 0
 
 
 def _advertised(here: str, server: Server) -> str:

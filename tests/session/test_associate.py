@@ -194,7 +194,7 @@ async def test_strangers_are_never_heard_in_any_direction(count: int, caplog: py
     assert f'outcome="finished; dropped: {strangers} from strangers' in front
 
 
-async def test_the_port_is_the_first_datagrams_or_the_declared_one(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_port_that_is_declared_with_the_address_is_the_only_one(caplog: pytest.LogCaptureFixture) -> None:
     async with session(caplog) as client:
         await client.ask(Address(CLIENT, 5353))
         other = MemorySocket(client.network, CLIENT, 5454)
@@ -205,11 +205,17 @@ async def test_the_port_is_the_first_datagrams_or_the_declared_one(caplog: pytes
     assert "dropped: 1 from strangers" in lines(caplog)[-1]
 
 
-async def test_a_port_that_was_translated_on_the_way_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("host", ["192.168.1.7", "0.0.0.0", "::", "::ffff:0.0.0.0", "client.example"])
+async def test_a_port_beside_another_address_is_a_hint_only(host: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A NAT may have translated it, or the client has declared a port and sends from another."""
     async with session(caplog) as client:
-        await client.ask(Address("192.168.1.7", 7777))
+        await client.ask(Address(host, 7777))
         await client.say(b"question")
         assert client.take() == [(FAR, b"QUESTION")]
+        other = MemorySocket(client.network, CLIENT, 7777)
+        await client.say(b"too late", socket=other)
+        other.close()
+    assert "dropped: 1 from strangers" in lines(caplog)[-1]
 
 
 async def test_what_is_dropped_is_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -217,7 +223,7 @@ async def test_what_is_dropped_is_counted(caplog: pytest.LogCaptureFixture) -> N
         await client.ask()
         client.socket.send(b"\0\0\x01" + encode_header(FAR)[3:] + b"part", client.relay)
         client.socket.send(b"\0\0", client.relay)
-        client.socket.send(b"\0\x01" + encode_header(FAR)[2:] + b"odd", client.relay)
+        client.socket.send(b"\0\0\0\x02" + encode_header(FAR)[4:] + b"odd", client.relay)
         await client.say(b"lost", Address("no.example", 53))
         assert client.take() == []
         assert [to for _, to, _ in client.network.datagrams if to[0] == FAR.host] == []
