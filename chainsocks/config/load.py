@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.groups import link_groups, no_such_member, unfit
 from chainsocks.config.hops import Hop
+from chainsocks.config.identities import identity_problem
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Ident, Server, Timeouts, User
 from chainsocks.config.rules import DIRECTLY, Rule
 from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, TimeoutsTable, UserTable
@@ -210,22 +211,19 @@ class _Reader:
         """See that the chains and users that rules speak of exist."""
         chains = [DIRECTLY, *(name for name, _ in self._entries(data, "chains", report=False))]
         users = [user.name for user in config.users]
-        gssapi = config.server.gssapi
-        no_logins = not data.get("users") and config.server.ident is Ident.OFF and not gssapi
+        gssapi, ident = config.server.gssapi is not None, config.server.ident is not Ident.OFF
         for rule in config.rules:
             place = ("rules", rule.number - 1)
             if rule.chain is not None and rule.chain not in chains:
                 found = describe(rule.chain)
                 self._add((*place, "chain"), f"no chain is called {found}{suggest(rule.chain, chains)}")
-            if rule.users and no_logins:
-                self._add(
-                    (*place, "users"),
-                    "no client logs in: declare [[users]], or set ident or gssapi in [server]",
-                )
-            for user in sorted(rule.users) if config.users else ():
-                name = user.decode()
-                if name not in users and not (gssapi and "@" in name):  # a principal
-                    self._add((*place, "users"), f"no user is called {describe(name)}{suggest(name, users)}")
+            if data.get("users") and not users:
+                continue  # they have problems of their own
+            problems = (
+                identity_problem(user.decode(), users, gssapi=gssapi, ident=ident) for user in sorted(rule.users)
+            )
+            for problem in dict.fromkeys(filter(None, problems)):
+                self._add((*place, "users"), problem)
 
     def _entries(self, data: Mapping[str, Any], section: str, *, report: bool = True) -> Iterator[tuple[str, Any]]:
         entries = data.get(section, {})

@@ -28,6 +28,7 @@ from chainsocks.config.gssapi import (
 from chainsocks.config.hops import (
     NamesOnly,
 )
+from chainsocks.config.identities import Proof
 from chainsocks.config.listeners import ListenAddress, Listener
 from chainsocks.config.models import HealthSettings, Ident, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
@@ -43,6 +44,9 @@ def _user_name(name: str) -> str:
     size = len(name.encode())
     if size > MAX_LOGIN:
         raise ValueError(f"a name has at most {MAX_LOGIN} bytes, this one has {size}")
+    if name.startswith(tuple(Proof)):
+        kinds = ", ".join(Proof)
+        raise ValueError(f"a name cannot begin with one of {kinds}, which tell other identities apart")
     return name
 
 

@@ -13,7 +13,6 @@ import trio
 
 from chainsocks.config.chains import Chain, Route
 from chainsocks.protocol.address import printable
-from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.messages import Request, show_code
 
 __all__ = ["Record", "Traffic", "prefix_ids"]
@@ -54,6 +53,8 @@ class Record:
     outcome: str = "ended by a bug in chainsocks"
     route: Route | None = None
     """Which hops were chosen, where there was a choice."""
+    user: str = ""
+    """The identity that the client has proved (`chainsocks.config.identities`); empty if none."""
     rule: str = ""
     """The number of the rule that decided, "-" if none did; empty where there are no rules."""
 
@@ -73,8 +74,7 @@ class Record:
         command = request.command.name if request else "-"
         destination = _quoted(str(request.destination)) if request else "-"
         chain = _quoted(self.chain.name) if self.chain else "-"
-        login = request.credentials if request else None
-        user = f" user={_quoted(printable(login.name))}" if isinstance(login, Principal) else ""
+        user = f" user={_quoted(printable(self.user))}" if self.user else ""
         if self.route:
             chain += " hops=" + _quoted(",".join(hop.name for hop in self.route.hops))
         rule = f" rule={self.rule}" if self.rule else ""

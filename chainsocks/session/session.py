@@ -35,6 +35,7 @@ from chainsocks.chain.operations import Upstream, close_upstream, open_connectio
 from chainsocks.chain.resolve import resolve
 from chainsocks.chain.trip import RequestAbandoned
 from chainsocks.config.chains import Chain
+from chainsocks.config.identities import Proof
 from chainsocks.config.listeners import Listener, is_loopback
 from chainsocks.config.models import Ident, Server
 from chainsocks.errors import DialError, ProtocolError, RequestRefused
@@ -71,6 +72,7 @@ __all__ = ["serve_session"]
 ResultT = TypeVar("ResultT")
 
 [DEFAULT_LISTENER] = Server().listen
+TEXT = ("utf-8", "surrogateescape")  # names are any bytes
 
 
 async def serve_session(
@@ -187,13 +189,20 @@ class _Session:
         """Return what is known of the client: its address, and the user that it has logged in as."""
         login, policy = request.credentials, self._service.config.server.ident
         if self._service.logins.required and isinstance(login, UsernamePassword):
-            return Caller(self._host, login.username)
+            return self._known_as(login.username.decode(*TEXT))
         if isinstance(login, Principal):
-            return Caller(self._host, login.name.encode("utf-8", "surrogateescape"))
-        user = None
+            return self._known_as(f"{Proof.GSSAPI}{login.name}")
         if policy is not Ident.OFF and request.version is Version.SOCKS4:
-            user = await check_ident(self._reader.client, login, policy, self._timeouts.ident, self._service.network)
-        return Caller(self._host, user)
+            seconds, network = self._timeouts.ident, self._service.network
+            user = await check_ident(self._reader.client, login, policy, seconds, network)
+            if user is not None:
+                return self._known_as(f"{Proof.IDENT}{user.decode(*TEXT)}")
+        return Caller(self._host)
+
+    def _known_as(self, identity: str) -> Caller:
+        """Return the caller with an identity, which the log has too."""
+        self._record.user = identity
+        return Caller(self._host, identity.encode(*TEXT))
 
     async def _route(self, request: Request, caller: Caller) -> RoutingDecision:
         """Decide which chain the request goes through."""

@@ -16,10 +16,10 @@ import trio
 from chainsocks.chain.resolve import resolver_of
 from chainsocks.config.chains import Chain, Group, Udp
 from chainsocks.config.hops import Hop, NamesOnly
+from chainsocks.config.identities import identity_problem
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Ident
 from chainsocks.config.rules import Rule, Spoken, parse_commands
-from chainsocks.config.suggest import suggest
 from chainsocks.errors import ConfigError, Problem, RequestRefused
 from chainsocks.network import Network
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, parse_address, printable
@@ -151,17 +151,11 @@ def _command(word: str, address: Address) -> Command:
 
 
 def _unknown(config: Config, user: str, version: Version) -> str:
-    """Say why the server cannot know a user."""
-    if config.server.gssapi and version is Version.SOCKS5 and (not config.users or "@" in user):
-        return ""  # a principal
-    if config.users:
-        known = {declared.name for declared in config.users}
-        return "" if user in known else f"no user is called {user!r}{suggest(user, known)}"
-    if config.server.ident is Ident.OFF or version is Version.SOCKS5:
-        return (
-            "no client has a user name: there are no [[users]], and ident, where it is on, is for SOCKS4 clients only"
-        )
-    return ""
+    """Say why no client can have an identity, in this version of SOCKS."""
+    users = {declared.name for declared in config.users}
+    gssapi = config.server.gssapi is not None and version is Version.SOCKS5
+    ident = config.server.ident is not Ident.OFF and version is Version.SOCKS4
+    return identity_problem(user, users, gssapi=gssapi, ident=ident) or ""
 
 
 def explain_here(config: Config, request: Request, caller: Caller) -> Explanation:

@@ -126,16 +126,16 @@ def test_users_have_no_way_in_where_it_is_required() -> None:
 
 
 def test_rules_may_speak_of_principals() -> None:
-    rule = '[[rules]]\nusers = ["carol@EXAMPLE.ORG"]\ndeny = true'
-    assert read(f'[server]\ngssapi = "none"\n{rule}').rules[0].users == {b"carol@EXAMPLE.ORG"}
+    rule = '[[rules]]\nusers = ["gssapi:carol@EXAMPLE.ORG"]\ndeny = true'
+    assert read(f'[server]\ngssapi = "none"\n{rule}').rules[0].users == {b"gssapi:carol@EXAMPLE.ORG"}
     [problem] = problems(rule)
-    assert problem.endswith("declare [[users]], or set ident or gssapi in [server]")
+    assert problem.endswith("no client can prove that: set gssapi in [server]")
 
 
 def test_rules_may_speak_of_principals_beside_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAVE", "geheim")
     server = '[server]\ngssapi = "none"\ngssapi_required = false\n[[users]]\nname = "dave"\npassword_env = "DAVE"\n'
-    assert read(f'{server}[[rules]]\nusers = ["carol@EXAMPLE.ORG", "dave"]\ndeny = true').rules[0].users
+    assert read(f'{server}[[rules]]\nusers = ["gssapi:carol@EXAMPLE.ORG", "dave"]\ndeny = true').rules[0].users
     [problem] = problems(f'{server}[[rules]]\nusers = "carol"\ndeny = true')
     assert problem == "rules[0].users: no user is called 'carol'; known are dave"
 

@@ -97,7 +97,7 @@ def test_every_condition() -> None:
         to = ["*.onion", "10.0.0.0/8"]
         ports = [25, "6000-6100"]
         from = ["192.168.7.0/24", "::1"]
-        users = ["carol", "dave"]
+        users = ["ident:carol", "ident:dave"]
         commands = ["connect", "bind", "udp", "resolve"]
         versions = ["4", "4a", 5]
         resolve = true
@@ -110,21 +110,21 @@ def test_every_condition() -> None:
         Hosts(suffixes=frozenset({"onion"}), networks=(ip_network("10.0.0.0/8"),)),
         (range(25, 26), range(6000, 6101)),
         (ip_network("192.168.7.0/24"), ip_network("::1")),
-        frozenset({b"carol", b"dave"}),
+        frozenset({b"ident:carol", b"ident:dave"}),
         frozenset(Command),
         frozenset(Spoken),
         resolve=True,
     )
     assert str(rule) == (
         'to = ["*.onion", "10.0.0.0/8"], ports = [25, "6000-6100"], from = ["192.168.7.0/24", "::1"], '
-        'users = ["carol", "dave"], commands = ["connect", "bind", "udp", "resolve"], versions = ["4", "4a", 5], '
-        'resolve = true, chain = "onion"'
+        'users = ["ident:carol", "ident:dave"], commands = ["connect", "bind", "udp", "resolve"], '
+        'versions = ["4", "4a", 5], resolve = true, chain = "onion"'
     )
 
 
 def test_a_single_value_stands_for_a_list_of_it() -> None:
-    text = "to = '*.lan'\nports = 25\nfrom = '::1'\nusers = 'carol'\ncommands = 'udp'\nversions = 4\ndeny = true"
-    listed = "to = ['*.lan']\nports = [25]\nfrom = ['::1']\nusers = ['carol']\ncommands = ['udp']\nversions = [4]"
+    text = "to = '*.lan'\nports = 25\nfrom = '::1'\nusers = 'ident:carol'\ncommands = 'udp'\nversions = 4\ndeny = true"
+    listed = "to = ['*.lan']\nports = [25]\nfrom = ['::1']\nusers = ['ident:carol']\ncommands = ['udp']\nversions = [4]"
     assert rules(f"[[rules]]\n{text}") == rules(f"[[rules]]\n{listed}\ndeny = true")
 
 
@@ -203,7 +203,10 @@ def test_users_have_to_exist() -> None:
         "rules[0].users: no client logs in: declare [[users]], or set ident or gssapi in [server]"
     ]
     assert problems(CAROL + text) == ["rules[0].users: no user is called 'carl'; did you mean 'carol'?"]
-    assert read("[server]\nident = 'require'\n" + text).rules[0].users == {b"carol", b"carl"}
+    assert problems("[server]\nident = 'require'\n" + text) == [
+        "rules[0].users: found 'carl', and there are no [[users]]; write 'ident:carl' for a user id",
+        "rules[0].users: found 'carol', and there are no [[users]]; write 'ident:carol' for a user id",
+    ]
 
 
 DENY_ALL = "[[rules]]\ndeny = true\n"
@@ -225,8 +228,8 @@ ALL_OF_IPV4 = "[[rules]]\nfrom = ['0.0.0.0/1', '128.0.0.0/1']\nchain = 'direct'\
         ("[[rules]]\ncommands = ['connect', 'bind', 'udp']\ndeny = true\n", None, None),
         ("[[rules]]\nfrom = '10.0.0.0/8'\ndeny = true\n", None, None),
         ("[[rules]]\nfrom = '0.0.0.0/0'\ndeny = true\n", False, None),
-        ("[[rules]]\nusers = 'carol'\ndeny = true\n", None, None),
-        ("[[rules]]\nusers = 'carol'\nchain = 'direct'\n" + DENY_ALL, True, True),
+        ("[[rules]]\nusers = 'ident:carol'\ndeny = true\n", None, None),
+        ("[[rules]]\nusers = 'ident:carol'\nchain = 'direct'\n" + DENY_ALL, True, True),
     ],
 )
 def test_whether_strangers_are_let_in(text: str, four: bool | None, six: bool | None) -> None:  # noqa: FBT001

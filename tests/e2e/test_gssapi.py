@@ -52,7 +52,9 @@ def test_a_session_at_each_level(
             exchange(sock, size)
             client = sock.getsockname()
         assert f" up={size + 8} down={size + 64} " in front.session(client)
-    session = guarded.wait_for(f" user=carol@TEST.EXAMPLE command=CONNECT destination=127.0.0.1:{source_and_sink[1]} ")
+    session = guarded.wait_for(
+        f" user=gssapi:carol@TEST.EXAMPLE command=CONNECT destination=127.0.0.1:{source_and_sink[1]} "
+    )
     assert 'outcome="finished"' in session.string
     assert " for " not in session.string
 
@@ -147,7 +149,7 @@ def test_dantes_client(realm: Realm, guarded: Chainsocks, protection: str, tmp_p
         log = tmp_path / "socks.log"
         assert done.returncode == 0, done.stderr + (log.read_text() if log.exists() else "")
         assert received.read_bytes() == body
-        session = guarded.wait_for(f"user=carol@TEST.EXAMPLE command=CONNECT destination={host}:{port} ").string
+        session = guarded.wait_for(f"user=gssapi:carol@TEST.EXAMPLE command=CONNECT destination={host}:{port} ").string
     assert 'outcome="finished"' in session
 
 

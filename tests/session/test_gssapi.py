@@ -160,7 +160,7 @@ async def test_a_session_at_each_level(
     fake.legs = legs
     async with session(caplog) as client:
         await exchange(await client.agree(protection))
-    assert "client=192.0.2.1:5555 user=carol@TEST command=CONNECT destination=192.0.2.80:80 " in client.line
+    assert "client=192.0.2.1:5555 user=gssapi:carol@TEST command=CONNECT destination=192.0.2.80:80 " in client.line
     assert " reply=00 up=5 down=5 " in client.line
     assert 'outcome="finished"' in client.line
 
@@ -236,7 +236,7 @@ async def test_users_may_log_in_beside_it(fake: FakeMechanism, caplog: pytest.Lo
         await client.expect(b"\x05\x02")
         await client.send(b"\x01\x05carol\x0bopen sesame" + REQUEST)
         await client.expect(b"\x01\0" + GRANTED)
-    assert "user=" not in client.line
+    assert "user=gssapi" not in client.line
     caplog.clear()
     async with session(caplog, rule, users=(CAROL,)) as client:
         await exchange(await client.agree(INTEGRITY))
@@ -270,7 +270,8 @@ async def test_datagrams_only_go_where_nothing_was_promised(
 
 
 async def test_rules_know_a_client_by_its_principal(fake: FakeMechanism, caplog: pytest.LogCaptureFixture) -> None:
-    rules = (Rule(1, None, users=frozenset({b"eve@TEST"})), Rule(2, "direct", users=frozenset({b"carol@TEST"})))
+    eve, carol = frozenset({b"gssapi:eve@TEST"}), frozenset({b"gssapi:carol@TEST"})
+    rules = (Rule(1, None, users=eve), Rule(2, "direct", users=carol))
     for user, code in (("carol@TEST", 0), ("eve@TEST", 2)):
         async with session(caplog, rules=rules) as client:
             client.context = FakeInitiator(user=user)
@@ -300,7 +301,7 @@ async def test_who_may_not_come_in_is_told_so(
         await client.send(encode_message(MessageType.AUTHENTICATION, await client.context.step(b"")))
         await client.expect(ABORT)
         await client.expect_end()
-    assert "user=" not in client.line
+    assert "user=gssapi" not in client.line
     assert f'outcome="client, {CONTEXT}: {why}"' in client.line
 
 

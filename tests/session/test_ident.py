@@ -205,5 +205,13 @@ async def test_a_real_identd(user: str | None, code: int, monkeypatch: pytest.Mo
 async def test_only_a_user_who_is_confirmed_is_one_to_the_rules(
     host: Host, policy: Ident, request_: bytes, reply: bytes
 ) -> None:
-    rules = (Rule(1, "direct", users=frozenset({b"fred"})), Rule(2, None))
+    rules = (Rule(1, "direct", users=frozenset({b"ident:fred"})), Rule(2, None))
     assert (await ask(host, policy, request_, rules=rules))[0] == reply
+
+
+@pytest.mark.parametrize("user", [b"fred@EXAMPLE.ORG", b"gssapi:fred@EXAMPLE.ORG", b"fred"])
+async def test_an_identd_cannot_make_a_principal_or_a_user_of_its_client(user: bytes) -> None:
+    claims = b"\x04\x01" + DESTINATION.port.to_bytes(2, "big") + DESTINATION.packed + user + b"\0"
+    forged = frozenset({b"gssapi:fred@EXAMPLE.ORG", b"fred@EXAMPLE.ORG", b"fred"})
+    rules = (Rule(1, "direct", users=forged), Rule(2, None))
+    assert (await ask(says(user), Ident.REQUIRE, claims, rules=rules))[0] == REFUSED

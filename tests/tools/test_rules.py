@@ -29,13 +29,13 @@ def warned(*rules: str) -> list[str]:
 def test_a_table_of_a_few() -> None:
     assert table(
         "to = ['*.onion', '10.0.0.0/8']\nchain = 'onion'",
-        "ports = [25, '6000-6100']\nfrom = '::1'\nusers = 'carol'\ncommands = ['connect', 'bind']\nversions = 4\n"
+        "ports = [25, '6000-6100']\nfrom = '::1'\nusers = 'ident:carol'\ncommands = ['connect', 'bind']\nversions = 4\n"
         "deny = true",
         "to = '10.0.0.0/8'\nresolve = true\nchain = 'direct'",
     ) == [
         ["rule", "to", "ports", "from", "other conditions", "action"],
         ["1", "*.onion, 10.0.0.0/8", "any", "any", "onion"],
-        ["2", "any", "25, 6000-6100", "::1", "users carol, commands connect, bind, versions 4", "deny"],
+        ["2", "any", "25, 6000-6100", "::1", "users ident:carol, commands connect, bind, versions 4", "deny"],
         ["3", "10.0.0.0/8", "any", "any", "names resolved locally", "direct"],
         ["none", "any", "any", "any", "deny"],
     ]
@@ -60,7 +60,7 @@ def test_thousands_are_summed_up() -> None:
 
 
 def test_names_cannot_write_to_the_terminal() -> None:
-    rows = table("users = '\\u001b[2J'\ndeny = true".replace("'", '"'))
+    rows = table("users = 'ident:\\u001b[2J'\ndeny = true".replace("'", '"'))
     assert "users" in rows[1][-2]
     assert all(cell.isprintable() for row in rows for cell in row)
 
