@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 import trio
@@ -11,6 +13,7 @@ from chainsocks.config.models import User
 from chainsocks.config.passwords import HashedPassword, hash_password
 from chainsocks.protocol.messages import Method, UsernamePassword
 from chainsocks.session.login import THREADS, Logins
+from tests.background import PATIENCE
 
 
 @dataclass
@@ -87,20 +90,23 @@ async def test_an_unknown_name_is_hashed_too(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_only_so_many_are_hashed_at_once() -> None:
-    running: list[int] = []
-    most = 0
+    begun = threading.Semaphore(0)
+    go_on = threading.Event()
 
-    class Counting:
+    class Held:
         def matches(self, password: bytes) -> bool:
-            nonlocal most
-            running.append(1)
-            most = max(most, len(running))
-            trio.from_thread.run(trio.testing.wait_all_tasks_blocked)
-            running.pop()
-            return False
+            begun.release()
+            return not go_on.wait(PATIENCE)
 
-    logins = Logins([User("carol", Counting())])
+    async def begins(seconds: float) -> bool:
+        return await trio.to_thread.run_sync(partial(begun.acquire, timeout=seconds))
+
+    logins = Logins([User("carol", Held())])
     async with trio.open_nursery() as nursery:
         for number in range(3 * THREADS):
             nursery.start_soon(logins.accept, login(str(number).encode()))
-    assert most == THREADS
+        for _ in range(THREADS):
+            assert await begins(PATIENCE)
+        one_more = await begins(0.2)
+        go_on.set()
+    assert not one_more
