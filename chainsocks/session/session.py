@@ -353,6 +353,8 @@ class _Session:
         """
         client, limit = self._reader.client, self._limit
         self._record.reply = ReplyCode.SUCCEEDED
+        if self._watch.abandoned.declared and self._service.network.now() >= limit.scope.deadline:
+            raise _ClientLeft  # just as its way opened
         limit.expired = self._reply_not_taken
         handshake.send_reply(Reply(ReplyCode.SUCCEEDED, bound))
         answer = handshake.data_to_send()

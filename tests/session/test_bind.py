@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 
 import pytest
 import trio
+from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.chains import Chain
 from chainsocks.config.kinds import HopProtocol
@@ -116,6 +118,28 @@ async def test_a_client_that_leaves_ends_the_wait(way: str, hops: int, caplog: p
         await trio.testing.wait_all_tasks_blocked()
         assert client.network.left_open == []
     assert "the client left before its peer came" in client.line
+
+
+@pytest.mark.parametrize("leave", ["finishes", "resets"])
+async def test_the_client_leaves_as_its_peer_comes(leave: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Which of the two is seen first is up to chance; the peer is let go either way."""
+    for _ in range(20):
+        caplog.clear()
+        async with session(caplog) as client:
+            await client.send(BIND5)
+            await client.expect(FIRST5)
+            port = await port_of(client)
+            peer = client.network.call(port.address, PEER)
+            if leave == "finishes":
+                await client.stream.send_eof()
+            else:
+                client.stream.reset()
+            try:
+                while True:
+                    await peer.receive()
+            except (EndOfStream, BrokenResourceError):
+                await peer.aclose()
+        assert re.search('outcome="(the client left before|finished|reset by the client)', client.line), client.line
 
 
 async def test_a_client_that_speaks_too_early_is_held_back(caplog: pytest.LogCaptureFixture) -> None:

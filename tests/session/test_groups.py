@@ -51,6 +51,20 @@ async def test_the_client_notices_nothing(
     assert 'outcome="finished"' in line
 
 
+async def test_the_limit_of_the_handshake_ends_with_it(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """The dial may take longer than the client had for its request, by the times that each attempt has of its own."""
+    config = replace(config_of(Chain(EXITS)), timeouts=Timeouts(handshake=2, hop=5, dial=9))
+    async with session(caplog, config) as client:
+        add_hops(client, Trouble(State.METHOD_NEGOTIATION, Fault.MUTE))
+        await client.send("05 01 00", CONNECT5)
+        await client.expect("05 00" + GRANTED5)
+        assert trio.current_time() == 5
+        await client.stream.send_eof()
+        await client.expect_end()
+
+
 async def test_the_log_has_all_tries_of_a_request_that_failed(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:

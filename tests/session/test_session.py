@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from errno import ECONNREFUSED
 
 import pytest
 import trio
@@ -247,6 +248,18 @@ async def test_a_client_that_does_not_take_its_reply(
         client.stream.incoming.capacity = 2  # room for the method answer only
         await client.send("05 01 00", CONNECT5)
         await trio.sleep(5)
+    assert "client, reply: not taken (within 3 s)" in client.line
+    assert "duration=3.000" in client.line
+
+
+async def test_a_client_that_does_not_take_its_refusal(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog, Config(timeouts=Timeouts(reply=3)), destination=Host(error=ECONNREFUSED)) as client:
+        client.stream.incoming.capacity = 2  # room for the method answer only
+        await client.send("05 01 00", CONNECT5)
+        await trio.sleep(5)
+    assert "reply=05 " in client.line
     assert "client, reply: not taken (within 3 s)" in client.line
     assert "duration=3.000" in client.line
 
