@@ -13,7 +13,7 @@ import math
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial, wraps
 from inspect import iscoroutinefunction
 from types import FrameType
@@ -30,6 +30,9 @@ VIRTUAL_CEILING = 1e12
 
 CEILING = 90.0
 """Real seconds for each phase of any test: its set-up, its call, its teardown."""
+
+CEILING_ON_MOCK_CLOCK = 30.0
+"""Real seconds for the call of a test on a mock clock: its timers cost nothing, so it is the sooner beyond hope."""
 
 P = ParamSpec("P")
 
@@ -60,7 +63,7 @@ def limited(seconds: float = CEILING) -> Iterator[None]:
 
     outer = signal.setitimer(signal.ITIMER_REAL, 0)
     handler = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, seconds / 2)
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, outer[0] or seconds), seconds / 2)
     try:
         yield
     finally:
@@ -80,7 +83,8 @@ def bounded(test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
         with trio.move_on_after(VIRTUAL_CEILING if virtual else math.inf) as scope:
             _cancels.append(partial(token.run_sync_soon, scope.cancel))
             try:
-                await test(*args, **kwargs)
+                with limited(CEILING_ON_MOCK_CLOCK) if virtual else nullcontext():
+                    await test(*args, **kwargs)
             except BaseException as error:
                 waiting = error
                 raise

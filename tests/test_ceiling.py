@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -34,15 +33,18 @@ async def tick_for_ever() -> None:
             await trio.sleep_forever()
 
 
-@pytest.mark.parametrize(
-    ("test", "clock"),
-    [(tick_for_ever, MockClock(autojump_threshold=0)), (wait_in_vain, None)],
-    ids=["mock clock", "real clock"],
-)
-def test_a_test_that_takes_real_time_is_cancelled(test: Callable[[], Awaitable[None]], clock: MockClock | None) -> None:
+@pytest.mark.parametrize("name", ["CEILING_ON_MOCK_CLOCK", "CEILING"])
+def test_a_test_that_keeps_a_mock_clock_busy_is_cancelled(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("tests.ceiling.CEILING_ON_MOCK_CLOCK", 0.05 if name == "CEILING_ON_MOCK_CLOCK" else 60)
+    with pytest.raises(TooLong) as caught, limited(60 if name == "CEILING_ON_MOCK_CLOCK" else 0.05):
+        trio.run(bounded(tick_for_ever), clock=MockClock(autojump_threshold=0))
+    assert "in tick_for_ever" in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_test_that_waits_in_vain_on_the_real_clock_is_cancelled() -> None:
     with pytest.raises(TooLong) as caught, limited(0.05):
-        trio.run(bounded(test), clock=clock)
-    assert f"in {test.__name__}" in "".join(traceback.format_exception(caught.value))
+        trio.run(bounded(wait_in_vain))
+    assert "in wait_in_vain" in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_test_that_will_not_be_cancelled_is_interrupted() -> None:
