@@ -142,7 +142,6 @@ REFUSALS = {
         "the client has no IP address",
     ),
     "unknown ATYP": ("05 01 00 05 01 00 07", "05 00 05 08 00 01 00000000 0000", "address type 7"),
-    "reserved byte": ("05 01 00 05 01 01 01", "05 00 05 01 00 01 00000000 0000", "the reserved byte"),
     "an empty name": ("05 01 00 05 01 00 03 00 0050", "05 00 05 01 00 01 00000000 0000", "the host is empty"),
     "an empty 4a name": ("04 01 0050 00000001 00 00", "00 5b 0000 00000000", "the host is empty"),
     "destination refused": ("05 01 00 05 01 00 01 c0000251 0050", "05 00 05 05 00 01 00000000 0000", "refused"),
