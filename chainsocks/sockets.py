@@ -11,7 +11,7 @@ import socket
 
 from chainsocks.protocol.address import Address, AddressType, address_of
 
-__all__ = ["ANY_PORT", "MAX_DATAGRAM", "family_of", "local_address", "tcp_socket", "udp_socket"]
+__all__ = ["ANY_PORT", "MAX_DATAGRAM", "family_of", "keep_urgent", "local_address", "tcp_socket", "udp_socket"]
 
 _NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)
 """Makes a new socket non-blocking where the system can do that; saves a system call."""
@@ -45,7 +45,7 @@ def local_address(peer: Address) -> Address:
 
 
 def tcp_socket(family: int) -> socket.socket:
-    """Return a non-blocking TCP socket that does not delay small messages.
+    """Return a non-blocking TCP socket that keeps urgent bytes in the stream.
 
     *Closing*: the caller closes the socket.
 
@@ -53,9 +53,17 @@ def tcp_socket(family: int) -> socket.socket:
         OSError: with the ``errno`` of the kernel.
     """
     sock = _socket(family, socket.SOCK_STREAM)
-    # A relay forwards whole chunks, so waiting to merge small ones (Nagle) only adds latency.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    keep_urgent(sock)
     return sock
+
+
+def keep_urgent(sock: socket.socket) -> None:
+    """Keep the urgent bytes that a socket receives in its stream, as ordinary ones (RFC 6093 section 5).
+
+    The kernel leaves them out otherwise. It must be set before one arrives. Sockets that a TCP listener accepts inherit
+    it on Linux.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
 def udp_socket(host: str, ports: range = ANY_PORT, *, ipv6_only: bool = True) -> socket.socket:

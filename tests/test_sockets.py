@@ -55,9 +55,9 @@ def test_a_socket_does_not_block() -> None:
             udp.recv(1)
 
 
-def test_small_messages_are_not_delayed() -> None:
+def test_urgent_bytes_stay_in_the_stream() -> None:
     with tcp_socket(socket.AF_INET) as sock:
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
 
 
 def test_a_udp_socket_has_room_for_a_burst() -> None:

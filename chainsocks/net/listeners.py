@@ -12,6 +12,7 @@ from pathlib import Path
 
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.protocol.address import Address
+from chainsocks.sockets import keep_urgent
 
 __all__ = ["OpenListener", "listen_tcp", "open_listeners", "tcp_socket"]
 
@@ -40,6 +41,7 @@ def tcp_socket(family: int) -> socket.socket:
     sock.settimeout(0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # on Linux, accepted sockets inherit it
+    keep_urgent(sock)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # so that 0.0.0.0 and [::] can share a port
     return sock

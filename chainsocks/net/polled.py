@@ -25,6 +25,7 @@ class PolledStream(SocketStream):
     __slots__ = (
         "_callback",
         "_end_events",
+        "_has_sent",
         "_on_end",
         "_reader",
         "_registered",
@@ -32,11 +33,14 @@ class PolledStream(SocketStream):
         "closed",
         "dry",
         "fd",
+        "may_delay",
         "poller",
         "short_read_is_all",
     )
 
-    def __init__(self, sock: socket.socket, poller: Poller, *, short_read_is_all: bool = False) -> None:
+    def __init__(
+        self, sock: socket.socket, poller: Poller, *, short_read_is_all: bool = False, may_delay: bool = False
+    ) -> None:
         super().__init__(sock)
         self.fd = sock.fileno()
         self.poller = poller
@@ -45,6 +49,9 @@ class PolledStream(SocketStream):
         once. Never for unix sockets, where a read may stop between two messages."""
         self.dry = False
         """Whether there is nothing to read before the next event."""
+        self.may_delay = may_delay
+        """Whether `before_send` has to be called before a send: TCP_NODELAY is not set yet."""
+        self._has_sent = False
         self.closed = False
         """Whether `aclose` has been called."""
         self._registered = False
@@ -61,6 +68,23 @@ class PolledStream(SocketStream):
         data = await super().receive(max_bytes)
         self.dry = self.short_read_is_all and len(data) < max_bytes
         return data
+
+    def send_nowait(self, item: bytes | memoryview) -> int:
+        """Pass to the kernel as much of `item` as it accepts at once; return the number of bytes."""
+        if self.may_delay:
+            self.before_send()
+        return super().send_nowait(item)
+
+    def before_send(self) -> None:
+        """Set TCP_NODELAY before the second send.
+
+        The kernel delays a message only while an earlier one is unacknowledged, so the first one is sent at once. A
+        session that sends one message saves the system call.
+        """
+        if self._has_sent:
+            self.may_delay = False
+            self.avoid_delay()
+        self._has_sent = True
 
     def hand_over(self, callback: Callable[[int], None]) -> None:
         """Send the events to `callback` until `take_back`. No task may wait on the stream meanwhile.

@@ -39,6 +39,16 @@ class SocketStream(ByteStream):
         self.was_reset = False
         """Whether a send has failed with a reset. The kernel reports it once: the next receive sees a regular end."""
 
+    def avoid_delay(self) -> None:
+        """Have the kernel send small messages at once (TCP_NODELAY).
+
+        A relay forwards whole chunks, so waiting to merge small ones (Nagle, RFC 896) only adds latency.
+        """
+        try:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            pass  # closed, or reset: the next call tells
+
     async def connect(self, address: tuple[str, int]) -> None:
         """Connect a socket that is not connected yet.
 

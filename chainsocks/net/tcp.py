@@ -22,7 +22,12 @@ async def open_tcp(address: Address, poller: Poller | None = None, source: Addre
         OSError: with the ``errno`` of the kernel.
     """
     sock = tcp_socket(family_of(address))
-    stream = PolledStream(sock, poller, short_read_is_all=True) if poller else SocketStream(sock)
+    stream: SocketStream
+    if poller:
+        stream = PolledStream(sock, poller, short_read_is_all=True, may_delay=True)
+    else:
+        stream = SocketStream(sock)
+        stream.avoid_delay()
     try:
         if source:
             sock.bind((source.host, source.port))

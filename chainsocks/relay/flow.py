@@ -133,6 +133,8 @@ class Flow:
         data = self._rest
         while True:
             if data:
+                if self._sink.may_delay:
+                    self._sink.before_send()
                 try:
                     sent = send(data)
                 except BlockingIOError:
@@ -170,6 +172,8 @@ class Flow:
     def _splice(self, pipe: Pipe) -> None:
         """Move up to `STEP` bytes through the pipe."""
         source, sink = self._source.fd, self._sink.fd
+        if self._sink.may_delay:
+            self._sink.before_send()
         left = STEP
         while left > 0:
             if not pipe.held:

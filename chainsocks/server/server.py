@@ -39,6 +39,7 @@ from chainsocks.server.permits import Permits
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
+from chainsocks.sockets import keep_urgent
 
 __all__ = ["Server", "open_server"]
 
@@ -153,6 +154,8 @@ class Server:
             if is_tcp:
                 host = peer[0]
                 name = f"{host}:{peer[1]}" if is_ipv4 else f"[{host}]:{peer[1]}"
+            else:
+                keep_urgent(connection)  # unix sockets do not inherit it
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
             self._sessions.start_soon(self._run_session, client, name, self._service, host, listener, name=name)
 

@@ -35,6 +35,7 @@ async def test_a_connection_comes_with_its_address(host: str, polled: str) -> No
             assert (address.host, address.port) == peer.getsockname()[:2]
             assert stream.socket.gettimeout() == 0
             assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
             peer.sendall(b"hello")
             assert await stream.receive() == b"hello"
             await stream.aclose()

@@ -81,13 +81,14 @@ def test_both_families_go_together_on_one_port(hosts: tuple[str, str]) -> None:
                 accept(sock).close()
 
 
-def test_listeners_and_what_they_accept_neither_block_nor_hold_small_messages_back() -> None:
+def test_listeners_and_what_they_accept_neither_block_nor_delay_small_messages_nor_lose_urgent_bytes() -> None:
     with listening(Address(LOOPBACK, 0)) as [listener]:
         assert listener.gettimeout() == 0
         with socket.create_connection(listener.getsockname()):
             accepted = accept(listener)
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
 
 
 def test_a_port_can_be_had_again_right_after_it_was_served() -> None:

@@ -114,6 +114,7 @@ def test_listeners_and_what_they_accept_neither_block_nor_hold_small_messages_ba
         assert listener.sock.gettimeout() == 0
         with socket.create_connection(listener.sock.getsockname()), accept(listener.sock) as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
 
 
 def test_a_unix_socket_is_shared_and_removed_by_whoever_reserved_it(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import trio
 from anyio.abc import SocketAttribute
 from trio.testing import MockClock
 
+from chainsocks.net.poller import Poller
 from chainsocks.net.tcp import open_tcp
 from chainsocks.protocol.address import Address
 from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6, read_all
@@ -49,6 +50,14 @@ async def test_small_messages_are_not_held_back() -> None:
     with listening(LOOPBACK) as (_, address):
         async with await open_tcp(address) as stream:
             assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_with_a_poller_the_second_small_message_is_the_first_that_could_be_held_back(poller: Poller) -> None:
+    with listening(LOOPBACK) as (_, address):
+        async with await open_tcp(address, poller) as stream:
+            for expected in (0, 1, 1):
+                await stream.send(b"small")
+                assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == expected
 
 
 @loopbacks
