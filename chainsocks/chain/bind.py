@@ -41,6 +41,9 @@ LISTEN = Step.LISTEN
 ELSEWHERE = {AddressType.IPV4: Address("192.0.2.1", 0), AddressType.IPV6: Address("2001:db8::1", 0)}
 """Documentation addresses (RFC 5737, RFC 3849): the route to them is the route out of this network."""
 
+MAX_STRANGERS = 4
+"""Addresses that are named when the peer does not come."""
+
 log = logging.getLogger("chainsocks.dial")
 
 
@@ -153,6 +156,7 @@ class _LocalBinding(Binding):
     def __init__(self, trip: Trip, address: Address, listener: PortListener, peers: frozenset[IPAddress]) -> None:
         super().__init__(trip, address)
         self._listener: PortListener | None = listener
+        self._strangers: dict[str, None] = {}
         self._peers = peers
 
     async def _accept(self) -> Upstream:
@@ -172,6 +176,8 @@ class _LocalBinding(Binding):
                 trip.enter(None, OPEN)
                 return Upstream(stream, peer, b"")
             log.debug("= %s: turned away a stranger, %s", trip.place, peer)
+            self._strangers = dict.fromkeys([*self._strangers, peer.host][:MAX_STRANGERS])
+            trip.remark = f"; turned away: {', '.join(self._strangers)}"
             await anyio.aclose_forcefully(stream)
 
     async def aclose(self) -> None:

@@ -100,6 +100,7 @@ class Trip:
         "known",
         "leg",
         "network",
+        "remark",
         "route",
         "step",
         "timeouts",
@@ -135,6 +136,8 @@ class Trip:
         if abandoned:
             abandoned.watch(self)
         self.traced = log.isEnabledFor(DEBUG)
+        self.remark = ""
+        """What a time-out adds about the step."""
         self.completed = False
         """Whether all hops of the route have done their part. An operation that needed no hop leaves it False."""
         self.leg: Leg | None = None
@@ -238,7 +241,7 @@ class Trip:
         if self.step == CONNECT:
             return "no answer"
         if self.step == State.SECOND_REPLY:
-            return "no peer connected"
+            return f"no peer connected{self.remark}"
         if target is None:
             return "no complete answer"
         if self.leg and self.leg.command is Command.UDP_ASSOCIATE:

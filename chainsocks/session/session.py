@@ -116,7 +116,18 @@ class _ClientLeft(_SessionOver):
 class _Session:
     """A client and its request. The methods stand in the order of the story."""
 
-    __slots__ = ("_host", "_limit", "_listener", "_on_step", "_reader", "_record", "_service", "_timeouts", "_watch")
+    __slots__ = (
+        "_host",
+        "_limit",
+        "_listener",
+        "_on_step",
+        "_reader",
+        "_record",
+        "_remark",
+        "_service",
+        "_timeouts",
+        "_watch",
+    )
 
     def __init__(
         self,
@@ -130,6 +141,7 @@ class _Session:
         self._reader = RequestReader(client, service)
         self._host = host
         self._listener = listener
+        self._remark = ""
         self._service = service
         self._timeouts = service.config.timeouts
         self._record = record
@@ -263,6 +275,7 @@ class _Session:
             await self._send_success(handshake, binding.address)
             upstream = await self._watch.during(binding.accept(self._limit), grace=0)
         finally:
+            self._remark = binding.trip.remark
             await binding.aclose()
         await self._reply_and_relay(handshake, upstream)
 
@@ -388,7 +401,7 @@ class _Session:
     async def _abandon(self) -> None:
         """End a request whose client has left; one that has only finished its side can still read the reply."""
         if self._record.reply is not None:
-            self._record.outcome = "the client left before its peer came"
+            self._record.outcome = f"the client left before its peer came{self._remark}"
         elif self._watch.was_reset:
             self._record.outcome = str(_ClientLeft())
         else:

@@ -204,3 +204,22 @@ async def test_no_route_to_the_peer(caplog: pytest.LogCaptureFixture) -> None:
         await client.expect("05 00 05 03 00 01 00000000 0000")
         await client.expect_end()
     assert "TCP listen: network is unreachable" in client.line
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_peer_from_another_address_is_named(
+    leaves: bool,  # noqa: FBT001
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A peer behind NAT comes from an address that the client has not named."""
+    async with session(caplog, Config(timeouts=Timeouts(bind=45))) as client:
+        await client.send(BIND5)
+        port = await port_of(client)
+        for host in ("203.0.113.5", "203.0.113.6", "203.0.113.5"):
+            client.network.call(port.address, Address(host, 20))
+            await trio.sleep(1)
+        if leaves:
+            await client.stream.send_eof()
+        await trio.sleep(60)
+    assert "turned away: 203.0.113.5, 203.0.113.6" in client.line
