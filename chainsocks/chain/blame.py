@@ -55,6 +55,7 @@ from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.config.hops import Hop, Identity, Pipeline
 from chainsocks.errors import (
     Cause,
+    ConnectError,
     DialError,
     DialTimeout,
     HopAuthenticationError,
@@ -151,7 +152,7 @@ def judge(error: DialError, leg: Leg | None) -> Verdict:
     losers = (previous,) if previous and loses else ()
     unsure = Confidence.IF_PIPELINING_WORKS if losers else Confidence.IF_ANOTHER_ROUTE_WORKS
     match error:
-        case UnsupportedAddress():
+        case UnsupportedAddress() | ConnectError(cause=Cause.NO_LOCAL_PORT):  # from here to that address only
             return Verdict((hop,), Confidence.HOP_OK_CANNOT_DO_THIS)
         case _ if error.place.step == RESOLVE and not _looks_up_its_own_name(leg, error):
             return Verdict((hop, following) if following else (hop,), Confidence.HOP_OK_CANNOT_DO_THIS)

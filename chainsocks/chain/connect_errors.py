@@ -18,13 +18,14 @@ _CAUSES = {
     errno.ECONNRESET: Cause.RESET,
     errno.ENETUNREACH: Cause.NETWORK_UNREACHABLE,
     errno.ENETDOWN: Cause.NETWORK_UNREACHABLE,
-    errno.EADDRNOTAVAIL: Cause.NETWORK_UNREACHABLE,
     errno.EHOSTUNREACH: Cause.HOST_UNREACHABLE,
     errno.EHOSTDOWN: Cause.HOST_UNREACHABLE,
     errno.ETIMEDOUT: Cause.NO_ANSWER,
     errno.EACCES: Cause.NOT_ALLOWED,  # the local firewall says no
     errno.EPERM: Cause.NOT_ALLOWED,
     errno.EAFNOSUPPORT: Cause.NO_ADDRESS_FAMILY,
+    errno.EADDRNOTAVAIL: Cause.NO_LOCAL_PORT,
+    errno.EADDRINUSE: Cause.NO_LOCAL_PORT,
     errno.EMFILE: Cause.TOO_MANY_FILES,
     errno.ENFILE: Cause.TOO_MANY_FILES,
     errno.ENOMEM: Cause.OUT_OF_MEMORY,
@@ -52,4 +53,6 @@ def explain_connect_error(error: OSError) -> tuple[str, Cause]:
     cause = _CAUSES.get(number, Cause.SYSTEM_ERROR)
     if cause is Cause.TOO_MANY_FILES:
         return "too many open files here, at this end (see `ulimit -n`, max_sessions)", cause
+    if cause is Cause.NO_LOCAL_PORT:
+        return f"no local address or port to connect from, at this end: {os.strerror(number).lower()}", cause
     return os.strerror(number).lower(), cause

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import time
 from typing import cast
@@ -14,7 +16,7 @@ from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
 from chainsocks.config.models import Timeouts
-from chainsocks.network import OnDatagram
+from chainsocks.network import OnDatagram, reset_on_close
 from chainsocks.protocol.address import Address, address_of
 
 __all__ = ["CHOICES", "AnyioNetwork", "make_dialer"]
@@ -85,7 +87,13 @@ class AnyioNetwork:
 
     async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
         """Connect to an IP address."""
-        return await anyio.connect_tcp(address.host, address.port, local_host=source.host if source else None)
+        stream = await anyio.connect_tcp(address.host, address.port, local_host=source.host if source else None)
+        if stream.extra(SocketAttribute.local_address) == stream.extra(SocketAttribute.remote_address):
+            # Nothing listened there, and the kernel's choice of a local port fell on that of the destination.
+            reset_on_close(stream)
+            await anyio.aclose_forcefully(stream)
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        return stream
 
     async def resolve(self, address: Address) -> list[Address]:
         """Resolve a name on this machine; the addresses are in the resolver's order."""

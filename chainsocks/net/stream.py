@@ -17,6 +17,8 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
+from chainsocks.network import reset_on_close
+
 __all__ = ["SocketStream"]
 
 _NO_RESET = {errno.EPIPE, errno.ENOTCONN}
@@ -32,10 +34,12 @@ class SocketStream(ByteStream):
     ``ClosedResourceError`` after `aclose`.
     """
 
-    __slots__ = ("socket", "was_reset")
+    __slots__ = ("local_name", "socket", "was_reset")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.local_name: tuple[str, int] | None = None
+        """The local address and port, once `connect` has returned."""
         self.was_reset = False
         """Whether a send has failed with a reset. The kernel reports it once: the next receive sees a regular end."""
 
@@ -53,7 +57,7 @@ class SocketStream(ByteStream):
         """Connect a socket that is not connected yet.
 
         Raises:
-            OSError: with the ``errno`` of the kernel.
+            OSError: with the ``errno`` of the kernel. A socket that has connected to itself has been refused.
         """
         error = self.socket.connect_ex(address)
         if error == errno.EINPROGRESS:
@@ -62,6 +66,11 @@ class SocketStream(ByteStream):
                 await self._writable()
         if error not in (0, errno.EISCONN):
             raise OSError(error, os.strerror(error))
+        self.local_name = name = self.socket.getsockname()
+        if name[1] == address[1] and name == self.socket.getpeername():
+            # Nothing listened there, and the kernel's choice of a local port fell on that of the destination.
+            reset_on_close(self)
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what has arrived, up to `max_bytes` bytes; wait until there is something."""
@@ -121,7 +130,7 @@ class SocketStream(ByteStream):
         return {
             SocketAttribute.raw_socket: lambda: self.socket,
             SocketAttribute.family: lambda: self.socket.family,
-            SocketAttribute.local_address: self.socket.getsockname,
+            SocketAttribute.local_address: lambda: self.local_name or self.socket.getsockname(),
             SocketAttribute.remote_address: self.socket.getpeername,
         }
 

@@ -102,6 +102,8 @@ class Cause(StrEnum):
     """This machine does not support that family of addresses."""
     TOO_MANY_FILES = auto()
     """This process, or this machine, can open no more files."""
+    NO_LOCAL_PORT = auto()
+    """This machine has no address of that family, or no port left, to connect from."""
     OUT_OF_MEMORY = auto()
     """This machine has no memory left for another connection."""
     SYSTEM_ERROR = auto()

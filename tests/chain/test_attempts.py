@@ -222,6 +222,15 @@ class TestWhoseFaultItIs:
         assert party.tried(A, B) == [("a", 0)]
         assert party.in_backoff(A, B) == ""
 
+    async def test_a_lack_of_local_ports_for_one_hop_is_no_fault_of_its(
+        self, party: Party, autojump_clock: MockClock
+    ) -> None:
+        party.network.hosts[A.address] = Host(error=errno.EADDRNOTAVAIL)
+        party.add(B)
+        await aclose_forcefully((await party.dial(Chain(Group(A, B)))).stream)
+        assert party.tried(A, B) == [("a", 0), ("b", 0)]
+        assert party.in_backoff(A, B) == ""
+
 
 async def test_a_resting_hop_is_not_asked_while_others_live(party: Party, autojump_clock: MockClock) -> None:
     party.add(A, REFUSES.trouble)

@@ -79,6 +79,8 @@ def refusal(code: int) -> HopRefused:
         (refusal(ReplyCode.HOST_UNREACHABLE), 3, "lima", DESTINATION),
         (refusal(ReplyCode.TTL_EXPIRED), 3, "lima", DESTINATION),
         (refusal(ReplyCode.ONION_DESCRIPTOR_NOT_FOUND), 3, "lima", DESTINATION),
+        # No port to come from: that is between us and this address, and no fault of the hop.
+        (error(ConnectError, CONNECT, Cause.NO_LOCAL_PORT), 1, "paris", HOP_OK),
         # Nobody else could do better: we have nothing left to connect with.
         (error(ConnectError, CONNECT, Cause.TOO_MANY_FILES), 1, "", CERTAIN),
         (error(ConnectError, CONNECT, Cause.OUT_OF_MEMORY), 1, "", CERTAIN),

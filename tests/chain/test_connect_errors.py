@@ -9,7 +9,9 @@ import socket
 import pytest
 
 from chainsocks.chain.connect_errors import errno_of, explain_connect_error
+from chainsocks.errors import reply_code_of
 from chainsocks.protocol.errors import Cause
+from chainsocks.protocol.messages import ReplyCode
 
 
 def hidden(*numbers: int) -> OSError:
@@ -27,7 +29,6 @@ def hidden(*numbers: int) -> OSError:
         (errno.ECONNRESET, Cause.RESET),
         (errno.ENETUNREACH, Cause.NETWORK_UNREACHABLE),
         (errno.ENETDOWN, Cause.NETWORK_UNREACHABLE),
-        (errno.EADDRNOTAVAIL, Cause.NETWORK_UNREACHABLE),
         (errno.EHOSTUNREACH, Cause.HOST_UNREACHABLE),
         (errno.EHOSTDOWN, Cause.HOST_UNREACHABLE),
         (errno.ETIMEDOUT, Cause.NO_ANSWER),
@@ -52,6 +53,15 @@ def test_what_we_lack_ourselves_is_said_to_be_lacking_here(number: int) -> None:
     words, cause = explain_connect_error(OSError(number, os.strerror(number)))
     assert words == "too many open files here, at this end (see `ulimit -n`, max_sessions)"
     assert cause is Cause.TOO_MANY_FILES
+
+
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.EADDRINUSE])
+def test_a_port_that_is_lacking_here_says_nothing_of_the_network(number: int) -> None:
+    words, cause = explain_connect_error(OSError(number, os.strerror(number)))
+    assert words == f"no local address or port to connect from, at this end: {os.strerror(number).lower()}"
+    assert cause is Cause.NO_LOCAL_PORT
+    for at_destination in (True, False):
+        assert reply_code_of(cause, at_destination=at_destination) == ReplyCode.GENERAL_FAILURE
 
 
 def test_the_number_of_a_failed_look_up_is_no_errno() -> None:

@@ -6,6 +6,7 @@ import socket
 
 import anyio
 import pytest
+from anyio.abc import SocketStream
 
 from chainsocks.client.network import AnyioNetwork
 from chainsocks.network import Network
@@ -26,6 +27,25 @@ def test_a_connect_meets_a_listener(backend: str) -> None:
         await listener.aclose()
         with pytest.raises(OSError):  # noqa: PT011  (what it says is each backend's own)
             await network.open_tcp(listener.address)
+
+    run(backend, go)
+
+
+def test_a_connection_to_itself_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        sock.connect(sock.getsockname())
+        address = Address(*sock.getsockname())
+
+        async def connect_tcp(*_: object, **__: object) -> SocketStream:
+            return await SocketStream.from_socket(sock)
+
+        monkeypatch.setattr(anyio, "connect_tcp", connect_tcp)
+        with pytest.raises(ConnectionRefusedError):
+            await AnyioNetwork().open_tcp(address)
+        with socket.socket() as again:
+            again.bind((address.host, address.port))  # no TIME_WAIT keeps the port
 
     run(backend, go)
 

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from chainsocks.net.poller import Poller
 from chainsocks.net.tcp import open_tcp
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, address_of
 from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6, read_all
 
 loopbacks = pytest.mark.parametrize(
@@ -65,6 +65,26 @@ async def test_a_refusal_says_so(host: str) -> None:
     with pytest.raises(ConnectionRefusedError) as caught:
         await open_tcp(nobody_at(host))
     assert (caught.value.errno, caught.value.strerror) == (errno.ECONNREFUSED, "Connection refused")
+
+
+@loopbacks
+async def test_a_socket_that_connects_to_itself_is_refused(host: str) -> None:
+    """TCP lets it (RFC 9293 section 3.5, simultaneous open) where the port is free and the local one falls on it."""
+    nowhere, before = nobody_at(host), descriptors()
+    with pytest.raises(ConnectionRefusedError):
+        await open_tcp(nowhere, source=nowhere)
+    assert descriptors() == before
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as again:
+        again.bind((nowhere.host, nowhere.port))  # no TIME_WAIT keeps the port
+
+
+async def test_a_port_in_use_to_the_same_place_is_an_error_of_ours() -> None:
+    with listening(LOOPBACK) as (_, address):
+        async with await open_tcp(address) as stream:
+            taken = address_of(stream.socket.getsockname())
+            with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is looked at below)
+                await open_tcp(address, source=taken)
+    assert caught.value.errno == errno.EADDRINUSE
 
 
 @needs_ipv6

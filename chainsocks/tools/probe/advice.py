@@ -73,6 +73,9 @@ class _Adviser:
                 yield f"no route to {printable(address.host)}: is the network up, is the address right?"
             case Cause.TOO_MANY_FILES:
                 yield "this process may not open more files: try again after `ulimit -n 4096`"
+            case Cause.NO_LOCAL_PORT:
+                yield f"has this machine an address that reaches {printable(address.host)}? `ip address` lists them"
+                yield "if it has, all its local ports are in use: `ss -s` counts the connections"
             case Cause.NOT_ALLOWED:
                 yield "a firewall on this machine forbids the connection"
             case Cause.RESET:
