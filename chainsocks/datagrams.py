@@ -5,18 +5,27 @@ It does no I/O but for `wait_for_end`. The server's side is `chainsocks.relay`, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Generic, TypeVar
 
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteReceiveStream
 
-from chainsocks.protocol.address import Address, canonical
+from chainsocks.protocol.address import Address, canonical, interleave
 from chainsocks.protocol.datagram import Nesting, clear_reserved, header_size
 from chainsocks.protocol.errors import ProtocolError
 
-__all__ = ["Drop", "DropDatagram", "Recent", "Tunnel", "split", "wait_for_end"]
+__all__ = ["Candidates", "Drop", "DropDatagram", "Recent", "Tunnel", "split", "wait_for_end"]
+
+PATIENCE = 0.25
+"""Seconds that an address of a name has to reply, before the next one is used (as long as an attempt of RFC 8305)."""
+
+MAX_PATIENCE = 16
+"""Seconds that this grows to while no address replies."""
+
+MAX_CANDIDATES = 20
+"""Addresses of one name that are used at most."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -91,6 +100,48 @@ class Tunnel:
         if inner is None:
             raise DropDatagram(Drop.STRANGER)
         return clear_reserved(inner), split(inner)
+
+
+class Candidates:
+    """The addresses of a name, of which datagrams use one.
+
+    It is the first one that replies. Until then each is used in turn for `PATIENCE` seconds, and twice as long in the
+    next round, because some destinations never reply.
+    """
+
+    __slots__ = ("_index", "_patience", "_replied", "_until", "addresses")
+
+    def __init__(self, addresses: Sequence[Address]) -> None:
+        self.addresses = interleave(list(map(canonical, addresses)))[:MAX_CANDIDATES]
+        """At least one."""
+        self._index = 0
+        self._patience = PATIENCE
+        self._replied = False
+        self._until: float | None = None
+
+    def in_turn(self, now: float) -> Iterator[Address]:
+        """Yield the address for a datagram; if the caller goes on, because it was not sent, the next one to try."""
+        if self._until is None:
+            self._until = now + self._patience
+        elif not self._replied and now >= self._until:
+            self._advance(now)
+        for _ in self.addresses:
+            yield self.addresses[self._index]
+            if self._replied:  # there may be no room at the moment; only if replies cease as well is it the address
+                self._replied, self._until = False, now + self._patience
+                return
+            self._advance(now)
+
+    def note_reply(self, address: Address) -> None:
+        """Stay with `address`, which has replied."""
+        if not self._replied:
+            self._index, self._patience, self._replied = self.addresses.index(address), PATIENCE, True
+
+    def _advance(self, now: float) -> None:
+        self._index = (self._index + 1) % len(self.addresses)
+        if self._index == 0:
+            self._patience = min(2 * self._patience, MAX_PATIENCE)
+        self._until = now + self._patience
 
 
 class Recent(Generic[K, V]):

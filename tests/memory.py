@@ -202,6 +202,8 @@ class MemorySocket:
 
     def send(self, data: bytes, to: Place) -> bool:
         assert not self.closed
+        if to[0] in self.network.unroutable:
+            return False
         self.network.datagrams.append((self.place, to, data))
         target = self.network.sockets.get(to)
         if target and target.received:
@@ -282,6 +284,8 @@ class MemoryNetwork:
     sockets: dict[Place, MemorySocket] = field(default_factory=dict)
     datagrams: list[tuple[Place, Place, bytes]] = field(default_factory=list)
     """All that were ever sent: from, to, what."""
+    unroutable: set[str] = field(default_factory=set)
+    """Hosts that no datagram can leave for."""
     udp_ports: count[int] = field(default_factory=lambda: count(50_000))
     listeners: list[MemoryListener] = field(default_factory=list)
     ports: dict[Address, MemoryListener] = field(default_factory=dict)

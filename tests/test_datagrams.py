@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainsocks.datagrams import Drop, DropDatagram, Recent, Tunnel, split, wait_for_end
+from chainsocks.datagrams import PATIENCE, Candidates, Drop, DropDatagram, Recent, Tunnel, split, wait_for_end
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import encode_header
 from tests.memory import memory_stream_pair
@@ -131,6 +131,70 @@ def test_the_last_value_counts() -> None:
     recent["b"] = 1
     recent["a"] = 2
     assert (recent.get("a"), len(recent)) == (2, 2)
+
+
+# --- the addresses of a name
+
+ONE, TWO, THREE = (Address(f"192.0.2.{number}", 53) for number in (1, 2, 3))
+
+
+def used(candidates: Candidates, *times: float) -> list[Address]:
+    """The addresses of the datagrams that are sent at these times."""
+    return [next(candidates.in_turn(now)) for now in times]
+
+
+def test_each_address_has_its_turn_and_the_turns_grow() -> None:
+    candidates = Candidates([ONE, TWO])
+    times = [0, 0.1, 0.25, 0.4, 0.5, 0.9, 1.0, 1.4, 1.5]
+    assert used(candidates, *times) == [ONE, ONE, TWO, TWO, ONE, ONE, TWO, TWO, ONE]
+
+
+def test_an_address_that_has_replied_stays() -> None:
+    candidates = Candidates([ONE, TWO, THREE])
+    assert used(candidates, 0, 1) == [ONE, TWO]
+    candidates.note_reply(TWO)
+    assert used(candidates, 2, 3, 1000) == [TWO] * 3
+    candidates.note_reply(ONE)  # late: the one in use is as good
+    assert used(candidates, 1001) == [TWO]
+
+
+def test_a_late_reply_counts_while_no_other_has_replied() -> None:
+    candidates = Candidates([ONE, TWO])
+    assert used(candidates, 0, 1) == [ONE, TWO]
+    candidates.note_reply(ONE)
+    assert used(candidates, 1.1, 9) == [ONE, ONE]
+
+
+def test_what_the_kernel_does_not_take_goes_to_the_next_one() -> None:
+    candidates = Candidates([ONE, TWO, THREE])
+    assert list(candidates.in_turn(0)) == [ONE, TWO, THREE]
+    turn = candidates.in_turn(0)
+    assert [next(turn), next(turn)] == [ONE, TWO]
+    assert used(candidates, 0.1) == [TWO]
+
+
+def test_an_address_that_has_replied_loses_one_datagram_for_want_of_room_and_stays() -> None:
+    candidates = Candidates([ONE, TWO])
+    used(candidates, 0)
+    candidates.note_reply(ONE)
+    assert list(candidates.in_turn(1)) == [ONE]
+    assert used(candidates, 1 + PATIENCE / 2) == [ONE]
+    candidates.note_reply(ONE)
+    assert used(candidates, 9) == [ONE]
+
+
+def test_an_address_that_has_replied_and_can_no_longer_be_sent_to_is_left() -> None:
+    candidates = Candidates([ONE, TWO])
+    used(candidates, 0)
+    candidates.note_reply(ONE)
+    assert list(candidates.in_turn(1)) == [ONE]
+    assert used(candidates, 1 + PATIENCE) == [TWO]
+
+
+def test_the_families_alternate_and_are_in_plain_form() -> None:
+    six = Address("2001:db8::1", 53)
+    assert Candidates([ONE, TWO, Address("::ffff:192.0.2.1", 53), six]).addresses == [ONE, six, TWO]
+    assert len(Candidates([Address(f"192.0.2.{number}", 53) for number in range(200)]).addresses) == 20
 
 
 # --- the connections that associations live by

@@ -11,7 +11,7 @@ from anyio.abc import ByteStream
 from chainsocks.chain.connect_errors import errno_of
 from chainsocks.protocol.address import Address
 
-__all__ = ["OpenTCP", "connect_first", "interleave"]
+__all__ = ["OpenTCP", "connect_first"]
 
 OpenTCP = Callable[[Address], Awaitable[ByteStream]]
 """Connect to one IP address, or raise `OSError`."""
@@ -59,20 +59,6 @@ async def connect_first(addresses: Sequence[Address], open_tcp: OpenTCP) -> Byte
     for late in winners[1:]:  # two may have come through before the cancellation reached the second
         await anyio.aclose_forcefully(late)
     return winners[0]
-
-
-def interleave(addresses: Sequence[Address]) -> list[Address]:
-    """Alternate the two families, without repeats, the first one's family first (RFC 8305 section 4)."""
-    unique = list(dict.fromkeys(addresses))
-    if not unique:
-        return []
-    first = [address for address in unique if address.type is unique[0].type]
-    other = [address for address in unique if address.type is not unique[0].type]
-    ordered: list[Address] = []
-    while first or other:
-        ordered += first[:1] + other[:1]
-        first, other = first[1:], other[1:]
-    return ordered
 
 
 def _most_telling(errors: list[OSError]) -> OSError:

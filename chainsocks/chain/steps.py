@@ -17,7 +17,7 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.connect_errors import errno_of, explain_connect_error
-from chainsocks.chain.eyeballs import connect_first, interleave
+from chainsocks.chain.eyeballs import connect_first
 from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.pipeline import flights
@@ -35,7 +35,7 @@ from chainsocks.errors import (
 from chainsocks.gss.stream import CapsuleError
 from chainsocks.network import reset_on_close
 from chainsocks.protocol import socks5
-from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, interleave, printable
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import ClientHandshake, State

@@ -21,7 +21,7 @@ from chainsocks.client.network import make_dialer
 from chainsocks.config.chains import DIRECT, Chain, Udp
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Timeouts
-from chainsocks.datagrams import DropDatagram, Recent, Tunnel, wait_for_end
+from chainsocks.datagrams import Candidates, DropDatagram, Recent, Tunnel, wait_for_end
 from chainsocks.errors import Cause, ConnectError, DialTimeout, Place, RequestRefused, Step
 from chainsocks.network import Network
 from chainsocks.protocol.address import Address, AddressType, canonical
@@ -71,7 +71,8 @@ class UDPAssociation:
         self._resolve = resolve
         self._tunnel = Tunnel(association.relays) if association.relays else None
         self._contacted = Recent[tuple[str, int], Address](REMEMBERED)
-        self._addresses = Recent[Address, Address](REMEMBERED)
+        self._names = Recent[Address, Candidates](REMEMBERED)
+        self._candidates = Recent[Address, Candidates](REMEMBERED)  # by each of the addresses
         self._socket = _open_socket()
 
     async def send_to(self, data: bytes, host: str, port: int) -> None:
@@ -85,14 +86,21 @@ class UDPAssociation:
             ValueError: `host` or `port` cannot be part of a SOCKS request.
         """
         destination = canonical(Address(host, port))
-        if self._resolve is not None and destination.type is AddressType.DOMAINNAME:
-            destination = await self._address_of(destination, self._resolve)
-        if self._tunnel:
-            await self._send(self._tunnel.wrap(encode_header(destination) + data), self._tunnel.entry)
-        else:
-            place = (destination.host, destination.port)
-            self._contacted[place] = destination
-            await self._send(data, place)
+        if self._resolve is None or destination.type is not AddressType.DOMAINNAME:
+            await self._send_to(data, destination)
+            return
+        candidates = await self._candidates_of(destination, self._resolve)
+        failure: OSError | None = None
+        for address in candidates.in_turn(self._network.now()):
+            self._candidates[address] = candidates
+            try:
+                await self._send_to(data, address)
+            except OSError as error:
+                failure = failure or error
+            else:
+                return
+        if failure:
+            raise failure
 
     async def receive_from(self) -> tuple[bytes, Address]:
         """Return the next datagram and its origin. One task at a time may wait here.
@@ -110,6 +118,10 @@ class UDPAssociation:
                 continue
             source = (canonical(Address(name[0], name[1])).host, name[1])
             if reply := self._unwrap(data, source):
+                _, origin = reply
+                address = canonical(origin)
+                if candidates := self._candidates.peek(address):
+                    candidates.note_reply(address)
                 return reply
 
     async def aclose(self) -> None:
@@ -139,6 +151,14 @@ class UDPAssociation:
             return inner[header:], decode_header(inner).address
         except (DropDatagram, ProtocolError):
             return None
+
+    async def _send_to(self, data: bytes, destination: Address) -> None:
+        if self._tunnel:
+            await self._send(self._tunnel.wrap(encode_header(destination) + data), self._tunnel.entry)
+        else:
+            place = (destination.host, destination.port)
+            self._contacted[place] = destination
+            await self._send(data, place)
 
     async def _send(self, datagram: bytes, to: tuple[str, int]) -> None:
         host, port = to
@@ -173,20 +193,20 @@ class UDPAssociation:
             self._check_open()
             raise BrokenResourceError(f"hop {ended[0]} ended its association")
 
-    async def _address_of(self, name: Address, limit: float) -> Address:
-        """Return the address of a name, looked up once."""
-        address = self._addresses.get(name)
-        if address is None:
-            address = self._addresses[name] = await self._look_up(name, limit)
-        return address
+    async def _candidates_of(self, name: Address, limit: float) -> Candidates:
+        """Return the addresses of a name, looked up once."""
+        candidates = self._names.get(name)
+        if candidates is None:
+            candidates = self._names[name] = Candidates(await self._look_up(name, limit))
+        return candidates
 
-    async def _look_up(self, name: Address, limit: float) -> Address:
+    async def _look_up(self, name: Address, limit: float) -> list[Address]:
         place, began = Place(None, name, Step.RESOLVE), self._network.now()
         with self._network.open_scope(began + limit):
             problem = "it has no address"
             try:
                 if found := await self._network.resolve(name):
-                    return canonical(found[0])
+                    return found
             except OSError as error:
                 problem = error.strerror or str(error)
             elapsed = self._network.now() - began

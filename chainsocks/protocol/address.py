@@ -7,6 +7,7 @@ as in a URL, is that address; some clients send it so, as a name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -18,6 +19,7 @@ __all__ = [
     "AddressType",
     "address_of",
     "canonical",
+    "interleave",
     "parse_address",
     "printable",
     "unmapped",
@@ -126,6 +128,20 @@ def canonical(address: Address) -> Address:
         packed = unmapped(packed)
         kind = AddressType.IPV6 if len(packed) == 16 else AddressType.IPV4
     return Address.from_packed(kind, packed, address.port)
+
+
+def interleave(addresses: Sequence[Address]) -> list[Address]:
+    """Alternate the two families, without repeats, the first one's family first (RFC 8305 section 4)."""
+    unique = list(dict.fromkeys(addresses))
+    if not unique:
+        return []
+    first = [address for address in unique if address.type is unique[0].type]
+    other = [address for address in unique if address.type is not unique[0].type]
+    ordered: list[Address] = []
+    while first or other:
+        ordered += first[:1] + other[:1]
+        first, other = first[1:], other[1:]
+    return ordered
 
 
 UNSPECIFIED = Address("0.0.0.0", 0)

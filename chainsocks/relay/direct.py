@@ -1,18 +1,19 @@
 """The path of datagrams without hops: from sockets of this machine to their destinations, over IPv4 and IPv6.
 
 1. Replies are accepted only from an address and port that the client has sent to.
-2. A name is resolved once; its address is remembered (`chainsocks.relay.lookups`).
+2. A name is resolved once; its addresses are remembered (`chainsocks.relay.lookups`). Datagrams for it use the first
+   one that replies (`chainsocks.datagrams.Candidates`).
 3. The memory of destinations is bounded: the ones that were used last are kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
-from chainsocks.datagrams import Drop, Recent
+from chainsocks.datagrams import Candidates, Drop, Recent
 from chainsocks.network import DatagramSocket
 from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.datagram import decode_header, encode_header
@@ -36,11 +37,22 @@ _ANY = {AddressType.IPV4: "0.0.0.0", AddressType.IPV6: "::"}
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """How to reach a destination, and the header of its replies."""
+    """How to reach an IP address, and the header of its replies."""
 
     socket: DatagramSocket
+    address: Address
     to: tuple[str, int]
     header: bytes
+    candidates: Candidates | None
+    """The addresses of the name that it was found by, if it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """The addresses of a name, and the routes to those that were used."""
+
+    candidates: Candidates
+    routes: dict[Address, _Route | None] = field(default_factory=dict)
 
 
 class DirectPath:
@@ -56,8 +68,8 @@ class DirectPath:
         self._open = open_udp
         self._lookups = Lookups(resolve, resolve_limit, tally.drops)
         self._tally = tally
-        self._routes = Recent[bytes, _Route](REMEMBERED)  # by the header that the client writes
-        self._contacted = Recent[tuple[str, int], bytes](REMEMBERED)  # the headers of replies, by where they come from
+        self._routes = Recent[bytes, _Route | _Name](REMEMBERED)  # by the header that the client writes
+        self._contacted = Recent[tuple[str, int], _Route](REMEMBERED)  # by where replies come from
         self._sockets: dict[AddressType, DatagramSocket] = {}
         self._start_soon: StartSoon
         self._deliver: Deliver
@@ -65,8 +77,11 @@ class DirectPath:
     def send(self, datagram: bytes, header: int) -> None:
         """Send the payload to its destination, at once or after the name was resolved."""
         route = self._routes.get(datagram[:header]) or self._new_route(datagram, header)
-        if route:
-            self._send(route, datagram, header)
+        if isinstance(route, _Route):
+            if not self._sent(route, datagram, header):
+                self._tally.drops[Drop.UNSENT] += 1
+        elif route:
+            self._send_to_name(route, datagram, header)
 
     async def run(self, deliver: Deliver, ready: Ready) -> str:
         """Pass on the replies, until cancelled."""
@@ -88,43 +103,55 @@ class DirectPath:
             self._tally.drops[Drop.MALFORMED] += 1
             return None
         if address.type is not AddressType.DOMAINNAME:
-            return self._open_route(datagram[:header], address, address)
+            route = self._open_route(address)
+            if route:
+                self._routes[datagram[:header]] = route
+            else:
+                self._tally.drops[Drop.UNSENT] += 1
+            return route
 
-        def send_all(found: Address, waiting: Sequence[bytes]) -> None:
-            route = self._open_route(datagram[:header], address, found)
+        def send_all(candidates: Candidates, waiting: Sequence[bytes]) -> None:
+            name = self._routes[datagram[:header]] = _Name(candidates)
             for each in waiting:
-                if route:
-                    self._send(route, each, header)
+                self._send_to_name(name, each, header)
 
         self._lookups.wait(address, datagram, send_all, self._start_soon)
         return None
 
-    def _open_route(self, header: bytes, destination: Address, address: Address) -> _Route | None:
-        """Make the route to an IP address of `destination`, and remember it; None if there is none."""
-        if self._allowed and not self._allowed(destination, address):
-            self._tally.drops[Drop.FORBIDDEN] += 1
-            return None
+    def _open_route(self, address: Address, candidates: Candidates | None = None) -> _Route | None:
+        """Make the route to an IP address; None if there is no socket for it."""
         socket = self._sockets.get(address.type)
         if socket is None:
             try:
                 socket = self._sockets[address.type] = self._open(_ANY[address.type])
             except OSError:
-                self._tally.drops[Drop.UNSENT] += 1
                 return None
             self._start_soon(socket.run, self._on_datagram)
-        route = self._routes[header] = _Route(socket, (address.host, address.port), encode_header(address))
-        return route
+        return _Route(socket, address, (address.host, address.port), encode_header(address), candidates)
 
-    def _send(self, route: _Route, datagram: bytes, header: int) -> None:
-        self._contacted[route.to] = route.header
-        if route.socket.send(datagram[header:], route.to):
+    def _send_to_name(self, name: _Name, datagram: bytes, header: int) -> None:
+        """Send to the address of the name that has replied, or to one of the others."""
+        for address in name.candidates.in_turn(trio.current_time()):
+            route = name.routes.get(address)
+            if route is None:
+                route = name.routes[address] = self._open_route(address, name.candidates)
+            if route and self._sent(route, datagram, header):
+                return
+        self._tally.drops[Drop.UNSENT] += 1
+
+    def _sent(self, route: _Route, datagram: bytes, header: int) -> bool:
+        """Send; return whether the kernel has taken it."""
+        self._contacted[route.to] = route
+        sent = route.socket.send(datagram[header:], route.to)
+        if sent:
             self._tally.traffic.up += len(datagram) - header
-        else:
-            self._tally.drops[Drop.UNSENT] += 1
+        return sent
 
     def _on_datagram(self, payload: bytes, source: tuple[str, int]) -> None:
-        header = self._contacted.peek(source)
-        if header:
-            self._deliver(header + payload, len(payload))
-        else:
+        route = self._contacted.peek(source)
+        if route is None:
             self._tally.drops[Drop.STRANGER] += 1
+            return
+        if route.candidates:
+            route.candidates.note_reply(route.address)
+        self._deliver(route.header + payload, len(payload))

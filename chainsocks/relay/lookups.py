@@ -1,6 +1,6 @@
 """Name look-ups for datagrams.
 
-1. A datagram for a name waits for the address; other datagrams do not wait for it.
+1. A datagram for a name waits for its addresses; other datagrams do not wait for it.
 2. The number of look-ups is bounded, and so is the number of datagrams that wait for one; the rest are dropped.
 3. Addresses are remembered for as long as the association lives, for a bounded number of names.
 4. Each look-up has a deadline. If it fails, the datagrams that wait for it are dropped.
@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from chainsocks.datagrams import Drop, Recent
-from chainsocks.protocol.address import Address, canonical
+from chainsocks.datagrams import Candidates, Drop, Recent
+from chainsocks.protocol.address import Address
 from chainsocks.relay.datagrams import Drops
 
 __all__ = ["Lookups", "Resolve", "StartSoon"]
@@ -31,8 +31,8 @@ Resolve = Callable[[Address], Awaitable[Sequence[Address]]]
 StartSoon = Callable[..., None]
 """A nursery's ``start_soon``."""
 
-Found = Callable[[Address, Sequence[bytes]], None]
-"""Gets the address of a name, and the datagrams that have waited for it."""
+Found = Callable[[Candidates, Sequence[bytes]], None]
+"""Gets the addresses of a name, and the datagrams that have waited for them."""
 
 
 class Lookups:
@@ -43,10 +43,10 @@ class Lookups:
         self._limit = limit
         self._drops = drops
         self._waiting: dict[Address, list[bytes]] = {}
-        self._known = Recent[Address, Address](REMEMBERED)
+        self._known = Recent[Address, Candidates](REMEMBERED)
 
     def wait(self, name: Address, datagram: bytes, found: Found, start_soon: StartSoon) -> None:
-        """Have `found` called once the address of `name` is known; a look-up is a task, started by `start_soon`."""
+        """Have `found` called once the addresses of `name` are known; a look-up is a task, started by `start_soon`."""
         if known := self._known.get(name):
             found(known, (datagram,))
             return
@@ -68,7 +68,7 @@ class Lookups:
                 pass  # the name has no address
         waiting = self._waiting.pop(name)
         if addresses:
-            known = self._known[name] = canonical(addresses[0])
+            known = self._known[name] = Candidates(addresses)
             found(known, waiting)
         else:
             self._drops[Drop.NO_ADDRESS] += len(waiting)

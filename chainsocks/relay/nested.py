@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import trio
 from anyio.abc import ByteStream
 
-from chainsocks.datagrams import Drop, DropDatagram, Tunnel, wait_for_end
+from chainsocks.datagrams import Candidates, Drop, DropDatagram, Recent, Tunnel, wait_for_end
 from chainsocks.network import DatagramSocket
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.datagram import PLAIN, decode_header, encode_header
@@ -28,6 +29,14 @@ _NAME = _TYPE + 2
 """Where the type of a datagram's destination is, and where a name begins, behind its length."""
 
 _BRACKET = ord("[")
+
+REMEMBERED = 1024
+"""Addresses of names that are kept at least, so that their replies count."""
+
+
+class _Candidate(NamedTuple):
+    candidates: Candidates
+    address: Address
 
 
 class NestedPath:
@@ -52,6 +61,7 @@ class NestedPath:
         self._streams = streams
         self._tally = tally
         self._lookups = lookups
+        self._named = Recent[bytes, _Candidate](REMEMBERED)  # by the headers of their replies
         self._end = ""
         self._deliver: Deliver
         self._start_soon: StartSoon
@@ -87,15 +97,18 @@ class NestedPath:
             self._tally.drops[Drop.MALFORMED] += 1
             return
 
-        def send_all(address: Address, waiting: Sequence[bytes]) -> None:
-            front = encode_header(address)
+        def send_all(candidates: Candidates, waiting: Sequence[bytes]) -> None:
             for each in waiting:
+                address = next(candidates.in_turn(trio.current_time()))
+                front = encode_header(address)
+                self._named[front] = _Candidate(candidates, address)
                 self._send(front + each[header:], len(front))
 
         if self._lookups and destination.type is AddressType.DOMAINNAME:
             self._lookups.wait(destination, datagram, send_all, self._start_soon)
         else:
-            send_all(destination, (datagram,))
+            front = encode_header(destination)
+            self._send(front + datagram[header:], len(front))
 
     def _send(self, datagram: bytes, header: int) -> None:
         if self._socket.send(self._tunnel.wrap(datagram), self._tunnel.entry):
@@ -109,4 +122,6 @@ class NestedPath:
         except DropDatagram as drop:
             self._tally.drops[drop.reason] += 1
         else:
+            if self._lookups and (replied := self._named.peek(inner[:header])):
+                replied.candidates.note_reply(replied.address)
             self._deliver(inner, len(inner) - header)

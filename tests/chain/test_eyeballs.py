@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from chainsocks.chain.eyeballs import ATTEMPT_DELAY, connect_first, interleave
+from chainsocks.chain.eyeballs import ATTEMPT_DELAY, connect_first
 from chainsocks.protocol.address import Address
 from tests.memory import Host, MemoryNetwork, MemoryStream
 
@@ -94,18 +94,3 @@ async def test_a_tie_leaves_one_open(autojump_clock: trio.testing.MockClock, nur
     stream = await connect_first([A, B], open_tcp)
     assert network.left_open == [stream]
     assert len(network.streams) == 2
-
-
-@pytest.mark.parametrize(
-    ("addresses", "ordered"),
-    [
-        ([], []),
-        ([B], [B]),
-        ([A, C, B], [A, B, C]),
-        ([B, A, C], [B, A, C]),
-        ([A, A, B, B], [A, B]),
-    ],
-    ids=["none", "one", "alternates", "keeps the first family first", "no repeats"],
-)
-def test_the_families_take_turns(addresses: list[Address], ordered: list[Address]) -> None:
-    assert interleave(addresses) == ordered

@@ -12,7 +12,8 @@ import pytest
 from anyio import BrokenResourceError, ClosedResourceError
 
 import chainsocks
-from chainsocks import Address, Chain, Hop, HopProtocol, Resolve, Udp
+from chainsocks import Address, Chain, Hop, HopProtocol, Resolve, Udp, datagrams
+from chainsocks.client.network import AnyioNetwork
 from chainsocks.config.hops import parse_hop_url
 from tests.background import Background, Script
 from tests.client.running import run
@@ -89,6 +90,32 @@ def test_names_are_resolved_once_where_no_hop_resolves_them(backend: str, hops: 
 
     run(backend, go)
     assert asked == [b"near.example", b"far.example"] * 2
+
+
+def test_a_dead_first_address_of_a_name_does_not_stick(
+    backend: str, hops: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(_: AnyioNetwork, name: Address) -> list[Address]:
+        await anyio.lowlevel.checkpoint()
+        return [Address("::1", name.port), Address("127.0.0.1", name.port)]
+
+    monkeypatch.setattr(AnyioNetwork, "resolve", resolve)
+    monkeypatch.setattr(datagrams, "PATIENCE", 0)
+    address = parse_hop_url(hops[0]).address
+    looking = Chain(Hop("local", HopProtocol.SOCKS5, address, resolve=Resolve.LOCAL))
+
+    async def go() -> None:
+        with answering() as there:
+            for chain in (chainsocks.DIRECT, looking):
+                async with await chainsocks.open_udp(chain=chain) as association:
+                    for payload in (b"first", b"second"):
+                        await association.send_to(payload, "far.example", there.port)
+                    assert await association.receive_from() == (b"SECOND", there)
+                    for payload in (b"third", b"fourth"):  # it stays where there was a reply
+                        await association.send_to(payload, "far.example", there.port)
+                        assert await association.receive_from() == (payload.upper(), there)
+
+    run(backend, go)
 
 
 def test_the_end_of_a_hops_association_is_the_end(backend: str, background: Background) -> None:

@@ -16,6 +16,7 @@ from chainsocks.protocol.address import (
     AddressType,
     address_of,
     canonical,
+    interleave,
     parse_address,
     printable,
     unmapped,
@@ -329,3 +330,24 @@ def test_ipv4_inside_ipv6_is_undone(packed: str, same: str) -> None:
 def test_what_a_socket_tells(sockaddr: tuple[str, int], address: Address) -> None:
     assert address_of(sockaddr) == address
     assert address_of(sockaddr).type is not AddressType.DOMAINNAME
+
+
+# --- order ---
+
+
+A, B, C = Address("2001:db8::1", 80), Address("192.0.2.1", 80), Address("2001:db8::2", 80)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "ordered"),
+    [
+        ([], []),
+        ([B], [B]),
+        ([A, C, B], [A, B, C]),
+        ([B, A, C], [B, A, C]),
+        ([A, A, B, B], [A, B]),
+    ],
+    ids=["none", "one", "alternates", "keeps the first family first", "no repeats"],
+)
+def test_the_families_take_turns(addresses: list[Address], ordered: list[Address]) -> None:
+    assert interleave(addresses) == ordered

@@ -66,6 +66,39 @@ async def test_a_name_keeps_nobody_waiting(autojump_clock: trio.testing.MockCloc
         assert [data for _, data in world.sent] == [b"second", b"first", b"third", b"fourth"]
 
 
+@pytest.mark.parametrize("how", ["silent", "no route", "no socket"])
+async def test_a_dead_first_address_of_a_name_does_not_stick(
+    how: str, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    world = beyond(nursery)
+    network = world.network
+    network.names["far.example"] = [SIX.host, FOUR.host]
+    if how == "no route":
+        network.unroutable.add(SIX.host)
+    opened = network.open_udp
+
+    def open_udp(host: str) -> MemorySocket:
+        if how == "no socket" and ":" in host:
+            raise OSError
+        return opened(host)
+
+    there = MemorySocket(network, FOUR.host, FOUR.port)
+
+    def echo(data: bytes, source: tuple[str, int]) -> None:
+        there.send(data, source)
+
+    way = DirectPath(open_udp, network.resolve, 5, world.tally)
+    async with world.running(way):
+        nursery.start_soon(there.run, echo)
+        for number in range(4):
+            send(way, NAMED, b"%d" % number)
+            await trio.sleep(0.3)
+    echoed = [payload for payload, _ in world.delivered]
+    expected = [b"1", b"2", b"3"] if how == "silent" else [b"0", b"1", b"2", b"3"]
+    assert echoed == [encode_header(FOUR) + payload for payload in expected]
+    assert str(world.tally.drops) == ""
+
+
 async def test_without_a_socket_datagrams_are_dropped(nursery: trio.Nursery) -> None:
     def none(_: str) -> MemorySocket:
         raise OSError

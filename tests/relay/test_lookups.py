@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.datagrams import Drop
+from chainsocks.datagrams import Candidates, Drop
 from chainsocks.protocol.address import Address
 from chainsocks.relay import lookups
 from chainsocks.relay.datagrams import Drops
@@ -23,7 +23,7 @@ class Names:
 
     def __init__(self) -> None:
         self.asked: list[Address] = []
-        self.found: list[tuple[Address, Sequence[bytes]]] = []
+        self.found: list[tuple[Candidates, Sequence[bytes]]] = []
         self.drops = Drops()
         self.lookups = Lookups(self.resolve, 5, self.drops)
 
@@ -49,9 +49,9 @@ async def test_a_name_is_looked_up_once(autojump_clock: MockClock, nursery: trio
     names.wait(NAME, b"three", nursery)
     assert names.asked == [NAME]
     there = Address("192.0.2.53", 53)
-    assert [(address, list(waited)) for address, waited in names.found] == [
-        (there, [b"one", b"two"]),
-        (there, [b"three"]),
+    assert [(found.addresses, list(waited)) for found, waited in names.found] == [
+        ([there], [b"one", b"two"]),
+        ([there], [b"three"]),
     ]
     assert str(names.drops) == ""
 

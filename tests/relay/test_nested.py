@@ -67,6 +67,24 @@ async def test_an_address_in_brackets_is_sent_as_the_address(local: bool, nurser
     assert chained.world.sent == sent
 
 
+async def test_a_dead_first_address_of_a_name_does_not_stick(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    chained = Chained(nursery, local=True)
+    world = chained.world
+    six = Address("2001:db8::53", 53)
+    world.network.names[NAMED.host] = [six.host, FAR.host]
+    async with world.running(chained.way):
+        for number in range(4):
+            chained.send(NAMED, b"%d" % number)
+            await trio.sleep(0.3)
+            if number == 1:
+                chained.paris.send(encode_header(OSAKA) + encode_header(FAR) + b"answer", chained.socket.place)
+    front = encode_header(OSAKA)
+    expected = [encode_header(six) + b"0", *(encode_header(FAR) + b"%d" % number for number in (1, 2, 3))]
+    assert [data for _, data in world.sent] == [front + data for data in expected]
+
+
 @pytest.mark.parametrize(
     ("data", "dropped"),
     [
