@@ -29,7 +29,7 @@ from chainsocks.observe.log import start_logging
 from chainsocks.protocol.socks5 import MAX_LOGIN
 from chainsocks.server.serve import serve_until_signalled
 from chainsocks.server.workers import count_workers, serve_with_workers
-from chainsocks.session.access import hops_that_lead_back
+from chainsocks.session.own_listeners import hops_that_lead_back
 from chainsocks.tools.bench.command import Options as BenchOptions
 from chainsocks.tools.bench.command import bench as run_bench
 from chainsocks.tools.check import show_config, warnings

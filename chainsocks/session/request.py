@@ -1,15 +1,20 @@
-"""Read a client's request: the handshake, its login, and GSSAPI where the server has it."""
+"""Read a client's request, and identify the client: the handshake, its login, GSSAPI and ident."""
 
 from __future__ import annotations
 
 from anyio import EndOfStream
 from anyio.abc import ByteStream
 
+from chainsocks.config.identities import Proof
+from chainsocks.config.models import Ident
 from chainsocks.errors import Cause, LoginRefused, ProtocolError
 from chainsocks.protocol import socks5
 from chainsocks.protocol.detect import server_handshake
+from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
+from chainsocks.protocol.messages import Request, UsernamePassword, Version
 from chainsocks.session.gssapi import GssapiLogin, accepted_methods
+from chainsocks.session.ident import check_ident
 from chainsocks.session.service import Service
 
 __all__ = ["RequestReader"]
@@ -80,3 +85,25 @@ class RequestReader:
             return await self.client.receive()
         except EndOfStream:
             return b""
+
+    async def identify(self, request: Request) -> str | None:
+        """Return the identity that the client has proved (`chainsocks.config.identities`); None if it has none.
+
+        Raises:
+            RequestRefused: its identd does not confirm its user id, and has to.
+        """
+        service, login = self._service, request.credentials
+        if service.logins.required and isinstance(login, UsernamePassword):
+            return _text(login.username)
+        if isinstance(login, Principal):
+            return f"{Proof.GSSAPI}{login.name}"
+        policy, seconds = service.config.server.ident, service.config.timeouts.ident
+        if policy is Ident.OFF or request.version is not Version.SOCKS4:
+            return None
+        user = await check_ident(self.client, login, policy, seconds, service.network)
+        return None if user is None else f"{Proof.IDENT}{_text(user)}"
+
+
+def _text(name: bytes) -> str:
+    """Return a name, which may be any bytes, as text."""
+    return name.decode("utf-8", "surrogateescape")

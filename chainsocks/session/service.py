@@ -10,8 +10,8 @@ from chainsocks.chain.health import Health
 from chainsocks.config.models import Config
 from chainsocks.network import Network
 from chainsocks.observe.events import Events
-from chainsocks.session.access import OwnListeners
 from chainsocks.session.login import Logins
+from chainsocks.session.own_listeners import OwnListeners
 from chainsocks.session.routing_decision import Policy
 
 __all__ = ["Service"]

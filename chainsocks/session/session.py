@@ -35,9 +35,8 @@ from chainsocks.chain.operations import Upstream, close_upstream, open_connectio
 from chainsocks.chain.resolve import resolve
 from chainsocks.chain.trip import RequestAbandoned
 from chainsocks.config.chains import Chain
-from chainsocks.config.identities import Proof
-from chainsocks.config.listeners import Listener, is_loopback
-from chainsocks.config.models import Ident, Server
+from chainsocks.config.listeners import Listener
+from chainsocks.config.models import Server
 from chainsocks.errors import DialError, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream
@@ -45,17 +44,14 @@ from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
 from chainsocks.observe.record import Record
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, printable
-from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake
-from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, UsernamePassword, Version
+from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
-from chainsocks.relay.direct import Allowed
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.rules import Caller
-from chainsocks.session.access import Access
+from chainsocks.session.access import Access, datagram_access
 from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.client_watch import ClientWatch
-from chainsocks.session.ident import check_ident
 from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.request import RequestReader
 from chainsocks.session.routing_decision import (
@@ -72,7 +68,6 @@ __all__ = ["serve_session"]
 ResultT = TypeVar("ResultT")
 
 [DEFAULT_LISTENER] = Server().listen
-TEXT = ("utf-8", "surrogateescape")  # names are any bytes
 
 
 async def serve_session(
@@ -198,23 +193,12 @@ class _Session:
             raise _SessionOver(f"client, {self._reader.step}: {problem}") from None
 
     async def _identify(self, request: Request) -> Caller:
-        """Return what is known of the client: its address, and the user that it has logged in as."""
-        login, policy = request.credentials, self._service.config.server.ident
-        if self._service.logins.required and isinstance(login, UsernamePassword):
-            return self._known_as(login.username.decode(*TEXT))
-        if isinstance(login, Principal):
-            return self._known_as(f"{Proof.GSSAPI}{login.name}")
-        if policy is not Ident.OFF and request.version is Version.SOCKS4:
-            seconds, network = self._timeouts.ident, self._service.network
-            user = await check_ident(self._reader.client, login, policy, seconds, network)
-            if user is not None:
-                return self._known_as(f"{Proof.IDENT}{user.decode(*TEXT)}")
-        return Caller(self._host)
-
-    def _known_as(self, identity: str) -> Caller:
-        """Return the caller with an identity, which the log has too."""
+        """Return what is known of the client: its address, and the identity that it has proved."""
+        identity = await self._reader.identify(request)
+        if identity is None:
+            return Caller(self._host)
         self._record.user = identity
-        return Caller(self._host, identity.encode(*TEXT))
+        return Caller(self._host, identity.encode("utf-8", "surrogateescape"))
 
     async def _route(self, request: Request, caller: Caller) -> RoutingDecision:
         """Decide which chain the request goes through."""
@@ -238,7 +222,7 @@ class _Session:
         destination = decision.destination if destination is None else destination
         chain = _chain_of(decision)
         key = b"" if chain.route else self._host.encode() + b"\0" + decision.destination.packed
-        watch, access = self._watch, self._access(decision)
+        watch, access = self._watch, Access.of(self._service, self._listener, decision.rule)
         trip, result = await watch.during(
             self._service.dialer.run(
                 chain,
@@ -256,11 +240,6 @@ class _Session:
         if not chain.route:
             self._record.route = trip.route
         return result
-
-    def _access(self, decision: RoutingDecision) -> Access:
-        """Return where the session may connect to."""
-        service = self._service
-        return Access.of(service.own_listeners, self._listener, decision.rule, private=service.config.server.private)
 
     async def _connect(self, handshake: ServerHandshake, decision: RoutingDecision) -> None:
         """Dial, reply, relay."""
@@ -299,24 +278,10 @@ class _Session:
             open_associations,
             tally,
             passes,
-            self._datagram_access(request, caller),
+            datagram_access(service, self._listener, request, caller),
         ) as (relay, bound):
             await self._send_success(handshake, bound)
             await self._run(relay)
-
-    def _datagram_access(self, request: Request, caller: Caller) -> Allowed | None:
-        """Return what judges where datagrams go directly; each by the rule that decides on it."""
-        service, listener = self._service, self._listener
-        router, private = service.policy.router, service.config.server.private
-        if private or is_loopback(listener.address):
-            return None
-
-        def allowed(destination: Address, address: Address) -> bool:
-            rule = router.decide_datagram(request, caller, destination).rule if router.has_rules else None
-            access = Access.of(service.own_listeners, listener, rule, private=private)
-            return access.private_problem(destination, address) is None
-
-        return allowed
 
     async def _resolve(self, handshake: ServerHandshake, decision: RoutingDecision) -> None:
         """Look up a name, or the name of an address, and reply with it: that is all."""

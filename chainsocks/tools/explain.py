@@ -17,7 +17,7 @@ from chainsocks.chain.resolve import resolver_of
 from chainsocks.config.chains import Chain, Group, Udp
 from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.identities import identity_problem
-from chainsocks.config.listeners import Listener
+from chainsocks.config.listeners import Listener, is_loopback
 from chainsocks.config.models import Config, Ident
 from chainsocks.config.rules import Rule, Spoken, parse_commands
 from chainsocks.errors import ConfigError, Problem, RequestRefused
@@ -27,7 +27,8 @@ from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
 from chainsocks.routing.rules import Caller, Router
 from chainsocks.server.deadlines import open_deadlines
 from chainsocks.server.network import TrioNetwork
-from chainsocks.session.access import Access, OwnListeners
+from chainsocks.session.access import Access
+from chainsocks.session.own_listeners import OwnListeners
 from chainsocks.session.routing_decision import (
     Policy,
     RoutingDecision,
@@ -200,8 +201,9 @@ def _guarding(
     return tuple(
         listener
         for listener in config.server.listen
-        if any(
-            Access.of(OwnListeners(), listener, rule, private=config.server.private).problem(destination, address)
+        if not config.server.private
+        and any(
+            Access(OwnListeners(), private=is_loopback(listener.address), rule=rule).problem(destination, address)
             for address in addresses
         )
     )

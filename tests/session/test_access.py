@@ -9,7 +9,8 @@ import pytest
 
 from chainsocks.protocol.address import Address
 from chainsocks.session import access
-from chainsocks.session.access import OwnListeners, addresses_in, hops_that_lead_back, is_private
+from chainsocks.session.access import is_private
+from chainsocks.session.own_listeners import addresses_in
 from tests.config.files import read
 from tests.memory import Host
 from tests.session.serving import DESTINATION, GRANTED5, echo, session
@@ -22,7 +23,7 @@ OWN = "198.51.100.7"
 @pytest.fixture(autouse=True)
 def _own_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's own address."""
-    monkeypatch.setattr(access, "_is_own", lambda host: host == OWN)
+    monkeypatch.setattr(access, "is_own", lambda host: host == OWN)
 
 
 def connect_to(host: str, port: int = 80) -> bytes:
@@ -136,41 +137,6 @@ def test_what_stands_in_an_address() -> None:
     assert [str(ip) for ip in addresses_in(ip_address("2002:a00:1::5"))] == ["2002:a00:1::5", "10.0.0.1"]
     assert [str(ip) for ip in addresses_in(ip_address("::1"))] == ["::1"]
     assert is_private("fe80::1%eth0")
-
-
-class TestOwnListeners:
-    @pytest.mark.parametrize(
-        ("listening", "destination", "covered"),
-        [
-            ("127.0.0.1", "127.0.0.1", True),
-            ("127.0.0.1", "127.0.0.2", False),
-            ("127.0.0.1", "0.0.0.0", True),
-            ("127.0.0.1", "::ffff:127.0.0.1", True),
-            ("0.0.0.0", "127.0.0.9", True),
-            ("0.0.0.0", OWN, True),
-            ("0.0.0.0", "192.0.2.80", False),
-            ("::", "::1", True),
-            ("::1", "::", True),
-            (OWN, OWN, True),
-            (OWN, "127.0.0.1", False),
-        ],
-    )
-    def test_which_addresses_lead_back(self, listening: str, destination: str, covered: bool) -> None:  # noqa: FBT001
-        own = OwnListeners()
-        own.add(Address(listening, 1080))
-        assert own.covers(Address(destination, 1080)) is covered
-        assert not own.covers(Address(destination, 1081))
-        own.remove(Address(listening, 1080))
-        assert not own.covers(Address(destination, 1080))
-
-    @pytest.mark.parametrize("hop", ["127.0.0.1", "localhost", "0.0.0.0", "[::]", OWN, "127.0.0.5"])
-    def test_hops_that_lead_back_are_found(self, hop: str) -> None:
-        text = f"{OPEN}[hops]\na = 'socks5://{hop}'\nb = 'socks5://192.0.2.1'\n[chains]\ndefault = "
-        [problem] = hops_that_lead_back(read(f"{text}['a', 'b']\n"))
-        assert problem.path == "hops.a"
-        assert "where this server listens" in problem.message
-        assert list(hops_that_lead_back(read(f"{text}['b', 'a']\n"))) == [], "there it is hop b's own"
-        assert list(hops_that_lead_back(read(f"{text}['b']\n"))) == []
 
 
 def test_own_addresses_are_asked_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
