@@ -42,9 +42,7 @@ def show_config(config: Config, console: Console) -> None:
     if guarded := [
         str(each) for each in config.server.listen if not (config.server.private or is_loopback(each.address))
     ]:
-        console.print(
-            "private places:", f"not by direct ways for clients of {', '.join(guarded)}, unless a rule names them"
-        )
+        console.print("private places:", f"no direct way for clients of {', '.join(guarded)}, unless a rule names them")
     if config.server.gssapi:
         console.print("gssapi:", _gssapi(config.server.gssapi))
     console.print("udp:", _udp(config.server))

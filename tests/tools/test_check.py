@@ -319,7 +319,7 @@ def test_a_group_in_no_chain_is_a_warning() -> None:
 
 def test_private_places_are_shown_for_listeners_beyond_loopback() -> None:
     text = "[server]\nopen = true\nlisten = ['127.0.0.1:7', '0.0.0.0:8']\n"
-    assert "private places: not by direct ways for clients of 0.0.0.0:8, unless a rule names them" in shown(
+    assert "private places: no direct way for clients of 0.0.0.0:8, unless a rule names them" in shown(
         parse_config(text)
     )
     assert "private places" not in shown(parse_config(text + "private = true\n"))

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from chainsocks.chain.blame import judge
+from chainsocks.chain.health import Health
 from chainsocks.chain.trip import RESOLVE
 from chainsocks.config.chains import Chain, Group, Route, hops_of
 from chainsocks.config.hops import Hop, Identity
@@ -27,6 +28,9 @@ __all__ = ["explore", "has_a_way", "members_of", "weigh"]
 
 
 Walker = Callable[[Route], Awaitable[Walk]]
+
+_NO_BACKOFF = Health(lambda: 0)
+"""What is known of hops before the first walk."""
 
 
 async def explore(chain: Chain, walk: Walker) -> tuple[Walk, tuple[Member, ...]]:
@@ -44,7 +48,7 @@ async def explore(chain: Chain, walk: Walker) -> tuple[Walk, tuple[Member, ...]]
 
 def has_a_way(chain: Chain) -> bool:
     """Tell whether there is a hop for each place, if all of them work."""
-    return chain.route is not None or choose(chain, _orders(chain), (), _NothingKnown()) is not None
+    return chain.route is not None or choose(chain, _orders(chain), (), _NO_BACKOFF) is not None
 
 
 def members_of(chain: Chain) -> Iterator[Member]:
@@ -135,7 +139,7 @@ class _Explorer:
         return route
 
     def _choose(self, chain: Chain, orders: Orders, passed_over: PassedOver) -> Route | None:
-        route = choose(chain, orders, passed_over, _NothingKnown())
+        route = choose(chain, orders, passed_over, _NO_BACKOFF)
         return Route(self._chain, route.hops) if route else None
 
     def _shown(self, route: Route) -> Walk | None:
@@ -150,19 +154,6 @@ class _Explorer:
     async def _walk(self, route: Route) -> Walk:
         self._walks.append(await self._walk_one(route))
         return self._walks[-1]
-
-
-class _NothingKnown:
-    """What is known of hops before the first walk, see `chainsocks.routing.pick.Known`."""
-
-    def in_backoff(self, hop: Hop) -> bool:
-        return False
-
-    def dial_time(self, hop: Hop) -> float | None:
-        return None
-
-    def wants_measuring(self, hop: Hop) -> bool:
-        return False
 
 
 def _orders(chain: Chain) -> Orders:

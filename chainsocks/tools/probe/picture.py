@@ -48,61 +48,47 @@ SIGNS = Signs("──>", "──✗", "··>", "✗")
 ASCII = Signs("-->", "--X", "..>", "X")
 
 
-@dataclass(frozen=True, slots=True)
-class _Spot:
-    """One place in the picture."""
-
-    names: tuple[str, ...]
-    """The hops that may stand there."""
-    failed: tuple[bool, ...]
-    position: int | None
-    """Its position in the walk, from 1; None where it was left out."""
-
-
 def picture(walk: Walk, signs: Signs, members: Sequence[Member] = ()) -> Text:
     """Draw a walk, and beside it the other hops that may stand where it went."""
     dead, cut = _trouble(walk)
-    drawn = Text("here")
-    broken = _was_not_begun(walk)
-    for spot in _spots(walk, members):
-        untried = broken or spot.position is None
-        if spot.position is not None and spot.position == cut:
-            drawn.append(f" {signs.failed}", FAILED)
-            broken = untried = True
-        else:
-            drawn.append(f" {signs.untried if untried else signs.passed}", UNTRIED if untried else "")
+    drawn, broken = Text("here"), _was_not_begun(walk)
+    for position, hops in _places(walk, members):
+        is_cut = position is not None and position == cut
+        untried = broken or is_cut or position is None
+        style = UNTRIED if untried else ""
+        sign, sign_style = (signs.failed, FAILED) if is_cut else (signs.untried if untried else signs.passed, style)
+        drawn.append(f" {sign}", sign_style)
         drawn.append(" ")
-        drawn.append_text(_label(spot, signs, UNTRIED if untried else ""))
-        broken = broken or (spot.position is not None and spot.position == dead)
+        drawn.append_text(_label(hops, signs, style, in_use=position is not None))
+        broken = broken or is_cut or (position is not None and position == dead)
     return drawn
 
 
-def _label(spot: _Spot, signs: Signs, style: str) -> Text:
+_Marked = tuple[str, bool]
+"""The name of a hop, and whether it has failed."""
+
+
+def _label(hops: Sequence[_Marked], signs: Signs, style: str, *, in_use: bool) -> Text:
     """Name the hops that may stand at a place, and mark those that have failed."""
-    alternatives = [
-        Text(f"[{signs.mark} {name}]", FAILED) if failed else Text(name, style)
-        for name, failed in zip(spot.names, spot.failed, strict=True)
-    ]
-    is_left_out = spot.position is None and not any(spot.failed)
-    if len(alternatives) == 1 and not is_left_out:
-        return alternatives[0]
-    return Text("(", style).append_text(Text(" | ", style).join(alternatives)).append(")", style)
+    names = [Text(f"[{signs.mark} {name}]", FAILED) if failed else Text(name, style) for name, failed in hops]
+    if len(names) == 1 and (in_use or hops[0][1]):
+        return names[0]
+    return Text("(", style).append_text(Text(" | ", style).join(names)).append(")", style)
 
 
-def _spots(walk: Walk, members: Sequence[Member]) -> Iterator[_Spot]:
-    """Go through the places of the chain, and the destination."""
-    chain, left = walk.route.chain, list(walk.route.hops)
+def _places(walk: Walk, members: Sequence[Member]) -> Iterator[tuple[int | None, list[_Marked]]]:
+    """Go through the places of the chain and the destination, each with its position in the walk, if it is there."""
     dead, _ = _trouble(walk)
-    for place, one in enumerate(chain.hops, 1):
+    left = list(walk.route.hops)
+    for place, one in enumerate(walk.route.chain.hops, 1):
         hops = list(dict.fromkeys(hops_of((one,))))
-        there = bool(left) and left[0] in hops
-        position = len(walk.route.hops) - len(left) + 1 if there else None
-        held = left.pop(0) if there else None
-        failed = tuple((hop == held and position == dead) or _has_failed(walk, place, hop, members) for hop in hops)
-        yield _Spot(tuple(printable(hop.name) for hop in hops), failed, position)
+        held = left.pop(0) if left and left[0] in hops else None
+        position = len(walk.route.hops) - len(left) if held else None
+        failed = ((hop == held and position == dead) or _has_failed(walk, place, hop, members) for hop in hops)
+        yield position, [(printable(hop.name), mark) for hop, mark in zip(hops, failed, strict=True)]
     if walk.destination:
         position = len(walk.route.hops) + 1
-        yield _Spot((str(walk.destination),), (position == dead,), position)
+        yield position, [(str(walk.destination), position == dead)]
 
 
 def _has_failed(walk: Walk, place: int, hop: Hop, members: Sequence[Member]) -> bool:
