@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteReceiveStream
+from anyio.lowlevel import checkpoint
 
 from chainsocks.protocol.address import Address, canonical, interleave
 from chainsocks.protocol.datagram import Nesting, clear_reserved, header_size
@@ -186,6 +187,7 @@ async def wait_for_end(stream: ByteReceiveStream) -> bool:
     try:
         while True:
             await stream.receive()
+            await checkpoint()  # our own streams make none while there is something to receive
     except EndOfStream:
         return True
     except BrokenResourceError:

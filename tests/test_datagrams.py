@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import trio
+from anyio.abc import ByteReceiveStream
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -209,3 +211,22 @@ async def test_how_a_connection_ended(how: str, in_order: bool) -> None:  # noqa
     else:
         await far.aclose()
     assert await wait_for_end(near) is in_order
+
+
+async def test_a_peer_that_never_stops_sending_does_not_hold_up_other_tasks() -> None:
+    class Flood(ByteReceiveStream):
+        received = 0
+
+        async def receive(self, max_bytes: int = 65536) -> bytes:
+            self.received += 1
+            if self.received > 1000:
+                pytest.fail("no other task has run")
+            return b"more"
+
+        async def aclose(self) -> None: ...
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_for_end, Flood())
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Self
 
 import anyio
+import anyio.lowlevel
 from anyio import BrokenResourceError, ClosedResourceError
 from anyio.abc import ByteStream
 
@@ -110,6 +111,7 @@ class UDPAssociation:
             ClosedResourceError: the association was closed.
         """
         while True:
+            await anyio.lowlevel.checkpoint()  # a flood of datagrams, to drop or not, must not hold up other tasks
             self._check_open()
             try:
                 data, name = self._socket.recvfrom(MAX_DATAGRAM)

@@ -9,6 +9,7 @@ import time
 from typing import cast
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import ByteStream, SocketAttribute, SocketListener
 
 from chainsocks import sockets
@@ -76,6 +77,7 @@ class _Datagrams:
                 await anyio.wait_readable(self._socket)
                 continue
             on_datagram(data, (name[0], name[1]))
+            await anyio.lowlevel.checkpoint()
 
     def close(self) -> None:
         anyio.notify_closing(self._socket)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import BrokenResourceError, ClosedResourceError
 
@@ -156,5 +157,48 @@ def test_a_chain_that_carries_no_udp(backend: str) -> None:
         for chain in (Chain("socks4://127.0.0.1:1"), Chain("socks5://127.0.0.1:1", udp=Udp.REFUSE)):
             with pytest.raises(chainsocks.RequestRefused, match="chain default carries no UDP"):
                 await chainsocks.open_udp(chain=chain)
+
+    run(backend, go)
+
+
+class Flood:
+    """A socket that always has a datagram to receive."""
+
+    def __init__(self, sock: socket.socket, source: Address) -> None:
+        self._socket = sock
+        self._source = source
+        self._received = 0
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int]]:
+        self._received += 1
+        if self._received > 1000:
+            pytest.fail("no other task has run")
+        return b"spam", (self._source.host, self._source.port)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._socket, name)
+
+
+@pytest.mark.parametrize("of", ["a stranger", "the destination"])
+def test_a_flood_of_datagrams_does_not_hold_up_other_tasks(
+    backend: str, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    async def go() -> None:
+        with answering() as there:
+            async with await chainsocks.open_udp() as association:
+                await association.send_to(b"first", there.host, there.port)
+                source = there if of == "the destination" else Address("127.0.0.1", 9)
+                monkeypatch.setattr(association, "_socket", Flood(association._socket, source))
+                with anyio.CancelScope() as scope:
+                    async with anyio.create_task_group() as group:
+
+                        async def receive() -> None:
+                            while True:
+                                await association.receive_from()
+
+                        group.start_soon(receive)
+                        for _ in range(10):
+                            await anyio.lowlevel.checkpoint()
+                        scope.cancel()
 
     run(backend, go)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from itertools import pairwise
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.abc import SocketStream
 
@@ -77,5 +79,29 @@ def test_scopes_and_time_are_the_backends(backend: str) -> None:
         with network.open_scope(network.now()) as scope:
             await anyio.sleep_forever()
         assert scope.cancelled_caught
+
+    run(backend, go)
+
+
+def test_a_flood_of_datagrams_does_not_hold_up_other_tasks(backend: str) -> None:
+    received = 0
+
+    def count(data: bytes, source: tuple[str, int]) -> None:
+        nonlocal received
+        received += 1
+
+    async def go() -> None:
+        datagrams = AnyioNetwork().open_udp("127.0.0.1")
+        for _ in range(50):
+            assert datagrams.send(b"spam", (datagrams.address.host, datagrams.address.port))
+        async with anyio.create_task_group() as group:
+            group.start_soon(datagrams.run, count)
+            seen = [0]
+            while seen[-1] < 50:
+                await anyio.lowlevel.checkpoint()
+                seen.append(received)
+            group.cancel_scope.cancel()
+        datagrams.close()
+        assert max(after - before for before, after in pairwise(seen)) <= 2
 
     run(backend, go)
