@@ -1,11 +1,16 @@
-"""What is a flow's own: when it splices and when it copies, and its pipes. The rest is said in `test_pump.py`."""
+"""What only flows do: splice or copy, hold pipes, take turns, see a reset that a send has used up.
+
+The rest is in `test_pump.py`.
+"""
 
 from __future__ import annotations
 
 import errno
+import math
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,9 +19,11 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from trio.testing import wait_all_tasks_blocked
 
 from chainsocks.net.pipes import Pipes
+from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
 from chainsocks.relay.flow import STEP
 from chainsocks.relay.pump import CHUNK, End
+from chainsocks.relay.relay import Outcome, Relay, Traffic
 from tests.net.sockets import read_all, read_exactly
 from tests.relay.ways import Line, digest, flow, noise, polled_line
 
@@ -167,3 +174,141 @@ async def test_a_source_that_breaks_in_the_middle_of_a_transfer(flowing: Flowing
     flowing.nursery.start_soon(flowing.drain)
     await flowing.ended.wait()
     assert flowing.ends == [End.SOURCE_BROKEN]
+
+
+# --- taking turns
+
+
+class Endless:
+    """A socket that always has as much as is asked for, up to a limit, or always takes everything."""
+
+    def __init__(self, sock: socket.socket, left: int = 0) -> None:
+        self._sock = sock
+        self.left = left
+        self.fileno = sock.fileno
+        self.shutdown = sock.shutdown
+        self.close = sock.close
+
+    def recv(self, size: int) -> bytes:
+        taken = min(size, self.left)
+        self.left -= taken
+        return bytes(taken)
+
+    def send(self, data: bytes) -> int:
+        return len(data)
+
+
+@pytest.mark.parametrize("splicing", [False, True], ids=["copying", "splicing"])
+async def test_a_bulk_flow_lets_others_finish_before_it(
+    poller: Poller,
+    monkeypatch: pytest.MonkeyPatch,
+    splicing: bool,  # noqa: FBT001
+) -> None:
+    with ExitStack() as lines:
+        sources = [lines.enter_context(polled_line(poller)) for _ in range(2)]
+        sinks = [lines.enter_context(polled_line(poller)) for _ in range(2)]
+        sockets: dict[int, Endless] = {}
+        for line, size in zip([*sources, *sinks], [64 * STEP, 2 * STEP, 0, 0], strict=True):
+            stream = line.near
+            assert isinstance(stream, PolledStream)
+            sockets[stream.fd] = Endless(stream.socket, size)
+            monkeypatch.setattr(stream, "socket", sockets[stream.fd])
+
+        def splice(source: int, _: int, size: int, **__: int) -> int:
+            return len(sockets[source].recv(size)) if source in sockets else size
+
+        monkeypatch.setattr("chainsocks.relay.flow.os.splice", splice)
+        monkeypatch.setattr("chainsocks.relay.flow.SPLICE_AVAILABLE", splicing)
+        finished: list[int] = []
+
+        async def run(number: int) -> None:
+            await sources[number].far.send(b"x")  # an event, so that it begins to read
+            assert await flow(sources[number].near, sinks[number].near, b"", lambda _: None) is End.FINISHED
+            finished.append(number)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, 0)
+            await trio.lowlevel.checkpoint()
+            nursery.start_soon(run, 1)
+        assert finished == [1, 0]
+
+
+# --- a reset that only a send has seen
+
+
+@pytest.mark.parametrize("early_data", [b"", b"early"])
+async def test_an_end_after_a_send_has_seen_a_reset_is_no_regular_end(flowing: Flowing, early_data: bytes) -> None:
+    """The kernel reports a reset once; after that, a read finds a regular end."""
+    near = flowing.source.near
+    assert isinstance(near, PolledStream)
+    flowing.source.reset()
+    with pytest.raises(BrokenResourceError):
+        near.send_nowait(b"x")
+    flowing.start(early_data)
+    await flowing.ended.wait()
+    assert flowing.ends == [End.SOURCE_BROKEN]
+
+
+async def test_an_end_after_a_send_has_seen_a_reset_is_no_regular_end_of_a_bulk_flow(flowing: Flowing) -> None:
+    near = flowing.source.near
+    assert isinstance(near, PolledStream)
+    flowing.start()
+    await flowing.source.far.send(noise(3 * CHUNK))
+    await read_exactly(flowing.sink.far, 3 * CHUNK)
+    await wait_all_tasks_blocked()
+    assert flowing.splices
+    flowing.source.reset()
+    with pytest.raises(BrokenResourceError):
+        near.send_nowait(b"x")
+    await flowing.ended.wait()
+    assert flowing.ends == [End.SOURCE_BROKEN]
+
+
+async def expect_a_reset_of_upstream(relay: Relay, upstream: Line) -> None:
+    """See that a client's reset does not look like the regular end of what it has sent."""
+    with trio.CancelScope() as scope:
+        await relay.run(scope)
+    assert relay.outcome is Outcome.CLIENT_BROKEN
+    await upstream.near.aclose()
+    with pytest.raises(BrokenResourceError):
+        await upstream.far.receive()
+
+
+async def test_the_other_direction_notes_a_reset_that_its_send_has_seen(poller: Poller) -> None:
+    with polled_line(poller) as client, polled_line(poller) as upstream:
+        relay = Relay(client.near, upstream.near, Traffic(), idle=math.inf, half_close=math.inf)
+
+        async def reset_while_there_is_something_to_send() -> None:
+            await wait_all_tasks_blocked()
+            await upstream.far.send(b"x")  # this event comes first, and finds the client reset already
+            client.reset()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reset_while_there_is_something_to_send)
+            await expect_a_reset_of_upstream(relay, upstream)
+
+
+async def test_the_other_direction_notes_a_reset_that_its_splice_has_seen(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with polled_line(poller) as client, polled_line(poller) as upstream:
+        assert isinstance(client.near, PolledStream)
+        relay = Relay(client.near, upstream.near, Traffic(), idle=math.inf, half_close=math.inf)
+        splice, sink = os.splice, client.near.fd
+
+        def reset_first(source: int, destination: int, size: int, **options: int) -> int:
+            if destination == sink:
+                client.reset()
+            return splice(source, destination, size, **options)
+
+        monkeypatch.setattr("chainsocks.relay.flow.os.splice", reset_first)
+
+        async def send_much() -> None:
+            with suppress(BrokenResourceError):
+                await upstream.far.send(noise(SEVERAL_MIB))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_much)
+            nursery.start_soon(read_exactly, client.far, CHUNK)
+            await expect_a_reset_of_upstream(relay, upstream)
+            nursery.cancel_scope.cancel()
