@@ -21,11 +21,12 @@ from trio.testing import wait_all_tasks_blocked
 from chainsocks.net.pipes import Pipes
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
+from chainsocks.net.stream import SocketStream
 from chainsocks.relay.flow import STEP
 from chainsocks.relay.pump import CHUNK, End
 from chainsocks.relay.relay import Outcome, Relay, Traffic
 from tests.net.sockets import read_all, read_exactly
-from tests.relay.ways import Line, digest, flow, noise, polled_line
+from tests.relay.ways import Line, digest, flow, noise, polled_line, polled_unix_line
 
 SEVERAL_MIB = 5 * 1024 * 1024 + 1
 Splice = Callable[..., int]
@@ -174,6 +175,44 @@ async def test_a_source_that_breaks_in_the_middle_of_a_transfer(flowing: Flowing
     flowing.nursery.start_soon(flowing.drain)
     await flowing.ended.wait()
     assert flowing.ends == [End.SOURCE_BROKEN]
+
+
+async def test_bytes_that_a_sink_takes_in_parts_are_not_lost(flowing: Flowing, monkeypatch: pytest.MonkeyPatch) -> None:
+    splice, sink = os.splice, flowing.sink.near
+    assert isinstance(sink, PolledStream)
+
+    def take_a_part(source: int, destination: int, size: int, **options: int) -> int:
+        return splice(source, destination, max(1, size - 1) if destination == sink.fd else size, **options)
+
+    monkeypatch.setattr("chainsocks.relay.flow.os.splice", take_a_part)
+    flowing.start()
+    for size in (3 * CHUNK, 5, 5, 5, 5):  # the last ones are small, and end the bulk transfer
+        data = noise(size)
+        await flowing.source.far.send(data)
+        assert await read_exactly(flowing.sink.far, size) == data
+        await wait_all_tasks_blocked()
+
+
+async def test_an_end_that_cannot_be_passed_on(flowing: Flowing) -> None:
+    flowing.start()
+    await wait_all_tasks_blocked()
+    flowing.sink.reset()
+    await wait_all_tasks_blocked()
+    await flowing.source.far.send_eof()
+    await flowing.ended.wait()
+    assert flowing.ends == [End.SINK_BROKEN]
+
+
+async def test_a_short_read_of_a_unix_socket_does_not_end_the_reading(poller: Poller, nursery: trio.Nursery) -> None:
+    """The kernel ends a read behind a message that carries descriptors; there is no second event for the next one."""
+    with polled_unix_line(poller) as source, polled_line(poller) as sink:
+        assert isinstance(source.far, SocketStream)
+        nursery.start_soon(flow, source.near, sink.near, b"", lambda _: None)
+        await wait_all_tasks_blocked()
+        socket.send_fds(source.far.socket, [b"one"], [source.far.socket.fileno()])
+        await source.far.send(b"two")
+        assert await read_exactly(sink.far, 6) == b"onetwo"
+        nursery.cancel_scope.cancel()
 
 
 # --- taking turns
