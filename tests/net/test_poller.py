@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -110,18 +108,20 @@ async def test_a_task_that_an_event_wakes_runs_before_further_bulk_work(poller: 
 
     def step() -> None:
         order.append("step")
-        if order.count("step") == 1:
-            far.send(b"x")
+        if len(order) == 1:
+            far.send(b"wake it")
         if order.count("step") < 4:
             poller.enqueue(step)
 
     poller.register(near.fileno(), lambda _: poller.wake(sleeper) if order else None)
-    poller.enqueue(step)
-    far.send(b"wake it")
-    await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
-    order.append("task")
-    await wait_all_tasks_blocked()
-    assert order == ["step", "task", "step", "step", "step"]
+    for _ in range(20):  # trio runs a batch of tasks in random order
+        order.clear()
+        poller.enqueue(step)
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        order.append("task")
+        await wait_all_tasks_blocked()
+        assert order == ["step", "task", "step", "step", "step"]
+        near.recv(100)
 
 
 async def test_bulk_work_lets_other_tasks_run_now_and_then(poller: Poller, pair: Pair) -> None:
@@ -160,15 +160,3 @@ async def test_where_there_is_no_epoll_there_is_no_poller(monkeypatch: pytest.Mo
     monkeypatch.setattr(poller_module, "AVAILABLE", False)
     async with open_poller() as poller:
         assert poller is None
-
-
-def test_the_command_line_loads_where_there_is_no_epoll() -> None:
-    script = """
-import select
-for name in [name for name in dir(select) if name.lower().startswith("epoll")]:
-    delattr(select, name)
-import chainsocks.cli
-from chainsocks.net.poller import AVAILABLE
-assert not AVAILABLE
-"""
-    subprocess.run([sys.executable, "-c", script], check=True)

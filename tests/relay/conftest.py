@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from chainsocks.net.poller import Poller
 from tests.net.sockets import nothing_left_open, poller
 from tests.relay.ways import WAYS, Direction, Way
+from tests.systems import without_splice
 
 __all__ = ["clock", "direction", "nothing_left_open", "poller", "row", "way"]
 
@@ -21,8 +22,10 @@ def row(request: pytest.FixtureRequest) -> Way:
 
 
 @pytest.fixture
-async def way(row: Way, poller: Poller) -> Way:
+async def way(row: Way, poller: Poller, monkeypatch: pytest.MonkeyPatch) -> Way:
     """The way that a test runs over, with the poller if it needs one."""
+    if not row.splices:
+        without_splice(monkeypatch)
     return replace(row, open_line=partial(row.open_line, poller)) if row.polled else row
 
 

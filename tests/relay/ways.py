@@ -69,6 +69,8 @@ class Way:
     resets: bool = False
     """Whether closing such a stream can reset it."""
     polled: bool = False
+    splices: bool = True
+    """Whether it may splice, where it knows how."""
     tasks: int = 1
     """Tasks that a relay has beside its caller's."""
     patience: float = PATIENCE
@@ -187,6 +189,7 @@ WAYS = [
     Way("pump, unix", pump, unix_line, line_holds=4 * ROOM),
     Way("pump, tcp", pump, tcp_line, line_holds=16 * ROOM, resets=True),
     Way("flow, tcp", flow, polled_line, line_holds=16 * ROOM, relay_holds=CHUNK + PIPE_SIZE, polled=True, tasks=0),
+    Way("flow, tcp, no splice", flow, polled_line, line_holds=16 * ROOM, polled=True, splices=False, tasks=0),
     Way(
         "flow, unix",
         flow,
