@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -51,6 +53,39 @@ async def test_data_that_came_while_nobody_waited_is_not_lost(pair: Pair) -> Non
     far.send(b"early")
     await wait_all_tasks_blocked()  # the poller has told of it, to nobody
     assert await stream.receive() == b"early"
+
+
+@pytest.mark.usefixtures("sockets_on_mock_clock")
+async def test_data_and_the_end_in_one_event(pair: Pair, nursery: trio.Nursery) -> None:
+    stream, far = pair
+    got: list[bytes] = []
+
+    async def receive() -> None:
+        got.append(await stream.receive())
+        with pytest.raises(EndOfStream):
+            await stream.receive()
+
+    async with trio.open_nursery() as receiving:
+        receiving.start_soon(receive)
+        await wait_all_tasks_blocked()
+        far.send(b"last words")
+        far.shutdown(socket.SHUT_WR)
+    assert got == [b"last words"]
+
+
+async def test_a_closed_stream_is_not_kept(poller: Poller, nursery: trio.Nursery) -> None:
+    near, far = tcp_pair()
+    with far:
+        stream = PolledStream(near, poller)
+        nursery.start_soon(stream.receive)
+        await wait_all_tasks_blocked()
+        far.send(b"x")
+        await wait_all_tasks_blocked()
+        await stream.aclose()
+        kept = weakref.ref(stream)
+        del stream
+        gc.collect()
+        assert kept() is None
 
 
 async def test_a_send_waits_while_the_peer_is_slow(pair: Pair, nursery: trio.Nursery) -> None:

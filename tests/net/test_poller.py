@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -143,6 +145,71 @@ async def test_bulk_work_lets_other_tasks_run_now_and_then(poller: Poller, pair:
         seen.append(steps)
     # A batch of trio's runs each task once, in any order: between two of our turns are two of the poller's at most.
     assert max(after - before for before, after in pairwise(seen)) <= 2 * STEPS_BEFORE_YIELD
+
+
+async def test_callbacks_that_have_all_the_work_let_tasks_run_now_and_then(poller: Poller, pair: Pair) -> None:
+    """Two ends that answer each other, for as long as the poller does not go back to trio."""
+    rounds = 0
+
+    def answer(sock: socket.socket) -> Callable[[int], None]:
+        def callback(_: int) -> None:
+            nonlocal rounds
+            rounds += 1
+            if rounds < 100_000:
+                sock.send(sock.recv(1))
+
+        return callback
+
+    for sock in pair:
+        poller.register(sock.fileno(), answer(sock))
+    pair[0].send(b"x")
+    for _ in range(10):
+        await trio.lowlevel.checkpoint()
+    assert rounds < 100_000
+    for sock in pair:
+        poller.unregister(sock.fileno())
+
+
+async def test_the_poller_does_not_wait_while_there_is_bulk_work(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    near, far = pair
+    waited: list[tuple[float, int]] = []
+    queued = 0
+
+    class Epoll:
+        """An epoll that notes how long it may wait, and how many steps are queued meanwhile."""
+
+        def __init__(self) -> None:
+            epoll = select.epoll()
+            self.fileno, self.register, self.close = epoll.fileno, epoll.register, epoll.close
+            self._epoll = epoll
+
+        def poll(self, timeout: float) -> list[tuple[int, int]]:
+            waited.append((timeout, queued))
+            return self._epoll.poll(timeout)
+
+    def step() -> None:
+        nonlocal queued
+        queued -= 1
+
+    def callback(_: int) -> None:
+        nonlocal queued
+        if near.recv(1) == b"2":
+            for _ in range(3):
+                queued += 1
+                poller.enqueue(step)
+        else:
+            far.send(b"2")
+
+    monkeypatch.setattr("chainsocks.net.poller.select", SimpleNamespace(epoll=Epoll))
+    async with open_poller() as opened:
+        assert opened
+        poller = opened
+        poller.register(near.fileno(), callback)
+        far.send(b"1")
+        await wait_all_tasks_blocked()
+    assert {steps for _, steps in waited} > {0, 2}
+    assert any(timeout for timeout, _ in waited)
+    assert not any(timeout for timeout, steps in waited if steps)
 
 
 async def test_it_runs_for_as_long_as_its_block_and_closes_what_it_opened() -> None:
