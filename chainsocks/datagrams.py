@@ -164,7 +164,6 @@ class Recent(Generic[K, V]):
     def __setitem__(self, key: K, value: V) -> None:
         if key not in self._new and len(self._new) >= self._size:
             self._old, self._new = self._new, {}
-        self._old.pop(key, None)
         self._new[key] = value
 
     def get(self, key: K) -> V | None:

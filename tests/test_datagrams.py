@@ -132,7 +132,9 @@ def test_the_last_value_counts() -> None:
     recent["a"] = 1
     recent["b"] = 1
     recent["a"] = 2
-    assert (recent.get("a"), len(recent)) == (2, 2)
+    assert recent.get("a") == 2
+    recent["a"] = 3
+    assert recent.get("a") == 3
 
 
 # --- the addresses of a name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -90,6 +92,24 @@ async def test_a_capsule_that_is_less_protected_than_agreed(kerberos: Mechanism)
     ours, theirs = await establish(kerberos)
     with pytest.raises(GssError, match="not encrypted, although"):
         theirs.unwrap(ours.wrap(b"bare", INTEGRITY), CONFIDENTIALITY)
+
+
+async def test_a_mechanism_that_does_not_encrypt(kerberos: Mechanism, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _ = await establish(kerberos)
+    bare = SimpleNamespace(message=b"token", encrypted=False)
+    monkeypatch.setattr(kerberos._SecurityContext, "wrap", lambda *_: bare)  # type: ignore[attr-defined]
+    assert ours.wrap(b"secret", INTEGRITY) == b"token"
+    with pytest.raises(GssError, match="did not encrypt"):
+        ours.wrap(b"secret", CONFIDENTIALITY)
+
+
+async def test_a_context_has_what_the_rfc_wants_and_no_delegation(kerberos: Mechanism) -> None:
+    """RFC 1961 section 3.2."""
+    flags = importlib.import_module("gssapi").RequirementFlag
+    for context in await establish(kerberos):
+        actual = set(context._context.actual_flags)  # type: ignore[attr-defined]
+        assert actual >= {flags.mutual_authentication, flags.replay_detection, flags.out_of_sequence_detection}
+        assert flags.delegate_to_peer not in actual
 
 
 def test_nobody_wraps_before_they_know_each_other(kerberos: Mechanism) -> None:

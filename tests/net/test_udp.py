@@ -116,6 +116,49 @@ async def test_later_datagrams_arrive_too(either: Poller | None, nursery: trio.N
             running.cancel_scope.cancel()
 
 
+async def test_an_error_about_an_earlier_datagram_hides_none_behind_it(
+    either: Poller | None, nursery: trio.Nursery
+) -> None:
+    sender, receiver = trio.open_memory_channel[bytes](10)
+    with opened(poller=either) as one, opened() as other:
+        with opened() as nobody:
+            pass
+        one._socket.connect(place(nobody))  # a socket that is connected learns that nobody listens there
+        one._socket.send(b"x")
+        one._socket.connect(place(other))  # the error stays
+        other.send(b"behind the error", place(one))
+        async with trio.open_nursery() as running:
+            running.start_soon(one.run, lambda data, _: sender.send_nowait(data))
+            assert await receiver.receive() == b"behind the error"
+            running.cancel_scope.cancel()
+
+
+async def test_a_socket_queues_once_however_many_events_come(
+    poller: Poller, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood that goes on while a batch is queued does not give its socket more turns than others."""
+    monkeypatch.setattr(udp, "BATCH", 1)
+    order: list[str] = []
+    with opened(poller=poller) as flooded, opened(poller=poller) as quiet, opened() as sender:
+        async with trio.open_nursery() as running:
+
+            def received(data: bytes, _: tuple[str, int]) -> None:
+                order.append("flooded")
+                if len(order) < 20:
+                    sender.send(data, place(flooded))  # one more event
+
+            running.start_soon(flooded.run, received)
+            running.start_soon(quiet.run, lambda _, __: order.append("quiet"))
+            await wait_all_tasks_blocked()
+            for _ in range(3):
+                sender.send(b"x", place(flooded))
+                sender.send(b"x", place(quiet))
+            await wait_all_tasks_blocked(0.01)
+            running.cancel_scope.cancel()
+    # "quiet" has its three turns among the first; with a queue entry for each event they would come far later.
+    assert order[:8].count("quiet") == 3
+
+
 async def test_a_callback_that_raises_ends_its_own_socket_only(either: Poller | None) -> None:
     def received(data: bytes, _: tuple[str, int]) -> None:
         raise LookupError(data)

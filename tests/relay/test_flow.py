@@ -22,11 +22,12 @@ from chainsocks.net.pipes import Pipes
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
+from chainsocks.observe.record import Traffic
 from chainsocks.relay.flow import STEP
 from chainsocks.relay.pump import CHUNK, End
-from chainsocks.relay.relay import Outcome, Relay, Traffic
+from chainsocks.relay.relay import Outcome, Relay
 from tests.net.sockets import read_all, read_exactly
-from tests.relay.ways import Line, digest, flow, noise, polled_line, polled_unix_line
+from tests.relay.ways import Direction, Line, Relaying, digest, flow, noise, polled_line, polled_unix_line
 
 SEVERAL_MIB = 5 * 1024 * 1024 + 1
 Splice = Callable[..., int]
@@ -351,3 +352,22 @@ async def test_the_other_direction_notes_a_reset_that_its_splice_has_seen(
             nursery.start_soon(read_exactly, client.far, CHUNK)
             await expect_a_reset_of_upstream(relay, upstream)
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("first", Direction)
+async def test_the_side_that_was_reset_first_is_the_one_that_is_named(poller: Poller, first: Direction) -> None:
+    """Both resets come in one batch of events."""
+    with polled_line(poller) as client, polled_line(poller) as upstream:
+        running = Relaying(client, upstream)
+        relay = Relay(client.near, upstream.near, Traffic(), idle=math.inf, half_close=math.inf)
+
+        async def reset_both() -> None:
+            await wait_all_tasks_blocked()
+            first.source(running).reset()
+            first.sink(running).reset()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reset_both)
+            with trio.CancelScope() as scope:
+                await relay.run(scope)
+        assert relay.outcome is first.source_broken
