@@ -19,6 +19,7 @@ __all__ = [
     "LOOPBACK6",
     "PATIENCE",
     "descriptors",
+    "free_port",
     "needs_ipv6",
     "nothing_left_open",
     "poller",
@@ -62,6 +63,15 @@ def _prepared(near: socket.socket, far: socket.socket, buffers: int | None) -> t
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
     return near, far
+
+
+def free_port() -> int:
+    """Find a port that is free at every address of both families: other tests use all of 127.0.0.0/8."""
+    with socket.socket(socket.AF_INET6 if _has_ipv6() else socket.AF_INET) as sock:
+        if sock.family is socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("", 0))
+        return int(sock.getsockname()[1])
 
 
 def reset(sock: socket.socket) -> None:

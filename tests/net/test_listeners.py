@@ -15,7 +15,7 @@ from chainsocks.config.hops import NamesOnly
 from chainsocks.config.listeners import ListenAddress, Listener, UnixPath
 from chainsocks.net.listeners import open_listeners
 from chainsocks.protocol.address import Address
-from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6
+from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, free_port, needs_ipv6
 
 ANYWHERE, ANYWHERE6 = "0.0.0.0", "::"
 
@@ -240,10 +240,3 @@ def accept(listener: socket.socket) -> socket.socket:
     """Wait for a connection, as the server does."""
     select.select([listener], [], [])
     return listener.accept()[0]
-
-
-def free_port() -> int:
-    """Find a port that is free for both families."""
-    with socket.socket() as sock:
-        sock.bind((LOOPBACK, 0))
-        return int(sock.getsockname()[1])

@@ -15,7 +15,7 @@ from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.net.listeners import OpenListener, open_listeners
 from chainsocks.net.sharing import can_share, listen_beside, reserve_listeners
 from chainsocks.protocol.address import Address
-from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6
+from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, free_port, needs_ipv6
 
 ANYWHERE, ANYWHERE6 = "0.0.0.0", "::"
 
@@ -100,8 +100,7 @@ def test_an_address_can_be_had_again_right_after_it_was_served() -> None:
 @needs_ipv6
 @pytest.mark.parametrize("hosts", [(ANYWHERE, ANYWHERE6), (ANYWHERE6, ANYWHERE)])
 def test_both_families_go_together_on_one_port(hosts: tuple[str, str]) -> None:
-    with reserve_listeners([ANY_PORT]) as [free]:
-        port = free.sock.getsockname()[1]
+    port = free_port()
     with (
         reserve_listeners([Listener(Address(host, port)) for host in hosts]) as reserved,
         listen_beside(reserved) as listeners,
