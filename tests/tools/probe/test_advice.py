@@ -23,6 +23,7 @@ from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.mechanism import FakeMechanism
 from tests.memory import Host, MemoryNetwork, MemoryStream
+from tests.tools.probe.probing import say_nothing
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
 DESTINATION = Address("example.org", 80)
@@ -110,7 +111,7 @@ async def advice(network: MemoryNetwork, chain: Chain, timeouts: Timeouts | None
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 async def test_it_fits(case: Case, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    network = MemoryNetwork(nursery, {DESTINATION: Host(_say_nothing)})
+    network = MemoryNetwork(nursery, {DESTINATION: Host(say_nothing)})
     for number in (1, 2, 3):
         trouble = case.wrong if number == case.position and isinstance(case.wrong, Trouble) else None
         add_hop(network, make_hop(number), trouble)
@@ -124,7 +125,7 @@ async def test_it_fits(case: Case, autojump_clock: MockClock, nursery: trio.Nurs
 
 
 async def test_nothing_is_wrong(nursery: trio.Nursery) -> None:
-    network = MemoryNetwork(nursery, {DESTINATION: Host(_say_nothing)})
+    network = MemoryNetwork(nursery, {DESTINATION: Host(say_nothing)})
     add_hop(network, make_hop(1))
     assert await advice(network, Chain(make_hop(1))) == ""
 
@@ -193,11 +194,6 @@ async def test_which_limit_to_raise(
     add_hop(network, hop, Trouble(METHOD, Fault.MUTE))
     text = await advice(network, Chain(hop, dial=dial), timeouts)
     assert text.splitlines()[-1] == f"if it is only slow: {words}"
-
-
-async def _say_nothing(stream: MemoryStream) -> None:
-    while True:
-        await stream.receive()
 
 
 async def test_a_login_by_gssapi(

@@ -21,7 +21,8 @@ from chainsocks.tools.probe.members import explore, has_a_way, members_of
 from chainsocks.tools.probe.walk import Walk, walk
 from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop
-from tests.memory import Host, MemoryNetwork, MemoryStream
+from tests.memory import Host, MemoryNetwork
+from tests.tools.probe.probing import say_nothing
 
 DESTINATION = Address("example.org", 80)
 LOGIN = UsernamePassword(b"bob", b"pw")
@@ -122,7 +123,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 async def test_each_member_is_known(case: Case, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    network = MemoryNetwork(nursery, {DESTINATION: Host(_say_nothing)})
+    network = MemoryNetwork(nursery, {DESTINATION: Host(say_nothing)})
     for hop in (A, B, C, D, E):
         add_hop(network, hop, case.troubles.get(hop.name))
     ways = []
@@ -201,8 +202,3 @@ def test_a_chain_with_more_places_than_hops() -> None:
 def test_members_are_listed_by_their_places() -> None:
     chain = Chain(A, group(B, group(B, C, name="inner"), name="outer"))
     assert [(one.place, one.hop, one.group) for one in members_of(chain)] == [(2, B, "outer"), (2, C, "outer")]
-
-
-async def _say_nothing(stream: MemoryStream) -> None:
-    while True:
-        await stream.receive()

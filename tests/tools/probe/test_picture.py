@@ -16,8 +16,8 @@ from chainsocks.tools.probe.picture import ASCII, SIGNS, picture
 from chainsocks.tools.probe.walk import walk
 from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
-from tests.memory import Host, MemoryNetwork, MemoryStream
-from tests.tools.probe.probing import probed_of
+from tests.memory import Host, MemoryNetwork
+from tests.tools.probe.probing import probed_of, say_nothing
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
 DESTINATION = Address("example.org", 80)
@@ -39,7 +39,7 @@ DRAWN = [
 async def test_a_chain(
     position: int, trouble: Trouble | None, drawn: str, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    network = MemoryNetwork(nursery, {DESTINATION: Host(_say_nothing)})
+    network = MemoryNetwork(nursery, {DESTINATION: Host(say_nothing)})
     for number in (1, 2, 3):
         add_hop(network, make_hop(number), trouble if number == position else None)
     walked = await walk(way_of(Chain(*map(make_hop, (1, 2, 3)))), DESTINATION, dialer_of(network, Timeouts()))
@@ -95,7 +95,7 @@ async def test_without_a_destination_it_ends_with_the_last_hop(nursery: trio.Nur
 )
 async def test_without_hops(host: Host | None, drawn: str, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     address = Address("10.0.0.80", 80)
-    network = MemoryNetwork(nursery, {address: host or Host(_say_nothing)}, {"example.org": ["10.0.0.80"]})
+    network = MemoryNetwork(nursery, {address: host or Host(say_nothing)}, {"example.org": ["10.0.0.80"]})
     walked = await walk(way_of(DIRECT), DESTINATION, dialer_of(network, Timeouts()))
     assert picture(walked, SIGNS).plain == drawn
 
@@ -109,8 +109,3 @@ async def test_a_chain_that_cannot_be(nursery: trio.Nursery) -> None:
     route = way_of(Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4)))
     walked = await walk(route, DESTINATION, dialer_of(MemoryNetwork(nursery), Timeouts()))
     assert picture(walked, SIGNS).plain == "here ··> paris ··> [✗ osaka] ··> example.org:80"
-
-
-async def _say_nothing(stream: MemoryStream) -> None:
-    while True:
-        await stream.receive()

@@ -25,6 +25,7 @@ from chainsocks.tools.probe.walk import Walk, walk
 from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
+from tests.tools.probe.probing import say_nothing
 
 YES, NO, UNDERSTOOD, UNKNOWN = Answer
 NAMES, UDP, IPV6 = Question
@@ -193,7 +194,7 @@ async def test_a_refused_destination_shows_nothing(nursery: trio.Nursery) -> Non
 
 async def test_only_the_last_hop_hears_of_the_destination(nursery: trio.Nursery) -> None:
     """And every hop of its own three questions."""
-    network = MemoryNetwork(nursery, {Address("192.0.2.80", 80): Host(_say_nothing)})
+    network = MemoryNetwork(nursery, {Address("192.0.2.80", 80): Host(say_nothing)})
     for position in (1, 2, 3):
         add_hop(network, make_hop(position))
     chain = Chain(*(make_hop(position) for position in (1, 2, 3)))
@@ -234,8 +235,3 @@ async def test_a_hop_that_dies_in_between_is_not_judged(nursery: trio.Nursery) -
     for ability in osaka.abilities.values():
         assert ability.answer is UNKNOWN
         assert "it could not be asked: hop paris (1 of 2)" in ability.why
-
-
-async def _say_nothing(stream: MemoryStream) -> None:
-    while True:
-        await stream.receive()

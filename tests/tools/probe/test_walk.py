@@ -19,6 +19,7 @@ from chainsocks.tools.probe.walk import Walk, walk, walk_repeatedly
 from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
+from tests.tools.probe.probing import say_nothing
 
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
 TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30)
@@ -26,14 +27,8 @@ DESTINATION = Address("example.org", 80)
 NAMES = ("paris", "osaka", "lima")
 
 
-async def listen_only(stream: MemoryStream) -> None:
-    """A destination that takes a connection, and has nothing to say."""
-    while True:
-        await stream.receive()
-
-
 def network_of(nursery: trio.Nursery, trouble: dict[int, Trouble] | None = None, delay: float = 0) -> MemoryNetwork:
-    network = MemoryNetwork(nursery, {DESTINATION: Host(listen_only)})
+    network = MemoryNetwork(nursery, {DESTINATION: Host(say_nothing)})
     for position in (1, 2, 3):
         hop = make_hop(position)
         add_hop(network, hop, (trouble or {}).get(position))
@@ -202,7 +197,7 @@ async def test_a_direct_connection(autojump_clock: MockClock, nursery: trio.Nurs
     network = network_of(nursery)
     network.names = {"example.org": ["10.0.0.80"]}
     network.resolve_delay = 0.25
-    network.hosts[Address("10.0.0.80", 80)] = Host(listen_only, delay=1)
+    network.hosts[Address("10.0.0.80", 80)] = Host(say_nothing, delay=1)
     walked = await walked_through(network, DESTINATION, DIRECT)
     assert walked.error is None
     assert steps_of(walked) == [(None, RESOLVE, 0.25), (None, CONNECT, 1)]
