@@ -74,7 +74,7 @@ def served_by(monkeypatch: pytest.MonkeyPatch, served: list[Config]) -> list[int
 
 @pytest.fixture
 def taken() -> Iterator[str]:
-    """An address that somebody listens on."""
+    """An address in use."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         yield "127.0.0.1:{1}".format(*sock.getsockname())
 
@@ -367,7 +367,7 @@ class TestHashPassword:
     def test_the_line_goes_into_the_file(
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: bytes, password: bytes
     ) -> None:
-        """And lets in whoever knows the password."""
+        """And it accepts the password."""
         status, out, err = run_main(capsys, "hash-password", words=words)
         assert (status, err) == (0, "")
         assert out.count("\n") == 1

@@ -171,7 +171,7 @@ def test_a_worker_that_is_told_to_stop_lets_its_sessions_end_and_is_replaced(
 
 
 def test_max_sessions_is_for_all_workers_together(echo: SocketAddress, tmp_path: Path) -> None:
-    """On a unix socket, whoever has room takes the next one."""
+    """On a unix socket, any worker with a free permit accepts the next connection."""
     path = str(tmp_path / "s")
     with chainsocks(listen=[f"unix:{path}"], workers=2, max_sessions=3) as server:
         assert server.listeners == [f"unix:{path}"]
@@ -262,7 +262,7 @@ def test_without_their_parent_workers_give_up_the_port_and_end(echo: SocketAddre
             wait_until(lambda: refuses(server.address))
             wait_until(lambda: is_free(server.address))
             talk(sock)
-        assert server.ended() == -signal.SIGKILL  # and nobody has its standard output any more
+        assert server.ended() == -signal.SIGKILL  # and no process has its standard output open any more
 
 
 def test_signals_that_the_program_was_started_without(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ async def test_it_waits_for_one() -> None:
     calls[0].close()
 
 
-async def test_closing_refuses_whoever_comes_later_and_may_happen_twice() -> None:
+async def test_closing_refuses_later_connections_and_may_be_repeated() -> None:
     listener = await listen(Address(LOOPBACK, 0))
     address = listener.address
     await listener.aclose()

@@ -146,7 +146,7 @@ def test_a_unix_socket_is_served_and_removed_at_the_end(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_unix_socket_that_somebody_removed_meanwhile(tmp_path: Path) -> None:
+def test_a_unix_socket_that_was_removed_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with listening(UnixPath(str(path))):
         path.unlink()
@@ -170,7 +170,7 @@ def test_a_unix_socket_that_is_served_is_left_alone(tmp_path: Path) -> None:
         assert error.strerror == "another server uses this socket"
         with suppress(BlockingIOError):
             while True:
-                listener.accept()[0].close()  # a knock at the door, to see who is there
+                listener.accept()[0].close()  # made by the refused one, to see whether the socket is served
         greet(listener)
 
 
@@ -227,7 +227,7 @@ def refused(*addresses: ListenAddress) -> OSError:
 
 
 def greet(listener: socket.socket) -> None:
-    """Connect to a listener, and see that it is it who answers."""
+    """Connect to a listener, and check that it answers."""
     with socket.socket(listener.family) as client:
         client.connect(listener.getsockname())
         accepted = accept(listener)

@@ -53,7 +53,7 @@ def test_port_0_is_one_port_for_all(host: str, shown: str) -> None:
                 assert accepts(listener.sock)
 
 
-def test_no_connection_comes_to_a_reserved_address_before_somebody_listens_or_after() -> None:
+def test_a_reserved_address_receives_no_connection_before_a_listener_is_open_or_after() -> None:
     with reserve_listeners([ANY_PORT]) as reserved:
         address = reserved[0].sock.getsockname()
         for _ in range(2):
@@ -76,7 +76,7 @@ def test_a_reserved_address_is_taken_for_others(*, served: bool, shared: bool) -
         assert (caught.value.errno, caught.value.filename) == (errno.EADDRINUSE, str(taken))
 
 
-def test_an_address_that_somebody_serves_cannot_be_reserved() -> None:
+def test_an_address_in_use_cannot_be_reserved() -> None:
     with open_listeners([ANY_PORT]) as [listener]:
         taken = Address(LOOPBACK, listener.sock.getsockname()[1])
         before = descriptors()
@@ -116,7 +116,7 @@ def test_listeners_and_what_they_accept_neither_block_nor_hold_small_messages_ba
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
 
 
-def test_a_unix_socket_is_shared_and_removed_by_whoever_reserved_it(tmp_path: Path) -> None:
+def test_a_unix_socket_is_shared_and_removed_by_the_one_that_reserved_it(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with reserve_listeners([Listener(UnixPath(str(path)))]) as reserved:
         for _ in range(2):
@@ -177,7 +177,7 @@ def accept_all(listener: socket.socket) -> int:
 
 
 def accepts(listener: socket.socket) -> bool:
-    """Whether a connection to the address of a listener comes to it; nobody else may listen there but on its queue."""
+    """Return whether a listener receives a connection to its address; others there must share its queue."""
     with socket.socket(listener.family) as client:
         client.connect(listener.getsockname())
         return accept_all(listener) == 1

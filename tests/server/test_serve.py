@@ -184,7 +184,7 @@ async def test_what_still_runs_after_grace_is_cut_off(sockets_on_mock_clock: Moc
         server.stopping.set()
         await server.ended.wait()
         assert server.ended_at == 5 + grace
-        for client in (relaying, greeted):  # nobody can take that for a regular end
+        for client in (relaying, greeted):  # a reset, which is no regular end
             with pytest.raises(BrokenResourceError):
                 await client.receive()
     outcomes = [line.partition("outcome=")[2] for line in said(log, logging.INFO) if line.startswith("id=")]
