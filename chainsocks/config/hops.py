@@ -22,8 +22,10 @@ __all__ = [
     "NamesOnly",
     "Pipeline",
     "Resolve",
+    "UdpRelay",
     "parse_hop_address",
     "parse_hop_url",
+    "parse_udp_relay",
 ]
 
 
@@ -60,6 +62,15 @@ class Isolate(StrEnum):
     """Sessions from different IP addresses. All clients on unix sockets count as one."""
     DESTINATION = "destination"
     """Sessions to different hosts, whatever their ports; and any two that carry datagrams."""
+
+
+class UdpRelay(StrEnum):
+    """Whose word tells the host to which datagrams for a hop are sent; the port is the one that the hop reports."""
+
+    HOP = "hop"
+    """Ours: the hop's own host. A hop cannot direct datagrams to another one."""
+    REPORTED = "reported"
+    """The hop's: BND.ADDR of its reply to UDP ASSOCIATE."""
 
 
 class NamesOnly(StrEnum):
@@ -101,8 +112,8 @@ class Hop:
     """One upstream proxy.
 
     Raises:
-        ValueError: `tor` or `isolate` with a protocol that does not have it, `isolate` with credentials, or `pipeline`
-            with GSSAPI.
+        ValueError: `tor`, `isolate` or `udp_relay` with a protocol that does not have it, `isolate` with credentials,
+            or `pipeline` with GSSAPI.
     """
 
     name: str
@@ -119,6 +130,9 @@ class Hop:
     """Whether it has tor's commands RESOLVE and RESOLVE_PTR."""
     isolate: Isolate = Isolate.OFF
     """Which sessions get circuits of their own, by a login that is derived for the session."""
+    udp_relay: UdpRelay | Address = UdpRelay.HOP
+    """The host to which its datagrams are sent. An `Address` stands in place of what it reports; port 0 leaves the
+    reported port."""
     identity: Identity = field(init=False, repr=False, compare=False)
     """What makes it the same proxy as another hop. A login derived for isolation is no part of that."""
 
@@ -129,6 +143,11 @@ class Hop:
         if self.tor and not kind.has_tor_commands:
             can = which(lambda kind: kind.has_tor_commands)
             raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; {can} has its commands")
+        if self.udp_relay is not UdpRelay.HOP and isinstance(self.udp_relay, str):
+            object.__setattr__(self, "udp_relay", parse_udp_relay(self.udp_relay))
+        if self.udp_relay is not UdpRelay.HOP and not kind.carries_udp:
+            can = which(lambda kind: kind.carries_udp)
+            raise ValueError(f"udp_relay does not go with protocol {self.protocol.value!r}; {can} carries UDP")
         if isinstance(self.credentials, Gssapi) and (self.pipeline or Pipeline.OFF) is not Pipeline.OFF:
             raise ValueError("pipeline does not go with gssapi, whose messages each depend on the answer before")
         if self.isolate is Isolate.OFF:
@@ -203,6 +222,23 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
     with_password = colon or UsernamePassword in kind.logins
     credentials = make_credentials(kind, user, password if with_password else None) if at else None
     return Hop(name or str(address), kind.protocol, address, credentials)
+
+
+def parse_udp_relay(text: str) -> UdpRelay | Address:
+    """Read ``hop``, ``reported``, or an IP address, with a port or without.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if text in set(UdpRelay):
+        return UdpRelay(text)
+    with suppress(ValueError):
+        address = Address(text, 0)
+        if address.type is AddressType.DOMAINNAME:
+            address = parse_address(text, 0)
+        if address.type is not AddressType.DOMAINNAME and address.packed.strip(b"\0"):
+            return address
+    raise ValueError('expected "hop", "reported", or an IP address such as 192.0.2.1 or 192.0.2.1:1080')
 
 
 def parse_hop_address(text: str, default_port: int = DEFAULT_PORT) -> Address:

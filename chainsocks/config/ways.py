@@ -34,7 +34,9 @@ from chainsocks.config.hops import (
     NamesOnly,
     Pipeline,
     Resolve,
+    UdpRelay,
     parse_hop_url,
+    parse_udp_relay,
 )
 from chainsocks.config.kinds import KINDS, HopKind, HopProtocol, make_credentials
 from chainsocks.config.rules import (
@@ -90,6 +92,7 @@ class HopTable(Table):
     pipeline: Pipeline | None = None
     tor: StrictBool = False
     isolate: Isolate = Isolate.OFF
+    udp_relay: Annotated[UdpRelay | Address, BeforeValidator(lambda value: parse_udp_relay(text(value)))] = UdpRelay.HOP
     gssapi: LeastProtection | None = None
     gssapi_service: ServiceName = ""
     gssapi_host: Annotated[str, BeforeValidator(lambda value: parse_service_host(text(value)))] = ""
@@ -103,7 +106,7 @@ class HopTable(Table):
     @model_validator(mode="after")
     def _assemble(self) -> Self:
         if self.url:
-            parts = self.model_fields_set - {"url", "timeout", "resolve", "pipeline", "tor", "isolate"}
+            parts = self.model_fields_set - {"url", "timeout", "resolve", "pipeline", "tor", "isolate", "udp_relay"}
             if parts := {part for part in parts if not part.startswith("gssapi")}:
                 raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
             hop = self.url
@@ -120,6 +123,7 @@ class HopTable(Table):
             pipeline=self.pipeline,
             tor=self.tor,
             isolate=self.isolate,
+            udp_relay=self.udp_relay,
         )
         return self
 

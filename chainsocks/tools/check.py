@@ -12,10 +12,10 @@ from rich.table import Table
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import flights, round_trips
 from chainsocks.config.chains import DIRECT, Chain, Group, Udp, hops_of
-from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve
+from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
 from chainsocks.config.listeners import is_loopback
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
-from chainsocks.protocol.address import UNSPECIFIED, printable
+from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.tools.rules import rule_warnings, rules_table
 from chainsocks.tools.tables import plain_table, print_table
@@ -182,6 +182,9 @@ def _hop_remarks(hop: Hop, chain: Chain) -> Iterator[str]:
         yield "names resolved locally"
     if hop.tor:
         yield "supports RESOLVE"
+    if hop.udp_relay is not UdpRelay.HOP:
+        where = hop.udp_relay.host if isinstance(hop.udp_relay, Address) else "as it reports"
+        yield f"UDP relay {where}"
     if hop.isolate is not Isolate.OFF:
         yield f"isolated by {hop.isolate}"
     if (pipeline := hop.pipelined(chain.pipeline)) is not Pipeline.OFF:

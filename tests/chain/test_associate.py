@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import pytest
 import trio
 
 from chainsocks.config.chains import Chain
+from chainsocks.config.hops import UdpRelay
 from chainsocks.config.models import Timeouts
+from chainsocks.datagrams import Recent
 from chainsocks.errors import DialError, DialTimeout, HopProtocolError, HopRefused
 from chainsocks.protocol.address import Address
 from tests.dialing import associate
@@ -39,27 +42,110 @@ def network_of(nursery: trio.Nursery, last: str) -> MemoryNetwork:
     return network
 
 
+REPLIES = {
+    "another's": ("05 00 00 01 c0000209 0fa0", "192.0.2.9"),
+    "its own": ("05 00 00 01 0a000002 0fa0", "10.0.0.2"),
+    "all zero": ("05 00 00 01 00000000 0fa0", "10.0.0.2"),
+    "all zero in IPv6": ("05 00 00 04 00000000000000000000000000000000 0fa0", "10.0.0.2"),
+    "an empty name": ("05 00 00 03 00 0fa0", "10.0.0.2"),
+    "IPv4 inside IPv6": ("05 00 00 04 00000000000000000000ffffc0000209 0fa0", "192.0.2.9"),
+    "in letters": ("05 00 00 03 09 3139322e302e322e39 0fa0", "192.0.2.9"),
+    "a container's": ("05 00 00 01 ac110002 0fa0", "172.17.0.2"),
+}
+"""What a hop at 10.0.0.2 reports, and the host that this says."""
+
+
+@pytest.mark.parametrize("position", [1, 2])
 @pytest.mark.parametrize(
-    ("reply", "relay"),
+    ("udp_relay", "expected"),
     [
-        ("05 00 00 01 c0000209 0fa0", Address("192.0.2.9", 4000)),
-        ("05 00 00 01 00000000 0fa0", Address("10.0.0.2", 4000)),
-        ("05 00 00 04 00000000000000000000000000000000 0fa0", Address("10.0.0.2", 4000)),
-        ("05 00 00 04 00000000000000000000ffffc0000209 0fa0", Address("192.0.2.9", 4000)),
-        ("05 00 00 03 09 3139322e302e322e39 0fa0", Address("192.0.2.9", 4000)),
+        (UdpRelay.HOP, Address("10.0.0.2", 4000)),
+        (UdpRelay.REPORTED, None),
+        (Address("198.51.100.7", 0), Address("198.51.100.7", 4000)),
+        (Address("198.51.100.7", 5000), Address("198.51.100.7", 5000)),
     ],
-    ids=["its own", "all zero", "all zero in IPv6", "IPv4 inside IPv6", "in letters"],
+    ids=["hop", "reported", "an address", "address and port"],
 )
-async def test_where_a_hop_takes_datagrams(reply: str, relay: Address, nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize(("reply", "reported"), REPLIES.values(), ids=REPLIES.keys())
+async def test_where_a_hop_takes_datagrams(
+    reply: str,
+    reported: str,
+    udp_relay: UdpRelay | Address,
+    expected: Address | None,
+    position: int,
+    nursery: trio.Nursery,
+) -> None:
     ours = WatchedNetwork(network_of(nursery, reply))
-    association = await associate(Chain(PARIS, OSAKA), Timeouts(), ours)
-    assert association.relays[1] == relay
-    assert list(association.streams) == ["paris (1 of 2)", "osaka (2 of 2)"]
+    osaka = replace(OSAKA, udp_relay=udp_relay)
+    association = await associate(Chain(PARIS, osaka) if position == 2 else Chain(osaka), Timeouts(), ours)
+    assert association.relays[-1] == (expected or Address(reported, 4000))
+    assert list(association.streams) == (["paris (1 of 2)", "osaka (2 of 2)"] if position == 2 else ["osaka (1 of 1)"])
     assert list(association.streams.values()) == ours.left_open
 
 
+@pytest.mark.parametrize(
+    ("reply", "udp_relay", "warned"),
+    [
+        ("05 00 00 01 c0000209 0fa0", UdpRelay.HOP, "192.0.2.9:4000"),
+        ("05 00 00 04 20010db8000000000000000000000009 0fa0", UdpRelay.HOP, "[2001:db8::9]:4000"),
+        ("05 00 00 03 03 666f6f 0fa0", UdpRelay.HOP, "foo:4000"),
+        ("05 00 00 01 c0000209 0fa0", UdpRelay.REPORTED, None),
+        ("05 00 00 01 c0000209 0fa0", Address("198.51.100.7", 0), None),
+        ("05 00 00 01 0a000002 0fa0", UdpRelay.HOP, None),
+        ("05 00 00 04 00000000000000000000ffff0a000002 0fa0", UdpRelay.HOP, None),
+        ("05 00 00 01 00000000 0fa0", UdpRelay.HOP, None),
+        ("05 00 00 01 ac110002 0fa0", UdpRelay.HOP, None),
+        ("05 00 00 01 7f000001 0fa0", UdpRelay.HOP, None),
+        ("05 00 00 04 fd000000000000000000000000000001 0fa0", UdpRelay.HOP, None),
+    ],
+)
+async def test_a_public_host_that_is_not_used_is_warned_of_once(
+    reply: str,
+    udp_relay: UdpRelay | Address,
+    warned: str | None,
+    nursery: trio.Nursery,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chainsocks.chain.associate._warned", Recent(4))
+    ours = WatchedNetwork(network_of(nursery, reply))
+    for _ in range(3):
+        await associate(Chain(PARIS, replace(OSAKA, udp_relay=udp_relay)), Timeouts(), ours)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == [
+        f"hop osaka reports {warned} for its datagrams, and gets them at its own host, 10.0.0.2:4000; "
+        'udp_relay = "reported" sends them where it reports, udp_relay = ADDRESS to another place'
+    ] * (warned is not None)
+
+
+class KnowingPeers(WatchedNetwork):
+    """A network whose connections know where they lead to."""
+
+    async def open_tcp(self, address: Address, source: Address | None = None) -> MemoryStream:
+        stream = await super().open_tcp(address, source)
+        stream.ends = (self.host, 50_000), (address.host, address.port)
+        return stream
+
+
+async def test_a_hop_that_is_known_by_a_name_takes_datagrams_where_it_was_connected_to(nursery: trio.Nursery) -> None:
+    ours = KnowingPeers(network_of(nursery, "05 00 00 01 c0000209 0fa0"))
+    ours.names["osaka.example"] = ["10.0.0.2"]
+    named = replace(OSAKA, address=Address("osaka.example", OSAKA.address.port))
+    assert (await associate(Chain(named), Timeouts(), ours)).relays == (Address("10.0.0.2", 4000),)
+
+
+async def test_the_host_of_a_name_behind_another_hop_has_to_be_configured(nursery: trio.Nursery) -> None:
+    network = network_of(nursery, "05 00 00 01 c0000209 0fa0")
+    named = replace(OSAKA, address=Address("osaka.example", OSAKA.address.port))
+    network.hosts[named.address] = network.hosts[OSAKA.address]
+    with pytest.raises(HopProtocolError, match=r"its relay is at osaka\.example:4000: a name, .*; set its udp_relay"):
+        await associate(Chain(PARIS, named), Timeouts(), WatchedNetwork(network))
+    named = replace(named, udp_relay=UdpRelay.REPORTED)
+    association = await associate(Chain(PARIS, named), Timeouts(), WatchedNetwork(network))
+    assert association.relays[1] == Address("192.0.2.9", 4000)
+
+
 BAD = {
-    "a name": ("05 00 00 03 03 666f6f 0fa0", HopProtocolError, "its relay is at foo:4000: a name", 1),
     "no port": ("05 00 00 01 00000000 0000", HopProtocolError, "its relay has no port", 1),
     "more behind it": ("05 00 00 01 00000000 0fa0 00", HopProtocolError, "1 bytes came behind its reply, unasked", 1),
     "refused": ("05 07 00 01 00000000 0000", HopRefused, "it refused UDP_ASSOCIATE: command not supported", 7),
@@ -75,6 +161,13 @@ async def test_what_no_association_can_be_made_of(
         await associate(Chain(PARIS, OSAKA), Timeouts(), ours)
     assert caught.value.place.who == "osaka (2 of 2)"
     assert caught.value.reply_code == code
+    assert ours.left_open == []
+
+
+async def test_a_reported_name_is_no_relay(nursery: trio.Nursery) -> None:
+    ours = WatchedNetwork(network_of(nursery, "05 00 00 03 03 666f6f 0fa0"))
+    with pytest.raises(HopProtocolError, match="its relay is at foo:4000: a name"):
+        await associate(Chain(PARIS, replace(OSAKA, udp_relay=UdpRelay.REPORTED)), Timeouts(), ours)
     assert ours.left_open == []
 
 

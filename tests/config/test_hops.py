@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Hop, Isolate, Pipeline, Resolve, parse_hop_address, parse_hop_url
+from chainsocks.config.hops import (
+    Hop,
+    Isolate,
+    Pipeline,
+    Resolve,
+    UdpRelay,
+    parse_hop_address,
+    parse_hop_url,
+    parse_udp_relay,
+)
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Credentials, IsolationLogin, UserId, UsernamePassword
@@ -298,3 +307,33 @@ class TestIdentity:
         )
         url = "socks5://bob:hunter2@gw:1080"
         subprocess.run([sys.executable, "-c", code, url], input=pickle.dumps(self.HOP), check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "relay"),
+    [
+        ("hop", UdpRelay.HOP),
+        ("reported", UdpRelay.REPORTED),
+        ("192.0.2.1", Address("192.0.2.1", 0)),
+        ("192.0.2.1:4000", Address("192.0.2.1", 4000)),
+        ("2001:db8::1", Address("2001:db8::1", 0)),
+        ("[2001:db8::1]", Address("2001:db8::1", 0)),
+        ("[2001:db8::1]:4000", Address("2001:db8::1", 4000)),
+    ],
+)
+def test_where_the_datagrams_of_a_hop_go(text: str, relay: UdpRelay | Address) -> None:
+    assert parse_udp_relay(text) == relay
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Hop", "hop:1", "example.org", "example.org:1080", "0.0.0.0", "::", "192.0.2.1:x", "[::1"]
+)
+def test_what_is_no_place_for_datagrams(text: str) -> None:
+    assert complaint_of(parse_udp_relay, text) == (
+        'expected "hop", "reported", or an IP address such as 192.0.2.1 or 192.0.2.1:1080'
+    )
+
+
+def test_a_place_for_datagrams_may_be_written_as_in_a_file() -> None:
+    hop = Hop("x", SOCKS5, Address("paris.example", 1080), udp_relay="192.0.2.1")  # type: ignore[arg-type]
+    assert hop.udp_relay == Address("192.0.2.1", 0)

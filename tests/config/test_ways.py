@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from chainsocks.config.chains import Chain, Udp
-from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, parse_hop_url
+from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay, parse_hop_url
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId, UsernamePassword
@@ -85,6 +85,16 @@ PARIS = Address("paris.example", 1080)
             '{ url = "socks5://paris.example", resolve = "remote" }', Hop("x", SOCKS5, PARIS), id="remote, said aloud"
         ),
         pytest.param('{ url = "socks5://paris.example", tor = true }', Hop("x", SOCKS5, PARIS, tor=True), id="tor"),
+        pytest.param(
+            '{ url = "socks5://paris.example", udp_relay = "reported" }',
+            Hop("x", SOCKS5, PARIS, udp_relay=UdpRelay.REPORTED),
+            id="relay as reported",
+        ),
+        pytest.param(
+            '{ url = "socks5://paris.example", udp_relay = "192.0.2.1" }',
+            Hop("x", SOCKS5, PARIS, udp_relay=Address("192.0.2.1", 0)),
+            id="relay at an address",
+        ),
         *(
             pytest.param(
                 f'{{ url = "socks5://paris.example", isolate = "{isolate}" }}',
@@ -144,6 +154,14 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
             "hops.x.address: a login does not stand in the address; use username and password, or a url",
         ),
         ('{ protocol = "socks5", address = 1080 }', "hops.x.address: expected a text in quotes"),
+        (
+            f'{{ {SOCKS5_HOP}, udp_relay = "example.org" }}',
+            'hops.x.udp_relay: expected "hop", "reported", or an IP address such as 192.0.2.1 or 192.0.2.1:1080',
+        ),
+        (
+            f'{{ protocol = "socks4a", {ADDRESS}, udp_relay = "reported" }}',
+            "hops.x: udp_relay does not go with protocol 'socks4a'; only socks5 carries UDP",
+        ),
         (f'{{ {SOCKS5_HOP}, user_id = "fred" }}', "hops.x: user_id does not go with protocol 'socks5'"),
         (
             f'{{ protocol = "socks4a", {ADDRESS}, username = "bob", password = "geheim" }}',
