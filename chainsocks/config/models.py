@@ -85,10 +85,12 @@ class Server:
     """Processes; 0 is one for each available core."""
     max_sessions: int = 10_000
     """Sessions at a time, in all workers together."""
+    keepalive: float = 60
+    """Silence before a TCP peer is probed; one that has vanished is found within twice that."""
     open: bool = False
+    """Whether clients from beyond this machine may use the server without a login."""
     private: bool = False
     """Whether clients of listeners beyond loopback get direct ways to private places of this machine."""
-    """Whether clients from beyond this machine may use the server without a login."""
     udp_address: IPv4Address | IPv6Address | None = None
     """The IP address that clients send datagrams to, as replies name it; None for the one they connected to (NAT)."""
     udp_ports: range = range(1)

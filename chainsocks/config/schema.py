@@ -77,6 +77,7 @@ class ServerTable(Table):
     listen: Annotated[tuple[ListenTable, ...], LIST] = ()
     workers: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] = 0
     max_sessions: Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)] = 0
+    keepalive: Duration = 0
     open: StrictBool = False
     private: StrictBool = False
     udp_address: IPText | None = None

@@ -6,6 +6,7 @@ import socket
 
 from trio.lowlevel import notify_closing, wait_readable
 
+from chainsocks.net.keepalive import keep_alive
 from chainsocks.net.listeners import tcp_socket
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
@@ -29,6 +30,10 @@ class InboundListener:
     def address(self) -> Address:
         """Where it listens."""
         return address_of(self._socket.getsockname())
+
+    def keep_alive(self, seconds: float) -> None:
+        """Have the streams that it accepts find a vanished peer; see `chainsocks.net.keepalive.keep_alive`."""
+        keep_alive(self._socket, seconds)
 
     async def accept(self) -> tuple[SocketStream, Address]:
         """Wait for a connection; return it with its peer's address.

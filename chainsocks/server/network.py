@@ -6,6 +6,7 @@ import trio
 
 from chainsocks import sockets
 from chainsocks.net.inbound import InboundListener, listen
+from chainsocks.net.keepalive import Keepalive
 from chainsocks.net.names import name_of, resolve
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
@@ -21,13 +22,16 @@ __all__ = ["TrioNetwork"]
 class TrioNetwork:
     """A `chainsocks.network.Network` on trio."""
 
-    def __init__(self, poller: Poller | None, deadlines: Deadlines) -> None:
+    def __init__(self, poller: Poller | None, deadlines: Deadlines, keepalive: Keepalive | None = None) -> None:
         self._poller = poller
+        self._keepalive = keepalive or Keepalive()
         self._deadlines = deadlines
 
     async def open_tcp(self, address: Address, source: Address | None = None) -> SocketStream:
         """Connect to an IP address; see `chainsocks.net.tcp.open_tcp`."""
-        return await open_tcp(address, self._poller, source)
+        stream = await open_tcp(address, self._poller, source)
+        self._keepalive.add(stream)
+        return stream
 
     def open_udp(self, host: str, ports: range = ANY_PORT) -> UDPSocket:
         """Open a UDP socket; see `chainsocks.net.udp.open_udp`."""
@@ -43,7 +47,13 @@ class TrioNetwork:
 
     async def listen(self, address: Address) -> InboundListener:
         """Listen on a local IP address; see `chainsocks.net.inbound.listen`."""
-        return await listen(address, self._poller)
+        listener = await listen(address, self._poller)
+        try:
+            listener.keep_alive(self._keepalive.seconds)
+        except BaseException:
+            await listener.aclose()
+            raise
+        return listener
 
     def local_address(self, peer: Address) -> Address:
         """Return the local address that reaches `peer`; see `chainsocks.sockets.local_address`."""

@@ -25,6 +25,7 @@ from anyio.abc import ByteStream
 
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
+from chainsocks.net.keepalive import Keepalive, keep_alive, open_keepalive
 from chainsocks.net.listeners import OpenListener, open_listeners
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller, open_poller
@@ -71,6 +72,7 @@ class Server:
         service: Service,
         active: Iterable[_Active],
         poller: Poller | None,
+        keepalive: Keepalive,
         accepting: trio.Nursery,
         sessions: trio.Nursery,
     ) -> None:
@@ -80,6 +82,7 @@ class Server:
         """Where this server listens; each service that it uses has it."""
         self._service = service
         self._poller = poller
+        self._keepalive = keepalive
         self._accepting = accepting
         self._sessions = sessions
         self._active: list[_Active] = []
@@ -99,12 +102,15 @@ class Server:
         return [opened for active in self._active for opened in active.opened]
 
     def change_service(self, service: Service) -> None:
-        """Have new sessions use `service`, and set permits and health checks by its configuration.
+        """Have new sessions use `service`, and set permits, keepalive and health checks by its configuration.
 
         Sessions that run keep the service that they have. Listeners stay as they are.
         """
         self._service = service
         self.permits.total = service.config.server.max_sessions
+        self._keepalive.seconds = service.config.server.keepalive
+        for opened in self.listeners:
+            keep_alive(opened.sock, self._keepalive.seconds)
         self._checks.cancel()
 
     def open_listeners(self, listeners: Iterable[Listener]) -> None:
@@ -148,6 +154,7 @@ class Server:
         is_ipv4 = sock.family is socket.AF_INET
         is_tcp = is_ipv4 or sock.family is socket.AF_INET6
         poller = self._poller
+        keep_alive(sock, self._keepalive.seconds)  # accepted sockets inherit it
 
         def start_session(connection: socket.socket, peer: Any) -> None:
             host, name = "", "unix"
@@ -198,10 +205,15 @@ async def open_server(
     with ExitStack() as unused:
         for each in active:
             unused.push(each.resources)
-        async with open_poller() as poller, open_deadlines() as deadlines, trio.open_nursery() as sessions:
-            service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines), events)
+        async with (
+            open_poller() as poller,
+            open_deadlines() as deadlines,
+            open_keepalive(config.server.keepalive) as keepalive,
+            trio.open_nursery() as sessions,
+        ):
+            service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines, keepalive), events)
             async with trio.open_nursery() as accepting:
-                server = Server(service, active, poller, accepting, sessions)
+                server = Server(service, active, poller, keepalive, accepting, sessions)
                 unused.pop_all()
                 yield server
                 accepting.cancel_scope.cancel()

@@ -53,6 +53,8 @@ HASH = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"
         ("open = false", Server(open=False)),
         ('udp_address = "203.0.113.1"', Server(udp_address=ip_address("203.0.113.1"))),
         ('udp_address = "2001:DB8:0::1"', Server(udp_address=ip_address("2001:db8::1"))),
+        ('keepalive = "2m"', Server(keepalive=120)),
+        ('keepalive = "off"', Server(keepalive=math.inf)),
         ('udp_ports = "40000-40100"', Server(udp_ports=range(40_000, 40_101))),
         ('udp_ports = "1-65535"', Server(udp_ports=range(1, 65_536))),
         ('udp_ports = "40000"', Server(udp_ports=range(40_000, 40_001))),
@@ -70,7 +72,7 @@ def test_the_server(line: str, server: Server) -> None:
             "port = 1",
             "server.port: unknown key; "
             "known are bind_address, gssapi, gssapi_keytab, gssapi_principals, gssapi_required, gssapi_services, "
-            "ident, listen, max_sessions, open, private, udp_address, udp_ports, workers",
+            "ident, keepalive, listen, max_sessions, open, private, udp_address, udp_ports, workers",
         ),
         ("bind_address = 7", "server.bind_address: expected a text in quotes"),
         (
