@@ -25,7 +25,7 @@ from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config
 from chainsocks.config.passwords import hash_password
 from chainsocks.config.values import parse_listen
 from chainsocks.errors import ChainsocksError, ConfigError, Problem
-from chainsocks.observe.log import start_logging
+from chainsocks.observe.log import flush_log, start_logging
 from chainsocks.protocol.socks5 import MAX_LOGIN
 from chainsocks.server.serve import serve_until_signalled
 from chainsocks.server.workers import count_workers, serve_with_workers
@@ -231,7 +231,10 @@ def main() -> None:
     try:
         status = cli.main(prog_name="chainsocks", standalone_mode=False)
     except BaseException as error:  # noqa: BLE001  (the user gets no traceback)
+        if not flush_log():  # nothing reads standard error; the error message must not wait for that
+            sys.stderr = io.StringIO()
         sys.exit(_explain(_leaf(error)))
+    flush_log()
     sys.exit(status if isinstance(status, int) else 0)
 
 

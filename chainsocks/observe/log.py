@@ -5,37 +5,50 @@ from __future__ import annotations
 import logging
 import time
 
-__all__ = ["label_logging", "start_logging"]
+from chainsocks.observe.log_writer import LogWriter
+
+__all__ = ["flush_log", "restart_logging", "start_logging"]
 
 _FORMAT = "%(asctime)s %(levelname)s {label}%(message)s"
 
 
 def start_logging(level: int) -> None:
-    """Send the log of chainsocks, from `level` up, to standard error."""
+    """Send the log of chainsocks, from `level` up, to standard error. Logging never waits for its reader."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # unused, and slow
-    handler = logging.StreamHandler()
     logger = logging.getLogger("chainsocks")
-    logger.handlers = [handler]
+    flush_log()
+    writer = LogWriter()
+    writer.setFormatter(_Formatter(_FORMAT.format(label="")))
+    logger.handlers = [writer]
     logger.setLevel(level)
-    label_logging("")
 
 
-def label_logging(label: str) -> None:
-    """Put `label` at the start of every line from now on, so that processes that share a log can be told apart."""
-    for handler in logging.getLogger("chainsocks").handlers:
-        handler.setFormatter(_Formatter(_FORMAT.format(label=label)))
+def flush_log(seconds: float = 1.0) -> bool:
+    """Write the lines that wait, and end the thread that writes them until the next line; see `LogWriter.drain`."""
+    return all(writer.drain(seconds) for writer in _writers())
+
+
+def restart_logging(label: str) -> None:
+    """Go on logging in a forked process, with `label` at the start of every line: processes share the log."""
+    for writer in _writers():
+        writer.forget()
+        writer.setFormatter(_Formatter(_FORMAT.format(label=label)))
+
+
+def _writers() -> list[LogWriter]:
+    return [each for each in logging.getLogger("chainsocks").handlers if isinstance(each, LogWriter)]
 
 
 class _Formatter(logging.Formatter):
     """The standard formatter, except that it formats date and time only once per second."""
 
-    _second = -1
-    _written = ""
+    _written = (-1, "")  # the second, and what is written for it; in one, as several threads format
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
         """Return the time of a record, in milliseconds."""
         second = int(record.created)
-        if second != self._second:
-            self._second = second
-            self._written = time.strftime(datefmt or self.default_time_format, time.localtime(second))
-        return f"{self._written},{int(record.msecs):03}"
+        known, written = self._written
+        if second != known:
+            written = time.strftime(datefmt or self.default_time_format, time.localtime(second))
+            self._written = second, written
+        return f"{written},{int(record.msecs):03}"

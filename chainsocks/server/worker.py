@@ -26,7 +26,7 @@ import trio
 from chainsocks.chain.connect_errors import OUT_OF_DESCRIPTORS
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
-from chainsocks.observe.log import label_logging
+from chainsocks.observe.log import flush_log, restart_logging
 from chainsocks.observe.record import prefix_ids
 from chainsocks.server.serve import serve
 
@@ -64,7 +64,7 @@ def run_worker(worker: Worker, inherited: Iterable[socket.socket]) -> NoReturn:
             signal.signal(number, _ignore)  # for signals that come after the event loop has ended
         for sock in inherited:
             sock.close()
-        label_logging(f"worker {worker.number}: ")
+        restart_logging(f"worker {worker.number}: ")
         prefix_ids(f"{worker.number}-")
         trio.run(serve_as_worker, worker)
         status = 0
@@ -112,8 +112,12 @@ async def serve_as_worker(worker: Worker) -> None:
             nursery.cancel_scope.cancel()
 
 
-def flush_output() -> None:
-    """Write out the buffered output where possible; after a fork, both processes would write it."""
+def flush_output(seconds: float = 1.0) -> None:
+    """Write out the log, for at most `seconds`, and the buffered output; after a fork, both processes would write it.
+
+    The thread that writes the log has ended then, unless nothing reads the log.
+    """
+    flush_log(seconds)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             if stream is not None:  # as when the program was started with it closed

@@ -42,6 +42,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds from a worker's death to its replacement: short after one death, long enough not to load the machine when
 every worker dies."""
 
+BEFORE_FORK = 0.1
+"""Seconds for the log before a worker is forked."""
+
 SETTLED = 10.0
 """Seconds after which a worker's death no longer counts as a failed start."""
 
@@ -186,7 +189,7 @@ class _WorkerPool:
     def _start_worker(self, slot: _Slot) -> None:
         server = replace(self._config.server, max_sessions=slot.max_sessions)
         slot.number = next(self._numbers)
-        flush_output()
+        flush_output(BEFORE_FORK)
         try:
             with listen_beside(self._reserved) as listeners:
                 config = replace(self._config, server=server)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from chainsocks.observe.log import label_logging, start_logging
+from chainsocks.observe.log import flush_log, restart_logging, start_logging
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +22,7 @@ def logger(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
 def test_a_line_says_when_how_bad_and_what(capsys: pytest.CaptureFixture[str]) -> None:
     start_logging(logging.INFO)
     logging.getLogger("chainsocks.session").info("id=%d", 7)
+    flush_log()
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO id=7\n", err)
@@ -39,6 +40,7 @@ def test_the_level_decides(capsys: pytest.CaptureFixture[str], level: int, shown
     start_logging(level)
     for each in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         logging.getLogger("chainsocks.dial").log(each, "...")
+    flush_log()
     assert " ".join(line.split()[2] for line in capsys.readouterr().err.splitlines()) == shown
 
 
@@ -47,6 +49,7 @@ def test_other_loggers_are_left_alone(capsys: pytest.CaptureFixture[str]) -> Non
     start_logging(logging.DEBUG)
     logging.getLogger("somebody.else").info("...")
     assert logging.getLogger().handlers == before
+    flush_log()
     assert capsys.readouterr().err == ""
 
 
@@ -55,13 +58,16 @@ def test_starting_twice_does_not_double_the_lines(capsys: pytest.CaptureFixture[
     start_logging(logging.INFO)
     logger.info("once")
     logger.debug("not at all")
+    flush_log()
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_label_begins_every_line_from_now_on(capsys: pytest.CaptureFixture[str]) -> None:
     start_logging(logging.INFO)
     for label in ("", "worker 2: ", ""):
-        label_logging(label)
+        flush_log()
+        restart_logging(label)
         logging.getLogger("chainsocks.server").info("id=%d", 7)
+    flush_log()
     lines = [line.split(" ", 2)[2] for line in capsys.readouterr().err.splitlines()]
     assert lines == ["INFO id=7", "INFO worker 2: id=7", "INFO id=7"]
