@@ -6,7 +6,7 @@
 3. With a hedge, a second attempt starts beside the first once that has taken too long. The first to succeed wins; the
    other is cancelled and its connections are closed. No data of the client was ever sent there.
 4. What was learnt about hops goes to `chainsocks.chain.health`; a suspicion only once another route has confirmed it
-   (`chainsocks.chain.blame`).
+   (`chainsocks.chain.blame`). A failure that the destination may have brought about counts for its host.
 5. When the client leaves, no further attempt starts.
 """
 
@@ -19,12 +19,12 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from chainsocks.chain.blame import Confidence, Suspect, Verdict, judge
+from chainsocks.chain.blame import Confidence, FailedAt, Suspect, Verdict, judge
 from chainsocks.chain.health import Health
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.trip import Abandonment, RequestAbandoned, Trip
 from chainsocks.config.chains import Chain, Group, Route
-from chainsocks.config.hops import Hop, Identity, Pipeline
+from chainsocks.config.hops import Identity, Pipeline
 from chainsocks.errors import DialError, RequestRefused
 from chainsocks.network import Network
 from chainsocks.protocol.address import Address
@@ -63,14 +63,16 @@ class _Suspicion:
 class Attempts(Generic[ResultT]):
     """The attempts of one request, which `key` tells from others where members of groups are sticky.
 
-    `begin` makes the trip along a route, and `operation` is what each trip is made for. `close` closes a result that
-    came second; without it the attempts are not hedged. `abandoned` tells that the client has left.
+    `host` is that of its destination, as `chainsocks.chain.health.host_key` has it. `begin` makes the trip along a
+    route, and `operation` is what each trip is made for. `close` closes a result that came second; without it the
+    attempts are not hedged. `abandoned` tells that the client has left.
     """
 
     def __init__(
         self,
         chain: Chain,
         key: bytes,
+        host: str,
         choices: Choices,
         network: Network,
         begin: Callable[[Route], Trip],
@@ -79,8 +81,12 @@ class Attempts(Generic[ResultT]):
         abandoned: Abandonment | None = None,
     ) -> None:
         self._chain = chain
+        self._host = host
         self._health = choices.health
-        self._orders = choices.picks.orders(chain, key, choices.health)
+        self._known = choices.health.towards(host)
+        # What one host has done changes the order for that host only, and not whose turn it is, or who is the fastest.
+        orders = choices.picks.orders(chain, key, choices.health)
+        self._orders = [sorted(order, key=self._known.in_backoff) for order in orders]
         self._network = network
         self._begin = begin
         self._operation = operation
@@ -159,7 +165,7 @@ class Attempts(Generic[ResultT]):
             self._over = True
         except BaseException:
             if started < self._winner_started and trip.leg:
-                self._health.record_hedge_loss(self._awaited(trip, trip.leg, self._succeeded[0][0].route))
+                self._note_hedge_loss(trip, trip.leg, self._succeeded[0][0].route)
             raise
         finally:
             self._health.release_trial(route.hops)
@@ -169,29 +175,32 @@ class Attempts(Generic[ResultT]):
 
     def _note_success(self, route: Route, seconds: float) -> None:
         """Record what the success of `route` says of its hops, and of those suspected before."""
-        self._health.record_success(route.hops, seconds)
+        self._health.record_success(route.hops, seconds, self._host)
         pipeline = route.chain.pipeline
         self._health.record_pipelining(hop for hop in route.hops[:-1] if hop.pipelined(pipeline) is Pipeline.CHAIN)
         for suspicion in self._suspicions:
             if culprit := suspicion.culprit(route):
-                self._blame(culprit, suspicion.error)
+                self._confirm(culprit, suspicion)
 
     def _note_failure(self, trip: Trip, error: DialError) -> None:
         """Decide which hop to leave out from now on, or that no further attempt can help."""
         verdict = judge(error, self._as_known(trip.leg))
         suspects = verdict.suspects
+        if verdict.may_be_destination and self._chain.can_replace(suspects[0].hop):
+            self._health.record_miss(suspects[0].hop, self._host, error)
         if trip.is_over_time or (verdict.confidence is Confidence.DESTINATION_FAILED and not self._retries_refusals):
             suspects = ()
         if suspects and verdict.confidence is Confidence.CERTAIN:
             self._blame(suspects[0], error)
         elif suspects and verdict.confidence in (Confidence.IF_ANOTHER_ROUTE_WORKS, Confidence.IF_PIPELINING_WORKS):
             if again := self._suspected_before(verdict):
-                self._blame(again, error)
+                if not verdict.may_be_destination:
+                    self._blame(again, error)
                 suspects = (again, *suspects)
             self._suspicions.append(_Suspicion(verdict, error))
         self._errors.append(error)
         for suspect in suspects:
-            if choose(self._chain, self._orders, self._left_out | {suspect.key}, self._health):
+            if choose(self._chain, self._orders, self._left_out | {suspect.key}, self._known):
                 self._left_out.add(suspect.key)
                 return
         self._over = True
@@ -209,13 +218,26 @@ class Attempts(Generic[ResultT]):
         keys = {suspect.key for other in others for suspect in other.suspects}
         return next((suspect for suspect in verdict.suspects if suspect.key in keys), None)
 
-    def _awaited(self, trip: Trip, leg: Leg, winner: Route) -> Hop:
-        """Return the hop that was too slow, in an attempt that a hedge has overtaken at `leg`."""
+    def _note_hedge_loss(self, trip: Trip, leg: Leg, winner: Route) -> None:
+        """Record which hop was too slow, in an attempt that a hedge has overtaken at `leg`."""
         error = trip.overdue()
         suspicion = _Suspicion(judge(error, self._as_known(leg)), error)
         pipelined = suspicion.verdict.confidence is Confidence.IF_PIPELINING_WORKS
-        culprit = suspicion.culprit(winner) if pipelined else None
-        return culprit.hop if culprit else leg.hop
+        slow = (suspicion.culprit(winner) if pipelined else None) or Suspect(leg.hop, FailedAt.REQUEST)
+        if not suspicion.verdict.may_be_destination:
+            self._health.record_hedge_loss(slow.hop)
+        elif self._chain.can_replace(slow.hop):
+            self._health.record_miss(slow.hop, self._host, "it was too slow for its hedge")
+            self._health.confirm_miss(slow, self._host, "it was too slow for its hedge")
+
+    def _confirm(self, culprit: Suspect, suspicion: _Suspicion) -> None:
+        """Record that a suspected hop is guilty, because another route has succeeded."""
+        if not suspicion.verdict.may_be_destination:
+            self._blame(culprit, suspicion.error)
+        elif self._chain.can_replace(culprit.hop):
+            if culprit.key != suspicion.verdict.suspects[0].key:
+                self._health.record_miss(culprit.hop, self._host, f"{culprit.note}{suspicion.error}")
+            self._health.confirm_miss(culprit, self._host, suspicion.error)
 
     def _blame(self, suspect: Suspect, error: DialError) -> None:
         """Put a hop into backoff, if the chain can do without it."""
@@ -233,12 +255,12 @@ class Attempts(Generic[ResultT]):
         return self._over or (self._abandoned is not None and self._abandoned.declared)
 
     def _choose(self) -> Route | None:
-        return None if self._stops else choose(self._chain, self._orders, self._left_out, self._health)
+        return None if self._stops else choose(self._chain, self._orders, self._left_out, self._known)
 
     def _choose_beside(self) -> Route | None:
         if self._stops:
             return None
-        return vary(self._chain, self._orders, self._left_out, self._health, self._under_way)
+        return vary(self._chain, self._orders, self._left_out, self._known, self._under_way)
 
     def _failure(self) -> DialError | RequestRefused | RequestAbandoned:
         if self._abandoned is not None and self._abandoned.declared:

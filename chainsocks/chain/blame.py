@@ -28,6 +28,12 @@ attempts, with different partners: then it is guilty, because both partners are 
 address, and all hops there are avoided together. Every later failure counts for one
 `chainsocks.config.hops.Identity`: the right password is not to blame for the wrong one beside it.
 
+*After the request.* Once the request to the destination has been sent, the destination can bring failures about: it
+can accept connections from one exit and hang up on another, or be silent, and ``ssh -D`` hangs up when a destination
+refuses. So such a failure is never certain, and `Verdict.may_be_destination` says so: the hop is avoided for that
+destination only (`chainsocks.chain.health`). Else any destination could choose the exit of all other requests. What a
+middle hop is asked for is the next hop, which no client chooses.
+
 *For how long it counts* is decided in `chainsocks.chain.health`. `FailedAt` says what a health check can disprove: an
 answered greeting disproves a failed connection or login, and not a failed request.
 
@@ -47,7 +53,7 @@ answered greeting disproves a failed connection or login, and not a failed reque
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from chainsocks.chain.legs import Leg
@@ -58,6 +64,7 @@ from chainsocks.errors import (
     ConnectError,
     DialError,
     DialTimeout,
+    End,
     HopAuthenticationError,
     HopProtocolError,
     HopRefused,
@@ -116,6 +123,8 @@ class Verdict:
 
     suspects: tuple[Suspect, ...]
     confidence: Confidence = Confidence.CERTAIN
+    may_be_destination: bool = False
+    """Whether the destination may have brought the failure about: the request to it had been sent."""
 
 
 FINAL = Verdict(())
@@ -142,6 +151,19 @@ _OF_THE_DESTINATION = {
 
 def judge(error: DialError, leg: Leg | None) -> Verdict:
     """Return the suspects for `error`, which ended an attempt at `leg`; None is the destination of a direct way."""
+    verdict = _judge(error, leg)
+    if leg is None or not _may_be_destination(error, leg):
+        return verdict
+    match verdict.confidence:
+        case Confidence.CERTAIN:
+            return Verdict(verdict.suspects, Confidence.IF_ANOTHER_ROUTE_WORKS, may_be_destination=True)
+        case Confidence.IF_ANOTHER_ROUTE_WORKS | Confidence.IF_PIPELINING_WORKS:
+            return replace(verdict, may_be_destination=True)
+        case _:
+            return verdict
+
+
+def _judge(error: DialError, leg: Leg | None) -> Verdict:
     if leg is None or error.cause in _OUR_OWN:
         return FINAL
     hop = _suspect(leg, error)
@@ -173,6 +195,19 @@ def judge(error: DialError, leg: Leg | None) -> Verdict:
             return Verdict((hop, *losers), unsure)
         case _:
             return Verdict((hop, previous) if previous else (hop,))
+
+
+def _may_be_destination(error: DialError, leg: Leg) -> bool:
+    """Tell whether `error` came after the request to the destination had been sent.
+
+    A pipelined hop has the request before it has answered the greeting. What it answers then is its own, but it may
+    hang up because of the destination, and a reset destroys the answers that were under way.
+    """
+    if leg.next or error.place.end is not End.DESTINATION:
+        return False
+    if error.place.step == State.REQUEST:
+        return True
+    return leg.pipeline is not Pipeline.OFF and error.cause in (Cause.CLOSED, Cause.RESET)
 
 
 def _suspect(leg: Leg, error: DialError) -> Suspect:

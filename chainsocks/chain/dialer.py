@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from chainsocks.chain.attempts import Attempts, Choices, Operation
+from chainsocks.chain.health import host_key
 from chainsocks.chain.limit import Limit
 from chainsocks.chain.trip import Abandonment, Guard, Known, OnStep, Trip
 from chainsocks.config.chains import Chain, Route
@@ -74,7 +75,9 @@ class Dialer:
             guard=guard,
             abandoned=abandoned,
         )
-        return await Attempts(chain, key, self.choices, self.network, begin, operation, close, abandoned).run()
+        return await Attempts(
+            chain, key, host_key(destination), self.choices, self.network, begin, operation, close, abandoned
+        ).run()
 
     def trip(
         self,

@@ -6,9 +6,12 @@
    identity of the hop (`chainsocks.chain.blame.Suspect`).
 3. After the backoff one request tries the hop, and other requests still avoid it until that one knows. Where a health
    check runs (`chainsocks.server.health_checks`), the check does that instead of a request.
-4. Nothing that a destination did puts a hop into backoff.
-5. Only requests measure the dial time. A health check takes another route, whose time could not be compared.
-6. A hop that has passed on data sent behind its request supports pipelining, and is trusted to do so from then on.
+4. A failure after the request to a destination may be the destination's. The hop is avoided for that host only, for the
+   time of a first backoff. It goes into backoff when its last `MISSED_IN_A_ROW` requests, to as many hosts, failed and
+   another hop reached each of them. Where a check has a target, that check decides instead.
+5. A greeting neither ends nor causes the backoff of a hop that failed at a request.
+6. Only requests measure the dial time. A health check takes another route, whose time could not be compared.
+7. A hop that has passed on data sent behind its request supports pipelining, and is trusted to do so from then on.
 
 Nothing is sent from here: all knowledge comes from dials and checks, which record what they saw.
 """
@@ -18,22 +21,30 @@ from __future__ import annotations
 import logging
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chainsocks.chain.blame import FailedAt, Suspect
 from chainsocks.config.hops import Hop, Identity
 from chainsocks.config.models import HealthSettings
-from chainsocks.protocol.address import Address, printable
+from chainsocks.datagrams import Recent
+from chainsocks.protocol.address import Address, canonical, printable
 
-__all__ = ["JITTER", "LOST_IN_A_ROW", "Health"]
+__all__ = ["AVOIDED", "JITTER", "LOST_IN_A_ROW", "MISSED_IN_A_ROW", "Health", "Towards", "host_key"]
 
 JITTER = 0.25
 """The share by which a backoff is made longer or shorter, so that hops that failed together come back one by one."""
 
 LOST_IN_A_ROW = 3
 """Hedges that may overtake a hop, one after the other, before that counts as a failure."""
+
+MISSED_IN_A_ROW = 3
+"""Requests, one after the other and each to another host, that fail at a hop and not at others, until it has failed."""
+
+AVOIDED = 512
+"""Pairs of a hop and a host that are remembered at least; twice as many at most."""
 
 MEMORY = 0.7
 """The weight of the earlier dial times in their moving average."""
@@ -59,12 +70,31 @@ class _Backoff:
 
 
 @dataclass(slots=True)
+class _Miss:
+    """A request to a host that has failed after it was sent."""
+
+    host: str
+    another_reached: bool = False
+    """Whether the same request succeeded through another hop."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A health check of a hop."""
+
+    on_down: Callable[[], None]
+    on_doubt: Callable[[], None] | None
+
+
+@dataclass(slots=True)
 class _Record:
     """What is known of an identity that has been used."""
 
     last_success: float = -math.inf
     lost: int = 0
-    """Hedges that overtook it, in a row."""
+    """Hedges that overtook it before its request was sent, in a row."""
+    missed: deque[_Miss] = field(default_factory=lambda: deque(maxlen=MISSED_IN_A_ROW))
+    """The last requests that failed, since one succeeded."""
     dial_time: float | None = None
     measured_at: float | None = None
     """When a request last set out to measure it; None where a new measurement is due."""
@@ -81,7 +111,8 @@ class Health:
         self._random = rng or random.Random()  # noqa: S311  (it spreads backoffs, and keeps no secret)
         self._backoffs: dict[Identity | Address, _Backoff] = {}
         self._records: dict[Identity, _Record] = {}
-        self._checkers: dict[Identity, Callable[[], None]] = {}
+        self._checkers: dict[Identity, _Check] = {}
+        self._avoided = Recent[tuple[Identity, str], float](AVOIDED)
         self._pipelining: set[Identity] = set()
 
     def in_backoff(self, hop: Hop) -> bool:
@@ -90,9 +121,17 @@ class Health:
             return False
         now = self._now()
         return any(
-            backoff.is_down and (backoff.on_trial or now < backoff.until or hop.identity in self._checkers)
+            backoff.is_down and (backoff.on_trial or now < backoff.until or self._is_left_to_check(hop, backoff))
             for _, backoff in self._backoffs_of(hop)
         )
+
+    def towards(self, host: str) -> Towards:
+        """Return what is known of hops for requests to `host`, in the form of `host_key`."""
+        return Towards(self, host)
+
+    def is_avoided(self, hop: Hop, host: str) -> bool:
+        """Tell whether a request to `host` has failed there lately."""
+        return len(self._avoided) > 0 and self._now() < (self._avoided.peek((hop.identity, host)) or -math.inf)
 
     def backoff_ends(self, hop: Hop) -> float:
         """Return when it may be tried again; infinite for a hop that is not down."""
@@ -104,9 +143,14 @@ class Health:
         return record.last_success if record else -math.inf
 
     @contextmanager
-    def checking(self, hop: Hop, on_down: Callable[[], None]) -> Iterator[None]:
-        """Leave it to the caller, a health check, to try `hop` after a backoff. `on_down` is called when one begins."""
-        self._checkers[hop.identity] = on_down
+    def checking(
+        self, hop: Hop, on_down: Callable[[], None], on_doubt: Callable[[], None] | None = None
+    ) -> Iterator[None]:
+        """Leave it to the caller, a health check, to try `hop` after a backoff. `on_down` is called when one begins.
+
+        A check with a target decides about failed requests as well: `on_doubt` is called for each.
+        """
+        self._checkers[hop.identity] = _Check(on_down, on_doubt)
         try:
             yield
         finally:
@@ -141,9 +185,11 @@ class Health:
             if self.wants_measuring(hop):
                 self._record(hop).measured_at = now
 
-    def record_success(self, hops: Iterable[Hop], seconds: float) -> None:
-        """Record that a dial succeeded, and how long it took in all."""
+    def record_success(self, hops: Iterable[Hop], seconds: float, host: str = "") -> None:
+        """Record that a dial to `host` succeeded, and how long it took in all."""
         for hop in hops:
+            if self._avoided.peek((hop.identity, host)):
+                self._avoided[hop.identity, host] = -math.inf
             record = self._record(hop)
             before = seconds if record.dial_time is None else record.dial_time
             record.dial_time = before * MEMORY + seconds * (1 - MEMORY)
@@ -160,15 +206,25 @@ class Health:
     def record_greeting(self, hop: Hop) -> None:
         """Record that a hop has answered a greeting, and a login if it has one.
 
-        That proves nothing for a hop that failed at a request: its backoff goes on. And the next failure of any hop
-        still makes a longer backoff than the last one did.
+        That proves nothing for a hop that failed at a request: its backoff goes on, and then one request tries it. And
+        the next failure of any hop still makes a longer backoff than the last one did.
+        """
+        for _, backoff in self._backoffs_of(hop):
+            if backoff.greeting_is_proof:
+                self._end(backoff)
+        if not any(backoff.is_down for _, backoff in self._backoffs_of(hop)):
+            self._record(hop).last_success = self._now()
+
+    def record_answer(self, hop: Hop) -> None:
+        """Record that a hop has answered a request of a check with a refusal that is no failure of the hop.
+
+        That proves as much as a greeting; once a backoff is over, it ends that of a failed request as well.
         """
         now = self._now()
         for _, backoff in self._backoffs_of(hop):
-            if backoff.greeting_is_proof or now >= backoff.until:
+            if now >= backoff.until:
                 self._end(backoff)
-        if not any(backoff.is_down for _, backoff in self._backoffs_of(hop)):
-            self._record_life(hop)
+        self.record_greeting(hop)
 
     def record_failure(self, suspect: Suspect, why: object) -> None:
         """Record that a hop has failed; its address or its identity is in backoff from now on."""
@@ -190,12 +246,37 @@ class Health:
         backoff.greeting_is_proof = suspect.at is not FailedAt.REQUEST
         record.measured_at = None  # measured anew when it works again
         log.warning("hop %s in backoff for %.1f s: %s%s", printable(hop.name), seconds, suspect.note, why)
-        for identity, on_down in list(self._checkers.items()):
+        for identity, check in list(self._checkers.items()):
             if suspect.key in (identity, identity.address):
-                on_down()
+                check.on_down()
+
+    def record_miss(self, hop: Hop, host: str, why: object) -> None:
+        """Record that a request to `host` failed at `hop` after it was sent: those to the host avoid it for a time."""
+        seconds = self._settings.rest
+        self._avoided[hop.identity, host] = self._now() + seconds
+        self._record(hop).missed.append(_Miss(host))
+        log.info("hop %s avoided for %s for %.1f s: %s", printable(hop.name), printable(host), seconds, why)
+        check = self._checkers.get(hop.identity)
+        if check and check.on_doubt:
+            check.on_doubt()
+
+    def confirm_miss(self, suspect: Suspect, host: str, why: object) -> None:
+        """Record that another hop has reached `host`, after `record_miss`."""
+        hop, missed = suspect.hop, self._record(suspect.hop).missed
+        for miss in reversed(missed):
+            if miss.host == host:
+                miss.another_reached = True
+                break
+        check = self._checkers.get(hop.identity)
+        if check and check.on_doubt:
+            return
+        hosts = {miss.host for miss in missed if miss.another_reached}
+        if len(hosts) == MISSED_IN_A_ROW:
+            note = f"its last {MISSED_IN_A_ROW} requests failed, and other hops reached the same hosts: "
+            self.record_failure(Suspect(hop, FailedAt.REQUEST, note + suspect.note), why)
 
     def record_hedge_loss(self, hop: Hop) -> None:
-        """Record that a hedged attempt finished before this hop answered."""
+        """Record that a hedged attempt finished before this hop was ready for its request."""
         record = self._record(hop)
         record.lost += 1
         if record.lost >= LOST_IN_A_ROW:
@@ -214,6 +295,12 @@ class Health:
         record = self._record(hop)
         record.last_success = self._now()
         record.lost = 0
+        record.missed.clear()
+
+    def _is_left_to_check(self, hop: Hop, backoff: _Backoff) -> bool:
+        """Whether a health check will try a hop after its backoff, and can tell that it works again."""
+        check = self._checkers.get(hop.identity)
+        return check is not None and (backoff.greeting_is_proof or check.on_doubt is not None)
 
     def _end(self, backoff: _Backoff) -> None:
         if backoff.is_down:
@@ -232,3 +319,30 @@ class Health:
 
     def _record(self, hop: Hop) -> _Record:
         return self._records.setdefault(hop.identity, _Record())
+
+
+class Towards:
+    """What is known of hops for requests to one host: a `chainsocks.routing.pick.Known`."""
+
+    __slots__ = ("_health", "_host")
+
+    def __init__(self, health: Health, host: str) -> None:
+        self._health = health
+        self._host = host
+
+    def in_backoff(self, hop: Hop) -> bool:
+        """Tell whether requests to the host should avoid a hop, if only for its sake."""
+        return self._health.in_backoff(hop) or self._health.is_avoided(hop, self._host)
+
+    def dial_time(self, hop: Hop) -> float | None:
+        """Return the seconds that dials through a hop take, whatever their destinations."""
+        return self._health.dial_time(hop)
+
+    def wants_measuring(self, hop: Hop) -> bool:
+        """Tell whether the dial time of a hop is unknown or out of date."""
+        return self._health.wants_measuring(hop)
+
+
+def host_key(destination: Address) -> str:
+    """Return the host by which failures of requests are remembered, whatever its spelling; ports do not count."""
+    return canonical(destination).host.lower().rstrip(".")

@@ -5,11 +5,13 @@
    part.
 2. A member in backoff is checked when its backoff ends, at the latest. Until then no client tries it, unless all others
    are in backoff as well.
-3. A member that fails a check goes into backoff, but not for what the target or another hop did. Where the member or
+3. With `check_target`, the check decides about failed requests. One that fails brings the next check forward, though
+   not to less than `rest` after the last one.
+4. A member that fails a check goes into backoff, but not for what the target or another hop did. Where the member or
    the previous hop may be guilty, another member is tried: if that one is reached, the member is guilty.
-4. A greeting proves less than a dial: it does not end the backoff of a hop that has failed at a request. And no check
+5. A greeting proves less than a dial: it does not end the backoff of a hop that has failed at a request. And no check
    counts as a dial time: requests go to other places, by longer routes.
-5. Checks do not all start at once: the first is spread over `check` seconds, each later one has jitter, and only a few
+6. Checks do not all start at once: the first is spread over `check` seconds, each later one has jitter, and only a few
    run at a time.
 
 Each process makes its own checks. A server that stops cancels its checks, and what they had open is closed.
@@ -18,6 +20,7 @@ Each process makes its own checks. A server that stops cancels its checks, and w
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -114,11 +117,14 @@ class _Schedule:
         self._random = rng
         self._pause = member.every
         self._checked_at = trio.current_time() - member.every * rng.random()
+        self._rest = service.config.health.rest
+        self._doubt_due = math.inf
         self._down = trio.Event()
 
     async def run(self, permits: trio.Semaphore) -> None:
         """Check the member whenever it is due, until cancelled."""
-        with self._health.checking(self._member.hop, self._note_down):
+        on_doubt = self._note_doubt if self._member.target else None
+        with self._health.checking(self._member.hop, self._note_down, on_doubt):
             while True:
                 with trio.move_on_at(self._due):
                     await self._down.wait()
@@ -133,7 +139,7 @@ class _Schedule:
         except Exception as error:
             log.error("a bug in chainsocks ended a check: %s: %s", type(error).__name__, error)
             log.debug("where it happened", exc_info=error)
-        self._checked_at = trio.current_time()
+        self._checked_at, self._doubt_due = trio.current_time(), math.inf
         self._pause = self._member.every * self._random.uniform(1 - JITTER, 1 + JITTER)
 
     @property
@@ -141,12 +147,18 @@ class _Schedule:
         """When to check next: after a pause, or when a backoff ends that has begun since the last check."""
         hop = self._member.hop
         due = max(self._checked_at, self._health.last_success(hop)) + self._pause
+        due = min(due, self._doubt_due)
         backoff_ends = self._health.backoff_ends(hop)
         return min(due, backoff_ends) if backoff_ends > self._checked_at else due
 
     @property
     def _is_due(self) -> bool:
         return trio.current_time() >= self._due
+
+    def _note_doubt(self) -> None:
+        """Check as soon as the last check was long enough ago: a request has failed after it was sent."""
+        self._doubt_due = max(trio.current_time(), self._checked_at + self._rest)
+        self._note_down()
 
     def _note_down(self) -> None:
         """Compute the next time anew."""
@@ -187,7 +199,7 @@ class _Checker:
                 isinstance(error, HopRefused) and is_member
             ):
                 self._health.record_connects(before)
-                self._health.record_greeting(member.hop)
+                self._health.record_answer(member.hop)
             case _:
                 pass  # the failure is about other hops, and requests will show it
 

@@ -75,7 +75,7 @@ SCENARIOS = {
     "mute, then fine": Scenario((MUTE, fine(0.25)), 1, 1.75, (0, 1.5), in_backoff=(0,)),
     "no login, then fine": Scenario((NO_LOGIN, fine(0.25)), 1, 0.25, (0, 0), in_backoff=(0,)),
     "garbage, then fine": Scenario((GARBAGE, fine(0.25)), 1, 0.25, (0, 0), in_backoff=(0,)),
-    "stuck at the request, then fine": Scenario((STUCK, fine()), 1, 1.5, (0, 1.5), in_backoff=(0,)),
+    "stuck at the request, then fine": Scenario((STUCK, fine()), 1, 1.5, (0, 1.5)),
     "three troubles, then fine": Scenario(
         (REFUSES, MUTE, GARBAGE, fine()), 3, 1.5, (0, 0, 1.5, 1.5), in_backoff=(0, 1, 2)
     ),

@@ -164,18 +164,41 @@ def test_the_log_tells_when_a_hop_goes_and_comes(
 
 def test_a_hop_with_a_health_check_is_tried_by_that_alone(health: Health, clock: Clock) -> None:
     down: list[float] = []
+    login = Suspect(PARIS, FailedAt.LOGIN)
     with health.checking(PARIS, lambda: down.append(health.backoff_ends(PARIS))):
         assert health.backoff_ends(PARIS) == math.inf
-        health.record_failure(FAILED, "refused")
+        health.record_failure(login, "refused")
         assert down == [clock.time + 2]
         clock.time += 3
         assert health.in_backoff(PARIS)
         health.record_greeting(PARIS)
         assert not health.in_backoff(PARIS)
         assert health.backoff_ends(PARIS) == math.inf
-        health.record_failure(FAILED, "refused")
+        health.record_failure(login, "refused")
     clock.time += 4
     assert not health.in_backoff(PARIS), "its health check has ended"
+
+
+def test_a_greeting_cannot_try_a_hop_that_failed_at_a_request(health: Health, clock: Clock) -> None:
+    with health.checking(PARIS, lambda: None):
+        health.record_failure(FAILED, "refused")
+        clock.time += 2
+        health.record_greeting(PARIS)
+        assert not health.in_backoff(PARIS), "the backoff is over, and a request may try it"
+        health.record_start([PARIS])
+        health.record_greeting(PARIS)
+        assert health.in_backoff(PARIS), "one request at a time, whatever it says to a greeting"
+
+
+def test_a_check_with_a_target_tries_it(health: Health, clock: Clock) -> None:
+    with health.checking(PARIS, lambda: None, lambda: None):
+        health.record_failure(FAILED, "refused")
+        clock.time += 100
+        assert health.in_backoff(PARIS)
+        health.record_greeting(PARIS)
+        assert health.in_backoff(PARIS)
+        health.record_connects([PARIS])
+        assert not health.in_backoff(PARIS)
 
 
 @pytest.mark.parametrize("how", ["a dial", "a connect", "a greeting"])

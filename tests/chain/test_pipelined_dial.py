@@ -60,7 +60,7 @@ class Scenario:
 SCENARIOS = {
     "all is well": Scenario("ab cd", {}, "ac", 0, ""),
     "it loses its own messages": Scenario("ab", {"a": LOSES_OWN}, "a b", 1.5, "a", HOP),
-    "it loses its own request": Scenario("ab", {"a": LOSES_REQUEST}, "a b", 1.5, "a", HOP),
+    "it loses its own request": Scenario("ab", {"a": LOSES_REQUEST}, "a b", 1.5, "", HOP),
     "it does that behind another": Scenario("a bc", {"b": LOSES_OWN}, "ab ac", 1.5, "b"),
     "it does that before another": Scenario("ab c", {"a": LOSES_OWN}, "ac bc", 1.5, "a"),
     "it loses what comes behind, and there is no other exit": Scenario("ab c", {"a": LOSES_BEHIND}, "ac bc", 1.5, "a"),

@@ -82,9 +82,10 @@ class Party:
         names = {hop.address: hop.name for hop in hops} | {TARGET: "target"}
         return [(names[address], round(when, 6)) for when, address in self.network.connects if address in names]
 
-    async def request(self, chain: Chain) -> None:
+    async def request(self, chain: Chain, destination: Address = TARGET) -> None:
         """Have a client go through a chain."""
-        upstream = await dial(chain, TARGET, TIMEOUTS, self.network, choices=self.service.dialer.choices)
+        self.world.hosts.setdefault(destination, Host(hear_them_out))
+        upstream = await dial(chain, destination, TIMEOUTS, self.network, choices=self.service.dialer.choices)
         await aclose_forcefully(upstream.stream)
 
 
@@ -238,15 +239,16 @@ async def test_clients_try_it_all_the_same_where_nobody_lives(autojump_clock: Mo
 async def test_a_greeting_does_not_end_the_rest_of_a_hop_that_cannot_connect(autojump_clock: MockClock) -> None:
     chain = Chain(group(A, B, every=3))
     async with checking(chain, rest=8) as party:
-        party.add(A, REQUEST, Fault.FIN)
+        health = party.service.dialer.choices.health
+        party.add(A)
         party.add(B)
-        await party.request(chain)
+        health.record_failure(Suspect(A, FailedAt.REQUEST), "something")
         await trio.sleep(7.999)
-        assert party.in_backoff(A, B) == "a", "it was greeted twice, and takes greetings well"
-        assert [when for name, when in party.asked(A) if name == "a"] == [0, 1.5, 4.5, 7.5]
+        assert party.in_backoff(A, B) == "a", "it was greeted, and takes greetings well"
+        assert [when for name, when in party.asked(A) if name == "a"] == [1.5, 4.5, 7.5]
         await trio.sleep(0.002)
-        assert party.in_backoff(A, B) == ""
-        await party.request(chain)
+        assert party.in_backoff(A, B) == "", "a request may try it"
+        health.record_failure(Suspect(A, FailedAt.REQUEST), "something")
         await trio.sleep(15.9)
         assert party.in_backoff(A, B) == "a", "it has failed twice in a row, as far as requests are concerned"
 
@@ -254,13 +256,41 @@ async def test_a_greeting_does_not_end_the_rest_of_a_hop_that_cannot_connect(aut
 async def test_to_connect_is_to_be_well(autojump_clock: MockClock) -> None:
     chain = Chain(group(A, B, target=TARGET, every=3))
     async with checking(chain, rest=8) as party:
-        party.add(A, REQUEST, Fault.FIN)
-        party.add(B)
-        await party.request(chain)
-        assert party.in_backoff(A, B) == "a"
         party.add(A)
+        party.add(B)
+        party.service.dialer.choices.health.record_failure(Suspect(A, FailedAt.REQUEST), "something")
+        assert party.in_backoff(A, B) == "a"
         await trio.sleep(1.6)
         assert party.in_backoff(A, B) == ""
+
+
+async def test_a_request_that_fails_brings_the_check_with_a_target_forward(autojump_clock: MockClock) -> None:
+    chain = Chain(group(A, B, target=TARGET, every=1000))
+    async with checking(chain, rest=8) as party:
+        party.add(A, REQUEST, Fault.FIN)
+        party.add(B)
+        await party.request(chain, Address("some.example", 80))
+        await trio.sleep(0.001)
+        assert party.in_backoff(A, B) == "a", "it could not reach the target, and b could"
+
+
+async def test_such_checks_alone_decide_and_are_made_once_in_the_time_of_a_first_backoff(
+    autojump_clock: MockClock,
+) -> None:
+    chain = Chain(group(A, B, target=TARGET, every=1000))
+    async with checking(chain, rest=8) as party:
+        party.add(A)
+        party.add(B)
+        health = party.service.dialer.choices.health
+        await trio.sleep(0.5)
+        for number in range(33):
+            for hop in (A, B):
+                host = f"{number % 5}.example"
+                health.record_miss(hop, host, "it hung up")
+                health.confirm_miss(Suspect(hop, FailedAt.REQUEST), host, "it hung up")
+            await trio.sleep(1)
+        assert party.in_backoff(A, B) == ""
+        assert [when for name, when in party.asked(A, B) if name == "a"] == [0.5, 8.5, 16.5, 24.5, 32.5]
 
 
 # --- whose fault it is
