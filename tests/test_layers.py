@@ -7,6 +7,7 @@ it, so that a law that sees nothing is seen itself.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -481,33 +482,40 @@ def test_a_module_without_its_test_module_is_seen(tmp_path: Path) -> None:
     assert missing_tests(modules, tmp_path) == []
 
 
-def imports_of_test_modules(modules: Modules) -> list[str]:
-    """What test modules share belongs into a file of its own: imported from a test module, it hides in there."""
-    return [
-        f"{module.name}:{imported.line} imports {name}"
-        for module in modules.values()
-        for imported in module.imports
-        for name in dict.fromkeys([imported.module, *(f"{imported.module}.{name}" for name in imported.names)])
-        if name in modules and name.rpartition(".")[2].startswith("test_")
-    ]
+IMPORT = re.compile(r"^\s*(?:from\s+(tests[\w.]*)\s+import\s+(\([^)]*\)|.*)|import\s+(tests[\w.]*))", re.MULTILINE)
+
+
+def imports_of_test_modules(sources: Mapping[str, str]) -> list[str]:
+    """What test modules share belongs into a file of its own: imported from a test module, it hides in there.
+
+    The text is searched, which takes a tenth of the time of parsing all tests.
+    """
+    complaints = []
+    for path, source in sources.items():
+        for match in IMPORT.finditer(source):
+            module, names, whole = match.groups(default="")
+            found = [whole or module, *re.findall(r"\w+", names)]
+            complaints += [f"{path} imports {name}" for name in found if name.rpartition(".")[2].startswith("test_")]
+    return complaints
 
 
 def test_no_test_module_is_imported() -> None:
-    paths = sorted((ROOT / "tests").rglob("*.py"))
-    modules = read_package({path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in paths})
-    assert imports_of_test_modules(modules) == []
+    sources = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in sorted((ROOT / "tests").rglob("*.py"))}
+    assert len(sources) > 100
+    assert imports_of_test_modules(sources) == []
 
 
 def test_an_import_of_a_test_module_is_seen() -> None:
     sources = {
-        "tests/test_a.py": "import pytest\nfrom tests import helpers, test_b\nfrom tests.test_b import B, test_b",
-        "tests/test_b.py": "import tests.test_a",
-        "tests/helpers.py": "from test_x import y",
+        "a.py": "import pytest\nfrom tests import helpers, test_b\nfrom tests.c.test_d import E\n",
+        "b.py": "    import tests.test_a\nfrom tests import (\n    helpers,\n    test_c,\n)\n",
+        "c.py": "from test_x import y\nfrom tests.helpers import test\ndef test_a(): ...\n",
     }
-    assert imports_of_test_modules(read_package(sources)) == [
-        "tests.test_a:2 imports tests.test_b",
-        "tests.test_a:3 imports tests.test_b",
-        "tests.test_b:1 imports tests.test_a",
+    assert imports_of_test_modules(sources) == [
+        "a.py imports test_b",
+        "a.py imports tests.c.test_d",
+        "b.py imports tests.test_a",
+        "b.py imports test_c",
     ]
 
 

@@ -13,23 +13,7 @@ from benchmarks import programs
 from benchmarks.programs import CannotStart, Program, find_program, free_address, open_programs
 from chainsocks.protocol.address import Address
 from tests.background import wait_until
-
-SERVER = """
-import os, socket, signal, sys
-if "stubborn" in sys.argv:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-listener = socket.create_server((sys.argv[1], int(sys.argv[2])))
-if "parent" in sys.argv and os.fork():
-    listener.close()
-    signal.pause()
-print("I listen", flush=True)
-while True:
-    listener.accept()
-"""
-
-
-def server(address: Address, *words: str) -> Program:
-    return Program([sys.executable, "-c", SERVER, address.host, str(address.port), *words], address)
+from tests.benchmarks.servers import server
 
 
 def listens(address: Address) -> bool:
@@ -97,7 +81,7 @@ def test_a_program_that_never_listens_is_given_up_and_ended(tmp_path: Path, monk
 KILLED = """
 import os, pathlib, signal, sys
 from benchmarks.programs import free_address, open_programs
-from tests.benchmarks.test_programs import server
+from tests.benchmarks.servers import server
 with open_programs(lambda: [server(free_address(), "parent")], pathlib.Path(sys.argv[1])) as running:
     print(running.pids[0], flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

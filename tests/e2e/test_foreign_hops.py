@@ -29,7 +29,7 @@ def urls(request: pytest.FixtureRequest, names: tuple[str, ...]) -> list[str]:
 def test_a_chain_of_three_foreign_servers(
     request: pytest.FixtureRequest, source_and_sink: SocketAddress, names: tuple[str, ...]
 ) -> None:
-    size = 100 * MIB
+    size = 32 * MIB
     with chainsocks(*urls(request, names)) as front, connected(front.address, source_and_sink) as sock:
         exchange(sock, size)
         client = sock.getsockname()
