@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.net.keepalive import keep_alive
 from chainsocks.protocol.address import Address
 from chainsocks.sockets import keep_urgent
 
@@ -47,8 +49,9 @@ def tcp_socket(family: int) -> socket.socket:
     return sock
 
 
-def listen_tcp(sock: socket.socket) -> None:
-    """Start listening on a bound socket."""
+def listen_tcp(sock: socket.socket, keepalive: float = math.inf) -> None:
+    """Start listening on a bound socket. What it accepts inherits `keepalive` (`chainsocks.net.keepalive`)."""
+    keep_alive(sock, keepalive)  # before that: what waits in the backlog has inherited already
     sock.listen(BACKLOG)
 
 

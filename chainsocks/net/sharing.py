@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -41,7 +42,7 @@ def _reserve(sock: socket.socket) -> None:
 
 
 @contextmanager
-def listen_beside(reserved: Iterable[OpenListener]) -> Iterator[list[OpenListener]]:
+def listen_beside(reserved: Iterable[OpenListener], keepalive: float = math.inf) -> Iterator[list[OpenListener]]:
     """Listen on all reserved addresses; close the new sockets at the end.
 
     Raises:
@@ -56,6 +57,6 @@ def listen_beside(reserved: Iterable[OpenListener]) -> Iterator[list[OpenListene
                 sock = stack.enter_context(tcp_socket(each.sock.family))
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 sock.bind(each.sock.getsockname())
-                listen_tcp(sock)
+                listen_tcp(sock, keepalive)
             opened.append(OpenListener(each.listener, sock))
         yield opened

@@ -17,6 +17,7 @@ import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -26,7 +27,7 @@ from anyio.abc import ByteStream
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
 from chainsocks.net.keepalive import Keepalive, keep_alive, open_keepalive
-from chainsocks.net.listeners import OpenListener, open_listeners
+from chainsocks.net.listeners import OpenListener, listen_tcp, open_listeners
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
@@ -119,7 +120,7 @@ class Server:
         Raises:
             OSError: an address is not available, and ``filename`` says which; none of `listeners` is open then.
         """
-        for each in _open_all(listeners):
+        for each in _open_all(listeners, self._keepalive.seconds):
             self._start(each)
 
     async def close_listener(self, listener: Listener) -> None:
@@ -154,7 +155,6 @@ class Server:
         is_ipv4 = sock.family is socket.AF_INET
         is_tcp = is_ipv4 or sock.family is socket.AF_INET6
         poller = self._poller
-        keep_alive(sock, self._keepalive.seconds)  # accepted sockets inherit it
 
         def start_session(connection: socket.socket, peer: Any) -> None:
             host, name = "", "unix"
@@ -201,7 +201,7 @@ async def open_server(
         OSError: an address is not available; ``filename`` says which.
     """
     anyio.current_time()  # loads anyio's backend now: the first session may have no file descriptor left for that
-    active = [_adopt(each) for each in opened] or _open_all(config.server.listen)
+    active = [_adopt(each) for each in opened] or _open_all(config.server.listen, config.server.keepalive)
     with ExitStack() as unused:
         for each in active:
             unused.push(each.resources)
@@ -220,17 +220,18 @@ async def open_server(
             sessions.cancel_scope.deadline = trio.current_time() + server.service.config.timeouts.grace
 
 
-def _open_all(listeners: Iterable[Listener]) -> list[_Active]:
+def _open_all(listeners: Iterable[Listener], keepalive: float) -> list[_Active]:
     """Open the sockets of all `listeners`, or of none.
 
     Raises:
         OSError: as `chainsocks.net.listeners.open_listeners`.
     """
     active = []
+    when_bound = partial(listen_tcp, keepalive=keepalive)
     with ExitStack() as opened_so_far:
         for listener in listeners:
             resources = opened_so_far.enter_context(ExitStack())
-            active.append(_Active(resources.enter_context(open_listeners([listener])), resources))
+            active.append(_Active(resources.enter_context(open_listeners([listener], when_bound)), resources))
         opened_so_far.pop_all()
     return active
 

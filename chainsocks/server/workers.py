@@ -191,7 +191,7 @@ class _WorkerPool:
         slot.number = next(self._numbers)
         flush_output(BEFORE_FORK)
         try:
-            with listen_beside(self._reserved) as listeners:
+            with listen_beside(self._reserved, self._config.server.keepalive) as listeners:
                 config = replace(self._config, server=server)
                 worker = Worker(slot.number, config, listeners, self._workers_lifeline)
                 pid = os.fork()
