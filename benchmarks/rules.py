@@ -61,7 +61,7 @@ def _rule(chance: random.Random, size: int) -> str:
     if chance.random() < 0.95:
         lines.append(f"to = {to}")
     else:  # for some clients or users, and any destination
-        lines.append(chance.choice((f"from = '{_ip(chance)}'", f"users = 'user{chance.randrange(size)}'")))
+        lines.append(chance.choice((f"from = '{_ip(chance)}'", f"users = 'ident:user{chance.randrange(size)}'")))
     if chance.random() < 0.3:
         lines.append(chance.choice((f"ports = {chance.randrange(1, 65536)}", "ports = '6000-6100'")))
     if chance.random() < 0.1:

@@ -1,8 +1,9 @@
 """5. The client library under trio: one web page, through two hops.
 
-One chainsocks plays both hops. Start it, and this program in another terminal:
+Two chainsocks play the hops. Start them, and this program, each in a terminal of its own:
 
-    chainsocks serve --listen 127.0.0.1:1081 --listen 127.0.0.1:1082
+    chainsocks serve --listen 127.0.0.1:1081
+    chainsocks serve --listen 127.0.0.1:1082
     python examples/5_client_trio.py
 """
 

@@ -1,8 +1,9 @@
 """6. The client library under asyncio: the same, with hops and limits of your choice, and an error message on failure.
 
-One chainsocks plays both hops. Start it, and this program in another terminal:
+Two chainsocks play the hops. Start them, and this program, each in a terminal of its own:
 
-    chainsocks serve --listen 127.0.0.1:1081 --listen 127.0.0.1:1082
+    chainsocks serve --listen 127.0.0.1:1081
+    chainsocks serve --listen 127.0.0.1:1082
     python examples/6_client_asyncio.py socks5://127.0.0.1:1081 socks4a://127.0.0.1:1082
 
 Without hops it connects directly. If a hop fails, it prints the name of the hop, its address, the step, and the time

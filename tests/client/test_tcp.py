@@ -51,6 +51,12 @@ def hop(background: Background) -> Address:
 
 
 @pytest.fixture(scope="module")
+def another(background: Background) -> Address:
+    """A second server: one does not connect to itself."""
+    return background.proxy()
+
+
+@pytest.fixture(scope="module")
 def hop_with_login(background: Background) -> Address:
     return background.proxy(Config(users=(User("alice", PlainPassword(b"wonder@land")),)))
 
@@ -99,7 +105,7 @@ WAYS = [
     pytest.param(["socks5://{hop}"], id="socks5"),
     pytest.param(["socks5://alice:wonder%40land@{hop_with_login}"], id="socks5-login"),
     pytest.param(
-        ["socks5://alice:wonder%40land@{hop_with_login}", "socks4a://fred@{hop}", "socks5://{hop}"],
+        ["socks5://alice:wonder%40land@{hop_with_login}", "socks4a://fred@{hop}", "socks5://{another}"],
         id="three-mixed",
     ),
 ]
@@ -108,19 +114,26 @@ WAYS = [
 class TestConnections:
     @pytest.mark.parametrize("way", WAYS)
     def test_bytes_and_their_end_go_both_ways(
-        self, backend: str, shouter: Address, hop: Address, hop_with_login: Address, way: list[str]
+        self, backend: str, shouter: Address, hop: Address, another: Address, hop_with_login: Address, way: list[str]
     ) -> None:
         """The end of what we say arrives, and the answer to it still comes back."""
-        chain = Chain(*(url.format(hop=hop, hop_with_login=hop_with_login) for url in way))
+        chain = Chain(*(url.format(hop=hop, another=another, hop_with_login=hop_with_login) for url in way))
         words = b"abcdefgh" * 50_000
         assert run(backend, converse, shouter, chain, words) == words.upper()
 
     @pytest.mark.parametrize("pipeline", ["hop", Pipeline.CHAIN])
     @pytest.mark.parametrize("way", WAYS)
     def test_pipelined_as_well(
-        self, backend: str, shouter: Address, hop: Address, hop_with_login: Address, way: list[str], pipeline: str
+        self,
+        backend: str,
+        shouter: Address,
+        hop: Address,
+        another: Address,
+        hop_with_login: Address,
+        way: list[str],
+        pipeline: str,
     ) -> None:
-        urls = (url.format(hop=hop, hop_with_login=hop_with_login) for url in way)
+        urls = (url.format(hop=hop, another=another, hop_with_login=hop_with_login) for url in way)
         assert run(backend, converse, shouter, Chain(*urls, pipeline=pipeline), b"hello") == b"HELLO"
 
     @pytest.mark.parametrize("hedge", [None, 5.0])
@@ -320,8 +333,10 @@ class TestFailures:
         assert error.problem == f"it could not reach {dead} at {dead}, it says: connection refused (05)"
         assert error.reply_code == ReplyCode.GENERAL_FAILURE
 
-    def test_the_last_hop_tells_of_the_destination(self, backend: str, hop: Address, dead: Address) -> None:
-        error = failure(backend, Chain(f"socks5://{hop}", f"socks5://{hop}"), dead)
+    def test_the_last_hop_tells_of_the_destination(
+        self, backend: str, hop: Address, another: Address, dead: Address
+    ) -> None:
+        error = failure(backend, Chain(f"socks5://{another}", f"socks5://{hop}"), dead)
         assert isinstance(error, chainsocks.HopRefused)
         assert isinstance(error, ConnectionRefusedError)
         assert error.at_destination
@@ -450,8 +465,9 @@ async def bind_and_answer(chain: Chain, host: str) -> bytes:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_a_port_for_one_connection(backend: str, hop: Address, count: int) -> None:
-    assert run(backend, bind_and_answer, Chain(*[f"socks5://{hop}"] * count), "127.0.0.1") == b"KNOCK"
+def test_a_port_for_one_connection(backend: str, hop: Address, another: Address, count: int) -> None:
+    chain = Chain(*[f"socks5://{hop}", f"socks5://{another}"][:count])
+    assert run(backend, bind_and_answer, chain, "127.0.0.1") == b"KNOCK"
 
 
 @pytest.mark.parametrize("protocol", ["socks4", "socks4a", "socks5"])

@@ -32,7 +32,7 @@ IPS = ["10.0.0.1", "10.0.0.9", "10.1.0.1", "192.168.7.7", "127.0.0.1", "2001:db8
 HOSTS = [*NAMES, *IPS, "EXAMPLE.org.", "127.1", "0", "::ffff:10.0.0.9", "[::1]"]
 PORTS = [22, 25, 80, 443, 6050]
 CHAINS = ["onion", "slow", "direct"]
-USERS = ["carol", "dave"]
+USERS = ["ident:carol", "ident:dave"]
 CLIENTS = ["10.0.0.1", "192.168.7.7", "2001:db8::1", ""]
 
 SAME = {"EXAMPLE.org.": "example.org", "127.1": "127.0.0.1", "::ffff:10.0.0.9": "10.0.0.9", "[::1]": "::1"}

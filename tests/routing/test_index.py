@@ -52,9 +52,9 @@ def test_the_lowest_number_wins_in_whichever_branch_it_is() -> None:
 
 
 def test_without_where_a_request_goes() -> None:
-    rules = rules_of("to = '10.0.0.0/8'\nusers = 'carol'\ndeny = true", "to = '*.lan'\ndeny = true")
+    rules = rules_of("to = '10.0.0.0/8'\nusers = 'ident:carol'\ndeny = true", "to = '*.lan'\ndeny = true")
     index = Index(rules, where=False)
-    assert index.first(question("example.org", user=b"carol")) == 1
+    assert index.first(question("example.org", user=b"ident:carol")) == 1
     assert index.first(question("example.org")) == 2
 
 
@@ -63,7 +63,7 @@ def test_many_rules_for_one_destination_are_sorted_by_what_else_they_want(monkey
     index = Index(
         rules_of(
             *(f"to = 'example.org'\nfrom = '10.0.{n}.0/24'\nchain = 'slow'" for n in range(100)),
-            *(f"to = 'example.org'\nusers = 'user{n}'\nchain = 'slow'" for n in range(100)),
+            *(f"to = 'example.org'\nusers = 'ident:user{n}'\nchain = 'slow'" for n in range(100)),
             *(f"to = 'example.org'\nports = {n}\nchain = 'slow'" for n in range(1000, 1100)),
         )
     )
@@ -77,7 +77,7 @@ def test_many_rules_for_one_destination_are_sorted_by_what_else_they_want(monkey
     monkeypatch.setattr(_Test, "passes", count)
     for expected, asked in [
         (78, question("example.org", client="10.0.77.1")),
-        (151, question("example.org", user=b"user50")),
+        (151, question("example.org", user=b"ident:user50")),
         (300, question("example.org", 1099)),
         (NONE, question("example.org", 1100, "10.1.0.1", b"nobody")),
     ]:
