@@ -8,8 +8,8 @@ from itertools import combinations, pairwise, product
 from chainsocks.config.chains import Chain, Group, hops_of, same_members
 from chainsocks.config.hops import Hop
 from chainsocks.config.rules import DIRECTLY
+from chainsocks.config.schema_routing import GroupTable
 from chainsocks.config.suggest import describe, suggest
-from chainsocks.config.ways import GroupTable
 
 __all__ = ["Complain", "Members", "link_groups", "no_such_member", "unfit"]
 

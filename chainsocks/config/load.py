@@ -24,9 +24,9 @@ from chainsocks.config.identities import identity_problem
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Ident, Server, Timeouts, User
 from chainsocks.config.rules import DIRECTLY, Rule
 from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, TimeoutsTable, UserTable
+from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.config.suggest import describe, mask, none_of, suggest
 from chainsocks.config.tables import Table
-from chainsocks.config.ways import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import Address, printable
 

@@ -1,8 +1,6 @@
 """The tables about the server itself, as pydantic models that build the frozen values of `chainsocks.config.models`.
 
-Those about the ways that requests go are in `chainsocks.config.ways`.
-
-The tables have no defaults of their own: what a user leaves out is left to the defaults of the values.
+The tables about the routes of requests are in `chainsocks.config.schema_routing`.
 """
 
 from __future__ import annotations
@@ -25,15 +23,13 @@ from chainsocks.config.gssapi import (
     parse_keytab,
     parse_principal,
 )
-from chainsocks.config.hops import (
-    NamesOnly,
-)
+from chainsocks.config.hops import NamesOnly
 from chainsocks.config.identities import Proof
 from chainsocks.config.listeners import ListenAddress, Listener
-from chainsocks.config.models import HealthSettings, Ident, Server, ServerGssapi, Timeouts, User
+from chainsocks.config.models import HealthSettings, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.suggest import MAX_INTEGER
-from chainsocks.config.tables import LIST, Duration, LeastProtection, ServiceName, Table, not_empty, text
+from chainsocks.config.tables import LIST, LeastProtection, ServiceName, Table, not_empty, parsed, table_of
 from chainsocks.config.values import environment, parse_ip, parse_listen, parse_ports
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
@@ -50,9 +46,9 @@ def _user_name(name: str) -> str:
     return name
 
 
-ListenText = Annotated[ListenAddress, BeforeValidator(lambda value: parse_listen(text(value)))]
-IPText = Annotated[IPv4Address | IPv6Address, BeforeValidator(lambda value: parse_ip(text(value)))]
-PasswordHash = Annotated[HashedPassword, BeforeValidator(lambda value: parse_hash(text(value)))]
+ListenText = Annotated[ListenAddress, parsed(parse_listen)]
+IPText = Annotated[IPv4Address | IPv6Address, parsed(parse_ip)]
+PasswordHash = Annotated[HashedPassword, parsed(parse_hash)]
 
 
 class ListenTable(Table):
@@ -71,73 +67,67 @@ class ListenTable(Table):
         return Listener(**self.given())
 
 
-class ServerTable(Table):
+class _ServerTable(Table):
     """``[server]``."""
 
-    listen: Annotated[tuple[ListenTable, ...], LIST] = ()
-    workers: Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)] = 0
-    max_sessions: Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)] = 0
-    keepalive: Duration = 0
-    open: StrictBool = False
-    private: StrictBool = False
-    udp_address: IPText | None = None
-    udp_ports: Annotated[range, BeforeValidator(lambda value: parse_ports(text(value)))] = range(1)
-    bind_address: IPText | None = None
-    ident: Ident = Ident.OFF
-    gssapi: LeastProtection | None = None
-    gssapi_services: Annotated[tuple[ServiceName, ...], BeforeValidator(not_empty)] = ()
-    gssapi_keytab: Annotated[str, BeforeValidator(lambda value: parse_keytab(text(value)))] = ""
-    gssapi_principals: Annotated[
-        tuple[Annotated[str, BeforeValidator(lambda value: parse_principal(text(value)))], ...],
-        BeforeValidator(not_empty),
-    ] = ()
-    gssapi_required: StrictBool = True
     _gssapi: ServerGssapi | None
 
     @model_validator(mode="after")
-    def _assemble(self) -> Self:
+    def _gather_gssapi(self) -> Self:
         self._gssapi = gather_gssapi(ServerGssapi, self.given())
         return self
 
     def build(self) -> Server:
         """Make the value."""
         given = {key: value for key, value in self.given().items() if not key.startswith("gssapi")}
-        if self.listen:
-            given["listen"] = tuple(table.build() for table in self.listen)
+        if "listen" in given:
+            given["listen"] = tuple(table.build() for table in given["listen"])
         return Server(**given, gssapi=self._gssapi)
 
 
-class TimeoutsTable(Table):
-    """``[timeouts]``."""
+ServerTable = table_of(
+    Server,
+    _ServerTable,
+    {
+        "listen": Annotated[tuple[ListenTable, ...], LIST],
+        "workers": Annotated[StrictInt, Field(ge=0, le=MAX_INTEGER)],
+        "max_sessions": Annotated[StrictInt, Field(ge=1, le=MAX_INTEGER)],
+        "udp_address": IPText,
+        "udp_ports": Annotated[range, parsed(parse_ports)],
+        "bind_address": IPText,
+        "gssapi": None,
+    },
+    gssapi=(LeastProtection, None),
+    gssapi_services=(Annotated[tuple[ServiceName, ...], BeforeValidator(not_empty)], ServerGssapi().services),
+    gssapi_keytab=(Annotated[str, parsed(parse_keytab)], None),
+    gssapi_principals=(
+        Annotated[tuple[Annotated[str, parsed(parse_principal)], ...], BeforeValidator(not_empty)],
+        ServerGssapi().principals,
+    ),
+    gssapi_required=(StrictBool, ServerGssapi().required),
+)
 
-    handshake: Duration = 0
-    ident: Duration = 0
-    resolve: Duration = 0
-    connect: Duration = 0
-    hop: Duration = 0
-    dial: Duration = 0
-    reply: Duration = 0
-    idle: Duration = 0
-    half_close: Duration = 0
-    bind: Duration = 0
-    udp_idle: Duration = 0
-    grace: Duration = 0
+
+class _TimeoutsTable(Table):
+    """``[timeouts]``."""
 
     def build(self) -> Timeouts:
         """Make the value."""
         return Timeouts(**self.given())
 
 
-class HealthTable(Table):
-    """``[health]``."""
+TimeoutsTable = table_of(Timeouts, _TimeoutsTable)
 
-    rest: Duration = 0
-    longest_rest: Duration = 0
-    remeasure: Duration = 0
+
+class _HealthTable(Table):
+    """``[health]``."""
 
     def build(self) -> HealthSettings:
         """Make the value."""
         return HealthSettings(**self.given())
+
+
+HealthTable = table_of(HealthSettings, _HealthTable)
 
 
 class UserTable(Table):

@@ -1,54 +1,89 @@
-"""What the tables of a TOML file have in common: `Table`, and the kinds of values that several of them have."""
+"""What the tables of a TOML file have in common: `Table`, and kinds of values.
+
+The values that tables build are frozen dataclasses, and have the defaults. A table whose keys are the fields of its
+value is made from those fields (`table_of`), so that a key, its type and its default stand in one place.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Annotated, Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictBool, StrictInt, create_model
 
 from chainsocks.config.gssapi import parse_protection, parse_service
 from chainsocks.config.values import parse_duration
 from chainsocks.protocol.gssapi import Protection
 
-__all__ = ["LIST", "Duration", "LeastProtection", "ServiceName", "Table", "listed", "not_empty", "text"]
+__all__ = ["LIST", "Duration", "LeastProtection", "ServiceName", "Table", "listed", "not_empty", "parsed", "table_of"]
 
 
-def text(value: object) -> str:
-    """Let a text through, and nothing else; what was found instead is not told, for most texts hold a secret."""
-    if not isinstance(value, str):
-        raise ValueError("expected a text in quotes")
-    return value
+def parsed(parse: Callable[[str], object]) -> BeforeValidator:
+    """Have a text read by `parse`.
+
+    Anything else is an error that does not show the value: where a text is expected, it is often a secret.
+    """
+
+    def validate(value: object) -> object:
+        if not isinstance(value, str):
+            raise ValueError("expected a text in quotes")
+        return parse(value)
+
+    return BeforeValidator(validate)
 
 
 def not_empty(value: object) -> object:
-    """Let anything through but an empty list."""
+    """Accept everything but an empty list."""
     if value == []:
         raise ValueError("expected at least one entry")
     return value
 
 
 def listed(value: object) -> list[object]:
-    """Let a single value stand for a list of it; no list is empty."""
+    """Return a list as it is, and any other value as the only one of a list. An empty list is an error."""
     not_empty(value)
     return value if isinstance(value, list) else [value]
 
 
 LIST = BeforeValidator(listed)
-"""A list for which a single value may stand."""
+"""A list. A single value may be written without the brackets."""
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
-LeastProtection = Annotated[Protection, BeforeValidator(lambda value: parse_protection(text(value)))]
-ServiceName = Annotated[str, BeforeValidator(lambda value: parse_service(text(value)))]
+LeastProtection = Annotated[Protection, parsed(parse_protection)]
+ServiceName = Annotated[str, parsed(parse_service)]
 
 
 class Table(BaseModel):
-    """A TOML table: unknown keys are errors, and nothing is converted silently.
-
-    The defaults below only mark a key as optional; `given` leaves them out.
-    """
+    """A TOML table. Unknown keys are errors, and no value is converted to another type."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     def given(self) -> dict[str, Any]:
-        """Return what the user wrote, as keyword arguments for the value that has the defaults."""
+        """Return the keys that the user wrote, as arguments for the value that has the defaults of the others."""
         return {key: getattr(self, key) for key in self.model_fields_set}
+
+
+TableT = TypeVar("TableT", bound=Table)
+
+_KINDS: Mapping[Any, Any] = {float: Duration, int: StrictInt, bool: StrictBool}
+
+
+def table_of(value: type[Any], base: type[TableT], kinds: Mapping[str, Any] | None = None, **more: Any) -> type[TableT]:
+    """Make the table whose keys are the fields of a dataclass, and `more`, each a type with a default.
+
+    `base` has the docstring, and the methods. A float is a `Duration`. `kinds` has the types of keys that are written
+    in another way; None leaves a field out.
+    """
+    types = {**get_type_hints(value), **(kinds or {})}
+    keys: dict[str, Any] = {
+        each.name: (_KINDS.get(types[each.name], types[each.name]), _default_of(each))
+        for each in fields(value)
+        if types[each.name] is not None
+    }
+    name = base.__name__.lstrip("_")
+    return create_model(name, __base__=base, __module__=base.__module__, __doc__=base.__doc__, **keys, **more)
+
+
+def _default_of(field: Field[Any]) -> object:
+    return ... if field.default is MISSING else field.default

@@ -20,7 +20,7 @@ from chainsocks.config.load import find_config, load_config, parse_config
 from chainsocks.config.models import Config, Server, Timeouts, User
 from chainsocks.config.passwords import parse_hash
 from chainsocks.config.schema import ServerTable, TimeoutsTable, UserTable
-from chainsocks.config.ways import ChainTable, HopTable
+from chainsocks.config.schema_routing import ChainTable, HopTable
 from chainsocks.errors import ConfigError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId, UsernamePassword

@@ -13,8 +13,8 @@ import pytest
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config
 from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, TimeoutsTable, UserTable
+from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.config.tables import Table
-from chainsocks.config.ways import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.errors import ConfigError
 from tests.manual.pages import MANUAL
 

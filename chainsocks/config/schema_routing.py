@@ -50,7 +50,7 @@ from chainsocks.config.rules import (
     parse_spoken,
     parse_to,
 )
-from chainsocks.config.tables import LIST, Duration, LeastProtection, ServiceName, Table, listed, not_empty, text
+from chainsocks.config.tables import LIST, Duration, LeastProtection, ServiceName, Table, listed, not_empty, parsed
 from chainsocks.config.values import environment, parse_part_address, parse_ports, parse_resolver, parse_target
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi
@@ -59,12 +59,8 @@ from chainsocks.protocol.messages import Command, Credentials, UserId
 __all__ = ["ChainTable", "GroupTable", "HopTable", "RuleTable"]
 
 
-def _port_range(value: object) -> range:
-    return parse_ports(str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value))
-
-
-def _version(value: object) -> Spoken:
-    return parse_spoken(str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value))
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _denies(value: object) -> object:
@@ -73,14 +69,17 @@ def _denies(value: object) -> object:
     return value
 
 
-HopAddress = Annotated[Address, BeforeValidator(lambda value: parse_part_address(text(value)))]
-ResolverText = Annotated[Address, BeforeValidator(lambda value: parse_resolver(text(value)))]
+NUMBER = BeforeValidator(_number_as_text)
+"""A number may be written without the quotes."""
+
+HopAddress = Annotated[Address, parsed(parse_part_address)]
+ResolverText = Annotated[Address, parsed(parse_resolver)]
 
 
 class HopTable(Table):
     """One of ``[hops]``: a URL, or a table with ``url`` or with its parts."""
 
-    url: Annotated[Hop | None, BeforeValidator(lambda value: parse_hop_url(text(value)))] = None
+    url: Annotated[Hop | None, parsed(parse_hop_url)] = None
     protocol: HopProtocol | None = None
     address: HopAddress | None = None
     user_id: StrictStr | None = None
@@ -92,10 +91,10 @@ class HopTable(Table):
     pipeline: Pipeline | None = None
     tor: StrictBool = False
     isolate: Isolate = Isolate.OFF
-    udp_relay: Annotated[UdpRelay | Address, BeforeValidator(lambda value: parse_udp_relay(text(value)))] = UdpRelay.HOP
+    udp_relay: Annotated[UdpRelay | Address, parsed(parse_udp_relay)] = UdpRelay.HOP
     gssapi: LeastProtection | None = None
     gssapi_service: ServiceName = ""
-    gssapi_host: Annotated[str, BeforeValidator(lambda value: parse_service_host(text(value)))] = ""
+    gssapi_host: Annotated[str, parsed(parse_service_host)] = ""
     _hop: Hop
 
     @model_validator(mode="before")
@@ -172,7 +171,7 @@ class GroupTable(_ListOfHops):
     hedge: Duration | None = None
     retry_refused: StrictBool = False
     check: Duration | None = None
-    check_target: Annotated[Address, BeforeValidator(lambda value: parse_target(text(value)))] | None = None
+    check_target: Annotated[Address, parsed(parse_target)] | None = None
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -226,18 +225,16 @@ class ChainTable(_ListOfHops):
 class RuleTable(Table):
     """One of ``[[rules]]``."""
 
-    to: Annotated[tuple[Annotated[Hosts, BeforeValidator(lambda value: parse_to(text(value)))], ...], LIST] = ()
-    ports: Annotated[tuple[Annotated[range, BeforeValidator(_port_range)], ...], LIST] = ()
+    to: Annotated[tuple[Annotated[Hosts, parsed(parse_to)], ...], LIST] = ()
+    ports: Annotated[tuple[Annotated[range, parsed(parse_ports), NUMBER], ...], LIST] = ()
     clients: Annotated[
-        tuple[Annotated[tuple[Network, ...], BeforeValidator(lambda value: parse_networks(text(value)))], ...],
+        tuple[Annotated[tuple[Network, ...], parsed(parse_networks)], ...],
         LIST,
         Field(alias="from"),
     ] = ()
     users: Annotated[tuple[StrictStr, ...], LIST] = ()
-    commands: Annotated[
-        tuple[Annotated[frozenset[Command], BeforeValidator(lambda value: parse_commands(text(value)))], ...], LIST
-    ] = ()
-    versions: Annotated[tuple[Annotated[Spoken, BeforeValidator(_version)], ...], LIST] = ()
+    commands: Annotated[tuple[Annotated[frozenset[Command], parsed(parse_commands)], ...], LIST] = ()
+    versions: Annotated[tuple[Annotated[Spoken, parsed(parse_spoken), NUMBER], ...], LIST] = ()
     chain: StrictStr | None = None
     deny: Annotated[StrictBool | None, BeforeValidator(_denies)] = None
     resolve: StrictBool = False
