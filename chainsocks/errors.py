@@ -101,6 +101,11 @@ class RequestRefused(ChainsocksError):
         super().__init__(message)
         self.reply_code = reply_code
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether something failed; otherwise a rule or the configuration forbids the request."""
+        return self.reply_code in _FAILURES
+
 
 class GssError(ChainsocksError):
     """A GSSAPI mechanism failed; the message is its own, and contains no token."""
@@ -163,6 +168,9 @@ class Place:
 
 
 _GENERAL = (ReplyCode.GENERAL_FAILURE, ReplyCode.GENERAL_FAILURE)
+
+_FAILURES = {ReplyCode.GENERAL_FAILURE, ReplyCode.HOST_UNREACHABLE}
+"""Codes of refusals that nothing forbids."""
 
 _REPLY_CODES: Mapping[Cause, tuple[ReplyCode, ReplyCode]] = {
     # Of a failure at the destination, and of one at a hop or on the way to the resolver. Every other cause is a
@@ -248,6 +256,12 @@ class DialError(ChainsocksError, OSError):
     def reply_code(self) -> int:
         """The code of the reply to a client that waits for this dial."""
         return reply_code_of(self.cause, at_destination=self.at_destination)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether something failed; otherwise this program does not let the client go there."""
+        forbidden = self.cause is Cause.NOT_ALLOWED and self.at_destination and self.errno is None
+        return not forbidden
 
     def after(self, earlier: Iterable[DialError]) -> Self:
         """Return a copy that has these `earlier` errors, with this error's traceback and cause."""

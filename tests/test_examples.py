@@ -56,9 +56,9 @@ def a_stopped_hop_is_blamed(terminal: Terminal) -> None:
 def hops_are_walked_one_after_the_other(terminal: Terminal) -> None:
     *hops, proxy = terminal.servers
     for position, name in enumerate(("paris", "osaka", "lima"), 1):
-        proxy.wait_for(rf"DEBUG = hop {name} \({position} of 3\) at .*, request$")
-        proxy.wait_for(rf"DEBUG > {name} \d+ bytes")
-        proxy.wait_for(rf"DEBUG < {name} \d+ bytes")
+        proxy.wait_for(rf"DEBUG id=\d+ = hop {name} \({position} of 3\) at .*, request$")
+        proxy.wait_for(rf"DEBUG id=\d+ > {name} \d+ bytes")
+        proxy.wait_for(rf"DEBUG id=\d+ < {name} \d+ bytes")
         hops[position - 1].wait_for("command=CONNECT .*finished")
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 
 from chainsocks.observe.log_writer import LogWriter
+from chainsocks.observe.record import current_session
 
 __all__ = ["flush_log", "restart_logging", "start_logging"]
 
@@ -40,9 +41,15 @@ def _writers() -> list[LogWriter]:
 
 
 class _Formatter(logging.Formatter):
-    """The standard formatter, except that it formats date and time only once per second."""
+    """The standard formatter, except that it formats date and time only once per second, and names sessions."""
 
     _written = (-1, "")  # the second, and what is written for it; in one, as several threads format
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        """Return the line of a record; debugging lines begin with the id of their session."""
+        if record.levelno == logging.DEBUG:
+            record.message = current_session.get() + record.message
+        return super().formatMessage(record)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
         """Return the time of a record, in milliseconds."""

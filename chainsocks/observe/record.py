@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
@@ -15,12 +16,15 @@ from chainsocks.config.chains import Chain, Route
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.messages import Request, show_code
 
-__all__ = ["Record", "Traffic", "prefix_ids"]
+__all__ = ["Record", "Traffic", "current_session", "prefix_ids"]
 
 log = logging.getLogger("chainsocks.session")
 _DIFFICULT = re.compile('[ "=]').search
 _ids = count(1)
 _prefix = ""
+
+current_session: ContextVar[str] = ContextVar("current_session", default="")
+"""The id of the session that a task belongs to, as ``id=7`` and a space; only set where debugging lines are logged."""
 
 
 def prefix_ids(prefix: str) -> None:
@@ -51,6 +55,8 @@ class Record:
     reply: int | None = None
     traffic: Traffic = field(default_factory=Traffic)
     outcome: str = "ended by a bug in chainsocks"
+    failed: bool = True
+    """Whether the server failed the client. It did not where a rule refused the request, or where the client left."""
     route: Route | None = None
     """Which hops were chosen, where there was a choice."""
     user: str = ""
@@ -63,11 +69,17 @@ class Record:
         """The session and its client, for a line of the log that is not the session's own."""
         return f"session {_prefix}{self.id}, client {self.client}:"
 
+    def mark_debug_lines(self) -> None:
+        """Have all debugging lines of this task, and of those that it starts, begin with the session's id."""
+        if log.isEnabledFor(logging.DEBUG):
+            current_session.set(f"id={_prefix}{self.id} ")
+
     def write(self) -> None:
-        """Write the session's line."""
-        if log.isEnabledFor(logging.INFO):
+        """Write the session's line: a warning if it has failed."""
+        level = logging.WARNING if self.failed else logging.INFO
+        if log.isEnabledFor(level):
             # As it is now, whenever a handler gets to format it; and without the search for this line in the source.
-            log.handle(log.makeRecord(log.name, logging.INFO, "", 0, str(self), (), None))
+            log.handle(log.makeRecord(log.name, level, "", 0, str(self), (), None))
 
     def __str__(self) -> str:
         request, traffic = self.request, self.traffic

@@ -94,7 +94,7 @@ def _ends_of(client: ByteStream) -> tuple[str, str]:
     try:
         names = [client.extra(end, None) for end in (SocketAttribute.local_address, SocketAttribute.remote_address)]
     except OSError:
-        raise RequestRefused("the client is gone", ReplyCode.GENERAL_FAILURE) from None
+        raise RequestRefused("the client is gone", ReplyCode.TTL_EXPIRED) from None
     match names:
         case [(str(here), *_), (str(there), *_)]:
             return here, there

@@ -80,13 +80,14 @@ async def serve_session(
     *Closing*: `client`, and whatever is opened on its behalf, is closed before this returns.
     """
     record = Record(name)
+    record.mark_debug_lines()
     events = SessionEvents(service.events, record) if service.events else None
     if events:
         events.started()
     try:
         await _Session(client, service, record, host, listener, events).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
-        record.outcome = "cut off: the server is stopping"
+        record.outcome, record.failed = "cut off: the server is stopping", False
         if record.reply is None:  # otherwise the relay has done so where it had to
             reset_on_close(client)
         raise
@@ -146,7 +147,7 @@ class _Session:
 
     async def run(self) -> None:
         """Serve the client, and close its connection in a way that it understands."""
-        record = self._record
+        record, failed = self._record, False
         try:
             with self._limit:
                 await self._serve()
@@ -158,7 +159,8 @@ class _Session:
         except RequestAbandoned:
             await self._abandon()
         except (RequestRefused, DialError) as error:
-            await self._refuse(error)
+            failed = await self._refuse(error) and error.is_failure
+        record.failed = failed
 
     async def _serve(self) -> None:
         """Read the request, route it, and do what it asks for.
@@ -344,24 +346,25 @@ class _Session:
         except BrokenResourceError:
             raise _ClientLeft from None
 
-    async def _refuse(self, refusal: RequestRefused | DialError) -> None:
-        """Tell the client that its way is not open."""
+    async def _refuse(self, refusal: RequestRefused | DialError) -> bool:
+        """Tell the client that its way is not open. Return whether it is still there to be told."""
         record, handshake, seconds = self._record, self._reader.handshake, self._timeouts.reply
         record.outcome = str(refusal)
         record.reply = refusal.reply_code
         if handshake is None:
-            return
+            return True
         handshake.send_reply(Reply(refusal.reply_code))
         with trio.move_on_after(seconds) as scope:
             try:
                 await self._reader.send_answer(handshake)
             except BrokenResourceError:
                 record.outcome = str(_ClientLeft())
-                return
+                return False
         if scope.cancelled_caught:
             record.outcome = str(self._reply_not_taken())
-            return
+            return False
         await linger_and_close(self._reader.client, seconds)
+        return True
 
     async def _abandon(self) -> None:
         """End a request whose client has left; one that has only finished its side can still read the reply."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import re
 
 import pytest
 
 from chainsocks.observe.log import flush_log, restart_logging, start_logging
+from chainsocks.observe.record import Record
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +73,19 @@ def test_a_label_begins_every_line_from_now_on(capsys: pytest.CaptureFixture[str
     flush_log()
     lines = [line.split(" ", 2)[2] for line in capsys.readouterr().err.splitlines()]
     assert lines == ["INFO id=7", "INFO worker 2: id=7", "INFO id=7"]
+
+
+def test_debugging_lines_begin_with_the_id_of_their_session(capsys: pytest.CaptureFixture[str]) -> None:
+    start_logging(logging.DEBUG)
+    logger = logging.getLogger("chainsocks.dial")
+
+    def serve() -> None:
+        Record("client", 7, 0.0).mark_debug_lines()
+        logger.debug("= %s", "hop paris")
+        logger.warning("slow")
+
+    contextvars.copy_context().run(serve)
+    logger.debug("of no session")
+    flush_log()
+    lines = [line.split(" ", 2)[2] for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["DEBUG id=7 = hop paris", "WARNING slow", "DEBUG of no session"]

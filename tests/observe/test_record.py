@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from chainsocks.config.chains import Chain
-from chainsocks.observe.record import Record, Traffic, prefix_ids
+from chainsocks.observe.record import Record, Traffic, current_session, prefix_ids
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
 
@@ -67,8 +67,41 @@ async def test_an_id_says_which_process_it_is_of(monkeypatch: pytest.MonkeyPatch
     assert str(Record("a", 17)).startswith("id=3-17 client=a ")
 
 
-@pytest.mark.parametrize(("level", "lines"), [(logging.INFO, 1), (logging.WARNING, 0)])
-async def test_the_line_is_info(level: int, lines: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("failed", "level", "levels"),
+    [
+        pytest.param(False, logging.INFO, [logging.INFO], id="in-order"),
+        pytest.param(False, logging.WARNING, [], id="in-order-quiet"),
+        pytest.param(True, logging.INFO, [logging.WARNING], id="failed"),
+        pytest.param(True, logging.WARNING, [logging.WARNING], id="failed-quiet"),
+    ],
+)
+async def test_the_line_of_a_failed_session_is_a_warning(
+    level: int, levels: list[int], caplog: pytest.LogCaptureFixture, *, failed: bool
+) -> None:
     caplog.set_level(level, "chainsocks.session")
-    Record("client").write()
-    assert len(caplog.records) == lines
+    Record("client", failed=failed).write()
+    assert [record.levelno for record in caplog.records] == levels
+
+
+@pytest.mark.parametrize(("level", "mark"), [(logging.DEBUG, "id=7 "), (logging.INFO, "")])
+async def test_debugging_lines_of_its_task_and_of_those_that_it_starts_name_it(
+    level: int, mark: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(level, "chainsocks.session")
+    marks: list[str] = []
+
+    async def attempt() -> None:
+        await trio.lowlevel.checkpoint()
+        marks.append(current_session.get())
+
+    async def serve(record: Record) -> None:
+        record.mark_debug_lines()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(attempt)
+        marks.append(current_session.get())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, Record("client", 7))
+    assert marks == [mark, mark]
+    assert current_session.get() == ""

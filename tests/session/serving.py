@@ -66,8 +66,17 @@ class Client:
     @property
     def line(self) -> str:
         """The session's one line in the log."""
-        [record] = [record for record in self.log.records if record.levelno == logging.INFO]
-        return record.getMessage()
+        return self._record.getMessage()
+
+    @property
+    def level(self) -> int:
+        """How bad the log says it is."""
+        return self._record.levelno
+
+    @property
+    def _record(self) -> logging.LogRecord:
+        [record] = [record for record in self.log.records if record.getMessage().startswith("id=")]
+        return record
 
 
 @asynccontextmanager
