@@ -154,7 +154,7 @@ class Chain:
         if resolver:
             require(*DNS)
         if length is not None and not (skip_dead and 1 <= length <= len(members)):
-            raise ValueError("length goes with skip_dead = true, and is at least 1 and at most the number of hops")
+            raise ValueError("length needs skip_dead = true, and is at least 1 and at most the number of hops")
         unfit = next((why for hop in hops_of(members) if (why := hop.carries_no_udp)), None)
         if unfit and udp is Udp.NESTED:
             raise ValueError(f"{unfit}; use 'refuse'")
@@ -219,12 +219,12 @@ class SameMember:
     def __str__(self) -> str:
         name, earlier = printable(self.member.name), printable(self.earlier.name)
         if isinstance(self.member, Group) or self.member == self.earlier:
-            return f"{name!r} is there twice; take one out, or give `weights` to prefer it"
+            return f"{name!r} is listed twice; take one out, or give `weights` to prefer it"
         return f"{name!r} is the same hop as {earlier!r}: same protocol, address and login; take one of them out"
 
 
 def same_members(members: Sequence[Hop | Group]) -> Iterator[SameMember]:
-    """Find the members of a group that are there twice: groups that are equal, and hops of one identity."""
+    """Find the members that a group lists twice: groups that are equal, and hops of one identity."""
     first: dict[Identity, int] = {}
     for index, member in enumerate(members):
         earlier = members.index(member) if isinstance(member, Group) else first.setdefault(member.identity, index)

@@ -1,4 +1,4 @@
-"""Optional dependencies: what a configuration asks for has to be there, and is loaded before it is needed."""
+"""Optional dependencies: a configuration that needs one loads it while it is checked."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import importlib
 __all__ = ["DNS", "GSSAPI", "PLOT", "require"]
 
 DNS = "dns.message", "dns"
-"""What a resolver takes (`chainsocks.chain.dns_messages`): a module, and the extra that it comes with."""
+"""The module that a resolver needs (`chainsocks.chain.dns_messages`), and the extra that installs it."""
 
 GSSAPI = "gssapi", "gssapi"
-"""What it takes to prove who somebody is by Kerberos (`chainsocks.gss.kerberos`)."""
+"""The module that GSSAPI needs (`chainsocks.gss.kerberos`), and its extra."""
 
 PLOT = "matplotlib.figure", "plot"
-"""What the charts of `chainsocks bench` need (`chainsocks.tools.bench.plot`)."""
+"""The module that the charts of `chainsocks bench` need (`chainsocks.tools.bench.plot`), and its extra."""
 
 
 def require(module: str, extra: str) -> None:
-    """Load a module of a package that comes with one of our extras; loading it again costs nothing.
+    """Import a module of an optional package.
 
     Raises:
         ValueError: it is not installed; the message says how to install it.
@@ -25,4 +25,4 @@ def require(module: str, extra: str) -> None:
     try:
         importlib.import_module(module)
     except ImportError:
-        raise ValueError(f"this takes more than is installed: pip install 'chainsocks[{extra}]'") from None
+        raise ValueError(f"an optional package is not installed: pip install 'chainsocks[{extra}]'") from None

@@ -1,4 +1,4 @@
-"""What users write about GSSAPI: the keys ``gssapi`` and ``gssapi_*`` of ``[server]`` and of a hop."""
+"""The keys ``gssapi`` and ``gssapi_*`` of ``[server]`` and of a hop."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ ValueT = TypeVar("ValueT", ServerGssapi, Gssapi)
 
 
 def gather_gssapi(kind: type[ValueT], given: Mapping[str, Any]) -> ValueT | None:
-    """Make the value of the keys for GSSAPI among those that a user has `given`; None where there are none.
+    """Make a value of the GSSAPI keys among the keys that the user wrote; None if there are none.
 
     Raises:
-        ValueError: some are of no use without the others, or without the package.
+        ValueError: ``gssapi`` is missing, or the package is not installed.
     """
     others = {key.removeprefix(PREFIX): value for key, value in given.items() if key.startswith(PREFIX)}
     if "gssapi" not in given:
         if others:
             names = ", ".join(PREFIX + name for name in sorted(others))
-            raise ValueError(f'{names}: of no use without gssapi, as in gssapi = "{Protection.INTEGRITY}"')
+            raise ValueError(f'{names}: needs gssapi, as in gssapi = "{Protection.INTEGRITY}"')
         return None
     require(*GSSAPI)
     return kind(given["gssapi"], **others)
 
 
 def with_gssapi(hop: Hop, login: Gssapi) -> Hop:
-    """Let a hop be logged in to by GSSAPI.
+    """Return a hop with a login by GSSAPI.
 
     Raises:
-        ValueError: it cannot be, or has another login.
+        ValueError: its protocol has no GSSAPI, or the hop has another login.
     """
     if Gssapi not in hop.kind.logins:
-        raise ValueError(f"gssapi does not go with protocol {hop.protocol.value!r}")
+        raise ValueError(f"gssapi cannot be used with protocol {hop.protocol.value!r}")
     if hop.credentials:
-        raise ValueError("gssapi and a username exclude each other")
+        raise ValueError("gssapi and username cannot both be set")
     return replace(hop, credentials=login)
 
 
@@ -63,7 +63,7 @@ def parse_protection(value: str) -> Protection:
     """Read a protection level.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if value in _PROTECTIONS:
         return _PROTECTIONS[value]
@@ -71,10 +71,10 @@ def parse_protection(value: str) -> Protection:
 
 
 def parse_service(value: str) -> str:
-    """Read the name of a service, which is the first part of its principal.
+    """Read the name of a service: the first part of its principal.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if not _is_component(value):
         raise ValueError(f"found {describe(value)}, expected the name of a service, such as 'rcmd', without its host")
@@ -82,10 +82,10 @@ def parse_service(value: str) -> str:
 
 
 def parse_service_host(value: str) -> str:
-    """Read the host that a service is at, which is the second part of its principal.
+    """Read the host of a service: the second part of its principal.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if not _is_component(value):
         raise ValueError(f"found {describe(value)}, expected the name of the host that the service's key is for")
@@ -93,7 +93,7 @@ def parse_service_host(value: str) -> str:
 
 
 def _is_component(text: str) -> bool:
-    """Whether this may be one part of a principal."""
+    """Whether a text can be one part of a principal."""
     return text != "" and text.isprintable() and not {*text} & {*"/@ "}
 
 
@@ -101,7 +101,7 @@ def parse_principal(value: str) -> str:
     """Read a principal, or ``*@REALM``.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     name, at, realm = value.rpartition("@")
     if not (name and at and realm) or not value.isprintable() or ("*" in value and name != "*"):
@@ -112,11 +112,11 @@ def parse_principal(value: str) -> str:
 
 
 def parse_keytab(value: str) -> str:
-    """Read the path of a file with keys.
+    """Read the path of a keytab.
 
     Raises:
-        ValueError: we cannot read it.
+        ValueError: the file does not exist, or cannot be read.
     """
     if not os.access(value, os.R_OK):
-        raise ValueError(f"found {describe(value)}, which is not there, or not for us to read")
+        raise ValueError(f"found {describe(value)}, which does not exist or cannot be read")
     return value

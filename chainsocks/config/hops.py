@@ -142,19 +142,19 @@ class Hop:
         kind = self.kind
         if self.tor and not kind.has_tor_commands:
             can = which(lambda kind: kind.has_tor_commands)
-            raise ValueError(f"tor does not go with protocol {self.protocol.value!r}; {can} has its commands")
+            raise ValueError(f"tor cannot be used with protocol {self.protocol.value!r}; {can} has its commands")
         if self.udp_relay is not UdpRelay.HOP and isinstance(self.udp_relay, str):
             object.__setattr__(self, "udp_relay", parse_udp_relay(self.udp_relay))
         if self.udp_relay is not UdpRelay.HOP and not kind.carries_udp:
             can = which(lambda kind: kind.carries_udp)
-            raise ValueError(f"udp_relay does not go with protocol {self.protocol.value!r}; {can} carries UDP")
+            raise ValueError(f"udp_relay cannot be used with protocol {self.protocol.value!r}; {can} carries UDP")
         if isinstance(self.credentials, Gssapi) and (self.pipeline or Pipeline.OFF) is not Pipeline.OFF:
-            raise ValueError("pipeline does not go with gssapi, whose messages each depend on the answer before")
+            raise ValueError("pipeline cannot be used with gssapi, whose messages each depend on the answer before")
         if self.isolate is Isolate.OFF:
             return
         if IsolationLogin not in kind.logins:
             can = which(lambda kind: IsolationLogin in kind.logins)
-            raise ValueError(f"isolate does not go with protocol {self.protocol.value!r}; {can} has logins for it")
+            raise ValueError(f"isolate cannot be used with protocol {self.protocol.value!r}; {can} has logins for it")
         if self.credentials:
             raise ValueError("isolate makes up the username and the password: take yours out")
 

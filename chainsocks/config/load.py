@@ -1,8 +1,7 @@
-"""Find, read and check a configuration file, and report everything that is wrong with it at once.
+"""Find, read and check a configuration file, and report all its problems at once.
 
-A problem says where it is (a dotted path), what was found and what was expected, with a "did you mean" where a name
-looks misspelt. No problem repeats a secret: what stands before an "@" is masked, and what stands under a key that holds
-a secret is never shown.
+A problem has a place (a dotted path), and says what was found and what was expected, with a "did you mean" for names
+that look misspelt. No problem shows a secret: text before an "@" is masked, and values of secret keys are left out.
 """
 
 from __future__ import annotations
@@ -49,9 +48,9 @@ TableT = TypeVar("TableT", bound=Table)
 
 
 def find_config() -> Path | None:
-    """Return the first configuration file that we can see where we look for one, or None."""
+    """Return the first configuration file that exists in the folders that are searched, or None."""
     for folder in _folders():
-        with suppress(OSError):  # a folder that we may not look into
+        with suppress(OSError):  # a folder without permission to search it
             if (place := folder / "chainsocks.toml").is_file():
                 return place
     return None
@@ -71,26 +70,26 @@ def load_config(path: Path) -> Config:
         ConfigError: it cannot be read, is not TOML, or has problems.
     """
     try:
-        text = path.read_text("utf-8-sig")  # some editors put a mark in front
+        text = path.read_text("utf-8-sig")  # some editors put a byte order mark in front
     except OSError as error:
         raise ConfigError([Problem("", error.strerror or str(error))], str(path)) from None
     except UnicodeDecodeError:
-        raise ConfigError([Problem("", "this is not UTF-8 text, which TOML is")], str(path)) from None
+        raise ConfigError([Problem("", "not UTF-8 text, as TOML must be")], str(path)) from None
     return parse_config(text, str(path))
 
 
 def parse_config(text: str, source: str = "") -> Config:
-    """Check a configuration given as text; `source` stands before each problem.
+    """Check a configuration given as text. `source` is the name of the file, for the error.
 
     Raises:
         ConfigError: it is not TOML, or has problems.
     """
     try:
         data = tomllib.loads(text)
-    except ValueError as error:  # a TOMLDecodeError, or what int() says to thousands of digits
+    except ValueError as error:  # a TOMLDecodeError, or the error of int() for thousands of digits
         raise ConfigError([Problem("", f"not valid TOML: {printable(mask(str(error)))}")], source) from None
     except RecursionError:
-        raise ConfigError([Problem("", "not usable: lists or tables are nested too deeply")], source) from None
+        raise ConfigError([Problem("", "lists or tables are nested too deeply")], source) from None
     reader = _Reader()
     config = reader.read(data)
     if reader.problems:
@@ -99,7 +98,7 @@ def parse_config(text: str, source: str = "") -> Config:
 
 
 class _Reader:
-    """One pass over a parsed file. Each entry is checked by itself, so that one bad entry does not hide another."""
+    """One pass over a parsed file. Each entry is checked on its own, so that one bad entry does not hide another."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -132,9 +131,9 @@ class _Reader:
         addresses = [listener.address for listener in config.server.listen]
         for index, address in enumerate(addresses):
             if address in addresses[:index] and not (isinstance(address, Address) and address.port == 0):
-                self._add(("server", "listen", index), f"{address} is there twice")
+                self._add(("server", "listen", index), f"{address} is listed twice")
         if config.requires_gssapi and config.users:
-            say = "with it, none of [[users]] can log in: take them out, or say gssapi_required = false"
+            say = "with it, [[users]] cannot log in: remove them, or set gssapi_required = false"
             self._add(("server", "gssapi"), say)
         self._check_rules(config, data)
         bad_rules = any(problem.path.startswith("rules") for problem in self.problems)
@@ -144,7 +143,7 @@ class _Reader:
         return config
 
     def _declared(self, data: Mapping[str, Any]) -> list[str]:
-        """All names that may stand in a list of hops."""
+        """Return all names that a list of hops may contain."""
         return [name for section in ("hops", "groups") for name, _ in self._entries(data, section, report=False)]
 
     def _read_groups(self, data: Mapping[str, Any], hops: Mapping[str, Hop]) -> dict[str, Group]:
@@ -157,7 +156,7 @@ class _Reader:
         def complain(place: tuple[str | int, ...], message: str) -> None:
             section, name, *rest = place
             if rest[:1] == ["hops"] and isinstance(data["groups"][name], list):
-                rest = rest[1:]  # the short form: the key was put in by us
+                rest = rest[1:]  # the short form: the user did not write the key
             self._add((section, name, *rest), message)
 
         return link_groups(tables, hops, self._declared(data), complain)
@@ -167,7 +166,7 @@ class _Reader:
         chains = {}
         for name, raw in self._entries(data, "chains"):
             if name == DIRECTLY:
-                self._add(("chains", name), '"direct" is reserved for the way without hops; give it another name')
+                self._add(("chains", name), '"direct" is reserved for the chain without hops; choose another name')
             table = self._table(ChainTable, raw, "chains", name)
             if table is None:
                 continue
@@ -194,7 +193,7 @@ class _Reader:
         seen = set()
         for index, table in enumerate(tables):
             if table and table.name in seen:
-                self._add(("users", index, "name"), f"{table.name!r} is declared twice")
+                self._add(("users", index, "name"), f"{table.name!r} is declared twice; remove one")
             seen.add(table and table.name)
         return tuple(table.build() for table in tables if table)
 
@@ -208,7 +207,7 @@ class _Reader:
         return tuple(table.build(number, raw) for number, (table, raw) in enumerate(rules, 1) if table)
 
     def _check_rules(self, config: Config, data: Mapping[str, Any]) -> None:
-        """See that the chains and users that rules speak of exist."""
+        """Check that the chains and users that rules name exist."""
         chains = [DIRECTLY, *(name for name, _ in self._entries(data, "chains", report=False))]
         users = [user.name for user in config.users]
         gssapi, ident = config.server.gssapi is not None, config.server.ident is not Ident.OFF
@@ -218,7 +217,7 @@ class _Reader:
                 found = describe(rule.chain)
                 self._add((*place, "chain"), f"no chain is called {found}{suggest(rule.chain, chains)}")
             if data.get("users") and not users:
-                continue  # they have problems of their own
+                continue  # all users have problems, which are reported
             problems = (
                 identity_problem(user.decode(), users, gssapi=gssapi, ident=ident) for user in sorted(rule.users)
             )
@@ -238,7 +237,7 @@ class _Reader:
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 location = detail["loc"]
-                if isinstance(raw, str | list):  # the short form: the key was put in by us
+                if isinstance(raw, str | list):  # the short form: the user did not write the key
                     location = location[1:]
                 elif isinstance(raw, dict):
                     location = _as_written(raw, location)
@@ -251,7 +250,7 @@ class _Reader:
 
 
 def _explain(model: type[Table], detail: Any) -> str:
-    """Say one of pydantic's findings in our words."""
+    """Describe one of pydantic's errors."""
     match detail["type"]:
         case "extra_forbidden":
             inner = ListenTable if model is ServerTable and len(detail["loc"]) > 1 else model
@@ -272,7 +271,7 @@ def _explain(model: type[Table], detail: Any) -> str:
 
 
 def _as_written(raw: Mapping[str, Any], location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Leave out of a place what a short form does not have: a single value is no list, and a text has no keys."""
+    """Remove from a place the parts that a short form does not have: the index of a single value, the key of a text."""
     here: Any = raw
     for depth, part in enumerate(location):
         if not isinstance(here, dict if isinstance(part, str) else list):
@@ -288,5 +287,5 @@ def _shape(model: type[Table]) -> str:
 
 
 def _describe_kind(value: object) -> str:
-    """Say what stands where a table should; a text there may be "user:password"."""
+    """Describe a value in the place of a table. A text is not shown, since it may be "user:password"."""
     return "a text" if isinstance(value, str) else describe(value)

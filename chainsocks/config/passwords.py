@@ -1,4 +1,4 @@
-"""Passwords of our own users: hashed with scrypt (RFC 7914) from the standard library, or taken from the environment.
+"""Passwords of this server's users: hashes by scrypt (RFC 7914), or plain ones from the environment.
 
 A hash is written ``scrypt:N:r:p:SALT:HASH``, salt and hash in unpadded base64url. Neither form shows in ``repr``.
 """
@@ -16,22 +16,22 @@ from typing import Protocol
 __all__ = ["HashedPassword", "Password", "PlainPassword", "hash_password", "parse_hash"]
 
 _N, _R, _P = 2**14, 8, 1  # 16 MiB and some 50 ms: the interactive setting of the scrypt paper
-_MAX_MEMORY = 64 * 1024 * 1024  # what a hash in a config may make us spend for each login
+_MAX_MEMORY = 64 * 1024 * 1024  # the most that a configured hash may cost per login
 _MAX_WORK = 8 * _N * _R * _P
 _SALT_SIZE, _HASH_SIZE = 16, 32
 _LINE = re.compile(r"scrypt:([0-9]{1,9}):([0-9]{1,9}):([0-9]{1,9}):([A-Za-z0-9_-]+):([A-Za-z0-9_-]+)")
 
 
 class Password(Protocol):
-    """Something that a password can be held against."""
+    """Verifies passwords."""
 
     def matches(self, password: bytes) -> bool:
-        """Tell whether `password` is the one. May take tens of milliseconds of CPU: call it in a thread."""
+        """Return whether `password` is right. May take tens of milliseconds of CPU: call it in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlainPassword:
-    """A password known as it is, from the environment."""
+    """A password in plain text, from the environment."""
 
     password: bytes = field(repr=False)
 
@@ -59,16 +59,16 @@ class HashedPassword:
 
 
 def hash_password(password: bytes) -> HashedPassword:
-    """Hash a new password with a fresh salt."""
+    """Hash a password with a new salt."""
     salt = os.urandom(_SALT_SIZE)
     return HashedPassword(_N, _R, _P, salt, _scrypt(password, salt, _N, _R, _P, _HASH_SIZE))
 
 
 def parse_hash(text: str) -> HashedPassword:
-    """Read what ``chainsocks hash-password`` printed.
+    """Read a hash as ``chainsocks hash-password`` prints it.
 
     Raises:
-        ValueError: it is not such a line; the message does not repeat it.
+        ValueError: it is not one, or too expensive; the message does not show it.
     """
     expected = "expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it"
     line = _LINE.fullmatch(text)
@@ -80,11 +80,11 @@ def parse_hash(text: str) -> HashedPassword:
     except ValueError:
         raise ValueError(expected) from None
     if n < 2 or n & (n - 1) or n.bit_length() > 16 * r or p < 1:  # RFC 7914 section 2
-        raise ValueError("N is a power of two, from 2 to less than 2**(16 * r), and p is at least 1")
+        raise ValueError("N must be a power of two, from 2 to less than 2**(16 * r), and p at least 1")
     if 128 * r * (n + p + 2) > _MAX_MEMORY or n * r * p > _MAX_WORK:
         raise ValueError("each login would cost more than 64 MiB, or 8 times the work of `chainsocks hash-password`")
     if len(digest) < 16:
-        raise ValueError("the hash is cut short; run `chainsocks hash-password` again")
+        raise ValueError("the hash is incomplete; run `chainsocks hash-password` again")
     return HashedPassword(n, r, p, salt, digest)
 
 

@@ -42,7 +42,7 @@ def _user_name(name: str) -> str:
         raise ValueError(f"a name has at most {MAX_LOGIN} bytes, this one has {size}")
     if name.startswith(tuple(Proof)):
         kinds = ", ".join(Proof)
-        raise ValueError(f"a name cannot begin with one of {kinds}, which tell other identities apart")
+        raise ValueError(f"a name cannot begin with one of {kinds}, which stand for other identities")
     return name
 
 

@@ -1,6 +1,6 @@
-"""The tables that say which way requests go: ``[hops]``, ``[groups]``, ``[chains]`` and ``[[rules]]``.
+"""The tables about the routes of requests: ``[hops]``, ``[groups]``, ``[chains]`` and ``[[rules]]``.
 
-As those of `chainsocks.config.schema`, they build frozen values, and have no defaults of their own.
+They build frozen values, as those of `chainsocks.config.schema` do.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _number_as_text(value: object) -> object:
 
 def _denies(value: object) -> object:
     if value is False:
-        raise ValueError("found false: leave it out of a rule that lets requests through")
+        raise ValueError("found false, expected true; leave deny out of a rule that allows requests")
     return value
 
 
@@ -77,7 +77,7 @@ ResolverText = Annotated[Address, parsed(parse_resolver)]
 
 
 class HopTable(Table):
-    """One of ``[hops]``: a URL, or a table with ``url`` or with its parts."""
+    """One of ``[hops]``: a URL, or a table with ``url`` or with the parts of one."""
 
     url: Annotated[Hop | None, parsed(parse_hop_url)] = None
     protocol: HopProtocol | None = None
@@ -107,7 +107,7 @@ class HopTable(Table):
         if self.url:
             parts = self.model_fields_set - {"url", "timeout", "resolve", "pipeline", "tor", "isolate", "udp_relay"}
             if parts := {part for part in parts if not part.startswith("gssapi")}:
-                raise ValueError(f"the url says it already: take out {', '.join(sorted(parts))}")
+                raise ValueError(f"the url contains these already: remove {', '.join(sorted(parts))}")
             hop = self.url
         elif self.protocol and self.address:
             hop = Hop("", self.protocol, self.address, self._credentials(KINDS[self.protocol]))
@@ -132,9 +132,9 @@ class HopTable(Table):
         else:
             user, unfit = self.username, {"user_id"}
         if unfit := unfit & self.model_fields_set:
-            raise ValueError(f"{', '.join(sorted(unfit))} does not go with protocol {kind.protocol.value!r}")
+            raise ValueError(f"{', '.join(sorted(unfit))} cannot be used with protocol {kind.protocol.value!r}")
         if self.password is not None and self.password_env is not None:
-            raise ValueError("password and password_env exclude each other")
+            raise ValueError("password and password_env cannot both be set")
         password = None if self.password is None else self.password.encode()
         if self.password_env is not None:
             password = environment(self.password_env)
@@ -150,7 +150,7 @@ class HopTable(Table):
 
 
 class _ListOfHops(Table):
-    """A list of the names of hops and groups, or a table with them and more."""
+    """A list of names of hops and groups, or a table with such a list and more keys."""
 
     hops: Annotated[list[StrictStr], BeforeValidator(not_empty)]
 
@@ -176,9 +176,9 @@ class GroupTable(_ListOfHops):
     @model_validator(mode="after")
     def _fit(self) -> Self:
         if self.weights is not None and self.pick is not Pick.RANDOM:
-            raise ValueError('weights go with pick = "random"')
+            raise ValueError('weights need pick = "random"')
         if self.check_target and self.check is None:
-            raise ValueError('check_target goes with check, as in check = "30s"')
+            raise ValueError('check_target needs check, as in check = "30s"')
         return self
 
     def build(self, name: str, members: Mapping[str, Hop | Group]) -> Group:
@@ -207,9 +207,9 @@ class ChainTable(_ListOfHops):
     @model_validator(mode="after")
     def _fit(self) -> Self:
         if self.length is not None and not self.skip_dead:
-            raise ValueError("length goes with skip_dead = true: otherwise each of its hops is gone through")
+            raise ValueError("length needs skip_dead = true; without it, a chain uses all its hops")
         if self.length is not None and self.length > len(self.hops):
-            raise ValueError(f"found length = {self.length}, and {len(self.hops)} hops to go through")
+            raise ValueError(f"length is {self.length}, but the chain has only {len(self.hops)} hops")
         return self
 
     def build(self, name: str, members: Mapping[str, Hop | Group]) -> Chain:
@@ -217,7 +217,7 @@ class ChainTable(_ListOfHops):
 
         Raises:
             KeyError: one of its hops is not among `members`.
-            ValueError: they cannot do what `udp` says.
+            ValueError: a hop cannot do what `udp` requires.
         """
         return Chain(*(members[hop] for hop in self.hops), name=name, **self._rest())
 
@@ -244,11 +244,11 @@ class RuleTable(Table):
         if (self.chain is None) == (self.deny is None):
             raise ValueError(f'expected either chain = NAME, which may be "{DIRECTLY}", or deny = true')
         if self.resolve and not any(hosts.networks for hosts in self.to):
-            raise ValueError("resolve looks names up to compare their addresses with `to`, which has none")
+            raise ValueError("resolve needs an IP address or a network in `to`, to compare resolved addresses with")
         return self
 
     def build(self, number: int, raw: Mapping[str, Any]) -> Rule:
-        """Make the value; `raw` is the table as it stands in the file."""
+        """Make the value. `raw` is the table as written in the file, for the display of the rule."""
         conditions = {key: listed(values) for key, values in raw.items() if key not in {"chain", "deny", "resolve"}}
         return Rule(
             number,

@@ -1,4 +1,4 @@
-"""Single values as users write them."""
+"""Single values as users write them: durations, addresses, ports, and secrets from the environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 DNS_PORT = 53
-"""IANA's, for TCP too."""
+"""The port that IANA assigns to DNS, over TCP too."""
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
@@ -38,7 +38,7 @@ def parse_duration(value: object) -> float:
     """Read a number of seconds, ``"1m30s"``, or ``"off"``.
 
     Raises:
-        ValueError: it is none of these, or not positive.
+        ValueError: it is not a duration, or not positive.
     """
     expected = 'expected a number of seconds, a text such as "1m30s", or "off"'
     if value == "off":
@@ -52,7 +52,7 @@ def parse_duration(value: object) -> float:
 
 
 def _seconds(value: object) -> float:
-    """Count the seconds of what may be a duration; nan when it is none."""
+    """Return the seconds of a duration, or nan if the value is not one."""
     match value:
         case str() if value and not _DURATION.sub("", value):
             return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
@@ -68,7 +68,7 @@ def parse_listen(value: str) -> ListenAddress:
     """Read ``host:port``, ``[::1]:1080`` or ``unix:/path``.
 
     Raises:
-        ValueError: saying what is wrong with it.
+        ValueError: it is not one; the message says why.
     """
     if value.startswith("unix:"):
         path = value.removeprefix("unix:")
@@ -76,15 +76,15 @@ def parse_listen(value: str) -> ListenAddress:
             raise ValueError("the path of a unix socket starts with /, as in unix:/run/chainsocks.sock")
         return UnixPath(path)
     if "@" in value:
-        raise ValueError("a listener has no login in it; declare [[users]]")
+        raise ValueError("a listener's address cannot contain a login; declare [[users]] instead")
     return parse_address(value)
 
 
 def parse_ports(value: str) -> range:
-    """Read a range of ports, as in ``"40000-40100"``, or one.
+    """Read a range of ports, as in ``"40000-40100"``, or a single port.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if not (match := _PORTS.fullmatch(value)):
         raise ValueError(f"found {describe(value)}, expected a range of ports, as in 40000-40100")
@@ -95,21 +95,21 @@ def parse_ports(value: str) -> range:
 
 
 def parse_part_address(value: str) -> Address:
-    """Read the address of a hop whose other parts stand beside it.
+    """Read the ``address`` key of a hop.
 
     Raises:
-        ValueError: saying what is wrong with it.
+        ValueError: it is not one; the message says why.
     """
     if "@" in value:
-        raise ValueError("a login does not stand in the address; use username and password, or a url")
+        raise ValueError("an address cannot contain a login; use username and password, or a url")
     return parse_hop_address(value)
 
 
 def parse_target(value: str) -> Address:
-    """Read the address of something to connect to, as in ``"example.org:443"``.
+    """Read the address of a destination, as in ``"example.org:443"``.
 
     Raises:
-        ValueError: it is none, or has no port.
+        ValueError: it is not an address, or has no port.
     """
     address = parse_address(value)
     if not address.port:
@@ -121,10 +121,10 @@ def parse_resolver(value: str) -> Address:
     """Read the address of a resolver, ``host`` or ``host:port``.
 
     Raises:
-        ValueError: saying what is wrong with it, or with this installation.
+        ValueError: it is not one, or a package for it is not installed.
     """
     if "@" in value:
-        raise ValueError("a resolver has no login in it")
+        raise ValueError("a resolver's address cannot contain a login")
     address = parse_address(value, DNS_PORT)
     if not address.port:
         raise ValueError(f"found {describe(value)}, expected a port in 1..{_MAX_PORT}")
@@ -133,10 +133,10 @@ def parse_resolver(value: str) -> Address:
 
 
 def parse_ip(value: str) -> IPv4Address | IPv6Address:
-    """Read an IP address that is to be told to others.
+    """Read an IP address that replies to clients name.
 
     Raises:
-        ValueError: it is none, or stands for all of them.
+        ValueError: it is not one, or is the unspecified address.
     """
     try:
         ip = ip_address(value)
@@ -155,7 +155,7 @@ def environment(name: str) -> bytes:
     """
     value = os.environ.get(name)
     if not value:
-        # What does not look like a variable's name may be the password itself, typed in the wrong place.
+        # A text that is not a usual name of a variable may be the password itself, written in the wrong place.
         shown = name if _VARIABLE.fullmatch(name) else "of this name"
         raise ValueError(f"the environment variable {shown} is not set")
     return os.fsencode(value)

@@ -122,7 +122,7 @@ def test_weights_that_do_not_fit(weights: tuple[float, ...]) -> None:
     ("members", "complaint"),
     [
         (("socks5://u:secret@gw", "socks5://gw", "socks5://u:secret@gw:1080"), "member 3 of the group: 'gw:1080' is"),
-        ((Group("socks5://a"), Group("socks5://a")), "member 2 of the group: 'group' is there twice"),
+        ((Group("socks5://a"), Group("socks5://a")), "member 2 of the group: 'group' is listed twice"),
     ],
 )
 def test_members_that_are_the_same(members: tuple[str | Group, ...], complaint: str) -> None:
@@ -138,5 +138,5 @@ def test_a_group_has_members() -> None:
 
 @pytest.mark.parametrize(("skip_dead", "length"), [(False, 1), (True, 0), (True, 3)])
 def test_a_length_that_cannot_be(skip_dead: bool, length: int) -> None:  # noqa: FBT001
-    with pytest.raises(ValueError, match="length goes with skip_dead"):
+    with pytest.raises(ValueError, match="length needs skip_dead"):
         Chain("socks5://a", "socks5://b", skip_dead=skip_dead, length=length)

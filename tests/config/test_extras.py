@@ -10,7 +10,7 @@ import pytest
 from chainsocks.config.extras import DNS, GSSAPI, PLOT, require
 from tests.config.files import complaint_of
 
-MISSING = "this takes more than is installed: pip install 'chainsocks[dns]'"
+MISSING = "an optional package is not installed: pip install 'chainsocks[dns]'"
 
 
 def test_what_is_installed_is_loaded() -> None:

@@ -109,7 +109,7 @@ def test_groups_in_groups_in_any_order() -> None:
         ),
         (
             '[groups]\nx = { hops = ["paris"], weights = { paris = 2 } }',
-            ['groups.x: weights go with pick = "random"'],
+            ['groups.x: weights need pick = "random"'],
         ),
         (
             '[groups]\nx = { hops = ["paris"], pick = "random", weights = { osaka = 2 } }',
@@ -121,7 +121,7 @@ def test_groups_in_groups_in_any_order() -> None:
         ),
         (
             '[groups]\nx = { hops = ["paris"], check_target = "example.org:80" }',
-            ['groups.x: check_target goes with check, as in check = "30s"'],
+            ['groups.x: check_target needs check, as in check = "30s"'],
         ),
         (
             '[groups]\nx = { hops = ["paris"], check = 5, check_target = "example.org" }',
@@ -138,11 +138,11 @@ def test_groups_in_groups_in_any_order() -> None:
         # Members that are the same.
         (
             '[groups]\nx = ["paris", "osaka", "paris"]',
-            ["groups.x[2]: 'paris' is there twice; take one out, or give `weights` to prefer it"],
+            ["groups.x[2]: 'paris' is listed twice; take one out, or give `weights` to prefer it"],
         ),
         (
             '[groups]\nx = { hops = ["y", "y"] }\ny = ["paris"]',
-            ["groups.x.hops[1]: 'y' is there twice; take one out, or give `weights` to prefer it"],
+            ["groups.x.hops[1]: 'y' is listed twice; take one out, or give `weights` to prefer it"],
         ),
         (
             'a = "socks5://u:p@gw:1080"\nb = "socks5h://u:p@gw"\n[groups]\nx = ["a", "paris", "b"]',
@@ -178,11 +178,11 @@ def test_groups_in_groups_in_any_order() -> None:
         ),
         (
             '[chains]\ndefault = { hops = ["paris", "osaka"], length = 1 }',
-            ["chains.default: length goes with skip_dead = true: otherwise each of its hops is gone through"],
+            ["chains.default: length needs skip_dead = true; without it, a chain uses all its hops"],
         ),
         (
             '[chains]\ndefault = { hops = ["paris", "osaka"], skip_dead = true, length = 3 }',
-            ["chains.default: found length = 3, and 2 hops to go through"],
+            ["chains.default: length is 3, but the chain has only 2 hops"],
         ),
     ],
 )

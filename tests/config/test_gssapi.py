@@ -19,7 +19,7 @@ from tests.config.files import problems, read
 
 NONE, INTEGRITY, CONFIDENTIALITY = list(Protection)[:3]
 ADDRESS = 'address = "proxy.example:1080"'
-WITHOUT = 'of no use without gssapi, as in gssapi = "integrity"'
+WITHOUT = 'needs gssapi, as in gssapi = "integrity"'
 NO_PRINCIPAL = "expected a principal as in 'carol@EXAMPLE.ORG', or '*@EXAMPLE.ORG' for all"
 NO_SERVICE = "expected the name of a service, such as 'rcmd', without its host"
 NO_HOST = "expected the name of the host that the service's key is for"
@@ -72,7 +72,7 @@ def test_the_server(lines: str, expected: ServerGssapi | None) -> None:
         ),
         (
             'gssapi = "none"\ngssapi_keytab = "/nonexistent"',
-            "server.gssapi_keytab: found '/nonexistent', which is not there, or not for us to read",
+            "server.gssapi_keytab: found '/nonexistent', which does not exist or cannot be read",
         ),
         ('gssapi = "none"\ngssapi_services = []', "server.gssapi_services: expected at least one entry"),
         (
@@ -120,7 +120,7 @@ def test_who_is_admitted(principals: tuple[str, ...], admitted: str) -> None:
 def test_users_have_no_way_in_where_it_is_required() -> None:
     users = '[[users]]\nname = "carol"\npassword_hash = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"'
     assert problems(f'[server]\ngssapi = "none"\n{users}') == [
-        "server.gssapi: with it, none of [[users]] can log in: take them out, or say gssapi_required = false"
+        "server.gssapi: with it, [[users]] cannot log in: remove them, or set gssapi_required = false"
     ]
     assert read(f'[server]\ngssapi = "none"\ngssapi_required = false\n{users}').users
 
@@ -150,7 +150,7 @@ def test_it_protects_a_server_where_it_is_required() -> None:
 def test_without_the_package_a_file_is_refused_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gssapi, "require", require)
     monkeypatch.setitem(sys.modules, "gssapi", None)
-    missing = "this takes more than is installed: pip install 'chainsocks[gssapi]'"
+    missing = "an optional package is not installed: pip install 'chainsocks[gssapi]'"
     hop = f'[hops]\na = {{ protocol = "socks5", {ADDRESS}, gssapi = "none" }}'
     assert problems(f'[server]\ngssapi = "none"\n{hop}') == [f"server: {missing}", f"hops.a: {missing}"]
 
@@ -185,15 +185,15 @@ def test_a_hop(keys: str, login: Gssapi) -> None:
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        (f'protocol = "socks4a", {ADDRESS}, gssapi = "none"', "hops.a: gssapi does not go with protocol 'socks4a'"),
-        ('url = "socks5://u:p@h", gssapi = "none"', "hops.a: gssapi and a username exclude each other"),
+        (f'protocol = "socks4a", {ADDRESS}, gssapi = "none"', "hops.a: gssapi cannot be used with protocol 'socks4a'"),
+        ('url = "socks5://u:p@h", gssapi = "none"', "hops.a: gssapi and username cannot both be set"),
         (
             'url = "socks5://h", gssapi = "none", pipeline = "hop"',
-            "hops.a: pipeline does not go with gssapi, whose messages each depend on the answer before",
+            "hops.a: pipeline cannot be used with gssapi, whose messages each depend on the answer before",
         ),
         (
             f'protocol = "socks5", {ADDRESS}, username = "u", password = "p", gssapi = "none"',
-            "hops.a: gssapi and a username exclude each other",
+            "hops.a: gssapi and username cannot both be set",
         ),
         ('url = "socks5://h", gssapi_host = "x"', f"hops.a: gssapi_host: {WITHOUT}"),
         ('url = "socks5://h", gssapi = "full"', "hops.a.gssapi: found 'full', expected 'none'..."),

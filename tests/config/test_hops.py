@@ -268,7 +268,7 @@ def test_a_hop_says_why_it_cannot(protocol: HopProtocol, target: Address, why: s
 
 @pytest.mark.parametrize("protocol", [SOCKS4, SOCKS4A])
 def test_tor_speaks_socks5(protocol: HopProtocol) -> None:
-    why = f"tor does not go with protocol '{protocol}'; only socks5 has its commands"
+    why = f"tor cannot be used with protocol '{protocol}'; only socks5 has its commands"
     with pytest.raises(ValueError, match=f"^{why}$"):
         Hop("tor", protocol, Address("127.0.0.1", 9050), tor=True)
 

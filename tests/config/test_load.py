@@ -258,7 +258,7 @@ def test_each_leg_of_a_chain_is_checked() -> None:
 
 def test_direct_is_reserved() -> None:
     assert problems('[hops]\nparis = "socks5://paris.example"\n[chains]\ndirect = ["paris"]') == [
-        'chains.direct: "direct" is reserved for the way without hops; give it another name'
+        'chains.direct: "direct" is reserved for the chain without hops; choose another name'
     ]
 
 
@@ -269,9 +269,9 @@ def test_a_user_is_declared_once() -> None:
     names = ["carol", "dave", "carol", "carol", "", ""]
     text = "".join(f'[[users]]\nname = "{name}"\npassword_hash = "{HASH}"\n' for name in names)
     assert problems(text) == [
-        "users[2].name: 'carol' is declared twice",
-        "users[3].name: 'carol' is declared twice",
-        "users[5].name: '' is declared twice",
+        "users[2].name: 'carol' is declared twice; remove one",
+        "users[3].name: 'carol' is declared twice; remove one",
+        "users[5].name: '' is declared twice; remove one",
     ]
 
 
@@ -369,7 +369,7 @@ def test_a_file_that_cannot_be_read(error: OSError, problem: str, monkeypatch: p
 def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_bytes(b"[hops]\nb\xfccher = 5")
-    assert loading(path) == (str(path), ["this is not UTF-8 text, which TOML is"])
+    assert loading(path) == (str(path), ["not UTF-8 text, as TOML must be"])
 
 
 def test_the_problems_of_a_file_name_it(tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_what_is_not_toml_is_placed(text: str, problem: str) -> None:
 
 
 def test_nesting_has_an_end() -> None:
-    assert problems("x = " + "[" * 100_000) == ["not usable: lists or tables are nested too deeply"]
+    assert problems("x = " + "[" * 100_000) == ["lists or tables are nested too deeply"]
 
 
 # --- where the file is looked for -------------------------------------------------------------------------------------

@@ -79,9 +79,9 @@ def test_any_text_is_a_hash_or_a_value_error(text: str) -> None:
 
 
 NO_HASH = "expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it"
-NO_POWER = "N is a power of two, from 2 to less than 2**(16 * r), and p is at least 1"
+NO_POWER = "N must be a power of two, from 2 to less than 2**(16 * r), and p at least 1"
 TOO_DEAR = "each login would cost more than 64 MiB, or 8 times the work of `chainsocks hash-password`"
-CUT_SHORT = "the hash is cut short; run `chainsocks hash-password` again"
+CUT_SHORT = "the hash is incomplete; run `chainsocks hash-password` again"
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_rules_are_counted_from_1() -> None:
             "chain = 'onion'\ndeny = true",
             ['rules[0]: expected either chain = NAME, which may be "direct", or deny = true'],
         ),
-        ("deny = false", ["rules[0].deny: found false: leave it out of a rule that lets requests through"]),
+        ("deny = false", ["rules[0].deny: found false, expected true; leave deny out of a rule that allows requests"]),
         ("deny = 'yes'", ["rules[0].deny: found 'yes', expected true or false"]),
         ("too = 'x'\ndeny = true", ["rules[0].too: unknown key; did you mean 'to'?"]),
         ("form = '::1'\ndeny = true", ["rules[0].form: unknown key; did you mean 'from'?"]),
@@ -170,7 +170,7 @@ def test_rules_are_counted_from_1() -> None:
         ),
         (
             "to = 'example.org'\nresolve = true\ndeny = true",
-            ["rules[0]: resolve looks names up to compare their addresses with `to`, which has none"],
+            ["rules[0]: resolve needs an IP address or a network in `to`, to compare resolved addresses with"],
         ),
     ],
 )

@@ -84,7 +84,7 @@ def test_the_server(line: str, server: Server) -> None:
             "server.bind_address: found '0.0.0.0', expected an address that others can connect to",
         ),
         ("listen = []", "server.listen: expected at least one entry"),
-        ('listen = ["[::1]:1", "[::1]:1"]', "server.listen[1]: [::1]:1 is there twice"),
+        ('listen = ["[::1]:1", "[::1]:1"]', "server.listen[1]: [::1]:1 is listed twice"),
         ("listen = [1080]", "server.listen[0]: expected a text in quotes"),
         (
             'listen = ["127.0.0.1:1080", "[::1]"]',

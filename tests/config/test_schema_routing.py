@@ -151,7 +151,7 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
         (f'{{ {SOCKS5_HOP}, pasword = "x" }}', "hops.x.pasword: unknown key; did you mean 'password'?"),
         (
             '{ protocol = "socks5", address = "bob:geheim@paris.example" }',
-            "hops.x.address: a login does not stand in the address; use username and password, or a url",
+            "hops.x.address: an address cannot contain a login; use username and password, or a url",
         ),
         ('{ protocol = "socks5", address = 1080 }', "hops.x.address: expected a text in quotes"),
         (
@@ -160,20 +160,20 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
         ),
         (
             f'{{ protocol = "socks4a", {ADDRESS}, udp_relay = "reported" }}',
-            "hops.x: udp_relay does not go with protocol 'socks4a'; only socks5 carries UDP",
+            "hops.x: udp_relay cannot be used with protocol 'socks4a'; only socks5 carries UDP",
         ),
-        (f'{{ {SOCKS5_HOP}, user_id = "fred" }}', "hops.x: user_id does not go with protocol 'socks5'"),
+        (f'{{ {SOCKS5_HOP}, user_id = "fred" }}', "hops.x: user_id cannot be used with protocol 'socks5'"),
         (
             f'{{ protocol = "socks4a", {ADDRESS}, username = "bob", password = "geheim" }}',
-            "hops.x: password, username does not go with protocol 'socks4a'",
+            "hops.x: password, username cannot be used with protocol 'socks4a'",
         ),
         (
             f'{{ protocol = "socks4", {ADDRESS}, password_env = "LIMA_PASSWORD" }}',
-            "hops.x: password_env does not go with protocol 'socks4'",
+            "hops.x: password_env cannot be used with protocol 'socks4'",
         ),
         (
             f'{{ {SOCKS5_HOP}, username = "bob", password = "x", password_env = "LIMA_PASSWORD" }}',
-            "hops.x: password and password_env exclude each other",
+            "hops.x: password and password_env cannot both be set",
         ),
         (
             f'{{ {SOCKS5_HOP}, username = "bob", password_env = "LIMA_PASSWORD" }}',
@@ -193,16 +193,16 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
         ),
         (
             '{ url = "socks5://paris.example", username = "bob", password = "geheim", timeout = 5 }',
-            "hops.x: the url says it already: take out password, username",
+            "hops.x: the url contains these already: remove password, username",
         ),
         (f'{{ {SOCKS5_HOP}, tor = "yes" }}', "hops.x.tor: found 'yes', expected true or false"),
         (
             '{ url = "socks4a://paris.example", tor = true }',
-            "hops.x: tor does not go with protocol 'socks4a'; only socks5 has its commands",
+            "hops.x: tor cannot be used with protocol 'socks4a'; only socks5 has its commands",
         ),
         (
             '{ url = "socks4://paris.example", isolate = "session" }',
-            "hops.x: isolate does not go with protocol 'socks4'; only socks5 has logins for it",
+            "hops.x: isolate cannot be used with protocol 'socks4'; only socks5 has logins for it",
         ),
         (
             '{ url = "socks5://bob:geheim@paris.example", isolate = "session" }',
@@ -294,7 +294,7 @@ def test_what_a_chain_cannot_be(written: str, problem: str) -> None:
 
 def test_a_resolver_takes_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dns.message", None)
-    why = "this takes more than is installed: pip install 'chainsocks[dns]'"
+    why = "an optional package is not installed: pip install 'chainsocks[dns]'"
     assert problems(f'{HOPS}[chains]\nx = {{ hops = ["paris"], resolver = "9.9.9.9" }}') == [
         f"chains.x.resolver: {why}"
     ]

@@ -125,7 +125,7 @@ def test_a_listener(written: str, listen: ListenAddress) -> None:
         ("unix:", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
         ("unix:chainsocks.sock", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
         ("unix:@abstract", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
-        ("carol:secret@127.0.0.1:1080", "a listener has no login in it; declare [[users]]"),
+        ("carol:secret@127.0.0.1:1080", "a listener's address cannot contain a login; declare [[users]] instead"),
     ],
 )
 def test_what_no_listener_is(written: str, complaint: str) -> None:
@@ -243,7 +243,7 @@ def test_a_resolver(text: str, address: Address) -> None:
     ("text", "complaint"),
     [
         ("9.9.9.9:0", "found '9.9.9.9:0', expected a port in 1..65535"),
-        ("bob:geheim@9.9.9.9", "a resolver has no login in it"),
+        ("bob:geheim@9.9.9.9", "a resolver's address cannot contain a login"),
         ("::1", "'::1': put an IPv6 address in brackets, as in [::1]:1080"),
     ],
 )

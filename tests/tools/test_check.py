@@ -109,7 +109,7 @@ COMPLAINTS = [
     "hops.paris: expected host:port, as in example.org:1080 or [::1]:1080, with a name of at most 255 bytes and a port "
     "in 1..65535; a login stands before an @, or under keys of its own",
     "hops.osaka: unknown scheme 'sock5'; did you mean 'socks5'?",
-    "hops.lima: password, username does not go with protocol 'socks4'",
+    "hops.lima: password, username cannot be used with protocol 'socks4'",
     "chains.default[0]: no hop or group is called 'pari'; did you mean 'paris'?",
     "users[0].password_hash: expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it",
 ]
@@ -274,7 +274,7 @@ def test_the_file_is_found_where_we_are(
     [
         pytest.param(lambda path: None, "No such file or directory", id="no-file"),
         pytest.param(lambda path: path.mkdir(), "Is a directory", id="folder"),
-        pytest.param(lambda path: path.write_bytes(b"\xff"), "this is not UTF-8 text, which TOML is", id="binary"),
+        pytest.param(lambda path: path.write_bytes(b"\xff"), "not UTF-8 text, as TOML must be", id="binary"),
         pytest.param(
             lambda path: path.write_text("[server"),
             "not valid TOML: Expected ']' at the end of a table declaration (at end of document)",

@@ -120,7 +120,7 @@ class TestThePlot:
         self, capsys: pytest.CaptureFixture[str], ran: Ran, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-        complaint = "--plot: this takes more than is installed: pip install 'chainsocks[plot]'"
+        complaint = "--plot: an optional package is not installed: pip install 'chainsocks[plot]'"
         assert run_main(capsys, "bench", "--plot", "plot.svg") == (2, "", f"chainsocks: {complaint}\n")
         assert ran == []
 
