@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,12 +16,15 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.protocol.address import Address
 
-__all__ = ["CancelScope", "DatagramSocket", "Network", "OnDatagram", "PortListener", "reset_on_close"]
+__all__ = ["CancelScope", "DatagramSocket", "Network", "OnDatagram", "PortListener", "Rest", "reset_on_close"]
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 
 OnDatagram = Callable[[bytes, tuple[str, int]], None]
 """Callback for a datagram that has arrived, with the host and port that it came from."""
+
+Rest = Callable[[], Awaitable[list[Address]]]
+"""Waits for all addresses of a name, where only some were known at first; empty if they cannot be found."""
 
 
 class CancelScope(Protocol):
@@ -75,10 +78,19 @@ class Network(Protocol):
     async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
         """Connect to an IP address, from the local address `source` if one is given, or raise `OSError`."""
 
-    async def resolve(self, address: Address) -> list[Address]:
-        """Resolve a name on this machine and return its addresses, best first, or raise `socket.gaierror`."""
+    async def resolve(self, address: Address, client: str = "") -> list[Address]:
+        """Resolve a name on this machine and return its addresses, best first, or raise `OSError`.
 
-    async def name_of(self, address: Address) -> str:
+        It is a `socket.gaierror` if the name has none. Look-ups are shared out fairly between clients.
+        """
+
+    def rest_of(self, address: Address) -> Rest | None:
+        """Return what waits for the other addresses of a name that was resolved just now; None if there are none."""
+
+    def forget(self, address: Address) -> None:
+        """Forget the addresses of a name, since none of them could be connected to."""
+
+    async def name_of(self, address: Address, client: str = "") -> str:
         """Resolve an IP address to a name on this machine, or raise `OSError`."""
 
     async def listen(self, address: Address) -> PortListener:

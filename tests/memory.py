@@ -275,6 +275,11 @@ class MemoryNetwork:
     hosts: dict[Address, Host] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
     resolve_delay: float = 0
+    late: dict[str, tuple[float, list[str]]] = field(default_factory=dict)
+    """Names whose other addresses come so many seconds later."""
+    forgotten: list[Address] = field(default_factory=list)
+    clients: list[str] = field(default_factory=list)
+    """For which clients names were looked up."""
     reverse: dict[str, str] = field(default_factory=dict)
     """Names by address."""
     streams: list[MemoryStream] = field(default_factory=list)
@@ -312,13 +317,29 @@ class MemoryNetwork:
         self.nursery.start_soon(self._serve, host.handler, far)
         return near
 
-    async def resolve(self, name: Address) -> list[Address]:
+    async def resolve(self, name: Address, client: str = "") -> list[Address]:
+        self.clients.append(client)
         await trio.sleep(self.resolve_delay)
         if name.host not in self.names:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [Address(host, name.port) for host in self.names[name.host]]
 
-    async def name_of(self, address: Address) -> str:
+    def rest_of(self, name: Address) -> Callable[[], Awaitable[list[Address]]] | None:
+        if name.host not in self.late:
+            return None
+        delay, hosts = self.late[name.host]
+
+        async def wait() -> list[Address]:
+            await trio.sleep(delay)
+            return [Address(host, name.port) for host in hosts]
+
+        return wait
+
+    def forget(self, name: Address) -> None:
+        self.forgotten.append(name)
+
+    async def name_of(self, address: Address, client: str = "") -> str:
+        self.clients.append(client)
         await trio.sleep(self.resolve_delay)
         if address.host not in self.reverse:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -46,13 +46,14 @@ class Dialer:
         known: Known | None = None,
         guard: Guard | None = None,
         abandoned: Abandonment | None = None,
+        client: str = "",
         on_step: OnStep | None = None,
     ) -> tuple[Trip, ResultT]:
         """Run `operation` along the only route of `chain`, or along one after the other until one succeeds.
 
         `key` tells requests apart where members of groups are sticky. `close` closes a result that came second;
         without it the attempts are not hedged. `limit` is the caller's block, whose deadline this moves. `known`,
-        `guard` and `abandoned` are those of `Trip`. Return the trip that succeeded, and its result.
+        `guard`, `abandoned` and `client` are those of `Trip`. Return the trip that succeeded, and its result.
 
         Raises:
             DialError: the last attempt's error; those before are its `earlier`.
@@ -61,7 +62,14 @@ class Dialer:
         """
         if chain.route:
             trip = self.trip(
-                chain.route, destination, on_step, limit=limit, known=known, guard=guard, abandoned=abandoned
+                chain.route,
+                destination,
+                on_step,
+                limit=limit,
+                known=known,
+                guard=guard,
+                abandoned=abandoned,
+                client=client,
             )
             return trip, await trip.run(operation)
         if limit:
@@ -74,6 +82,7 @@ class Dialer:
             known=known,
             guard=guard,
             abandoned=abandoned,
+            client=client,
         )
         return await Attempts(
             chain, key, host_key(destination), self.choices, self.network, begin, operation, close, abandoned
@@ -90,6 +99,7 @@ class Dialer:
         known: Known | None = None,
         guard: Guard | None = None,
         abandoned: Abandonment | None = None,
+        client: str = "",
     ) -> Trip:
         """Make a trip along one route, with this dialer's network and limits; see `Trip` for the arguments."""
         return Trip(
@@ -103,4 +113,5 @@ class Dialer:
             known=known,
             guard=guard,
             abandoned=abandoned,
+            client=client,
         )

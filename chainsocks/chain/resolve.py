@@ -110,7 +110,7 @@ async def _ask_this_machine(trip: Trip, command: Command, subject: Address) -> A
     trip.allow(trip.timeouts.resolve, subject)
     trip.enter(None, RESOLVE)
     try:
-        name = await trip.network.name_of(subject)
+        name = await trip.network.name_of(subject, trip.client)
     except OSError as error:
         problem = f"no name for {subject.host}: {error.strerror or error}"
         raise trip.error(ResolverError, problem, Cause.NAME_NOT_FOUND, at_destination=True) from error

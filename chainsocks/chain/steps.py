@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -33,7 +34,7 @@ from chainsocks.errors import (
     UnsupportedAddress,
 )
 from chainsocks.gss.stream import CapsuleError
-from chainsocks.network import reset_on_close
+from chainsocks.network import Rest, reset_on_close
 from chainsocks.protocol import socks5
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, interleave, printable
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
@@ -113,15 +114,21 @@ async def connect(trip: Trip, first: Leg | None) -> ByteStream:
     """Connect to the hop of `first`, or to the destination."""
     address = first.hop.address if first else trip.destination
     addresses: Sequence[Address] = (address,)
+    rest: Rest | None = None
     if address.type is DOMAINNAME:
         addresses = await resolve(trip, first, address)
+        rest = _rest_of(trip, first, address)
     if trip.guard:
         addresses = _allowed(trip, trip.guard, first, address, addresses)
     trip.allow(trip.timeouts.connect, address)
     trip.enter(first, CONNECT)
     try:
-        return await connect_first(addresses, trip.network.open_tcp)
-    except OSError as error:
+        return await connect_first(addresses, trip.network.open_tcp, rest)
+    except BaseException as error:
+        if address.type is DOMAINNAME:
+            trip.network.forget(address)
+        if not isinstance(error, OSError):  # a time-out comes as a cancellation
+            raise
         problem, cause = explain_connect_error(error)
         own = first is None and trip.is_for_client
         raise trip.error(ConnectError, problem, cause, at_destination=own, errno=errno_of(error)) from error
@@ -144,18 +151,38 @@ def _allowed(
     return allowed
 
 
+def _rest_of(trip: Trip, first: Leg | None, name: Address) -> Rest | None:
+    """Return what waits for the other addresses of a name that was resolved just now, as far as the guard allows."""
+    if _known(trip, name) is not None:
+        return None
+    wait, guard = trip.network.rest_of(name), trip.guard
+    if wait is None or guard is None:
+        return wait
+
+    async def allowed() -> list[Address]:
+        return [address for address in await wait() if guard(name, address, first is not None) is None]
+
+    return allowed
+
+
+def _known(trip: Trip, name: Address) -> Sequence[Address] | None:
+    return trip.known.get(name.host) if trip.known else None
+
+
 async def resolve(trip: Trip, leg: Leg | None, name: Address) -> list[Address]:
     """Resolve a name on this machine, and return its addresses in the order to try them."""
-    if trip.known and (known := trip.known.get(name.host)) is not None:
+    if (known := _known(trip, name)) is not None:
         return interleave([Address(address.host, name.port) for address in known])
     trip.allow(trip.timeouts.resolve, name)
     trip.enter(leg, RESOLVE)
     try:
-        return interleave(await trip.network.resolve(name))
+        return interleave(await trip.network.resolve(name, trip.client))
     except OSError as error:
         problem = f"no address for {printable(name.host)}: {error.strerror or error}"
         own = name is trip.destination and trip.is_for_client
-        raise trip.error(ConnectError, problem, Cause.NAME_NOT_FOUND, at_destination=own) from error
+        is_answer = isinstance(error, socket.gaierror)
+        cause = Cause.NAME_NOT_FOUND if is_answer else explain_connect_error(error)[1]
+        raise trip.error(ConnectError, problem, cause, at_destination=own) from error
 
 
 async def _ask(trip: Trip, flight: Sequence[Leg], stream: ByteStream) -> tuple[ByteStream, ClientHandshake]:

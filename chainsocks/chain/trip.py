@@ -94,6 +94,7 @@ class Trip:
         "_on_step",
         "_target",
         "_total",
+        "client",
         "completed",
         "destination",
         "guard",
@@ -120,11 +121,14 @@ class Trip:
         known: Known | None = None,
         guard: Guard | None = None,
         abandoned: Abandonment | None = None,
+        client: str = "",
     ) -> None:
         self.route = route
         self.destination = destination
         self.timeouts = timeouts
         self.network = network
+        self.client = client
+        """On whose account names are looked up, see `Network.resolve`."""
         self.known = known
         self.guard = guard
         self._elapsed_from = network.now()

@@ -17,7 +17,7 @@ from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
 from chainsocks.config.models import Timeouts
-from chainsocks.network import OnDatagram, reset_on_close
+from chainsocks.network import OnDatagram, Rest, reset_on_close
 from chainsocks.protocol.address import Address, address_of
 
 __all__ = ["CHOICES", "AnyioNetwork", "make_dialer"]
@@ -97,12 +97,18 @@ class AnyioNetwork:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         return stream
 
-    async def resolve(self, address: Address) -> list[Address]:
+    async def resolve(self, address: Address, client: str = "") -> list[Address]:
         """Resolve a name on this machine; the addresses are in the resolver's order."""
         found = await anyio.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
         return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]
 
-    async def name_of(self, address: Address) -> str:
+    def rest_of(self, address: Address) -> Rest | None:
+        """Return None: all addresses are there at once."""
+
+    def forget(self, address: Address) -> None:
+        """Do nothing: no addresses are remembered."""
+
+    async def name_of(self, address: Address, client: str = "") -> str:
         """Resolve an IP address to a name on this machine."""
         name, _ = await anyio.getnameinfo((address.host, 0), socket.NI_NAMEREQD)
         return name

@@ -16,17 +16,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from socket import AF_INET, AF_INET6, inet_pton
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hosts import Host, host_of, host_of_ip, spelt_out
+from chainsocks.config.identities import Proof
 from chainsocks.config.models import Config
 from chainsocks.config.rules import DIRECTLY, Rule, Spoken
-from chainsocks.protocol.address import Address, AddressType, printable
+from chainsocks.protocol.address import Address, AddressType, printable, unmapped
 from chainsocks.protocol.messages import Command, Request, Version
 from chainsocks.routing.index import NONE, Index, Question
 
 __all__ = ["Caller", "Decision", "Router"]
+
+_IDENT = Proof.IDENT.encode()
 
 NOWHERE = Host()
 """The host of an association, whose destinations are not known yet."""
@@ -40,6 +43,20 @@ class Caller:
     """Its IP address; empty on a unix socket."""
     user: bytes | None = field(default=None, repr=False)
     """The name that it has logged in with, or that ident confirms; None if neither was checked."""
+
+    @property
+    def account(self) -> str:
+        """What it counts as where something is shared out fairly: its login, or its IPv4 address or IPv6 /64.
+
+        What an identd says is no login: a client with a machine of its own could be as many as it likes.
+        """
+        if self.user is not None and not self.user.startswith(_IDENT):
+            return "user " + self.user.decode("utf-8", "surrogateescape")
+        if ":" not in self.host:
+            return self.host
+        packed = inet_pton(AF_INET6, self.host.partition("%")[0])
+        ipv4 = unmapped(packed)
+        return inet_ntop(AF_INET6, packed[:8] + bytes(8)) if ipv4 is packed else inet_ntop(AF_INET, ipv4)
 
     @property
     def ips(self) -> tuple[bytes, ...]:

@@ -7,13 +7,14 @@ import trio
 from chainsocks import sockets
 from chainsocks.net.inbound import InboundListener, listen
 from chainsocks.net.keepalive import Keepalive
-from chainsocks.net.names import name_of, resolve
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.net.tcp import open_tcp
 from chainsocks.net.udp import UDPSocket, open_udp
+from chainsocks.network import Rest
 from chainsocks.protocol.address import Address
 from chainsocks.server.deadlines import Deadlines, DeadlineScope
+from chainsocks.server.resolver import Resolver
 from chainsocks.sockets import ANY_PORT
 
 __all__ = ["TrioNetwork"]
@@ -26,6 +27,7 @@ class TrioNetwork:
         self._poller = poller
         self._keepalive = keepalive or Keepalive()
         self._deadlines = deadlines
+        self.resolver = Resolver()
 
     async def open_tcp(self, address: Address, source: Address | None = None) -> SocketStream:
         """Connect to an IP address; see `chainsocks.net.tcp.open_tcp`."""
@@ -37,13 +39,21 @@ class TrioNetwork:
         """Open a UDP socket; see `chainsocks.net.udp.open_udp`."""
         return open_udp(host, self._poller, ports)
 
-    async def resolve(self, address: Address) -> list[Address]:
-        """Resolve a name; see `chainsocks.net.names.resolve`."""
-        return await resolve(address)
+    async def resolve(self, address: Address, client: str = "") -> list[Address]:
+        """Resolve a name; see `chainsocks.server.resolver`."""
+        return await self.resolver.resolve(address, client)
 
-    async def name_of(self, address: Address) -> str:
-        """Look up the name of an address; see `chainsocks.net.names.name_of`."""
-        return await name_of(address)
+    def rest_of(self, address: Address) -> Rest | None:
+        """Return what waits for the other addresses of a name; see `chainsocks.server.resolver`."""
+        return self.resolver.rest_of(address)
+
+    def forget(self, address: Address) -> None:
+        """Look a name up again next time."""
+        self.resolver.forget(address)
+
+    async def name_of(self, address: Address, client: str = "") -> str:
+        """Look up the name of an address; see `chainsocks.server.resolver`."""
+        return await self.resolver.name_of(address, client)
 
     async def listen(self, address: Address) -> InboundListener:
         """Listen on a local IP address; see `chainsocks.net.inbound.listen`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 from ipaddress import ip_address
 
 import anyio
@@ -39,6 +40,7 @@ async def open_datagram_relay(
     chain: Chain,
     config: Config,
     network: Network,
+    account: str,
     associate: Callable[[], Awaitable[Association]],
     tally: Tally,
     passes: Filter | None = None,
@@ -46,8 +48,9 @@ async def open_datagram_relay(
 ) -> AsyncIterator[tuple[DatagramRelay, Address]]:
     """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
 
-    `associate` opens associations at all hops, which are closed here. `passes` decides which datagrams may leave
-    (`chainsocks.relay.filter`), and `allowed` where they may go directly; without these all of them may, anywhere.
+    `account` is the client's, see `Network.resolve`. `associate` opens associations at all hops, which are closed here.
+    `passes` decides which datagrams may leave (`chainsocks.relay.filter`), and `allowed` where they may go directly;
+    without these all of them may, anywhere.
 
     *Closing*: all of it is closed at the end of the block.
 
@@ -58,10 +61,11 @@ async def open_datagram_relay(
     if chain.udp is Udp.REFUSE:
         raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
     here, there = _ends_of(client)
+    resolve = partial(network.resolve, client=account)
     with ExitStack() as sockets:
         socket = _open_udp(network, here, sockets, config.server.udp_ports)
         async with AsyncExitStack() as streams:
-            way: DatagramPath = DirectPath(network.open_udp, network.resolve, config.timeouts.resolve, tally, allowed)
+            way: DatagramPath = DirectPath(network.open_udp, resolve, config.timeouts.resolve, tally, allowed)
             if chain.hops:
                 association = await associate()
                 for stream in association.streams.values():
@@ -69,7 +73,7 @@ async def open_datagram_relay(
                 any_host = "::" if association.relays[0].type is AddressType.IPV6 else "0.0.0.0"
                 lookups = None
                 if association.hops[-1].resolve is Resolve.LOCAL:
-                    lookups = Lookups(network.resolve, config.timeouts.resolve, tally.drops)
+                    lookups = Lookups(resolve, config.timeouts.resolve, tally.drops)
                 outer = _open_udp(network, any_host, sockets)
                 way = NestedPath(outer, Tunnel(association.relays), association.streams, tally, lookups)
             if passes:

@@ -147,7 +147,7 @@ async def _apply_rules(request: Request, caller: Caller, policy: Policy, network
     found: list[Address] = []
     with network.open_scope(network.now() + policy.resolve):
         try:
-            found = await network.resolve(request.destination)
+            found = await network.resolve(request.destination, caller.account)
         except OSError as error:
             log.debug("= rules: no address for %s: %s", printable(request.destination.host), error.strerror or error)
     return policy.router.decide(request, caller, found)

@@ -113,6 +113,7 @@ class _Session:
     """A client and its request. The methods stand in the order of the story."""
 
     __slots__ = (
+        "_account",
         "_host",
         "_limit",
         "_listener",
@@ -135,7 +136,7 @@ class _Session:
         events: SessionEvents | None,
     ) -> None:
         self._reader = RequestReader(client, service)
-        self._host = host
+        self._host = self._account = host
         self._listener = listener
         self._remark = ""
         self._service = service
@@ -176,6 +177,7 @@ class _Session:
         request = self._record.request = handshake.request
         self._limit.clear()  # the request is in time; each step from here on has a limit of its own
         caller = await self._identify(request)
+        self._account = caller.account
         decision = await self._route(request, caller)
         match request.command:
             case Command.CONNECT:
@@ -237,6 +239,7 @@ class _Session:
                 guard=access.problem,
                 on_step=self._on_step,
                 abandoned=watch.abandoned,
+                client=self._account,
             )
         )
         if not chain.route:
@@ -277,6 +280,7 @@ class _Session:
             _chain_of(decision),
             service.config,
             service.network,
+            self._account,
             open_associations,
             tally,
             passes,

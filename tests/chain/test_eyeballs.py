@@ -79,6 +79,71 @@ async def test_a_name_has_a_bounded_number_of_connects(
     assert [address for _, address in network.connects] == addresses[:20]
 
 
+SILENT = Host()
+
+
+@dataclass(frozen=True)
+class LateRace(Race):
+    """A race in which all but the first of the hosts are known `later` seconds after it."""
+
+    later: float = 0
+
+
+LATE_RACES = {
+    "the first is there before the rest is known": LateRace({B: answering(0.1), A: answering(0)}, B, 0.1, 5),
+    "the rest joins a slow first": LateRace({B: SILENT, A: answering(0.1)}, A, 2.1, 2),
+    "the rest does not cut the first one's turn short": LateRace({B: SILENT, A: answering(0)}, A, ATTEMPT_DELAY, 0.1),
+    "the first fails, the rest is still to come": LateRace({B: failing(0.1), A: answering(0.2)}, A, 0.9, 0.7),
+    "the first fails, the rest takes too long": LateRace(
+        {B: failing(0.1), A: answering(0)}, errno.ECONNREFUSED, 1.1, 9
+    ),
+    "all fail": LateRace({B: failing(0.1), A: failing(0.2, errno.ENETUNREACH)}, errno.ECONNREFUSED, 0.9, 0.7),
+    "nothing joins": LateRace({B: failing(0.1)}, errno.ECONNREFUSED, 0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize("race", LATE_RACES.values(), ids=LATE_RACES.keys())
+async def test_addresses_that_join_a_race(
+    race: LateRace, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    network = MemoryNetwork(nursery, race.hosts)
+    first, *others = race.hosts
+
+    async def rest() -> list[Address]:
+        await trio.sleep(race.later)
+        return [*others, first]
+
+    if isinstance(race.result, Address):
+        stream = await connect_first([first], network.open_tcp, rest)
+        assert network.left_open == [stream]
+        assert isinstance(stream, MemoryStream)
+        assert stream.label == f"{race.result} near"
+    else:
+        with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is what matters)
+            await connect_first([first], network.open_tcp, rest)
+        assert caught.value.errno == race.result
+    assert trio.current_time() == pytest.approx(race.seconds)
+    assert len({address for _, address in network.connects}) == len(network.connects)
+
+
+async def test_those_that_join_have_their_turn_before_the_others(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    four = [Address(f"192.0.2.{number}", 80) for number in range(100)]
+    six = [Address(f"2001:db8::{number:x}", 80) for number in range(100)]
+    network = MemoryNetwork(nursery, dict.fromkeys((*four, *six), SILENT))
+
+    async def rest() -> list[Address]:
+        await trio.sleep(0.3)
+        return [*six, *four]
+
+    with trio.move_on_after(60):
+        await connect_first(four, network.open_tcp, rest)
+    order = [address for _, address in network.connects]
+    assert order[:6] == [four[0], four[1], six[0], four[2], six[1], four[3]]
+    assert len(order) == 20
+
+
 async def test_a_tie_leaves_one_open(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
     # Both come through in the same instant, too late to cancel either.
     network = MemoryNetwork(nursery)

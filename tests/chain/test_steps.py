@@ -10,7 +10,10 @@ from dataclasses import replace
 import pytest
 import trio
 
-from chainsocks.chain.operations import Upstream
+from chainsocks.chain.attempts import Choices
+from chainsocks.chain.dialer import Dialer
+from chainsocks.chain.health import Health
+from chainsocks.chain.operations import Upstream, open_connection
 from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE
 from chainsocks.config.chains import DIRECT, Chain, hops_of
 from chainsocks.config.hops import Hop, Resolve
@@ -70,6 +73,48 @@ async def test_direct_to_a_name_tries_its_addresses(
     network = network_of(nursery, example_org=["2001:db8::9", "192.0.2.80"])
     await go(network, DIRECT)
     assert [address.host for _, address in network.connects] == ["2001:db8::9", "192.0.2.80"]
+
+
+async def test_addresses_that_are_found_later_join_the_dial(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    network = network_of(nursery, example_org=["2001:db8::9"])
+    network.hosts[Address("2001:db8::9", 80)] = Host()  # never answers
+    network.late["example.org"] = 2, ["2001:db8::9", "192.0.2.80"]
+    await go(network, DIRECT)
+    assert trio.current_time() == 2
+    assert [address.host for _, address in network.connects] == ["2001:db8::9", "192.0.2.80"]
+    assert network.forgotten == []
+
+
+async def test_an_address_that_is_found_later_has_to_be_allowed(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    network = network_of(nursery, example_org=["192.0.2.66"])
+    network.late["example.org"] = 0.1, ["10.0.0.5", "192.0.2.80"]
+    judged = []
+
+    def guard(destination: Address, address: Address, is_hop: bool) -> str | None:  # noqa: FBT001
+        judged.append((destination.host, address.host, is_hop))
+        return "private" if address.host.startswith("10.") else None
+
+    await Dialer(network, Timeouts(), Choices(Health(network.now))).run(
+        DIRECT, open_connection, Address("example.org", 80), guard=guard
+    )
+    assert [address.host for _, address in network.connects] == ["192.0.2.66", "192.0.2.80"]
+    assert ("example.org", "10.0.0.5", False) in judged
+
+
+@pytest.mark.parametrize("host", [Host(error=errno.ECONNREFUSED), Host()], ids=["refused", "silent"])
+@pytest.mark.parametrize("chain", [DIRECT, Chain("socks5://example.org:80")], ids=["destination", "hop"])
+async def test_the_addresses_of_a_name_are_forgotten_when_none_can_be_connected_to(
+    chain: Chain, host: Host, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    network = network_of(nursery, example_org=["192.0.2.66", "192.0.2.67"])
+    network.hosts[Address("192.0.2.67", 80)] = host
+    with pytest.raises(ConnectError if host.error else DialTimeout):
+        await go(network, chain)
+    assert network.forgotten == [Address("example.org", 80)]
 
 
 @pytest.mark.parametrize("protocol", list(HopProtocol))

@@ -227,3 +227,20 @@ def test_repr_does_not_show_the_user() -> None:
 )
 def test_the_ip_address_of_a_caller(host: str, ips: list[str]) -> None:
     assert Caller(host).ips == tuple(ip_address(ip).packed for ip in ips)
+
+
+@pytest.mark.parametrize(
+    ("caller", "account"),
+    [
+        (Caller("192.0.2.1"), "192.0.2.1"),
+        (Caller("::ffff:192.0.2.1"), "192.0.2.1"),
+        (Caller("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::"),
+        (Caller("fe80::1%eth0"), "fe80::"),
+        (Caller(), ""),
+        (Caller("192.0.2.1", b"carol"), "user carol"),
+        (Caller("192.0.2.1", b"gssapi:carol@EXAMPLE.ORG"), "user gssapi:carol@EXAMPLE.ORG"),
+        (Caller("192.0.2.1", b"ident:carol"), "192.0.2.1"),
+    ],
+)
+def test_what_a_client_counts_as(caller: Caller, account: str) -> None:
+    assert caller.account == account

@@ -102,7 +102,7 @@ async def test_a_second_look_up_cannot_find_another_address(caplog: Log) -> None
         answers = [["192.0.2.80"], ["10.0.0.5"]]
         asked = []
 
-        async def rebind(name: Address) -> list[Address]:
+        async def rebind(name: Address, client: str = "") -> list[Address]:
             asked.append(name)
             return [Address(host, name.port) for host in answers[len(asked) - 1]]
 

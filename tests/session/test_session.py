@@ -10,7 +10,7 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.models import Config, Timeouts
+from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.rules import Rule
 from chainsocks.protocol.address import Address
 from chainsocks.session.lingering_close import LEFTOVERS
@@ -97,6 +97,23 @@ async def test_an_ipv6_address_in_brackets_is_connected_to(
         client.network.hosts[Address("2001:db8::1", 80)] = Host(echo)
         await client.send(before, name, behind)
         await client.expect(answer)
+
+
+@pytest.mark.parametrize(
+    ("users", "before", "account"),
+    [((), (b"\x05\x01\0",), "192.0.2.1"), ((CAROL,), (b"\x05\x01\x02", LOGIN), "user carol")],
+    ids=["address", "login"],
+)
+@pytest.mark.parametrize("rule", [Rule(1, "direct"), Rule(1, "direct", resolve=True)], ids=["dial", "rule"])
+async def test_names_are_looked_up_on_the_clients_account(
+    rule: Rule, users: tuple[User, ...], before: tuple[bytes, ...], account: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session(caplog, Config(rules=(rule,), users=users)) as client:
+        client.network.names["example.org"] = [DESTINATION.host]
+        await client.send(*before, b"\x05\x01\0\x03\x0bexample.org\0\x50")
+        await client.stream.receive()
+        await client.stream.send_eof()
+    assert client.network.clients == [account]
 
 
 async def test_a_trickling_client_is_cut_at_the_limit_exactly(
