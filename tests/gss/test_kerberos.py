@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import socket
+import threading
 from types import SimpleNamespace
 
 import anyio
@@ -185,6 +186,32 @@ async def test_a_peer_that_does_not_prove_itself(kerberos: Mechanism) -> None:
     with pytest.raises(GssError):
         await ours.step(b"I am the one")
     assert not ours.complete
+
+
+async def test_a_protection_that_the_context_does_not_support(
+    kerberos: Mechanism, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, _ = await establish(kerberos)
+    monkeypatch.setattr(ours, "_supported", frozenset())
+    for protection in (INTEGRITY, CONFIDENTIALITY):
+        with pytest.raises(GssError, match=f"this context does not support {protection.name.lower()}"):
+            ours.wrap(b"secret", protection)
+        with pytest.raises(GssError, match=f"this context does not support {protection.name.lower()}"):
+            ours.unwrap(b"token", protection)
+
+
+async def test_steps_that_hang_take_no_thread_that_others_need(
+    kerberos: Mechanism, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(kerberos._Context, "_step", lambda *_: bytes(answered.wait()))  # type: ignore[attr-defined]
+    async with anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(kerberos.initiate(LOGIN, HOST).step, b"")
+            group.start_soon(kerberos.accept(None).step, b"")
+        await anyio.wait_all_tasks_blocked()
+        assert anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+        answered.set()
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -12,7 +12,7 @@ import trio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from trio.testing import wait_all_tasks_blocked
 
-from chainsocks.net.polled import PolledStream
+from chainsocks.net.polled import PolledListener, PolledStream
 from chainsocks.net.poller import Poller
 from tests.net.sockets import read_exactly, reset, tcp_pair, unix_pair
 
@@ -145,6 +145,25 @@ async def test_a_cancelled_wait_can_be_taken_up_again(
     if operation == "receive":
         far.send(b"x")
         assert await stream.receive() == b"x"
+
+
+async def test_a_stream_that_is_registered_by_a_hand_over_need_not_be_tried_first(pair: Pair) -> None:
+    """If there is something to read, the poller reports it at once."""
+    stream, far = pair
+    told: list[int] = []
+    far.send(b"x")
+    stream.hand_over(told.append)
+    assert stream.dry
+    await wait_all_tasks_blocked()
+    assert len(told) == 1
+    stream.take_back()
+
+
+async def test_a_listener_that_was_stopped_is_not_watched(poller: Poller) -> None:
+    """It may stay open in other processes, and an epoll keeps watching a descriptor until all of them close it."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        for _ in range(2):  # what is watched cannot be registered again
+            PolledListener(sock, poller).stop()
 
 
 async def test_events_can_be_handed_over_and_taken_back(pair: Pair) -> None:

@@ -103,6 +103,15 @@ async def test_what_comes_back_otherwise_is_dropped(data: bytes, dropped: str, n
     assert str(chained.world.tally.drops) == dropped
 
 
+async def test_a_datagram_that_the_network_does_not_take_is_counted(nursery: trio.Nursery) -> None:
+    chained = Chained(nursery)
+    chained.world.network.unroutable = {PARIS.host}
+    async with chained.world.running(chained.way):
+        chained.send(FAR)
+    assert str(chained.world.tally.drops) == "1 not taken by the network"
+    assert chained.world.tally.traffic.up == 0
+
+
 async def test_only_the_first_relay_is_listened_to(nursery: trio.Nursery) -> None:
     chained = Chained(nursery)
     answer = encode_header(OSAKA) + encode_header(FAR) + b"answer"
