@@ -11,6 +11,7 @@ import trio
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.events import Events
+from chainsocks.server.other_signals import OTHER_SIGNALS, OtherSignals
 from chainsocks.server.server import open_server
 
 __all__ = ["serve", "serve_until_signalled"]
@@ -21,14 +22,19 @@ log = logging.getLogger("chainsocks.server")
 async def serve_until_signalled(
     config: Config, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends all sessions. Otherwise as `serve`."""
-    stopping = trio.Event()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends all sessions. Otherwise as `serve`.
+
+    `chainsocks.server.other_signals` says when SIGHUP stops the server.
+    """
+    stopping, others = trio.Event(), OtherSignals()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *OTHER_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
 
             async def handle_signals() -> None:
                 async for number in signals:
                     name = signal.Signals(number).name
+                    if number in OTHER_SIGNALS and (not others.stops(number) or stopping.is_set()):
+                        continue  # kernel and shell may both send SIGHUP; that is no second signal
                     if stopping.is_set():
                         log.warning("%s again: ending all sessions now", name)
                         nursery.cancel_scope.cancel()

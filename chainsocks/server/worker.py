@@ -6,7 +6,8 @@
    service manager SIGTERM, to the parent and all workers at once, and the parent passes it on as well.
 3. SIGQUIT ends all sessions now: that is how the parent passes a second signal on.
 4. Signals are blocked until it can handle them. None is lost, and none kills it while it starts or ends.
-5. When the parent has died, it stops as after a first signal.
+5. SIGHUP, SIGUSR1 and SIGUSR2 are the parent's, which a terminal sends its hang-up to as well.
+6. When the parent has died, it stops as after a first signal.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.log import flush_log, restart_logging
 from chainsocks.observe.record import prefix_ids
+from chainsocks.server.other_signals import OTHER_SIGNALS
 from chainsocks.server.serve import serve
 
 __all__ = ["END_NOW", "Worker", "flush_output", "run_worker", "serve_as_worker"]
@@ -62,6 +64,8 @@ def run_worker(worker: Worker, inherited: Iterable[socket.socket]) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for number in SIGNALS:
             signal.signal(number, _ignore)  # for signals that come after the event loop has ended
+        for number in OTHER_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # they are the parent's
         for sock in inherited:
             sock.close()
         restart_logging(f"worker {worker.number}: ")
@@ -91,7 +95,7 @@ async def serve_as_worker(worker: Worker) -> None:
     """
     stopping = trio.Event()
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*SIGNALS, signal.SIGCHLD})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*SIGNALS, signal.SIGCHLD, *OTHER_SIGNALS})
         async with trio.open_nursery() as nursery:
 
             async def handle_signals() -> None:

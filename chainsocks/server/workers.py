@@ -30,6 +30,7 @@ from chainsocks.config.models import Config, Server
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.net.listeners import OpenListener
 from chainsocks.net.sharing import can_share, listen_beside, reserve_listeners
+from chainsocks.server.other_signals import OTHER_SIGNALS, OtherSignals
 from chainsocks.server.worker import END_NOW, Worker, flush_output, run_worker
 
 __all__ = ["count_workers", "next_pause", "serve_with_workers", "share_out"]
@@ -37,6 +38,9 @@ __all__ = ["count_workers", "next_pause", "serve_with_workers", "share_out"]
 log = logging.getLogger("chainsocks.server")
 
 STOP = {signal.SIGTERM, signal.SIGINT}
+
+BLOCKED = {*STOP, signal.SIGCHLD, *OTHER_SIGNALS} if hasattr(signal, "SIGCHLD") else STOP  # Windows has no workers
+"""What the parent waits for."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds from a worker's death to its replacement: short after one death, long enough not to load the machine when
@@ -127,6 +131,7 @@ class _WorkerPool:
         self._config = config
         self._reserved = reserved
         self._numbers = count(1)
+        self._others = OtherSignals()
         self._slots = [_Slot(share) for share in share_out(config.server.max_sessions, workers)]
         self._lifeline, self._workers_lifeline = socket.socketpair()
 
@@ -144,7 +149,7 @@ class _WorkerPool:
         while True:
             vacant = [slot for slot in self._slots if not slot.pid]
             received = _next_signal(min(slot.due for slot in vacant) if vacant else math.inf)
-            if received in STOP:
+            if received in STOP or (received in OTHER_SIGNALS and self._others.stops(received)):
                 return received
             for slot, code in self._reap():
                 slot.pause = next_pause(slot.pause, time.monotonic() - slot.started)
@@ -165,6 +170,8 @@ class _WorkerPool:
             if not any(slot.pid for slot in self._slots):
                 return
             received = _next_signal()
+            if received in OTHER_SIGNALS:
+                self._others.stops(received)  # kernel and shell may both send SIGHUP; that is no second signal
             if received in STOP:
                 log.warning("%s again: ending all sessions now", received.name)
                 self._signal_all(next(harsher))
@@ -231,7 +238,7 @@ def _open_pool(config: Config, workers: int, reserved: Sequence[OpenListener]) -
 def _signals_blocked() -> Iterator[None]:
     """Block the signals that `_next_signal` waits for; discard those that are pending at the end."""
     handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, the kernel would reap the workers
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP, signal.SIGCHLD})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
     try:
         yield
     finally:
@@ -243,10 +250,9 @@ def _signals_blocked() -> Iterator[None]:
 
 def _next_signal(until: float = math.inf) -> signal.Signals | None:
     """Wait for a blocked signal; return None when `until`, on the monotonic clock, has come without one."""
-    blocked = {*STOP, signal.SIGCHLD}
     if math.isinf(until):
-        return signal.Signals(signal.sigwaitinfo(blocked).si_signo)
-    received = signal.sigtimedwait(blocked, max(0, until - time.monotonic()))
+        return signal.Signals(signal.sigwaitinfo(BLOCKED).si_signo)
+    received = signal.sigtimedwait(BLOCKED, max(0, until - time.monotonic()))
     return signal.Signals(received.si_signo) if received else None
 
 
