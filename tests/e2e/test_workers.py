@@ -187,8 +187,8 @@ def test_max_sessions_is_for_all_workers_together(echo: SocketAddress, tmp_path:
             waiting.settimeout(PATIENCE)
             sessions[1].close()
             assert read(waiting, 2) == b"\x05\x00"
-        server.wait_for(" id=", times=4)
-        served = re.findall(r" worker (\d): id=", server.said)
+        server.wait_for(" id=.* outcome=", times=4)
+        served = re.findall(r" worker (\d): id=\S+ client=", server.said)
         assert {served.count(number) for number in "12"} <= {1, 2, 3}
 
 
