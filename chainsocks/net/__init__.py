@@ -1,4 +1,4 @@
 """The operating system's network, seen by trio: lean streams, TCP connects, listeners, name look-ups.
 
-Nothing here knows SOCKS, and nothing here sets a deadline: whoever calls opens the cancel scope.
+It does not know SOCKS, and sets no deadlines: callers open the cancel scopes.
 """

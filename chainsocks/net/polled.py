@@ -116,7 +116,7 @@ class PolledStream(SocketStream):
     def watch_writes(self) -> None:
         """Have an event reported once the socket is writable, or at once if it is.
 
-        That holds for each call: splice(2) can refuse to write for lack of memory, and no edge tells the end of that.
+        That holds for each call: splice(2) can refuse to write for lack of memory, and no edge reports the end of that.
         """
         self._register(self._callback or self._wake)
         self.poller.watch_writes(self.fd)

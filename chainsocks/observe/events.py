@@ -1,10 +1,10 @@
 """Events: what sessions report while they run, to listeners such as metrics or a live view.
 
-1. Without listeners a session makes no reports: that costs one test for its start and end, and one for each step.
-2. A listener is called in the middle of a session, by the event loop. It must return at once.
+1. Without listeners a session reports nothing: that costs one test at its start and end, and one for each step.
+2. A listener is called synchronously, in the middle of a session. It must return at once.
 3. An exception in a listener is logged as a bug, and changes nothing for the session or for other listeners.
 
-The log line of a session is no listener: `chainsocks.observe.record` writes it directly.
+The log line of a session does not go through a listener: `chainsocks.observe.record` writes it directly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("chainsocks.events")
 class Events:
     """A listener that ignores all events; a subclass overrides those that it needs.
 
-    The record is the session's own, and goes on changing: what it says is true at the time of the call.
+    The record is the session's own, and changes after the call.
     """
 
     def session_started(self, record: Record) -> None:

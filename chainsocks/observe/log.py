@@ -25,7 +25,7 @@ def start_logging(level: int) -> None:
 
 
 def flush_log(seconds: float = 1.0) -> bool:
-    """Write the lines that wait, and end the thread that writes them until the next line; see `LogWriter.drain`."""
+    """Write the queued lines, and stop the writing thread until the next line; see `LogWriter.drain`."""
     return all(writer.drain(seconds) for writer in _writers())
 
 
@@ -43,7 +43,7 @@ def _writers() -> list[LogWriter]:
 class _Formatter(logging.Formatter):
     """The standard formatter, except that it formats date and time only once per second, and names sessions."""
 
-    _written = (-1, "")  # the second, and what is written for it; in one, as several threads format
+    _written = (-1, "")  # a second and its text, in one tuple since several threads format
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         """Return the line of a record; debugging lines begin with the id of their session."""

@@ -1,8 +1,8 @@
-"""The thread that writes the log, so that the server never waits for what reads its standard error.
+"""The thread that writes the log, so that the server never waits for the reader of its standard error.
 
-1. Logging formats a line and puts it in a queue. That takes no system call, unless the thread sleeps and has to wake.
+1. Logging formats a line and puts it in a queue. That takes no system call, unless the thread has to be woken.
 2. The queue is bounded. A part of it is reserved for warnings and errors. Lines that do not fit are dropped and
-   counted, and the log says how many they were as soon as lines can be written again.
+   counted, and the log reports their number as soon as lines can be written again.
 3. The thread writes the first line after a pause at once. Then it lets lines gather for `GATHER` seconds, and writes
    them together: at most `PIPE_BUF` bytes at a time, so that lines of several processes do not mix on a pipe.
 4. The flags of the descriptor stay as they are. Other programs share it: O_NONBLOCK would hit all programs of the
@@ -45,7 +45,7 @@ class _Entry(NamedTuple):
 
 
 class LogWriter(logging.Handler):
-    """A logging handler that writes to standard error, as that is now, by a thread of its own.
+    """A logging handler that writes to the standard error of the time it is made, by a thread of its own.
 
     The thread starts with the first line, and ends with `drain`. `forget` is for a process that has been forked.
     """
@@ -56,12 +56,12 @@ class LogWriter(logging.Handler):
         self.forget()
 
     def forget(self) -> None:
-        """Start anew in a forked process: the lines that wait, and the thread, are the parent's."""
+        """Drop the queue and the thread in a forked process: both belong to the parent."""
         self._queue: SimpleQueue[str | None] = SimpleQueue()  # None only wakes the thread
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._dropped = 0  # counted by `emit` only
-        self._said = 0  # of these, reported
+        self._said = 0  # how many of these the log has reported
         self._failed = 0  # counted by the thread only
         self._is_stuck = False
 
@@ -86,8 +86,8 @@ class LogWriter(logging.Handler):
     def drain(self, seconds: float) -> bool:
         """Write what waits, and end the thread. Return whether that took less than `seconds`; otherwise it goes on.
 
-        Where an earlier call took longer, this one does not wait, unless something has been written since. Lines may be
-        logged afterwards.
+        If an earlier call took longer, this one waits only if lines have been written since. Logging may go on
+        afterwards.
         """
         if self._thread is None and not self._queue.empty():
             self._start()
@@ -108,14 +108,14 @@ class LogWriter(logging.Handler):
             self._thread = thread
             try:
                 thread.start()
-            except RuntimeError:  # no thread to be had now; the next line asks again
+            except RuntimeError:  # no thread is available; the next line tries again
                 self._thread = None
 
     def _run(self) -> None:
         while not (self._ending.is_set() and self._queue.empty()):
             lines = [self._queue.get()]
             lines += [self._queue.get() for _ in range(self._queue.qsize())]
-            dropped = self._dropped  # these would have come behind the lines
+            dropped = self._dropped  # dropped after the lines of this batch
             entries = [self._count(self._failed)] if self._failed else []
             entries += [_Entry(line) for line in lines if line is not None]
             if dropped > self._said:
@@ -133,7 +133,7 @@ class LogWriter(logging.Handler):
                 self._write(data)
                 self._is_stuck = False
                 done += size
-        except (OSError, ValueError):  # the second is that of a stream that is closed
+        except (OSError, ValueError):  # ValueError: the stream is closed
             self._failed = sum(entry.stands_for for entry in entries[done:])
 
     def _count(self, lines: int) -> _Entry:
@@ -144,9 +144,9 @@ class LogWriter(logging.Handler):
 
 
 def _pieces(entries: list[_Entry]) -> Iterator[tuple[int, str]]:
-    """Join entries to pieces of at most `PIPE_BUF` bytes, where a single one is not longer. Yield each with its count.
+    """Join entries to pieces of at most `PIPE_BUF` bytes, or one longer entry. Yield each with its number of entries.
 
-    The bytes are estimated: a character outside ASCII is taken for four.
+    Bytes are estimated: a text with characters outside ASCII counts four per character.
     """
     size = count = 0
     piece: list[str] = []
@@ -164,9 +164,9 @@ def _pieces(entries: list[_Entry]) -> Iterator[tuple[int, str]]:
 
 
 def _writer_of_standard_error() -> Callable[[str], object]:
-    """Return what writes a text to standard error, and raises OSError or ValueError where that fails."""
+    """Return a function that writes a text to standard error, or raises OSError or ValueError."""
     stream = sys.stderr
-    if stream is None:  # as when the program was started with it closed
+    if stream is None:  # the program was started with it closed
         return len
     try:
         descriptor = stream.fileno()
@@ -189,10 +189,10 @@ class _Descriptor:
         self._is_cut = False
 
     def write(self, text: str) -> None:
-        """Write all of `text`. Where an error has cut a line off, begin a new one.
+        """Write all of `text`, after a line break if an error has cut off the last line.
 
         Raises:
-            OSError: it was not written, or not all of it.
+            OSError: the text, or a part of it, was not written.
         """
         left = ("\n" + text if self._is_cut else text).encode(self._encoding, "backslashreplace")
         while left:

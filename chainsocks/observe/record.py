@@ -45,7 +45,7 @@ class Traffic:
 
 @dataclass(slots=True)
 class Record:
-    """What the log says of a session. `client` is its address; `outcome` says how it ended."""
+    """The fields of a session's log line. `client` is its address; `outcome` says how it ended."""
 
     client: str
     id: int = field(default_factory=lambda: next(_ids))
@@ -56,21 +56,21 @@ class Record:
     traffic: Traffic = field(default_factory=Traffic)
     outcome: str = "ended by a bug in chainsocks"
     failed: bool = True
-    """Whether the server failed the client. It did not where a rule refused the request, or where the client left."""
+    """Whether the request failed. It has not if a rule refused it, or if the client left."""
     route: Route | None = None
-    """Which hops were chosen, where there was a choice."""
+    """The hops that were chosen from groups, if the chain has groups."""
     user: str = ""
-    """The identity that the client has proved (`chainsocks.config.identities`); empty if none."""
+    """The verified identity of the client (`chainsocks.config.identities`); empty if none."""
     rule: str = ""
-    """The number of the rule that decided, "-" if none did; empty where there are no rules."""
+    """The number of the rule that decided, "-" if none did; empty without rules."""
 
     @property
     def who(self) -> str:
-        """The session and its client, for a line of the log that is not the session's own."""
+        """The session and its client, for other lines of the log."""
         return f"session {_prefix}{self.id}, client {self.client}:"
 
     def mark_debug_lines(self) -> None:
-        """Have all debugging lines of this task, and of those that it starts, begin with the session's id."""
+        """Put the session's id at the start of all debugging lines of this task and of the tasks it starts."""
         if log.isEnabledFor(logging.DEBUG):
             current_session.set(f"id={_prefix}{self.id} ")
 
@@ -78,7 +78,7 @@ class Record:
         """Write the session's line: a warning if it has failed."""
         level = logging.WARNING if self.failed else logging.INFO
         if log.isEnabledFor(level):
-            # As it is now, whenever a handler gets to format it; and without the search for this line in the source.
+            # The text is made now, and not when a handler formats it, and without a search for its caller.
             log.handle(log.makeRecord(log.name, level, "", 0, str(self), (), None))
 
     def __str__(self) -> str:

@@ -58,7 +58,7 @@ class _Name:
 class DirectPath:
     """A `chainsocks.relay.datagrams.DatagramPath`. A look-up may take `resolve_limit` seconds.
 
-    `allowed` judges the IP address of each destination; without it all are allowed.
+    `allowed` decides about the IP address of each destination; without it all are allowed.
     """
 
     def __init__(

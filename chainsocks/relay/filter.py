@@ -13,7 +13,7 @@ from chainsocks.relay.datagrams import DatagramPath, Deliver, Drops, Ready
 __all__ = ["FilteredPath"]
 
 REMEMBERED = 1024
-"""Destinations whose verdicts are kept at least."""
+"""Destinations whose permission is kept at least."""
 
 _FORBIDDEN = b""
 
@@ -29,27 +29,27 @@ class FilteredPath:
         self._path = path
         self._judge = judge
         self._drops = drops
-        self._verdicts = Recent[bytes, bytes](REMEMBERED)
+        self._permitted = Recent[bytes, bytes](REMEMBERED)
 
     def send(self, datagram: bytes, header: int) -> None:
         """Pass a datagram on, if its destination may be reached."""
         written = datagram[:header]
-        verdict = self._verdicts.get(written)
-        if verdict is None:
+        permitted = self._permitted.get(written)
+        if permitted is None:
             try:
                 destination = decode_header(written).address
             except ProtocolError:
                 self._drops[Drop.MALFORMED] += 1
                 return
             address = self._judge(destination)
-            verdict = _FORBIDDEN if address is None else written if address == destination else encode_header(address)
-            self._verdicts[written] = verdict
-        if verdict == _FORBIDDEN:
+            permitted = _FORBIDDEN if address is None else written if address == destination else encode_header(address)
+            self._permitted[written] = permitted
+        if permitted == _FORBIDDEN:
             self._drops[Drop.FORBIDDEN] += 1
-        elif verdict == written:
+        elif permitted == written:
             self._path.send(datagram, header)
         else:
-            self._path.send(verdict + datagram[header:], len(verdict))
+            self._path.send(permitted + datagram[header:], len(permitted))
 
     async def run(self, deliver: Deliver, ready: Ready) -> str:
         """Pass on the replies, unfiltered."""

@@ -4,8 +4,8 @@
 2. A read that fills its buffer makes the flow a bulk flow; two small reads in a row end that.
 3. A bulk flow works in bounded steps, and each step queues behind those of the other flows.
 4. A flow holds a pipe only while it moves bytes. Without a pipe, or without splice, bytes are copied.
-5. Only recv(2) tells the end of a stream, or that it has no bytes now. splice(2) says 0 or EAGAIN also at the mark of
-   urgent data and for lack of memory.
+5. Only recv(2) shows the end of a stream, or that it has no bytes now. splice(2) returns 0 or EAGAIN also at the mark
+   of urgent data and for lack of memory.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class Flow:
                 try:
                     pipe.held = os.splice(source, pipe.writer, PIPE_SIZE, flags=_FLAGS)
                 except BlockingIOError:
-                    pass  # the same as nothing: recv tells what it means
+                    pass  # as for 0 bytes: recv shows what it means
                 except OSError as error:
                     if error.errno in _CANNOT_SPLICE:
                         self._fall_back_to_copying(pipe)

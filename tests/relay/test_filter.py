@@ -60,7 +60,7 @@ def test_what_is_remembered_is_bounded() -> None:
     guard, way, _ = filtered(lambda destination: destination)
     for port in range(1, 3 * REMEMBERED):
         send(guard, Address("192.0.2.1", port))
-        assert len(guard._verdicts) <= 2 * REMEMBERED
+        assert len(guard._permitted) <= 2 * REMEMBERED
     assert len(way.sent) == 3 * REMEMBERED - 1
 
 
