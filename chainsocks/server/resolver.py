@@ -1,8 +1,9 @@
 """Name look-ups by this machine's resolver: in threads, shared out fairly, and remembered for some seconds.
 
 1. A look-up takes a thread until the resolver answers, also when it is no longer waited for. There are at most
-   `THREADS`. The last `RESERVE` of them are for clients with no look-up under way, and a free thread goes to the client
-   that has the fewest. So a name server that is silent for one client's names delays that client alone.
+   `THREADS`. Of the last `RESERVE`, a client gets one while it has fewer look-ups under way than threads are free.
+   A free thread goes to the client that has the fewest. So a name server that is silent for one client's names delays
+   that client alone.
 2. Equal questions under way are asked once.
 3. Names that the hosts file has, and IP addresses, are looked up at once, without a thread.
 4. Addresses are remembered for 5 s, and that there is no such name for 1 s; time-outs never. An entry goes when none of
@@ -35,10 +36,10 @@ THREADS = 128
 """Look-ups under way at most, those no longer waited for included."""
 
 RESERVE = 7
-"""Threads that only clients without a look-up under way can have."""
+"""Threads that are kept for clients with few look-ups under way."""
 
-EXTRA = 4
-"""Threads for questions about one family at most, beside the question about both."""
+EXTRA = 6
+"""Threads for questions about one family at most, beside the question about both; shared as the reserve is."""
 
 RESOLUTION_DELAY = 0.05
 """Seconds to wait for both families (RFC 8305 section 3)."""
@@ -98,7 +99,8 @@ class Resolver:
         self._answers: dict[Key, _Answer] = {}
         self._asked: dict[Key, _Question] = {}
         self._queues: dict[str, deque[_Question]] = {}
-        self._under_way = Counter[str]()
+        self._under_way = Counter[str]()  # by client, as the next one
+        self._extra_under_way = Counter[str]()
         self._threads = self._extra = 0
 
     async def resolve(self, address: Address, client: str = "") -> list[Address]:
@@ -183,7 +185,7 @@ class Resolver:
             for number, family in enumerate((socket.AF_INET, socket.AF_INET6), 1):
                 if answer := await _first(asked, whole.asked + number * RESOLUTION_DELAY):
                     return answer
-                if extra := self._ask_beside((name, family)):
+                if extra := self._ask_beside((name, family), client):
                     asked.append(extra)
             while True:
                 if answer := await _first(asked, math.inf):
@@ -209,24 +211,26 @@ class Resolver:
         if not (question.wanted or question.started) and self._asked.get(question.key) is question:
             del self._asked[question.key]
 
-    def _ask_beside(self, key: Key) -> _Question | None:
+    def _ask_beside(self, key: Key, client: str) -> _Question | None:
         """Return a question about one family; None if there is no thread for it."""
         if answer := self._recall(key):
             question = _Question(key, 0)
             question.answer = answer
             return question
         asked = self._asked.get(key)
-        if asked is None and self._extra < EXTRA and self._threads < THREADS:
+        is_free = self._extra_under_way[client] < EXTRA - self._extra and self._threads < THREADS
+        if asked is None and is_free:
             asked = self._asked[key] = _Question(key, trio.current_time())
             self._extra += 1
-            self._start(asked, None)
+            self._start(asked, self._extra_under_way, client)
         return asked
 
     def _start_waiting(self) -> None:
         """Start questions that wait, as far as there are threads for their clients."""
         while self._queues and self._threads < THREADS:
             client = min(self._queues, key=self._under_way.__getitem__)
-            if self._under_way[client] and self._threads - self._extra >= THREADS - RESERVE:
+            is_reserve = self._threads - self._extra >= THREADS - RESERVE
+            if is_reserve and self._under_way[client] >= THREADS - self._threads:
                 return
             queue = self._queues.pop(client)
             question = queue.popleft()
@@ -234,17 +238,17 @@ class Resolver:
                 self._queues[client] = queue  # behind the others that have as many under way
             if question.started or not question.wanted:
                 continue
-            self._under_way[client] += 1
-            self._start(question, client)
+            self._start(question, self._under_way, client)
 
-    def _start(self, question: _Question, client: str | None) -> None:
+    def _start(self, question: _Question, account: Counter[str], client: str) -> None:
         question.started = True
         self._threads += 1
+        account[client] += 1
         token = trio.lowlevel.current_trio_token()
 
         def deliver(result: Outcome[list[str]]) -> None:
             try:
-                token.run_sync_soon(self._finish, question, client, result)
+                token.run_sync_soon(self._finish, question, account, client, result)
             except trio.RunFinishedError:
                 pass  # the server has ended
 
@@ -252,9 +256,9 @@ class Resolver:
             self._start_thread(partial(_look_up, question.key), deliver)
         except RuntimeError:  # of the threading module
             problem = OSError(errno.EAGAIN, f"no thread for the look-up: {os.strerror(errno.EAGAIN)}")
-            self._end(question, client, _Answer([], problem))
+            self._end(question, account, client, _Answer([], problem))
 
-    def _finish(self, question: _Question, client: str | None, result: Outcome[list[str]]) -> None:
+    def _finish(self, question: _Question, account: Counter[str], client: str, result: Outcome[list[str]]) -> None:
         """Take the answer of a thread, and give the thread to another question."""
         now = trio.current_time()
         try:
@@ -264,17 +268,16 @@ class Resolver:
             answer = _Answer([], error, now + lasts)
         except Exception as error:  # noqa: BLE001  (it would end the server)
             answer = _Answer([], OSError(errno.EINVAL, str(error)), now)
-        self._end(question, client, answer)
+        self._end(question, account, client, answer)
         self._start_waiting()
 
-    def _end(self, question: _Question, client: str | None, answer: _Answer) -> None:
+    def _end(self, question: _Question, account: Counter[str], client: str, answer: _Answer) -> None:
         self._threads -= 1
-        if client is None:
+        if account is self._extra_under_way:
             self._extra -= 1
-        else:
-            self._under_way[client] -= 1
-            if not self._under_way[client]:
-                del self._under_way[client]
+        account[client] -= 1
+        if not account[client]:
+            del account[client]
         question.answer = answer
         if self._asked.get(question.key) is question:  # otherwise all is to be looked up again
             del self._asked[question.key]
