@@ -28,7 +28,7 @@ from benchmarks.programs import CannotStart
 from benchmarks.sections import SECTIONS, Section
 from benchmarks.tables import render_results
 from chainsocks.errors import ChainsocksError
-from chainsocks.tools.bench.accounting import raise_limit
+from chainsocks.server.file_limit import raise_limit
 from chainsocks.tools.bench.figures import Results
 from chainsocks.tools.bench.run import Effort
 

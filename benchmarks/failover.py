@@ -25,7 +25,7 @@ from benchmarks.compare import describe_run
 from benchmarks.dying import FIRST, Effort, Run, Scenario, run_once
 from benchmarks.steady import Session
 from benchmarks.tables import render_results
-from chainsocks.tools.bench.accounting import raise_limit
+from chainsocks.server.file_limit import raise_limit
 from chainsocks.tools.bench.echo import percentile
 from chainsocks.tools.bench.figures import Figure, Results, Unit
 

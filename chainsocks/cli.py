@@ -27,8 +27,9 @@ from chainsocks.config.values import parse_listen
 from chainsocks.errors import ChainsocksError, ConfigError, Problem
 from chainsocks.observe.log import flush_log, start_logging
 from chainsocks.protocol.socks5 import MAX_LOGIN
+from chainsocks.server.file_limit import files_warning, raise_limit
 from chainsocks.server.serve import serve_until_signalled
-from chainsocks.server.workers import count_workers, serve_with_workers
+from chainsocks.server.workers import count_workers, serve_with_workers, share_out
 from chainsocks.session.own_listeners import hops_that_lead_back
 from chainsocks.tools.bench.command import Options as BenchOptions
 from chainsocks.tools.bench.command import bench as run_bench
@@ -83,7 +84,8 @@ def serve(
     start_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     config = _with_options(_load(path), listen, hops, workers)
     processes = count_workers(config.server)
-    for warning in warnings(config):
+    files = files_warning(raise_limit(), max(share_out(config.server.max_sessions, processes)))
+    for warning in [*warnings(config), *filter(None, [files])]:
         logging.getLogger("chainsocks").warning("%s", warning)
     if processes == 1:
         trio.run(serve_until_signalled, config)

@@ -74,6 +74,9 @@ async def accept_connections(
             wait = polled.wait
         while True:
             if not permits.try_acquire():
+                if not permits.was_exhausted:
+                    permits.was_exhausted = True
+                    log.warning("max_sessions (%d) is reached: further connections wait", permits.total)
                 await permits.acquire()
             try:
                 connection, peer = listening.accept()

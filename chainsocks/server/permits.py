@@ -16,6 +16,8 @@ class Permits:
     """
 
     def __init__(self, total: int) -> None:
+        self.was_exhausted = False
+        """Whether the log has said that all permits are taken."""
         self._total = total
         self._taken = 0
         self._waiting = ParkingLot()

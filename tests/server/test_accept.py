@@ -47,6 +47,15 @@ async def test_a_client_too_many_waits_until_a_session_ends(sockets_on_mock_cloc
             assert await is_served(too_many)
 
 
+async def test_the_log_says_once_that_the_limit_is_reached(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    async with serving(config_of(max_sessions=1)) as server:
+        for _ in range(3):
+            async with connect(server.address) as client:
+                await greet(client)
+            await trio.sleep(1)
+    assert said(log, logging.WARNING) == ["max_sessions (1) is reached: further connections wait"]
+
+
 @pytest.mark.parametrize("first", [0, 1])
 async def test_all_listeners_share_the_limit_and_none_keeps_it_from_another(
     sockets_on_mock_clock: MockClock, first: int
@@ -140,7 +149,7 @@ async def test_a_connection_that_ended_in_the_backlog_is_passed_over(
         async with connect(server.address) as client:
             await greet(client)
             assert trio.current_time() == 0
-    assert said(log, logging.WARNING) == []
+    assert said(log, logging.WARNING) == ["max_sessions (1) is reached: further connections wait"]
 
 
 @pytest.mark.parametrize("number", GONE, ids=errno.errorcode.get)

@@ -22,7 +22,6 @@ __all__ = [
     "exists",
     "family",
     "free_descriptors",
-    "raise_limit",
     "resident_bytes",
 ]
 
@@ -119,14 +118,6 @@ def resident_bytes(pids: Collection[int]) -> int:
     each of them. The kernel's own memory, such as the buffers of sockets, is in neither.
     """
     return sum(_resident(pid) for pid in {member for pid in pids for member in family(pid)})
-
-
-def raise_limit() -> None:
-    """Allow this process, and those that it starts, as many open files as the system permits."""
-    assert resource  # noqa: S101  (for the type checker)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def free_descriptors() -> int:

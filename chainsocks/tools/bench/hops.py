@@ -19,8 +19,8 @@ from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server
 from chainsocks.observe.log import start_logging
 from chainsocks.protocol.address import Address, parse_address
+from chainsocks.server.file_limit import raise_limit
 from chainsocks.server.serve import serve
-from chainsocks.tools.bench.accounting import raise_limit
 from chainsocks.tools.bench.child import open_child, say_ready
 from chainsocks.tools.bench.target import LOOPBACK
 

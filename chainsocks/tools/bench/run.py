@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chainsocks.config.hops import Hop
-from chainsocks.tools.bench.accounting import Cost, raise_limit
+from chainsocks.server.file_limit import raise_limit
+from chainsocks.tools.bench.accounting import Cost
 from chainsocks.tools.bench.bulk import Direction, measure_bulk
 from chainsocks.tools.bench.echo import measure_echo
 from chainsocks.tools.bench.figures import (

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chainsocks.errors import DialError
-from chainsocks.tools.bench.accounting import Cost, Meter, free_descriptors, raise_limit, resident_bytes
+from chainsocks.server.file_limit import raise_limit
+from chainsocks.tools.bench.accounting import Cost, Meter, free_descriptors, resident_bytes
 from chainsocks.tools.bench.echo import exchange
 from chainsocks.tools.bench.loop import Loop, Task
 from chainsocks.tools.bench.target import Target

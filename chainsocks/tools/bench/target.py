@@ -25,7 +25,7 @@ from typing import Self
 from chainsocks.config.listeners import Listener
 from chainsocks.net.listeners import open_listeners
 from chainsocks.protocol.address import Address
-from chainsocks.tools.bench.accounting import raise_limit
+from chainsocks.server.file_limit import raise_limit
 from chainsocks.tools.bench.child import end_with_parent, open_child, say_ready
 from chainsocks.tools.bench.flow import Flow
 from chainsocks.tools.bench.loop import IN, OUT, PACE, Loop, Task

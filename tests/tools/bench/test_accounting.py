@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chainsocks.server.file_limit import raise_limit
 from chainsocks.tools.bench import accounting
 from chainsocks.tools.bench.accounting import (
     RESERVE,
@@ -22,7 +23,6 @@ from chainsocks.tools.bench.accounting import (
     exists,
     family,
     free_descriptors,
-    raise_limit,
     resident_bytes,
 )
 from tests.background import wait_until
