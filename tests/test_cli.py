@@ -513,3 +513,19 @@ class TestStreams:
         )
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("chainsocks: standard input is closed; the password is read from there\n")
+
+
+@pytest.mark.parametrize(("workers", "limit", "warned"), [("1", 15_000, True), ("2", 15_000, False)])
+def test_sessions_that_need_more_files_than_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+    served_by: list[int],
+    capsys: pytest.CaptureFixture[str],
+    workers: str,
+    limit: int,
+    *,
+    warned: bool,
+) -> None:
+    monkeypatch.setattr("chainsocks.cli.raise_limit", lambda: limit)
+    status, _, err = run_main(capsys, "serve", "--workers", workers)
+    assert status == 0
+    assert ("10000 sessions in one process need more than 20000 open files" in err) == warned
