@@ -74,16 +74,19 @@ class Tunnel:
     and to have passed all others: anybody can send to a relay, and that a relay has passed something on proves nothing.
     """
 
-    __slots__ = ("_nesting", "entry")
+    __slots__ = ("_nesting", "entry", "to")
 
     def __init__(self, relays: Sequence[Address]) -> None:
         first, *others = relays
-        self.entry = (canonical(first).host, first.port)
+        entry = canonical(first)
+        self.to = entry.sockaddr
+        """Where to send datagrams: the address of the first relay."""
+        self.entry = (entry.host, entry.port)
         """The host and port of the first relay."""
         self._nesting = Nesting(others)
 
     def wrap(self, datagram: bytes) -> bytes:
-        """Return what to send to `entry`, for a datagram with the header of its destination."""
+        """Return what to send to `to`, for a datagram with the header of its destination."""
         return self._nesting.wrap(datagram)
 
     def unwrap(self, datagram: bytes, source: tuple[str, int]) -> tuple[bytes, int]:

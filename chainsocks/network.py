@@ -14,7 +14,7 @@ from typing import Protocol, Self
 
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, SockAddr
 
 __all__ = ["CancelScope", "DatagramSocket", "Network", "OnDatagram", "PortListener", "Rest", "reset_on_close"]
 
@@ -62,7 +62,7 @@ class DatagramSocket(Protocol):
 
     address: Address
 
-    def send(self, data: bytes, to: tuple[str, int]) -> bool:
+    def send(self, data: bytes, to: SockAddr) -> bool:
         """Send one datagram; False when the kernel did not take it."""
 
     async def run(self, on_datagram: OnDatagram) -> None:
@@ -97,7 +97,10 @@ class Network(Protocol):
         """Listen on a local IP address, on a port of the kernel's choice for port 0, or raise `OSError`."""
 
     def open_udp(self, host: str, ports: range = ...) -> DatagramSocket:
-        """Open a UDP socket bound to a local IP address and a free one of `ports`, or raise `OSError`."""
+        """Open a UDP socket bound to a local IP address and a free one of `ports`, or raise `OSError`.
+
+        `host` is an `Address.zoned`.
+        """
 
     def local_address(self, peer: Address) -> Address:
         """Return the local address that the kernel would use to reach `peer`, or raise `OSError`."""

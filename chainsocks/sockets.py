@@ -9,7 +9,7 @@ import errno
 import secrets
 import socket
 
-from chainsocks.protocol.address import Address, AddressType, address_of
+from chainsocks.protocol.address import Address, AddressType, address_of, parse_zoned
 
 __all__ = ["ANY_PORT", "MAX_DATAGRAM", "family_of", "keep_urgent", "local_address", "tcp_socket", "udp_socket"]
 
@@ -40,8 +40,10 @@ def local_address(peer: Address) -> Address:
         OSError: there is no route.
     """
     with socket.socket(family_of(peer), socket.SOCK_DGRAM) as probe:
-        probe.connect((peer.host, peer.port or _DISCARD))  # UDP: only chooses a route; some systems refuse port 0
-        return Address(address_of(probe.getsockname()).host, 0)
+        somewhere = Address(peer.host, peer.port or _DISCARD, scope=peer.scope)  # some systems refuse port 0
+        probe.connect(somewhere.sockaddr)  # UDP: only chooses a route
+        found = address_of(probe.getsockname())
+        return Address(found.host, 0, scope=found.scope)
 
 
 def tcp_socket(family: int) -> socket.socket:
@@ -69,7 +71,9 @@ def keep_urgent(sock: socket.socket) -> None:
 def udp_socket(host: str, ports: range = ANY_PORT, *, ipv6_only: bool = True) -> socket.socket:
     """Return a non-blocking UDP socket bound to a local IP address and a free port of `ports`, at random.
 
-    Without `ipv6_only`, a socket bound to ``::`` is for IPv4 too, whose addresses it has as ``::ffff:192.0.2.1``.
+    A link-local address has the number of its interface behind it, as in ``fe80::1%2`` (`Address.zoned`); the socket is
+    bound to that interface. Without `ipv6_only`, a socket bound to ``::`` is for IPv4 too, whose addresses it has as
+    ``::ffff:192.0.2.1``.
 
     *Closing*: the caller closes the socket.
 
@@ -100,7 +104,7 @@ def _bind(sock: socket.socket, host: str, ports: range) -> None:
     start = secrets.randbelow(len(ports))
     for port in (*ports[start:], *ports[:start]):
         try:
-            sock.bind((host, port))
+            sock.bind(parse_zoned(host, port).sockaddr)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise

@@ -21,7 +21,7 @@ import trio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, SockAddr
 
 CAPACITY = 64 * 1024
 
@@ -200,7 +200,8 @@ class MemorySocket:
         host = self.network.host if self.address.host in ("0.0.0.0", "::") else self.address.host
         return host, self.address.port
 
-    def send(self, data: bytes, to: Place) -> bool:
+    def send(self, data: bytes, to: SockAddr) -> bool:
+        to = to[0], to[1]
         assert not self.closed
         if to[0] in self.network.unroutable:
             return False

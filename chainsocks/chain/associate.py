@@ -31,7 +31,7 @@ from chainsocks.chain.trip import OPEN, Trip
 from chainsocks.config.hops import Hop, Identity, UdpRelay
 from chainsocks.datagrams import Recent
 from chainsocks.errors import Cause, HopProtocolError
-from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, canonical, printable
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, canonical, printable, with_scope
 from chainsocks.protocol.messages import Command
 
 __all__ = ["Association", "associate", "relay_of"]
@@ -97,14 +97,14 @@ def relay_of(trip: Trip, leg: Leg, stream: ByteStream, bound: Address) -> Addres
         HopProtocolError: the relay's host is a name, or it has no port.
     """
     hop, bound = leg.hop, canonical(bound)
-    own = canonical(Address(_peer_of(stream, hop.address.host) if leg.previous is None else hop.address.host, 0))
+    own = canonical(_peer_of(stream, hop.address) if leg.previous is None else hop.address)
     is_ip = bound.type is not AddressType.DOMAINNAME
     host, port = own.host, bound.port
     if isinstance(hop.udp_relay, Address):
         host, port = hop.udp_relay.host, hop.udp_relay.port or port
     elif hop.udp_relay is UdpRelay.REPORTED and not (is_ip and ip_address(bound.host).is_unspecified):
         host = bound.host
-    relay = canonical(Address(host, port))
+    relay = with_scope(canonical(Address(host, port)), own.scope)
     if relay.type is AddressType.DOMAINNAME:
         problem = f"its relay is at {relay}: a name, by which no datagram can be recognised; set its udp_relay"
         raise trip.error(HopProtocolError, problem, Cause.UNUSABLE)
@@ -137,7 +137,7 @@ def _warn_once(hop: Hop, bound: Address, relay: Address) -> None:
         )
 
 
-def _peer_of(stream: ByteStream, otherwise: str) -> str:
-    """Return the IP address that a stream is connected to, or `otherwise` where it has none."""
+def _peer_of(stream: ByteStream, otherwise: Address) -> Address:
+    """Return the address that a stream is connected to, or `otherwise` where it has none."""
     name = stream.extra(SocketAttribute.remote_address, None)
-    return address_of(name).host if isinstance(name, tuple) else otherwise
+    return address_of(name) if isinstance(name, tuple) else otherwise

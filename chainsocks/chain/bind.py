@@ -194,7 +194,7 @@ async def _bind_here(trip: Trip, advertised: IPAddress | None) -> Binding:
         peer = min(found, key=lambda address: address.type)  # IPv4 if there is one: SOCKS4 can report no other
     elif not _ip(peer).is_unspecified:
         peers = frozenset({_ip(peer)})
-    peer = Address(str(_ip(peer)), 0)
+    peer = Address(str(_ip(peer)), 0, scope=peer.scope)
     if advertised and advertised.version != _ip(peer).version:
         advertised = None
     trip.allow(trip.timeouts.connect, peer)

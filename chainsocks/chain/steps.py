@@ -172,7 +172,7 @@ def _known(trip: Trip, name: Address) -> Sequence[Address] | None:
 async def resolve(trip: Trip, leg: Leg | None, name: Address) -> list[Address]:
     """Resolve a name on this machine, and return its addresses in the order to try them."""
     if (known := _known(trip, name)) is not None:
-        return interleave([Address(address.host, name.port) for address in known])
+        return interleave([Address(address.host, name.port, scope=address.scope) for address in known])
     trip.allow(trip.timeouts.resolve, name)
     trip.enter(leg, RESOLVE)
     try:

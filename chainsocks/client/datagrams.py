@@ -25,7 +25,7 @@ from chainsocks.config.models import Timeouts
 from chainsocks.datagrams import Candidates, DropDatagram, Recent, Tunnel, wait_for_end
 from chainsocks.errors import Cause, ConnectError, DialTimeout, Place, RequestRefused, Step
 from chainsocks.network import Network
-from chainsocks.protocol.address import Address, AddressType, canonical
+from chainsocks.protocol.address import Address, AddressType, SockAddr, canonical
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.messages import ReplyCode
@@ -156,20 +156,19 @@ class UDPAssociation:
 
     async def _send_to(self, data: bytes, destination: Address) -> None:
         if self._tunnel:
-            await self._send(self._tunnel.wrap(encode_header(destination) + data), self._tunnel.entry)
+            await self._send(self._tunnel.wrap(encode_header(destination) + data), self._tunnel.to)
         else:
             place = (destination.host, destination.port)
             self._contacted[place] = destination
-            await self._send(data, place)
+            await self._send(data, destination.sockaddr)
 
-    async def _send(self, datagram: bytes, to: tuple[str, int]) -> None:
-        host, port = to
-        if self._socket.family is socket.AF_INET6 and ":" not in host:
-            host = f"::ffff:{host}"
+    async def _send(self, datagram: bytes, to: SockAddr) -> None:
+        if self._socket.family is socket.AF_INET6 and ":" not in to[0]:
+            to = f"::ffff:{to[0]}", to[1]
         while True:
             self._check_open()
             try:
-                self._socket.sendto(datagram, (host, port))
+                self._socket.sendto(datagram, to)
             except BlockingIOError:
                 await anyio.wait_writable(self._socket)
             else:

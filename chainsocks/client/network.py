@@ -18,7 +18,7 @@ from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
 from chainsocks.config.models import Timeouts
 from chainsocks.network import OnDatagram, Rest, reset_on_close
-from chainsocks.protocol.address import Address, address_of
+from chainsocks.protocol.address import Address, SockAddr, address_of
 
 __all__ = ["CHOICES", "AnyioNetwork", "make_dialer"]
 
@@ -62,7 +62,7 @@ class _Datagrams:
         self._socket = sock
         self.address = address_of(sock.getsockname())
 
-    def send(self, data: bytes, to: tuple[str, int]) -> bool:
+    def send(self, data: bytes, to: SockAddr) -> bool:
         try:
             self._socket.sendto(data, to)
         except OSError:  # no room, no route: a datagram may be lost
@@ -89,7 +89,7 @@ class AnyioNetwork:
 
     async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
         """Connect to an IP address."""
-        stream = await anyio.connect_tcp(address.host, address.port, local_host=source.host if source else None)
+        stream = await anyio.connect_tcp(address.zoned, address.port, local_host=source.zoned if source else None)
         if stream.extra(SocketAttribute.local_address) == stream.extra(SocketAttribute.remote_address):
             # Nothing listened there, and the kernel's choice of a local port fell on that of the destination.
             reset_on_close(stream)
@@ -100,7 +100,7 @@ class AnyioNetwork:
     async def resolve(self, address: Address, client: str = "") -> list[Address]:
         """Resolve a name on this machine; the addresses are in the resolver's order."""
         found = await anyio.getaddrinfo(address.packed, address.port, type=socket.SOCK_STREAM)
-        return [Address(str(sockaddr[0]), address.port) for *_, sockaddr in found]
+        return [address_of((str(sockaddr[0]), address.port, *sockaddr[2:])) for *_, sockaddr in found]
 
     def rest_of(self, address: Address) -> Rest | None:
         """Return None: all addresses are there at once."""
@@ -115,7 +115,7 @@ class AnyioNetwork:
 
     async def listen(self, address: Address) -> _Listener:
         """Listen on a local IP address."""
-        opened = await anyio.create_tcp_listener(local_host=address.host, local_port=address.port, backlog=BACKLOG)
+        opened = await anyio.create_tcp_listener(local_host=address.zoned, local_port=address.port, backlog=BACKLOG)
         [listener] = opened.listeners
         return _Listener(cast(SocketListener, listener))
 

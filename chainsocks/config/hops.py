@@ -23,6 +23,7 @@ __all__ = [
     "Pipeline",
     "Resolve",
     "UdpRelay",
+    "check_link_local",
     "parse_hop_address",
     "parse_hop_url",
     "parse_udp_relay",
@@ -241,6 +242,16 @@ def parse_udp_relay(text: str) -> UdpRelay | Address:
     raise ValueError('expected "hop", "reported", or an IP address such as 192.0.2.1 or 192.0.2.1:1080')
 
 
+def check_link_local(address: Address) -> None:
+    """Check that a link-local address has an interface, without which it can be neither connected nor listened to.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if address.is_link_local:
+        raise ValueError("a link-local address needs the name of its interface, as in [fe80::1%eth0]:1080")
+
+
 def parse_hop_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """Read ``host[:port]``, with IPv6 in brackets.
 
@@ -248,10 +259,12 @@ def parse_hop_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
         ValueError: saying what is expected, without repeating the text: that may hold a login in the order of another
             program, as in ``host:port:user:password``.
     """
+    address = None
     with suppress(ValueError):
         address = parse_address(text, default_port)
-        if address.port and not _NOT_IN_A_HOST.search(address.host):
-            return address
+    if address and address.port and not _NOT_IN_A_HOST.search(address.host):
+        check_link_local(address)
+        return address
     raise ValueError(
         f"expected host:port, as in example.org:1080 or [::1]:1080, with a name of at most {MAX_NAME} bytes "
         "and a port in 1..65535; a login stands before an @, or under keys of its own"

@@ -8,7 +8,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from chainsocks.config.extras import DNS, require
-from chainsocks.config.hops import parse_hop_address
+from chainsocks.config.hops import check_link_local, parse_hop_address
 from chainsocks.config.listeners import ListenAddress, UnixPath
 from chainsocks.config.suggest import MAX_INTEGER, describe
 from chainsocks.protocol.address import Address, parse_address
@@ -77,7 +77,9 @@ def parse_listen(value: str) -> ListenAddress:
         return UnixPath(path)
     if "@" in value:
         raise ValueError("a listener's address cannot contain a login; declare [[users]] instead")
-    return parse_address(value)
+    address = parse_address(value)
+    check_link_local(address)
+    return address
 
 
 def parse_ports(value: str) -> range:

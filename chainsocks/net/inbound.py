@@ -71,7 +71,7 @@ async def listen(address: Address, poller: Poller | None = None) -> InboundListe
     """
     sock = tcp_socket(socket.AF_INET6 if address.type is AddressType.IPV6 else socket.AF_INET)
     try:
-        sock.bind((address.host, address.port))
+        sock.bind(address.sockaddr)
         sock.listen(BACKLOG)
     except BaseException:
         sock.close()

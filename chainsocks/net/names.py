@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 __all__ = ["SystemFiles", "addresses_of", "is_numeric", "name_of"]
 
@@ -18,12 +19,16 @@ _CHECK_INTERVAL = 1
 
 
 def addresses_of(name: bytes, family: int) -> list[str]:
-    """Look a name up; return its addresses in the resolver's order. The scope of a link-local address is lost.
+    """Look a name up; return its addresses in the resolver's order, each as its `Address.zoned`.
 
     Raises:
         socket.gaierror: the name has no address.
     """
-    return [str(sockaddr[0]) for *_, sockaddr in socket.getaddrinfo(name, 0, family, socket.SOCK_STREAM)]
+    return [_zoned(sockaddr) for *_, sockaddr in socket.getaddrinfo(name, 0, family, socket.SOCK_STREAM)]
+
+
+def _zoned(sockaddr: tuple[Any, ...]) -> str:
+    return f"{sockaddr[0]}%{sockaddr[3]}" if len(sockaddr) == 4 and sockaddr[3] else str(sockaddr[0])
 
 
 def name_of(host: bytes) -> str:

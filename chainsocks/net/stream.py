@@ -18,6 +18,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 from chainsocks.network import reset_on_close
+from chainsocks.protocol.address import SockAddr
 
 __all__ = ["SocketStream"]
 
@@ -53,7 +54,7 @@ class SocketStream(ByteStream):
         except OSError:
             pass  # closed, or reset: the next call tells
 
-    async def connect(self, address: tuple[str, int]) -> None:
+    async def connect(self, address: SockAddr) -> None:
         """Connect a socket that is not connected yet.
 
         Raises:

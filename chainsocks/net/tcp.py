@@ -30,8 +30,8 @@ async def open_tcp(address: Address, poller: Poller | None = None, source: Addre
         stream.avoid_delay()
     try:
         if source:
-            sock.bind((source.host, source.port))
-        await stream.connect((address.host, address.port))
+            sock.bind(source.sockaddr)
+        await stream.connect(address.sockaddr)
     except BaseException:
         await stream.aclose()
         raise

@@ -15,7 +15,7 @@ from trio.lowlevel import checkpoint, wait_readable
 
 from chainsocks.net.poller import Poller
 from chainsocks.network import OnDatagram
-from chainsocks.protocol.address import address_of
+from chainsocks.protocol.address import SockAddr, address_of
 from chainsocks.sockets import ANY_PORT, MAX_DATAGRAM, udp_socket
 
 __all__ = ["UDPSocket", "open_udp"]
@@ -38,7 +38,7 @@ class UDPSocket:
         self._error: Exception | None = None
         self.address = address_of(sock.getsockname())
 
-    def send(self, data: bytes, to: tuple[str, int]) -> bool:
+    def send(self, data: bytes, to: SockAddr) -> bool:
         """Send one datagram to an IP address; return False if the kernel did not take it."""
         try:
             self._socket.sendto(data, to)

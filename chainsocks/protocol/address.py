@@ -17,16 +17,23 @@ __all__ = [
     "UNSPECIFIED",
     "Address",
     "AddressType",
+    "SockAddr",
     "address_of",
     "canonical",
     "interleave",
     "parse_address",
+    "parse_zoned",
     "printable",
     "unmapped",
+    "with_scope",
 ]
 
 MAX_NAME = 255
 """Bytes in a domain name: the length of ATYP 3 is one octet (RFC 1928 section 5)."""
+
+
+SockAddr = tuple[str, int] | tuple[str, int, int, int]
+"""The name of a TCP or UDP socket: the second form has the flow label and the scope of an IPv6 address."""
 
 
 class AddressType(IntEnum):
@@ -47,6 +54,8 @@ class Address:
 
     host: str
     port: int
+    scope: int = field(default=0, repr=False, kw_only=True)
+    """The number of the interface of a link-local IPv6 address on this machine. SOCKS cannot carry it."""
     type: AddressType = field(init=False, repr=False, compare=False)
     packed: bytes = field(init=False, repr=False, compare=False)
     """The host in its wire form: 4 bytes, 16 bytes, or the name without its length."""
@@ -63,8 +72,24 @@ class Address:
         object.__setattr__(self, "packed", packed)
 
     def __str__(self) -> str:
-        host = printable(self.host)
+        host = printable(self.zoned)
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def zoned(self) -> str:
+        """The host with its interface, as in ``fe80::1%2``, where it has one."""
+        return f"{self.host}%{self.scope}" if self.scope else self.host
+
+    @property
+    def sockaddr(self) -> SockAddr:
+        """The name that a socket has for an IP address and its port."""
+        return (self.host, self.port, 0, self.scope) if self.scope else (self.host, self.port)
+
+    @property
+    def is_link_local(self) -> bool:
+        """Whether it is a link-local IPv6 address (RFC 4291 section 2.5.6)."""
+        packed = self.packed
+        return packed[0] == 0xFE and packed[1] & 0xC0 == 0x80 and self.type is AddressType.IPV6
 
     @classmethod
     def from_packed(cls, kind: AddressType, packed: bytes, port: int) -> Address:
@@ -80,12 +105,21 @@ class Address:
         return cls(packed.decode("utf-8", "surrogateescape"), port)
 
 
-def address_of(sockaddr: tuple[str, int] | tuple[str, int, int, int]) -> Address:
-    """Return the address in the name of a TCP or UDP socket, or of its peer.
+def address_of(sockaddr: SockAddr) -> Address:
+    """Return the address in the name of a TCP or UDP socket, or of its peer."""
+    scope = sockaddr[3] if len(sockaddr) == 4 else 0
+    return Address(sockaddr[0].partition("%")[0], sockaddr[1], scope=scope)
 
-    The scope of a link-local address, as in ``fe80::1%eth0``, is left out: an `Address` has no place for it.
-    """
-    return Address(sockaddr[0].partition("%")[0], sockaddr[1])
+
+def parse_zoned(text: str, port: int) -> Address:
+    """Return the address whose `Address.zoned` is `text`."""
+    host, _, scope = text.partition("%")
+    return Address(host, port, scope=int(scope or 0))
+
+
+def with_scope(address: Address, scope: int) -> Address:
+    """Return a link-local address with the interface `scope`, unless it has one; others are returned unchanged."""
+    return Address(address.host, address.port, scope=scope) if address.is_link_local and not address.scope else address
 
 
 def _classify(host: str) -> tuple[AddressType, bytes]:
@@ -127,7 +161,8 @@ def canonical(address: Address) -> Address:
     if kind is AddressType.IPV6:
         packed = unmapped(packed)
         kind = AddressType.IPV6 if len(packed) == 16 else AddressType.IPV4
-    return Address.from_packed(kind, packed, address.port)
+    plain = Address.from_packed(kind, packed, address.port)
+    return with_scope(plain, address.scope) if address.scope else plain
 
 
 def interleave(addresses: Sequence[Address]) -> list[Address]:

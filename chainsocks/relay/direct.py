@@ -15,7 +15,7 @@ import trio
 
 from chainsocks.datagrams import Candidates, Drop, Recent
 from chainsocks.network import DatagramSocket
-from chainsocks.protocol.address import Address, AddressType, canonical
+from chainsocks.protocol.address import Address, AddressType, SockAddr, canonical, with_scope
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.relay.datagrams import Deliver, Ready, Tally
@@ -41,7 +41,7 @@ class _Route:
 
     socket: DatagramSocket
     address: Address
-    to: tuple[str, int]
+    to: SockAddr
     header: bytes
     candidates: Candidates | None
     """The addresses of the name that it was found by, if it was."""
@@ -62,11 +62,18 @@ class DirectPath:
     """
 
     def __init__(
-        self, open_udp: OpenUDP, resolve: Resolve, resolve_limit: float, tally: Tally, allowed: Allowed | None = None
+        self,
+        open_udp: OpenUDP,
+        resolve: Resolve,
+        resolve_limit: float,
+        tally: Tally,
+        allowed: Allowed | None = None,
+        scope: int = 0,
     ) -> None:
         self._allowed = allowed
         self._open = open_udp
         self._lookups = Lookups(resolve, resolve_limit, tally.drops)
+        self._scope = scope
         self._tally = tally
         self._routes = Recent[bytes, _Route | _Name](REMEMBERED)  # by the header that the client writes
         self._contacted = Recent[tuple[str, int], _Route](REMEMBERED)  # by where replies come from
@@ -98,7 +105,7 @@ class DirectPath:
     def _new_route(self, datagram: bytes, header: int) -> _Route | None:
         """Return the route to a destination that is not remembered; None if there is none, or not yet."""
         try:
-            address = canonical(decode_header(datagram).address)
+            address = with_scope(canonical(decode_header(datagram).address), self._scope)
         except ProtocolError:
             self._tally.drops[Drop.MALFORMED] += 1
             return None
@@ -127,7 +134,7 @@ class DirectPath:
             except OSError:
                 return None
             self._start_soon(socket.run, self._on_datagram)
-        return _Route(socket, address, (address.host, address.port), encode_header(address), candidates)
+        return _Route(socket, address, address.sockaddr, encode_header(address), candidates)
 
     def _send_to_name(self, name: _Name, datagram: bytes, header: int) -> None:
         """Send to the address of the name that has replied, or to one of the others."""
@@ -141,7 +148,7 @@ class DirectPath:
 
     def _sent(self, route: _Route, datagram: bytes, header: int) -> bool:
         """Send; return whether the kernel has taken it."""
-        self._contacted[route.to] = route
+        self._contacted[route.address.host, route.address.port] = route
         sent = route.socket.send(datagram[header:], route.to)
         if sent:
             self._tally.traffic.up += len(datagram) - header

@@ -111,7 +111,7 @@ class NestedPath:
             self._send(front + datagram[header:], len(front))
 
     def _send(self, datagram: bytes, header: int) -> None:
-        if self._socket.send(self._tunnel.wrap(datagram), self._tunnel.entry):
+        if self._socket.send(self._tunnel.wrap(datagram), self._tunnel.to):
             self._tally.traffic.up += len(datagram) - header
         else:
             self._tally.drops[Drop.UNSENT] += 1

@@ -28,7 +28,7 @@ import trio
 from outcome import Outcome
 
 from chainsocks.net.names import SystemFiles, addresses_of, is_numeric, name_of
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, parse_zoned
 
 __all__ = ["Resolver"]
 
@@ -293,7 +293,7 @@ def _look_up(key: Key) -> list[str]:
 
 
 def _addresses(answer: _Answer, port: int) -> list[Address]:
-    return [Address(host, port) for host in answer.found]
+    return [parse_zoned(host, port) for host in answer.found]
 
 
 def _copy(error: OSError) -> OSError:

@@ -21,7 +21,7 @@ from chainsocks.config.models import Config, Server
 from chainsocks.datagrams import Tunnel
 from chainsocks.errors import RequestRefused
 from chainsocks.network import DatagramSocket, Network
-from chainsocks.protocol.address import Address, AddressType, canonical
+from chainsocks.protocol.address import Address, AddressType, address_of, canonical
 from chainsocks.protocol.messages import ReplyCode, Request
 from chainsocks.relay.datagrams import DatagramPath, DatagramRelay, Tally
 from chainsocks.relay.direct import Allowed, DirectPath
@@ -63,9 +63,11 @@ async def open_datagram_relay(
     here, there = _ends_of(client)
     resolve = partial(network.resolve, client=account)
     with ExitStack() as sockets:
-        socket = _open_udp(network, here, sockets, config.server.udp_ports)
+        socket = _open_udp(network, here.zoned, sockets, config.server.udp_ports)
         async with AsyncExitStack() as streams:
-            way: DatagramPath = DirectPath(network.open_udp, resolve, config.timeouts.resolve, tally, allowed)
+            way: DatagramPath = DirectPath(
+                network.open_udp, resolve, config.timeouts.resolve, tally, allowed, there.scope
+            )
             if chain.hops:
                 association = await associate()
                 for stream in association.streams.values():
@@ -78,10 +80,10 @@ async def open_datagram_relay(
                 way = NestedPath(outer, Tunnel(association.relays), association.streams, tally, lookups)
             if passes:
                 way = FilteredPath(way, passes, tally.drops)
-            port = _declared_port(request.destination, there)
+            port = _declared_port(request.destination, there.host)
             idle = config.timeouts.udp_idle
-            relay = DatagramRelay(client, socket, way, tally, host=there, port=port, idle=idle)
-            yield relay, Address(_advertised(here, config.server), socket.address.port)
+            relay = DatagramRelay(client, socket, way, tally, host=there.host, port=port, idle=idle)
+            yield relay, Address(_advertised(here.host, config.server), socket.address.port)
 
 
 def _open_udp(network: Network, host: str, sockets: ExitStack, ports: range = range(1)) -> DatagramSocket:
@@ -93,15 +95,15 @@ def _open_udp(network: Network, host: str, sockets: ExitStack, ports: range = ra
     return socket
 
 
-def _ends_of(client: ByteStream) -> tuple[str, str]:
-    """Return the local and the remote IP address of the client's TCP connection."""
+def _ends_of(client: ByteStream) -> tuple[Address, Address]:
+    """Return the local and the remote address of the client's TCP connection."""
     try:
         names = [client.extra(end, None) for end in (SocketAttribute.local_address, SocketAttribute.remote_address)]
     except OSError:
         raise RequestRefused("the client is gone", ReplyCode.TTL_EXPIRED) from None
     match names:
-        case [(str(here), *_), (str(there), *_)]:
-            return here, there
+        case [(str(), *_) as here, (str(), *_) as there]:
+            return address_of(here), address_of(there)
         case _:
             what = "the client has no IP address that its datagrams could be known by"
             raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)

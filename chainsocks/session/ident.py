@@ -61,9 +61,11 @@ async def _ask(client: ByteStream, seconds: float, network: Network) -> bytes:
         raise _NoAnswerError("the client is gone") from None
     if not isinstance(remote, tuple) or not isinstance(local, tuple):
         raise _NoAnswerError("the client came by a unix socket, which no identd knows")
-    identd = Address(address_of(remote).host, IDENT_PORT)
+    asked = address_of(remote)
+    identd = Address(asked.host, IDENT_PORT, scope=asked.scope)
     # An identd knows a connection by both ends, and takes ours from the query's source address (RFC 1413 section 3).
-    source = Address(address_of(local).host, 0)
+    own = address_of(local)
+    source = Address(own.host, 0, scope=own.scope)
     with network.open_scope(network.now() + seconds):
         try:
             stream = await network.open_tcp(identd, source)

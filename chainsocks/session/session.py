@@ -20,12 +20,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 import trio
 from anyio import BrokenResourceError
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.associate import Association, associate
 from chainsocks.chain.attempts import Operation
@@ -43,7 +44,7 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
 from chainsocks.observe.record import Record
-from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, printable
+from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable, with_scope
 from chainsocks.protocol.handshake import ServerHandshake
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Version
 from chainsocks.relay.datagrams import DatagramRelay, Tally
@@ -174,7 +175,7 @@ class _Session:
         """
         handshake = await self._read_request()
         self._watch = ClientWatch(self._reader.client, handshake, self._service.network)
-        request = self._record.request = handshake.request
+        request = self._record.request = self._on_its_link(handshake.request)
         self._limit.clear()  # the request is in time; each step from here on has a limit of its own
         caller = await self._identify(request)
         self._account = caller.account
@@ -195,6 +196,14 @@ class _Session:
         except BrokenResourceError as error:
             problem = str(error) if isinstance(error, CapsuleError) else "it reset the connection"
             raise _SessionOver(f"client, {self._reader.step}: {problem}") from None
+
+    def _on_its_link(self, request: Request) -> Request:
+        """Return a request whose link-local destination is on the link that the client came in by, if it did so."""
+        if request.destination.is_link_local:
+            name = self._reader.client.extra(SocketAttribute.remote_address, None)
+            scope = address_of(name).scope if isinstance(name, tuple) else 0
+            return replace(request, destination=with_scope(request.destination, scope))
+        return request
 
     async def _identify(self, request: Request) -> Caller:
         """Return what is known of the client: its address, and the identity that it has proved."""

@@ -337,3 +337,13 @@ def test_what_is_no_place_for_datagrams(text: str) -> None:
 def test_a_place_for_datagrams_may_be_written_as_in_a_file() -> None:
     hop = Hop("x", SOCKS5, Address("paris.example", 1080), udp_relay="192.0.2.1")  # type: ignore[arg-type]
     assert hop.udp_relay == Address("192.0.2.1", 0)
+
+
+@pytest.mark.parametrize("url", ["socks5://[fe80::1]:1080", "socks4a://[FEBF::1]", "socks5://alice:secret@[fe80::1]"])
+def test_a_link_local_hop_needs_its_interface(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^a link-local address needs the name of its interface"):
+        parse_hop_url(url)
+
+
+def test_a_link_local_hop_with_its_interface() -> None:
+    assert parse_hop_url("socks5://[fe80::1%eth0]:1080").address == Address("fe80::1%eth0", 1080)

@@ -122,6 +122,7 @@ def test_a_listener(written: str, listen: ListenAddress) -> None:
         ("127.0.0.1:65536", "port 65536 is not in 0..65535"),
         ("::1:1080", "'::1:1080': put an IPv6 address in brackets, as in [::1]:1080"),
         ("[localhost]:1080", "'[localhost]:1080': only an IPv6 address stands in brackets"),
+        ("[fe80::1]:1080", "a link-local address needs the name of its interface, as in [fe80::1%eth0]:1080"),
         ("unix:", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
         ("unix:chainsocks.sock", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
         ("unix:@abstract", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),

@@ -18,8 +18,10 @@ from chainsocks.protocol.address import (
     canonical,
     interleave,
     parse_address,
+    parse_zoned,
     printable,
     unmapped,
+    with_scope,
 )
 from tests.protocol.playbook import wire
 
@@ -75,6 +77,27 @@ def test_an_ipv6_address_in_brackets_is_that_address(inner: str) -> None:
     as_name = Address.from_packed(DOMAINNAME, f"[{inner}]".encode(), 80)
     assert as_name == Address(f"[{inner}]", 80) == Address(inner, 80)
     assert (as_name.host, as_name.type, as_name.packed) == (inner, Address(inner, 80).type, Address(inner, 80).packed)
+
+
+def test_the_interface_of_a_link_local_address() -> None:
+    address = Address("fe80::1", 80, scope=2)
+    assert (str(address), address.zoned, address.sockaddr) == ("[fe80::1%2]:80", "fe80::1%2", ("fe80::1", 80, 0, 2))
+    assert address != Address("fe80::1", 80)
+    assert parse_zoned("fe80::1%2", 80) == address
+    assert canonical(address) == address
+    for other in (Address("fe80::1", 80), Address("192.0.2.1", 80)):
+        assert (other.zoned, other.sockaddr) == (other.host, (other.host, 80))
+        assert parse_zoned(other.zoned, 80) == other
+
+
+@pytest.mark.parametrize(
+    ("host", "gets_it"),
+    [("fe80::1", True), ("febf::1", True), ("fec0::1", False), ("2001:db8::1", False), ("fe80.example", False)],
+)
+def test_only_a_link_local_address_gets_an_interface(host: str, gets_it: bool) -> None:  # noqa: FBT001
+    assert with_scope(Address(host, 80), 3) == Address(host, 80, scope=3 if gets_it else 0)
+    assert Address(host, 80).is_link_local is gets_it
+    assert with_scope(Address(host, 80, scope=2), 3).scope == 2
 
 
 @pytest.mark.parametrize("port", [0, 1, 65535])
@@ -324,7 +347,7 @@ def test_ipv4_inside_ipv6_is_undone(packed: str, same: str) -> None:
     [
         (("192.0.2.1", 80), Address("192.0.2.1", 80)),
         (("::1", 80, 0, 0), Address("::1", 80)),
-        (("fe80::1%eth0", 80, 0, 2), Address("fe80::1", 80)),
+        (("fe80::1%eth0", 80, 0, 2), Address("fe80::1", 80, scope=2)),
     ],
 )
 def test_what_a_socket_tells(sockaddr: tuple[str, int], address: Address) -> None:
