@@ -27,7 +27,8 @@ How it stays fair
     1. A callback tries first, and waits for an edge only after the kernel has said that there is nothing more to do.
     2. Bulk work goes to the end of a queue in bounded steps. New events come before the next step, and so do the tasks
        that they have woken.
-    3. A callback does a bounded amount of work, and does not raise.
+    3. A callback does a bounded amount of work, and does not raise. One that found no memory to wake its task is called
+       again.
 
 What it may delay
     While callbacks have all the work, the poller waits for the next event itself (`LINGER`): at best an echo takes 37
@@ -177,7 +178,10 @@ class Poller:
             for fd, event in events:
                 callback = callbacks.get(fd)
                 if callback:
-                    callback(event)
+                    try:
+                        callback(event)
+                    except (MemoryError, OSError):
+                        self._epoll.modify(fd, _READ_AND_WRITE)  # the event comes again
             if self._task_woken:
                 return
             if queue:

@@ -6,6 +6,7 @@
 4. A flow holds a pipe only while it moves bytes. Without a pipe, or without splice, bytes are copied.
 5. Only recv(2) shows the end of a stream, or that it has no bytes now. splice(2) returns 0 or EAGAIN also at the mark
    of urgent data and for lack of memory.
+6. A callback does not raise. An unexpected error is kept in `Flow.error` and ends the flow.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Flow:
     __slots__ = (
         "_bulk",
         "_ended",
+        "_is_last",
         "_moved",
         "_pipe",
         "_pipes",
@@ -63,6 +65,7 @@ class Flow:
         "_source",
         "_splices",
         "_state",
+        "error",
     )
 
     def __init__(
@@ -83,35 +86,57 @@ class Flow:
         self._state = _State.STOPPED
         self._bulk = False
         self._small_reads = 0
+        self._is_last = False
+        self.error: Exception | None = None
+        """Why the flow failed, after `End.FAILED`."""
         self._splices = SPLICE_AVAILABLE
 
     def start(self) -> None:
         """Send the early data, and move as much as the sockets allow."""
-        if self._rest or not self._source.dry:
-            self._copy(until_dry=not self._source.dry)
-        else:
-            self._state = _State.READING
+        try:
+            if self._rest or self._is_last or not self._source.dry:
+                self._copy(until_dry=self._is_last or not self._source.dry)
+            else:
+                self._state = _State.READING
+        except Exception as error:  # noqa: BLE001  (`error` has it)
+            self._fail(error)
 
     def stop(self) -> None:
         """Ignore all later events, and release the pipe."""
         self._state = _State.STOPPED
         self._release_pipe()
 
+    def drain(self) -> None:
+        """Move what the source has sent already, and end as soon as it has no more: its connection is lost.
+
+        Not for unix sockets: one that takes no more may still send.
+        """
+        if self._source.socket.family in (socket.AF_INET, socket.AF_INET6):
+            self._is_last = True
+            if self._state is _State.READING:
+                self._queue()
+
     def source_event(self, events: int) -> None:
         """Continue: the source may be readable."""
-        if self._state is _State.READING:
-            if self._bulk:
-                self._queue()
-            else:
-                self._copy(until_dry=bool(events & MORE_EVENTS) or not self._source.short_read_is_all)
+        try:
+            if self._state is _State.READING:
+                if self._bulk:
+                    self._queue()
+                else:
+                    self._copy(until_dry=bool(events & MORE_EVENTS) or not self._source.short_read_is_all)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
 
     def sink_event(self) -> None:
         """Continue: the sink may be writable."""
-        if self._state is _State.WRITING:
-            if self._bulk:
-                self._queue()
-            else:
-                self._copy(until_dry=True)
+        try:
+            if self._state is _State.WRITING:
+                if self._bulk:
+                    self._queue()
+                else:
+                    self._copy(until_dry=True)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
 
     def _queue(self) -> None:
         self._state = _State.QUEUED
@@ -120,12 +145,19 @@ class Flow:
     def _step(self) -> None:
         if self._state is not _State.QUEUED:
             return
-        if self._pipe is None and self._splices and not self._rest:
-            self._pipe = self._pipes.acquire()
-        if self._pipe is None:
-            self._copy(until_dry=True)
-        else:
-            self._splice(self._pipe)
+        try:
+            if self._pipe is None and self._splices and not self._rest:
+                self._pipe = self._pipes.acquire()
+            if self._pipe is None:
+                self._copy(until_dry=True)
+            else:
+                self._splice(self._pipe)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        self._finish(End.FAILED)
 
     def _copy(self, *, until_dry: bool) -> None:
         """Receive and send until the source would block, or, without `until_dry`, until a short read (epoll(7), Q9)."""
@@ -168,6 +200,8 @@ class Flow:
                 self._finish(End.SOURCE_BROKEN if self._source.was_reset else End.FINISHED)
                 return
         self._state = _State.READING
+        if self._is_last:
+            self._finish(End.SOURCE_BROKEN)
 
     def _splice(self, pipe: Pipe) -> None:
         """Move up to `STEP` bytes through the pipe."""

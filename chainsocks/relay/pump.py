@@ -25,6 +25,8 @@ class End(Enum):
     """The source ended, and its end was passed on."""
     SOURCE_BROKEN = auto()
     SINK_BROKEN = auto()
+    FAILED = auto()
+    """An error of this machine, as for lack of memory."""
 
 
 async def pump(source: ByteStream, sink: ByteStream, early_data: bytes, moved: Callable[[int], None]) -> End:

@@ -2,7 +2,7 @@
 
 1. When one direction ends, the end is passed on and the other direction goes on, with `half_close` as its idle timeout.
 2. A broken source ends the relay at once. A broken sink ends its direction only, so that what its peer has sent before
-   still arrives.
+   still arrives; then the relay ends.
 3. There is one cancel scope for the whole relay, the caller's; the idle timer moves its deadline.
 """
 
@@ -87,6 +87,9 @@ class Relay:
 
         *Closing*: the caller closes the streams. Closing a stream that did not get all bytes and the end resets it, so
         that its peer cannot mistake a part for the whole. That includes relays that were cancelled.
+
+        Raises:
+            Exception: what went wrong at this end, such as `MemoryError`.
         """
         self._idle_timer = IdleTimer(scope, self._idle)
         try:
@@ -146,10 +149,14 @@ class Relay:
 
         def up_ended(end: End) -> None:
             self._up_ended(end)
+            if end is End.SINK_BROKEN:
+                down.drain()
             wake_when_over()
 
         def down_ended(end: End) -> None:
             self._down_ended(end)
+            if end is End.SINK_BROKEN:
+                up.drain()
             wake_when_over()
 
         up = Flow(client, upstream, self._early_up, self._moved_up, up_ended)
@@ -180,6 +187,8 @@ class Relay:
             down.stop()
             client.take_back()
             upstream.take_back()
+        if error := up.error or down.error:
+            raise error
         if client.closed or upstream.closed:
             raise ClosedResourceError
 
@@ -201,7 +210,9 @@ class Relay:
 
     def _ended(self, end: End, source: Outcome, sink: Outcome) -> None:
         self._unfinished -= 1
-        if end is End.SOURCE_BROKEN:
+        if end is End.FAILED:
+            self._unfinished = 0
+        elif end is End.SOURCE_BROKEN:
             self._unfinished = 0
             self._broken = self._broken or source
         elif end is End.SINK_BROKEN:

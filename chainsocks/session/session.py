@@ -162,6 +162,10 @@ class _Session:
             await self._abandon()
         except (RequestRefused, DialError) as error:
             failed = await self._refuse(error) and error.is_failure
+        except Exception as error:
+            failed = True
+            if not await self._fail(error):
+                raise
         record.failed = failed
 
     async def _serve(self) -> None:
@@ -378,6 +382,20 @@ class _Session:
             return False
         await linger_and_close(self._reader.client, seconds)
         return True
+
+    async def _fail(self, error: BaseException) -> bool:
+        """End a session for an error at this end, in a way that its client can tell; return False for a bug."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        is_local = isinstance(error, OSError | MemoryError)
+        words = "out of memory" if isinstance(error, MemoryError) else str(error)
+        problem = f"an error at this end: {words}" if is_local else "a bug in chainsocks ended it"
+        if self._record.request and self._record.reply is None:
+            await self._refuse(RequestRefused(problem, ReplyCode.GENERAL_FAILURE))
+        else:
+            self._record.outcome = problem
+            reset_on_close(self._reader.client)
+        return is_local
 
     async def _abandon(self) -> None:
         """End a request whose client has left; one that has only finished its side can still read the reply."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from hashlib import sha256
@@ -232,13 +232,17 @@ async def relaying(
     half_close: float = math.inf,
     early_up: bytes = b"",
     early_down: bytes = b"",
+    may_fail: tuple[type[Exception], ...] = (),
 ) -> AsyncIterator[Relaying]:
-    """Run a relay in the background; it is cancelled at the end, if it has not ended by itself."""
+    """Run a relay in the background; it is cancelled at the end, if it has not ended by itself.
+
+    It may raise one of `may_fail`.
+    """
     with ExitStack() as lines:
         running = Relaying(lines.enter_context(way.open_line()), lines.enter_context(way.open_line()))
 
         async def run() -> None:
-            with running.scope:
+            with running.scope, suppress(*may_fail):
                 running.result = await relay(
                     running.client.near,
                     running.upstream.near,
