@@ -70,6 +70,8 @@ class _Spawner:
             self._children[pidfd] = pid, status_socket
         else:
             os.setsid()
+            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+                signal.signal(number, signal.SIG_DFL)  # whoever started the tests may ignore them, as nohup(1) does
             self._control.close()
             for pidfd, (_, socket_of_another) in self._children.items():
                 os.close(pidfd)

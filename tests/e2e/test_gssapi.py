@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import anyio
@@ -25,12 +26,16 @@ ABORTED = "it ended the GSSAPI exchange with an abort"
 ONLY_CAROL = 'gssapi_principals = ["carol@TEST.EXAMPLE"]'
 
 
-@pytest.fixture(scope="module")
-def guarded(realm: Realm) -> Iterator[Chainsocks]:
+def for_carol(realm: Realm) -> AbstractContextManager[Chainsocks]:
     """Our server, for carol, at any level."""
     lines = ['gssapi = "none"', f'gssapi_keytab = "{realm.keytab}"', ONLY_CAROL]
     environment = realm.environment() | {"KRB5_KTNAME": "/nonexistent"}
-    with chainsocks(server_lines=lines, environment=environment) as server:
+    return chainsocks(server_lines=lines, environment=environment)
+
+
+@pytest.fixture(scope="module")
+def guarded(realm: Realm) -> Iterator[Chainsocks]:
+    with for_carol(realm) as server:
         yield server
 
 
@@ -60,11 +65,12 @@ def test_a_session_at_each_level(
 
 
 def test_capsules_within_capsules_carry_half_close(realm: Realm, guarded: Chainsocks, echo: SocketAddress) -> None:
-    hops = [hop(guarded.address, "integrity"), hop(guarded.address, "confidentiality", "socks")]
-    with chainsocks(*hops, environment=realm.environment("carol")) as front, connected(front.address, echo) as sock:
-        sock.sendall(b"x" * MIB)
-        sock.shutdown(socket.SHUT_WR)
-        assert read_to_end(sock) == b"x" * MIB
+    with for_carol(realm) as inner:
+        hops = [hop(guarded.address, "integrity"), hop(inner.address, "confidentiality", "socks")]
+        with chainsocks(*hops, environment=realm.environment("carol")) as front, connected(front.address, echo) as sock:
+            sock.sendall(b"x" * MIB)
+            sock.shutdown(socket.SHUT_WR)
+            assert read_to_end(sock) == b"x" * MIB
 
 
 @pytest.mark.parametrize(

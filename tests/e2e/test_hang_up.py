@@ -31,6 +31,7 @@ def test_a_terminal_that_goes_away_stops_the_server(workers: int) -> None:
     log, writing = os.pipe()
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup(1)
         os.dup2(writing, 2)
         script = "import sys; from chainsocks.cli import main; main()"
         arguments = ["serve", "--listen", "127.0.0.1:0", "--workers", str(workers)]

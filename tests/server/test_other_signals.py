@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +14,15 @@ from chainsocks.server import other_signals
 from chainsocks.server.other_signals import OTHER_SIGNALS, OtherSignals
 
 Log = pytest.LogCaptureFixture
+
+
+@pytest.fixture(autouse=True)
+def _default_signals() -> Iterator[None]:
+    """The tests may run under nohup(1)."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in OTHER_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -166,14 +166,17 @@ def test_it_agrees_with_what_the_server_does(
     for table in tables:
         if user is None:
             table.pop("users", None)
+        elif named := table.get("users"):  # here they log in by password
+            listed = named if isinstance(named, list) else [named]
+            table["users"] = [str(each).removeprefix("ident:") for each in listed]
         if resolve and isinstance(table.get("to"), list):
             table["to"], table["resolve"] = ["10.0.0.0/8"], True
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PASSWORD", "secret")
         config = parse_config(toml_of(tables) + HEAD + (USERS if user else ""))
-    done, explanation = trio.run(
-        serve, config, request, Caller(host, user), names, clock=trio.testing.MockClock(autojump_threshold=0)
-    )
+    caller = Caller(host, user and user.removeprefix(b"ident:"))
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    done, explanation = trio.run(serve, config, request, caller, names, clock=clock)
     assert explanation.allowed == done.allowed
     if explanation.allowed:
         assert explanation.chain

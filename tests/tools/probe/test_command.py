@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import signal
 import socket
@@ -169,6 +170,12 @@ def test_wrong_usage(config: Config, options: Options, complaints: list[str]) ->
     for line, complaint in zip(lines, complaints, strict=True):
         assert line.startswith(complaint)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_hops(caplog: pytest.LogCaptureFixture) -> None:
+    """The hops run in this process, and what they log is not the probe's."""
+    caplog.set_level(logging.CRITICAL, "chainsocks.session")
 
 
 class TestExitStatus:
