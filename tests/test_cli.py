@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -344,11 +345,62 @@ class TestCheck:
         assert status == 2
         assert "name it: chainsocks check FILE" in err
 
+    @pytest.mark.parametrize(
+        ("rule", "status", "says"), [("deny = true", 1, "refused: "), ("chain = 'direct'", 0, "192.0.2.1:80")]
+    )
+    @pytest.mark.parametrize("options", [[], ["--json"]])
+    def test_what_a_request_would_meet(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, rule: str, status: int, says: str, options: list[str]
+    ) -> None:
+        path = tmp_path / "a.toml"
+        path.write_text(f"[[rules]]\n{rule}\n")
+        code, out, err = run_main(capsys, "check", path, "--explain", "192.0.2.1:80", *options)
+        assert (code, err) == (status, "")
+        assert (json.loads(out)["rule"] == 1) if options else says in out
+
+    def test_what_only_goes_with_a_question(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        path = tmp_path / "a.toml"
+        path.write_text("")
+        status, out, err = run_main(capsys, "check", path, "--user", "carol")
+        assert (status, out) == (2, "")
+        assert "need --explain HOST:PORT" in err
+
+    @pytest.mark.parametrize("command", ["check", "serve"])
+    def test_a_hop_that_is_this_very_server_is_refused(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+    ) -> None:
+        path = tmp_path / "a.toml"
+        path.write_text(
+            "[server]\nlisten = ['127.0.0.1:7']\n[hops]\na = 'socks5://127.0.0.1:7'\n[chains]\ndefault = ['a']\n"
+        )
+        status, out, err = run_main(capsys, command, *(["-c"] if command == "serve" else []), path)
+        assert (status, out) == (2, "")
+        assert "hops.a: 127.0.0.1:7 is where this server listens" in err
+
 
 def test_the_demo_comes_to_its_page(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run_main(capsys, "demo")
     assert status == 0
     assert "The web server answered" in out
+
+
+class TestTools:
+    def test_a_probe_of_a_hop_that_is_not_there(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            status, out, err = run_main(capsys, "probe", "--hop", "socks5://{}:{}".format(*closed.getsockname()))
+        assert (status, err) == (1, "")
+        assert "TCP connect: connection refused" in out
+
+    def test_a_page_of_the_manual(self, capsys: pytest.CaptureFixture[str]) -> None:
+        status, out, err = run_main(capsys, "manual", "deadlines")
+        assert (status, err) == (0, "")
+        assert "handshake" in out
+
+    def test_what_cannot_be_measured(self, capsys: pytest.CaptureFixture[str]) -> None:
+        status, out, err = run_main(capsys, "bench", "--only", "nonsense")
+        assert (status, out) == (2, "")
+        assert "nonsense" in err
 
 
 class TestHashPassword:
