@@ -119,6 +119,15 @@ class SocketStream(ByteStream):
         except OSError as error:
             raise self._broken(error) from error
 
+    def break_off(self) -> None:
+        """End the connection as if the peer had reset it.
+
+        Raises:
+            OSError: it has ended already.
+        """
+        self.was_reset = True
+        self.socket.shutdown(socket.SHUT_RDWR)
+
     async def aclose(self) -> None:
         """Close the socket. Tasks that wait on it get ``ClosedResourceError``."""
         if self.socket.fileno() >= 0:

@@ -164,6 +164,8 @@ class Server:
             else:
                 keep_urgent(connection)  # unix sockets do not inherit it
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
+            if is_tcp:
+                self._keepalive.add(client)
             self._sessions.start_soon(self._run_session, client, name, self._service, host, listener, name=name)
 
         await accept_connections(sock, self.permits, poller, start_session)

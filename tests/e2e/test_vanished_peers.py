@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from chainsocks.net.keepalive import has_vanished
 from tests.e2e.programs import PATIENCE, SocketAddress
 from tests.e2e.servers import chainsocks
 from tests.e2e.wire import UDP_ASSOCIATE, socks5_request
@@ -57,7 +58,33 @@ def link() -> Iterator[Link]:
         run("-n", name, "link", "set", "eth0", "up")
         yield Link(name)
     finally:
+        subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)  # a namespace takes its time
         run("netns", "del", name)
+
+
+def test_a_peer_that_vanishes_while_data_is_on_its_way(link: Link) -> None:
+    clients: list[socket.socket] = []
+    with socket.create_server((HERE, 0)) as listener:
+
+        def connect() -> None:
+            link.enter()
+            clients.append(socket.create_connection(listener.getsockname(), PATIENCE))
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        thread.join()
+        near, _ = listener.accept()
+    with near, clients[0]:
+        near.send(b"heard")
+        assert clients[0].recv(5) == b"heard"
+        time.sleep(1)
+        assert not has_vanished(near, 0.5)
+        link.cut()
+        near.send(b"lost")
+        end = time.monotonic() + 3 * PATIENCE
+        while not has_vanished(near, 5):
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
 
 def test_a_client_that_vanishes_ends_its_session_and_its_association(link: Link, echo: SocketAddress) -> None:

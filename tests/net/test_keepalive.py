@@ -7,6 +7,7 @@ import socket
 
 import pytest
 import trio
+from anyio import BrokenResourceError
 from trio.testing import MockClock
 
 from chainsocks.net.keepalive import LASTING, keep_alive, open_keepalive
@@ -67,7 +68,32 @@ async def test_connections_that_end_leave_nothing_behind(autojump_clock: MockClo
         assert len(keepalive._young) == 1  # all had the same descriptor
         await trio.sleep(2 * LASTING + 1)
         assert not keepalive._young
-        assert not keepalive._lasting
+        assert not keepalive._settling
+        assert not keepalive._old
+
+
+async def test_a_peer_that_is_only_slow_is_kept(autojump_clock: MockClock) -> None:
+    near, far = tcp_pair(buffers=4096)
+    async with open_keepalive(0.001) as keepalive, SocketStream(near) as stream, SocketStream(far):
+        keepalive.add(stream)
+        while stream.send_nowait(bytes(4096)):
+            pass
+        await trio.sleep(10 * LASTING)
+        assert keepalive._old == [stream]
+
+
+async def test_a_stream_whose_peer_has_vanished_is_broken_off(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = tcp_pair()
+    async with open_keepalive(60) as keepalive, SocketStream(near) as stream, SocketStream(far):
+        keepalive.add(stream)
+        await trio.sleep(3 * LASTING)
+        monkeypatch.setattr("chainsocks.net.keepalive.has_vanished", lambda sock, seconds: seconds == 90)
+        with pytest.raises(BrokenResourceError):
+            await stream.receive()
+        await trio.sleep(LASTING)
+        assert not keepalive._old
 
 
 async def test_without_it_nothing_is_set(autojump_clock: MockClock) -> None:

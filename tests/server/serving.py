@@ -40,7 +40,7 @@ def config_of(*listen: Listener, max_sessions: int = 100, grace: float = 10) -> 
     """Configure a direct server whose sessions have no limit but `grace`, so that they last as long as a test wants."""
     off = math.inf
     timeouts = Timeouts(handshake=off, connect=off, dial=off, idle=off, half_close=off, grace=grace)
-    return Config(Server(listen=listen or (ANY_PORT,), max_sessions=max_sessions), timeouts)
+    return Config(Server(listen=listen or (ANY_PORT,), max_sessions=max_sessions, keepalive=off), timeouts)
 
 
 @dataclass(slots=True)
