@@ -118,4 +118,6 @@ if __name__ == "__main__":
         sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
         chainsocks.cli.main()
     elif command:
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, for itself
+            signal.signal(ignored, signal.SIG_DFL)
         os.execvpe(command[0], command, os.environ)

@@ -79,6 +79,7 @@ def test_the_end_of_a_process(tmp_path: Path) -> None:
         for command, status in (
             (["/bin/sh", "-c", "exit 7"], 7),
             (["/bin/sh", "-c", "kill -9 $$"], -signal.SIGKILL),
+            (["/bin/sh", "-c", "kill -PIPE $$"], -signal.SIGPIPE),
             ([OWN, "no-such-command"], 2),
             ([OWN, "--version"], 0),
         ):
