@@ -94,7 +94,8 @@ def test_now_and_then_a_failure_is_counted(target: Target, background: Backgroun
     with Loop() as loop:
         loop.start(sessions._repeat(route, loop, tally := sessions._Tally()))
         loop.run(math.inf, lambda: tally.failed > 0)
-    assert (tally.count, tally.failed) == (219, 1)
+    assert tally.failed == 1
+    assert 219 <= tally.count < 329  # the loop may see the next sessions together with the failure
 
 
 def test_many_failures_are_an_error(target: Target, background: Background) -> None:
