@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -62,8 +63,14 @@ def writer(pipe: Pipe) -> Iterator[LogWriter]:
     writer = LogWriter()
     writer.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     yield writer
-    while not writer.drain(0.01):
-        os.read(pipe.reading, 65536)
+    thread = writer._thread
+    writer._ending.set()  # drain() would clear it when a busy machine lets the thread wait
+    writer._queue.put(None)
+    os.set_blocking(pipe.reading, False)
+    while thread is not None and thread.is_alive():
+        with suppress(BlockingIOError):
+            os.read(pipe.reading, 65536)
+        thread.join(0.01)
 
 
 def say(writer: LogWriter, text: str, level: int = logging.INFO) -> None:
