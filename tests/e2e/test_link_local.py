@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import shutil
 import socket
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.namespaces import Link, linked_namespace
 from tests.e2e.programs import PATIENCE, SocketAddress
 from tests.e2e.servers import chainsocks
 from tests.e2e.wire import UDP_ASSOCIATE, socks5_request
@@ -22,54 +17,10 @@ BIND = 2
 LINES = ["open = true", "private = true"]
 
 
-@dataclass(frozen=True)
-class Link:
-    """A namespace with `THERE`, and its link to `HERE` on the interface `name`."""
-
-    name: str
-    problems: list[BaseException] = field(default_factory=list)
-
-    def run_there(self, function: Callable[[], None]) -> None:
-        """Run a function at the other end of the link."""
-
-        def enter() -> None:
-            try:
-                with open(f"/run/netns/{self.name}") as namespace:  # noqa: PTH123
-                    assert ctypes.CDLL(None).setns(namespace.fileno(), 0) == 0
-                function()
-            except BaseException as error:  # noqa: BLE001
-                self.problems.append(error)
-
-        thread = threading.Thread(target=enter)
-        thread.start()
-        thread.join()
-        if self.problems:
-            raise self.problems[0]
-
-
-def run(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture
 def link() -> Iterator[Link]:
-    if os.geteuid() or not shutil.which("ip"):
-        pytest.skip("needs root and ip(8), for a network namespace")
-    name = f"cl{os.getpid()}"
-    try:
-        run("netns", "add", name)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"no network namespaces here: {error.stderr}")
-    try:
-        run("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
-        for host, where in ((HERE, ("dev", name)), (THERE, ("dev", "eth0"))):
-            inside = ("-n", name) if where[1] == "eth0" else ()
-            run(*inside, "addr", "add", f"{host}/64", *where, "nodad")
-            run(*inside, "link", "set", where[1], "up")
-        yield Link(name)
-        run("link", "del", name)
-    finally:
-        run("netns", "del", name)
+    with linked_namespace(f"{HERE}/64", f"{THERE}/64") as link:
+        yield link
 
 
 def connect(port: int, request: bytes) -> tuple[socket.socket, bytes]:

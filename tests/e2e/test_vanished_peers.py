@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import shutil
 import socket
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from chainsocks.net.keepalive import has_vanished
+from tests.e2e.namespaces import Link, linked_namespace
 from tests.e2e.programs import PATIENCE, SocketAddress
 from tests.e2e.servers import chainsocks
 from tests.e2e.wire import UDP_ASSOCIATE, socks5_request
@@ -22,44 +17,10 @@ from tests.e2e.wire import UDP_ASSOCIATE, socks5_request
 HERE, THERE = "10.213.57.1", "10.213.57.2"
 
 
-@dataclass(frozen=True)
-class Link:
-    """A namespace with `THERE`, and its link to `HERE`."""
-
-    name: str
-
-    def enter(self) -> None:
-        """Take this thread there."""
-        with open(f"/run/netns/{self.name}") as namespace:  # noqa: PTH123
-            assert ctypes.CDLL(None).setns(namespace.fileno(), 0) == 0
-
-    def cut(self) -> None:
-        run("link", "set", self.name, "down")
-
-
-def run(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture
 def link() -> Iterator[Link]:
-    if os.geteuid() or not shutil.which("ip"):
-        pytest.skip("needs root and ip(8), for a network namespace")
-    name = f"cs{os.getpid()}"
-    try:
-        run("netns", "add", name)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"no network namespaces here: {error.stderr}")
-    try:
-        run("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
-        run("addr", "add", f"{HERE}/30", "dev", name)
-        run("link", "set", name, "up")
-        run("-n", name, "addr", "add", f"{THERE}/30", "dev", "eth0")
-        run("-n", name, "link", "set", "eth0", "up")
-        yield Link(name)
-    finally:
-        subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)  # a namespace takes its time
-        run("netns", "del", name)
+    with linked_namespace(f"{HERE}/30", f"{THERE}/30") as link:
+        yield link
 
 
 def test_a_peer_that_vanishes_while_data_is_on_its_way(link: Link) -> None:
@@ -67,12 +28,9 @@ def test_a_peer_that_vanishes_while_data_is_on_its_way(link: Link) -> None:
     with socket.create_server((HERE, 0)) as listener:
 
         def connect() -> None:
-            link.enter()
             clients.append(socket.create_connection(listener.getsockname(), PATIENCE))
 
-        thread = threading.Thread(target=connect)
-        thread.start()
-        thread.join()
+        link.run_there(connect)
         near, _ = listener.accept()
     with near, clients[0]:
         near.send(b"heard")
@@ -94,7 +52,6 @@ def test_a_client_that_vanishes_ends_its_session_and_its_association(link: Link,
         address = front.address
 
         def open_sessions() -> None:
-            link.enter()
             for request in (socks5_request(echo), socks5_request(("0.0.0.0", 0), UDP_ASSOCIATE)):
                 client = socket.create_connection(address, PATIENCE)
                 clients.append(client)
@@ -102,9 +59,7 @@ def test_a_client_that_vanishes_ends_its_session_and_its_association(link: Link,
                 assert client.recv(2) == b"\x05\x00"
                 assert client.recv(10)[1] == 0
 
-        thread = threading.Thread(target=open_sessions)
-        thread.start()
-        thread.join()
+        link.run_there(open_sessions)
         names = [client.getsockname() for client in clients]
         time.sleep(0.5)  # for the delayed acknowledgements of the replies: while they are due, there are no probes
         link.cut()
