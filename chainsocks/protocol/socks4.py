@@ -14,7 +14,7 @@ from chainsocks.protocol.handshake import ServerHandshake as BaseServerHandshake
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, IdentCode, Reply, ReplyCode, Request, UserId, Version
 
-__all__ = ["MAX_USER_ID", "ClientHandshake", "ServerHandshake", "announces_name"]
+__all__ = ["MAX_USER_ID", "ClientHandshake", "ServerHandshake", "announces_name", "decode_request", "encode_reply"]
 
 MAX_USER_ID = 512
 """The most bytes in a USERID: as many as an identd may answer (RFC 1413 section 6)."""
@@ -38,6 +38,61 @@ def announces_name(ip: bytes) -> bool:
     return len(ip) == 4 and ip[:3] == b"\0\0\0" and ip[3] != 0
 
 
+def decode_request(data: bytes) -> tuple[Request, int] | None:
+    """Decode VN CD DSTPORT DSTIP USERID NUL, and the name with its NUL where SOCKS4a has one.
+
+    Return the request and the message's end; None if it is incomplete.
+
+    Raises:
+        ProtocolError: the request breaks the protocol.
+    """
+    if len(data) < _HEADER:
+        return None
+    if data[0] != Version.SOCKS4:
+        raise not_socks("the first byte is not SOCKS4's", data)
+    command = _COMMANDS.get(data[1])
+    if command is None:
+        raise ProtocolError(f"SOCKS4 has no command {data[1]}", Cause.UNKNOWN_COMMAND)
+    end = _string_end(data, _HEADER, MAX_USER_ID, "user id")
+    if end is None:
+        return None
+    user_id = data[_HEADER:end]
+    ip = data[4:8]
+    kind = AddressType.IPV4
+    if announces_name(ip):
+        start = end + 1
+        end = _string_end(data, start, MAX_NAME, "host name")
+        if end is None:
+            return None
+        kind, ip = AddressType.DOMAINNAME, data[start:end]
+    try:
+        destination = Address.from_packed(kind, ip, int.from_bytes(data[2:4], "big"))
+    except ValueError as error:
+        raise ProtocolError(f"SOCKS4a request: {error}", Cause.MALFORMED) from None
+    return Request(Version.SOCKS4, command, destination, UserId(user_id) if user_id else None), end + 1
+
+
+def _string_end(data: bytes, start: int, limit: int, what: str) -> int | None:
+    """Return the position of the NUL that ends a string; None while it has not arrived."""
+    end = data.find(0, start, start + limit + 1)
+    if end >= 0:
+        return end
+    if len(data) > start + limit:
+        raise ProtocolError(f"the SOCKS4 {what} is longer than {limit} bytes", Cause.TOO_LONG)
+    return None
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Encode VN CD DSTPORT DSTIP.
+
+    The memo's DSTIP has room for an IPv4 address only. Clients ignore it for CONNECT. For BIND, zeros mean the server's
+    own address: the session refuses a BIND whose address has no other form here.
+    """
+    code = _CODE_TO_WIRE.get(reply.code, _REJECTED)
+    ip = reply.bound.packed if reply.bound.type is AddressType.IPV4 else UNSPECIFIED.packed
+    return bytes((0, code)) + reply.bound.port.to_bytes(2, "big") + ip
+
+
 class ServerHandshake(BaseServerHandshake):
     """The server of SOCKS4 and SOCKS4a: a request, and the reply to it."""
 
@@ -47,52 +102,24 @@ class ServerHandshake(BaseServerHandshake):
         super().__init__(State.REQUEST)
 
     def _advance(self) -> bool:
-        data = self._incoming
-        if self.state is not State.REQUEST or len(data) < _HEADER:
+        if self.state is not State.REQUEST:
             return False
-        if data[0] != Version.SOCKS4:
-            raise not_socks("the first byte is not SOCKS4's", data)
-        command = _COMMANDS.get(data[1])
-        if command is None:
-            problem = f"SOCKS4 has no command {data[1]}"
-            raise self._refuse(ReplyCode.COMMAND_NOT_SUPPORTED, problem, Cause.UNKNOWN_COMMAND)
-        end = self._string_end(_HEADER, MAX_USER_ID, "user id")
-        if end is None:
-            return False
-        user_id = data[_HEADER:end]
-        ip = data[4:8]
-        kind = AddressType.IPV4
-        if announces_name(ip):
-            start = end + 1
-            end = self._string_end(start, MAX_NAME, "host name")
-            if end is None:
-                return False
-            kind, ip = AddressType.DOMAINNAME, data[start:end]
         try:
-            destination = Address.from_packed(kind, ip, int.from_bytes(data[2:4], "big"))
-        except ValueError as error:
-            raise self._refuse(ReplyCode.GENERAL_FAILURE, f"SOCKS4a request: {error}", Cause.MALFORMED) from None
-        self._request = Request(Version.SOCKS4, command, destination, UserId(user_id) if user_id else None)
-        self._incoming = data[end + 1 :]
-        self.state = State.REPLY
+            decoded = decode_request(self._incoming)
+        except ProtocolError as error:
+            if self._incoming[0] != Version.SOCKS4:
+                raise  # it could not read a refusal
+            is_unknown = error.cause is Cause.UNKNOWN_COMMAND
+            code = ReplyCode.COMMAND_NOT_SUPPORTED if is_unknown else ReplyCode.GENERAL_FAILURE
+            raise self._refuse(code, str(error), error.cause) from None
+        if decoded:
+            self._request, end = decoded
+            self._incoming = self._incoming[end:]
+            self.state = State.REPLY
         return False
 
-    def _string_end(self, start: int, limit: int, what: str) -> int | None:
-        """Return the position of the NUL that ends a string; None while it has not arrived."""
-        end = self._incoming.find(0, start, start + limit + 1)
-        if end >= 0:
-            return end
-        if len(self._incoming) > start + limit:
-            problem = f"the SOCKS4 {what} is longer than {limit} bytes"
-            raise self._refuse(ReplyCode.GENERAL_FAILURE, problem, Cause.TOO_LONG)
-        return None
-
     def _encode_reply(self, reply: Reply) -> bytes:
-        code = _CODE_TO_WIRE.get(reply.code, _REJECTED)
-        # The memo's DSTIP has room for an IPv4 address only. Clients ignore it for CONNECT. For BIND, zeros mean the
-        # server's own address: the session refuses a BIND whose address has no other form here.
-        ip = reply.bound.packed if reply.bound.type is AddressType.IPV4 else UNSPECIFIED.packed
-        return bytes((0, code)) + reply.bound.port.to_bytes(2, "big") + ip
+        return encode_reply(reply)
 
 
 class ClientHandshake(BaseClientHandshake):

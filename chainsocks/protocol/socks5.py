@@ -24,7 +24,17 @@ from chainsocks.protocol.messages import (
     Version,
 )
 
-__all__ = ["MAX_LOGIN", "ClientHandshake", "GreetingHandshake", "ServerHandshake", "encode_address"]
+__all__ = [
+    "MAX_LOGIN",
+    "ClientHandshake",
+    "GreetingHandshake",
+    "ServerHandshake",
+    "decode_login",
+    "decode_methods",
+    "decode_request",
+    "encode_address",
+    "encode_reply",
+]
 
 MAX_LOGIN = 255
 """The most bytes in a username, and in a password: each length is one octet.
@@ -33,12 +43,18 @@ RFC 1929 section 2 has at least 1. Providers use empty ones, beside a token in t
 """
 
 _VERSION = b"\x05"
+_SOCKS5 = Version.SOCKS5.value
 _LOGIN_VERSION = 1  # RFC 1929 section 2: the version of the sub-negotiation, not of SOCKS
 _LOGIN_ACCEPTED, _LOGIN_REFUSED = b"\x01\x00", b"\x01\x01"
 _COMMANDS = {command.value: command for command in Command}
 _ANSWERED_BY_ADDRESS = {Command.RESOLVE, Command.RESOLVE_PTR}
 _SIZES = {AddressType.IPV4: 4, AddressType.IPV6: 16}
 _TYPES = {kind.value: kind for kind in AddressType}
+_REFUSALS = {
+    Cause.UNKNOWN_COMMAND: ReplyCode.COMMAND_NOT_SUPPORTED,
+    Cause.UNKNOWN_ADDRESS_TYPE: ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED,
+}
+"""How a request that breaks the protocol is refused; GENERAL_FAILURE otherwise."""
 _NEXT = {Method.USERNAME_PASSWORD: State.SUB_NEGOTIATION, Method.GSSAPI: State.GSSAPI_CONTEXT}
 
 
@@ -79,6 +95,63 @@ def _skip_name(data: bytes, start: int) -> tuple[Address, int]:
     """Return zeros with the port behind a complete name that is no host, such as an empty one; and the end of both."""
     end = start + 2 + data[start + 1]
     return Address(UNSPECIFIED.host, int.from_bytes(data[end : end + 2], "big")), end + 2
+
+
+def decode_methods(data: bytes) -> tuple[bytes, int] | None:
+    """Decode VER NMETHODS METHODS (RFC 1928 section 3); return the methods and the message's end, None if incomplete.
+
+    Raises:
+        ProtocolError: this is not SOCKS5.
+    """
+    if data[0] != Version.SOCKS5:
+        raise not_socks("the first byte is not SOCKS5's", data)
+    if len(data) < 2 or len(data) < 2 + data[1]:
+        return None
+    end = 2 + data[1]
+    return data[2:end], end
+
+
+def decode_login(data: bytes) -> tuple[UsernamePassword, int] | None:
+    """Decode VER ULEN UNAME PLEN PASSWD (RFC 1929 section 2); return the login and its end, None if incomplete.
+
+    Raises:
+        ProtocolError: the version is another one.
+    """
+    if data[0] != _LOGIN_VERSION:
+        raise ProtocolError(f"the login has version {data[0]}; RFC 1929 wants 1", Cause.WRONG_VERSION)
+    if len(data) < 2 or len(data) < 3 + data[1]:
+        return None
+    username_end = 2 + data[1]
+    end = username_end + 1 + data[username_end]
+    if len(data) < end:
+        return None
+    return UsernamePassword(data[2:username_end], data[username_end + 1 : end]), end
+
+
+def decode_request(data: bytes) -> tuple[Command, Address, int] | None:
+    """Decode VER CMD RSV ATYP DST.ADDR DST.PORT (RFC 1928 section 4).
+
+    Return the command, the destination and the message's end; None if it is incomplete. RSV is ignored, as in a reply:
+    some clients leave it as it was in memory.
+
+    Raises:
+        ProtocolError: the request breaks the protocol.
+    """
+    if data[0] != _SOCKS5:
+        raise ProtocolError(f"the request has version {data[0]}, not 5", Cause.WRONG_VERSION)
+    if len(data) < 4:
+        return None
+    command = _COMMANDS.get(data[1])
+    if command is None:
+        raise ProtocolError(f"SOCKS5 has no command {data[1]}", Cause.UNKNOWN_COMMAND)
+    decoded = _decode_address(data, 3)
+    return decoded and (command, *decoded)
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Encode VER REP RSV ATYP BND.ADDR BND.PORT (RFC 1928 section 6)."""
+    code = reply.code if reply.code <= 0xFF else ReplyCode.NOT_ALLOWED_BY_RULESET  # 92 or 93 of a SOCKS4 hop
+    return bytes((Version.SOCKS5, code, 0)) + encode_address(reply.bound)
 
 
 class ServerHandshake(GssapiServerHandshake):
@@ -145,13 +218,11 @@ class ServerHandshake(GssapiServerHandshake):
                 return False
 
     def _negotiate_method(self, data: bytes) -> bool:
-        """Decode VER NMETHODS METHODS (RFC 1928 section 3)."""
-        if data[0] != Version.SOCKS5:
-            raise not_socks("the first byte is not SOCKS5's", data)
-        if len(data) < 2 or len(data) < 2 + data[1]:
+        decoded = decode_methods(data)
+        if decoded is None:
             return False
-        offered = data[2 : 2 + data[1]]
-        self._incoming = data[2 + data[1] :]
+        offered, end = decoded
+        self._incoming = data[end:]
         for method in self._methods:
             if method in offered:
                 break
@@ -165,50 +236,32 @@ class ServerHandshake(GssapiServerHandshake):
         return True
 
     def _read_login(self, data: bytes) -> bool:
-        """Decode VER ULEN UNAME PLEN PASSWD (RFC 1929 section 2)."""
-        if data[0] != _LOGIN_VERSION:
+        try:
+            decoded = decode_login(data)
+        except ProtocolError:
             self._outgoing += _LOGIN_REFUSED
-            raise ProtocolError(f"the login has version {data[0]}; RFC 1929 wants 1", Cause.WRONG_VERSION)
-        if len(data) < 2 or len(data) < 3 + data[1]:
-            return False
-        username_end = 2 + data[1]
-        end = username_end + 1 + data[username_end]
-        if len(data) < end:
-            return False
-        self._credentials = UsernamePassword(data[2:username_end], data[username_end + 1 : end])
-        self._incoming = data[end:]
-        self.state = State.LOGIN
+            raise
+        if decoded:
+            self._credentials, end = decoded
+            self._incoming = data[end:]
+            self.state = State.LOGIN
         return False
 
     def _read_request(self, data: bytes) -> bool:
-        """Decode VER CMD RSV ATYP DST.ADDR DST.PORT (RFC 1928 section 4)."""
-        if data[0] != Version.SOCKS5:
-            problem = f"the request has version {data[0]}, not 5"
-            raise self._refuse(ReplyCode.GENERAL_FAILURE, problem, Cause.WRONG_VERSION)
-        if len(data) < 4:
-            return False
-        command = _COMMANDS.get(data[1])
-        if command is None:
-            problem = f"SOCKS5 has no command {data[1]}"
-            raise self._refuse(ReplyCode.COMMAND_NOT_SUPPORTED, problem, Cause.UNKNOWN_COMMAND)
-        # RSV is ignored, as in a reply: some clients leave it as it was in memory.
         try:
-            decoded = _decode_address(data, 3)
+            decoded = decode_request(data)
         except ProtocolError as error:
-            is_unknown = error.cause is Cause.UNKNOWN_ADDRESS_TYPE
-            code = ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED if is_unknown else ReplyCode.GENERAL_FAILURE
+            code = _REFUSALS.get(error.cause, ReplyCode.GENERAL_FAILURE)
             raise self._refuse(code, str(error), error.cause) from None
-        if decoded is None:
-            return False
-        destination, end = decoded
-        self._request = Request(Version.SOCKS5, command, destination, self._credentials)
-        self._incoming = data[end:]
-        self.state = State.REPLY
+        if decoded:
+            command, destination, end = decoded
+            self._request = Request(Version.SOCKS5, command, destination, self._credentials)
+            self._incoming = data[end:]
+            self.state = State.REPLY
         return False
 
     def _encode_reply(self, reply: Reply) -> bytes:
-        code = reply.code if reply.code <= 0xFF else ReplyCode.NOT_ALLOWED_BY_RULESET  # 92 or 93 of a SOCKS4 hop
-        return bytes((Version.SOCKS5, code, 0)) + encode_address(reply.bound)
+        return encode_reply(reply)
 
 
 class ClientHandshake(GssapiClientHandshake):

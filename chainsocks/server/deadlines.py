@@ -56,18 +56,18 @@ from typing import Self
 
 import trio
 
-__all__ = ["DeadlineScope", "Deadlines", "open_deadlines"]
+__all__ = ["Deadline", "DeadlineScope", "Deadlines", "open_deadlines"]
 
 MAX_STALE = 1000
-"""Entries of closed scopes that may stay in the heap beside as many again as there are open scopes."""
+"""Entries of closed deadlines that may stay in the heap beside as many again as there are open ones."""
 
 
 class Deadlines:
     """The heap of all deadlines, and the task that serves it; made by `open_deadlines`."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, DeadlineScope]] = []
-        self._order = count()  # keeps entries with the same time in order, and scopes from being compared
+        self._heap: list[tuple[float, int, Deadline]] = []
+        self._order = count()  # keeps entries with the same time in order, and deadlines from being compared
         self._open = 0
         self._sleep = trio.CancelScope()
 
@@ -75,51 +75,50 @@ class Deadlines:
         """Make a cancel scope for one ``with`` block; `deadline` is in seconds on trio's clock."""
         return DeadlineScope(self, deadline)
 
-    def schedule(self, when: float, scope: DeadlineScope) -> None:
-        """Call ``scope.check`` at `when`."""
-        heappush(self._heap, (when, next(self._order), scope))
+    def schedule(self, when: float, entry: Deadline) -> None:
+        """Call ``entry.check`` at `when`."""
+        heappush(self._heap, (when, next(self._order), entry))
         if when < self._sleep.deadline:
             self._sleep.deadline = when
 
-    def scope_opened(self) -> None:
-        """Count a scope that was entered."""
+    def opened(self) -> None:
+        """Count a deadline that is kept from now on."""
         self._open += 1
 
-    def scope_closed(self) -> None:
-        """Count a scope that was left, and remove stale entries if there are many."""
+    def closed(self) -> None:
+        """Count a deadline that is not kept any more, and remove stale entries if there are many."""
         self._open -= 1
         if len(self._heap) > 2 * self._open + MAX_STALE:
             self._heap = [entry for entry in self._heap if not entry[2].closed]
             heapify(self._heap)
 
     async def run(self) -> None:
-        """Check each scope when its time has come, until cancelled."""
+        """Check each deadline when its time has come, until cancelled."""
         while True:
             first = self._heap[0][0] if self._heap else math.inf
             with trio.CancelScope(deadline=first) as self._sleep:
                 await trio.sleep_forever()
             now = trio.current_time()
             while self._heap and self._heap[0][0] <= now:
-                when, _, scope = heappop(self._heap)
-                scope.check(when, now)
+                when, _, entry = heappop(self._heap)
+                entry.check(when, now)
 
 
-class DeadlineScope:
-    """A trio cancel scope whose deadline is cheap to move; see the module. Made by `Deadlines.open_scope`."""
+class Deadline:
+    """A time that is cheap to move, and `expire`, which is called once it has come; see the module."""
 
-    __slots__ = ("_deadline", "_deadlines", "_next_check", "_scope", "closed")
+    __slots__ = ("_deadline", "_deadlines", "_next_check", "closed")
 
     def __init__(self, deadlines: Deadlines, deadline: float) -> None:
         self._deadlines = deadlines
-        self._scope = trio.CancelScope()
         self._next_check = math.inf
         self.closed = False
-        """Whether the block has been left."""
+        """Whether the deadline is not kept any more."""
         self.deadline = deadline
 
     @property
     def deadline(self) -> float:
-        """When the block is cancelled, in seconds on trio's clock; ``inf`` for never. It may be set at any time."""
+        """The time, in seconds on trio's clock; ``inf`` for never. It may be set at any time."""
         return self._deadline
 
     @deadline.setter
@@ -129,23 +128,44 @@ class DeadlineScope:
             self._next_check = when
             self._deadlines.schedule(when, self)
 
+    def check(self, when: float, now: float) -> None:
+        """Call `expire` if the deadline has come; otherwise schedule the next check. `when` is the entry's time."""
+        if self.closed or when != self._next_check:
+            return  # `when` differs in an entry that one with a nearer deadline has replaced
+        self._next_check = math.inf
+        if self._deadline <= now:
+            self.expire()
+        else:
+            self.deadline = self._deadline
+
+    def expire(self) -> None:
+        """Do what has to be done at the deadline. It must not raise."""
+        raise NotImplementedError
+
+
+class DeadlineScope(Deadline):
+    """A trio cancel scope whose deadline is cheap to move; see the module. Made by `Deadlines.open_scope`.
+
+    It is kept while the block runs.
+    """
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, deadlines: Deadlines, deadline: float) -> None:
+        self._scope = trio.CancelScope()
+        super().__init__(deadlines, deadline)
+
     @property
     def cancelled_caught(self) -> bool:
         """Whether the block ended because of its deadline."""
         return self._scope.cancelled_caught
 
-    def check(self, when: float, now: float) -> None:
-        """Cancel the block if its deadline has come; otherwise schedule the next check. `when` is the entry's time."""
-        if self.closed or when != self._next_check:
-            return  # `when` differs in an entry that one with a nearer deadline has replaced
-        self._next_check = math.inf
-        if self._deadline <= now:
-            self._scope.cancel()
-        else:
-            self.deadline = self._deadline
+    def expire(self) -> None:
+        """Cancel the block."""
+        self._scope.cancel()
 
     def __enter__(self) -> Self:
-        self._deadlines.scope_opened()
+        self._deadlines.opened()
         self._scope.__enter__()
         return self
 
@@ -153,7 +173,7 @@ class DeadlineScope:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self.closed = True
-        self._deadlines.scope_closed()
+        self._deadlines.closed()
         return self._scope.__exit__(kind, error, trace)
 
 

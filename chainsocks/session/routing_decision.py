@@ -33,6 +33,7 @@ __all__ = [
     "asks_for_address",
     "datagram_filter",
     "names_an_address",
+    "route_at_once",
     "route_request",
     "stricter",
     "warn_of_address",
@@ -103,13 +104,35 @@ async def route_request(
 
     `names_only` is that of the listener. A look-up that a rule needs has a limit of its own.
     """
+    decision = route_at_once(request, caller, policy, names_only)
+    if decision is None:
+        found = await _look_up(request, caller, policy, network)
+        decided = policy.router.decide(request, caller, found)
+        decision = _completed(_decided(decided, has_rules=True), request, caller, policy, names_only)
+    return decision
+
+
+def route_at_once(
+    request: Request, caller: Caller, policy: Policy, names_only: NamesOnly = NamesOnly.OFF
+) -> RoutingDecision | None:
+    """Decide as `route_request` does; return None where a rule needs a look-up."""
     router, destination = policy.router, request.destination
     if problem := _login_problem(request, caller, policy):
         return _refused(RoutingDecision(destination), problem)
     if router.default and not router.has_rules:
         decision = RoutingDecision(destination, router.default, router.default, router.default.names_only)
     else:
-        decision = _decided(await _apply_rules(request, caller, policy, network), has_rules=router.has_rules)
+        decided = router.decide(request, caller)
+        if decided.needs_addresses:
+            return None
+        decision = _decided(decided, has_rules=router.has_rules)
+    return _completed(decision, request, caller, policy, names_only)
+
+
+def _completed(
+    decision: RoutingDecision, request: Request, caller: Caller, policy: Policy, names_only: NamesOnly
+) -> RoutingDecision:
+    """Apply names_only and `isolate` to what the rules have decided."""
     chain = decision.chain
     if chain is None or decision.refusal:
         return decision
@@ -139,18 +162,15 @@ def _refused(
     return replace(decision, refusal=RequestRefused(problem, code))
 
 
-async def _apply_rules(request: Request, caller: Caller, policy: Policy, network: Network) -> Decision:
-    """Apply the rules; a look-up that times out has found nothing."""
-    decision = policy.router.decide(request, caller)
-    if not decision.needs_addresses:
-        return decision
+async def _look_up(request: Request, caller: Caller, policy: Policy, network: Network) -> list[Address]:
+    """Resolve the destination for the rules; a look-up that times out has found nothing."""
     found: list[Address] = []
     with network.open_scope(network.now() + policy.resolve):
         try:
             found = await network.resolve(request.destination, caller.account)
         except OSError as error:
             log.debug("= rules: no address for %s: %s", printable(request.destination.host), error.strerror or error)
-    return policy.router.decide(request, caller, found)
+    return found
 
 
 def _decided(decision: Decision, *, has_rules: bool) -> RoutingDecision:
