@@ -5,73 +5,20 @@
     chain = chainsocks.Chain("socks5://127.0.0.1:9050", "socks4a://10.0.0.2:1080")
     stream = await chainsocks.connect_tcp("example.org", 443, chain=chain)
 
-This module is the library: it works under trio and asyncio, and imports neither. The server is `chainsocks.server`.
+The names of the library are those of `chainsocks.library`, which is loaded when the first of them is used: the command
+line starts without it. ``__init__.pyi`` shows them to type checkers.
 """
 
-from chainsocks.client.datagrams import UDPAssociation, open_udp
-from chainsocks.client.names import resolve, resolve_ptr
-from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
-from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
-from chainsocks.config.hops import Hop, Isolate, Pipeline, Resolve
-from chainsocks.config.kinds import HopProtocol
-from chainsocks.config.models import Timeouts
-from chainsocks.errors import (
-    Cause,
-    ChainsocksError,
-    ConfigError,
-    ConnectError,
-    DestinationRefused,
-    DestinationRefusedHop,
-    DialError,
-    DialTimeout,
-    HopAuthenticationError,
-    HopProtocolError,
-    HopRefused,
-    LoginRefused,
-    ProtocolError,
-    RequestRefused,
-    ResolverError,
-    UnsupportedAddress,
-)
-from chainsocks.protocol.address import Address
-from chainsocks.protocol.gssapi import Gssapi, Protection
+from importlib import import_module
 
-__all__ = [
-    "DIRECT",
-    "Address",
-    "BoundPort",
-    "Cause",
-    "Chain",
-    "ChainsocksError",
-    "ConfigError",
-    "ConnectError",
-    "DestinationRefused",
-    "DestinationRefusedHop",
-    "DialError",
-    "DialTimeout",
-    "Group",
-    "Gssapi",
-    "Hop",
-    "HopAuthenticationError",
-    "HopProtocol",
-    "HopProtocolError",
-    "HopRefused",
-    "Isolate",
-    "LoginRefused",
-    "Pick",
-    "Pipeline",
-    "Protection",
-    "ProtocolError",
-    "RequestRefused",
-    "Resolve",
-    "ResolverError",
-    "Timeouts",
-    "UDPAssociation",
-    "Udp",
-    "UnsupportedAddress",
-    "bind_tcp",
-    "connect_tcp",
-    "open_udp",
-    "resolve",
-    "resolve_ptr",
-]
+
+def __getattr__(name: str) -> object:
+    library = import_module("chainsocks.library")
+    if name not in {"__all__", *library.__all__}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=library)
+    globals()[name] = value = getattr(library, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *import_module("chainsocks.library").__all__})

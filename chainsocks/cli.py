@@ -1,60 +1,52 @@
-"""The command line. Exit status: 0 success, 1 failure, 2 wrong usage or configuration. Never a traceback."""
+"""The command line. Exit status: 0 success, 1 failure, 2 wrong usage or configuration. Never a traceback.
+
+Here are the options. What a command does is in a module of `chainsocks.commands`, which is loaded when the command
+runs: the help, the version and mistakes need none of the libraries that commands need.
+"""
 
 from __future__ import annotations
 
 import errno
-import functools
 import io
-import logging
 import os
 import sys
 import traceback
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-import trio
-from rich.console import Console
 
-from chainsocks.config.chains import Chain
-from chainsocks.config.hops import parse_hop_url
-from chainsocks.config.listeners import Listener
-from chainsocks.config.load import find_config, load_config
-from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config
-from chainsocks.config.passwords import hash_password
-from chainsocks.config.values import parse_listen
-from chainsocks.errors import ChainsocksError, ConfigError, Problem
-from chainsocks.observe.log import flush_log, start_logging
-from chainsocks.protocol.socks5 import MAX_LOGIN
-from chainsocks.server.file_limit import files_warning, raise_limit
-from chainsocks.server.serve import serve_until_signalled
-from chainsocks.server.workers import count_workers, serve_with_workers, share_out
-from chainsocks.session.own_listeners import hops_that_lead_back
-from chainsocks.tools.bench.command import Options as BenchOptions
-from chainsocks.tools.bench.command import bench as run_bench
-from chainsocks.tools.check import show_config, warnings
-from chainsocks.tools.demo import demo as run_demo
-from chainsocks.tools.explain import explain_here, read_question
-from chainsocks.tools.manual import show_page
-from chainsocks.tools.probe.command import Options as ProbeOptions
-from chainsocks.tools.probe.command import probe as run_probe
+from chainsocks.commands import load_command
+from chainsocks.errors import ChainsocksError, ConfigError
+from chainsocks.observe.log import flush_log
 
-__all__ = ["main"]
+__all__ = ["cli", "main"]
 
 FAILED, WRONG = 1, 2
 TRACEBACK = "CHAINSOCKS_TRACEBACK"
 """The environment variable that shows the traceback of a bug."""
 
-WIDE = 1000
-"""Columns of tables. Terminals wrap longer lines by themselves, and lose nothing."""
+
+class Command(click.Command):
+    """A command whose function is that of its name in its module of `chainsocks.commands`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Load the function, and call it with the parameters; it returns the exit status, or None for 0."""
+        return ctx.invoke(load_command(self.name or ""), **ctx.params)
+
 
 config_option = click.option(
     "-c", "--config", "path", type=click.Path(path_type=Path), help="Configuration file (TOML)."
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+class Program(click.Group):
+    """The program, whose commands are all of one class."""
+
+    command_class = Command
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="chainsocks")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -71,26 +63,8 @@ def cli(context: click.Context) -> None:
 @click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Processes that serve; 0: one per core.")
 @click.option("-v", "--verbose", is_flag=True, help="Log every step.")
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
-def serve(
-    path: Path | None,
-    listen: tuple[str, ...],
-    hops: tuple[str, ...],
-    workers: int | None,
-    *,
-    verbose: bool,
-    quiet: bool,
-) -> None:
+def serve() -> None:
     """Run the proxy. Without a file and hops: direct, on 127.0.0.1:1080."""
-    start_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    config = _with_options(_load(path), listen, hops, workers)
-    processes = count_workers(config.server)
-    files = files_warning(raise_limit(), max(share_out(config.server.max_sessions, processes)))
-    for warning in [*warnings(config), *filter(None, [files])]:
-        logging.getLogger("chainsocks").warning("%s", warning)
-    if processes == 1:
-        trio.run(serve_until_signalled, config)
-    else:
-        serve_with_workers(config, processes)
 
 
 @cli.command()
@@ -108,50 +82,21 @@ def serve(
 )
 @click.option("--socks", type=click.Choice(["4", "4a", "5"]), default="5", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Explain in JSON.")
-def check(
-    file: Path | None,
-    path: Path | None,
-    explain: str | None,
-    host: str | None,
-    user: str | None,
-    what: str,
-    socks: str,
-    *,
-    as_json: bool,
-) -> int:
+def check() -> None:
     """Check a configuration file.
 
     Prints every problem with its place, or else the resulting chains, rules and deadlines. With --explain, shows
     instead how one request would be routed; the exit status is then 0 if it is allowed, and 1 if not.
     """
-    path = file or path or find_config()
-    if path is None:
-        raise click.UsageError("no configuration file found in the usual places; name it: chainsocks check FILE")
-    config = load_config(path)
-    if explain is not None:
-        request, caller = read_question(config, explain, host, user, what, socks)
-        explanation = explain_here(config, request, caller)
-        click.echo(explanation.json() if as_json else "\n".join(explanation.lines()))
-        return 0 if explanation.allowed else FAILED
-    if host is not None or user is not None or as_json:
-        raise click.UsageError("--from, --user and --json need --explain HOST:PORT")
-    if problems := list(hops_that_lead_back(config)):
-        raise ConfigError(problems, str(path))
-    show_config(config, _console())
-    for warning in warnings(config):
-        click.echo(f"warning: {warning}", err=True)
-    return 0
 
 
 @cli.command()
 @click.option("--stay", is_flag=True, help="Keep serving afterwards, and print a curl line to try.")
-def demo(*, stay: bool) -> None:
+def demo() -> None:
     """Try it out on this machine alone.
 
     Sends one request through three hops, and shows how long each step took.
     """
-    start_logging(logging.WARNING)
-    trio.run(functools.partial(run_demo, _console(), stay=stay))
 
 
 @cli.command()
@@ -166,14 +111,12 @@ def demo(*, stay: bool) -> None:
 @click.option("--idle-sessions", type=click.IntRange(1), default=1000, show_default=True, help="How many are held.")
 @click.option("--json", "json", is_flag=True, help="Print JSON, in bytes and seconds.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw a bar chart as well (SVG).")
-def bench(**options: Any) -> None:
+def bench() -> None:
     """Measure throughput, latency and memory.
 
     Measures a SOCKS server, a chain of them, or chains of 1, 2 and 3 built-in hops; always beside the direct
     connection.
     """
-    start_logging(logging.WARNING)
-    run_bench(BenchOptions(**options), _console(), Console(stderr=True))
 
 
 @cli.command()
@@ -185,47 +128,27 @@ def bench(**options: Any) -> None:
 @click.option("--pipeline", is_flag=True, help="Also test which hops support pipelining.")
 @click.option("--json", "json", is_flag=True, help="Print JSON, in seconds.")
 @click.argument("destination", required=False, metavar="[HOST:PORT]")
-@click.pass_context
-def probe(context: click.Context, /, path: Path | None, **options: Any) -> None:
+def probe() -> None:
     """Find the broken hop of a chain.
 
     Goes through the chain hop by hop, and shows how long each step took, or which hop failed, why, and what to try.
     With HOST:PORT it connects there through the last hop; without, it ends when the last hop is ready for a request.
     Exit status 1: something is broken.
     """
-    start_logging(logging.WARNING)
-    if not run_probe(_load(path), ProbeOptions(**options), _console(), Console(stderr=True)):
-        context.exit(FAILED)
 
 
-@cli.command("hash-password")
-def hash_password_command() -> None:
+@cli.command()
+def hash_password() -> None:
     """Print the configuration line for a password."""
-    if sys.stdin is None:  # closed, as by <&- in a shell
-        raise click.UsageError("standard input is closed; the password is read from there")
-    if sys.stdin.isatty():
-        prompt = click.prompt(
-            "Password", default="", show_default=False, hide_input=True, confirmation_prompt=True, err=True
-        )
-        password = os.fsencode(prompt)
-    else:
-        line = sys.stdin.buffer.readline()
-        if not line:  # an empty line is an empty password; nothing at all is a program that failed
-            raise click.UsageError("standard input has no line with a password")
-        password = line.rstrip(b"\r\n")
-    if len(password) > MAX_LOGIN:
-        raise click.UsageError(f"a SOCKS5 password has at most {MAX_LOGIN} bytes, this one has {len(password)}")
-    click.echo(f'password_hash = "{hash_password(password)}"')
 
 
 @cli.command()
 @click.argument("topic", required=False, metavar="[TOPIC]")
-def manual(topic: str | None) -> None:
+def manual() -> None:
     """Read the manual.
 
     Shows the page of one topic; without a topic, lists all of them.
     """
-    show_page(topic, _console(None))
 
 
 def main() -> None:
@@ -238,50 +161,6 @@ def main() -> None:
         sys.exit(_explain(_leaf(error)))
     flush_log()
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _console(width: int | None = WIDE) -> Console:
-    """Open standard output. Names appear unchanged and lines are not broken, so that addresses can be copied.
-
-    A `width` of None is that of the terminal. Characters that the terminal's encoding lacks are escaped.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    return Console(width=width, markup=False, emoji=False, highlight=False)
-
-
-def _load(path: Path | None) -> Config:
-    path = path or find_config()
-    return load_config(path) if path else Config()
-
-
-def _with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...], workers: int | None) -> Config:
-    """Return `config` with the command line's options, which take precedence.
-
-    Raises:
-        ConfigError: an option is not valid, or the server would be an open proxy.
-    """
-    problems = []
-    try:
-        if listen:
-            listeners = tuple(Listener(parse_listen(each)) for each in listen)
-            config = replace(config, server=replace(config.server, listen=listeners))
-    except ValueError as error:
-        problems.append(Problem("--listen", str(error)))
-    try:
-        if hops:
-            config = replace(config, chains={**config.chains, "default": Chain(*map(parse_hop_url, hops))})
-    except ValueError as error:
-        problems.append(Problem("--hop", str(error)))
-    if workers is not None:
-        config = replace(config, server=replace(config.server, workers=workers))
-    if config.server.has_idle_workers:
-        problems.append(Problem("--workers", IDLE_WORKERS.format(config.server)))
-    problems += [Problem("--listen", f"{exposed} {OPEN_PROXY}") for exposed in config.exposed]
-    problems += hops_that_lead_back(config)
-    if problems:
-        raise ConfigError(problems)
-    return config
 
 
 def _leaf(error: BaseException) -> BaseException:

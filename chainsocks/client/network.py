@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import ByteStream, SocketAttribute, SocketListener
 
-from chainsocks import sockets
+import chainsocks.sockets as sockets
 from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health

@@ -57,7 +57,7 @@ ServiceName = Annotated[str, parsed(parse_service)]
 class Table(BaseModel):
     """A TOML table. Unknown keys are errors, and no value is converted to another type."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
     def given(self) -> dict[str, Any]:
         """Return the keys that the user wrote, as arguments for the value that has the defaults of the others."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from contextvars import ContextVar
 
 from chainsocks.observe.log_writer import LogWriter
-from chainsocks.observe.record import current_session
 
-__all__ = ["flush_log", "restart_logging", "start_logging"]
+__all__ = ["current_session", "flush_log", "restart_logging", "start_logging"]
+
+current_session: ContextVar[str] = ContextVar("current_session", default="")
+"""The id of the session that a task belongs to, as ``id=7`` and a space; only set where debugging lines are logged."""
 
 _FORMAT = "%(asctime)s %(levelname)s {label}%(message)s"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
@@ -13,18 +12,16 @@ from itertools import count
 import trio
 
 from chainsocks.config.chains import Chain, Route
+from chainsocks.observe.log import current_session
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.messages import Request, show_code
 
-__all__ = ["Record", "Traffic", "current_session", "prefix_ids"]
+__all__ = ["Record", "Traffic", "prefix_ids"]
 
 log = logging.getLogger("chainsocks.session")
 _DIFFICULT = re.compile('[ "=]').search
 _ids = count(1)
 _prefix = ""
-
-current_session: ContextVar[str] = ContextVar("current_session", default="")
-"""The id of the session that a task belongs to, as ``id=7`` and a space; only set where debugging lines are logged."""
 
 
 def prefix_ids(prefix: str) -> None:

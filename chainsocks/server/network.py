@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from chainsocks import sockets
+import chainsocks.sockets as sockets
 from chainsocks.net.inbound import InboundListener, listen
 from chainsocks.net.keepalive import Keepalive
 from chainsocks.net.poller import Poller

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-from chainsocks import sockets
+import chainsocks.sockets as sockets
 from chainsocks.config.chains import Chain, hops_of
 from chainsocks.config.hops import Hop
 from chainsocks.config.models import Config

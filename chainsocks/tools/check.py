@@ -1,9 +1,9 @@
-"""Show a valid configuration: its listeners, chains, rules and deadlines, and warnings. No secret is shown."""
+"""Show a valid configuration: its listeners, chains, rules and deadlines. No secret is shown."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields, replace
 
 from rich.console import Console
@@ -11,27 +11,17 @@ from rich.table import Table
 
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import flights, round_trips
-from chainsocks.config.chains import DIRECT, Chain, Group, Udp, hops_of
+from chainsocks.config.chains import DIRECT, Chain, Group, Udp
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
 from chainsocks.config.listeners import is_loopback
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.gssapi import Gssapi
-from chainsocks.tools.rules import rule_warnings, rules_table
+from chainsocks.tools.rules import rules_table
 from chainsocks.tools.tables import plain_table, print_table
+from chainsocks.tools.warnings import pipelined_hops
 
-__all__ = ["show_config", "warnings"]
-
-
-def warnings(config: Config) -> list[str]:
-    """Return what is allowed and yet probably a mistake."""
-    found = []
-    if config.default_chain is None and not config.rules:
-        found.append('no chain is called "default": every request will be refused')
-    used = {name for chain in config.chains.values() for name in _names(chain.hops)}
-    found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
-    found += [f"group {printable(name)} is in no chain" for name in config.groups if name not in used]
-    return [*found, *_pipelining_warnings(config), *rule_warnings(config)]
+__all__ = ["show_config"]
 
 
 def show_config(config: Config, console: Console) -> None:
@@ -122,7 +112,7 @@ def _chain_remarks(chain: Chain) -> Iterator[str]:
 
 def _pipelining_remarks(chain: Chain) -> Iterator[str]:
     """Say which hops of a pipelined chain are asked together, and how many round trips of a link a dial takes."""
-    if not _pipelined(chain):
+    if not pipelined_hops(chain):
         return
     if chain.route is None:
         yield "hops asked together depend on the route chosen"
@@ -133,26 +123,6 @@ def _pipelining_remarks(chain: Chain) -> Iterator[str]:
         yield f"hops asked together: {' and '.join(together)}"
     usual = [replace(leg, pipeline=Pipeline.OFF) for leg in plan]
     yield f"{round_trips(plan)} round trips instead of {round_trips(usual)}"
-
-
-def _pipelining_warnings(config: Config) -> Iterator[str]:
-    """Say what the pipelined hops have to support."""
-    if names := dict.fromkeys(hop.name for chain in config.chains.values() for hop in _pipelined(chain)):
-        yield (
-            f"pipelining is on for {', '.join(map(printable, names))}: through a hop that does not support it, such as "
-            "microsocks, every dial times out (`chainsocks probe --pipeline` tests that)"
-        )
-
-
-def _pipelined(chain: Chain) -> list[Hop]:
-    return [hop for hop in hops_of(chain.hops) if hop.pipelined(chain.pipeline) is not Pipeline.OFF]
-
-
-def _names(members: Iterable[Hop | Group]) -> Iterator[str]:
-    for member in members:
-        yield member.name
-        if isinstance(member, Group):
-            yield from _names(member.hops)
 
 
 def _udp(server: Server) -> str:

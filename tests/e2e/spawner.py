@@ -22,7 +22,8 @@ import socket
 import sys
 from typing import TypedDict
 
-import chainsocks.cli
+from chainsocks.cli import cli, main
+from chainsocks.commands import load_command
 
 __all__ = ["OWN", "Request"]
 
@@ -107,6 +108,8 @@ class _Spawner:
 
 
 if __name__ == "__main__":
+    for name in (*cli.commands, "explain"):
+        load_command(name)
     gc.collect()
     gc.freeze()  # all that the children share
     command = _Spawner(socket.socket(fileno=int(sys.argv[1]))).run()
@@ -116,7 +119,7 @@ if __name__ == "__main__":
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-        chainsocks.cli.main()
+        main()
     elif command:
         for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, for itself
             signal.signal(ignored, signal.SIG_DFL)

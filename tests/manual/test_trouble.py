@@ -250,7 +250,7 @@ def test_a_bug(capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: py
     def fail(path: Path) -> None:
         raise RuntimeError("something else was expected")
 
-    monkeypatch.setattr("chainsocks.cli.load_config", fail)
+    monkeypatch.setattr("chainsocks.commands.check.load_config", fail)
     status, _, said = run_main(capsys, "check", "chainsocks.toml")
     assert status == 1
     assert shows(EXAMPLES["A bug"], said), said

@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from chainsocks.config.chains import Chain
-from chainsocks.observe.record import Record, Traffic, current_session, prefix_ids
+from chainsocks.observe.log import current_session
+from chainsocks.observe.record import Record, Traffic, prefix_ids
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
 

@@ -18,7 +18,8 @@ from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config, Server, ServerGssapi
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi, Protection
-from chainsocks.tools.check import show_config, warnings
+from chainsocks.tools.check import show_config
+from chainsocks.tools.warnings import warnings
 from tests.commands import run_main, run_program
 
 GOOD = """
@@ -293,7 +294,7 @@ def test_a_file_that_cannot_be_read(
 
 
 def test_no_file_to_be_found(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainsocks.cli.find_config", lambda: None)
+    monkeypatch.setattr("chainsocks.commands.check.find_config", lambda: None)
     status, out, err = run_main(capsys, "check")
     assert (status, out) == (2, "")
     assert err.splitlines() == [

@@ -1,0 +1,15 @@
+"""What each command does; `chainsocks.cli` has their options.
+
+A module of this package is loaded when its command runs: each needs other libraries, which take long to load.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["load_command"]
+
+
+def load_command(command: str) -> Any:
+    """Return the function of a command: that of its name, in the module of its name."""
+    name = command.replace("-", "_")
+    return getattr(import_module(f"{__name__}.{name}"), name)

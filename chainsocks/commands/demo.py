@@ -1,0 +1,20 @@
+"""`chainsocks demo`: run `chainsocks.tools.demo`."""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+import trio
+
+from chainsocks.commands.console import open_console
+from chainsocks.observe.log import start_logging
+from chainsocks.tools.demo import demo as run_demo
+
+__all__ = ["demo"]
+
+
+def demo(*, stay: bool) -> None:
+    """Run the demo on standard output, with warnings in the log."""
+    start_logging(logging.WARNING)
+    trio.run(functools.partial(run_demo, open_console(), stay=stay))

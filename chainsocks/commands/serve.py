@@ -1,0 +1,44 @@
+"""`chainsocks serve`, from its options to a server that runs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import trio
+
+from chainsocks.commands.configuration import load, with_options
+from chainsocks.observe.log import start_logging
+from chainsocks.server.file_limit import files_warning, raise_limit
+from chainsocks.server.serve import serve_until_signalled
+from chainsocks.server.workers import count_workers, serve_with_workers, share_out
+from chainsocks.tools.warnings import warnings
+
+__all__ = ["serve"]
+
+
+def serve(
+    *,
+    path: Path | None,
+    listen: tuple[str, ...],
+    hops: tuple[str, ...],
+    workers: int | None,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Serve until a signal stops it.
+
+    Raises:
+        ConfigError: the configuration or an option is not valid.
+        OSError: an address is not available; ``filename`` says which.
+    """
+    start_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    config = with_options(load(path), listen, hops, workers)
+    processes = count_workers(config.server)
+    files = files_warning(raise_limit(), max(share_out(config.server.max_sessions, processes)))
+    for warning in [*warnings(config), *filter(None, [files])]:
+        logging.getLogger("chainsocks").warning("%s", warning)
+    if processes == 1:
+        trio.run(serve_until_signalled, config)
+    else:
+        serve_with_workers(config, processes)

@@ -1,0 +1,72 @@
+"""The library: what ``import chainsocks`` offers.
+
+It works under trio and asyncio, and imports neither. The server is `chainsocks.server`.
+"""
+
+from chainsocks.client.datagrams import UDPAssociation, open_udp
+from chainsocks.client.names import resolve, resolve_ptr
+from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
+from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
+from chainsocks.config.hops import Hop, Isolate, Pipeline, Resolve
+from chainsocks.config.kinds import HopProtocol
+from chainsocks.config.models import Timeouts
+from chainsocks.errors import (
+    Cause,
+    ChainsocksError,
+    ConfigError,
+    ConnectError,
+    DestinationRefused,
+    DestinationRefusedHop,
+    DialError,
+    DialTimeout,
+    HopAuthenticationError,
+    HopProtocolError,
+    HopRefused,
+    LoginRefused,
+    ProtocolError,
+    RequestRefused,
+    ResolverError,
+    UnsupportedAddress,
+)
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.gssapi import Gssapi, Protection
+
+__all__ = [
+    "DIRECT",
+    "Address",
+    "BoundPort",
+    "Cause",
+    "Chain",
+    "ChainsocksError",
+    "ConfigError",
+    "ConnectError",
+    "DestinationRefused",
+    "DestinationRefusedHop",
+    "DialError",
+    "DialTimeout",
+    "Group",
+    "Gssapi",
+    "Hop",
+    "HopAuthenticationError",
+    "HopProtocol",
+    "HopProtocolError",
+    "HopRefused",
+    "Isolate",
+    "LoginRefused",
+    "Pick",
+    "Pipeline",
+    "Protection",
+    "ProtocolError",
+    "RequestRefused",
+    "Resolve",
+    "ResolverError",
+    "Timeouts",
+    "UDPAssociation",
+    "Udp",
+    "UnsupportedAddress",
+    "bind_tcp",
+    "connect_tcp",
+    "open_udp",
+    "resolve",
+    "resolve_ptr",
+]
