@@ -21,11 +21,12 @@ from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import make_dialer
 from chainsocks.config.chains import DIRECT, Chain, Udp
 from chainsocks.config.hops import Resolve
+from chainsocks.config.idn import destination_of
 from chainsocks.config.models import Timeouts
 from chainsocks.datagrams import Candidates, DropDatagram, Recent, Tunnel, wait_for_end
 from chainsocks.errors import Cause, ConnectError, DialTimeout, Place, RequestRefused, Step
 from chainsocks.network import Network
-from chainsocks.protocol.address import Address, AddressType, SockAddr, canonical
+from chainsocks.protocol.address import Address, AddressType, HostLike, PortLike, SockAddr, canonical
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.messages import ReplyCode
@@ -76,7 +77,7 @@ class UDPAssociation:
         self._candidates = Recent[Address, Candidates](REMEMBERED)  # by each of the addresses
         self._socket = _open_socket()
 
-    async def send_to(self, data: bytes, host: str, port: int) -> None:
+    async def send_to(self, data: bytes, host: HostLike, port: PortLike) -> None:
         """Send one datagram. The last hop resolves names.
 
         Without hops, or if that hop is configured so, they are resolved locally, and their addresses remembered.
@@ -86,7 +87,7 @@ class UDPAssociation:
             OSError: the datagram cannot leave.
             ValueError: `host` or `port` cannot be part of a SOCKS request.
         """
-        destination = canonical(Address(host, port))
+        destination = canonical(destination_of(host, port))
         if self._resolve is None or destination.type is not AddressType.DOMAINNAME:
             await self._send_to(data, destination)
             return

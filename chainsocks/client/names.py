@@ -8,14 +8,15 @@ from chainsocks.chain.resolve import resolve as resolve_through
 from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import make_dialer
 from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.idn import destination_of
 from chainsocks.config.models import Timeouts
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import HostLike
 from chainsocks.protocol.messages import Command
 
 __all__ = ["resolve", "resolve_ptr"]
 
 
-async def resolve(host: str, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -> str:
+async def resolve(host: HostLike, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -> str:
     """Return an IP address of a name, an IPv4 one if it has one; an address is its own answer.
 
     Raises:
@@ -26,7 +27,7 @@ async def resolve(host: str, *, chain: Chain = DIRECT, timeouts: Timeouts | None
     return await _ask(Command.RESOLVE, host, chain, timeouts)
 
 
-async def resolve_ptr(host: str, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -> str:
+async def resolve_ptr(host: HostLike, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -> str:
     """Return the name of an IP address.
 
     Raises:
@@ -35,8 +36,8 @@ async def resolve_ptr(host: str, *, chain: Chain = DIRECT, timeouts: Timeouts | 
     return await _ask(Command.RESOLVE_PTR, host, chain, timeouts)
 
 
-async def _ask(command: Command, host: str, chain: Chain, timeouts: Timeouts | None) -> str:
-    subject = Address(host, 0)
+async def _ask(command: Command, host: HostLike, chain: Chain, timeouts: Timeouts | None) -> str:
+    subject = destination_of(host, 0)
     operation = partial(resolve_through, command=command)
     _, answer = await make_dialer(timeouts).run(own_circuit(chain, subject), operation, subject, key=subject.packed)
     return answer.host

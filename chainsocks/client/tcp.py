@@ -14,17 +14,20 @@ from chainsocks.chain.operations import Upstream, close_upstream, open_connectio
 from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import AnyioNetwork, make_dialer
 from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.idn import destination_of
 from chainsocks.config.models import Timeouts
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, HostLike, PortLike
 
 __all__ = ["BoundPort", "bind_tcp", "connect_tcp"]
 
 
-async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -> ByteStream:
+async def connect_tcp(
+    host: HostLike, port: PortLike, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None
+) -> ByteStream:
     """Connect to `host` and `port` through `chain`, and return the stream.
 
-    A name goes to the last hop as it is. `timeouts` are the server's own by default, see
-    `chainsocks.config.models.Timeouts`.
+    A name goes to the last hop: an international one as A-labels, any other as it is. `timeouts` are the server's own
+    by default, see `chainsocks.config.models.Timeouts`.
 
     *Closing*: the stream is the caller's to close. Nothing is left open when this raises, or is cancelled.
 
@@ -32,7 +35,7 @@ async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: 
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
         ValueError: `host` or `port` cannot be part of a SOCKS request.
     """
-    destination = Address(host, port)
+    destination = destination_of(host, port)
     chain = own_circuit(chain, destination)
     dialer = make_dialer(timeouts)
     _, upstream = await dialer.run(chain, open_connection, destination, key=destination.packed, close=close_upstream)
@@ -40,7 +43,7 @@ async def connect_tcp(host: str, port: int, *, chain: Chain = DIRECT, timeouts: 
 
 
 async def bind_tcp(
-    host: str = "0.0.0.0", port: int = 0, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None
+    host: HostLike = "0.0.0.0", port: PortLike = 0, *, chain: Chain = DIRECT, timeouts: Timeouts | None = None
 ) -> BoundPort:
     """Have a port opened at the far end of `chain`, for one connection from `host`; this is SOCKS's BIND.
 
@@ -57,7 +60,7 @@ async def bind_tcp(
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
         ValueError: `host` or `port` cannot be part of a SOCKS request.
     """
-    peer = Address(host, port)
+    peer = destination_of(host, port)
     _, binding = await make_dialer(timeouts).run(own_circuit(chain, peer), bind, peer, key=peer.packed)
     return BoundPort(binding)
 

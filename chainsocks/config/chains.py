@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from chainsocks.config.extras import DNS, require
 from chainsocks.config.hops import Hop, Identity, Isolate, NamesOnly, Pipeline, parse_hop_url
+from chainsocks.config.idn import with_a_labels
 from chainsocks.protocol.address import Address, printable
 
 __all__ = ["DIRECT", "Chain", "Group", "Pick", "Route", "SameMember", "Udp", "hops_of", "same_members"]
@@ -94,7 +95,7 @@ class Group:
             hedge=hedge,
             retry_refused=retry_refused,
             check=None if check == math.inf else check,
-            check_target=check_target,
+            check_target=check_target and with_a_labels(check_target),
         )
 
     def with_each(self, change: Callable[[Hop], Hop]) -> Group:
@@ -164,7 +165,7 @@ class Chain:
             name=name,
             dial=dial,
             udp=udp or (Udp.REFUSE if unfit else Udp.NESTED),
-            resolver=resolver,
+            resolver=resolver and with_a_labels(resolver),
             names_only=names_only,
             hedge=hedge,
             skip_dead=skip_dead,

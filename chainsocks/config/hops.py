@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
+from chainsocks.config.idn import with_a_labels
 from chainsocks.config.kinds import DEFAULT_PORT, KINDS, SCHEMES, HopKind, HopProtocol, make_credentials, which
 from chainsocks.config.suggest import did_you_mean
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
@@ -138,6 +139,7 @@ class Hop:
     """What makes it the same proxy as another hop. A login derived for isolation is no part of that."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "address", with_a_labels(self.address))
         login = None if isinstance(self.credentials, IsolationLogin) else self.credentials
         object.__setattr__(self, "identity", Identity(self.protocol, self.address, login))
         kind = self.kind

@@ -18,15 +18,13 @@ import re
 from dataclasses import dataclass
 from socket import AF_INET6, inet_pton
 
-import idna
-
+from chainsocks.config.idn import DOTS, a_label
 from chainsocks.protocol.address import Address, AddressType, unmapped
 
 __all__ = ["Host", "host_of", "host_of_ip", "normal_name", "spelt_out"]
 
 _ANY4, _ANY6 = bytes(4), bytes(16)
 _LOOPBACK4, _LOOPBACK6 = b"\x7f\0\0\1", bytes(15) + b"\1"
-_DOTS = re.compile("[.\u3002\uff0e\uff61]")  # all that IDNA takes for a dot (RFC 3490 section 3.1)
 _BLANK = re.compile(r"[\x00-\x20\x7f]")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
@@ -81,7 +79,7 @@ def normal_name(name: str) -> str:
     """Return a name in the form that rules compare."""
     if name.isascii():
         return name.lower().rstrip(".")
-    return ".".join(map(_a_label, _DOTS.split(name))).rstrip(".")
+    return ".".join(map(_a_label, DOTS.split(name))).rstrip(".")
 
 
 def spelt_out(address: Address, host: Host) -> Address:
@@ -98,8 +96,8 @@ def spelt_out(address: Address, host: Host) -> Address:
 
 def _a_label(label: str) -> str:
     try:
-        return idna.encode(label, uts46=True).decode("ascii")
-    except ValueError:  # which UnicodeError is, and IDNAError
+        return a_label(label)
+    except ValueError:
         return label.lower()
 
 

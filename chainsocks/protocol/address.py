@@ -10,19 +10,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address
+from operator import index
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import SupportsIndex
 
 __all__ = [
     "MAX_NAME",
     "UNSPECIFIED",
     "Address",
     "AddressType",
+    "HostLike",
+    "PortLike",
     "SockAddr",
     "address_of",
     "canonical",
+    "host_text",
     "interleave",
     "parse_address",
     "parse_zoned",
+    "port_number",
     "printable",
     "unmapped",
     "with_scope",
@@ -35,6 +42,12 @@ MAX_NAME = 255
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
 """The name of a TCP or UDP socket: the second form has the flow label and the scope of an IPv6 address."""
 
+HostLike = str | bytes | IPv4Address | IPv6Address
+"""What is taken for a host: text, the same in UTF-8, or an IP address of the standard library."""
+
+PortLike = SupportsIndex | str
+"""What is taken for a port: a number of any type, or its decimal digits."""
+
 
 class AddressType(IntEnum):
     """ATYP of RFC 1928 section 5."""
@@ -46,10 +59,10 @@ class AddressType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A host and a port, in 0..65535; immutable and hashable.
+    """A host and a port, in 0..65535; immutable and hashable. They are taken as `HostLike` and `PortLike`.
 
     Raises:
-        ValueError: an empty host, a name over 255 bytes or with a NUL in it, a port out of range.
+        ValueError: an empty host, a name over 255 bytes or with a NUL in it, a port out of range, or other types.
     """
 
     host: str
@@ -61,6 +74,10 @@ class Address:
     """The host in its wire form: 4 bytes, 16 bytes, or the name without its length."""
 
     def __post_init__(self) -> None:
+        if type(self.port) is not int or type(self.host) is not str or type(self.scope) is not int:
+            object.__setattr__(self, "port", port_number(self.port))
+            object.__setattr__(self, "host", host_text(self.host))
+            object.__setattr__(self, "scope", _scope_number(self.scope))
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port {self.port} is not in 0..65535")
         host = self.host
@@ -103,6 +120,53 @@ class Address:
         if kind is AddressType.IPV6:
             return cls(inet_ntop(AF_INET6, packed), port)
         return cls(packed.decode("utf-8", "surrogateescape"), port)
+
+
+def host_text(host: object) -> str:
+    """Return the text of a host of any of the types of `HostLike`.
+
+    Raises:
+        ValueError: it is of another type, or of bytes that are not UTF-8.
+    """
+    if isinstance(host, str):
+        return str.__str__(host)  # of an enum, the value
+    if isinstance(host, bytes | bytearray):
+        try:
+            return host.decode()
+        except UnicodeDecodeError:
+            raise ValueError("the host is given as bytes that are not UTF-8; write it as text") from None
+    if type(host) in (IPv4Address, IPv6Address):
+        return str(host)
+    raise ValueError(f'the host is {_shown(host)}; write a text, such as "example.org" or "192.0.2.1"')
+
+
+def port_number(port: object) -> int:
+    """Return the number of a port of any of the types of `PortLike`; its range is checked by `Address`.
+
+    Raises:
+        ValueError: it is of another type, or a text that is no number.
+    """
+    if isinstance(port, str | bytes) and port.isascii() and port.isdigit() and len(port) <= 5:
+        return int(port)
+    if not isinstance(port, bool):
+        try:
+            return index(port)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+    raise ValueError(f"the port is {_shown(port)}; write a number in 0..65535, such as 443")
+
+
+def _scope_number(scope: object) -> int:
+    try:
+        return index(scope)  # type: ignore[arg-type]
+    except TypeError:
+        problem = "write the number of the interface, as socket.if_nametoindex returns it"
+        raise ValueError(f"the scope is {_shown(scope)}; {problem}") from None
+
+
+def _shown(value: object) -> str:
+    """Say what was given where something else was expected, without repeating what may be a secret."""
+    return str(value) if value is None or isinstance(value, bool | float) else f"of type {type(value).__name__}"
 
 
 def address_of(sockaddr: SockAddr) -> Address:

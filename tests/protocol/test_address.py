@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
+import math
 import re
+from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -122,6 +126,81 @@ def test_ports_at_the_limits(port: int) -> None:
 def test_what_no_address_can_be(host: str, port: int, complaint: str) -> None:
     with pytest.raises(ValueError, match=f"^{complaint}"):
         Address(host, port)
+
+
+class Word(str):
+    """A text of a type of its own, as numpy and pandas have them."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+class Number:
+    """A number of a type of its own."""
+
+    def __index__(self) -> int:
+        return 443
+
+
+class Ports(enum.IntEnum):
+    HTTPS = 443
+
+
+@pytest.mark.parametrize(
+    ("host", "same"),
+    [
+        (b"example.org", "example.org"),
+        (bytearray(b"::1"), "::1"),
+        ("bücher.example".encode(), "bücher.example"),
+        (Word("example.org"), "example.org"),
+        (IPv4Address("192.0.2.1"), "192.0.2.1"),
+        (IPv6Address("2001:db8::1"), "2001:db8::1"),
+        (IPv6Address("fe80::1%eth0"), "fe80::1%eth0"),
+        (b"[::1]", "::1"),
+    ],
+)
+@pytest.mark.parametrize("port", ["443", b"443", Number(), Ports.HTTPS, "00443"])
+def test_other_types_that_have_one_meaning(host: Any, same: str, port: Any) -> None:
+    address = Address(host, port)
+    assert address == Address(same, 443)
+    assert (type(address.host), type(address.port), address.type) == (str, int, Address(same, 443).type)
+
+
+@pytest.mark.parametrize("port", [None, True, False, 80.0, math.nan, "", "http", " 80", "+80", "-1", "8_0", "٨٠", [80]])
+def test_what_is_no_port(port: Any) -> None:
+    with pytest.raises(ValueError, match=r"^the port is .*; write a number in 0..65535, such as 443$"):
+        Address("example.org", port)
+
+
+@pytest.mark.parametrize("port", [65536, -1, 2**70, "65536", "99999"])
+def test_a_port_out_of_range(port: Any) -> None:
+    with pytest.raises(ValueError, match=r"^port -?\d+ is not in 0..65535$"):
+        Address("example.org", port)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(None, True, 80, 1.5, ["example.org"], ("example.org", 80), Address("example.org", 80)),
+        *(ip_interface("192.0.2.1/24"), ip_network("192.0.2.0/24"), memoryview(b"example.org")),
+    ],
+)
+def test_what_is_no_host(host: Any) -> None:
+    with pytest.raises(ValueError, match=r'^the host is .*; write a text, such as "example.org" or "192.0.2.1"$'):
+        Address(host, 80)
+
+
+def test_bytes_that_are_no_text() -> None:
+    with pytest.raises(ValueError, match="bytes that are not UTF-8; write it as text"):
+        Address(b"caf\xe9", 80)  # type: ignore[arg-type]
+
+
+def test_what_is_no_interface() -> None:
+    assert type(Address("fe80::1", 80, scope=Ports.HTTPS).scope) is int
+    with pytest.raises(ValueError, match="the scope is of type str; write the number of the interface"):
+        Address("fe80::1", 80, scope="eth0")  # type: ignore[arg-type]
 
 
 def test_an_address_is_a_value() -> None:
