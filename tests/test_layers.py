@@ -52,6 +52,7 @@ SIDE_ROOMS = {
     "errors": SideRoom(frozenset({"protocol"}), users=1),
     "network": SideRoom(frozenset({"protocol"}), users=2),
     "sockets": SideRoom(frozenset({"protocol"}), users=2),
+    "shares": SideRoom(frozenset({"protocol"}), users=2),
     "datagrams": SideRoom(frozenset({"protocol"}), users=3),
     "observe": SideRoom(frozenset({"protocol", "errors", "config"}), users=3),
     "client": SideRoom(

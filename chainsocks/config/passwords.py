@@ -10,7 +10,7 @@ import hmac
 import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 __all__ = ["HashedPassword", "Password", "PlainPassword", "hash_password", "parse_hash"]
@@ -36,8 +36,8 @@ class PlainPassword:
     password: bytes = field(repr=False)
 
     def matches(self, password: bytes) -> bool:
-        """Compare in constant time."""
-        return hmac.compare_digest(self.password, password)
+        """Compare in constant time, whatever the lengths are."""
+        return hmac.compare_digest(*(hashlib.sha256(each).digest() for each in (self.password, password)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,15 @@ class HashedPassword:
     def matches(self, password: bytes) -> bool:
         """Hash `password` the same way and compare in constant time."""
         return hmac.compare_digest(self.hash, _scrypt(password, self.salt, self.n, self.r, self.p, len(self.hash)))
+
+    @property
+    def setting(self) -> tuple[int, int, int]:
+        """The parameters that decide how long a check takes."""
+        return self.n, self.r, self.p
+
+    def decoy(self) -> HashedPassword:
+        """Return a hash of no password, whose checks take as long as those of this one."""
+        return replace(self, salt=os.urandom(len(self.salt)), hash=os.urandom(len(self.hash)))
 
     def __str__(self) -> str:
         return f"scrypt:{self.n}:{self.r}:{self.p}:{_encode(self.salt)}:{_encode(self.hash)}"

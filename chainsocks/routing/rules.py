@@ -16,16 +16,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from socket import AF_INET, AF_INET6, inet_pton
 
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hosts import Host, host_of, host_of_ip, spelt_out
 from chainsocks.config.identities import Proof
 from chainsocks.config.models import Config
 from chainsocks.config.rules import DIRECTLY, Rule, Spoken
-from chainsocks.protocol.address import Address, AddressType, printable, unmapped
+from chainsocks.protocol.address import Address, AddressType, printable
 from chainsocks.protocol.messages import Command, Request, Version
 from chainsocks.routing.index import NONE, Index, Question
+from chainsocks.shares import client_of
 
 __all__ = ["Caller", "Decision", "Router"]
 
@@ -46,17 +47,13 @@ class Caller:
 
     @property
     def account(self) -> str:
-        """What it counts as where something is shared out fairly: its login, or its IPv4 address or IPv6 /64.
+        """The client that it counts as where something is shared out fairly (`chainsocks.shares`).
 
         What an identd says is no login: a client with a machine of its own could be as many as it likes.
         """
-        if self.user is not None and not self.user.startswith(_IDENT):
-            return "user " + self.user.decode("utf-8", "surrogateescape")
-        if ":" not in self.host:
-            return self.host
-        packed = inet_pton(AF_INET6, self.host.partition("%")[0])
-        ipv4 = unmapped(packed)
-        return inet_ntop(AF_INET6, packed[:8] + bytes(8)) if ipv4 is packed else inet_ntop(AF_INET, ipv4)
+        if self.user is None or self.user.startswith(_IDENT):
+            return client_of(self.host)
+        return client_of(self.host, self.user.decode("utf-8", "surrogateescape"))
 
     @property
     def ips(self) -> tuple[bytes, ...]:

@@ -1,9 +1,8 @@
 """Name look-ups by this machine's resolver: in threads, shared out fairly, and remembered for some seconds.
 
 1. A look-up takes a thread until the resolver answers, also when it is no longer waited for. There are at most
-   `THREADS`. Of the last `RESERVE`, a client gets one while it has fewer look-ups under way than threads are free.
-   A free thread goes to the client that has the fewest. So a name server that is silent for one client's names delays
-   that client alone.
+   `THREADS`, which are shared out fairly (`chainsocks.shares`), with a `RESERVE`. So a name server that is silent for
+   one client's names delays that client alone.
 2. Equal questions under way are asked once.
 3. Names that the hosts file has, and IP addresses, are looked up at once, without a thread.
 4. Addresses are remembered for 5 s, and that there is no such name for 1 s; time-outs never. An entry goes when none of
@@ -20,7 +19,6 @@ import errno
 import math
 import os
 import socket
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -29,6 +27,7 @@ from outcome import Outcome
 
 from chainsocks.net.names import SystemFiles, addresses_of, is_numeric, name_of
 from chainsocks.protocol.address import Address, parse_zoned
+from chainsocks.shares import FairQueue, Shares
 
 __all__ = ["Resolver"]
 
@@ -39,7 +38,7 @@ RESERVE = 7
 """Threads that are kept for clients with few look-ups under way."""
 
 EXTRA = 6
-"""Threads for questions about one family at most, beside the question about both; shared as the reserve is."""
+"""Threads of the reserve for questions about one family, beside the question about both; shared as the reserve is."""
 
 RESOLUTION_DELAY = 0.05
 """Seconds to wait for both families (RFC 8305 section 3)."""
@@ -98,10 +97,9 @@ class Resolver:
         self._files = files or SystemFiles()
         self._answers: dict[Key, _Answer] = {}
         self._asked: dict[Key, _Question] = {}
-        self._queues: dict[str, deque[_Question]] = {}
-        self._under_way = Counter[str]()  # by client, as the next one
-        self._extra_under_way = Counter[str]()
-        self._threads = self._extra = 0
+        self._threads = Shares(THREADS, RESERVE)
+        self._extra = Shares(EXTRA, reserve=EXTRA)
+        self._waiting = FairQueue[_Question](self._threads)
 
     async def resolve(self, address: Address, client: str = "") -> list[Address]:
         """Look a name up for `client`; return its addresses in the resolver's order, each with the port of `address`.
@@ -202,7 +200,7 @@ class Resolver:
             question = self._asked[key] = _Question(key, trio.current_time())
         question.wanted += 1
         if not question.started:  # another client may be waiting for a thread for it
-            self._queues.setdefault(client, deque()).append(question)
+            self._waiting.put(client, question)
             self._start_waiting()
         return question
 
@@ -218,37 +216,29 @@ class Resolver:
             question.answer = answer
             return question
         asked = self._asked.get(key)
-        is_free = self._extra_under_way[client] < EXTRA - self._extra and self._threads < THREADS
+        is_free = self._extra.allows(client) and self._threads.taken < THREADS
         if asked is None and is_free:
             asked = self._asked[key] = _Question(key, trio.current_time())
-            self._extra += 1
-            self._start(asked, self._extra_under_way, client)
+            self._threads.taken += 1
+            self._threads.reserve -= 1
+            self._start(asked, self._extra, client)
         return asked
 
     def _start_waiting(self) -> None:
         """Start questions that wait, as far as there are threads for their clients."""
-        while self._queues and self._threads < THREADS:
-            client = min(self._queues, key=self._under_way.__getitem__)
-            is_reserve = self._threads - self._extra >= THREADS - RESERVE
-            if is_reserve and self._under_way[client] >= THREADS - self._threads:
-                return
-            queue = self._queues.pop(client)
-            question = queue.popleft()
-            if queue:
-                self._queues[client] = queue  # behind the others that have as many under way
-            if question.started or not question.wanted:
-                continue
-            self._start(question, self._under_way, client)
+        while entry := self._waiting.take():
+            client, question = entry
+            if not question.started and question.wanted:
+                self._start(question, self._threads, client)
 
-    def _start(self, question: _Question, account: Counter[str], client: str) -> None:
+    def _start(self, question: _Question, shares: Shares, client: str) -> None:
         question.started = True
-        self._threads += 1
-        account[client] += 1
+        shares.take(client)
         token = trio.lowlevel.current_trio_token()
 
         def deliver(result: Outcome[list[str]]) -> None:
             try:
-                token.run_sync_soon(self._finish, question, account, client, result)
+                token.run_sync_soon(self._finish, question, shares, client, result)
             except trio.RunFinishedError:
                 pass  # the server has ended
 
@@ -256,9 +246,9 @@ class Resolver:
             self._start_thread(partial(_look_up, question.key), deliver)
         except RuntimeError:  # of the threading module
             problem = OSError(errno.EAGAIN, f"no thread for the look-up: {os.strerror(errno.EAGAIN)}")
-            self._end(question, account, client, _Answer([], problem))
+            self._end(question, shares, client, _Answer([], problem))
 
-    def _finish(self, question: _Question, account: Counter[str], client: str, result: Outcome[list[str]]) -> None:
+    def _finish(self, question: _Question, shares: Shares, client: str, result: Outcome[list[str]]) -> None:
         """Take the answer of a thread, and give the thread to another question."""
         now = trio.current_time()
         try:
@@ -268,16 +258,14 @@ class Resolver:
             answer = _Answer([], error, now + lasts)
         except Exception as error:  # noqa: BLE001  (it would end the server)
             answer = _Answer([], OSError(errno.EINVAL, str(error)), now)
-        self._end(question, account, client, answer)
+        self._end(question, shares, client, answer)
         self._start_waiting()
 
-    def _end(self, question: _Question, account: Counter[str], client: str, answer: _Answer) -> None:
-        self._threads -= 1
-        if account is self._extra_under_way:
-            self._extra -= 1
-        account[client] -= 1
-        if not account[client]:
-            del account[client]
+    def _end(self, question: _Question, shares: Shares, client: str, answer: _Answer) -> None:
+        shares.give_back(client)
+        if shares is self._extra:
+            self._threads.taken -= 1
+            self._threads.reserve += 1
         question.answer = answer
         if self._asked.get(question.key) is question:  # otherwise all is to be looked up again
             del self._asked[question.key]

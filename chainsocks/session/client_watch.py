@@ -12,7 +12,8 @@ abandoned dial resets its upstream, which is the next session's client.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -27,7 +28,7 @@ from chainsocks.net.poller import RESET_EVENT
 from chainsocks.network import Network
 from chainsocks.protocol.handshake import ServerHandshake
 
-__all__ = ["EARLY", "GRACE", "ClientWatch"]
+__all__ = ["EARLY", "GRACE", "ClientWatch", "until_client_leaves"]
 
 EARLY = 64 * 1024
 """Bytes that are read from a client ahead of its upstream; more waits in its socket."""
@@ -69,16 +70,9 @@ class ClientWatch:
             client.watch_end(None)
 
     def _note_end(self, client: socket.socket, events: int) -> None:
-        """Tell a half-close from a client that has left, without taking its data."""
-        if events & RESET_EVENT:
-            self._note_left(reset=True)
-            return
-        try:
-            has_data = bool(client.recv(1, socket.MSG_PEEK))
-        except OSError:
-            has_data = False
-        if not has_data and not self._handshake.trailing_data:
-            self._note_left(reset=False)
+        """Note that the client has left, if that is what `events` mean."""
+        if _has_left(client, events, self._handshake):
+            self._note_left(reset=bool(events & RESET_EVENT))
 
     def _note_left(self, *, reset: bool) -> None:
         self.was_reset = reset
@@ -108,3 +102,33 @@ class ClientWatch:
         except EndOfStream:
             if not self._handshake.trailing_data:
                 self._note_left(reset=False)
+
+
+@contextmanager
+def until_client_leaves(client: ByteStream, handshake: ServerHandshake) -> Iterator[None]:
+    """Cancel the block when the client leaves, if its stream has events that tell."""
+    with trio.CancelScope() as scope:
+        if not isinstance(client, PolledStream):
+            yield
+            return
+
+        def note_end(events: int) -> None:
+            if _has_left(client.socket, events, handshake):
+                scope.cancel()
+
+        client.watch_end(note_end)
+        try:
+            yield
+        finally:
+            client.watch_end(None)
+
+
+def _has_left(client: socket.socket, events: int, handshake: ServerHandshake) -> bool:
+    """Whether an end is more than a half-close behind data, which stays in the socket."""
+    if events & RESET_EVENT:
+        return True
+    try:
+        has_data = bool(client.recv(1, socket.MSG_PEEK))
+    except OSError:
+        has_data = False
+    return not (has_data or handshake.trailing_data)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from anyio import EndOfStream
+import trio
+from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
 from chainsocks.config.identities import Proof
@@ -13,9 +14,12 @@ from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Request, UsernamePassword, Version
+from chainsocks.session.client_watch import until_client_leaves
 from chainsocks.session.gssapi import GssapiLogin, accepted_methods
 from chainsocks.session.ident import check_ident
+from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.service import Service
+from chainsocks.shares import client_of
 
 __all__ = ["RequestReader"]
 
@@ -26,12 +30,13 @@ class RequestReader:
     GSSAPI wraps the connection: `client` is then the stream to go on with. `handshake` is None before the first byte.
     """
 
-    __slots__ = ("_service", "client", "handshake")
+    __slots__ = ("_host", "_service", "client", "handshake")
 
-    def __init__(self, client: ByteStream, service: Service) -> None:
+    def __init__(self, client: ByteStream, service: Service, host: str = "") -> None:
         self.client = client
         self.handshake: ServerHandshake | None = None
         self._service = service
+        self._host = host
 
     @property
     def step(self) -> str:
@@ -56,7 +61,7 @@ class RequestReader:
             while True:
                 handshake.receive_data(data)
                 if handshake.state is State.LOGIN and isinstance(handshake, socks5.ServerHandshake):
-                    if not await logins.accept(handshake.login):
+                    if not (logins.is_known(handshake.login) or await self._is_right(handshake)):
                         handshake.refuse_login()
                         raise LoginRefused("wrong username or password", Cause.LOGIN_REFUSED)
                     handshake.accept_login()
@@ -69,6 +74,34 @@ class RequestReader:
         except ProtocolError:
             await self.send_answer(handshake)
             raise
+
+    async def _is_right(self, handshake: socks5.ServerHandshake) -> bool:
+        """Check a login that was not right before, for as long as the client is there."""
+        with until_client_leaves(self.client, handshake):
+            try:
+                return await self._service.logins.accept(handshake.login, client_of(self._host))
+            except OSError as error:
+                handshake.refuse_login()
+                raise LoginRefused(f"no thread for it at this end: {error.strerror}", Cause.SYSTEM_ERROR) from error
+        raise ProtocolError("it left", Cause.CLOSED)
+
+    def refuse_login(self, problem: str) -> LoginRefused | None:
+        """Refuse a login whose check has no more time; return the error to raise, None if no login waits."""
+        handshake = self.handshake
+        if not isinstance(handshake, socks5.ServerHandshake) or handshake.state is not State.LOGIN:
+            return None
+        handshake.refuse_login()
+        return LoginRefused(problem, Cause.TIMED_OUT)
+
+    async def close(self, seconds: float) -> None:
+        """Send a client that is refused what it is still owed, and close so that it can read that."""
+        with trio.move_on_after(seconds):
+            try:
+                if self.handshake:
+                    await self.send_answer(self.handshake)
+            except BrokenResourceError:
+                return
+        await linger_and_close(self.client, seconds)
 
     async def send_answer(self, handshake: ServerHandshake) -> None:
         """Send what the handshake owes the client now.

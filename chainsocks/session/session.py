@@ -38,7 +38,7 @@ from chainsocks.chain.trip import RequestAbandoned
 from chainsocks.config.chains import Chain
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Server
-from chainsocks.errors import DialError, ProtocolError, RequestRefused
+from chainsocks.errors import Cause, DialError, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
@@ -136,7 +136,7 @@ class _Session:
         listener: Listener,
         events: SessionEvents | None,
     ) -> None:
-        self._reader = RequestReader(client, service)
+        self._reader = RequestReader(client, service, host)
         self._host = self._account = host
         self._listener = listener
         self._remark = ""
@@ -157,7 +157,8 @@ class _Session:
             record.outcome = str(over)
         except ProtocolError as error:
             record.outcome = f"client, {self._reader.step}: {error}"
-            await linger_and_close(self._reader.client, self._timeouts.reply)
+            failed = error.cause is Cause.SYSTEM_ERROR
+            await self._reader.close(self._timeouts.reply)
         except RequestAbandoned:
             await self._abandon()
         except (RequestRefused, DialError) as error:
@@ -407,9 +408,10 @@ class _Session:
             problem = "the client finished its side, and may have left; its dial had no more time"
             await self._refuse(RequestRefused(problem, ReplyCode.TTL_EXPIRED))
 
-    def _no_request(self) -> _SessionOver:
-        limit = self._timeouts.handshake
-        return _SessionOver(f"client, {self._reader.step}: no complete request (within {limit:g} s)")
+    def _no_request(self) -> Exception:
+        late = f"(within {self._timeouts.handshake:g} s)"
+        unchecked = self._reader.refuse_login(f"not checked, others were before it {late}")
+        return unchecked or _SessionOver(f"client, {self._reader.step}: no complete request {late}")
 
     def _reply_not_taken(self) -> _SessionOver:
         return _SessionOver(f"client, reply: not taken (within {self._timeouts.reply:g} s)")

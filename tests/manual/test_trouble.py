@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,11 @@ from trio.testing import MockClock
 from chainsocks.config.listeners import Listener
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import User
-from chainsocks.config.passwords import PlainPassword
+from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.handshake import State
+from chainsocks.session.login import Logins
 from tests.commands import run_main
 from tests.e2e.programs import Program, clean_environment, free_address
 from tests.e2e.spawner import OWN
@@ -133,6 +135,7 @@ SESSIONS = {
     "RESOLVE has no answer": Case({}, RESOLVE),
     "UDP is refused": Case({}, ASSOCIATE, ONE_HOP.format("10.0.0.1", ', udp = "refuse"')),
     "SOCKS4 where a login is required": Case({}, SOCKS4, users=CAROL),
+    "The login is wrong": Case({}, LOGIN, users=CAROL),
     "The client does not speak SOCKS": Case({}, b"CONNECT example.org:443 HTTP/1.1\r\n\r\n"),
     "The client says nothing": Case({}, b""),
     "Nothing was sent for a long time": Case({}, CONNECT_IP, "", destination(stay_silent)),
@@ -144,7 +147,7 @@ OTHERS = {
     "The configuration has mistakes",
     "Strangers could use the server",
     "An environment variable is missing",
-    "The login is wrong",
+    "The login was not checked",
     "Groups change their hop",
     "Datagrams are missing",
     "File descriptors",
@@ -164,10 +167,13 @@ async def test_the_line_of_a_session(heading: str, caplog: pytest.LogCaptureFixt
     assert shows(EXAMPLES[heading], line), line
 
 
-async def test_a_login_that_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
-    """Passwords are compared in a thread, which no virtual time waits for."""
-    line = await Case({}, LOGIN, users=CAROL).line(caplog)
-    assert shows(EXAMPLES["The login is wrong"], line), line
+async def test_a_login_that_has_no_turn(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.session.serving.Logins", partial(Logins, start_thread=lambda *_: None))
+    hashed = HashedPassword(2, 8, 1, b"salt", bytes(32))
+    line = await Case({}, LOGIN, users=(User("carol", hashed),)).line(caplog)
+    assert shows(EXAMPLES["The login was not checked"], line), line
 
 
 async def test_datagrams_that_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
