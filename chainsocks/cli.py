@@ -35,8 +35,14 @@ class Command(click.Command):
         return ctx.invoke(load_command(self.name or ""), **ctx.params)
 
 
+file_argument = click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
 config_option = click.option(
-    "-c", "--config", "path", type=click.Path(path_type=Path), help="Configuration file (TOML)."
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Configuration file (TOML). Without it, the first that exists of ./chainsocks.toml, "
+    "~/.config/chainsocks/chainsocks.toml and /etc/chainsocks/chainsocks.toml.",
 )
 
 
@@ -57,6 +63,7 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
+@file_argument
 @config_option
 @click.option("--listen", multiple=True, metavar="ADDR", help="host:port, [::1]:port or unix:/path; repeatable.")
 @click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of the default chain, in order; repeatable.")
@@ -68,7 +75,7 @@ def serve() -> None:
 
 
 @cli.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
+@file_argument
 @config_option
 @click.option("--explain", metavar="HOST:PORT", help="Show how a request for this would be routed, and why.")
 @click.option("--from", "host", metavar="IP", help="The client's address; by default one that no `from` has.")

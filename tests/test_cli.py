@@ -103,13 +103,14 @@ class TestBugs:
     LINE = "chainsocks: a bug in chainsocks: RuntimeError: cannot serve 1 (set CHAINSOCKS_TRACEBACK=1 to see where)\n"
 
     def test_a_bug_is_one_line(self, capsys: pytest.CaptureFixture[str], buggy: None) -> None:
-        assert run_main(capsys, "serve") == (1, "", self.LINE)
+        status, out, err = run_main(capsys, "serve", "--hop", "socks5://a", "-q")
+        assert (status, out, err) == (1, "", self.LINE)
 
     def test_the_line_says_how_to_see_more(
         self, capsys: pytest.CaptureFixture[str], buggy: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CHAINSOCKS_TRACEBACK", "1")
-        status, out, err = run_main(capsys, "serve")
+        status, out, err = run_main(capsys, "serve", "--hop", "socks5://a", "-q")
         assert (status, out) == (1, "")
         assert err.startswith("Traceback (most recent call last):\n")
         assert "in serve\n" in err

@@ -578,4 +578,4 @@ def test_a_command_starts_without_libraries_that_it_does_not_need(
 
 def test_the_server_needs_no_asyncio_and_no_tables() -> None:
     loaded = loaded_by("import chainsocks.commands.serve")
-    assert loaded & HEAVY == {"trio", "anyio", "pydantic"}
+    assert loaded & HEAVY == {"trio", "anyio", "pydantic", "click"}

@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from chainsocks.commands import load_command
+from chainsocks.commands.configuration import not_found, one_of
 from chainsocks.commands.console import open_console
 from chainsocks.config.load import find_config, load_config
 from chainsocks.errors import ConfigError
+from chainsocks.protocol.address import printable
 from chainsocks.session.own_listeners import hops_that_lead_back
 from chainsocks.tools.check import show_config
 from chainsocks.tools.warnings import warnings
@@ -34,9 +36,10 @@ def check(
         ConfigError: the file has problems.
         UsageError: options that cannot be.
     """
-    path = file or path or find_config()
+    named = one_of(file, path)
+    path = named or find_config()
     if path is None:
-        raise click.UsageError("no configuration file found in the usual places; name it: chainsocks check FILE")
+        raise click.UsageError(f"{not_found()}; name it: chainsocks check FILE")
     config = load_config(path)
     if explain is not None:
         question = {"host": host, "user": user, "what": what, "socks": socks, "as_json": as_json}
@@ -46,6 +49,8 @@ def check(
         raise click.UsageError("--from, --user and --json need --explain HOST:PORT")
     if problems := list(hops_that_lead_back(config)):
         raise ConfigError(problems, str(path))
+    if not named:
+        click.echo(f"file: {printable(str(path.absolute()))}")
     show_config(config, open_console())
     for warning in warnings(config):
         click.echo(f"warning: {warning}", err=True)

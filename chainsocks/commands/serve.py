@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from chainsocks.commands.configuration import load, with_options
+from chainsocks.commands.configuration import find, log_start, one_of, with_options
 from chainsocks.observe.log import start_logging
 from chainsocks.server.file_limit import files_warning, raise_limit
 from chainsocks.server.serve import serve_until_signalled
@@ -16,9 +16,12 @@ from chainsocks.tools.warnings import warnings
 
 __all__ = ["serve"]
 
+log = logging.getLogger("chainsocks")
+
 
 def serve(
     *,
+    file: Path | None,
     path: Path | None,
     listen: tuple[str, ...],
     hops: tuple[str, ...],
@@ -33,11 +36,13 @@ def serve(
         OSError: an address is not available; ``filename`` says which.
     """
     start_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    config = with_options(load(path), listen, hops, workers)
+    found = find(one_of(file, path))
+    config = with_options(found.config, listen, hops, workers)
+    log_start(found, config, hops, log)
     processes = count_workers(config.server)
     files = files_warning(raise_limit(), max(share_out(config.server.max_sessions, processes)))
     for warning in [*warnings(config), *filter(None, [files])]:
-        logging.getLogger("chainsocks").warning("%s", warning)
+        log.warning("%s", warning)
     if processes == 1:
         trio.run(serve_until_signalled, config)
     else:

@@ -20,6 +20,9 @@ Members = Mapping[str, Hop | Group]
 """What a name in a list of hops may stand for."""
 
 
+_RULE = f'use a rule that has chain = "{DIRECTLY}"'
+
+
 def link_groups(
     tables: Mapping[str, GroupTable], hops: Mapping[str, Hop], declared: Sequence[str], complain: Complain
 ) -> dict[str, Group]:
@@ -35,7 +38,7 @@ def link_groups(
             complain(("groups", name), "this is the name of a hop, too; give one of them another")
         for index, called in enumerate(table.hops):
             if called not in declared:
-                complain(("groups", name, "hops", index), no_such_member(called, declared))
+                complain(("groups", name, "hops", index), no_such_member(called, declared, _RULE))
         for called in table.weights or {}:
             if called not in table.hops:
                 complain(("groups", name, "weights", called), f"this is none of its hops{suggest(called, table.hops)}")
@@ -46,10 +49,13 @@ def link_groups(
     return groups
 
 
-def no_such_member(called: str, declared: Sequence[str]) -> str:
-    """Return the complaint about a name in a list of hops that no hop or group has."""
+def no_such_member(called: str, declared: Sequence[str], without_hops: str) -> str:
+    """Return the complaint about a name in a list of hops that no hop or group has.
+
+    `without_hops` is what to do instead where the name is "direct".
+    """
     if called == DIRECTLY:
-        return f'"{DIRECTLY}" is no hop: to go without hops, use a rule that has chain = "{DIRECTLY}"'
+        return f'"{DIRECTLY}" is no hop: to go without hops, {without_hops}'
     return f"no hop or group is called {describe(called)}{suggest(called, declared)}"
 
 

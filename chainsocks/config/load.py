@@ -29,7 +29,7 @@ from chainsocks.config.tables import Table
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import Address, printable
 
-__all__ = ["find_config", "load_config", "parse_config"]
+__all__ = ["config_places", "find_config", "load_config", "parse_config"]
 
 _SECTIONS = ("server", "timeouts", "health", "hops", "groups", "chains", "rules", "users")
 _SECRETS = {"user_id", "username", "password", "password_env"}
@@ -44,23 +44,29 @@ _TYPES = {
     "less_than_equal": "at most {le}",
 }
 
+_WRITE_DIRECT = f'write "{DIRECTLY}" in place of the list'
+
 TableT = TypeVar("TableT", bound=Table)
 
 
 def find_config() -> Path | None:
-    """Return the first configuration file that exists in the folders that are searched, or None."""
-    for folder in _folders():
+    """Return the first configuration file that exists in the folders that are searched, or None.
+
+    A link that leads nowhere counts: reading it fails, instead of a start without the hops of the file that was meant.
+    """
+    for place in config_places():
         with suppress(OSError):  # a folder without permission to search it
-            if (place := folder / "chainsocks.toml").is_file():
+            if place.is_file() or place.is_symlink():
                 return place
     return None
 
 
-def _folders() -> Iterator[Path]:
-    yield Path()
+def config_places() -> list[Path]:
+    """Return where a configuration file is searched, in order."""
+    folders = [Path()]
     with suppress(RuntimeError):  # a user without a home
-        yield Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "chainsocks"
-    yield Path("/etc/chainsocks")
+        folders.append(Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "chainsocks")
+    return [folder / "chainsocks.toml" for folder in (*folders, Path("/etc/chainsocks"))]
 
 
 def load_config(path: Path) -> Config:
@@ -173,7 +179,7 @@ class _Reader:
             place = ("chains", name) if isinstance(raw, list) else ("chains", name, "hops")
             for index, called in enumerate(table.hops):
                 if called not in declared:
-                    self._add((*place, index), no_such_member(called, declared))
+                    self._add((*place, index), no_such_member(called, declared, _WRITE_DIRECT))
             if all(called in members for called in table.hops):
                 try:
                     chains[name] = table.build(name, members)
@@ -283,7 +289,9 @@ def _as_written(raw: Mapping[str, Any], location: tuple[str | int, ...]) -> tupl
 def _shape(model: type[Table]) -> str:
     if model is HopTable:
         return "a URL or a table"
-    return "a list of hop names or a table" if model in (ChainTable, GroupTable) else "a table"
+    if model is ChainTable:
+        return f'a list of hop names, a table, or "{DIRECTLY}"'
+    return "a list of hop names or a table" if model is GroupTable else "a table"
 
 
 def _describe_kind(value: object) -> str:

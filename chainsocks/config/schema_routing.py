@@ -157,7 +157,7 @@ class _ListOfHops(Table):
     @model_validator(mode="before")
     @classmethod
     def _accept_list(cls, value: object) -> object:
-        return {"hops": value} if isinstance(value, list) else value
+        return {"hops": value} if isinstance(value, list) or value == DIRECTLY else value
 
     def _rest(self) -> dict[str, Any]:
         return {key: value for key, value in self.given().items() if key != "hops"}
@@ -192,9 +192,21 @@ class GroupTable(_ListOfHops):
         return Group(*(members[hop] for hop in self.hops), name=name, **given)
 
 
-class ChainTable(_ListOfHops):
-    """One of ``[chains]``."""
+def _hops_of_a_chain(value: object) -> object:
+    """Read ``"direct"`` as a chain without hops. An empty list is an error: it may be a list that was not filled in."""
+    if value == DIRECTLY:
+        return []
+    if isinstance(value, str):
+        raise ValueError(f'found a text, expected a list of hop names, in square brackets, or "{DIRECTLY}"')
+    if value == []:
+        raise ValueError(f'expected at least one hop; to go without hops, write "{DIRECTLY}" in place of the list')
+    return value
 
+
+class ChainTable(_ListOfHops):
+    """One of ``[chains]``: a list, a table, or ``"direct"`` for a chain without hops."""
+
+    hops: Annotated[list[StrictStr], BeforeValidator(_hops_of_a_chain)]
     dial: Duration | None = None
     udp: Udp | None = None
     resolver: ResolverText | None = None
@@ -206,6 +218,8 @@ class ChainTable(_ListOfHops):
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
+        if not self.hops and (unfit := self.model_fields_set - {"hops", "dial", "udp", "names_only"}):
+            raise ValueError(f"{', '.join(sorted(unfit))} cannot be used in a chain without hops")
         if self.length is not None and not self.skip_dead:
             raise ValueError("length needs skip_dead = true; without it, a chain uses all its hops")
         if self.length is not None and self.length > len(self.hops):

@@ -72,3 +72,12 @@ def test_a_hop_that_is_this_very_server_is_refused(
     status, out, err = run_main(capsys, command, *(["-c"] if command == "serve" else []), path)
     assert (status, out) == (2, "")
     assert "hops.a: 127.0.0.1:7 is where this server listens" in err
+
+
+def test_a_file_that_was_found_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chainsocks.toml").write_text(FILE)
+    assert run_main(capsys, "check")[1].startswith(f"file: {tmp_path}/chainsocks.toml\nlisten: ")
+    assert run_main(capsys, "check", "chainsocks.toml")[1].startswith("listen: ")

@@ -71,7 +71,8 @@ def taken() -> Iterator[str]:
 
 
 def test_without_a_file_it_is_direct_and_local(capsys: pytest.CaptureFixture[str], served: list[Config]) -> None:
-    assert run_main(capsys, "serve") == (0, "", "")
+    status, out, _ = run_main(capsys, "serve", "-q")
+    assert (status, out) == (0, "")
     [config] = served
     assert config.server.listen == (Listener(Address("127.0.0.1", 1080)),)
     assert config.default_chain == DIRECT
@@ -97,7 +98,7 @@ def test_the_chains_that_rules_speak_of_stay(
 ) -> None:
     path = tmp_path / "chainsocks.toml"
     path.write_text(FILE + "onion = ['a']\n[[rules]]\nto = '*.onion'\nchain = 'onion'\n")
-    assert run_main(capsys, "serve", "-c", path, "--hop", "socks5://b") == (0, "", "")
+    assert run_main(capsys, "serve", "-q", "-c", path, "--hop", "socks5://b") == (0, "", "")
     [config] = served
     assert {name: str(chain) for name, chain in config.chains.items()} == {"default": "b:1080", "onion": "a"}
 
@@ -119,7 +120,7 @@ def test_rules_may_shut_strangers_out(
 def test_a_file_is_taken_as_it_is(capsys: pytest.CaptureFixture[str], served: list[Config], tmp_path: Path) -> None:
     path = tmp_path / "chainsocks.toml"
     path.write_text(FILE)
-    assert run_main(capsys, "serve", "-c", path) == (0, "", "")
+    assert run_main(capsys, "serve", "-q", "-c", path) == (0, "", "")
     [config] = served
     assert config.server.listen == (Listener(Address("127.0.0.1", 1)),)
     assert str(config.default_chain) == "a"
@@ -147,7 +148,7 @@ def test_workers(
     processes: list[int],
 ) -> None:
     (tmp_path / "chainsocks.toml").write_text(f"[server]\n{line}")
-    assert run_main(capsys, "serve", "-c", tmp_path / "chainsocks.toml", *option) == (0, "", "")
+    assert run_main(capsys, "serve", "-q", "-c", tmp_path / "chainsocks.toml", *option) == (0, "", "")
     assert (served_by, len(served)) == (processes, 1)
 
 
@@ -171,7 +172,7 @@ def test_workers_where_they_cannot_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(socket, "SO_REUSEPORT")
-    status, out, err = run_main(capsys, "serve", "--workers", "2")
+    status, out, err = run_main(capsys, "serve", "-q", "--hop", "socks5://a", "--workers", "2")
     assert (status, out, served) == (2, "", [])
     assert err.startswith("chainsocks: server.workers: processes cannot share a port on this system")
 
@@ -228,7 +229,9 @@ def test_what_is_hardly_meant_is_warned_of(
 
 
 def test_an_address_in_use(capsys: pytest.CaptureFixture[str], taken: str) -> None:
-    status, out, err = run_main(capsys, "serve", "--listen", "127.0.0.1:0", "--listen", taken)
+    status, out, err = run_main(
+        capsys, "serve", "-q", "--hop", "socks5://a", "--listen", "127.0.0.1:0", "--listen", taken
+    )
     assert (status, out) == (1, "")
     assert err == (
         f"chainsocks: {taken}: Address already in use; "
@@ -238,7 +241,7 @@ def test_an_address_in_use(capsys: pytest.CaptureFixture[str], taken: str) -> No
 
 def test_a_unix_socket_that_cannot_be(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     listen = f"unix:{tmp_path}/none/a.sock"
-    status, out, err = run_main(capsys, "serve", "--listen", listen)
+    status, out, err = run_main(capsys, "serve", "-q", "--hop", "socks5://a", "--listen", listen)
     assert (status, out, err) == (1, "", f"chainsocks: {listen}: No such file or directory\n")
 
 
@@ -248,7 +251,7 @@ def test_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
     program.wait_for("INFO listening on 127.0.0.1:[1-9]")
     program.process.send_signal(number)
     assert program.ended() == 0
-    assert [line.split(" ", 2)[2] for line in program.lines[1:]] == [
+    assert [line.split(" ", 2)[2] for line in program.lines[-2:]] == [
         f"INFO {number.name}: no new connections, up to 10 s for the open ones",
         "INFO stopped",
     ]
@@ -257,8 +260,8 @@ def test_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
 @pytest.mark.parametrize(
     ("option", "levels"),
     [
-        pytest.param("-q", set(), id="quiet"),
-        pytest.param("-v", {"DEBUG", "INFO"}, id="verbose"),
+        pytest.param("-q", {"WARNING"}, id="quiet"),
+        pytest.param("-v", {"DEBUG", "INFO", "WARNING"}, id="verbose"),
     ],
 )
 def test_how_much_is_said(tmp_path: Path, option: str, levels: set[str]) -> None:
@@ -287,3 +290,28 @@ def test_sessions_that_need_more_files_than_there_are(
     status, _, err = run_main(capsys, "serve", "--workers", workers)
     assert status == 0
     assert ("10000 sessions in one process need more than 20000 open files" in err) == warned
+
+
+@pytest.mark.parametrize("option", [[], ["-c"]])
+def test_the_file_may_be_named_as_check_has_it(
+    capsys: pytest.CaptureFixture[str], served: list[Config], tmp_path: Path, option: list[str]
+) -> None:
+    (tmp_path / "a.toml").write_text(FILE)
+    status, out, err = run_main(capsys, "serve", *option, tmp_path / "a.toml")
+    assert (status, out) == (0, "")
+    assert f"INFO configuration: {tmp_path}/a.toml\n" in err
+    assert [str(config.default_chain) for config in served] == ["a"]
+
+
+def test_a_default_chain_without_hops_connects_directly(tmp_path: Path) -> None:
+    host, port = free_address()
+    chains = "[hops]\na = 'socks5://127.0.0.1:1'\n[chains]\ndefault = 'direct'\nb = ['a']"
+    (tmp_path / "chainsocks.toml").write_text(f"[server]\nlisten = '{host}:{port}'\n{chains}")
+    program = Program([OWN, "serve", tmp_path / "chainsocks.toml"], clean_environment(tmp_path))
+    try:
+        assert program.wait_until_it_listens((host, port))
+        with socket.create_server(("127.0.0.1", 0)) as target, connect((host, port)) as sock:
+            assert ask_socks5(sock, target.getsockname()) == 0
+    finally:
+        assert program.stop() == 0
+    assert "INFO default chain: direct" in program.lines[1]

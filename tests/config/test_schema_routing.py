@@ -240,6 +240,8 @@ PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop
             '{ hops = ["tor"], names_only = "warn" }',
             Chain(TOR_HOP, name="x", names_only=NamesOnly.WARN),
         ),
+        ('"direct"', Chain(name="x")),
+        ('{ hops = "direct", dial = 5, udp = "refuse" }', Chain(name="x", dial=5, udp=Udp.REFUSE)),
         ('{ hops = ["tor", "paris"], udp = "nested" }', Chain(TOR_HOP, PARIS_HOP, name="x")),
         ('{ hops = ["tor"], pipeline = "chain" }', Chain(TOR_HOP, name="x", pipeline=Pipeline.CHAIN)),
         ('{ hops = ["tor"], dial = "off" }', Chain(TOR_HOP, name="x", dial=math.inf)),
@@ -250,14 +252,34 @@ def test_a_chain(written: str, chain: Chain) -> None:
     assert read(f"{HOPS}[chains]\nx = {written}").chains == {"x": chain}
 
 
+NO_HOP = 'expected at least one hop; to go without hops, write "direct" in place of the list'
+
+
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
-        ("[]", "chains.x: expected at least one entry"),
-        ("{ hops = [] }", "chains.x.hops: expected at least one entry"),
+        ("[]", f"chains.x: {NO_HOP}"),
+        ("{ hops = [] }", f"chains.x.hops: {NO_HOP}"),
+        ("{ hops = [], dial = 5 }", f"chains.x.hops: {NO_HOP}"),
         ("{ dial = 5 }", "chains.x.hops: this key is missing"),
-        ('"paris"', "chains.x: expected a list of hop names or a table, found a text"),
-        ('{ hops = "paris" }', "chains.x.hops: found 'paris', expected a list, in square brackets"),
+        ('"paris"', 'chains.x: expected a list of hop names, a table, or "direct", found a text'),
+        ('"Direct"', 'chains.x: expected a list of hop names, a table, or "direct", found a text'),
+        (
+            '{ hops = "paris" }',
+            'chains.x.hops: found a text, expected a list of hop names, in square brackets, or "direct"',
+        ),
+        (
+            '["direct"]',
+            'chains.x[0]: "direct" is no hop: to go without hops, write "direct" in place of the list',
+        ),
+        (
+            '{ hops = ["paris", "direct"] }',
+            'chains.x.hops[1]: "direct" is no hop: to go without hops, write "direct" in place of the list',
+        ),
+        *(
+            (f'{{ hops = "direct", {key} = {value} }}', f"chains.x: {key} cannot be used in a chain without hops")
+            for key, value in (("resolver", '"9.9.9.9"'), ("hedge", 1), ("skip_dead", "true"), ("pipeline", '"hop"'))
+        ),
         ("[5]", "chains.x[0]: found 5, expected a text in quotes"),
         ('{ hops = ["paris", 5] }', "chains.x.hops[1]: found 5, expected a text in quotes"),
         (

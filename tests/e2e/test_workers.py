@@ -303,7 +303,8 @@ def test_an_address_that_workers_serve_is_in_use(
 ) -> None:
     """The kernel would let in another server with workers. In a server that fails, no process has been started."""
     taken = three.listeners[0]
-    status, out, err = run_main(capsys, "serve", "--workers", str(workers), "--listen", taken)
+    options = ["-q", "--hop", "socks5://a", "--workers", str(workers), "--listen", taken]
+    status, out, err = run_main(capsys, "serve", *options)
     assert (status, out) == (1, "")
     assert err == (
         f"chainsocks: {taken}: Address already in use; "

@@ -226,7 +226,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_address_that_is_in_use(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = str(sock.getsockname()[1])
-        _, _, said = run_main(capsys, "serve", "--listen", f"127.0.0.1:{port}")
+        _, _, said = run_main(capsys, "serve", "-q", "--hop", "socks5://a", "--listen", f"127.0.0.1:{port}")
     said = said.replace(port, "1080")
     assert shows(EXAMPLES["Another program has the address"], said), said
 

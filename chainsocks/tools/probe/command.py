@@ -109,7 +109,8 @@ def _wanted(config: Config, options: Options) -> list[Target]:
         alone = [Target(Kind.HOP, hop.name, Chain(hop, name=hop.name), None) for hop in hops]
         groups = () if options.hops else config.groups.values()
         alone += [Target(Kind.GROUP, group.name, Chain(group, name=group.name), None) for group in groups]
-        return alone + [Target(Kind.CHAIN, chain.name, chain, destination) for chain in chains.values()]
+        walked = (chain for chain in chains.values() if chain.hops or destination)
+        return alone + [Target(Kind.CHAIN, chain.name, chain, destination) for chain in walked]
     chain = _chosen(config, options, chains)
     if not chain.hops and destination is None:
         what = "there are no hops to reach; name a HOST:PORT to connect to, hops with --hop, or a file with -c"

@@ -130,6 +130,13 @@ def test_all_with_groups() -> None:
     ]
 
 
+def test_all_leaves_a_chain_out_that_has_nothing_to_walk() -> None:
+    config = replace(CONFIG, chains={"none": Chain(name="none"), "short": CONFIG.chains["short"]})
+    assert [name for kind, name, *_ in walked(Options(everything=True), config) if kind == "chain"] == ["short"]
+    found = walked(Options(everything=True, destination=TARGET), config)
+    assert [name for kind, name, *_ in found if kind == "chain"] == ["none", "short"]
+
+
 def test_without_a_file_and_hops_the_way_is_direct() -> None:
     assert walked(Options(destination="[::1]:80"), Config()) == [("chain", "direct", [], "[::1]:80")]
 
