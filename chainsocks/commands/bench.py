@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from rich.console import Console
-
-from chainsocks.commands.console import open_console
+from chainsocks.commands.console import open_console, open_progress_console
 from chainsocks.observe.log import start_logging
 from chainsocks.tools.bench.command import Options
 from chainsocks.tools.bench.command import bench as run_bench
@@ -18,4 +16,4 @@ __all__ = ["bench"]
 def bench(**options: Any) -> None:
     """Measure; `options` are those of `chainsocks.tools.bench.command.Options`."""
     start_logging(logging.WARNING)
-    run_bench(Options(**options), open_console(), Console(stderr=True))
+    run_bench(Options(**options), open_console(), open_progress_console())

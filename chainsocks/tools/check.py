@@ -18,7 +18,7 @@ from chainsocks.config.models import Config, HealthSettings, Ident, Server, Serv
 from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.tools.rules import rules_table
-from chainsocks.tools.tables import plain_table, print_table
+from chainsocks.tools.tables import plain_table, print_lines, print_table
 from chainsocks.tools.warnings import pipelined_hops
 
 __all__ = ["show_config"]
@@ -26,20 +26,7 @@ __all__ = ["show_config"]
 
 def show_config(config: Config, console: Console) -> None:
     """Print the configuration as it works out: a row for each hop of each chain, with its limit in seconds."""
-    console.print("listen:", ", ".join(_listens(config.server)))
-    users = ", ".join(printable(user.name) for user in config.users)
-    console.print("users:", users or ("none" if config.requires_gssapi else "none, no login is required"))
-    if guarded := [
-        str(each) for each in config.server.listen if not (config.server.private or is_loopback(each.address))
-    ]:
-        console.print("private places:", f"no direct way for clients of {', '.join(guarded)}, unless a rule names them")
-    if config.server.gssapi:
-        console.print("gssapi:", _gssapi(config.server.gssapi))
-    console.print("udp:", _udp(config.server))
-    if config.server.bind_address:
-        console.print("bind_address:", str(config.server.bind_address))
-    if config.server.ident is not Ident.OFF:
-        console.print("ident:", config.server.ident.value)
+    print_lines(_settings(config), console)
     console.print()
     print_table(_chains(config), console)
     console.print()
@@ -50,6 +37,24 @@ def show_config(config: Config, console: Console) -> None:
     if any(chain.route is None for chain in config.chains.values()):
         console.print()
         print_table(_deadlines(config.health, "health"), console)
+
+
+def _settings(config: Config) -> Iterator[str]:
+    """Yield a line for each setting of the server that is worth one."""
+    yield f"listen: {', '.join(_listens(config.server))}"
+    users = ", ".join(printable(user.name) for user in config.users)
+    yield f"users: {users or ('none' if config.requires_gssapi else 'none, no login is required')}"
+    if guarded := [
+        str(each) for each in config.server.listen if not (config.server.private or is_loopback(each.address))
+    ]:
+        yield f"private places: no direct way for clients of {', '.join(guarded)}, unless a rule names them"
+    if config.server.gssapi:
+        yield f"gssapi: {_gssapi(config.server.gssapi)}"
+    yield f"udp: {_udp(config.server)}"
+    if config.server.bind_address:
+        yield f"bind_address: {config.server.bind_address}"
+    if config.server.ident is not Ident.OFF:
+        yield f"ident: {config.server.ident.value}"
 
 
 def _chains(config: Config) -> Table:

@@ -27,6 +27,7 @@ from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.messages import UserId, UsernamePassword
 from chainsocks.server.serve import serve
 from chainsocks.tools.step_times import Taken, Trail, add_steps, add_total, step_table
+from chainsocks.tools.tables import print_table
 
 __all__ = ["demo"]
 
@@ -50,7 +51,7 @@ async def demo(console: Console, *, stay: bool) -> None:
         [proxy] = await nursery.start(functools.partial(serve, front, stopping, events=(_Steps(trail),)))
         console.print(f"client -> front ({proxy}) -> {chain}\n       -> web server ({target})")
         page = await _fetch(proxy, target)
-        console.print(_table(trail.taken, hops))
+        print_table(_table(trail.taken, hops), console)
         console.print(f"The web server answered: {page.decode('latin-1').splitlines()[-1]}")
         if stay:
             console.print("Try it yourself; Ctrl-C ends the demo:")

@@ -15,9 +15,6 @@ from chainsocks.protocol.address import Address, printable
 
 __all__ = ["Taken", "Trail", "add_steps", "add_total", "milliseconds", "step_table"]
 
-STEP_WIDTH = 18
-"""Columns for a step, so that the table fits into 80."""
-
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -56,8 +53,7 @@ class Trail:
 
 def step_table() -> Table:
     """Return an empty table for the steps of hops."""
-    table = Table("hop", "protocol", "address")
-    table.add_column("step", max_width=STEP_WIDTH)
+    table = Table("hop", "protocol", "address", "step")
     table.add_column("ms", justify="right")
     return table
 

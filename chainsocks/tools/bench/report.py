@@ -16,6 +16,7 @@ from rich.table import Table
 from chainsocks.config.extras import PLOT, require
 from chainsocks.tools.bench.figures import FIGURES, Figure, Results
 from chainsocks.tools.bench.run import Subject
+from chainsocks.tools.tables import print_lines, print_table
 
 __all__ = ["Plotter", "as_json", "format_value", "make_table", "plotter", "show"]
 
@@ -37,9 +38,8 @@ def show(results: Results, subjects: Sequence[Subject], console: Console) -> Non
                     *(format_value(figure, results.median(figure, name)) for name in names),
                 ]
             )
-    console.print(make_table(["", "unit", *names], rows, labels=2))
-    for line in results.note_lines:
-        console.print(f"note: {line}")
+    print_table(make_table(["", "unit", *names], rows, labels=2), console)
+    print_lines((f"note: {line}" for line in results.note_lines), console)
 
 
 def make_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, labels: int = 1, markdown: bool = False) -> Table:

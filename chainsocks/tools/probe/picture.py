@@ -1,4 +1,4 @@
-"""A picture of a chain in one line, with the place marked where the walk ended.
+"""A picture of a chain in one line, or in several on a narrow terminal, with the place marked where the walk ended.
 
 ::
 
@@ -15,6 +15,7 @@ Where the terminal cannot show these signs, ASCII takes their place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.findings import Member, Standing
 from chainsocks.tools.probe.walk import Walk
 
-__all__ = ["ASCII", "SIGNS", "Signs", "picture"]
+__all__ = ["ASCII", "SIGNS", "Signs", "fold", "picture"]
 
 FAILED, UNTRIED = "bold red", "dim"
 
@@ -62,6 +63,22 @@ def picture(walk: Walk, signs: Signs, members: Sequence[Member] = ()) -> Text:
         drawn.append_text(_label(hops, signs, style, in_use=position is not None))
         broken = broken or is_cut or (position is not None and position == dead)
     return drawn
+
+
+def fold(drawn: Text, signs: Signs, width: int) -> Iterator[Text]:
+    """Yield the lines of a picture in `width` columns: each begins with a sign, and a place is in one line if it fits.
+
+    The lines after the first are moved in.
+    """
+    arrows = "|".join(map(re.escape, (signs.passed, signs.failed, signs.untried)))
+    places = drawn.divide([match.start() for match in re.finditer(rf" (?:{arrows}) ", drawn.plain)])
+    line = places.pop(0)
+    for place in places:
+        if line.cell_len + place.cell_len > width:
+            yield line
+            line = Text("   ")
+        line.append_text(place)
+    yield line
 
 
 _Marked = tuple[str, bool]

@@ -14,12 +14,12 @@ from chainsocks.config.hops import Pipeline
 from chainsocks.protocol.address import printable
 from chainsocks.tools.probe.advice import advise
 from chainsocks.tools.probe.findings import HopReport, HopState, Kind, Loss, Member, ProbeReport
-from chainsocks.tools.probe.picture import ASCII, SIGNS, picture
+from chainsocks.tools.probe.picture import ASCII, SIGNS, fold, picture
 from chainsocks.tools.probe.pipeline_support import may_be_pipelining
 from chainsocks.tools.probe.questions import Ability, Answer, Question
 from chainsocks.tools.probe.walk import Walk
 from chainsocks.tools.step_times import add_steps, add_total, milliseconds, step_table
-from chainsocks.tools.tables import plain_table, print_table
+from chainsocks.tools.tables import plain_table, print_lines, print_table
 
 __all__ = ["show", "show_summary"]
 
@@ -37,28 +37,26 @@ _LOSES = {
 
 def show(report: ProbeReport, console: Console) -> None:
     """Print a picture, tables of the steps, hops and members, and each failure with advice."""
-    console.print(f"{report.title}: {_purpose(report)}")
-    console.print()
+    print_lines([f"{report.title}: {_purpose(report)}", ""], console)
     signs = ASCII if console.options.ascii_only else SIGNS
-    console.print(picture(report.walk, signs, report.members), soft_wrap=True)
+    for line in fold(picture(report.walk, signs, report.members), signs, console.width):
+        console.print(line, soft_wrap=True)
     console.print()
     if report.kind is not Kind.GROUP:
-        console.print(_step_table(report))
+        print_table(_step_table(report), console)
         if report.hops:
             console.print()
             print_table(_hop_table(report), console)
-        for note in _notes(report):
-            console.print(f"  {note}")
+        print_lines((f"  {note}" for note in _notes(report)), console)
         console.print()
         if report.pipelining and report.hops:
             print_table(_support_table(report), console)
-            for reason in _reasons(report):
-                console.print(f"  {reason}")
+            print_lines((f"  {reason}" for reason in _reasons(report)), console)
             console.print()
     if report.members:
         print_table(_member_table(report), console)
         console.print()
-    console.print("\n".join(_verdict(report)))
+    print_lines(_verdict(report), console)
 
 
 def show_summary(reports: Sequence[ProbeReport], console: Console) -> None:

@@ -38,22 +38,20 @@ chain default: to example.org:80; only lima learns this destination
 
 here ──> paris ──> osaka ──> lima ──> example.org:80
 
-┏━━━━━━━━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┓
-┃ hop            ┃ protocol ┃ address       ┃ step               ┃      ms ┃
-┡━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━┩
-│ paris (1 of 3) │ socks5   │ 10.0.0.1:1080 │ TCP connect        │  500.00 │
-│                │          │               │ method negotiation │    0.00 │
-│                │          │               │ username/password  │    0.00 │
-│                │          │               │ sub-negotiation    │         │
-│                │          │               │ request            │  500.00 │
-│ osaka (2 of 3) │ socks4a  │ 10.0.0.2:1080 │ request            │  500.00 │
-│ lima (3 of 3)  │ socks5   │ 10.0.0.3:1080 │ method negotiation │    0.00 │
-│                │          │               │ username/password  │    0.00 │
-│                │          │               │ sub-negotiation    │         │
-│                │          │               │ request            │    0.00 │
-├────────────────┼──────────┼───────────────┼────────────────────┼─────────┤
-│ all hops       │          │               │                    │ 1500.00 │
-└────────────────┴──────────┴───────────────┴────────────────────┴─────────┘
+┏━━━━━━━━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┓
+┃ hop            ┃ protocol ┃ address       ┃ step                              ┃      ms ┃
+┡━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━┩
+│ paris (1 of 3) │ socks5   │ 10.0.0.1:1080 │ TCP connect                       │  500.00 │
+│                │          │               │ method negotiation                │    0.00 │
+│                │          │               │ username/password sub-negotiation │    0.00 │
+│                │          │               │ request                           │  500.00 │
+│ osaka (2 of 3) │ socks4a  │ 10.0.0.2:1080 │ request                           │  500.00 │
+│ lima (3 of 3)  │ socks5   │ 10.0.0.3:1080 │ method negotiation                │    0.00 │
+│                │          │               │ username/password sub-negotiation │    0.00 │
+│                │          │               │ request                           │    0.00 │
+├────────────────┼──────────┼───────────────┼───────────────────────────────────┼─────────┤
+│ all hops       │          │               │                                   │ 1500.00 │
+└────────────────┴──────────┴───────────────┴───────────────────────────────────┴─────────┘
 
 hop             login              names    UDP  IPv6
 paris (1 of 3)  username/password  yes      yes  understood
@@ -72,19 +70,18 @@ chain default: to example.org:80; only lima learns this destination
 
 here --> paris --X osaka ..> lima ..> example.org:80
 
-+--------------------------------------------------------------------------+
-| hop            | protocol | address       | step               |      ms |
-|----------------+----------+---------------+--------------------+---------|
-| paris (1 of 3) | socks5   | 10.0.0.1:1080 | TCP connect        |  500.00 |
-|                |          |               | method negotiation |    0.00 |
-|                |          |               | username/password  |    0.00 |
-|                |          |               | sub-negotiation    |         |
-|                |          |               | request            |  500.00 |
-| osaka (2 of 3) | socks4a  | 10.0.0.2:1080 | not reached        |         |
-| lima (3 of 3)  | socks5   | 10.0.0.3:1080 | not reached        |         |
-|----------------+----------+---------------+--------------------+---------|
-| all hops       |          |               |                    | 1000.00 |
-+--------------------------------------------------------------------------+
++-----------------------------------------------------------------------------------------+
+| hop            | protocol | address       | step                              |      ms |
+|----------------+----------+---------------+-----------------------------------+---------|
+| paris (1 of 3) | socks5   | 10.0.0.1:1080 | TCP connect                       |  500.00 |
+|                |          |               | method negotiation                |    0.00 |
+|                |          |               | username/password sub-negotiation |    0.00 |
+|                |          |               | request                           |  500.00 |
+| osaka (2 of 3) | socks4a  | 10.0.0.2:1080 | not reached                       |         |
+| lima (3 of 3)  | socks5   | 10.0.0.3:1080 | not reached                       |         |
+|----------------+----------+---------------+-----------------------------------+---------|
+| all hops       |          |               |                                   | 1000.00 |
++-----------------------------------------------------------------------------------------+
 
 hop             login              names  UDP  IPv6
 paris (1 of 3)  username/password  yes    yes  understood
@@ -116,7 +113,7 @@ async def test_without_a_destination(autojump_clock: MockClock, nursery: trio.Nu
     assert text.startswith(
         "chain default: up to the last hop, which is sent no request (name a HOST:PORT to connect to)\n"
     )
-    assert "│ osaka (2 of 2) │ socks4   │ 10.0.0.2:1080 │ connected          │" in text
+    assert "│ osaka (2 of 2) │ socks4   │ 10.0.0.2:1080 │ connected                         │" in text
     assert "  osaka: socks4 has no message before the request, so only the connection was tested" in text
 
 
@@ -145,23 +142,21 @@ chain default: to example.org:80; only the last hop learns this destination
 
 here ──> paris ──> ([✗ osaka] | lima) ──> example.org:80
 
-┏━━━━━━━━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┓
-┃ hop            ┃ protocol ┃ address       ┃ step               ┃      ms ┃
-┡━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━┩
-│ paris (1 of 2) │ socks5   │ 10.0.0.1:1080 │ TCP connect        │  500.00 │
-│                │          │               │ method negotiation │    0.00 │
-│                │          │               │ username/password  │    0.00 │
-│                │          │               │ sub-negotiation    │         │
-│                │          │               │ request            │  500.00 │
-│ lima (2 of 2)  │ socks5   │ 10.0.0.3:1080 │ method negotiation │    0.00 │
-│                │          │               │ username/password  │    0.00 │
-│                │          │               │ sub-negotiation    │         │
-│                │          │               │ request            │    0.00 │
-├────────────────┼──────────┼───────────────┼────────────────────┼─────────┤
-│ all hops       │          │               │                    │ 1000.00 │
-├────────────────┼──────────┼───────────────┼────────────────────┼─────────┤
-│ osaka (2 of 2) │ socks5   │ 10.0.0.2:1080 │ method negotiation │ 1500.00 │
-└────────────────┴──────────┴───────────────┴────────────────────┴─────────┘
+┏━━━━━━━━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┓
+┃ hop            ┃ protocol ┃ address       ┃ step                              ┃      ms ┃
+┡━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━┩
+│ paris (1 of 2) │ socks5   │ 10.0.0.1:1080 │ TCP connect                       │  500.00 │
+│                │          │               │ method negotiation                │    0.00 │
+│                │          │               │ username/password sub-negotiation │    0.00 │
+│                │          │               │ request                           │  500.00 │
+│ lima (2 of 2)  │ socks5   │ 10.0.0.3:1080 │ method negotiation                │    0.00 │
+│                │          │               │ username/password sub-negotiation │    0.00 │
+│                │          │               │ request                           │    0.00 │
+├────────────────┼──────────┼───────────────┼───────────────────────────────────┼─────────┤
+│ all hops       │          │               │                                   │ 1000.00 │
+├────────────────┼──────────┼───────────────┼───────────────────────────────────┼─────────┤
+│ osaka (2 of 2) │ socks5   │ 10.0.0.2:1080 │ method negotiation                │ 1500.00 │
+└────────────────┴──────────┴───────────────┴───────────────────────────────────┴─────────┘
 
 hop             login              names  UDP  IPv6
 paris (1 of 2)  username/password  yes    yes  understood
