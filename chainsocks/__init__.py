@@ -7,8 +7,11 @@
 
 The names of the library are those of `chainsocks.library`, which is loaded when the first of them is used: the command
 line starts without it. ``__init__.pyi`` shows them to type checkers.
+
+The library logs to ``logging.getLogger("chainsocks")``, which is silent until a program sets up logging.
 """
 
+import logging
 from importlib import import_module
 
 
@@ -22,3 +25,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *import_module("chainsocks.library").__all__})
+
+
+logging.getLogger("chainsocks").addHandler(logging.NullHandler())  # else warnings go to stderr, unasked

@@ -7,7 +7,7 @@ from chainsocks.client.datagrams import UDPAssociation, open_udp
 from chainsocks.client.names import resolve, resolve_ptr
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
 from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
-from chainsocks.config.hops import Hop, Isolate, Pipeline, Resolve
+from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (
@@ -30,6 +30,7 @@ from chainsocks.errors import (
 )
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi, Protection
+from chainsocks.protocol.messages import UserId, UsernamePassword
 
 __all__ = [
     "DIRECT",
@@ -53,6 +54,7 @@ __all__ = [
     "HopRefused",
     "Isolate",
     "LoginRefused",
+    "NamesOnly",
     "Pick",
     "Pipeline",
     "Protection",
@@ -63,7 +65,10 @@ __all__ = [
     "Timeouts",
     "UDPAssociation",
     "Udp",
+    "UdpRelay",
     "UnsupportedAddress",
+    "UserId",
+    "UsernamePassword",
     "bind_tcp",
     "connect_tcp",
     "open_udp",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,62 @@ def test_type_checkers_see_the_library() -> None:
     stub = Path(chainsocks.__file__ or "").with_suffix(".pyi")
     imported = {node.module for node in ast.parse(stub.read_text("utf-8")).body if isinstance(node, ast.ImportFrom)}
     assert imported == {"chainsocks.library"}
+
+
+def test_the_log_is_silent_until_a_program_sets_it_up() -> None:
+    assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("chainsocks").handlers)
+    program = "import logging, chainsocks; logging.getLogger('chainsocks.dial').warning('unasked')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
+USER = """
+from ipaddress import IPv6Address
+import chainsocks
+from chainsocks import Chain, Group, Gssapi, Hop, Timeouts, UserId, UsernamePassword
+
+hop = Hop("a", "socks5", ("münchen.example", 1080), ("u", "p"), resolve="local", isolate="user", udp_relay="reported")
+Hop("b", "socks4", "192.0.2.1:1080", UserId("fred"), pipeline="off")
+Hop("c", chainsocks.HopProtocol.SOCKS5, chainsocks.Address("a", 1), UsernamePassword("u", b"p"))
+Hop("d", "socks5", "a:1080", Gssapi("integrity"))
+chain = Chain(hop, Group("socks5://a", pick="random", weights=[1]), udp="refuse", pipeline="chain", names_only="warn")
+limits = Timeouts(dial=None, hop=5)
+
+
+async def use() -> None:
+    stream = await chainsocks.connect_tcp(b"a", "80", chain=chain, timeouts=limits)
+    await stream.send(b"hello")
+    await chainsocks.resolve(IPv6Address("::1"))
+    await chainsocks.bind_tcp()
+    Hop("e", "socks6", "a:1080")
+    Hop("f", "socks5", "a:1080", "secret")
+    Hop("g", "socks5", "a:1080", resolve="far")
+    Chain(udp="off")
+    Chain(["socks5://a"])
+    Group("socks5://a", pick="best")
+    Timeouts(dial="5")
+    Timeouts(dail=5)
+    await chainsocks.connect_tcp(None, 80)
+    await chainsocks.connect_tcp("a", None)
+"""
+"""A program of a user: everything up to `bind_tcp` is right, and every line after it is wrong."""
+
+
+def test_type_checkers_tell_right_from_wrong(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    program = tmp_path / "user.py"
+    program.write_text(USER, "utf-8")
+    words = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        f"--cache-dir={tmp_path / 'cache'}",
+        str(program),
+    ]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, check=False, text=True)
+    complaints = [line for line in done.stdout.splitlines() if ": error: " in line]
+    lines = USER.splitlines()
+    wrong = range(1 + next(number for number, line in enumerate(lines, 1) if "bind_tcp" in line), len(lines) + 1)
+    assert sorted({int(line.split(":")[1]) for line in complaints}) == [*wrong], done.stdout

@@ -47,10 +47,11 @@ async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
         RequestRefused: the chain carries no UDP, see `chainsocks.config.chains.Udp`.
     """
+    chain = own_circuit(chain)
     if chain.udp is Udp.REFUSE:
         raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
     dialer = make_dialer(timeouts)
-    _, association = await dialer.run(own_circuit(chain), associate)
+    _, association = await dialer.run(chain, associate)
     try:
         hops = association.hops
         local = not hops or hops[-1].resolve is Resolve.LOCAL

@@ -16,6 +16,7 @@ import chainsocks.sockets as sockets
 from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
+from chainsocks.client.arguments import checked_timeouts
 from chainsocks.config.models import Timeouts
 from chainsocks.network import OnDatagram, Rest, reset_on_close
 from chainsocks.protocol.address import Address, SockAddr, address_of
@@ -34,7 +35,7 @@ LARGEST = 65536
 
 def make_dialer(timeouts: Timeouts | None) -> Dialer:
     """Return a dialer with these limits, the server's own by default."""
-    return Dialer(AnyioNetwork(), timeouts or Timeouts(), CHOICES)
+    return Dialer(AnyioNetwork(), checked_timeouts(timeouts), CHOICES)
 
 
 class _Listener:

@@ -13,14 +13,45 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from chainsocks.config.extras import DNS, require
-from chainsocks.config.hops import Hop, Identity, Isolate, NamesOnly, Pipeline, parse_hop_url
-from chainsocks.config.idn import with_a_labels
+from chainsocks.config.hops import (
+    Hop,
+    Identity,
+    Isolate,
+    NamesOnly,
+    NamesOnlyText,
+    Pipeline,
+    PipelineText,
+    parse_hop_url,
+)
+from chainsocks.config.options import (
+    AddressLike,
+    as_address,
+    as_choice,
+    as_count,
+    as_flag,
+    as_seconds,
+    as_text,
+    shown,
+)
+from chainsocks.config.values import parse_resolver, parse_target
 from chainsocks.protocol.address import Address, printable
 
-__all__ = ["DIRECT", "Chain", "Group", "Pick", "Route", "SameMember", "Udp", "hops_of", "same_members"]
+__all__ = [
+    "DIRECT",
+    "Chain",
+    "Group",
+    "Pick",
+    "PickText",
+    "Route",
+    "SameMember",
+    "Udp",
+    "UdpText",
+    "hops_of",
+    "same_members",
+]
 
 
 class Udp(StrEnum):
@@ -46,12 +77,18 @@ class Pick(StrEnum):
     """The same client gets the same member for the same destination, as long as that member works."""
 
 
+UdpText = Literal["nested", "refuse"]
+PickText = Literal["failover", "round-robin", "random", "fastest", "sticky"]
+# The members of the enums as they are written, for type checkers.
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Group:
     """Several hops, or groups of them, for one place in a chain. Hops may be given as URLs.
 
     Raises:
-        ValueError: a URL that is not a hop's, no member, two members that are the same, or weights that do not fit.
+        ValueError: a URL that is not a hop's, no member, two members that are the same, weights that do not fit, or a
+            value of another kind.
     """
 
     hops: tuple[Hop | Group, ...]
@@ -72,30 +109,28 @@ class Group:
         self,
         *hops: Hop | Group | str,
         name: str = "group",
-        pick: Pick = Pick.FAILOVER,
-        weights: tuple[float, ...] = (),
+        pick: Pick | PickText = Pick.FAILOVER,
+        weights: Sequence[float] = (),
         hedge: float | None = None,
         retry_refused: bool = False,
         check: float | None = None,
-        check_target: Address | None = None,
+        check_target: AddressLike | None = None,
     ) -> None:
         if not hops:
             raise ValueError("a group needs at least one hop")
-        if weights and (len(weights) != len(hops) or min(weights) <= 0):
-            raise ValueError("expected one weight for each member, all of them more than 0")
-        members = _parse(hops)
+        members = _members(hops, "Group")
         if problem := next(same_members(members), None):
             raise ValueError(f"member {problem.index + 1} of the group: {problem}")
         _fill(
             self,
             hops=members,
-            name=name,
-            pick=Pick(pick),
-            weights=weights or (1.0,) * len(hops),
-            hedge=hedge,
-            retry_refused=retry_refused,
-            check=None if check == math.inf else check,
-            check_target=check_target and with_a_labels(check_target),
+            name=as_text(name, "the name of a group"),
+            pick=as_choice(Pick, pick, "pick"),
+            weights=_weights(weights, len(members)),
+            hedge=None if hedge is None else as_seconds(hedge, "hedge"),
+            retry_refused=as_flag(retry_refused, "retry_refused"),
+            check=None if check is None or (seconds := as_seconds(check, "check")) == math.inf else seconds,
+            check_target=None if check_target is None else as_address(check_target, "check_target", parse_target),
         )
 
     def with_each(self, change: Callable[[Hop], Hop]) -> Group:
@@ -111,13 +146,13 @@ class Chain:
 
     Raises:
         ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, a resolver without dnspython, a
-            length that cannot be, or no kind of `Pipeline`.
+            length that cannot be, or a value of another kind.
     """
 
     hops: tuple[Hop | Group, ...]
     name: str
     dial: float | None
-    """Seconds for the whole dial; None for ``[timeouts] dial``."""
+    """Seconds for the whole dial; None for ``[timeouts] dial``, ``math.inf`` for no limit."""
     udp: Udp
     """`Udp.NESTED` by default if all hops carry UDP (`Hop.carries_no_udp`)."""
     resolver: Address | None
@@ -143,17 +178,21 @@ class Chain:
         *hops: Hop | Group | str,
         name: str = "default",
         dial: float | None = None,
-        udp: Udp | None = None,
-        resolver: Address | None = None,
-        names_only: NamesOnly = NamesOnly.OFF,
+        udp: Udp | UdpText | None = None,
+        resolver: AddressLike | None = None,
+        names_only: NamesOnly | NamesOnlyText = NamesOnly.OFF,
         hedge: float | None = None,
         skip_dead: bool = False,
         length: int | None = None,
-        pipeline: Pipeline | str = Pipeline.OFF,
+        pipeline: Pipeline | PipelineText = Pipeline.OFF,
     ) -> None:
-        members = _parse(hops)
-        if resolver:
+        members = _members(hops, "Chain")
+        if resolver is not None:
+            resolver = as_address(resolver, "resolver", parse_resolver)
             require(*DNS)
+        skip_dead = as_flag(skip_dead, "skip_dead")
+        length = None if length is None else as_count(length, "length")
+        udp = None if udp is None else as_choice(Udp, udp, "udp")
         if length is not None and not (skip_dead and 1 <= length <= len(members)):
             raise ValueError("length needs skip_dead = true, and is at least 1 and at most the number of hops")
         unfit = next((why for hop in hops_of(members) if (why := hop.carries_no_udp)), None)
@@ -162,15 +201,15 @@ class Chain:
         _fill(
             self,
             hops=members,
-            name=name,
-            dial=dial,
+            name=as_text(name, "the name of a chain"),
+            dial=None if dial is None else as_seconds(dial, "dial"),
             udp=udp or (Udp.REFUSE if unfit else Udp.NESTED),
-            resolver=resolver and with_a_labels(resolver),
-            names_only=names_only,
-            hedge=hedge,
+            resolver=resolver,
+            names_only=as_choice(NamesOnly, names_only, "names_only"),
+            hedge=None if hedge is None else as_seconds(hedge, "hedge"),
             skip_dead=skip_dead,
             length=length,
-            pipeline=Pipeline(pipeline),
+            pipeline=as_choice(Pipeline, pipeline, "pipeline"),
         )
         _derive(self)
 
@@ -233,8 +272,35 @@ def same_members(members: Sequence[Hop | Group]) -> Iterator[SameMember]:
             yield SameMember(index, member, members[earlier])
 
 
-def _parse(hops: tuple[Hop | Group | str, ...]) -> tuple[Hop | Group, ...]:
-    return tuple(parse_hop_url(hop) if isinstance(hop, str) else hop for hop in hops)
+def _members(hops: tuple[object, ...], name: str) -> tuple[Hop | Group, ...]:
+    """Return the members of a chain or a group, read from URLs where they are given as such."""
+    return tuple(_member(hop, name) for hop in hops)
+
+
+def _member(hop: object, name: str) -> Hop | Group:
+    match hop:
+        case Hop() | Group():
+            return hop
+        case str():
+            return parse_hop_url(hop)
+        case Chain():
+            raise ValueError(f"a chain is no member of a {name.lower()}; write {name}(*chain.hops)")
+        case list() | tuple() | set() | frozenset() | Iterator():
+            problem = f"the hops of a {name.lower()} are given one by one, not as a {type(hop).__name__}"
+            raise ValueError(f'{problem}; write {name}(*hops), or {name}("socks5://127.0.0.1:9050", ...)')
+    raise ValueError(f'a hop is {shown(hop)}; write a URL, such as "socks5://127.0.0.1:1080", a Hop or a Group')
+
+
+def _weights(weights: object, count: int) -> tuple[float, ...]:
+    if not isinstance(weights, tuple | list) or len(weights) not in (0, count):
+        raise ValueError(f"weights has to be a list of one weight for each member, which are {count}")
+    return tuple(_weight(weight) for weight in weights) or (1.0,) * count
+
+
+def _weight(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise ValueError(f"a weight is {shown(value)}; expected one weight for each member, all of them more than 0")
+    return float(value)
 
 
 ValueT = TypeVar("ValueT", Chain, Group)

@@ -7,10 +7,24 @@ from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-from chainsocks.config.idn import with_a_labels
-from chainsocks.config.kinds import DEFAULT_PORT, KINDS, SCHEMES, HopKind, HopProtocol, make_credentials, which
+from chainsocks.config.kinds import (
+    DEFAULT_PORT,
+    KINDS,
+    SCHEMES,
+    HopKind,
+    HopProtocol,
+    Login,
+    ProtocolText,
+    as_credentials,
+    make_credentials,
+    which,
+)
+from chainsocks.config.options import AddressLike, as_address, as_choice, as_flag, as_seconds, as_text, shown
 from chainsocks.config.suggest import did_you_mean
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
 from chainsocks.protocol.gssapi import Gssapi, Protection
@@ -20,10 +34,16 @@ __all__ = [
     "Hop",
     "Identity",
     "Isolate",
+    "IsolateText",
     "NamesOnly",
+    "NamesOnlyText",
     "Pipeline",
+    "PipelineText",
     "Resolve",
+    "ResolveText",
     "UdpRelay",
+    "UdpRelayText",
+    "as_udp_relay",
     "check_link_local",
     "parse_hop_address",
     "parse_hop_url",
@@ -83,6 +103,13 @@ class NamesOnly(StrEnum):
     REFUSE = "refuse"
 
 
+ResolveText = Literal["remote", "local"]
+PipelineText = Literal["off", "hop", "chain"]
+IsolateText = Literal["off", "session", "user", "client", "destination"]
+UdpRelayText = Literal["hop", "reported"]
+NamesOnlyText = Literal["off", "warn", "refuse"]
+# The members of the enums as they are written, for type checkers.
+
 _NOT_IN_A_HOST = re.compile(r"[\s/?#]")
 
 
@@ -109,45 +136,72 @@ class Identity:
         return Identity, (self.protocol, self.address, self.login)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Hop:
     """One upstream proxy.
 
+    An address is also taken as ``"host:port"`` or as a pair of host and port, a login as a pair of username and
+    password, and a member of an enum as its text.
+
     Raises:
-        ValueError: `tor`, `isolate` or `udp_relay` with a protocol that does not have it, `isolate` with credentials,
-            or `pipeline` with GSSAPI.
+        ValueError: a value that is none of that; `credentials`, `tor`, `isolate` or `udp_relay` with a protocol that
+            does not have it, `isolate` with credentials, or `pipeline` with GSSAPI.
     """
 
     name: str
     protocol: HopProtocol
     address: Address
-    credentials: Credentials | None = None
-    timeout: float | None = None
-    """Seconds for its whole negotiation; None for ``[timeouts] hop``."""
-    resolve: Resolve = Resolve.REMOTE
+    credentials: Credentials | None
+    timeout: float | None
+    """Seconds for its whole negotiation; None for ``[timeouts] hop``, ``math.inf`` for no limit."""
+    resolve: Resolve
     """With `Resolve.LOCAL` the local resolver sees the names that this hop is asked for."""
-    pipeline: Pipeline | None = None
+    pipeline: Pipeline | None
     """None for the setting of the chain."""
-    tor: bool = False
+    tor: bool
     """Whether it has tor's commands RESOLVE and RESOLVE_PTR."""
-    isolate: Isolate = Isolate.OFF
+    isolate: Isolate
     """Which sessions get circuits of their own, by a login that is derived for the session."""
-    udp_relay: UdpRelay | Address = UdpRelay.HOP
+    udp_relay: UdpRelay | Address
     """The host to which its datagrams are sent. An `Address` stands in place of what it reports; port 0 leaves the
     reported port."""
     identity: Identity = field(init=False, repr=False, compare=False)
     """What makes it the same proxy as another hop. A login derived for isolation is no part of that."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "address", with_a_labels(self.address))
+    def __init__(
+        self,
+        name: str,
+        protocol: HopProtocol | ProtocolText,
+        address: AddressLike,
+        credentials: Login | None = None,
+        timeout: float | None = None,
+        resolve: Resolve | ResolveText = Resolve.REMOTE,
+        pipeline: Pipeline | PipelineText | None = None,
+        tor: bool = False,  # noqa: FBT001, FBT002
+        isolate: Isolate | IsolateText = Isolate.OFF,
+        udp_relay: UdpRelay | Address | str = UdpRelay.HOP,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "name", as_text(name, "the name of a hop"))
+        put(self, "protocol", as_choice(HopProtocol, protocol, "the protocol of a hop"))
+        kind = self.kind
+        put(self, "address", as_address(address, "the address of a hop", partial(_parse, kind.default_port)))
+        put(self, "credentials", as_credentials(kind, credentials))
+        put(self, "timeout", None if timeout is None else as_seconds(timeout, "the timeout of a hop"))
+        put(self, "resolve", as_choice(Resolve, resolve, "resolve"))
+        put(self, "pipeline", None if pipeline is None else as_choice(Pipeline, pipeline, "pipeline"))
+        put(self, "tor", as_flag(tor, "tor"))
+        put(self, "isolate", as_choice(Isolate, isolate, "isolate"))
+        put(self, "udp_relay", as_udp_relay(udp_relay))
         login = None if isinstance(self.credentials, IsolationLogin) else self.credentials
-        object.__setattr__(self, "identity", Identity(self.protocol, self.address, login))
+        put(self, "identity", Identity(self.protocol, self.address, login))
+        self._check()
+
+    def _check(self) -> None:
         kind = self.kind
         if self.tor and not kind.has_tor_commands:
             can = which(lambda kind: kind.has_tor_commands)
             raise ValueError(f"tor cannot be used with protocol {self.protocol.value!r}; {can} has its commands")
-        if self.udp_relay is not UdpRelay.HOP and isinstance(self.udp_relay, str):
-            object.__setattr__(self, "udp_relay", parse_udp_relay(self.udp_relay))
         if self.udp_relay is not UdpRelay.HOP and not kind.carries_udp:
             can = which(lambda kind: kind.carries_udp)
             raise ValueError(f"udp_relay cannot be used with protocol {self.protocol.value!r}; {can} carries UDP")
@@ -227,6 +281,23 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
     return Hop(name or str(address), kind.protocol, address, credentials)
 
 
+def as_udp_relay(value: object) -> UdpRelay | Address:
+    """Return whose word tells the host for datagrams, given as a member, an address or the text of either.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    match value:
+        case UdpRelay():
+            return value
+        case Address() if value.type is not AddressType.DOMAINNAME and value.packed.strip(b"\0"):
+            return value
+        case IPv4Address() | IPv6Address() | str():
+            with suppress(ValueError):
+                return parse_udp_relay(str(value))
+    raise ValueError(f'udp_relay is {shown(value)}; write "hop", "reported", or an IP address such as "192.0.2.1:1080"')
+
+
 def parse_udp_relay(text: str) -> UdpRelay | Address:
     """Read ``hop``, ``reported``, or an IP address, with a port or without.
 
@@ -252,6 +323,10 @@ def check_link_local(address: Address) -> None:
     """
     if address.is_link_local:
         raise ValueError("a link-local address needs the name of its interface, as in [fe80::1%eth0]:1080")
+
+
+def _parse(default_port: int, text: str) -> Address:
+    return parse_hop_address(text, default_port)
 
 
 def parse_hop_address(text: str, default_port: int = DEFAULT_PORT) -> Address:

@@ -6,10 +6,12 @@ A new protocol is a new row (and its handshake in `chainsocks.protocol`): no oth
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Literal
 
+from chainsocks.config.idn import a_name
 from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.gssapi import Gssapi
@@ -22,12 +24,24 @@ from chainsocks.protocol.messages import (
     UserId,
     UsernamePassword,
     Version,
+    login_bytes,
 )
 from chainsocks.protocol.pipelined import PipelinedHandshake
 from chainsocks.protocol.socks4 import MAX_USER_ID, announces_name
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
-__all__ = ["DEFAULT_PORT", "KINDS", "SCHEMES", "HopKind", "HopProtocol", "make_credentials", "which"]
+__all__ = [
+    "DEFAULT_PORT",
+    "KINDS",
+    "SCHEMES",
+    "HopKind",
+    "HopProtocol",
+    "Login",
+    "ProtocolText",
+    "as_credentials",
+    "make_credentials",
+    "which",
+]
 
 DEFAULT_PORT = 1080
 """IANA's port for SOCKS."""
@@ -42,6 +56,13 @@ class HopProtocol(StrEnum):
     SOCKS4 = "socks4"
     SOCKS4A = "socks4a"
     SOCKS5 = "socks5"
+
+
+ProtocolText = Literal["socks4", "socks4a", "socks5"]
+"""The protocols as they are written."""
+
+Login = Credentials | tuple[str | bytes, str | bytes]
+"""What is taken for the login to a hop: credentials, or a username and a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +168,39 @@ SCHEMES: Mapping[str, HopKind] = MappingProxyType({scheme: kind for kind in KIND
 def which(can: Callable[[HopKind], bool]) -> str:
     """Name the protocols of which something holds, as in "only socks5"."""
     return "only " + " and ".join(kind.protocol for kind in KINDS.values() if can(kind))
+
+
+def as_credentials(kind: HopKind, given: object) -> Credentials | None:
+    """Return the login to a hop, which may be given as a pair of username and password.
+
+    Raises:
+        ValueError: the protocol has no such login; the message repeats none of it.
+    """
+    if given is None or isinstance(given, IsolationLogin):
+        return given
+    if any(isinstance(given, login) for login in kind.logins):
+        if isinstance(given, UsernamePassword):
+            make_credentials(kind, given.username, given.password)
+        elif isinstance(given, UserId):
+            make_credentials(kind, given.user_id, None)
+        elif isinstance(given, Gssapi) and given.host:
+            return replace(given, host=a_name(given.host))
+        return given  # type: ignore[return-value]
+    match given:
+        case UsernamePassword() | UserId() | Gssapi():
+            problem = f"{kind.protocol} has no login of the kind {type(given).__name__}"
+        case [username, password]:
+            user = login_bytes(username, "username")
+            return make_credentials(kind, user, None if password is None else login_bytes(password, "password"))
+        case _:
+            problem = f"a login is not of type {type(given).__name__}"
+    raise ValueError(f"{problem}; write credentials={_EXAMPLES[UserId in kind.logins]}")
+
+
+_EXAMPLES = {
+    True: 'chainsocks.UserId("fred")',
+    False: 'chainsocks.UsernamePassword("alice", "secret"), or ("alice", "secret")',
+}
 
 
 def make_credentials(kind: HopKind, user: bytes, password: bytes | None) -> Credentials:

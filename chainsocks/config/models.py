@@ -6,18 +6,22 @@ The defaults of the program are the defaults of these fields, and stand nowhere 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
+from typing import TypedDict, Unpack, cast
 
 from chainsocks.config.chains import DIRECT, Chain, Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.listeners import ListenAddress, Listener, UnixPath, is_loopback
+from chainsocks.config.options import as_seconds
 from chainsocks.config.passwords import Password
 from chainsocks.config.rules import Family, Rule, allows_unknown_clients
+from chainsocks.config.suggest import did_you_mean
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.gssapi import Protection
 
@@ -106,9 +110,33 @@ class Server:
         return self.workers > self.max_sessions
 
 
-@dataclass(frozen=True, slots=True)
+class Limits(TypedDict, total=False):
+    """The keywords of `Timeouts`; None is no limit."""
+
+    handshake: float | None
+    ident: float | None
+    resolve: float | None
+    connect: float | None
+    hop: float | None
+    dial: float | None
+    reply: float | None
+    idle: float | None
+    half_close: float | None
+    bind: float | None
+    udp_idle: float | None
+    grace: float | None
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Timeouts:
-    """``[timeouts]``: the limit of each step, as a total for the step and not for a single read."""
+    """``[timeouts]``: the limit of each step, as a total for the step and not for a single read.
+
+    Each is a number of seconds, given by keyword: more than 0, and for `grace` at least 0. None is no limit, and
+    becomes ``math.inf``.
+
+    Raises:
+        ValueError: a limit that is no such number.
+    """
 
     handshake: float = 10
     """From accepting a connection to a complete request."""
@@ -134,6 +162,17 @@ class Timeouts:
     """A UDP association without datagrams in either direction."""
     grace: float = 10
     """Shutdown: from the signal to the cancellation of sessions that still run."""
+
+    def __init__(self, **limits: Unpack[Limits]) -> None:
+        given = dict(cast(Mapping[str, object], limits))
+        for each in fields(self):
+            value = given.pop(each.name, each.default)
+            may_be_zero = each.name == "grace"  # to cancel sessions at once is a sensible choice
+            limit = f"the limit {each.name}"
+            seconds = math.inf if value is None else as_seconds(value, limit, may_be_zero=may_be_zero)
+            object.__setattr__(self, each.name, seconds)
+        for name in given:
+            raise TypeError(f"Timeouts has no limit {name!r}{did_you_mean(name, Limits.__annotations__)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError
 
@@ -22,6 +23,7 @@ __all__ = [
     "MessageType",
     "Principal",
     "Protection",
+    "ProtectionText",
     "decode_message",
     "encode_message",
 ]
@@ -68,16 +70,49 @@ class Protection(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
+ProtectionText = Literal["none", "integrity", "confidentiality"]
+"""The levels that a hop can be asked for, as they are written."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Gssapi:
     """A login by GSSAPI to `service` at `host`; None is the host of the proxy's address.
 
     `protection` is the level that is asked for, and the lowest that is accepted.
+
+    Raises:
+        ValueError: another level, or a service or host that is no text.
     """
 
-    protection: Protection = Protection.INTEGRITY
-    service: str = "rcmd"
-    host: str | None = None
+    protection: Protection
+    service: str
+    host: str | None
+
+    def __init__(
+        self,
+        protection: Protection | ProtectionText = Protection.INTEGRITY,
+        service: str = "rcmd",
+        host: str | None = None,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "protection", _level(protection))
+        put(self, "service", _text(service, "service"))
+        put(self, "host", None if host is None else _text(host, "host"))
+
+
+def _level(protection: object) -> Protection:
+    levels = [level for level in Protection if level is not Protection.SELECTIVE]
+    for level in levels:
+        if protection is level or (isinstance(protection, str) and protection == str(level)):
+            return level
+    expected = " or ".join(f'"{level}"' for level in levels)
+    raise ValueError(f"the protection is none of those that a hop can be asked for; write {expected}")
+
+
+def _text(value: object, what: str) -> str:
+    if isinstance(value, str) and value:
+        return str.__str__(value)
+    raise ValueError(f"the {what} of a GSSAPI login is a text that is not empty")
 
 
 @dataclass(frozen=True, slots=True)

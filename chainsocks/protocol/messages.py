@@ -24,6 +24,7 @@ __all__ = [
     "UsernamePassword",
     "Version",
     "describe_reply",
+    "login_bytes",
     "show_code",
 ]
 
@@ -123,19 +124,34 @@ def show_code(code: int) -> str:
     return f"{code & 0xFF:02X}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class UserId:
-    """The USERID of SOCKS4: a claim, not a proof. ``repr`` does not show it."""
+    """The USERID of SOCKS4: a claim, not a proof. ``repr`` does not show it. Text is encoded in UTF-8.
+
+    Raises:
+        ValueError: it is neither text nor bytes.
+    """
 
     user_id: bytes = field(repr=False)
 
+    def __init__(self, user_id: str | bytes) -> None:
+        object.__setattr__(self, "user_id", login_bytes(user_id, "user id"))
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, init=False)
 class UsernamePassword:
-    """The login of RFC 1929. ``repr`` does not show it."""
+    """The login of RFC 1929. ``repr`` does not show it. Text is encoded in UTF-8; either part may be empty.
+
+    Raises:
+        ValueError: a part is neither text nor bytes.
+    """
 
     username: bytes = field(repr=False)
     password: bytes = field(repr=False)
+
+    def __init__(self, username: str | bytes, password: str | bytes) -> None:
+        object.__setattr__(self, "username", login_bytes(username, "username"))
+        object.__setattr__(self, "password", login_bytes(password, "password"))
 
 
 class IsolationLogin(UsernamePassword):
@@ -145,6 +161,23 @@ class IsolationLogin(UsernamePassword):
     """
 
     __slots__ = ()
+
+
+def login_bytes(text: object, what: str) -> bytes:
+    """Return a part of a login as the bytes that are sent. It is not repeated in errors.
+
+    Raises:
+        ValueError: it is neither text nor bytes.
+    """
+    if isinstance(text, bytes | bytearray):
+        return bytes(text)
+    if isinstance(text, str):
+        try:
+            return text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise ValueError(f"the {what} has a character that cannot be encoded") from None
+    shown = "None" if text is None else f"of type {type(text).__name__}"
+    raise ValueError(f'the {what} is {shown}; write a text, which may be empty: ""')
 
 
 Credentials = UserId | UsernamePassword | Gssapi | Principal

@@ -156,7 +156,7 @@ def test_a_chains_own_setting_holds_for_the_hops_that_have_none() -> None:
 
 def test_a_kind_that_there_is_not() -> None:
     with pytest.raises(ValueError, match="'both' is not a valid Pipeline"):
-        Chain(pipeline="both")
+        Chain(pipeline="both")  # type: ignore[arg-type]
 
 
 # --- what is sent, and when ------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from anyio.abc import ByteStream, SocketAttribute
 
 import chainsocks
 from chainsocks import Address, Chain, Group, Hop, HopProtocol, Pipeline, Timeouts
+from chainsocks.config.hops import PipelineText
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import Place, Step
@@ -131,7 +132,7 @@ class TestConnections:
         another: Address,
         hop_with_login: Address,
         way: list[str],
-        pipeline: str,
+        pipeline: PipelineText | Pipeline,
     ) -> None:
         urls = (url.format(hop=hop, another=another, hop_with_login=hop_with_login) for url in way)
         assert run(backend, converse, shouter, Chain(*urls, pipeline=pipeline), b"hello") == b"HELLO"

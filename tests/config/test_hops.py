@@ -335,7 +335,7 @@ def test_what_is_no_place_for_datagrams(text: str) -> None:
 
 
 def test_a_place_for_datagrams_may_be_written_as_in_a_file() -> None:
-    hop = Hop("x", SOCKS5, Address("paris.example", 1080), udp_relay="192.0.2.1")  # type: ignore[arg-type]
+    hop = Hop("x", SOCKS5, Address("paris.example", 1080), udp_relay="192.0.2.1")
     assert hop.udp_relay == Address("192.0.2.1", 0)
 
 

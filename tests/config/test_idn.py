@@ -14,6 +14,7 @@ from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.idn import a_label, a_name, destination_of, with_a_labels
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.gssapi import Gssapi
 
 MUNICH = "xn--mnchen-3ya"
 
@@ -140,5 +141,7 @@ def test_the_hosts_of_hops_and_chains() -> None:
     assert parse_hop_url("socks5://münchen.example").address == munich
     assert Group("socks5://a", check=1, check_target=Address("münchen.example", 1080)).check_target == munich
     assert Chain("socks5://a", resolver=Address("münchen.example", 1080)).resolver == munich
+    login = Gssapi(host="münchen.example")
+    assert Hop("a", HopProtocol.SOCKS5, Address("a", 1080), login).credentials == Gssapi(host=f"{MUNICH}.example")
     with pytest.raises(ValueError, match="a label is empty"):
         Hop("a", HopProtocol.SOCKS5, Address("münchen..example", 1080))

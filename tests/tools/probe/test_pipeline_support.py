@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from chainsocks.chain.pipeline_check import Support
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Pipeline
+from chainsocks.config.hops import Pipeline, PipelineText
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
@@ -99,7 +99,7 @@ CHAINS: dict[str, tuple[dict[str, Trouble], str, list[tuple[int, Support, Suppor
 @pytest.mark.parametrize(("troubles", "pipeline", "found", "seconds"), CHAINS.values(), ids=CHAINS)
 async def test_a_chain(
     troubles: dict[str, Trouble],
-    pipeline: str,
+    pipeline: PipelineText,
     found: list[tuple[int, Support, Support]],
     seconds: float,
     autojump_clock: MockClock,
@@ -121,7 +121,9 @@ async def test_a_walk_that_a_hop_broke_by_its_own_setting(autojump_clock: MockCl
 
 
 @pytest.mark.parametrize("pipeline", ["off", "chain"])
-async def test_the_limit_of_the_chain_holds(pipeline: str, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_the_limit_of_the_chain_holds(
+    pipeline: PipelineText, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     """Also for the walk in order, which goes before where the chain is pipelined."""
     network = MemoryNetwork(nursery)
     add_hop(network, PARIS, LOSES_BEHIND)
@@ -199,7 +201,7 @@ async def test_without_the_option_nothing_is_tested(autojump_clock: MockClock, n
     ],
 )
 async def test_a_walk_that_pipelining_may_have_broken(
-    trouble: Trouble | None, pipeline: str, autojump_clock: MockClock, nursery: trio.Nursery, *, may_be: bool
+    trouble: Trouble | None, pipeline: PipelineText, autojump_clock: MockClock, nursery: trio.Nursery, *, may_be: bool
 ) -> None:
     report = await probed_of(nursery, trouble, Chain(PARIS, OSAKA, LIMA, pipeline=pipeline))
     assert may_be_pipelining(report.walk) == may_be

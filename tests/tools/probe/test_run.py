@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Isolate, Pipeline
+from chainsocks.config.hops import Isolate, Pipeline, PipelineText
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.network import Network
 from chainsocks.protocol.address import Address
@@ -135,7 +135,7 @@ async def test_a_group_is_what_its_hops_were_found_to_be(nursery: trio.Nursery) 
     [(None, "off", True), (None, "chain", False), (Pipeline.OFF, "chain", True), (Pipeline.HOP, "off", False)],
 )
 async def test_a_setting_that_a_hop_does_not_support(
-    own: Pipeline | None, chains: str, autojump_clock: MockClock, nursery: trio.Nursery, *, fine: bool
+    own: Pipeline | None, chains: PipelineText, autojump_clock: MockClock, nursery: trio.Nursery, *, fine: bool
 ) -> None:
     """It is a failure, although another member works; but only where it was tested."""
     osaka = replace(OSAKA, pipeline=own)
