@@ -178,10 +178,12 @@ class _Watch(Events):
     def begin(self) -> None:
         """Forget the last session."""
         self.trail = Trail(trio.current_time)
+        self.has_begun = False
         self.outcome = ""
         self.ended = trio.Event()
 
     def step(self, record: Record, place: Place, deadline: float) -> None:
+        self.has_begun = True
         self.trail.note(place, deadline)
         if self.status:
             self.status.update(Text(printable(str(place))))  # drawn by a thread, to cost the step no time
@@ -207,7 +209,7 @@ async def _succeed(proxy: str, target: str, watch: _Watch) -> bytes:
     try:
         return await _fetch(proxy, target)
     except (OSError, EndOfStream) as error:
-        if watch.trail.taken:  # the front has begun, and knows best
+        if watch.has_begun:  # then the front knows best
             await watch.ended.wait()
         raise DemoError(f"the request failed: {printable(watch.outcome or str(error))}; {_OTHERWISE}") from error
 

@@ -53,7 +53,10 @@ def bench(options: Options, output: Console, progress: Console) -> None:
     if options.plot:
         _try_to_write(options.plot)
     effort = Effort(options.seconds, options.idle_sessions)
-    with open_subjects(hops, tuple(options.pids), options.count or OWN_HOPS) as subjects, _bar(progress) as on_step:
+    with (
+        _bar(progress) as on_step,
+        open_subjects(hops, tuple(options.pids), options.count or OWN_HOPS, on_step) as subjects,
+    ):
         results = run(parts, effort, subjects, on_step)
     if plot and options.plot:
         plot.save_bars(results, [subject.way.name for subject in subjects], options.plot)
@@ -128,7 +131,7 @@ def _bar(console: Console) -> Iterator[OnStep]:
     ) as bar:
         task = bar.add_task("starting", total=None)
 
-        def on_step(done: int, total: int, what: str) -> None:
+        def on_step(done: int, total: int | None, what: str) -> None:
             bar.update(task, completed=done, total=total, description=what, refresh=True)
 
         yield on_step

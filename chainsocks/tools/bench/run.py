@@ -94,12 +94,21 @@ class Step:
     measure: Callable[[Subject, Target, Effort, Note], Sample]
 
 
-OnStep = Callable[[int, int, str], None]
-"""Callback at the start of each step: how many steps are done, how many there are, and the title of this one."""
+OnStep = Callable[[int, int | None, str], None]
+"""Callback at the start of each step: how many are done, how many there are if that is known, and the step's title.
+
+What comes before the first step is reported with none done.
+"""
+
+
+def _ignore(done: int, total: int | None, title: str) -> None:
+    pass
 
 
 @contextmanager
-def open_subjects(hops: Sequence[Hop], pids: tuple[int, ...], count: int) -> Iterator[tuple[Subject, ...]]:
+def open_subjects(
+    hops: Sequence[Hop], pids: tuple[int, ...], count: int, on_step: OnStep = _ignore
+) -> Iterator[tuple[Subject, ...]]:
     """Yield the direct way first, and then the one through `hops`; without any, those through 1 to `count` of our own.
 
     Two ways never share a hop of our own: memory that a hop keeps from a thousand sessions would hide what the next
@@ -116,8 +125,10 @@ def open_subjects(hops: Sequence[Hop], pids: tuple[int, ...], count: int) -> Ite
     with ExitStack() as stack:
         subjects = [direct]
         for length in range(1, count + 1):
+            name = "1 hop" if length == 1 else f"{length} hops"
+            on_step(0, None, f"{name}: start")
             running = stack.enter_context(open_hops(length))
-            way = Way("1 hop" if length == 1 else f"{length} hops", tuple(one.hop for one in running))
+            way = Way(name, tuple(one.hop for one in running))
             subjects.append(Subject(way, tuple(one.pid for one in running)))
         yield tuple(subjects)
 
@@ -126,7 +137,7 @@ def run(
     parts: Collection[Part],
     effort: Effort,
     subjects: Sequence[Subject],
-    on_step: OnStep = lambda done, total, title: None,
+    on_step: OnStep = _ignore,
 ) -> Results:
     """Measure each of `subjects`. The far end listens where the last of them reaches it.
 
@@ -136,15 +147,16 @@ def run(
     """
     results = Results(subjects[0].way.name)
     with open_target(local_host(subjects[-1].way)) as target:
-        for subject in subjects:
-            with open_idle(subject.way, target, 1):
-                pass
         steps = [
             (subject, step)
             for subject in subjects
             for step in _steps(effort)
             if step.part in parts and (step.part is not Part.IDLE or subject.pids)
         ]
+        for subject in subjects:
+            on_step(0, len(steps), f"{subject.way.name}: first session")
+            with open_idle(subject.way, target, 1):
+                pass
         for done, (subject, step) in enumerate(steps):
             name = subject.way.name
             on_step(done, len(steps), f"{name}: {step.title}")

@@ -34,7 +34,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     calls: Ran = []
 
     @contextmanager
-    def open_subjects(hops: list[Hop], pids: tuple[int, ...], count: int) -> Iterator[tuple[Subject, ...]]:
+    def open_subjects(
+        hops: list[Hop], pids: tuple[int, ...], count: int, on_step: OnStep
+    ) -> Iterator[tuple[Subject, ...]]:
+        on_step(0, None, "1 hop: start")
         calls.append((hops, pids, count, (set(), Effort())))
         yield ()
 
@@ -206,8 +209,22 @@ def test_elsewhere_it_is_loaded_all_the_same() -> None:
 def test_the_bar_is_for_terminals(ran: Ran, *, terminal: bool) -> None:
     output, progress = io.StringIO(), io.StringIO()
     bench(Options(), Console(file=output), Console(file=progress, force_terminal=terminal, width=100))
+    assert ("1 hop: start" in progress.getvalue()) == terminal
     assert ("0/2" in progress.getvalue()) == terminal
     assert ("direct: [b]sessions[/b]" in progress.getvalue()) == terminal
     assert ("1/2" in progress.getvalue()) == terminal
     assert progress.getvalue() == "" or terminal
     assert "1/2" not in output.getvalue()
+
+
+def test_the_bar_is_there_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = io.StringIO()
+
+    def open_subjects(*_: object) -> None:
+        assert "starting" in progress.getvalue()
+        raise InterruptedError
+
+    monkeypatch.setattr(command, "open_subjects", open_subjects)
+    with pytest.raises(InterruptedError):
+        bench(Options(), Console(file=io.StringIO()), Console(file=progress, force_terminal=True, width=100))
+    assert progress.getvalue().endswith("\x1b[2K"), "it is erased again"

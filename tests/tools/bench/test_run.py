@@ -44,13 +44,15 @@ def subjects(running_hops: tuple[RunningHop, ...]) -> tuple[Subject, ...]:
 
 @pytest.mark.measure
 def test_every_figure_of_every_way(subjects: tuple[Subject, ...]) -> None:
-    steps: list[tuple[int, int, str]] = []
+    steps: list[tuple[int, int | None, str]] = []
     results = run.run(tuple(Part), Effort(TINY, 30), subjects, lambda *step: steps.append(step))
     for figure in FIGURES:
         measured = results.samples[figure]
         of_a_process = "CPU" in figure.unit.name or "KiB" in figure.unit.name
         assert list(measured) == (["1 hop"] if of_a_process else ["direct", "1 hop"])
         assert all(value > 0 for [value] in measured.values()) or figure.key == "idle_session_bytes"
+    ready, steps = steps[:2], steps[2:]
+    assert ready == [(0, len(steps) - 1, f"{name}: first session") for name in ("direct", "1 hop")]
     assert [done for done, _, _ in steps] == list(range(len(steps)))
     assert {total for _, total, _ in steps} == {len(steps) - 1}
     assert [title for _, _, title in steps[9:13]] == [
@@ -83,11 +85,11 @@ def test_without_a_process_there_is_no_cost(subjects: tuple[Subject, ...]) -> No
 
 def test_a_way_that_does_not_work_is_reported_before_anything_is_measured() -> None:
     hop = Hop("absent", HopProtocol.SOCKS5, Address("127.0.0.1", 1))
-    steps: list[object] = []
+    steps: list[tuple[int, int | None, str]] = []
     subjects = Subject(Way("direct")), Subject(Way("proxy", (hop,)))
     with pytest.raises(ConnectError, match="absent"):
         run.run(tuple(Part), Effort(), subjects, lambda *step: steps.append(step))
-    assert steps == []
+    assert [title for _, _, title in steps] == ["direct: first session", "proxy: first session"]
 
 
 def measured(step: Step, target: Target, subject: Subject = THROUGH_A_HOP) -> tuple[dict[str, float], list[str]]:
@@ -149,13 +151,15 @@ def test_a_load_that_sets_the_pace_is_noted(target: Target, monkeypatch: pytest.
 
 
 def test_built_in_hops() -> None:
-    with open_subjects((), (), 2) as subjects:
+    steps: list[tuple[int, int | None, str]] = []
+    with open_subjects((), (), 2, lambda *step: steps.append(step)) as subjects:
         assert [subject.way.name for subject in subjects] == ["direct", "1 hop", "2 hops"]
         assert [len(subject.way.hops) for subject in subjects] == [0, 1, 2]
         pids = [pid for subject in subjects for pid in subject.pids]
         assert len(set(pids)) == 3, "no two ways share one"
         assert all(map(exists, pids))
     assert not any(map(exists, pids))
+    assert steps == [(0, None, "1 hop: start"), (0, None, "2 hops: start")]
 
 
 @pytest.mark.parametrize(("count", "name"), [(1, "proxy"), (2, "2 hops")])
