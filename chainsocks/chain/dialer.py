@@ -7,7 +7,7 @@ hops and groups from one request to the next is in `Choices`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -33,6 +33,8 @@ class Dialer:
     timeouts: Timeouts
     choices: Choices
     on_step: OnStep | None = None
+    receives_exactly: bool = field(default=False, kw_only=True)
+    """As in `Trip`."""
 
     async def run(
         self,
@@ -114,4 +116,5 @@ class Dialer:
             guard=guard,
             abandoned=abandoned,
             client=client,
+            receives_exactly=self.receives_exactly,
         )

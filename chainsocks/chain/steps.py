@@ -1,8 +1,8 @@
 """The steps that the operations of a trip share: resolve a name, connect, negotiate with one hop, follow a plan.
 
 1. No hop of a plan is ever left out, and a chain never becomes direct.
-2. Bytes behind the last hop's reply are returned. A middle hop may send nothing behind its reply, unless the next hop
-   was asked along with it: then they are the next hop's answer.
+2. Bytes behind the last hop's reply are returned, or with `Trip.receives_exactly` not received. A middle hop may send
+   nothing behind its reply, unless the next hop was asked along with it: then they are the next hop's answer.
 3. When a step fails, what it opened is closed before the error leaves.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.pipeline import flights
 from chainsocks.chain.trip import CONNECT, RESOLVE, Guard, Trip
-from chainsocks.config.hops import Resolve
+from chainsocks.config.hops import Pipeline, Resolve
 from chainsocks.errors import (
     Cause,
     ConnectError,
@@ -234,6 +235,8 @@ async def negotiate(
     login = leg.hop.credentials
     by_gssapi = HopLogin(login, leg.hop.address.host, leg.command) if isinstance(login, Gssapi) else None
     traced = trip.traced
+    # Behind the reply of any other hop nothing may come. What does come there is received, so that it is found.
+    exact, first = trip.receives_exactly and (leg.next is None or leg.pipeline is Pipeline.CHAIN), True
     try:
         while not handshake.done:
             trip.enter(leg, handshake.state)
@@ -246,9 +249,10 @@ async def negotiate(
                 answer, received = received, b""
             else:
                 try:
-                    answer = await stream.receive()
+                    answer = await (_receive_exactly(stream, handshake, first=first) if exact else stream.receive())
                 except EndOfStream:
                     answer = b""
+                first = False
                 if traced:
                     trip.trace("<", answer)
             try:
@@ -262,6 +266,16 @@ async def negotiate(
     except (ProtocolError, BrokenResourceError) as error:
         raise broken(trip, leg, handshake, error) from None
     return stream
+
+
+async def _receive_exactly(stream: ByteStream, handshake: ClientHandshake, *, first: bool) -> bytes:
+    """Receive at most the bytes that the handshake misses, unless the peer's first message is not SOCKS."""
+    wanted = handshake.missing
+    answer = await stream.receive(wanted)
+    if first and len(answer) == wanted and answer[0] != handshake.opening:
+        with suppress(EndOfStream, BrokenResourceError):
+            answer += await stream.receive()  # the error shows the beginning of it
+    return answer
 
 
 def broken(trip: Trip, leg: Leg, handshake: ClientHandshake, error: ProtocolError | BrokenResourceError) -> DialError:

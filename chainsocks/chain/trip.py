@@ -101,6 +101,7 @@ class Trip:
         "known",
         "leg",
         "network",
+        "receives_exactly",
         "remark",
         "route",
         "step",
@@ -122,6 +123,7 @@ class Trip:
         guard: Guard | None = None,
         abandoned: Abandonment | None = None,
         client: str = "",
+        receives_exactly: bool = False,
     ) -> None:
         self.route = route
         self.destination = destination
@@ -129,6 +131,11 @@ class Trip:
         self.network = network
         self.client = client
         """On whose account names are looked up, see `Network.resolve`."""
+        self.receives_exactly = receives_exactly
+        """Whether no byte behind the last hop's reply is received, since a user gets the stream as it is.
+
+        Otherwise a message takes one call, and what came behind the last reply is handed over beside the stream.
+        """
         self.known = known
         self.guard = guard
         self._elapsed_from = network.now()

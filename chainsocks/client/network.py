@@ -35,7 +35,7 @@ LARGEST = 65536
 
 def make_dialer(timeouts: Timeouts | None) -> Dialer:
     """Return a dialer with these limits, the server's own by default."""
-    return Dialer(AnyioNetwork(), checked_timeouts(timeouts), CHOICES)
+    return Dialer(AnyioNetwork(), checked_timeouts(timeouts), CHOICES, receives_exactly=True)
 
 
 class _Listener:

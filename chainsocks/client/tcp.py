@@ -6,11 +6,10 @@ from types import TracebackType
 from typing import Self
 
 from anyio.abc import ByteStream
-from anyio.streams.buffered import BufferedByteStream
 
 from chainsocks.chain.bind import Binding, bind
 from chainsocks.chain.limit import Limit
-from chainsocks.chain.operations import Upstream, close_upstream, open_connection
+from chainsocks.chain.operations import close_upstream, open_connection
 from chainsocks.client.isolation import own_circuit
 from chainsocks.client.network import AnyioNetwork, make_dialer
 from chainsocks.config.chains import DIRECT, Chain
@@ -29,6 +28,9 @@ async def connect_tcp(
     A name goes to the last hop: an international one as A-labels, any other as it is. `timeouts` are the server's own
     by default, see `chainsocks.config.models.Timeouts`.
 
+    The stream is an ``anyio.abc.SocketStream``, directly and through any number of hops; only where a hop's GSSAPI
+    protects what is sent, it is a stream around one. Nothing behind the last reply has been received from its socket.
+
     *Closing*: the stream is the caller's to close. Nothing is left open when this raises, or is cancelled.
 
     Raises:
@@ -39,7 +41,7 @@ async def connect_tcp(
     chain = own_circuit(chain, destination)
     dialer = make_dialer(timeouts)
     _, upstream = await dialer.run(chain, open_connection, destination, key=destination.packed, close=close_upstream)
-    return _stream_of(upstream)
+    return upstream.stream
 
 
 async def bind_tcp(
@@ -90,7 +92,7 @@ class BoundPort:
         with Limit(AnyioNetwork()) as limit:
             upstream = await self._binding.accept(limit)
         self.peer = upstream.bound
-        return _stream_of(upstream)
+        return upstream.stream
 
     async def aclose(self) -> None:
         """Close the port."""
@@ -103,11 +105,3 @@ class BoundPort:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _stream_of(upstream: Upstream) -> ByteStream:
-    if not upstream.trailing_data:
-        return upstream.stream
-    stream = BufferedByteStream(upstream.stream)
-    stream.feed_data(upstream.trailing_data)
-    return stream

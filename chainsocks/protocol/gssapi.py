@@ -26,6 +26,7 @@ __all__ = [
     "ProtectionText",
     "decode_message",
     "encode_message",
+    "token_size",
 ]
 
 VERSION = 1
@@ -131,6 +132,13 @@ def encode_message(kind: MessageType, token: bytes) -> bytes:
     if len(token) > MAX_TOKEN:
         raise ValueError(f"a token has at most {MAX_TOKEN} bytes, this one has {len(token)}")
     return bytes((VERSION, kind)) + len(token).to_bytes(2, "big") + token
+
+
+def token_size(data: bytes) -> int:
+    """Return the length of the message that `data` begins with, or as much of it as is needed to know more."""
+    if len(data) < len(ABORT):
+        return len(ABORT)
+    return HEADER if len(data) < HEADER else HEADER + int.from_bytes(data[2:HEADER], "big")
 
 
 def decode_message(data: bytes | bytearray, kind: MessageType) -> bytes | None:

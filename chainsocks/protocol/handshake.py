@@ -139,6 +139,8 @@ class ClientHandshake(Handshake):
 
     passed: Sequence[State] = ()
     """The states that the last `receive_data` passed through. Empty unless messages were sent before their turn."""
+    opening = 0
+    """The first byte of the proxy's first message."""
 
     __slots__ = ("_reply",)
 
@@ -156,6 +158,14 @@ class ClientHandshake(Handshake):
         if self._reply is None:
             raise RuntimeError("the handshake is not done: there is no reply yet")
         return self._reply
+
+    @property
+    def missing(self) -> int:
+        """The bytes that still have to come, at least, before the current message is complete.
+
+        A driver that receives no more than these never receives a byte of what follows the handshake.
+        """
+        raise NotImplementedError
 
     def expect_second_reply(self) -> None:
         """Go on to the second reply of a BIND that succeeded, with the bytes of it that have arrived already.

@@ -149,6 +149,11 @@ class ClientHandshake(BaseClientHandshake):
         else:
             self._outgoing = head + _NAME_FOLLOWS + user_id + b"\0" + destination.packed + b"\0"
 
+    @property
+    def missing(self) -> int:
+        """As in every handshake of a client."""
+        return _REPLY - len(self._incoming)
+
     def _advance(self) -> bool:
         data = self._incoming
         if self.state not in (State.REQUEST, State.SECOND_REPLY) or not data:

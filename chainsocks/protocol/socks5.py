@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
 from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError, not_socks
-from chainsocks.protocol.gssapi import Gssapi
+from chainsocks.protocol.gssapi import Gssapi, token_size
 from chainsocks.protocol.gssapi_handshake import GssapiClientHandshake, GssapiServerHandshake
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import (
@@ -89,6 +89,14 @@ def _decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
     except ValueError as error:
         raise ProtocolError(str(error), Cause.MALFORMED) from None
     return address, end + 2
+
+
+def _reply_size(data: bytes) -> int:
+    """Return the length of the reply that `data` begins with, or while that is unknown, the length of the shortest."""
+    kind = _TYPES.get(data[3], AddressType.DOMAINNAME) if len(data) > 3 else AddressType.DOMAINNAME
+    if kind is not AddressType.DOMAINNAME:
+        return 4 + _SIZES[kind] + 2
+    return 5 + (data[4] if len(data) > 4 else 0) + 2
 
 
 def _skip_name(data: bytes, start: int) -> tuple[Address, int]:
@@ -275,6 +283,8 @@ class ClientHandshake(GssapiClientHandshake):
         ValueError: the username or the password is over 255 bytes.
     """
 
+    opening = Version.SOCKS5
+
     __slots__ = ("_credentials", "_request")
 
     def __init__(self, request: Request) -> None:
@@ -292,6 +302,18 @@ class ClientHandshake(GssapiClientHandshake):
         elif self._credentials:
             methods.append(Method.USERNAME_PASSWORD)
         self._outgoing = bytes((Version.SOCKS5, len(methods), *methods))
+
+    @property
+    def missing(self) -> int:
+        """As in every handshake of a client."""
+        data = self._incoming
+        match self.state:
+            case State.GSSAPI_CONTEXT | State.GSSAPI_PROTECTION:
+                return token_size(data) - len(data)
+            case State.REQUEST | State.SECOND_REPLY:
+                return _reply_size(data) - len(data)
+            case _:
+                return 2 - len(data)
 
     @property
     def _by_gssapi(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import anyio
 
@@ -11,8 +12,11 @@ from tests.background import PATIENCE
 __all__ = ["run"]
 
 
-def run(backend: str, function: Callable[..., Awaitable[bytes | None]], *arguments: object) -> bytes | None:
-    async def go() -> bytes | None:
+ResultT = TypeVar("ResultT")
+
+
+def run(backend: str, function: Callable[..., Awaitable[ResultT]], *arguments: object) -> ResultT:
+    async def go() -> ResultT:
         with anyio.fail_after(PATIENCE):
             return await function(*arguments)
 

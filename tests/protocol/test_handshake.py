@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.errors import ProtocolError
+from chainsocks.protocol.gssapi import token_size
 from chainsocks.protocol.handshake import ClientHandshake, Handshake, ServerHandshake, State
 from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, Request, UserId, UsernamePassword, Version
+from chainsocks.protocol.pipelined import PipelinedHandshake
 from tests.protocol.playbook import play, wire
 
 TARGET = Address("192.0.2.1", 80)
@@ -240,3 +244,59 @@ def test_nothing_is_answered_twice() -> None:
     with pytest.raises(RuntimeError, match=r"no request is waiting for a reply \(state: failed\)"):
         server.send_reply(GRANTED)
     assert server.data_to_send() == wire("00 5B 0000 00000000")
+
+
+# --- receiving no byte too many ---------------------------------------------------------------------------------------
+
+FAR_REQUEST = Request(Version.SOCKS5, Command.CONNECT, Address("far.example", 80))
+FAR_LOGIN = replace(FAR_REQUEST, credentials=UsernamePassword(b"u", b"p"))
+FAR_SOCKS4 = replace(FAR_REQUEST, version=Version.SOCKS4)
+
+
+@pytest.mark.parametrize("behind", [b"", b"220 hello"])
+@pytest.mark.parametrize("piece", [1, 2, 5, 100])
+@pytest.mark.parametrize(
+    ("make", "answers"),
+    [
+        (partial(socks4.ClientHandshake, FAR_SOCKS4), "00 5A 0050 C0000201"),
+        (partial(socks4.ClientHandshake, FAR_SOCKS4), "00 5B 0000 00000000"),
+        (partial(socks5.ClientHandshake, FAR_REQUEST), "05 00 | 05 00 00 01 C0000201 0050"),
+        (partial(socks5.ClientHandshake, FAR_REQUEST), "05 00 | 05 00 00 04 00*16 0050"),
+        (partial(socks5.ClientHandshake, FAR_REQUEST), "05 00 | 05 00 00 03 0B 'far.example' 0050"),
+        (partial(socks5.ClientHandshake, FAR_REQUEST), "05 00 | 05 00 00 03 00 0050"),
+        (partial(socks5.ClientHandshake, FAR_LOGIN), "05 02 | 01 00 | 05 00 00 01 C0000201 0050"),
+        (partial(PipelinedHandshake, FAR_LOGIN), "05 02 | 01 00 | 05 00 00 01 C0000201 0050"),
+    ],
+)
+def test_who_receives_what_is_missing_never_receives_more(
+    make: Callable[[], ClientHandshake], answers: str, piece: int, behind: bytes
+) -> None:
+    handshake, left = make(), wire(answers.replace("|", "")) + behind
+    while not handshake.done:
+        handshake.data_to_send()
+        assert handshake.missing > 0
+        data, left = left[: min(handshake.missing, piece)], left[min(handshake.missing, piece) :]
+        handshake.receive_data(data)
+    assert (handshake.trailing_data, left) == (b"", behind)
+
+
+def test_the_second_reply_of_a_bind_too() -> None:
+    handshake, left = (
+        socks5.ClientHandshake(replace(FAR_REQUEST, command=Command.BIND)),
+        b"\x05\0" + b"\x05\0\0\1abcdPP" * 2,
+    )
+    for _ in range(2):
+        while not handshake.done:
+            data, left = left[: handshake.missing], left[handshake.missing :]
+            handshake.receive_data(data)
+        if left:
+            handshake.expect_second_reply()
+    assert (handshake.trailing_data, left) == (b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [(b"", 2), (b"\1", 2), (b"\1\1", 4), (b"\1\1\0", 4), (b"\1\1\0\5", 9), (b"\1\1\1\0token", 260)],
+)
+def test_the_size_of_a_gssapi_message(data: bytes, size: int) -> None:
+    assert token_size(data) == size
