@@ -2,7 +2,8 @@
 
 1. A look-up takes a thread until the resolver answers, also when it is no longer waited for. There are at most
    `THREADS`, which are shared out fairly (`chainsocks.shares`), with a `RESERVE`. So a name server that is silent for
-   one client's names delays that client alone.
+   one client's names delays that client alone. Of many look-ups at once, each gets its thread in a turn of its own, so
+   that sessions go on in between.
 2. Equal questions under way are asked once.
 3. Names that the hosts file has, and IP addresses, are looked up at once, without a thread.
 4. Addresses are remembered for 5 s, and that there is no such name for 1 s; time-outs never. An entry goes when none of
@@ -39,6 +40,10 @@ RESERVE = 7
 
 EXTRA = 6
 """Threads of the reserve for questions about one family, beside the question about both; shared as the reserve is."""
+
+START_INTERVAL = 0.001
+"""Seconds after the start of a thread in which another one waits for a turn of its own. The event loop stands still
+until the system runs the new thread, which takes 0.2 ms, and longer on a busy machine."""
 
 RESOLUTION_DELAY = 0.05
 """Seconds to wait for both families (RFC 8305 section 3)."""
@@ -100,6 +105,9 @@ class Resolver:
         self._threads = Shares(THREADS, RESERVE)
         self._extra = Shares(EXTRA, reserve=EXTRA)
         self._waiting = FairQueue[_Question](self._threads)
+        self._last_start = -math.inf
+        self._has_turn = False
+        """Whether `_take_turn` is going to be called."""
 
     async def resolve(self, address: Address, client: str = "") -> list[Address]:
         """Look a name up for `client`; return its addresses in the resolver's order, each with the port of `address`.
@@ -225,11 +233,30 @@ class Resolver:
         return asked
 
     def _start_waiting(self) -> None:
-        """Start questions that wait, as far as there are threads for their clients."""
+        """Start questions that wait, as far as there are threads for their clients, each in a turn of its own."""
+        if self._has_turn:
+            return
+        if trio.current_time() < self._last_start + START_INTERVAL:
+            self._ask_for_turn()
+        else:
+            self._start_next()
+
+    def _ask_for_turn(self) -> None:
+        self._has_turn = True
+        trio.lowlevel.current_trio_token().run_sync_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._has_turn = False
+        self._start_next()
+
+    def _start_next(self) -> None:
         while entry := self._waiting.take():
             client, question = entry
             if not question.started and question.wanted:
                 self._start(question, self._threads, client)
+                if self._waiting and not self._has_turn:
+                    self._ask_for_turn()
+                return
 
     def _start(self, question: _Question, shares: Shares, client: str) -> None:
         question.started = True
@@ -247,6 +274,7 @@ class Resolver:
         except RuntimeError:  # of the threading module
             problem = OSError(errno.EAGAIN, f"no thread for the look-up: {os.strerror(errno.EAGAIN)}")
             self._end(question, shares, client, _Answer([], problem))
+        self._last_start = trio.current_time()
 
     def _finish(self, question: _Question, shares: Shares, client: str, result: Outcome[list[str]]) -> None:
         """Take the answer of a thread, and give the thread to another question."""

@@ -7,6 +7,7 @@ import errno
 import functools
 import math
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +111,23 @@ async def test_a_flood_of_one_client_stops_no_other(
         assert await world.resolve(f"{number}.example", "innocent") == ["192.0.2.1"]
     assert trio.current_time() - began == pytest.approx(20 * 0.01)
     assert world.most <= THREADS
+
+
+async def test_other_tasks_have_their_turn_between_the_starts_of_threads(
+    world: World, autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, starts, start_thread = 0, list[int](), world.start_thread
+
+    def start(look_up: Callable[[], list[str]], deliver: Deliver) -> None:
+        starts.append(turns)
+        start_thread(look_up, deliver)
+
+    monkeypatch.setattr(world.resolver, "_start_thread", start)
+    nursery.start_soon(world.flood, 500, "client", nursery)
+    while len(starts) < THREADS - RESERVE:
+        turns += 1
+        await trio.lowlevel.checkpoint()
+    assert max(Counter(starts).values()) <= 2, "one for each turn, but the order within a turn is random"
 
 
 async def test_a_lone_client_has_nearly_all_threads(
