@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import trio
 from anyio import BrokenResourceError
 
+from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.legs import legs
 from chainsocks.chain.operations import Upstream
 from chainsocks.chain.pipeline import round_trips
@@ -20,6 +22,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import ABORT, Gssapi, MessageType, Protection, encode_message
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Credentials
+from tests import dialing
 from tests.dialing import associate, dial
 from tests.hops import add_hop, make_hop
 from tests.mechanism import FakeAcceptor, FakeContext, FakeInitiator, FakeMechanism
@@ -60,10 +63,19 @@ async def go(
 
 @LEVELS
 @pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("exactly", [False, True], ids=["", "exactly"])
 async def test_hops_at_each_level(
-    protection: Protection, count: int, fake: FakeMechanism, nursery: trio.Nursery
+    protection: Protection,
+    count: int,
+    exactly: bool,  # noqa: FBT001
+    fake: FakeMechanism,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """With the dialer of the server, and with that of the library, which receives nothing behind the last reply."""
+    monkeypatch.setattr(dialing, "Dialer", partial(Dialer, receives_exactly=exactly))
     upstream = await go(nursery, *[Gssapi(protection)] * count)
+    assert not (exactly and upstream.trailing_data)
     said = upstream.trailing_data
     while len(said) < 13:
         said += await upstream.stream.receive()
