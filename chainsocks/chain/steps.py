@@ -47,6 +47,7 @@ __all__ = [
     "Followed",
     "broken",
     "connect",
+    "connect_error",
     "follow",
     "hop_limit",
     "negotiate",
@@ -130,9 +131,14 @@ async def connect(trip: Trip, first: Leg | None) -> ByteStream:
             trip.network.forget(address)
         if not isinstance(error, OSError):  # a time-out comes as a cancellation
             raise
-        problem, cause = explain_connect_error(error)
-        own = first is None and trip.is_for_client
-        raise trip.error(ConnectError, problem, cause, at_destination=own, errno=errno_of(error)) from error
+        raise connect_error(trip, first, error) from error
+
+
+def connect_error(trip: Trip, first: Leg | None, error: OSError) -> ConnectError:
+    """Return the error of a TCP connect that has failed, of this place and time."""
+    problem, cause = explain_connect_error(error)
+    own = first is None and trip.is_for_client
+    return trip.error(ConnectError, problem, cause, at_destination=own, errno=errno_of(error))
 
 
 def _allowed(

@@ -195,9 +195,12 @@ class Trip:
         if self.traced:
             log.debug("= %s", self.place)
 
-    def allow(self, seconds: float, target: Address | None) -> None:
-        """Bound what begins now, on the way to `target`, by `seconds` or by what is left for the whole chain."""
-        now = self._elapsed_from = self.network.now()
+    def allow(self, seconds: float, target: Address | None, since: float | None = None) -> None:
+        """Bound what begins now, on the way to `target`, by `seconds` or by what is left for the whole chain.
+
+        With `since`, it began then, in seconds on the network's clock.
+        """
+        now = self._elapsed_from = self.network.now() if since is None else since
         self._limit_seconds, self._target = seconds, target
         deadline = min(now + seconds, self._began + self._total)
         if self._abandoned:

@@ -95,6 +95,8 @@ class Server:
     """Whether clients from beyond this machine may use the server without a login."""
     private: bool = False
     """Whether clients of listeners beyond loopback get direct ways to private places of this machine."""
+    lane: bool = True
+    """Whether ordinary direct sessions run without a task of their own (`chainsocks.server.lane`)."""
     udp_address: IPv4Address | IPv6Address | None = None
     """The IP address that clients send datagrams to, as replies name it; None for the one they connected to (NAT)."""
     udp_ports: range = range(1)

@@ -13,7 +13,7 @@ import trio
 from anyio import ClosedResourceError
 from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
-from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_EVENTS, WRITE_EVENTS, Poller
+from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ, READ_EVENTS, WRITE_EVENTS, Poller
 from chainsocks.net.stream import SocketStream
 
 __all__ = ["PolledListener", "PolledStream"]
@@ -86,24 +86,33 @@ class PolledStream(SocketStream):
             self.avoid_delay()
         self._has_sent = True
 
-    def hand_over(self, callback: Callable[[int], None]) -> None:
+    def hand_over(self, callback: Callable[[int], None], mask: int = READ) -> None:
         """Send the events to `callback` until `take_back`. No task may wait on the stream meanwhile.
 
-        If the stream is closed meanwhile, `callback` gets one last event, an end.
+        A stream that was not registered before is registered for `mask`. If the stream is closed meanwhile, `callback`
+        gets one last event, an end.
         """
         if self._registered:
             self.poller.redirect(self.fd, callback)
         else:
-            self._register(callback)
+            self._register(callback, mask)
             self.dry = True
         self._callback = callback
 
-    def take_back(self) -> None:
-        """Let events wake the waiting tasks again, after `hand_over`."""
+    def take_back(self, events: int = 0) -> None:
+        """Let events wake the waiting tasks again, after `hand_over`. `events` are those that came meanwhile."""
         self._callback = None
         self.dry = False
         if not self.closed:
             self.poller.redirect(self.fd, self._wake)
+            self._wake(events)
+
+    def note_events(self, events: int) -> None:
+        """Note what events that reached a callback say of the next reads."""
+        if events & READ_EVENTS:
+            self.dry = False
+            if events & MORE_EVENTS:
+                self.short_read_is_all = False
 
     def watch_end(self, on_end: Callable[[int], None] | None) -> None:
         """Call `on_end` with the events that end the peer's side, at once if they have come; None stops that."""
@@ -121,6 +130,11 @@ class PolledStream(SocketStream):
         self._register(self._callback or self._wake)
         self.poller.watch_writes(self.fd)
 
+    def close_soon(self) -> None:
+        """Close the socket after the events at hand (`Poller.close_soon`). No task may use the stream."""
+        self.closed = True
+        self.poller.close_soon(self.socket)
+
     async def aclose(self) -> None:
         """Close the socket. Tasks that wait on it get ``ClosedResourceError``."""
         if self.closed:
@@ -135,22 +149,20 @@ class PolledStream(SocketStream):
                 trio.lowlevel.reschedule(task, outcome.Error(ClosedResourceError()))
         self._reader = self._writer = None
 
-    def _register(self, callback: Callable[[int], None]) -> None:
+    def _register(self, callback: Callable[[int], None], mask: int = READ) -> None:
         if self.closed:
             raise ClosedResourceError
         if not self._registered:
             self._registered = True
-            self.poller.register(self.fd, callback)
+            self.poller.register(self.fd, callback, mask)
 
     def _wake(self, events: int) -> None:
         if events & READ_EVENTS:
-            self.dry = False
-            if events & MORE_EVENTS:
-                self.short_read_is_all = False
-                if events & END_EVENTS:
-                    self._end_events = events
-                    if self._on_end:
-                        self._on_end(events)
+            self.note_events(events)
+            if events & END_EVENTS:
+                self._end_events = events
+                if self._on_end:
+                    self._on_end(events)
             if self._reader:
                 self.poller.wake(self._reader)
                 self._reader = None

@@ -49,6 +49,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -63,6 +64,8 @@ __all__ = [
     "AVAILABLE",
     "END_EVENTS",
     "MORE_EVENTS",
+    "READ",
+    "READ_AND_WRITE",
     "READ_EVENTS",
     "RESET_EVENT",
     "WRITE_EVENTS",
@@ -84,8 +87,10 @@ READ_EVENTS = _IN | _PRI | END_EVENTS
 MORE_EVENTS = _PRI | END_EVENTS
 """After one of these, a short read may have left something behind: the end, or bytes after urgent data."""
 WRITE_EVENTS = _OUT | _HUP | _ERR
-_READ = _IN | _PRI | _RDHUP | _ET
-_READ_AND_WRITE = _READ | _OUT
+READ = _IN | _PRI | _RDHUP | _ET
+"""What to register a socket for that is read."""
+READ_AND_WRITE = READ | _OUT
+"""What to register a socket for that has to be writable first, such as one that connects."""
 
 STEPS_BEFORE_YIELD = 4
 """Steps of bulk work after which trio's other tasks get their turn, even if no event has woken one."""
@@ -108,15 +113,20 @@ class Poller:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._queue: deque[Callable[[], None]] = deque()
+        self._closing: list[socket.socket] = []
+        self._is_working = False
         self._task_woken = False
         self._waiting = False
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wakeup, _IN | _ET)
 
-    def register(self, fd: int, callback: Callable[[int], None]) -> None:
-        """Call `callback` with the events of `fd` from now on; if it is readable already, one comes at once."""
+    def register(self, fd: int, callback: Callable[[int], None], mask: int = READ) -> None:
+        """Call `callback` with the events of `fd` from now on; if it is readable already, one comes at once.
+
+        With `READ_AND_WRITE` as the `mask`, `WRITE_EVENTS` are reported too.
+        """
         self._callbacks[fd] = callback
-        self._epoll.register(fd, _READ)
+        self._epoll.register(fd, mask)
 
     def redirect(self, fd: int, callback: Callable[[int], None]) -> None:
         """Replace the callback of a registered `fd`."""
@@ -124,7 +134,7 @@ class Poller:
 
     def watch_writes(self, fd: int) -> None:
         """Report `WRITE_EVENTS` of `fd` too from now on; if it is writable already, one comes at once."""
-        self._epoll.modify(fd, _READ_AND_WRITE)
+        self._epoll.modify(fd, READ_AND_WRITE)
 
     def forget(self, fd: int) -> None:
         """Drop the callback of `fd`; call it before closing `fd`, which ends its registration with the kernel."""
@@ -134,6 +144,22 @@ class Poller:
         """End the registration of an `fd` that stays open, maybe in another process, as a shared listener does."""
         self.forget(fd)
         self._epoll.unregister(fd)
+
+    def close_soon(self, sock: socket.socket) -> None:
+        """Drop the callback of a socket, and close it: for callbacks, once the events at hand are handled.
+
+        A descriptor that is closed may be used again at once, and an event of the closed socket that is still at hand
+        would reach the callback of the new one.
+        """
+        self._callbacks.pop(sock.fileno(), None)
+        if self._is_working:
+            self._closing.append(sock)
+        else:
+            sock.close()
+
+    def let_tasks_run(self) -> None:
+        """Go back to trio after the events at hand: a callback has started a task."""
+        self._task_woken = True
 
     def enqueue(self, step: Callable[[], None]) -> None:
         """Run one step of bulk work when its turn comes. It must be bounded, and must not raise."""
@@ -158,7 +184,9 @@ class Poller:
                 self._waiting = True
                 await wait_readable(descriptor)
                 self._waiting = False
+            self._is_working = True
             self._work()
+            self._is_working = False
 
     def close(self) -> None:
         """Close the epoll and the pipes. `run` must have ended, and all watched sockets must be forgotten or closed."""
@@ -168,7 +196,7 @@ class Poller:
 
     def _work(self) -> None:
         """Handle events and bulk work until a task is to run, or trio's turn is due."""
-        poll, callbacks, queue = self._epoll.poll, self._callbacks, self._queue
+        poll, callbacks, queue, closing = self._epoll.poll, self._callbacks, self._queue, self._closing
         self._task_woken = False
         steps = STEPS_BEFORE_YIELD
         linger = 0.0
@@ -181,7 +209,11 @@ class Poller:
                     try:
                         callback(event)
                     except (MemoryError, OSError):
-                        self._epoll.modify(fd, _READ_AND_WRITE)  # the event comes again
+                        self._epoll.modify(fd, READ_AND_WRITE)  # the event comes again
+            if closing:
+                for sock in closing:
+                    sock.close()
+                closing.clear()
             if self._task_woken:
                 return
             if queue:

@@ -39,7 +39,7 @@ class SocketStream(ByteStream):
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        self.local_name: tuple[str, int] | None = None
+        self.local_name: SockAddr | None = None
         """The local address and port, once `connect` has returned."""
         self.was_reset = False
         """Whether a send has failed with a reset. The kernel reports it once: the next receive sees a regular end."""
@@ -67,11 +67,21 @@ class SocketStream(ByteStream):
                 await self._writable()
         if error not in (0, errno.EISCONN):
             raise OSError(error, os.strerror(error))
-        self.local_name = name = self.socket.getsockname()
+        self.note_connected(address)
+
+    def note_connected(self, address: SockAddr) -> SockAddr:
+        """Note and return the local name of a socket that has connected to `address`.
+
+        Raises:
+            OSError: with the ``errno`` of the kernel. A socket that has connected to itself has been refused.
+        """
+        name: SockAddr = self.socket.getsockname()
+        self.local_name = name
         if name[1] == address[1] and name == self.socket.getpeername():
             # Nothing listened there, and the kernel's choice of a local port fell on that of the destination.
             reset_on_close(self)
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        return name
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what has arrived, up to `max_bytes` bytes; wait until there is something."""

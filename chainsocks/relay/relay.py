@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import trio
@@ -49,9 +50,13 @@ class Relay:
         "_down_complete",
         "_early_down",
         "_early_up",
+        "_flow_down",
+        "_flow_up",
         "_half_close",
         "_idle",
         "_idle_timer",
+        "_is_started",
+        "_on_over",
         "_traffic",
         "_unfinished",
         "_up_complete",
@@ -91,17 +96,49 @@ class Relay:
         Raises:
             Exception: what went wrong at this end, such as `MemoryError`.
         """
+        if isinstance(self._client, PolledStream) and isinstance(self._upstream, PolledStream):
+            await self._run_flows(scope, self._client, self._upstream)
+            return
         self._idle_timer = IdleTimer(scope, self._idle)
         try:
-            if isinstance(self._client, PolledStream) and isinstance(self._upstream, PolledStream):
-                await self._run_flows(self._client, self._upstream)
-            else:
-                await self._run_pumps()
+            await self._run_pumps()
         finally:
-            if not self._up_complete:
-                reset_on_close(self._upstream)
-            if not self._down_complete:
-                reset_on_close(self._client)
+            self._reset_incomplete()
+
+    def start(self, scope: Scope, client: PolledStream, upstream: PolledStream, on_over: Callable[[], None]) -> None:
+        """Pass bytes by callbacks, without a task, between the two streams that are given again here.
+
+        The idle timer moves the deadline of `scope`. `on_over` is called once, when both directions have ended or one
+        has broken; the caller calls `stop` then, and may call it before.
+        """
+        self._idle_timer = IdleTimer(scope, self._idle)
+        self._on_over = on_over
+        self._is_started = False
+        self._flow_up = up = Flow(client, upstream, self._early_up, self._moved_up, self._flow_up_ended)
+        self._flow_down = down = Flow(upstream, client, self._early_down, self._moved_down, self._flow_down_ended)
+        client.hand_over(self._client_event)
+        upstream.hand_over(self._upstream_event)
+        up.start()
+        down.start()
+        self._is_started = True
+        self._report_if_over()
+
+    def stop(self) -> Exception | None:
+        """End what `start` began; return what went wrong at this end, if anything. The streams stay open, as for `run`.
+
+        They are still handed over: the caller takes them back, or closes them.
+        """
+        self._flow_up.stop()
+        self._flow_down.stop()
+        self._reset_incomplete()
+        return self._flow_up.error or self._flow_down.error
+
+    def _reset_incomplete(self) -> None:
+        """Have a stream reset on close that did not get all bytes and the end."""
+        if not self._up_complete:
+            reset_on_close(self._upstream)
+        if not self._down_complete:
+            reset_on_close(self._client)
 
     @property
     def outcome(self) -> Outcome:
@@ -131,66 +168,65 @@ class Relay:
             if self._over:
                 nursery.cancel_scope.cancel()
 
-    async def _run_flows(self, client: PolledStream, upstream: PolledStream) -> None:
+    async def _run_flows(self, scope: Scope, client: PolledStream, upstream: PolledStream) -> None:
         """Move bytes between polled sockets, by callbacks; this task sleeps until they are done."""
         task = current_task()
-        asleep = False
+        is_over = asleep = False
 
         def abort(_: object) -> Abort:
             nonlocal asleep
             asleep = False
             return Abort.SUCCEEDED
 
-        def wake_when_over() -> None:
-            nonlocal asleep
-            if asleep and self._unfinished <= 0:
+        def on_over() -> None:
+            nonlocal is_over, asleep
+            is_over = True
+            if asleep:
                 asleep = False
                 client.poller.wake(task)
 
-        def up_ended(end: End) -> None:
-            self._up_ended(end)
-            if end is End.SINK_BROKEN:
-                down.drain()
-            wake_when_over()
-
-        def down_ended(end: End) -> None:
-            self._down_ended(end)
-            if end is End.SINK_BROKEN:
-                up.drain()
-            wake_when_over()
-
-        up = Flow(client, upstream, self._early_up, self._moved_up, up_ended)
-        down = Flow(upstream, client, self._early_down, self._moved_down, down_ended)
-
-        def client_event(events: int) -> None:
-            if events & READ_EVENTS:
-                up.source_event(events)
-            if events & WRITE_EVENTS:
-                down.sink_event()
-
-        def upstream_event(events: int) -> None:
-            if events & READ_EVENTS:
-                down.source_event(events)
-            if events & WRITE_EVENTS:
-                up.sink_event()
-
-        client.hand_over(client_event)
-        upstream.hand_over(upstream_event)
+        self.start(scope, client, upstream, on_over)
         try:
-            up.start()
-            down.start()
-            if self._unfinished > 0:
+            if not is_over:
                 asleep = True
                 await wait_task_rescheduled(abort)
         finally:
-            up.stop()
-            down.stop()
+            error = self.stop()
             client.take_back()
             upstream.take_back()
-        if error := up.error or down.error:
+        if error:
             raise error
         if client.closed or upstream.closed:
             raise ClosedResourceError
+
+    def _client_event(self, events: int) -> None:
+        if events & READ_EVENTS:
+            self._flow_up.source_event(events)
+        if events & WRITE_EVENTS:
+            self._flow_down.sink_event()
+
+    def _upstream_event(self, events: int) -> None:
+        if events & READ_EVENTS:
+            self._flow_down.source_event(events)
+        if events & WRITE_EVENTS:
+            self._flow_up.sink_event()
+
+    def _flow_up_ended(self, end: End) -> None:
+        self._up_ended(end)
+        if end is End.SINK_BROKEN:
+            self._flow_down.drain()
+        self._report_if_over()
+
+    def _flow_down_ended(self, end: End) -> None:
+        self._down_ended(end)
+        if end is End.SINK_BROKEN:
+            self._flow_up.drain()
+        self._report_if_over()
+
+    def _report_if_over(self) -> None:
+        if self._unfinished <= 0 and self._is_started:
+            self._is_started = False
+            self._on_over()
 
     def _moved_up(self, size: int) -> None:
         self._traffic.up += size

@@ -124,6 +124,11 @@ class Resolver:
             raise _copy(answer.error)
         return _addresses(answer, address.port)
 
+    def known(self, address: Address) -> list[Address] | None:
+        """Return the addresses of a name that need no look-up, as `resolve` would; None where there are none."""
+        answer = self._recall((address.packed.lower(), 0))
+        return None if answer is None or answer.error else _addresses(answer, address.port)
+
     def rest_of(self, address: Address) -> Callable[[], Awaitable[list[Address]]] | None:
         """Return what waits for all addresses of a name, if the resolver has not answered for both families yet."""
         question = self._asked.get((address.packed.lower(), 0))

@@ -34,13 +34,14 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.observe.events import Events
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.server.accept import accept_connections
-from chainsocks.server.deadlines import open_deadlines
+from chainsocks.server.deadlines import Deadlines, open_deadlines
 from chainsocks.server.health_checks import check_members, members_to_check
+from chainsocks.server.lane import Lane
 from chainsocks.server.network import TrioNetwork
 from chainsocks.server.permits import Permits
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
-from chainsocks.session.session import serve_session
+from chainsocks.session.session import Begun, serve_session
 from chainsocks.sockets import keep_urgent
 
 __all__ = ["Server", "open_server"]
@@ -73,6 +74,7 @@ class Server:
         service: Service,
         active: Iterable[_Active],
         poller: Poller | None,
+        deadlines: Deadlines,
         keepalive: Keepalive,
         accepting: trio.Nursery,
         sessions: trio.Nursery,
@@ -83,6 +85,7 @@ class Server:
         """Where this server listens; each service that it uses has it."""
         self._service = service
         self._poller = poller
+        self._deadlines = deadlines
         self._keepalive = keepalive
         self._accepting = accepting
         self._sessions = sessions
@@ -151,10 +154,10 @@ class Server:
             active.closed.set()
 
     async def _accept(self, opened: OpenListener) -> None:
-        listener, sock = opened.listener, opened.sock
+        listener, sock, poller = opened.listener, opened.sock, self._poller
         is_ipv4 = sock.family is socket.AF_INET
         is_tcp = is_ipv4 or sock.family is socket.AF_INET6
-        poller = self._poller
+        lane = self._open_lane(listener, poller) if poller else None
 
         def start_session(connection: socket.socket, peer: Any) -> None:
             host, name = "", "unix"
@@ -166,15 +169,37 @@ class Server:
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
             if is_tcp:
                 self._keepalive.add(client)
-            self._sessions.start_soon(self._run_session, client, name, self._service, host, listener, name=name)
+            if not (lane and isinstance(client, PolledStream) and lane.begin(client, name, host, self._service)):
+                self._start_session(client, name, self._service, host, listener)
 
-        await accept_connections(sock, self.permits, poller, start_session)
+        try:
+            await accept_connections(sock, self.permits, poller, start_session)
+        finally:
+            if lane:
+                lane.close()
+
+    def _open_lane(self, listener: Listener, poller: Poller) -> Lane:
+        lane = Lane(listener, poller, self._deadlines, self._keepalive, self._start_session, self.permits.release)
+        self._sessions.start_soon(lane.run)
+        return lane
+
+    def _start_session(
+        self,
+        client: ByteStream,
+        name: str,
+        service: Service,
+        host: str,
+        listener: Listener,
+        begun: Begun | None = None,
+    ) -> None:
+        """Start the task of a session, or of one that has `begun` in the lane."""
+        self._sessions.start_soon(self._run_session, client, name, service, host, listener, begun, name=name)
 
     async def _run_session(
-        self, client: ByteStream, name: str, service: Service, host: str, listener: Listener
+        self, client: ByteStream, name: str, service: Service, host: str, listener: Listener, begun: Begun | None
     ) -> None:
         try:
-            await serve_session(client, name, service, host, listener)
+            await serve_session(client, name, service, host, listener, begun)
         except Exception as error:
             log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
             log.debug("where it happened", exc_info=error)
@@ -215,7 +240,7 @@ async def open_server(
         ):
             service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines, keepalive), events)
             async with trio.open_nursery() as accepting:
-                server = Server(service, active, poller, keepalive, accepting, sessions)
+                server = Server(service, active, poller, deadlines, keepalive, accepting, sessions)
                 unused.pop_all()
                 yield server
                 accepting.cancel_scope.cancel()

@@ -28,7 +28,7 @@ from chainsocks.net.poller import RESET_EVENT
 from chainsocks.network import Network
 from chainsocks.protocol.handshake import ServerHandshake
 
-__all__ = ["EARLY", "GRACE", "ClientWatch", "until_client_leaves"]
+__all__ = ["EARLY", "GRACE", "ClientWatch", "has_left", "until_client_leaves"]
 
 EARLY = 64 * 1024
 """Bytes that are read from a client ahead of its upstream; more waits in its socket."""
@@ -71,7 +71,7 @@ class ClientWatch:
 
     def _note_end(self, client: socket.socket, events: int) -> None:
         """Note that the client has left, if that is what `events` mean."""
-        if _has_left(client, events, self._handshake):
+        if has_left(client, events, self._handshake.trailing_data):
             self._note_left(reset=bool(events & RESET_EVENT))
 
     def _note_left(self, *, reset: bool) -> None:
@@ -113,7 +113,7 @@ def until_client_leaves(client: ByteStream, handshake: ServerHandshake) -> Itera
             return
 
         def note_end(events: int) -> None:
-            if _has_left(client.socket, events, handshake):
+            if has_left(client.socket, events, handshake.trailing_data):
                 scope.cancel()
 
         client.watch_end(note_end)
@@ -123,12 +123,12 @@ def until_client_leaves(client: ByteStream, handshake: ServerHandshake) -> Itera
             client.watch_end(None)
 
 
-def _has_left(client: socket.socket, events: int, handshake: ServerHandshake) -> bool:
-    """Whether an end is more than a half-close behind data, which stays in the socket."""
+def has_left(client: socket.socket, events: int, early_data: bytes) -> bool:
+    """Whether an end is more than a half-close behind data, which stays in the socket or is `early_data`."""
     if events & RESET_EVENT:
         return True
     try:
         has_data = bool(client.recv(1, socket.MSG_PEEK))
     except OSError:
         has_data = False
-    return not (has_data or handshake.trailing_data)
+    return not (has_data or early_data)

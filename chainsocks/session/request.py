@@ -28,15 +28,21 @@ class RequestReader:
     """Reads one request from `client`.
 
     GSSAPI wraps the connection: `client` is then the stream to go on with. `handshake` is None before the first byte.
+    `heard` is what another reader has taken from `client` before, and `answered` the number of bytes that this one has
+    sent: they are not read, or sent, a second time.
     """
 
-    __slots__ = ("_host", "_service", "client", "handshake")
+    __slots__ = ("_answered", "_heard", "_host", "_service", "client", "handshake")
 
-    def __init__(self, client: ByteStream, service: Service, host: str = "") -> None:
+    def __init__(
+        self, client: ByteStream, service: Service, host: str = "", heard: bytes = b"", answered: int = 0
+    ) -> None:
         self.client = client
         self.handshake: ServerHandshake | None = None
         self._service = service
         self._host = host
+        self._heard = heard
+        self._answered = answered
 
     @property
     def step(self) -> str:
@@ -50,7 +56,7 @@ class RequestReader:
             ProtocolError: the client broke the protocol or may not come in; the answer that it is owed has been sent.
             BrokenResourceError: the client's connection broke.
         """
-        data = await self._receive()
+        data = self._heard or await self._receive()
         if not data:
             raise ProtocolError("it left without a word", Cause.CLOSED)
         logins = self._service.logins
@@ -109,8 +115,17 @@ class RequestReader:
         Raises:
             BrokenResourceError: the client's connection broke.
         """
-        if answer := handshake.data_to_send():
+        if answer := self.answer(handshake):
             await self.client.send(answer)
+
+    def answer(self, handshake: ServerHandshake) -> bytes:
+        """Return what the handshake owes the client now, without what has been sent before."""
+        answer = handshake.data_to_send()
+        if self._answered:
+            sent = min(self._answered, len(answer))
+            self._answered -= sent
+            answer = answer[sent:]
+        return answer
 
     async def _receive(self) -> bytes:
         """Return the next bytes; none when the client has finished its side."""

@@ -20,7 +20,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -64,31 +64,60 @@ from chainsocks.session.routing_decision import (
 )
 from chainsocks.session.service import Service
 
-__all__ = ["serve_session"]
+__all__ = ["CLIENT_LEFT", "CUT_OFF", "Begun", "Dialled", "describe_error", "serve_session"]
+
+CLIENT_LEFT = "the client left before its reply"
+CUT_OFF = "cut off: the server is stopping"
+"""Outcomes."""
 
 ResultT = TypeVar("ResultT")
 
 [DEFAULT_LISTENER] = Server().listen
 
 
+Dialled = Upstream | DialError | RequestRefused | RequestAbandoned | None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A session that has begun without a task (`chainsocks.server.lane`), as far as it has come."""
+
+    record: Record
+    events: SessionEvents | None = None
+    heard: bytes = b""
+    """What the client has sent."""
+    answered: int = 0
+    """Bytes of the answers to that which the client has got."""
+    dialled: Dialled = None
+    """What came of the dial; None where it has not begun."""
+
+
 async def serve_session(
-    client: ByteStream, name: str, service: Service, host: str = "", listener: Listener = DEFAULT_LISTENER
+    client: ByteStream,
+    name: str,
+    service: Service,
+    host: str = "",
+    listener: Listener = DEFAULT_LISTENER,
+    begun: Begun | None = None,
 ) -> None:
-    """Serve one connection that came in by `listener`.
+    """Serve one connection that came in by `listener`, or go on with one that has `begun`.
 
     `name` is the client's address for the log, `host` its IP address if it has one.
 
     *Closing*: `client`, and whatever is opened on its behalf, is closed before this returns.
     """
-    record = Record(name)
+    if begun is None:
+        record = Record(name)
+        events = SessionEvents(service.events, record) if service.events else None
+        if events:
+            events.started()
+        begun = Begun(record, events)
+    record, events = begun.record, begun.events
     record.mark_debug_lines()
-    events = SessionEvents(service.events, record) if service.events else None
-    if events:
-        events.started()
     try:
-        await _Session(client, service, record, host, listener, events).run()
+        await _Session(client, service, host, listener, begun).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
-        record.outcome, record.failed = "cut off: the server is stopping", False
+        record.outcome, record.failed = CUT_OFF, False
         if record.reply is None:  # otherwise the relay has done so where it had to
             reset_on_close(client)
         raise
@@ -107,7 +136,7 @@ class _ClientLeft(_SessionOver):
     """The client cannot take the reply that it is owed."""
 
     def __str__(self) -> str:
-        return "the client left before its reply"
+        return CLIENT_LEFT
 
 
 class _Session:
@@ -115,6 +144,7 @@ class _Session:
 
     __slots__ = (
         "_account",
+        "_dialled",
         "_host",
         "_limit",
         "_listener",
@@ -131,20 +161,20 @@ class _Session:
         self,
         client: ByteStream,
         service: Service,
-        record: Record,
         host: str,
         listener: Listener,
-        events: SessionEvents | None,
+        begun: Begun,
     ) -> None:
-        self._reader = RequestReader(client, service, host)
+        self._reader = RequestReader(client, service, host, begun.heard, begun.answered)
+        self._dialled = begun.dialled
         self._host = self._account = host
         self._listener = listener
         self._remark = ""
         self._service = service
         self._timeouts = service.config.timeouts
-        self._record = record
-        self._on_step = events.step if events else None
-        self._limit = Limit(service.network, record.began + self._timeouts.handshake)
+        self._record = begun.record
+        self._on_step = begun.events.step if begun.events else None
+        self._limit = Limit(service.network, begun.record.began + self._timeouts.handshake)
         self._limit.expired = self._no_request
 
     async def run(self) -> None:
@@ -262,7 +292,11 @@ class _Session:
 
     async def _connect(self, handshake: ServerHandshake, decision: RoutingDecision) -> None:
         """Dial, reply, relay."""
-        upstream = await self._dial(decision, open_connection, close=close_upstream)
+        if isinstance(self._dialled, Exception):
+            raise self._dialled
+        upstream = self._dialled
+        if upstream is None:
+            upstream = await self._dial(decision, open_connection, close=close_upstream)
         await self._reply_and_relay(handshake, upstream)
 
     async def _bind(self, handshake: ServerHandshake, decision: RoutingDecision) -> None:
@@ -355,7 +389,7 @@ class _Session:
             raise _ClientLeft  # just as its way opened
         limit.expired = self._reply_not_taken
         handshake.send_reply(Reply(ReplyCode.SUCCEEDED, bound))
-        answer = handshake.data_to_send()
+        answer = self._reader.answer(handshake)
         try:
             sent = client.send_nowait(answer) if isinstance(client, SocketStream) else 0
             if sent < len(answer):  # hardly ever: the usual reply needs no deadline
@@ -386,11 +420,7 @@ class _Session:
 
     async def _fail(self, error: BaseException) -> bool:
         """End a session for an error at this end, in a way that its client can tell; return False for a bug."""
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        is_local = isinstance(error, OSError | MemoryError)
-        words = "out of memory" if isinstance(error, MemoryError) else str(error)
-        problem = f"an error at this end: {words}" if is_local else "a bug in chainsocks ended it"
+        problem, is_local = describe_error(error)
         if self._record.request and self._record.reply is None:
             await self._refuse(RequestRefused(problem, ReplyCode.GENERAL_FAILURE))
         else:
@@ -415,6 +445,16 @@ class _Session:
 
     def _reply_not_taken(self) -> _SessionOver:
         return _SessionOver(f"client, reply: not taken (within {self._timeouts.reply:g} s)")
+
+
+def describe_error(error: BaseException) -> tuple[str, bool]:
+    """Return what the log says of an error at this end, and whether it is one of the machine; otherwise it is a bug."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, OSError | MemoryError):
+        return "a bug in chainsocks ended it", False
+    words = "out of memory" if isinstance(error, MemoryError) else str(error)
+    return f"an error at this end: {words}", True
 
 
 def _check_bound(version: Version, bound: Address) -> None:

@@ -72,7 +72,7 @@ def test_the_server(line: str, server: Server) -> None:
             "port = 1",
             "server.port: unknown key; "
             "known are bind_address, gssapi, gssapi_keytab, gssapi_principals, gssapi_required, gssapi_services, "
-            "ident, keepalive, listen, max_sessions, open, private, udp_address, udp_ports, workers",
+            "ident, keepalive, lane, listen, max_sessions, open, private, udp_address, udp_ports, workers",
         ),
         ("bind_address = 7", "server.bind_address: expected a text in quotes"),
         (

@@ -1,0 +1,436 @@
+"""One session in the lane (`chainsocks.server.lane`): callbacks that read the request, dial, reply and relay.
+
+The methods stand in the order of the story. Each of the first ones ends by waiting for the next event, or by handing
+the session over to a task.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+from anyio import BrokenResourceError
+
+from chainsocks.chain.operations import Upstream
+from chainsocks.chain.steps import connect_error
+from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE, RequestAbandoned, Trip
+from chainsocks.config.listeners import Listener
+from chainsocks.errors import DialError, Place, RequestRefused, Step
+from chainsocks.net.keepalive import Keepalive
+from chainsocks.net.polled import PolledStream
+from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_AND_WRITE, RESET_EVENT, WRITE_EVENTS, Poller
+from chainsocks.network import reset_on_close
+from chainsocks.observe.events import SessionEvents
+from chainsocks.observe.record import Record
+from chainsocks.protocol import socks4, socks5
+from chainsocks.protocol.address import Address, AddressType, address_of
+from chainsocks.protocol.errors import ProtocolError
+from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, Request, Version
+from chainsocks.relay.relay import Relay
+from chainsocks.routing.rules import Caller
+from chainsocks.server.deadlines import Deadline, Deadlines
+from chainsocks.server.lane_terms import Terms
+from chainsocks.session.access import Access
+from chainsocks.session.client_watch import GRACE, has_left
+from chainsocks.session.routing_decision import RoutingDecision, asks_for_address, route_at_once
+from chainsocks.session.service import Service
+from chainsocks.session.session import CLIENT_LEFT, CUT_OFF, Begun, Dialled, describe_error
+from chainsocks.sockets import family_of, tcp_socket
+
+__all__ = ["HandOver", "LaneSession", "Shared"]
+
+log = logging.getLogger("chainsocks.server")
+
+MOST = 4096
+"""Bytes to read at once before the relay. A client that fills this becomes a task."""
+
+HandOver = Callable[[PolledStream, str, Service, str, Listener, Begun], None]
+"""Starts the task of a session, with the arguments of `chainsocks.session.session.serve_session`."""
+
+SOCKS4, SOCKS5 = Version.SOCKS4.value, Version.SOCKS5.value
+DOMAINNAME = AddressType.DOMAINNAME
+_CHOICES = {method: bytes((SOCKS5, method)) for method in Method}  # RFC 1928 section 3
+_LOGIN_ACCEPTED = b"\x01\x00"  # RFC 1929 section 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions of a lane use."""
+
+    poller: Poller
+    deadlines: Deadlines
+    keepalive: Keepalive
+    hand_over: HandOver
+    left: Callable[[LaneSession], None]
+    """Called once for each session: it has ended, or is a task now."""
+    release: Callable[[], None]
+    """Frees the permit of a session that has ended here."""
+
+
+class LaneSession(Deadline):
+    """See the module. It owns `client`, and what it opens on its behalf, until it ends or is handed over."""
+
+    __slots__ = (
+        "_answered",
+        "_client",
+        "_client_events",
+        "_decision",
+        "_dial_began",
+        "_early",
+        "_events",
+        "_has_left",
+        "_heard",
+        "_host",
+        "_read_message",
+        "_record",
+        "_relay",
+        "_shared",
+        "_target",
+        "_terms",
+        "_upstream",
+        "_user",
+    )
+
+    def __init__(self, shared: Shared, terms: Terms, client: PolledStream, name: str, host: str) -> None:
+        service = terms.service
+        self._shared = shared
+        self._terms = terms
+        self._client = client
+        self._host = host
+        self._record = record = Record(name)
+        self._events = SessionEvents(service.events, record) if service.events else None
+        self._heard = self._early = b""
+        self._answered = self._client_events = 0
+        self._user: bytes | None = None
+        self._decision: RoutingDecision | None = None
+        self._has_left = False
+        """Whether the client has finished its side without a byte behind its request."""
+        self._upstream: PolledStream | None = None
+        self._relay: Relay | None = None
+        self._read_message: Callable[[bytes], bytes] = self._read_first
+        super().__init__(shared.deadlines, record.began + terms.timeouts.handshake)
+        shared.deadlines.opened()
+        if self._events:
+            self._events.started()
+        client.hand_over(self._client_spoke)
+
+    # The request.
+
+    def _client_spoke(self, events: int) -> None:
+        """Read the client's next messages, each of which has to be whole."""
+        client = self._client
+        self._client_events |= events
+        try:
+            data = client.socket.recv(MOST)
+        except BlockingIOError:
+            return  # no news
+        except OSError as error:
+            client.note_broken(error)
+            data = b""
+        self._heard = self._heard + data if self._heard else data
+        try:
+            if not data or events & MORE_EVENTS or len(data) == MOST:
+                self._hand_over()
+                return
+            while data:
+                data = self._read_message(data)
+        except ProtocolError:
+            self._hand_over()
+        except Exception as error:  # noqa: BLE001  (the poller serves other sessions, too)
+            self._fail(error)
+
+    def _read_first(self, data: bytes) -> bytes:
+        """Read the first message; return the bytes behind it. SOCKS4's is the request."""
+        if data[0] == SOCKS4:
+            decoded = socks4.decode_request(data)
+            if decoded is None:
+                return self._hand_over()
+            request, end = decoded
+            return self._route(request, data[end:])
+        methods = socks5.decode_methods(data)
+        if methods is None:
+            return self._hand_over()
+        offered, end = methods
+        for method in self._terms.methods:
+            if method in offered:
+                break
+        else:
+            return self._hand_over()
+        self._read_message = self._read_login if method is Method.USERNAME_PASSWORD else self._read_request
+        return self._answer(_CHOICES[method], data[end:])
+
+    def _read_login(self, data: bytes) -> bytes:
+        decoded = socks5.decode_login(data)
+        if decoded is None:
+            return self._hand_over()
+        login, end = decoded
+        logins = self._terms.service.logins
+        if not logins.is_known(login):
+            return self._hand_over()
+        if logins.required:
+            self._user = login.username
+        self._read_message = self._read_request
+        return self._answer(_LOGIN_ACCEPTED, data[end:])
+
+    def _answer(self, answer: bytes, rest: bytes) -> bytes:
+        """Send an answer; return `rest`."""
+        try:
+            sent = self._client.send_nowait(answer)
+        except BrokenResourceError:
+            sent = 0  # the task will find that out
+        self._answered += sent
+        return rest if sent == len(answer) else self._hand_over()
+
+    def _read_request(self, data: bytes) -> bytes:
+        decoded = socks5.decode_request(data)
+        if decoded is None:
+            return self._hand_over()
+        command, destination, end = decoded
+        return self._route(Request(Version.SOCKS5, command, destination), data[end:])
+
+    # The way.
+
+    def _route(self, request: Request, early: bytes) -> bytes:
+        """Decide, and dial if that takes no more than a connect; `early` is the first data upstream."""
+        terms, record = self._terms, self._record
+        if request.command is not Command.CONNECT or request.destination.is_link_local:
+            return self._hand_over()
+        record.request, self._early = request, early
+        caller = Caller(self._host, self._user)
+        decision = route_at_once(request, caller, terms.service.policy, terms.listener.names_only)
+        if decision is None or decision.refusal or not terms.allow(decision):
+            return self._hand_over()
+        if decision.warns and asks_for_address(request):
+            return self._hand_over()
+        address = self._address(decision)
+        if address is None:
+            return self._hand_over()
+        access = Access.of(terms.service, terms.listener, decision.rule)
+        if access.problem(decision.destination, address):
+            return self._hand_over()
+        if self._user is not None:
+            record.user = self._user.decode("utf-8", "surrogateescape")
+        record.rule, record.chain = decision.matched, decision.chain
+        self._dial(decision, address)
+        return b""
+
+    def _address(self, decision: RoutingDecision) -> Address | None:
+        """Return the only address to connect to; None where it is not known, or there is a choice."""
+        destination = decision.destination
+        if destination.type is not DOMAINNAME:
+            return destination
+        addresses = decision.addresses
+        found = self._terms.known(destination) if addresses is None else addresses
+        return found[0] if found and len(found) == 1 else None
+
+    def _dial(self, decision: RoutingDecision, address: Address) -> None:
+        shared, terms = self._shared, self._terms
+        try:
+            sock = tcp_socket(family_of(address))
+        except OSError:
+            self._hand_over()  # the task will say why
+            return
+        self._decision, self._target = decision, address
+        self._upstream = upstream = PolledStream(sock, shared.poller, short_read_is_all=True, may_delay=True)
+        self._dial_began = now = trio.current_time()
+        if self._events and address is not decision.destination:
+            self._report(RESOLVE, now + terms.timeouts.resolve)
+        self.deadline = now + terms.dial_limit(decision)
+        self._report(CONNECT, self.deadline)
+        error = sock.connect_ex(address.sockaddr)
+        if error and error != errno.EINPROGRESS:
+            self._dial_failed(OSError(error, os.strerror(error)))
+            return
+        self._client.hand_over(self._client_spoke_early)
+        upstream.hand_over(self._upstream_answered, READ_AND_WRITE)
+
+    def _client_spoke_early(self, events: int) -> None:
+        """Watch the client during the dial, as `chainsocks.session.client_watch` does."""
+        self._client_events |= events
+        if not events & END_EVENTS:
+            return
+        try:
+            if not has_left(self._client.socket, events, self._early):
+                return
+            if events & RESET_EVENT:
+                self._abort(CLIENT_LEFT)
+            else:
+                self._has_left = True
+                self.deadline = min(self.deadline, trio.current_time() + GRACE)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _upstream_answered(self, events: int) -> None:
+        """Go on when the connect has succeeded or failed."""
+        upstream = self._upstream
+        if upstream is None or not events & WRITE_EVENTS:
+            return  # no news
+        try:
+            error = upstream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & END_EVENTS else 0
+            try:
+                if error:
+                    raise OSError(error, os.strerror(error))
+                name = upstream.note_connected(self._target.sockaddr)
+            except OSError as failure:
+                self._dial_failed(failure)
+                return
+            upstream.note_events(events)
+            self._shared.keepalive.add(upstream)
+            self._send_success(upstream, address_of(name))
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _dial_failed(self, error: OSError) -> None:
+        """Leave the answer to the task."""
+        trip = self._trip()
+        if self._target is not trip.destination:
+            self._terms.network.forget(trip.destination)
+        self._close_upstream()
+        self._hand_over(connect_error(trip, None, error))
+
+    def _trip(self) -> Trip:
+        """Return the trip that a task would have made, where it has ended."""
+        decision, terms = self._decision, self._terms
+        if decision is None or decision.dialled is None or decision.dialled.route is None:
+            raise RuntimeError("nothing has been dialled")
+        destination = decision.destination
+        trip = Trip(decision.dialled.route, destination, terms.timeouts, terms.network, began=self._dial_began)
+        trip.allow(terms.timeouts.connect, destination, self._dial_began)
+        trip.enter(None, CONNECT)
+        return trip
+
+    # The reply and the relay.
+
+    def _send_success(self, upstream: PolledStream, bound: Address) -> None:
+        """Tell the client that its way is open, and relay."""
+        record, client = self._record, self._client
+        record.reply = ReplyCode.SUCCEEDED
+        self._report(OPEN, self.deadline)
+        request = record.request
+        encode = socks4.encode_reply if request and request.version is Version.SOCKS4 else socks5.encode_reply
+        answer = encode(Reply(ReplyCode.SUCCEEDED, bound))
+        try:
+            sent = client.send_nowait(answer)
+        except BrokenResourceError:
+            self._abort(CLIENT_LEFT)
+            return
+        if sent < len(answer):
+            self._answered += sent
+            self._hand_over(Upstream(upstream, bound, b""))
+            return
+        client.note_events(self._client_events)
+        timeouts = self._terms.timeouts
+        self._relay = relay = Relay(
+            client,
+            upstream,
+            record.traffic,
+            early_up=self._early,
+            idle=timeouts.idle,
+            half_close=timeouts.half_close,
+        )
+        self._heard = self._early = b""
+        self._decision = None
+        relay.start(self, client, upstream, self._relay_over)
+
+    def _relay_over(self) -> None:
+        relay = self._relay
+        if relay is None:
+            return
+        if error := relay.stop():
+            self._fail(error)
+        else:
+            self._end(relay.outcome)
+
+    # The end.
+
+    def expire(self) -> None:
+        """End the step whose time is over; a task answers where an answer is owed."""
+        try:
+            if self._relay:
+                self._relay_over()
+            elif self._upstream is None:
+                self._hand_over()
+            else:
+                self._dial_expired(self._upstream)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _dial_expired(self, upstream: PolledStream) -> None:
+        failure: DialError | RequestAbandoned
+        if self._has_left:
+            reset_on_close(upstream)
+            failure = RequestAbandoned()
+        else:
+            failure = self._trip().overdue()
+        self._close_upstream()
+        self._hand_over(failure)
+
+    def cut_off(self) -> None:
+        """End the session because the server stops."""
+        if self._relay:
+            self._relay.stop()
+        else:
+            reset_on_close(self._client)
+        self._end(CUT_OFF)
+
+    def _abort(self, outcome: str) -> None:
+        """End a session whose client has left."""
+        if self._upstream:
+            reset_on_close(self._upstream)
+        self._end(outcome)
+
+    def _fail(self, error: Exception) -> None:
+        """End the session for an error at this end; a task answers where an answer is owed."""
+        problem, is_local = describe_error(error)
+        if not is_local:
+            log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
+        if self.closed:
+            return
+        record = self._record
+        if record.request and record.reply is None:
+            self._close_upstream()
+            self._hand_over(RequestRefused(problem, ReplyCode.GENERAL_FAILURE))
+            return
+        for stream in (self._client, self._upstream):
+            if stream:
+                reset_on_close(stream)
+        self._end(problem, failed=True)
+
+    def _end(self, outcome: str, *, failed: bool = False) -> None:
+        record = self._record
+        record.outcome, record.failed = outcome, failed
+        self._leave()
+        self._client.close_soon()
+        self._close_upstream()
+        record.write()
+        if self._events:
+            self._events.ended()
+        self._shared.release()
+
+    def _hand_over(self, dialled: Dialled = None) -> bytes:
+        """Have a task go on; return nothing, which is what is left to read here."""
+        self._leave()
+        self._client.take_back(self._client_events)
+        begun = Begun(self._record, self._events, self._heard, self._answered, dialled)
+        terms = self._terms
+        self._shared.hand_over(self._client, self._record.client, terms.service, self._host, terms.listener, begun)
+        self._shared.poller.let_tasks_run()
+        return b""
+
+    def _leave(self) -> None:
+        self.closed = True
+        self._shared.deadlines.closed()
+        self._shared.left(self)
+
+    def _close_upstream(self) -> None:
+        if self._upstream:
+            self._upstream.close_soon()
+
+    def _report(self, step: Step, deadline: float) -> None:
+        if self._events and self._decision:
+            self._events.step(Place(None, self._decision.destination, step), deadline)

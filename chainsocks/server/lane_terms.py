@@ -1,0 +1,158 @@
+"""Which sessions may use the lane (`chainsocks.server.lane`), by listener, configuration and routing decision.
+
+The list of keys is closed. A key stands in `HONOURED` if the lane does what it says, or if it says nothing about a
+direct CONNECT. With any other key that is not at its default, the sessions that it is about are tasks. So a new key
+cannot be bypassed by the lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.listeners import Listener
+from chainsocks.config.models import Config, HealthSettings, Server, Timeouts, User
+from chainsocks.config.rules import Rule
+from chainsocks.protocol.address import Address
+from chainsocks.server.network import TrioNetwork
+from chainsocks.session.routing_decision import RoutingDecision
+from chainsocks.session.service import Service
+
+__all__ = ["HONOURED", "STEPS_ASIDE", "Terms", "may_use_lane", "offers_lane"]
+
+HONOURED: dict[type, frozenset[str]] = {
+    Config: frozenset(
+        {"server", "timeouts", "hops", "chains", "users", "rules", "groups", "health", "isolation_key"},
+    ),
+    Listener: frozenset({"address", "kind", "names_only"}),
+    Server: frozenset(
+        {
+            "bind_address",
+            "keepalive",
+            "lane",
+            "listen",
+            "max_sessions",
+            "open",
+            "private",
+            "udp_address",
+            "udp_ports",
+            "workers",
+        }
+    ),
+    Timeouts: frozenset(
+        {
+            "bind",
+            "connect",
+            "dial",
+            "grace",
+            "half_close",
+            "handshake",
+            "hop",
+            "ident",
+            "idle",
+            "reply",
+            "resolve",
+            "udp_idle",
+        }
+    ),
+    HealthSettings: frozenset({"longest_rest", "remeasure", "rest"}),
+    User: frozenset({"name", "password"}),
+    Chain: frozenset(
+        {
+            "dial",
+            "hedge",
+            "isolates",
+            "length",
+            "name",
+            "names_only",
+            "pipeline",
+            "resolver",
+            "route",
+            "skip_dead",
+            "udp",
+        }
+    ),
+    Rule: frozenset(
+        {"chain", "clients", "commands", "number", "ports", "resolve", "to", "users", "versions", "written"}
+    ),
+}
+"""The keys that the lane honours, or that say nothing about its sessions."""
+
+STEPS_ASIDE: dict[type, frozenset[str]] = {
+    Server: frozenset({"gssapi", "ident"}),
+    Chain: frozenset({"hops"}),
+}
+"""The keys that make sessions tasks. They need no entry here to do so: this is the list that a test compares."""
+
+
+def offers_lane(listener: Listener, config: Config) -> bool:
+    """Whether any session of `listener` may use the lane."""
+    values = (listener, config, config.server, config.timeouts, config.health, *config.users)
+    return config.server.lane and all(map(_is_honoured, values))
+
+
+def may_use_lane(listener: Listener, config: Config, decision: RoutingDecision) -> bool:
+    """Whether a session of `listener` with `decision` may use the lane."""
+    chain, rule = decision.dialled, decision.rule
+    return (
+        chain is not None
+        and offers_lane(listener, config)
+        and _is_honoured(chain)
+        and (rule is None or _is_honoured(rule))
+    )
+
+
+class Terms:
+    """What the sessions of a listener have in common while the server uses one service."""
+
+    __slots__ = ("_verdicts", "are_open", "listener", "methods", "network", "service", "timeouts")
+
+    def __init__(self, listener: Listener, service: Service) -> None:
+        self.listener = listener
+        self.service = service
+        self.timeouts = service.config.timeouts
+        self.network = service.network
+        self.methods = service.logins.methods
+        self.are_open = offers_lane(listener, service.config)
+        """Whether any session may use the lane."""
+        self._verdicts: dict[tuple[int, int], bool] = {}
+
+    def known(self, name: Address) -> Sequence[Address] | None:
+        """Return the addresses of a name that need no look-up; None where there are none."""
+        network = self.network
+        return network.resolver.known(name) if isinstance(network, TrioNetwork) else None
+
+    def dial_limit(self, decision: RoutingDecision) -> float:
+        """Return the seconds for the connect of a direct way."""
+        chain, timeouts = decision.chain, self.timeouts
+        dial = timeouts.dial if chain is None or chain.dial is None else chain.dial
+        return min(timeouts.connect, dial)
+
+    def allow(self, decision: RoutingDecision) -> bool:
+        """Whether a session may use the lane; remembered for each chain and rule, which live as long as the service."""
+        key = id(decision.dialled), id(decision.rule)
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            if decision.dialled is not decision.chain:
+                return False  # it has been made for this session only
+            verdict = self._verdicts[key] = may_use_lane(self.listener, self.service.config, decision)
+        return verdict
+
+
+def _is_honoured(value: Any) -> bool:
+    """Whether all fields of `value` that the lane does not honour are at their defaults."""
+    honoured = HONOURED[type(value)]
+    default = DIRECT if isinstance(value, Chain) else None
+    return all(
+        getattr(value, each.name) == (getattr(default, each.name) if default else _default_of(each))
+        for each in fields(value)
+        if each.name not in honoured
+    )
+
+
+def _default_of(field: Field[Any]) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not MISSING else None
