@@ -38,8 +38,8 @@ What it may delay
 
 Alternatives
     - Tasks with bare sockets, and no poller: the last column above. It remains as the path for systems without epoll.
-    - A callback for the whole session, without a task: 1.0 times the CPU of a Go proxy instead of 3.4 times, for 400
-      to 700 lines that would do the handshake and the dial a second time. Not done yet; it would stand on this poller.
+    - Callbacks for the whole session, without a task: that is the lane, which stands on this poller
+      (`chainsocks.server.lane`).
     - Lingering after bulk steps too takes 8 to 13 % off the CPU of bulk with one worker, and nothing with two.
     - Compiling the 22 modules of a session as they are (Cython) gained nothing: calls and attributes ate the gain.
     - trio's guest mode moves trio's own wait to a thread, at the price of a thread switch per tick. Not measured.

@@ -24,10 +24,20 @@ def no_bugs() -> Iterator[None]:
         server.check()
 
 
-@pytest.fixture(scope="session")
-def direct() -> Iterator[Chainsocks]:
+@pytest.fixture(scope="session", params=[True, False], ids=["lane", "task"])
+def direct(request: pytest.FixtureRequest) -> Iterator[Chainsocks]:
     """Our server, without hops and without users."""
-    with chainsocks() as server:
+    with chainsocks(lane=request.param) as server:
+        yield server
+
+
+@pytest.fixture(
+    scope="module", params=[(0, True), (0, False), (1, False), (3, False)], ids=["lane", "direct", "1-hop", "3-hops"]
+)
+def front(request: pytest.FixtureRequest, own_hops: list[Chainsocks]) -> Iterator[Chainsocks]:
+    """Our server, with so many of our own as its hops."""
+    length, lane = request.param
+    with chainsocks(*(hop.url for hop in own_hops[:length]), lane=lane) as server:
         yield server
 
 

@@ -26,9 +26,9 @@ running: list[Chainsocks] = []
 
 
 class Chainsocks(Program):
-    """``chainsocks serve -c FILE``, and its log."""
+    """``chainsocks serve -c FILE``, and its log, which is verbose if `options` say so."""
 
-    def __init__(self, config: Path, extra: Mapping[str, str]) -> None:
+    def __init__(self, config: Path, extra: Mapping[str, str], *options: str) -> None:
         environment = (
             os.environ
             | extra
@@ -37,7 +37,7 @@ class Chainsocks(Program):
                 "RES_OPTIONS": "attempts:1 timeout:1",  # a machine without a name server knows soon that it has none
             }
         )
-        super().__init__([OWN, "serve", "-v", "-c", config], environment)
+        super().__init__([OWN, "serve", *options, "-c", config], environment)
 
     @property
     def listeners(self) -> list[str]:
@@ -79,11 +79,13 @@ def chainsocks(
     environment: Mapping[str, str] | None = None,
     chain: str = "",
     group: str | None = None,
+    lane: bool = False,
     **timeouts: float,
 ) -> Iterator[Chainsocks]:
     """Run our server: its chain is `hops`, as URLs or tables, and `chain` is what else its table says.
 
-    With `group` they hold one place, as a group, and that is what its table says.
+    With `group` they hold one place, as a group, and that is what its table says. With `lane` its log is not verbose,
+    so that direct sessions use the lane.
 
     It has to stop in order, with nothing in its log to regret.
 
@@ -107,7 +109,7 @@ def chainsocks(
         for name, password in (users or {}).items():
             lines += ["[[users]]", f'name = "{name}"', f'password_hash = "{hash_password(password.encode())}"']
         config.write_text("\n".join(lines))
-        server = Chainsocks(config, environment or {})
+        server = Chainsocks(config, environment or {}, *(() if lane else ("-v",)))
         running.append(server)
         ended = False
         try:

@@ -5,26 +5,16 @@ from __future__ import annotations
 import hashlib
 import queue
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from tests.e2e.programs import PATIENCE, SocketAddress
-from tests.e2e.servers import Chainsocks, chainsocks
+from tests.e2e.servers import Chainsocks
 from tests.e2e.targets import MIB, bulk, exchange, receive_bulk, send_bulk, send_until_stuck, serving
 from tests.e2e.wire import connected, read_to_end
 
 SIZE = 10 * MIB
 QUESTION, ANSWER = 3, 4
 """Seeds of the bulk."""
-
-
-@pytest.fixture(scope="module", params=[0, 1, 3], ids=["direct", "1-hop", "3-hops"])
-def front(request: pytest.FixtureRequest, own_hops: list[Chainsocks]) -> Iterator[Chainsocks]:
-    """Our server, with so many of our own as its hops."""
-    with chainsocks(*(hop.url for hop in own_hops[: request.param])) as server:
-        yield server
 
 
 def digest(seed: int) -> bytes:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e import targets
 from tests.e2e.programs import SocketAddress
-from tests.e2e.servers import Chainsocks, chainsocks
+from tests.e2e.servers import Chainsocks
 from tests.e2e.targets import serving
 from tests.e2e.wire import (
     BIND,
@@ -25,13 +24,6 @@ from tests.e2e.wire import (
 )
 
 NO_SUCH_NAME = ("chainsocks.invalid", 80)
-
-
-@pytest.fixture(scope="module", params=[0, 1, 3], ids=["direct", "1-hop", "3-hops"])
-def front(request: pytest.FixtureRequest, own_hops: list[Chainsocks]) -> Iterator[Chainsocks]:
-    """Our server, with so many of our own as its hops."""
-    with chainsocks(*(hop.url for hop in own_hops[: request.param])) as server:
-        yield server
 
 
 def test_success_names_an_address(front: Chainsocks, echo: SocketAddress) -> None:

@@ -46,13 +46,6 @@ def chain_of(length: int) -> Iterator[tuple[list[Chainsocks], Chainsocks]]:
             yield hops, front
 
 
-@pytest.fixture(scope="module", params=[0, 1, 3], ids=["direct", "1-hop", "3-hops"])
-def front(request: pytest.FixtureRequest, own_hops: list[Chainsocks]) -> Iterator[Chainsocks]:
-    """Our server, with so many of our own as its hops."""
-    with chainsocks(*(hop.url for hop in own_hops[: request.param])) as server:
-        yield server
-
-
 def how_it_ends(sock: socket.socket) -> str:
     """Read to the end, and tell how that looked."""
     try:

@@ -16,8 +16,6 @@ from tests.e2e.programs import PATIENCE, SocketAddress
 from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.wire import connected, read_to_end
 
-HOPS = pytest.mark.parametrize("hops", [0, 1, 3])
-
 SIZES = [0, 1, 65_535, 65_536, 65_537, 1_000_000]
 
 
@@ -54,24 +52,20 @@ def answering(size: int, heard: list[bytes]) -> Iterator[SocketAddress]:
         thread.join()
 
 
-@HOPS
 @pytest.mark.parametrize("size", SIZES)
-def test_every_byte_arrives(own_hops: list[Chainsocks], hops: int, size: int) -> None:
+def test_every_byte_arrives(front: Chainsocks, size: int) -> None:
     heard: list[bytes] = []
-    with (
-        chainsocks(*(hop.url for hop in own_hops[:hops])) as front,
-        answering(size, heard) as target,
-        connected(front.address, target) as sock,
-    ):
+    with answering(size, heard) as target, connected(front.address, target) as sock:
         said = say(sock, size)
         assert read_to_end(sock) == said
     assert heard == [said]
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_from_a_client_at_a_unix_socket(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "task"])
+def test_from_a_client_at_a_unix_socket(tmp_path: Path, size: int, *, lane: bool) -> None:
     heard: list[bytes] = []
-    with chainsocks(listen=[f"unix:{tmp_path}/socket"]) as front, answering(size, heard) as target:
+    with chainsocks(listen=[f"unix:{tmp_path}/socket"], lane=lane) as front, answering(size, heard) as target:
         assert front.listeners
         with connected(f"{tmp_path}/socket", target) as sock:
             sock.send(b"a")
@@ -84,11 +78,9 @@ def test_from_a_client_at_a_unix_socket(tmp_path: Path, size: int) -> None:
     assert heard == [b"a!" + bytes(size) + b"!z"]
 
 
-@HOPS
-def test_ftp_abort(own_hops: list[Chainsocks], tmp_path: Path, hops: int) -> None:
+def test_ftp_abort(front: Chainsocks, tmp_path: Path) -> None:
     with (
         servers.ftp_server(tmp_path) as server,
-        chainsocks(*(hop.url for hop in own_hops[:hops])) as front,
         connected(front.address, server) as sock,
         ftplib.FTP() as control,
     ):

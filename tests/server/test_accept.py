@@ -31,6 +31,8 @@ from tests.server.serving import (
     serving,
 )
 
+pytestmark = pytest.mark.usefixtures("each_session_way")
+
 Log = pytest.LogCaptureFixture
 
 # --- max_sessions

@@ -15,6 +15,8 @@ from chainsocks.server.resolver import Resolver
 from tests.net.sockets import read_exactly
 from tests.server.serving import config_of, connect, echoing, greet, open_session, serving
 
+pytestmark = pytest.mark.usefixtures("each_session_way")
+
 
 def request(destination: Address) -> bytes:
     if destination.port == 0:

@@ -20,6 +20,8 @@ from chainsocks.session.client_watch import GRACE
 from tests.net.sockets import LOOPBACK
 from tests.server.serving import ANY_PORT, connect, serving
 
+pytestmark = pytest.mark.usefixtures("each_session_way")
+
 Log = pytest.LogCaptureFixture
 REQUEST = bytes.fromhex("05 01 00 03 0b") + b"example.org" + b"\0\x50"
 RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER: on, for 0 seconds

@@ -22,6 +22,8 @@ from chainsocks.session.login import Logins
 from tests.net.sockets import read_exactly, reset
 from tests.server.serving import Serving, config_of, connect, said, serving
 
+pytestmark = pytest.mark.usefixtures("each_session_way")
+
 Log = pytest.LogCaptureFixture
 Deliver = Callable[[Outcome[bool]], None]
 CAROL = User("carol", HashedPassword(2, 8, 1, b"salt", bytes(32)))

@@ -38,6 +38,8 @@ from tests.server.serving import (
     serving,
 )
 
+pytestmark = pytest.mark.usefixtures("each_session_way")
+
 Log = pytest.LogCaptureFixture
 
 DAY = 24 * 3600

@@ -27,7 +27,7 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address
 from chainsocks.server.server import Server, open_server
 from chainsocks.session.login import Logins
-from chainsocks.session.routing_decision import RoutingDecision, route_request
+from chainsocks.session.routing_decision import RoutingDecision, route_at_once
 from chainsocks.session.service import Service
 from tests.net.sockets import LOOPBACK, descriptors, read_exactly
 from tests.server.serving import (
@@ -41,6 +41,8 @@ from tests.server.serving import (
     open_session,
     serving,
 )
+
+pytestmark = pytest.mark.usefixtures("each_session_way")
 
 Log = pytest.LogCaptureFixture
 
@@ -249,16 +251,17 @@ async def test_without_a_poller_nothing_is_left_behind(monkeypatch: pytest.Monke
 
 
 async def test_a_bug_ends_its_session_and_nothing_else(
-    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, log: Log
+    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, log: Log, each_session_way: str
 ) -> None:
     bugs = iter([ZeroDivisionError("a bug for the test")])
 
-    async def fail_once(*args: Any) -> RoutingDecision:
+    def fail_once(*args: Any) -> RoutingDecision | None:
         for bug in bugs:
             raise bug
-        return await route_request(*args)
+        return route_at_once(*args)
 
-    monkeypatch.setattr("chainsocks.session.session.route_request", fail_once)
+    where = "session.routing_decision" if each_session_way == "task" else "server.lane_session"
+    monkeypatch.setattr(f"chainsocks.{where}.route_at_once", fail_once)
     async with serving(config_of(max_sessions=1)) as server, echoing() as destination:
         async with connect(server.address) as unlucky:
             await greet(unlucky)
@@ -270,10 +273,9 @@ async def test_a_bug_ends_its_session_and_nothing_else(
     [error] = [record for record in log.records if record.levelno == logging.ERROR]
     assert error.getMessage() == "a bug in chainsocks ended a session: ZeroDivisionError: a bug for the test"
     assert error.exc_info is None
-    [where] = [record for record in log.records if record.getMessage() == "where it happened"]
-    assert where.levelno == logging.DEBUG
-    assert where.exc_info is not None
-    assert where.exc_info[0] is ZeroDivisionError
+    traces = [record for record in log.records if record.getMessage() == "where it happened"]
+    assert [record.levelno for record in traces] == ([logging.DEBUG] if each_session_way == "task" else [])
+    assert all(record.exc_info and record.exc_info[0] is ZeroDivisionError for record in traces)
 
 
 # --- helpers
