@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def serve(
     files = files_warning(raise_limit(), max(share_out(config.server.max_sessions, processes)))
     for warning in [*warnings(config), *filter(None, [files])]:
         log.warning("%s", warning)
+    gc.freeze()  # searching what the start has left for garbage would stop all sessions for 20 ms and more
     if processes == 1:
         trio.run(serve_until_signalled, config)
     else:

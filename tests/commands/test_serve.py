@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -36,17 +37,19 @@ default = ["a"]
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Config]]:
     """The configurations that would have been served."""
     configs: list[Config] = []
 
     async def serve(config: Config) -> None:
         await trio.lowlevel.checkpoint()
+        assert gc.get_freeze_count() > 10_000, "a full collection would take as long as the start has left objects"
         configs.append(config)
 
     monkeypatch.setattr("chainsocks.commands.serve.serve_until_signalled", serve)
     monkeypatch.setattr("chainsocks.commands.configuration.find_config", lambda: None)
-    return configs
+    yield configs
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -55,6 +58,7 @@ def served_by(monkeypatch: pytest.MonkeyPatch, served: list[Config]) -> list[int
     numbers: list[int] = []
 
     def serve(config: Config, workers: int) -> None:
+        assert gc.get_freeze_count() > 10_000, "as above"
         numbers.append(workers)
         served.append(config)
 
