@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 from benchmarks.peers import OURS, open_ours
@@ -27,7 +28,7 @@ from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.target import open_target
-from chainsocks.tools.bench.way import Way
+from chainsocks.tools.bench.way import Route, Way
 
 __all__ = ["FIRST", "Effort", "Run", "Scenario", "attribute", "refusals", "run_once"]
 
@@ -117,8 +118,7 @@ def run_once(scenario: Scenario, effort: Effort, folder: Path) -> Run:
             victim = _Victim(scenario, first, folders["again"], stack)
             hop = Hop("front", HopProtocol.SOCKS5, front.address)
             sessions = run_steadily(
-                Way("front", (hop,), Timeouts(hop=PATIENCE * effort.limit)),
-                target,
+                repeat(Route(Way("front", (hop,), Timeouts(hop=PATIENCE * effort.limit)), target.echo)),
                 rate=effort.rate,
                 until=lambda now: victim.is_alive and now >= victim.alive_at + effort.after,
                 actions=[

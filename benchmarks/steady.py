@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chainsocks.errors import DialError
 from chainsocks.tools.bench.echo import exchange
 from chainsocks.tools.bench.loop import Loop, Task
-from chainsocks.tools.bench.target import Target
-from chainsocks.tools.bench.way import BenchError, Route, Way
+from chainsocks.tools.bench.way import BenchError, Route
 
 __all__ = ["Action", "Session", "run_steadily"]
 
@@ -52,10 +51,13 @@ class Action:
 
 
 def run_steadily(
-    way: Way, target: Target, *, rate: float, until: Callable[[float], bool], actions: Sequence[Action] = ()
+    routes: Iterator[Route], *, rate: float, until: Callable[[float], bool], actions: Sequence[Action] = ()
 ) -> list[Session]:
-    """Begin `rate` sessions a second through `way` until `until(now)` is true; return all when all have ended."""
-    route, sessions = Route(way, target.echo), list[Session]()
+    """Begin `rate` sessions a second until `until(now)` is true; return all when all have ended.
+
+    Each session takes the next of `routes`, to an echo.
+    """
+    sessions = list[Session]()
     waiting = sorted(actions, key=lambda action: action.after)
     with Loop() as loop:
         began = time.monotonic()
@@ -66,7 +68,7 @@ def run_steadily(
                 action.do()
             _run_until(loop, due)
             sessions.append(Session(due))
-            loop.start(_talk(sessions[-1], route, loop))
+            loop.start(_talk(sessions[-1], next(routes), loop))
         loop.run(math.inf)  # the route limits each session
     return sessions
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import math
 import socket
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from itertools import repeat
 
 import pytest
 
@@ -11,11 +12,15 @@ from benchmarks.steady import Action, run_steadily
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench.target import open_target
-from chainsocks.tools.bench.way import Way
+from chainsocks.tools.bench.way import Route, Way
 from tests.e2e.targets import serving
 
 RATE = 500
 COUNT = 20
+
+
+def directly(echo: Address) -> Iterator[Route]:
+    return repeat(Route(Way("direct"), echo))
 
 
 def until(count: int) -> float:
@@ -26,7 +31,7 @@ def until(count: int) -> float:
 def test_sessions_begin_at_a_steady_rate_and_all_of_them_end() -> None:
     with open_target() as target:
         end = until(COUNT)
-        sessions = run_steadily(Way("direct"), target, rate=RATE, until=lambda now: now > end)
+        sessions = run_steadily(directly(target.echo), rate=RATE, until=lambda now: now > end)
         assert target.wait_until_quiet()
     assert 0 < len(sessions) <= COUNT
     for number, session in enumerate(sessions):
@@ -49,11 +54,11 @@ def test_those_that_fail_and_those_that_hang_end_no_other() -> None:
             sock.sendall(data)
         sock.recv(100)
 
-    with open_target() as target, serving(hear_all_but_the_first) as (host, port):
-        away = replace(target, echo=Address(host, port))
+    with serving(hear_all_but_the_first) as (host, port):
+        away = Address(host, port)
         end = until(COUNT)
         way = Way("direct", timeouts=Timeouts(hop=0.2))
-        sessions = run_steadily(way, away, rate=RATE, until=lambda now: now > end)
+        sessions = run_steadily(repeat(Route(way, away)), rate=RATE, until=lambda now: now > end)
     late = "direct: a word did not come back within 0.2 s"
     assert late in [session.error for session in sessions]
     assert {session.error for session in sessions} <= {late, ""}, "more are late on a slow machine"
@@ -62,10 +67,8 @@ def test_those_that_fail_and_those_that_hang_end_no_other() -> None:
 
 
 def test_sessions_that_are_refused_say_so(closed_port: tuple[str, int]) -> None:
-    with open_target() as target:
-        away = replace(target, echo=Address(*closed_port))
-        end = until(3)
-        sessions = run_steadily(Way("direct"), away, rate=RATE, until=lambda now: now > end)
+    end = until(3)
+    sessions = run_steadily(directly(Address(*closed_port)), rate=RATE, until=lambda now: now > end)
     for session in sessions:
         assert "connection refused" in session.error
         assert math.isnan(session.opened)
@@ -77,8 +80,7 @@ def test_actions_are_done_in_between_and_in_their_order() -> None:
     with open_target() as target:
         end = until(COUNT)
         sessions = run_steadily(
-            Way("direct"),
-            target,
+            directly(target.echo),
             rate=RATE,
             until=lambda now: now > end and len(done) == 2,
             actions=[
