@@ -50,7 +50,7 @@ class Shares:
         self.reserve = reserve
         self.taken = 0
         """How many are held; more than `total` for a while after that was lowered."""
-        self.held = Counter[str]()
+        self.held: dict[str, int] = {}
         """How many each client holds; clients that hold none have no entry."""
 
     def allows(self, client: str) -> bool:
@@ -61,7 +61,7 @@ class Shares:
     def take(self, client: str) -> None:
         """Count one that `client` has now."""
         self.taken += 1
-        self.held[client] += 1
+        self.held[client] = self.held.get(client, 0) + 1
 
     def give_back(self, client: str) -> None:
         """Count one that `client` has no longer."""
@@ -80,10 +80,11 @@ class FairQueue(Generic[ItemT]):
         self._shares = shares
         self._waiting: dict[str, dict[Hashable, deque[ItemT]]] = {}
         self._lengths = Counter[str]()
+        self._length = 0
 
     def __len__(self) -> int:
         """Return how many items wait."""
-        return self._lengths.total()
+        return self._length
 
     def __bool__(self) -> bool:
         """Whether an item waits."""
@@ -93,6 +94,7 @@ class FairQueue(Generic[ItemT]):
         """Have an item wait behind those of the same client and kind."""
         self._waiting.setdefault(client, {}).setdefault(kind, deque()).append(item)
         self._lengths[client] += 1
+        self._length += 1
 
     def take(self, *, beyond: bool = False) -> tuple[str, ItemT] | None:
         """Return the next client and its item; None if none waits, or if there is none for it.
@@ -121,6 +123,7 @@ class FairQueue(Generic[ItemT]):
             lines[kind] = line  # behind the other kinds
         if lines:
             self._waiting[client] = lines  # behind the other clients
+        self._length -= 1
         self._lengths[client] -= 1
         if not lines:
             del self._lengths[client]

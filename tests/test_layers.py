@@ -71,6 +71,7 @@ NUMBERS = {
         "ATTEMPT_DELAY",
     ): "RFC 8305's pace for the next attempt; nothing ends with it",
     ("chainsocks.chain.eyeballs", "LAST_WAIT"): "a dial that has failed ends that much later where addresses may come",
+    ("chainsocks.server.admission", "TICK"): "it looks again whether a session makes room; nothing ends with it",
     ("chainsocks.session.lingering_close", "LINGER"): "RFC 1928's ten seconds for a client that was refused",
 }
 """Seconds that bound something and are no deadline of ``[timeouts]``, each with its reason."""

@@ -1,8 +1,9 @@
 """The accept loop of one listening socket.
 
-1. A permit is taken before a connection is accepted; with all of them taken, clients wait in the kernel's backlog.
+1. Every TCP connection is accepted: only then is it known which client it is (`chainsocks.server.admission`). Those of
+   a unix socket are all one client. They are left in its backlog, which workers share, until there is room.
 2. No error of accept(2) ends the loop. One that may last, such as no file descriptors, is logged once, and accept is
-   repeated at intervals.
+   repeated at intervals. For want of files, connections without a complete request are ended.
 3. Other tasks have their turn, however many connections or errors there are.
 """
 
@@ -21,7 +22,6 @@ from trio.lowlevel import checkpoint, wait_readable
 
 from chainsocks.net.polled import PolledListener
 from chainsocks.net.poller import Poller
-from chainsocks.server.permits import Permits
 
 __all__ = ["ACCEPTS_BEFORE_YIELD", "ACCEPT_BACKOFF", "MAX_LOST", "accept_connections"]
 
@@ -50,19 +50,24 @@ OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 ACCEPT_BACKOFF = 0.1
 """Seconds without accepting after a lasting error (precedent: trio)."""
 
+A_MOMENT = 0.01
+"""Seconds for a connection that makes room to end."""
+
 ACCEPTS_BEFORE_YIELD = 16
 """Consecutive connections after which other tasks, such as the sessions of these, have their turn."""
 
 
 async def accept_connections(
     listening: socket.socket,
-    permits: Permits,
+    make_room: Callable[[], bool],
     poller: Poller | None,
     start: Callable[[socket.socket, Any], None],
+    wait_for_room: Callable[[], Awaitable[None]] | None = None,
 ) -> NoReturn:
-    """Accept connections until cancelled; call `start` with each one and the address of its peer.
+    """Accept connections until cancelled; call `start` with each one, non-blocking, and the address of its peer.
 
-    `start` owns the connection, which is non-blocking, and one of `permits`, which it releases when the session ends.
+    `start` owns the connection. `make_room` has another one end, for its files, or returns False.
+    `wait_for_room` is waited for before each connection.
     """
     warned = False
     lost = accepted = 0
@@ -73,15 +78,11 @@ async def accept_connections(
             stack.callback(polled.stop)
             wait = polled.wait
         while True:
-            if not permits.try_acquire():
-                if not permits.was_exhausted:
-                    permits.was_exhausted = True
-                    log.warning("max_sessions (%d) is reached: further connections wait", permits.total)
-                await permits.acquire()
+            if wait_for_room:
+                await wait_for_room()
             try:
                 connection, peer = listening.accept()
             except OSError as error:
-                permits.release()  # another listener may have a connection for it
                 if isinstance(error, BlockingIOError):
                     lost = 0
                     await wait()
@@ -94,7 +95,7 @@ async def accept_connections(
                     hint = " (see `ulimit -n`, max_sessions)" if error.errno in OUT_OF_RESOURCES else ""
                     log.warning("cannot accept: %s; trying again%s", error.strerror, hint)
                     warned = True
-                await trio.sleep(ACCEPT_BACKOFF)
+                await trio.sleep(A_MOMENT if error.errno in OUT_OF_RESOURCES and make_room() else ACCEPT_BACKOFF)
                 continue
             warned = False
             lost = 0

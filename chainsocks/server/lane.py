@@ -42,7 +42,6 @@ Alternatives, each measured as x times the CPU of a Go server in one interleaved
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 import trio
 
@@ -53,6 +52,7 @@ from chainsocks.net.poller import Poller
 from chainsocks.server.deadlines import Deadlines
 from chainsocks.server.lane_session import HandOver, LaneSession, Shared
 from chainsocks.server.lane_terms import Terms
+from chainsocks.session.place import Place
 from chainsocks.session.service import Service
 
 __all__ = ["Lane"]
@@ -63,8 +63,7 @@ log = logging.getLogger("chainsocks.session")
 class Lane:
     """The sessions of one listener in the lane; `run` owns them.
 
-    `hand_over` starts the task of a session that leaves the lane. `release` frees the permit of one that has ended
-    here.
+    `hand_over` starts the task of a session that leaves the lane.
     """
 
     def __init__(
@@ -74,26 +73,25 @@ class Lane:
         deadlines: Deadlines,
         keepalive: Keepalive,
         hand_over: HandOver,
-        release: Callable[[], None],
     ) -> None:
         self._listener = listener
         self._sessions: set[LaneSession] = set()
-        self._shared = Shared(poller, deadlines, keepalive, hand_over, self._left, release)
+        self._shared = Shared(poller, deadlines, keepalive, hand_over, self._left)
         self._terms: Terms | None = None
         self._is_closing = False
         self._is_empty = trio.Event()
 
-    def begin(self, client: PolledStream, name: str, host: str, service: Service) -> bool:
-        """Begin the session of a client; return False if it has to be a task from its start.
+    def begin(self, client: PolledStream, name: str, host: str, service: Service, place: Place) -> bool:
+        """Begin the session of a client in its place; return False if it has to be a task from its start.
 
         `name` is the client's address for the log, `host` its IP address if it has one.
         """
         terms = self._terms
         if terms is None or terms.service is not service:
             terms = self._terms = Terms(self._listener, service)
-        if not terms.are_open or log.isEnabledFor(logging.DEBUG):  # the lane writes no debugging lines
+        if not terms.are_open or self._is_closing or log.isEnabledFor(logging.DEBUG):  # it writes no debugging lines
             return False
-        self._sessions.add(LaneSession(self._shared, terms, client, name, host))
+        self._sessions.add(LaneSession(self._shared, terms, client, name, host, place))
         return True
 
     async def run(self) -> None:

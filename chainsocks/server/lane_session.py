@@ -20,7 +20,8 @@ from chainsocks.chain.operations import Upstream
 from chainsocks.chain.steps import connect_error
 from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE, RequestAbandoned, Trip
 from chainsocks.config.listeners import Listener
-from chainsocks.errors import DialError, Place, RequestRefused, Step
+from chainsocks.errors import DialError, RequestRefused, Step
+from chainsocks.errors import Place as PlaceOfStep
 from chainsocks.net.keepalive import Keepalive
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_AND_WRITE, RESET_EVENT, WRITE_EVENTS, Poller
@@ -37,6 +38,7 @@ from chainsocks.server.deadlines import Deadline, Deadlines
 from chainsocks.server.lane_terms import Terms
 from chainsocks.session.access import Access
 from chainsocks.session.client_watch import GRACE, has_left
+from chainsocks.session.place import Place
 from chainsocks.session.routing_decision import RoutingDecision, asks_for_address, route_at_once
 from chainsocks.session.service import Service
 from chainsocks.session.session import CLIENT_LEFT, CUT_OFF, Begun, Dialled, describe_error
@@ -49,7 +51,7 @@ log = logging.getLogger("chainsocks.server")
 MOST = 4096
 """Bytes to read at once before the relay. A client that fills this becomes a task."""
 
-HandOver = Callable[[PolledStream, str, Service, str, Listener, Begun], None]
+HandOver = Callable[[PolledStream, str, Service, str, Listener, Begun, Place], None]
 """Starts the task of a session, with the arguments of `chainsocks.session.session.serve_session`."""
 
 SOCKS4, SOCKS5 = Version.SOCKS4.value, Version.SOCKS5.value
@@ -68,8 +70,6 @@ class Shared:
     hand_over: HandOver
     left: Callable[[LaneSession], None]
     """Called once for each session: it has ended, or is a task now."""
-    release: Callable[[], None]
-    """Frees the permit of a session that has ended here."""
 
 
 class LaneSession(Deadline):
@@ -86,6 +86,7 @@ class LaneSession(Deadline):
         "_has_left",
         "_heard",
         "_host",
+        "_place",
         "_read_message",
         "_record",
         "_relay",
@@ -96,13 +97,14 @@ class LaneSession(Deadline):
         "_user",
     )
 
-    def __init__(self, shared: Shared, terms: Terms, client: PolledStream, name: str, host: str) -> None:
+    def __init__(self, shared: Shared, terms: Terms, client: PolledStream, name: str, host: str, place: Place) -> None:
         service = terms.service
         self._shared = shared
         self._terms = terms
         self._client = client
         self._host = host
-        self._record = record = Record(name)
+        self._place = place
+        self._record = record = Record(name, began=place.began)
         self._events = SessionEvents(service.events, record) if service.events else None
         self._heard = self._early = b""
         self._answered = self._client_events = 0
@@ -212,6 +214,8 @@ class LaneSession(Deadline):
             return self._hand_over()
         access = Access.of(terms.service, terms.listener, decision.rule)
         if access.problem(decision.destination, address):
+            return self._hand_over()
+        if not self._place.keep(caller.account):
             return self._hand_over()
         if self._user is not None:
             record.user = self._user.decode("utf-8", "surrogateescape")
@@ -410,7 +414,7 @@ class LaneSession(Deadline):
         record.write()
         if self._events:
             self._events.ended()
-        self._shared.release()
+        self._place.leave()
 
     def _hand_over(self, dialled: Dialled = None) -> bytes:
         """Have a task go on; return nothing, which is what is left to read here."""
@@ -418,7 +422,9 @@ class LaneSession(Deadline):
         self._client.take_back(self._client_events)
         begun = Begun(self._record, self._events, self._heard, self._answered, dialled)
         terms = self._terms
-        self._shared.hand_over(self._client, self._record.client, terms.service, self._host, terms.listener, begun)
+        self._shared.hand_over(
+            self._client, self._record.client, terms.service, self._host, terms.listener, begun, self._place
+        )
         self._shared.poller.let_tasks_run()
         return b""
 
@@ -433,4 +439,4 @@ class LaneSession(Deadline):
 
     def _report(self, step: Step, deadline: float) -> None:
         if self._events and self._decision:
-            self._events.step(Place(None, self._decision.destination, step), deadline)
+            self._events.step(PlaceOfStep(None, self._decision.destination, step), deadline)

@@ -1,8 +1,8 @@
-"""A running server: its listeners, the permits for its sessions, and the service that they use.
+"""A running server: its listeners, the admission of its sessions, and the service that they use.
 
 ::
 
-    listener ─ permit ─ accept ─ session, with the service of that moment ─ release
+    listener ─ accept ─ admission ─ session, with the service of that moment ─ its place is free
 
 1. All of it can be changed while the server runs. A session uses the service that it started with to its end.
 2. There are two nurseries, that of the listeners inside that of the sessions. A server that stops cancels the inner
@@ -31,17 +31,21 @@ from chainsocks.net.listeners import OpenListener, listen_tcp, open_listeners
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
+from chainsocks.network import reset_on_close
 from chainsocks.observe.events import Events
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.server.accept import accept_connections
+from chainsocks.server.admission import Admission, Place
 from chainsocks.server.deadlines import Deadlines, open_deadlines
+from chainsocks.server.file_limit import current_limit, sessions_that_fit, waiting_that_fit
 from chainsocks.server.health_checks import check_members, members_to_check
 from chainsocks.server.lane import Lane
 from chainsocks.server.network import TrioNetwork
-from chainsocks.server.permits import Permits
 from chainsocks.session.login import Logins
+from chainsocks.session.place import Place as SessionPlace
 from chainsocks.session.service import Service
 from chainsocks.session.session import Begun, serve_session
+from chainsocks.shares import client_of
 from chainsocks.sockets import keep_urgent
 
 __all__ = ["Server", "open_server"]
@@ -66,6 +70,17 @@ class _Active:
         return [address_of(sock.getsockname()) for sock in tcp]
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A connection that waits for a place, with what its session needs."""
+
+    client: SocketStream
+    name: str
+    host: str
+    listener: Listener
+    lane: Lane | None
+
+
 class Server:
     """See the module; made by `open_server`."""
 
@@ -79,8 +94,13 @@ class Server:
         accepting: trio.Nursery,
         sessions: trio.Nursery,
     ) -> None:
-        self.permits = Permits(service.config.server.max_sessions)
-        """One for each session; `change_service` sets their total."""
+        self.admission = Admission(
+            *_limit_sessions(service.config),
+            self._begin_waiting,
+            _close,
+            most_waiting=waiting_that_fit(current_limit()),
+        )
+        """Has a place for each session; `change_service` sets how many."""
         self.own_listeners = service.own_listeners
         """Where this server listens; each service that it uses has it."""
         self._service = service
@@ -94,6 +114,7 @@ class Server:
         for each in active:
             self._start(each)
         accepting.start_soon(self._check_health)
+        accepting.start_soon(self.admission.run)
 
     @property
     def service(self) -> Service:
@@ -106,12 +127,12 @@ class Server:
         return [opened for active in self._active for opened in active.opened]
 
     def change_service(self, service: Service) -> None:
-        """Have new sessions use `service`, and set permits, keepalive and health checks by its configuration.
+        """Have new sessions use `service`, and set places, keepalive and health checks by its configuration.
 
         Sessions that run keep the service that they have. Listeners stay as they are.
         """
         self._service = service
-        self.permits.total = service.config.server.max_sessions
+        self.admission.total, self.admission.limited_by = _limit_sessions(service.config)
         self._keepalive.seconds = service.config.server.keepalive
         for opened in self.listeners:
             keep_alive(opened.sock, self._keepalive.seconds)
@@ -167,21 +188,44 @@ class Server:
             else:
                 keep_urgent(connection)  # unix sockets do not inherit it
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
-            if is_tcp:
-                self._keepalive.add(client)
-            if not (lane and isinstance(client, PolledStream) and lane.begin(client, name, host, self._service)):
-                self._start_session(client, name, self._service, host, listener)
+            account = client_of(host)
+            place = self.admission.enter(account, client)
+            if place:
+                self._begin(place, client, name, host, listener, lane)
+            else:
+                self.admission.wait(account, client, _Waiting(client, name, host, listener, lane))
 
         try:
-            await accept_connections(sock, self.permits, poller, start_session)
+            room = None if is_tcp else partial(self.admission.wait_for_room, client_of(""))
+            await accept_connections(sock, self.admission.make_room, poller, start_session, room)
         finally:
             if lane:
                 lane.close()
 
     def _open_lane(self, listener: Listener, poller: Poller) -> Lane:
-        lane = Lane(listener, poller, self._deadlines, self._keepalive, self._start_session, self.permits.release)
+        lane = Lane(listener, poller, self._deadlines, self._keepalive, self._start_session)
         self._sessions.start_soon(lane.run)
         return lane
+
+    def _begin_waiting(self, place: Place[_Waiting], waiting: _Waiting) -> None:
+        self._begin(place, waiting.client, waiting.name, waiting.host, waiting.listener, waiting.lane)
+        if self._poller:
+            self._poller.let_tasks_run()
+
+    def _begin(
+        self,
+        place: Place[_Waiting],
+        client: SocketStream,
+        name: str,
+        host: str,
+        listener: Listener,
+        lane: Lane | None,
+    ) -> None:
+        """Begin a session, in the lane if that takes it."""
+        if host:
+            self._keepalive.add(client)
+        if not (lane and isinstance(client, PolledStream) and lane.begin(client, name, host, self._service, place)):
+            self._start_session(client, name, self._service, host, listener, None, place)
 
     def _start_session(
         self,
@@ -190,21 +234,29 @@ class Server:
         service: Service,
         host: str,
         listener: Listener,
-        begun: Begun | None = None,
+        begun: Begun | None,
+        place: SessionPlace,
     ) -> None:
         """Start the task of a session, or of one that has `begun` in the lane."""
-        self._sessions.start_soon(self._run_session, client, name, service, host, listener, begun, name=name)
+        self._sessions.start_soon(self._run_session, client, name, service, host, listener, begun, place, name=name)
 
     async def _run_session(
-        self, client: ByteStream, name: str, service: Service, host: str, listener: Listener, begun: Begun | None
+        self,
+        client: ByteStream,
+        name: str,
+        service: Service,
+        host: str,
+        listener: Listener,
+        begun: Begun | None,
+        place: SessionPlace,
     ) -> None:
         try:
-            await serve_session(client, name, service, host, listener, begun)
+            await serve_session(client, name, service, host, listener, begun, place)
         except Exception as error:
             log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
             log.debug("where it happened", exc_info=error)
         finally:
-            self.permits.release()
+            place.leave()
 
     async def _check_health(self) -> None:
         """Check the members of the service's groups, until cancelled; start anew when it changes."""
@@ -245,6 +297,22 @@ async def open_server(
                 yield server
                 accepting.cancel_scope.cancel()
             sessions.cancel_scope.deadline = trio.current_time() + server.service.config.timeouts.grace
+
+
+def _limit_sessions(config: Config) -> tuple[int, str]:
+    """Return how many sessions there may be at a time, and what limits them, for the log."""
+    wanted = config.server.max_sessions
+    fit = sessions_that_fit(current_limit(), wanted)
+    return (
+        fit,
+        f"max_sessions ({wanted})" if fit == wanted else f"the number of sessions that files suffice for ({fit})",
+    )
+
+
+def _close(waiting: _Waiting) -> None:
+    """Reset a connection that has had no session."""
+    reset_on_close(waiting.client)
+    waiting.client.socket.close()
 
 
 def _open_all(listeners: Iterable[Listener], keepalive: float) -> list[_Active]:

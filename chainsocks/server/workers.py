@@ -10,7 +10,7 @@ The parent serves no clients and runs no event loop. It forks, and then waits fo
 3. The first signal stops all workers, the second ends their sessions, and the third kills them. The parent ends after
    all of them, and leaves no process, socket or file behind.
 4. A worker stops by itself when its parent has died (`chainsocks.server.worker`).
-5. `max_sessions` is divided among the workers.
+5. `max_sessions` and `udp_ports` are divided among the workers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, count, repeat
+from itertools import accumulate, chain, count, pairwise, repeat
 
 from chainsocks.config.models import Config, Server
 from chainsocks.errors import ConfigError, Problem
@@ -32,8 +32,9 @@ from chainsocks.net.listeners import OpenListener
 from chainsocks.net.sharing import can_share, listen_beside, reserve_listeners
 from chainsocks.server.other_signals import OTHER_SIGNALS, OtherSignals
 from chainsocks.server.worker import END_NOW, Worker, flush_output, run_worker
+from chainsocks.sockets import ANY_PORT
 
-__all__ = ["count_workers", "next_pause", "serve_with_workers", "share_out"]
+__all__ = ["count_workers", "next_pause", "serve_with_workers", "share_out", "share_ports"]
 
 log = logging.getLogger("chainsocks.server")
 
@@ -75,6 +76,14 @@ def share_out(total: int, workers: int) -> list[int]:
     return [share + (index < left) for index in range(workers)]
 
 
+def share_ports(ports: range, workers: int) -> list[range]:
+    """Divide `ports` as evenly as possible; each worker has all of them if they are too few, or if any port will do."""
+    if len(ports) < workers or ports == ANY_PORT:
+        return [ports] * workers
+    ends = [0, *accumulate(share_out(len(ports), workers))]
+    return [ports[start:end] for start, end in pairwise(ends)]
+
+
 def next_pause(last: float, lived: float) -> float:
     """Return the seconds to wait before a dead worker is replaced.
 
@@ -105,6 +114,7 @@ class _Slot:
     """Room for one worker, and for its replacements one after another. Times are seconds on the monotonic clock."""
 
     max_sessions: int
+    udp_ports: range
     number: int = 0
     pid: int = 0
     """0 while it is vacant."""
@@ -132,7 +142,8 @@ class _WorkerPool:
         self._reserved = reserved
         self._numbers = count(1)
         self._others = OtherSignals()
-        self._slots = [_Slot(share) for share in share_out(config.server.max_sessions, workers)]
+        sessions = share_out(config.server.max_sessions, workers)
+        self._slots = [*map(_Slot, sessions, share_ports(config.server.udp_ports, workers))]
         self._lifeline, self._workers_lifeline = socket.socketpair()
 
     def start(self) -> None:
@@ -194,7 +205,7 @@ class _WorkerPool:
             slot.vacate()
 
     def _start_worker(self, slot: _Slot) -> None:
-        server = replace(self._config.server, max_sessions=slot.max_sessions)
+        server = replace(self._config.server, max_sessions=slot.max_sessions, udp_ports=slot.udp_ports)
         slot.number = next(self._numbers)
         flush_output(BEFORE_FORK)
         try:

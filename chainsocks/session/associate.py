@@ -17,7 +17,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from chainsocks.chain.associate import Association
 from chainsocks.config.chains import Chain, Udp
 from chainsocks.config.hops import Resolve
-from chainsocks.config.models import Config, Server
+from chainsocks.config.models import Server
 from chainsocks.datagrams import Tunnel
 from chainsocks.errors import RequestRefused
 from chainsocks.network import DatagramSocket, Network
@@ -29,6 +29,7 @@ from chainsocks.relay.filter import FilteredPath
 from chainsocks.relay.lookups import Lookups
 from chainsocks.relay.nested import NestedPath
 from chainsocks.session.routing_decision import Filter
+from chainsocks.session.service import Service
 
 __all__ = ["open_datagram_relay"]
 
@@ -38,8 +39,7 @@ async def open_datagram_relay(
     client: ByteStream,
     request: Request,
     chain: Chain,
-    config: Config,
-    network: Network,
+    service: Service,
     account: str,
     associate: Callable[[], Awaitable[Association]],
     tally: Tally,
@@ -48,21 +48,23 @@ async def open_datagram_relay(
 ) -> AsyncIterator[tuple[DatagramRelay, Address]]:
     """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
 
-    `account` is the client's, see `Network.resolve`. `associate` opens associations at all hops, which are closed here.
+    `account` is the client, see `chainsocks.shares`. `associate` opens associations at all hops, which are closed here.
     `passes` decides which datagrams may leave (`chainsocks.relay.filter`), and `allowed` where they may go directly;
     without these all of them may, anywhere.
 
     *Closing*: all of it is closed at the end of the block.
 
     Raises:
-        RequestRefused: the chain carries no datagrams, the client is not on TCP, or no socket can be opened.
+        RequestRefused: the chain carries no datagrams, the client is not on TCP or has its share of the ports, or no
+            socket can be opened.
         DialError: the way through the hops failed.
     """
     if chain.udp is Udp.REFUSE:
         raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
+    config, network = service.config, service.network
     here, there = _ends_of(client)
     resolve = partial(network.resolve, client=account)
-    with ExitStack() as sockets:
+    with service.port_shares.hold(here.zoned, account), ExitStack() as sockets:
         socket = _open_udp(network, here.zoned, sockets, config.server.udp_ports)
         async with AsyncExitStack() as streams:
             way: DatagramPath = DirectPath(

@@ -14,10 +14,12 @@ from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Request, UsernamePassword, Version
+from chainsocks.routing.rules import Caller
 from chainsocks.session.client_watch import until_client_leaves
 from chainsocks.session.gssapi import GssapiLogin, accepted_methods
 from chainsocks.session.ident import check_ident
 from chainsocks.session.lingering_close import linger_and_close
+from chainsocks.session.place import Place
 from chainsocks.session.service import Service
 from chainsocks.shares import client_of
 
@@ -29,15 +31,22 @@ class RequestReader:
 
     GSSAPI wraps the connection: `client` is then the stream to go on with. `handshake` is None before the first byte.
     `heard` is what another reader has taken from `client` before, and `answered` the number of bytes that this one has
-    sent: they are not read, or sent, a second time.
+    sent: they are not read, or sent, a second time. `place` is the one that the session may have to give up.
     """
 
-    __slots__ = ("_answered", "_heard", "_host", "_service", "client", "handshake")
+    __slots__ = ("_answered", "_heard", "_host", "_service", "client", "handshake", "place")
 
     def __init__(
-        self, client: ByteStream, service: Service, host: str = "", heard: bytes = b"", answered: int = 0
+        self,
+        client: ByteStream,
+        service: Service,
+        host: str = "",
+        heard: bytes = b"",
+        answered: int = 0,
+        place: Place | None = None,
     ) -> None:
         self.client = client
+        self.place = place
         self.handshake: ServerHandshake | None = None
         self._service = service
         self._host = host
@@ -48,6 +57,12 @@ class RequestReader:
     def step(self) -> str:
         """How far the client has come with its request."""
         return self.handshake.step if self.handshake else "first byte"
+
+    def explain(self, problem: object) -> str:
+        """Return the outcome of a session that has ended, by a problem, before its request was complete."""
+        if self.place and self.place.ended:
+            problem = "ended to make room for others, before its request was complete"
+        return f"client, {self.step}: {problem}"
 
     async def read(self) -> ServerHandshake:
         """Return a handshake that has a request and waits for our reply.
@@ -134,22 +149,28 @@ class RequestReader:
         except EndOfStream:
             return b""
 
-    async def identify(self, request: Request) -> str | None:
-        """Return the identity that the client has proved (`chainsocks.config.identities`); None if it has none.
+    async def identify(self, request: Request) -> tuple[str, Caller]:
+        """Return the identity that the client has proved (`chainsocks.config.identities`), "" for none; and the caller.
 
         Raises:
             RequestRefused: its identd does not confirm its user id, and has to.
         """
         service, login = self._service, request.credentials
         if service.logins.required and isinstance(login, UsernamePassword):
-            return _text(login.username)
-        if isinstance(login, Principal):
-            return f"{Proof.GSSAPI}{login.name}"
-        policy, seconds = service.config.server.ident, service.config.timeouts.ident
-        if policy is Ident.OFF or request.version is not Version.SOCKS4:
-            return None
-        user = await check_ident(self.client, login, policy, seconds, service.network)
-        return None if user is None else f"{Proof.IDENT}{_text(user)}"
+            identity = _text(login.username)
+        elif isinstance(login, Principal):
+            identity = f"{Proof.GSSAPI}{login.name}"
+        else:
+            policy, seconds = service.config.server.ident, service.config.timeouts.ident
+            if policy is Ident.OFF or request.version is not Version.SOCKS4:
+                return "", Caller(self._host)
+            if self.place:
+                self.place.keep(client_of(self._host))  # the request is complete, and this may take a while
+            user = await check_ident(self.client, login, policy, seconds, service.network)
+            if user is None:
+                return "", Caller(self._host)
+            identity = f"{Proof.IDENT}{_text(user)}"
+        return identity, Caller(self._host, identity.encode("utf-8", "surrogateescape"))
 
 
 def _text(name: bytes) -> str:

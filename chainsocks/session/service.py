@@ -12,6 +12,7 @@ from chainsocks.network import Network
 from chainsocks.observe.events import Events
 from chainsocks.session.login import Logins
 from chainsocks.session.own_listeners import OwnListeners
+from chainsocks.session.port_shares import PortShares
 from chainsocks.session.routing_decision import Policy
 
 __all__ = ["Service"]
@@ -29,8 +30,10 @@ class Service:
     own_listeners: OwnListeners = field(default_factory=OwnListeners)
     policy: Policy = field(init=False)
     dialer: Dialer = field(init=False)
+    port_shares: PortShares = field(init=False)
 
     def __post_init__(self) -> None:
         choices = Choices(Health(self.network.now, self.config.health))
         object.__setattr__(self, "policy", Policy.of(self.config))
+        object.__setattr__(self, "port_shares", PortShares(self.config.server.udp_ports))
         object.__setattr__(self, "dialer", Dialer(self.network, self.config.timeouts, choices))

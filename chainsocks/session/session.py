@@ -54,6 +54,7 @@ from chainsocks.session.access import Access, datagram_access
 from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.client_watch import ClientWatch
 from chainsocks.session.lingering_close import linger_and_close
+from chainsocks.session.place import Place, wait_for_turn
 from chainsocks.session.request import RequestReader
 from chainsocks.session.routing_decision import (
     RoutingDecision,
@@ -99,15 +100,18 @@ async def serve_session(
     host: str = "",
     listener: Listener = DEFAULT_LISTENER,
     begun: Begun | None = None,
+    place: Place | None = None,
 ) -> None:
     """Serve one connection that came in by `listener`, or go on with one that has `begun`.
+
+    It may have to give up its `place`.
 
     `name` is the client's address for the log, `host` its IP address if it has one.
 
     *Closing*: `client`, and whatever is opened on its behalf, is closed before this returns.
     """
     if begun is None:
-        record = Record(name)
+        record = Record(name, began=place.began) if place else Record(name)
         events = SessionEvents(service.events, record) if service.events else None
         if events:
             events.started()
@@ -115,7 +119,7 @@ async def serve_session(
     record, events = begun.record, begun.events
     record.mark_debug_lines()
     try:
-        await _Session(client, service, host, listener, begun).run()
+        await _Session(client, service, host, listener, begun, place).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome, record.failed = CUT_OFF, False
         if record.reply is None:  # otherwise the relay has done so where it had to
@@ -164,8 +168,9 @@ class _Session:
         host: str,
         listener: Listener,
         begun: Begun,
+        place: Place | None,
     ) -> None:
-        self._reader = RequestReader(client, service, host, begun.heard, begun.answered)
+        self._reader = RequestReader(client, service, host, begun.heard, begun.answered, place)
         self._dialled = begun.dialled
         self._host = self._account = host
         self._listener = listener
@@ -186,7 +191,7 @@ class _Session:
         except _SessionOver as over:
             record.outcome = str(over)
         except ProtocolError as error:
-            record.outcome = f"client, {self._reader.step}: {error}"
+            record.outcome = self._reader.explain(error)
             failed = error.cause is Cause.SYSTEM_ERROR
             await self._reader.close(self._timeouts.reply)
         except RequestAbandoned:
@@ -212,8 +217,10 @@ class _Session:
         self._watch = ClientWatch(self._reader.client, handshake, self._service.network)
         request = self._record.request = self._on_its_link(handshake.request)
         self._limit.clear()  # the request is in time; each step from here on has a limit of its own
-        caller = await self._identify(request)
+        self._record.user, caller = await self._reader.identify(request)
         self._account = caller.account
+        if (place := self._reader.place) and not place.keep(self._account):
+            await wait_for_turn(place, self._reader.client, handshake, self._timeouts.handshake)
         decision = await self._route(request, caller)
         match request.command:
             case Command.CONNECT:
@@ -230,7 +237,7 @@ class _Session:
             return await self._reader.read()
         except BrokenResourceError as error:
             problem = str(error) if isinstance(error, CapsuleError) else "it reset the connection"
-            raise _SessionOver(f"client, {self._reader.step}: {problem}") from None
+            raise _SessionOver(self._reader.explain(problem)) from None
 
     def _on_its_link(self, request: Request) -> Request:
         """Return a request whose link-local destination is on the link that the client came in by, if it did so."""
@@ -239,14 +246,6 @@ class _Session:
             scope = address_of(name).scope if isinstance(name, tuple) else 0
             return replace(request, destination=with_scope(request.destination, scope))
         return request
-
-    async def _identify(self, request: Request) -> Caller:
-        """Return what is known of the client: its address, and the identity that it has proved."""
-        identity = await self._reader.identify(request)
-        if identity is None:
-            return Caller(self._host)
-        self._record.user = identity
-        return Caller(self._host, identity.encode("utf-8", "surrogateescape"))
 
     async def _route(self, request: Request, caller: Caller) -> RoutingDecision:
         """Decide which chain the request goes through."""
@@ -326,8 +325,7 @@ class _Session:
             self._reader.client,
             request,
             _chain_of(decision),
-            service.config,
-            service.network,
+            service,
             self._account,
             open_associations,
             tally,
@@ -441,7 +439,7 @@ class _Session:
     def _no_request(self) -> Exception:
         late = f"(within {self._timeouts.handshake:g} s)"
         unchecked = self._reader.refuse_login(f"not checked, others were before it {late}")
-        return unchecked or _SessionOver(f"client, {self._reader.step}: no complete request {late}")
+        return unchecked or _SessionOver(self._reader.explain(f"no complete request {late}"))
 
     def _reply_not_taken(self) -> _SessionOver:
         return _SessionOver(f"client, reply: not taken (within {self._timeouts.reply:g} s)")

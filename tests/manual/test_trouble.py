@@ -148,6 +148,7 @@ OTHERS = {
     "Strangers could use the server",
     "An environment variable is missing",
     "The login was not checked",
+    "The client made room",
     "Groups change their hop",
     "Datagrams are missing",
     "File descriptors",
@@ -174,6 +175,17 @@ async def test_a_login_that_has_no_turn(
     hashed = HashedPassword(2, 8, 1, b"salt", bytes(32))
     line = await Case({}, LOGIN, users=(User("carol", hashed),)).line(caplog)
     assert shows(EXAMPLES["The login was not checked"], line), line
+
+
+async def test_a_client_that_makes_room(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "chainsocks")
+    async with serving(config_of(max_sessions=1)) as server, connect(server.address) as slow:
+        await slow.send(GREETING)
+        await read_exactly(slow, 2)
+        async with connect(server.address) as other:
+            await other.send(GREETING)
+            await read_exactly(other, 2)
+    assert any(shows(EXAMPLES["The client made room"], line) for line in caplog.messages), caplog.messages
 
 
 async def test_datagrams_that_are_dropped(caplog: pytest.LogCaptureFixture) -> None:

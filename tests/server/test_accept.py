@@ -8,15 +8,23 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
 import trio
+from anyio import BrokenResourceError, EndOfStream
 from trio.testing import MockClock
 
+from chainsocks.config.models import User
+from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.net.stream import SocketStream
+from chainsocks.protocol.address import parse_address
 from chainsocks.server.accept import ACCEPT_BACKOFF, ACCEPTS_BEFORE_YIELD, MAX_LOST
+from chainsocks.server.crowds import PATIENCE
+from chainsocks.session.login import Logins
 from tests.net.sockets import descriptors, read_exactly
 from tests.server.serving import (
     ANY_PORT,
@@ -39,12 +47,13 @@ Log = pytest.LogCaptureFixture
 
 
 async def test_a_client_too_many_waits_until_a_session_ends(sockets_on_mock_clock: MockClock) -> None:
-    async with serving(config_of(max_sessions=2)) as server, connect(server.address) as one:
-        await greet(one)
+    async with echoing() as destination, serving(config_of(max_sessions=2)) as server, connect(server.address) as one:
+        await open_session(one, destination)
         async with connect(server.address) as other, connect(server.address) as too_many:
-            await greet(other)
+            await open_session(other, destination)
             await too_many.send(GREETING)
-            assert not await is_served(too_many)
+            for _ in range(5):
+                assert not await is_served(too_many)
             await other.aclose()
             assert await is_served(too_many)
 
@@ -52,9 +61,10 @@ async def test_a_client_too_many_waits_until_a_session_ends(sockets_on_mock_cloc
 async def test_the_log_says_once_that_the_limit_is_reached(sockets_on_mock_clock: MockClock, log: Log) -> None:
     async with serving(config_of(max_sessions=1)) as server:
         for _ in range(3):
-            async with connect(server.address) as client:
-                await greet(client)
-            await trio.sleep(1)
+            async with connect(server.address) as served, connect(server.address):
+                await greet(served)
+                await trio.sleep(PATIENCE / 2)
+            await trio.sleep(PATIENCE / 2)
     assert said(log, logging.WARNING) == ["max_sessions (1) is reached: further connections wait"]
 
 
@@ -63,15 +73,132 @@ async def test_all_listeners_share_the_limit_and_none_keeps_it_from_another(
     sockets_on_mock_clock: MockClock, first: int
 ) -> None:
     async with (
+        echoing() as destination,
         serving(config_of(ANY_PORT, ANY_PORT, max_sessions=1)) as server,
         connect(server.addresses[first]) as served,
     ):
-        await greet(served)
+        await open_session(served, destination)
         async with connect(server.addresses[1 - first]) as waiting:
             await waiting.send(GREETING)
             assert not await is_served(waiting)
             await served.aclose()
             assert await is_served(waiting)
+
+
+# --- connections without a complete request
+
+STATES = {
+    "silent": b"",
+    "half a greeting": bytes.fromhex("05 02"),
+    "a greeting": GREETING,
+    "half a SOCKS4 request": bytes.fromhex("04 01 0050 c000"),
+    "half a request": GREETING + bytes.fromhex("05 01 00 03 20") + b"example",
+}
+STEPS = ["first byte", "method negotiation", "request", "request", "request"]
+
+
+@pytest.mark.parametrize(("words", "step"), [*zip(STATES.values(), STEPS, strict=True)], ids=STATES)
+async def test_a_connection_without_a_complete_request_makes_room(
+    sockets_on_mock_clock: MockClock, log: Log, words: bytes, step: str
+) -> None:
+    async with echoing() as destination, serving(config_of(max_sessions=3)) as server, connect(server.address) as first:
+        await open_session(first, destination)
+        async with connect(server.address) as slow:
+            await slow.send(words)
+            await trio.sleep(0.1)
+            async with connect(server.address) as younger, connect(server.address) as new:
+                await open_session(new, destination)
+                assert PATIENCE <= trio.current_time() <= PATIENCE + 0.1
+                await greet(younger)
+                await first.send(b"still here")
+                assert await read_exactly(first, 10) == b"still here"
+            with suppress(BrokenResourceError, EndOfStream):
+                while True:
+                    await slow.receive()
+    [line] = [line for line in said(log, logging.INFO) if "make room" in line]
+    assert f'"client, {step}: ended to make room for others, before its request was complete"' in line
+
+
+async def test_a_login_that_waits_for_its_check_makes_room(
+    sockets_on_mock_clock: MockClock, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chainsocks.server.server.Logins", partial(Logins, start_thread=lambda *_: None))
+    users = (User("carol", HashedPassword(2, 8, 1, b"salt", bytes(32))),)
+    async with serving(replace(config_of(max_sessions=1), users=users)) as server, connect(server.address) as slow:
+        await slow.send(bytes.fromhex("05 01 02") + b"\x01\x05carol\x05wrong")
+        await trio.sleep(0.1)
+        async with connect(server.address) as new:
+            await new.send(bytes.fromhex("05 01 02"))
+            assert await read_exactly(new, 2) == bytes.fromhex("05 02")
+            assert trio.current_time() <= PATIENCE + 1
+    assert any('"client, login check: ended to make room' in line for line in said(log, logging.INFO))
+
+
+async def test_a_client_that_was_refused_and_stays_makes_room(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    async with serving(config_of(max_sessions=1)) as server, connect(server.address) as refused:
+        await refused.send(b"GET / HTTP/1.1\r\n\r\n")
+        async with connect(server.address) as new:
+            await greet(new)
+            assert trio.current_time() <= PATIENCE + 1
+    assert "HTTP" in next(line for line in said(log, logging.INFO) if line.startswith("id="))
+
+
+async def test_a_user_with_too_many_sessions_waits_for_a_turn(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    """The reserve of 16 is one: the address may still come in, and the user has 15."""
+    users = tuple(User(name, PlainPassword(b"secret")) for name in ("carol", "dave"))
+    config = replace(config_of(max_sessions=16), users=users)
+    async with (
+        echoing() as destination,
+        serving(replace(config, timeouts=replace(config.timeouts, handshake=10))) as server,
+        AsyncExitStack() as stack,
+    ):
+
+        async def ask(name: bytes) -> tuple[SocketStream, int]:
+            client = await stack.enter_async_context(connect(server.address))
+            await client.send(bytes.fromhex("05 01 02"))
+            assert await read_exactly(client, 2) == bytes.fromhex("05 02")
+            await client.send(bytes((1, len(name))) + name + b"\x06secret")
+            assert await read_exactly(client, 2) == bytes.fromhex("01 00")
+            await client.send(bytes.fromhex("05 01 00 01") + destination.packed + destination.port.to_bytes(2, "big"))
+            return client, (await read_exactly(client, 10))[1]
+
+        clients = [await ask(b"carol") for _ in range(15)]
+        assert [code for _, code in clients] == [0] * 15
+        began = trio.current_time()
+        assert (await ask(b"carol"))[1] == 1
+        assert trio.current_time() - began == pytest.approx(10)
+        assert (await ask(b"dave"))[1] == 0
+        for client, _ in clients[:2]:
+            await client.aclose()
+        began = trio.current_time()
+        assert (await ask(b"carol"))[1] == 0
+        assert trio.current_time() == began
+    assert any("its user has as many sessions as max_sessions allows one user now" in text for text in log.messages)
+
+
+async def test_what_still_waits_when_the_server_stops_is_reset(sockets_on_mock_clock: MockClock) -> None:
+    async with echoing() as destination, serving(config_of(max_sessions=1)) as server, connect(server.address) as one:
+        await open_session(one, destination)
+        async with connect(server.address) as waiting:
+            await trio.sleep(0.5)
+            server.stopping.set()
+            with pytest.raises(BrokenResourceError):
+                await waiting.receive()
+
+
+async def test_without_file_descriptors_a_silent_connection_makes_room(
+    sockets_on_mock_clock: MockClock, log: Log
+) -> None:
+    async with serving(config_of()) as server, connect(server.address):
+        await trio.sleep(2 * PATIENCE)
+        with no_descriptors_left() as spare:
+            spare.connect(address_for(server.address))
+            spare.settimeout(0)
+            client = SocketStream(spare)
+            await client.send(GREETING)
+            assert await is_served(client)
+        await client.aclose()
+    assert any("ended to make room" in line for line in said(log, logging.INFO))
 
 
 # --- errors
@@ -151,7 +278,7 @@ async def test_a_connection_that_ended_in_the_backlog_is_passed_over(
         async with connect(server.address) as client:
             await greet(client)
             assert trio.current_time() == 0
-    assert said(log, logging.WARNING) == ["max_sessions (1) is reached: further connections wait"]
+    assert said(log, logging.WARNING) == []
 
 
 @pytest.mark.parametrize("number", GONE, ids=errno.errorcode.get)
@@ -245,6 +372,11 @@ def fail_to_accept(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> list[int]:
 
     monkeypatch.setattr(socket.socket, "accept", fail_or_accept)
     return left
+
+
+def address_for(text: str) -> tuple[str, int]:
+    address = parse_address(text)
+    return address.host, address.port
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chainsocks.server.file_limit import files_warning, raise_limit
+from chainsocks.server.file_limit import current_limit, files_warning, raise_limit, sessions_that_fit, waiting_that_fit
 
 SOFT, HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -41,3 +41,17 @@ def test_sessions_that_do_not_fit_are_warned_of(limit: int | None, *, warned: bo
     assert (warning is not None) == warned
     if warning:
         assert f"10000 sessions in one process need more than 20000 open files, and the limit is {limit}" in warning
+
+
+def test_the_limit_that_holds_now() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, HARD))
+    assert current_limit() == 256
+
+
+@pytest.mark.parametrize(
+    ("limit", "waiting", "sessions"),
+    [(None, 1024, 10_000), (20_000, 1024, 10_000), (19_999, 1024, 9391), (1024, 64, 384), (64, 4, 1)],
+)
+def test_what_fits_the_limit(limit: int | None, waiting: int, sessions: int) -> None:
+    assert waiting_that_fit(limit) == waiting
+    assert sessions_that_fit(limit, 10_000) == sessions

@@ -170,12 +170,12 @@ async def test_a_closed_listener_leaves_its_sessions_alone(sockets_on_mock_clock
         client = connect(str(opened))
         await open_session(client, destination)
         await server.close_listener(opened.listener)
-        assert server.permits.taken == 1
+        assert server.admission.taken == 1
         await client.send(b"hello")
         assert await read_exactly(client, 5) == b"hello"
         await client.aclose()
         await trio.sleep(1)
-        assert server.permits.taken == 0
+        assert server.admission.taken == 0
     assert seen == Seen(1)
 
 

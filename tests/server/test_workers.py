@@ -21,7 +21,7 @@ import pytest
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.models import Config, Server
 from chainsocks.errors import ConfigError
-from chainsocks.server.workers import count_workers, next_pause, serve_with_workers, share_out
+from chainsocks.server.workers import count_workers, next_pause, serve_with_workers, share_out, share_ports
 from tests.net.sockets import descriptors
 from tests.server.serving import ANY_PORT
 
@@ -35,6 +35,20 @@ from tests.server.serving import ANY_PORT
 def test_the_shares_add_up(total: int, workers: int, shares: list[int]) -> None:
     assert share_out(total, workers) == shares
     assert sum(shares) == total
+
+
+@pytest.mark.parametrize(
+    ("ports", "workers", "shares"),
+    [
+        (range(1), 3, [range(1)] * 3),
+        (range(100, 110), 1, [range(100, 110)]),
+        (range(100, 110), 3, [range(100, 104), range(104, 107), range(107, 110)]),
+        (range(100, 103), 3, [range(100, 101), range(101, 102), range(102, 103)]),
+        (range(100, 102), 3, [range(100, 102)] * 3),
+    ],
+)
+def test_each_worker_has_its_ports(ports: range, workers: int, shares: list[range]) -> None:
+    assert share_ports(ports, workers) == shares
 
 
 @pytest.mark.parametrize(

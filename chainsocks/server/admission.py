@@ -1,0 +1,314 @@
+"""Admission: which connections have a session, which ones wait, and which are ended to make room.
+
+1. There are at most `total` sessions, which are shared out fairly (`chainsocks.shares`), with a reserve. A client that
+   logs in is its address at first, and its user once its request is complete.
+2. A connection that may have no session yet is accepted all the same, to see which client it is, and waits. At most
+   `most_waiting` wait; for a further one, the oldest of the client with the most is closed.
+3. While connections wait, sessions without a complete request are ended for them (`chainsocks.server.crowds`).
+4. A user who may not have one more session, with its request complete, waits with the place that its address was
+   given. Any other connection may have that place.
+
+So connections that send nothing, or a part of a request, keep others waiting for a second at most, and those that
+come from another address, for as long as there is a reserve, not at all. In an ordinary session, this costs some
+dictionary operations.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+import trio
+
+from chainsocks.net.stream import SocketStream
+from chainsocks.server.crowds import PATIENCE, TICK, Crowds
+from chainsocks.shares import FairQueue, Shares, reserve_of
+
+__all__ = ["Admission", "Place"]
+
+log = logging.getLogger("chainsocks.server")
+
+ENDING = 128
+"""Sessions that were ended to make room and still run, at most: their files are in use until they have ended."""
+
+REPORT_INTERVAL = 60
+"""Seconds between two lines in the log that say how many connections were ended."""
+
+WaitingT = TypeVar("WaitingT")
+
+
+class Place(Generic[WaitingT]):
+    """See `chainsocks.session.place`; made by `Admission`."""
+
+    __slots__ = ("_admission", "_turn", "began", "client", "ended", "is_incomplete", "stream")
+
+    def __init__(self, admission: Admission[WaitingT], client: str, stream: SocketStream) -> None:
+        self._admission = admission
+        self._turn: trio.Event | None = None
+        self.client = client
+        self.stream = stream
+        self.began = trio.current_time()
+        self.ended = False
+        self.is_incomplete = True
+
+    def keep(self, client: str) -> bool:
+        """Keep the place for a complete request of `client`; return False if the client has to wait for that."""
+        return self._admission.keep(self, client)
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until the client may keep the place; return False if the time is over or another one needs it."""
+        self._turn = trio.Event()
+        with trio.move_on_after(seconds):
+            await self._turn.wait()
+        self._turn = None
+        return not (self.ended or self.is_incomplete)
+
+    def have_turn(self) -> None:
+        """Let `wait` return."""
+        if self._turn is not None:
+            self._turn.set()
+
+    def end(self) -> None:
+        """Have the session end."""
+        self.ended = True
+        if self._turn is not None:
+            self._turn.set()  # its client has sent a request, and gets an answer
+        else:
+            with suppress(OSError):
+                self.stream.break_off()
+
+    def leave(self) -> None:
+        """Give the place back; the session has ended."""
+        self._admission.leave(self)
+
+
+class Admission(Generic[WaitingT]):
+    """See the module. What waits can be anything: `start` gives it a session in a place, and `close` closes it."""
+
+    def __init__(
+        self,
+        total: int,
+        limited_by: str,
+        start: Callable[[Place[WaitingT], WaitingT], None],
+        close: Callable[[WaitingT], None],
+        most_waiting: int,
+    ) -> None:
+        self.limited_by = limited_by
+        """What limits them, for the log."""
+        self._shares = Shares(total, reserve_of(total))
+        self._start = start
+        self._close = close
+        self._most_waiting = most_waiting
+        self._incomplete: dict[Place[WaitingT], None] = {}  # the oldest first
+        self._crowds = Crowds[Place[WaitingT]]()
+        self._slow = set[str]()
+        self._waiting = FairQueue[tuple[SocketStream, WaitingT]](self._shares)
+        self._turns: dict[Place[WaitingT], None] = {}
+        self._ending = 0
+        self._is_waited = trio.Event()
+        self._has_room = trio.lowlevel.ParkingLot()
+        self._is_pressed = False
+        """Whether anything waits for a session to end."""
+        self._was_full = self._was_nearly_full = False
+        self._ended = Counter[str]()  # since the last report, by client
+        self._has_ended = trio.Event()
+
+    @property
+    def taken(self) -> int:
+        """The sessions that run; more than `total` for a while after that was lowered."""
+        return self._shares.taken + self._ending
+
+    @property
+    def total(self) -> int:
+        """The sessions that there may be at a time.
+
+        A higher total has waiting connections start at once. A lower one ends no session.
+        """
+        return self._shares.total
+
+    @total.setter
+    def total(self, total: int) -> None:
+        self._shares.total = total
+        self._shares.reserve = reserve_of(total)
+        self._serve_waiting()
+
+    def enter(self, client: str, stream: SocketStream) -> Place[WaitingT] | None:
+        """Return a place for a new connection; None if it has to wait."""
+        return self._place(client, stream) if self._shares.allows(client) else None
+
+    def wait(self, client: str, stream: SocketStream, waiting: WaitingT) -> None:
+        """Have a connection wait for its place, as far as it cannot have that of another."""
+        self._say_full()
+        if len(self._waiting) >= self._most_waiting:
+            crowd, (_, oldest) = self._waiting.drop()
+            self._count_ended(crowd)
+            self._close(oldest)
+        self._waiting.put(client, (stream, waiting))
+        self._serve_waiting()
+        if self._waiting:
+            self._is_pressed = True
+            self._is_waited.set()
+
+    async def wait_for_room(self, client: str) -> None:
+        """Wait until a connection of `client` would have a place at once.
+
+        For a listener whose backlog is that of other processes too: they may have a place for it before.
+        """
+        while not self._shares.allows(client):
+            self._say_full()
+            oldest = next(iter(self._incomplete), None)
+            if oldest and oldest.began + PATIENCE <= trio.current_time():
+                return
+            self._is_pressed = True
+            with trio.move_on_after(TICK if oldest else math.inf):
+                await self._has_room.park()
+
+    def make_room(self) -> bool:
+        """Have a session end that has no complete request, for its files; return False if there is none to end."""
+        return bool(self._ending) or self._end_one()
+
+    def keep(self, place: Place[WaitingT], client: str) -> bool:
+        """See `Place.keep`."""
+        if place.ended or place in self._turns:
+            return False
+        if place.is_incomplete:
+            place.is_incomplete = False
+            del self._incomplete[place]
+        if client == place.client:
+            return True
+        shares = self._shares
+        shares.give_back(place.client)
+        may_keep = shares.allows(client)
+        place.client = client
+        shares.take(client)
+        if not may_keep:
+            place.is_incomplete = True
+            self._incomplete[place] = None
+            self._slow.add(client)
+            self._turns[place] = None
+            self._is_pressed = True
+        return may_keep
+
+    def leave(self, place: Place[WaitingT]) -> None:
+        """See `Place.leave`."""
+        if place.ended:
+            self._ending -= 1
+        else:
+            self._give_back(place)
+        if self._is_pressed:
+            self._serve_waiting()
+
+    async def run(self) -> None:
+        """Serve those that wait as time goes by, and report, until cancelled; then close what waits."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._report)
+                while True:
+                    await self._is_waited.wait()
+                    await trio.sleep(TICK)
+                    self._serve_waiting()
+                    if not self._waiting:
+                        self._is_waited = trio.Event()
+        finally:
+            while entry := self._waiting.take(beyond=True):
+                self._close(entry[1][1])
+
+    # Places.
+
+    def _place(self, client: str, stream: SocketStream) -> Place[WaitingT]:
+        self._shares.take(client)
+        place = Place(self, client, stream)
+        self._incomplete[place] = None
+        return place
+
+    def _give_back(self, place: Place[WaitingT]) -> None:
+        client = place.client
+        if place.is_incomplete:
+            del self._incomplete[place]
+            place.is_incomplete = False
+            self._turns.pop(place, None)
+        self._shares.give_back(client)
+        if self._slow and client not in self._shares.held:
+            self._slow.discard(client)
+
+    # Those that wait.
+
+    def _serve_waiting(self) -> None:
+        """Start connections that wait, as far as there are places for them or one can be had."""
+        self._serve_turns()
+        while entry := self._waiting.take():
+            self._start_in_place(*entry)
+        while self._waiting and self._end_one():
+            if self._shares.taken < self.total and (entry := self._waiting.take(beyond=True)):
+                self._start_in_place(*entry)  # one for one, whatever the shares are
+        self._has_room.unpark_all()
+        self._is_pressed = bool(self._waiting or self._turns)
+
+    def _serve_turns(self) -> None:
+        """Let users have their turns, as far as they may have sessions beside those that do not wait."""
+        shares = self._shares
+        for place in self._turns:
+            shares.give_back(place.client)
+        for place in [*self._turns]:
+            may_keep = shares.allows(place.client)
+            shares.take(place.client)
+            if may_keep:
+                del self._turns[place]
+                del self._incomplete[place]
+                place.is_incomplete = False
+                place.have_turn()
+
+    def _start_in_place(self, client: str, entry: tuple[SocketStream, WaitingT]) -> None:
+        stream, waiting = entry
+        self._start(self._place(client, stream), waiting)
+
+    def _end_one(self) -> bool:
+        """End the session whose place another one is to have; return False if there is none."""
+        if self._ending >= ENDING or not self._incomplete:
+            return False
+        now = trio.current_time()
+        if self._crowds.is_outdated(now):
+            self._crowds = Crowds(self._incomplete, now)
+        place = self._crowds.oldest(self._slow, now)
+        if place is None:
+            return False
+        client = place.client
+        self._slow.add(client)
+        self._give_back(place)
+        self._ending += 1
+        self._count_ended(client)
+        place.end()
+        return True
+
+    # The log.
+
+    def _say_full(self) -> None:
+        is_full = self._shares.taken >= self.total
+        if is_full and not self._was_full:
+            log.warning("%s is reached: further connections wait", self.limited_by)
+            self._was_full = True
+        elif not is_full and not self._was_nearly_full:
+            what = "one client has reached %s but for a reserve for others: its further connections wait"
+            log.warning(what, self.limited_by)
+            self._was_nearly_full = True
+
+    def _count_ended(self, client: str) -> None:
+        self._ended[client] += 1
+        self._has_ended.set()
+
+    async def _report(self) -> None:
+        """Say how many connections were ended, the first time at once."""
+        while True:
+            await self._has_ended.wait()
+            [(client, most)] = self._ended.most_common(1)
+            what = (
+                "connections ended to make room for others, before their requests were complete: %d, %d of them of %s"
+            )
+            log.warning(what, self._ended.total(), most, client or "unix sockets")
+            self._ended.clear()
+            self._has_ended = trio.Event()
+            await trio.sleep(REPORT_INTERVAL)
