@@ -19,10 +19,21 @@ import click
 from chainsocks.commands import load_command
 from chainsocks.errors import ChainsocksError, ConfigError
 from chainsocks.observe.log import flush_log
+from chainsocks.protocol.masking import without_logins
 
 __all__ = ["cli", "main"]
 
 FAILED, WRONG = 1, 2
+_ADVICE = {
+    errno.EADDRINUSE: "; stop the program that listens there, or choose another address with --listen",
+    errno.EADDRNOTAVAIL: "; this machine has no such address: `ip address` lists those it has",
+    errno.EACCES: (
+        "; ports below 1024 need a privilege: choose a higher port, or grant CAP_NET_BIND_SERVICE "
+        "(AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit)"
+    ),
+}
+"""What to do about an address that cannot be listened to."""
+
 TRACEBACK = "CHAINSOCKS_TRACEBACK"
 """The environment variable that shows the traceback of a bug."""
 
@@ -88,7 +99,7 @@ def serve() -> None:
     "--command", "what", type=click.Choice(["connect", "bind", "udp", "resolve"]), default="connect", show_default=True
 )
 @click.option("--socks", type=click.Choice(["4", "4a", "5"]), default="5", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Explain in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check() -> None:
     """Check a configuration file.
 
@@ -170,6 +181,18 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _without_logins(text: str) -> str:
+    """Return a message with the logins masked that it repeats from the command line."""
+    words = sys.argv[1:]
+    values = [*words, *(word.partition("=")[2] for word in words if word.startswith("-"))]
+    return without_logins(text, [*values, *(str(Path(value)) for value in values if value)])
+
+
+def _is_tcp(address: object) -> bool:
+    """Whether an error is about a TCP address, which stands in place of a file name."""
+    return isinstance(address, str) and not address.startswith(("unix:", "/")) and ":" in address
+
+
 def _leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -183,7 +206,7 @@ def _explain(error: BaseException) -> int:
             return error.code if isinstance(error.code, int) else FAILED
         case click.ClickException():
             where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "chainsocks"
-            click.echo(f"chainsocks: {error.format_message()}\nTry: {where} --help", err=True)
+            click.echo(f"chainsocks: {_without_logins(error.format_message())}\nTry: {where} --help", err=True)
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             return 128 + 2  # as shells report SIGINT
@@ -195,12 +218,11 @@ def _explain(error: BaseException) -> int:
                 text = f"{error.filename}: {text}"
             else:
                 sys.stdout = io.StringIO()  # a full disk: Python would flush again at exit, and print an error
-            if error.errno == errno.EADDRINUSE:
-                text += "; stop the program that listens there, or choose another address with --listen"
+            text += _ADVICE.get(error.errno or 0, "") if _is_tcp(error.filename) else ""
         case _:
             text = f"a bug in chainsocks: {type(error).__name__}: {error} (set {TRACEBACK}=1 to see where)"
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
-    for line in text.splitlines():
+    for line in _without_logins(text).splitlines():
         click.echo(f"chainsocks: {line}", err=True)
     return WRONG if isinstance(error, ConfigError) else FAILED

@@ -9,14 +9,17 @@ import click
 from chainsocks.commands import load_command
 from chainsocks.commands.configuration import not_found, one_of
 from chainsocks.commands.console import open_console
-from chainsocks.config.load import find_config, load_config
+from chainsocks.config.load import Loaded, find_config, read_file
 from chainsocks.errors import ConfigError
 from chainsocks.protocol.address import printable
 from chainsocks.session.own_listeners import hops_that_lead_back
 from chainsocks.tools.check import show_config
+from chainsocks.tools.document import as_document
 from chainsocks.tools.warnings import warnings
 
 __all__ = ["check"]
+
+WRONG = 2
 
 
 def check(
@@ -32,6 +35,8 @@ def check(
 ) -> int:
     """Print what was asked for, and return the exit status: 1 if the request to explain is not allowed, otherwise 0.
 
+    With `as_json`, the problems of a file are printed as well, and the exit status is 2.
+
     Raises:
         ConfigError: the file has problems.
         UsageError: options that cannot be.
@@ -40,18 +45,38 @@ def check(
     path = named or find_config()
     if path is None:
         raise click.UsageError(f"{not_found()}; name it: chainsocks check FILE")
-    config = load_config(path)
+    if explain is None and (host is not None or user is not None):
+        raise click.UsageError("--from and --user need --explain HOST:PORT")
+    try:
+        loaded = read_file(path, lint=True)
+        if explain is None:
+            _check_hops(loaded, path)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        click.echo(as_document(path, problems=error.problems))
+        return WRONG
     if explain is not None:
         question = {"host": host, "user": user, "what": what, "socks": socks, "as_json": as_json}
-        status: int = load_command("explain")(config, explain, **question)
+        status: int = load_command("explain")(loaded.config, explain, **question)
         return status
-    if host is not None or user is not None or as_json:
-        raise click.UsageError("--from, --user and --json need --explain HOST:PORT")
-    if problems := list(hops_that_lead_back(config)):
-        raise ConfigError(problems, str(path))
+    found = [*map(str, loaded.warnings), *warnings(loaded.config)]
+    if as_json:
+        click.echo(as_document(path, loaded.config, warnings=found))
+        return 0
     if not named:
         click.echo(f"file: {printable(str(path.absolute()))}")
-    show_config(config, open_console())
-    for warning in warnings(config):
+    show_config(loaded.config, open_console())
+    for warning in found:
         click.echo(f"warning: {warning}", err=True)
     return 0
+
+
+def _check_hops(loaded: Loaded, path: Path) -> None:
+    """Check that no hop is the server itself, as its start does.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if problems := list(hops_that_lead_back(loaded.config)):
+        raise ConfigError(problems, str(path))

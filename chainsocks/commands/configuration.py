@@ -13,7 +13,7 @@ import click
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import parse_hop_url
 from chainsocks.config.listeners import Listener
-from chainsocks.config.load import config_places, find_config, load_config
+from chainsocks.config.load import config_places, find_config, read_file
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Server, Timeouts
 from chainsocks.config.values import parse_listen
 from chainsocks.errors import ConfigError, Problem
@@ -28,8 +28,10 @@ class Found:
     """A configuration, and the file that it is from."""
 
     config: Config
-    path: Path | None
+    path: Path | None = None
     """None without a file: the configuration has the defaults."""
+    warnings: tuple[Problem, ...] = ()
+    """Of the file itself."""
 
 
 def find(path: Path | None) -> Found:
@@ -39,7 +41,10 @@ def find(path: Path | None) -> Found:
         ConfigError: the file cannot be read, or has problems.
     """
     path = path or find_config()
-    return Found(load_config(path) if path else Config(), path)
+    if path is None:
+        return Found(Config())
+    loaded = read_file(path)
+    return Found(loaded.config, path, loaded.warnings)
 
 
 def one_of(file: Path | None, path: Path | None) -> Path | None:

@@ -42,7 +42,7 @@ def serve(
     log_start(found, config, hops, log)
     processes = count_workers(config.server)
     files = files_warning(raise_limit(), max(share_out(config.server.max_sessions, processes)))
-    for warning in [*warnings(config), *filter(None, [files])]:
+    for warning in [*map(str, found.warnings), *warnings(config), *filter(None, [files])]:
         log.warning("%s", warning)
     gc.freeze()  # searching what the start has left for garbage would stop all sessions for 20 ms and more
     if processes == 1:

@@ -38,6 +38,7 @@ from chainsocks.config.options import (
 )
 from chainsocks.config.values import parse_resolver, parse_target
 from chainsocks.protocol.address import Address, printable
+from chainsocks.protocol.masking import masked
 
 __all__ = [
     "DIRECT",
@@ -257,7 +258,7 @@ class SameMember:
     earlier: Hop | Group
 
     def __str__(self) -> str:
-        name, earlier = printable(self.member.name), printable(self.earlier.name)
+        name, earlier = printable(masked(self.member.name)), printable(masked(self.earlier.name))
         if isinstance(self.member, Group) or self.member == self.earlier:
             return f"{name!r} is listed twice; take one out, or give `weights` to prefer it"
         return f"{name!r} is the same hop as {earlier!r}: same protocol, address and login; take one of them out"

@@ -44,6 +44,7 @@ __all__ = [
     "UdpRelay",
     "UdpRelayText",
     "as_udp_relay",
+    "can_be_host",
     "check_link_local",
     "parse_hop_address",
     "parse_hop_url",
@@ -110,7 +111,7 @@ UdpRelayText = Literal["hop", "reported"]
 NamesOnlyText = Literal["off", "warn", "refuse"]
 # The members of the enums as they are written, for type checkers.
 
-_NOT_IN_A_HOST = re.compile(r"[\s/?#]")
+_NOT_IN_A_HOST = re.compile(r"[\s/?#,;|]")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -329,6 +330,11 @@ def _parse(default_port: int, text: str) -> Address:
     return parse_hop_address(text, default_port)
 
 
+def can_be_host(text: str) -> bool:
+    """Whether no character shows that a text is more than a host: a URL, or a host with a login in words."""
+    return not _NOT_IN_A_HOST.search(text)
+
+
 def parse_hop_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """Read ``host[:port]``, with IPv6 in brackets.
 
@@ -339,7 +345,7 @@ def parse_hop_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     address = None
     with suppress(ValueError):
         address = parse_address(text, default_port)
-    if address and address.port and not _NOT_IN_A_HOST.search(address.host):
+    if address and address.port and can_be_host(address.host):
         check_link_local(address)
         return address
     raise ValueError(

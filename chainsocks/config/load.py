@@ -1,16 +1,19 @@
 """Find, read and check a configuration file, and report all its problems at once.
 
 A problem has a place (a dotted path), and says what was found and what was expected, with a "did you mean" for names
-that look misspelt. No problem shows a secret: text before an "@" is masked, and values of secret keys are left out.
+that look misspelt. No problem shows a secret: what may be a login is masked (`chainsocks.protocol.masking`), and values
+of secret keys are left out. Entries of lists are counted from 1, as rules are in the log.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import tomllib
+import shlex
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,19 +27,26 @@ from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSet
 from chainsocks.config.rules import DIRECTLY, Rule
 from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, TimeoutsTable, UserTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
-from chainsocks.config.suggest import describe, mask, none_of, suggest
+from chainsocks.config.suggest import describe, none_of, suggest
 from chainsocks.config.tables import Table
+from chainsocks.config.toml import parse_toml
+from chainsocks.config.values import environment
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import Address, printable
+from chainsocks.protocol.masking import masked, masked_name, may_be_login, without_logins
+from chainsocks.protocol.socks5 import MAX_LOGIN
 
-__all__ = ["config_places", "find_config", "load_config", "parse_config"]
+__all__ = ["Loaded", "config_places", "find_config", "load_config", "parse_config", "read_file"]
 
 _SECTIONS = ("server", "timeouts", "health", "hops", "groups", "chains", "rules", "users")
 _SECRETS = {"user_id", "username", "password", "password_env"}
 _TYPES = {
     "string_type": "a text in quotes",
     "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a number",
     "bool_type": "true or false",
+    "dict_type": "a table, as in {{ paris = 3, osaka = 1 }}",
     "list_type": "a list, in square brackets",
     "tuple_type": "a list, in square brackets",
     "greater_than": "more than {gt:g}",
@@ -45,6 +55,9 @@ _TYPES = {
 }
 
 _WRITE_DIRECT = f'write "{DIRECTLY}" in place of the list'
+
+Place = tuple[str | int, ...]
+"""The keys and indices that lead to a value."""
 
 TableT = TypeVar("TableT", bound=Table)
 
@@ -75,13 +88,33 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: it cannot be read, is not TOML, or has problems.
     """
+    return read_file(path).config
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is in a file."""
+
+    config: Config
+    warnings: tuple[Problem, ...]
+    holds_secrets: bool
+    """Whether a password is written in it, or its hash."""
+
+
+def read_file(path: Path, *, lint: bool = False) -> Loaded:
+    """Read and check a file; with `lint`, an environment variable that is not set is a warning and no problem.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
     try:
         text = path.read_text("utf-8-sig")  # some editors put a byte order mark in front
     except OSError as error:
-        raise ConfigError([Problem("", error.strerror or str(error))], str(path)) from None
+        raise ConfigError([Problem("", error.strerror or str(error))], masked(str(path))) from None
     except UnicodeDecodeError:
         raise ConfigError([Problem("", "not UTF-8 text, as TOML must be")], str(path)) from None
-    return parse_config(text, str(path))
+    loaded = _read_text(text, str(path), lint=lint)
+    return replace(loaded, warnings=(*loaded.warnings, *_exposure(path, loaded)))
 
 
 def parse_config(text: str, source: str = "") -> Config:
@@ -90,24 +123,32 @@ def parse_config(text: str, source: str = "") -> Config:
     Raises:
         ConfigError: it is not TOML, or has problems.
     """
+    return _read_text(text, source, lint=False).config
+
+
+def _read_text(text: str, source: str, *, lint: bool) -> Loaded:
     try:
-        data = tomllib.loads(text)
-    except ValueError as error:  # a TOMLDecodeError, or the error of int() for thousands of digits
-        raise ConfigError([Problem("", f"not valid TOML: {printable(mask(str(error)))}")], source) from None
-    except RecursionError:
-        raise ConfigError([Problem("", "lists or tables are nested too deeply")], source) from None
-    reader = _Reader()
+        data = parse_toml(text)
+    except ValueError as error:
+        raise ConfigError([Problem("", printable(str(error)))], source) from None
+    reader = _Reader(lint=lint)
     config = reader.read(data)
     if reader.problems:
         raise ConfigError(reader.problems, source)
-    return config
+    return Loaded(config, tuple(reader.warnings), holds_secrets=_holds_secrets(data))
 
 
 class _Reader:
     """One pass over a parsed file. Each entry is checked on its own, so that one bad entry does not hide another."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lint: bool) -> None:
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._logins: set[str] = set()
+        """Names that may be logins, which no other problem repeats."""
+        self._lint = lint
+        self._place: Place = ()
+        """The table that is being read."""
 
     def read(self, data: dict[str, Any]) -> Config:
         for key in data:
@@ -159,7 +200,7 @@ class _Reader:
             if (table := self._table(GroupTable, raw, "groups", name))
         }
 
-        def complain(place: tuple[str | int, ...], message: str) -> None:
+        def complain(place: Place, message: str) -> None:
             section, name, *rest = place
             if rest[:1] == ["hops"] and isinstance(data["groups"][name], list):
                 rest = rest[1:]  # the short form: the user did not write the key
@@ -199,7 +240,7 @@ class _Reader:
         seen = set()
         for index, table in enumerate(tables):
             if table and table.name in seen:
-                self._add(("users", index, "name"), f"{table.name!r} is declared twice; remove one")
+                self._add(("users", index, "name"), f"{describe(table.name)} is declared twice; remove one")
             seen.add(table and table.name)
         return tuple(table.build() for table in tables if table)
 
@@ -233,13 +274,17 @@ class _Reader:
     def _entries(self, data: Mapping[str, Any], section: str, *, report: bool = True) -> Iterator[tuple[str, Any]]:
         entries = data.get(section, {})
         if isinstance(entries, dict):
+            for name in filter(may_be_login, entries if report else ()):
+                self._logins.add(name)
+                self._add((section, name), "this name may hold a login, and the log shows names; choose another")
             yield from entries.items()
         elif report:
             self._add((section,), f"expected a table [{section}], found {_describe_kind(entries)}")
 
     def _table(self, model: type[TableT], raw: object, *place: str | int) -> TableT | None:
+        self._place = place
         try:
-            return model.model_validate(raw)
+            return model.model_validate(raw, context=self._secret)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 location = detail["loc"]
@@ -250,9 +295,51 @@ class _Reader:
                 self._add((*place, *location), _explain(model, detail))
             return None
 
-    def _add(self, place: tuple[str | int, ...], message: str) -> None:
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{mask(part)}" for part in place).lstrip(".")
-        self.problems.append(Problem(printable(path), printable(message)))
+    def _secret(self, name: str) -> bytes:
+        """Return the secret in an environment variable; where files are only linted, there may be none.
+
+        Raises:
+            ValueError: it is not set.
+        """
+        try:
+            return environment(name)
+        except ValueError as error:
+            if not self._lint:
+                raise
+            self.warnings.append(Problem(_path((*self._place, "password_env")), printable(str(error))))
+            return f"${name}".encode()[:MAX_LOGIN]  # two variables are two passwords
+
+    def _add(self, place: Place, message: str) -> None:
+        self.problems.append(Problem(_path(place), printable(without_logins(message, self._logins))))
+
+
+def _holds_secrets(data: Mapping[str, Any]) -> bool:
+    """Whether a valid file has a password in it, or the hash of one."""
+    for hop in data.get("hops", {}).values():
+        url = hop if isinstance(hop, str) else hop.get("url", "")
+        if ":" in url.partition("://")[2].rpartition("@")[0] or (isinstance(hop, dict) and "password" in hop):
+            return True
+    return any("password_hash" in user for user in data.get("users", []))
+
+
+def _exposure(path: Path, loaded: Loaded) -> Iterator[Problem]:
+    """Warn of a file with secrets that every user of the machine can read."""
+    if not loaded.holds_secrets:
+        return
+    try:
+        place = path.resolve(strict=True)
+        status = place.stat()
+        can_be_reached = all(folder.stat().st_mode & stat.S_IXOTH for folder in place.parents)
+    except OSError:
+        return
+    if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH and can_be_reached:
+        what = "has passwords in it, and every user of this machine can read it"
+        yield Problem("", printable(f"{path} {what}: chmod o= {shlex.quote(str(path))}"))
+
+
+def _path(place: Place) -> str:
+    path = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{masked_name(part)}" for part in place)
+    return printable(path.lstrip("."))
 
 
 def _explain(model: type[Table], detail: Any) -> str:
@@ -271,12 +358,12 @@ def _explain(model: type[Table], detail: Any) -> str:
         case "model_type":
             return f"expected {_shape(model)}, found {_describe_kind(detail['input'])}"
         case kind:
-            expected = _TYPES.get(kind, kind).format(**detail.get("ctx", {}))
+            expected = _TYPES.get(kind, "another kind of value").format(**detail.get("ctx", {}))
             found = "something else" if _SECRETS.intersection(detail["loc"]) else describe(detail["input"])
             return f"found {found}, expected {expected}"
 
 
-def _as_written(raw: Mapping[str, Any], location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+def _as_written(raw: Mapping[str, Any], location: Place) -> Place:
     """Remove from a place the parts that a short form does not have: the index of a single value, the key of a text."""
     here: Any = raw
     for depth, part in enumerate(location):

@@ -22,6 +22,7 @@ from typing import TypeVar
 from chainsocks.config.hosts import host_of, normal_name
 from chainsocks.config.suggest import none_of
 from chainsocks.protocol.address import Address, AddressType, unmapped
+from chainsocks.protocol.masking import masked
 from chainsocks.protocol.messages import Command
 
 __all__ = [
@@ -64,7 +65,7 @@ _COMMANDS = {
 KnownT = TypeVar("KnownT")
 NetworkT = TypeVar("NetworkT", IPv4Network, IPv6Network)
 
-_NOT_IN_A_NAME = re.compile(r"[\s/?#@*:]")
+_NOT_IN_A_NAME = re.compile(r"[\s/?#@*:,;|]")
 
 
 class Spoken(StrEnum):
@@ -208,7 +209,8 @@ def _name(text: str, written: str) -> str:
     try:
         address = Address(text.rstrip("."), 0)
     except ValueError as error:
-        raise ValueError(f"found {_found(written)}: {error}; {EXPECTED}") from None
+        why = f": {error}" if masked(written) == written else ""
+        raise ValueError(f"found {_found(written)}{why}; {EXPECTED}") from None
     if address.type is not AddressType.DOMAINNAME or _NOT_IN_A_NAME.search(text):
         raise ValueError(f"found {_found(written)}, {EXPECTED}")
     host = host_of(address)
@@ -219,7 +221,8 @@ def _name(text: str, written: str) -> str:
 
 
 def _found(text: str) -> str:
-    return "something with a login in it" if "@" in text else repr(text)
+    shown = masked(text)
+    return "something with a login in it" if "@" in text or shown != text else repr(text)
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
@@ -242,7 +245,7 @@ def _networks(text: str) -> tuple[Network, ...]:
             return tuple(map(_unmapped, summarize_address_range(one, ip_address(last.strip()))))
         except (TypeError, ValueError):
             expected = "expected a range of addresses of one kind, the lower one first"
-            raise ValueError(f"found {text!r}, {expected}") from None
+            raise ValueError(f"found {_found(text)}, {expected}") from None
     host, slash, _ = text.partition("/")
     if not slash or _ip(host) is None:
         ip = _ip(text)
@@ -254,8 +257,8 @@ def _networks(text: str) -> tuple[Network, ...]:
     try:
         whole = ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f"found {text!r}, expected a network such as 10.0.0.0/8 or 2001:db8::/32") from None
-    raise ValueError(f"found {text!r}, which is an address within a network; did you mean {str(whole)!r}?")
+        raise ValueError(f"found {_found(text)}, expected a network such as 10.0.0.0/8 or 2001:db8::/32") from None
+    raise ValueError(f"found {_found(text)}, which is an address within a network; did you mean {str(whole)!r}?")
 
 
 def _ip(text: str) -> IPv4Address | IPv6Address | None:

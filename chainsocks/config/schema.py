@@ -15,6 +15,7 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
+    ValidationInfo,
     model_validator,
 )
 
@@ -29,7 +30,7 @@ from chainsocks.config.listeners import ListenAddress, Listener
 from chainsocks.config.models import HealthSettings, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.suggest import MAX_INTEGER
-from chainsocks.config.tables import LIST, LeastProtection, ServiceName, Table, not_empty, parsed, table_of
+from chainsocks.config.tables import LIST, NUMBER, LeastProtection, ServiceName, Table, not_empty, parsed, table_of
 from chainsocks.config.values import environment, parse_ip, parse_listen, parse_ports
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
@@ -46,7 +47,7 @@ def _user_name(name: str) -> str:
     return name
 
 
-ListenText = Annotated[ListenAddress, parsed(parse_listen)]
+ListenText = Annotated[ListenAddress, parsed(parse_listen), NUMBER]
 IPText = Annotated[IPv4Address | IPv6Address, parsed(parse_ip)]
 PasswordHash = Annotated[HashedPassword, parsed(parse_hash)]
 
@@ -139,11 +140,11 @@ class UserTable(Table):
     _password: Password
 
     @model_validator(mode="after")
-    def _assemble(self) -> Self:
+    def _assemble(self, info: ValidationInfo) -> Self:
         if self.password_hash is not None and self.password_env is None:
             self._password = self.password_hash
         elif self.password_env is not None and self.password_hash is None:
-            self._password = PlainPassword(environment(self.password_env))
+            self._password = PlainPassword((info.context or environment)(self.password_env))
         else:
             raise ValueError("expected either password_hash (see `chainsocks hash-password`) or password_env")
         return self

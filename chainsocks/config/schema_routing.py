@@ -6,7 +6,7 @@ They build frozen values, as those of `chainsocks.config.schema` do.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -17,8 +17,10 @@ from pydantic import (
     BeforeValidator,
     Field,
     StrictBool,
+    StrictFloat,
     StrictInt,
     StrictStr,
+    ValidationInfo,
     model_validator,
 )
 
@@ -50,7 +52,17 @@ from chainsocks.config.rules import (
     parse_spoken,
     parse_to,
 )
-from chainsocks.config.tables import LIST, Duration, LeastProtection, ServiceName, Table, listed, not_empty, parsed
+from chainsocks.config.tables import (
+    LIST,
+    NUMBER,
+    Duration,
+    LeastProtection,
+    ServiceName,
+    Table,
+    listed,
+    not_empty,
+    parsed,
+)
 from chainsocks.config.values import environment, parse_part_address, parse_ports, parse_resolver, parse_target
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi
@@ -59,18 +71,11 @@ from chainsocks.protocol.messages import Command, Credentials, UserId
 __all__ = ["ChainTable", "GroupTable", "HopTable", "RuleTable"]
 
 
-def _number_as_text(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def _denies(value: object) -> object:
     if value is False:
         raise ValueError("found false, expected true; leave deny out of a rule that allows requests")
     return value
 
-
-NUMBER = BeforeValidator(_number_as_text)
-"""A number may be written without the quotes."""
 
 HopAddress = Annotated[Address, parsed(parse_part_address)]
 ResolverText = Annotated[Address, parsed(parse_resolver)]
@@ -103,14 +108,15 @@ class HopTable(Table):
         return {"url": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _assemble(self) -> Self:
+    def _assemble(self, info: ValidationInfo) -> Self:
         if self.url:
             parts = self.model_fields_set - {"url", "timeout", "resolve", "pipeline", "tor", "isolate", "udp_relay"}
             if parts := {part for part in parts if not part.startswith("gssapi")}:
                 raise ValueError(f"the url contains these already: remove {', '.join(sorted(parts))}")
             hop = self.url
         elif self.protocol and self.address:
-            hop = Hop("", self.protocol, self.address, self._credentials(KINDS[self.protocol]))
+            credentials = self._credentials(KINDS[self.protocol], info.context or environment)
+            hop = Hop("", self.protocol, self.address, credentials)
         else:
             raise ValueError("expected a url, or both protocol and address")
         if login := gather_gssapi(Gssapi, self.given()):
@@ -126,7 +132,7 @@ class HopTable(Table):
         )
         return self
 
-    def _credentials(self, kind: HopKind) -> Credentials | None:
+    def _credentials(self, kind: HopKind, secret: Callable[[str], bytes]) -> Credentials | None:
         if UserId in kind.logins:
             user, unfit = self.user_id, {"username", "password", "password_env"}
         else:
@@ -137,7 +143,7 @@ class HopTable(Table):
             raise ValueError("password and password_env cannot both be set")
         password = None if self.password is None else self.password.encode()
         if self.password_env is not None:
-            password = environment(self.password_env)
+            password = secret(self.password_env)
         if user is None and password is None:
             return None
         if user is None:
@@ -167,7 +173,7 @@ class GroupTable(_ListOfHops):
     """One of ``[groups]``."""
 
     pick: Pick = Pick.FAILOVER
-    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None
+    weights: dict[str, Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]] | None = None
     hedge: Duration | None = None
     retry_refused: StrictBool = False
     check: Duration | None = None

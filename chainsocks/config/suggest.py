@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["MAX_INTEGER", "describe", "did_you_mean", "mask", "none_of", "suggest"]
+from chainsocks.protocol.masking import masked, masked_name
+
+__all__ = ["MAX_INTEGER", "describe", "did_you_mean", "none_of", "suggest"]
 
 MAX_INTEGER = 2**63 - 1
 """The largest integer that TOML can hold."""
 
 CLOSE = 0.7
 """How alike two texts are, between 0 and 1, for one to be suggested in place of the other."""
-
-
-def mask(text: str) -> str:
-    """Hide whatever stands before an "@": it may be a login."""
-    _, at, rest = text.rpartition("@")
-    return f"***@{rest}" if at else text
 
 
 def describe(value: object) -> str:
@@ -30,7 +26,7 @@ def describe(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return repr(mask(value))
+            return repr(masked(value))
         case int() if abs(value) > MAX_INTEGER:
             return "a number that is too large"
         case int() | float():
@@ -42,13 +38,13 @@ def describe(value: object) -> str:
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` where a known text is close, otherwise nothing."""
     close = get_close_matches(name, list(known), n=1, cutoff=CLOSE) if isinstance(name, str) else []
-    return f"; did you mean {describe(close[0])}?" if close else ""
+    return f"; did you mean {masked_name(close[0])!r}?" if close else ""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return `did_you_mean`, or the list of what is known where nothing is close."""
     names = sorted(set(known))
-    return did_you_mean(name, names) or (f"; known are {', '.join(map(mask, names))}" if names else "")
+    return did_you_mean(name, names) or (f"; known are {', '.join(map(masked_name, names))}" if names else "")
 
 
 def none_of(known: Iterable[str], found: object) -> str:

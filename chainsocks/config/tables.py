@@ -16,7 +16,18 @@ from chainsocks.config.gssapi import parse_protection, parse_service
 from chainsocks.config.values import parse_duration
 from chainsocks.protocol.gssapi import Protection
 
-__all__ = ["LIST", "Duration", "LeastProtection", "ServiceName", "Table", "listed", "not_empty", "parsed", "table_of"]
+__all__ = [
+    "LIST",
+    "NUMBER",
+    "Duration",
+    "LeastProtection",
+    "ServiceName",
+    "Table",
+    "listed",
+    "not_empty",
+    "parsed",
+    "table_of",
+]
 
 
 def parsed(parse: Callable[[str], object]) -> BeforeValidator:
@@ -45,6 +56,13 @@ def listed(value: object) -> list[object]:
     not_empty(value)
     return value if isinstance(value, list) else [value]
 
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+NUMBER = BeforeValidator(_number_as_text)
+"""A number may be written without the quotes."""
 
 LIST = BeforeValidator(listed)
 """A list. A single value may be written without the brackets."""

@@ -8,7 +8,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from chainsocks.config.extras import DNS, require
-from chainsocks.config.hops import check_link_local, parse_hop_address
+from chainsocks.config.hops import can_be_host, check_link_local, parse_hop_address
 from chainsocks.config.listeners import ListenAddress, UnixPath
 from chainsocks.config.suggest import MAX_INTEGER, describe
 from chainsocks.protocol.address import Address, parse_address
@@ -77,7 +77,10 @@ def parse_listen(value: str) -> ListenAddress:
         return UnixPath(path)
     if "@" in value:
         raise ValueError("a listener's address cannot contain a login; declare [[users]] instead")
-    address = parse_address(value)
+    port = value.removeprefix(":")
+    address = parse_address(f"127.0.0.1:{port}" if port.isascii() and port.isdigit() else value)
+    if not can_be_host(address.host):
+        raise ValueError(f"found {describe(value)}, expected host:port, as in 127.0.0.1:1080")
     check_link_local(address)
     return address
 
@@ -114,7 +117,7 @@ def parse_target(value: str) -> Address:
         ValueError: it is not an address, or has no port.
     """
     address = parse_address(value)
-    if not address.port:
+    if not address.port or not can_be_host(address.host):
         raise ValueError(f"found {describe(value)}, expected host:port, as in example.org:443")
     return address
 
@@ -128,6 +131,8 @@ def parse_resolver(value: str) -> Address:
     if "@" in value:
         raise ValueError("a resolver's address cannot contain a login")
     address = parse_address(value, DNS_PORT)
+    if not can_be_host(address.host):
+        raise ValueError(f"found {describe(value)}, expected host or host:port, as in 9.9.9.9")
     if not address.port:
         raise ValueError(f"found {describe(value)}, expected a port in 1..{_MAX_PORT}")
     require(*DNS)

@@ -15,6 +15,8 @@ from operator import index
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import SupportsIndex
 
+from chainsocks.protocol.masking import masked
+
 __all__ = [
     "MAX_NAME",
     "UNSPECIFIED",
@@ -259,15 +261,17 @@ def parse_address(text: str, default_port: int | None = None) -> Address:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if not _is_ipv6(host.partition("%")[0]):  # a scope may follow, as in [fe80::1%eth0]
-            raise ValueError(f"{text!r}: only an IPv6 address stands in brackets")
+            raise ValueError(f"{masked(text)!r}: only an IPv6 address stands in brackets")
     elif ":" in host:
-        raise ValueError(f"{text!r}: put an IPv6 address in brackets, as in [::1]:1080")
+        if masked(text) != text:
+            raise ValueError(f"{masked(text)!r}: expected host:port and nothing else, as in example.org:1080")
+        raise ValueError(f"{masked(text)!r}: put an IPv6 address in brackets, as in [::1]:1080")
     if not port:
         if default_port is None:
-            raise ValueError(f"{text!r}: a port is missing, as in example.org:1080")
+            raise ValueError(f"{masked(text)!r}: a port is missing, as in example.org:1080")
         return Address(host, default_port)
     if not (port.isascii() and port.isdigit() and len(port) <= 5):
-        raise ValueError(f"{text!r}: {port!r} is not a port number")
+        raise ValueError(f"{masked(text)!r}: behind the last colon is no port number")
     return Address(host, int(port))
 
 

@@ -17,6 +17,7 @@ from chainsocks.config.listeners import is_loopback
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.gssapi import Gssapi
+from chainsocks.protocol.masking import masked_name
 from chainsocks.tools.rules import rules_table
 from chainsocks.tools.tables import plain_table, print_lines, print_table
 from chainsocks.tools.warnings import pipelined_hops
@@ -42,7 +43,7 @@ def show_config(config: Config, console: Console) -> None:
 def _settings(config: Config) -> Iterator[str]:
     """Yield a line for each setting of the server that is worth one."""
     yield f"listen: {', '.join(_listens(config.server))}"
-    users = ", ".join(printable(user.name) for user in config.users)
+    users = ", ".join(printable(masked_name(user.name)) for user in config.users)
     yield f"users: {users or ('none' if config.requires_gssapi else 'none, no login is required')}"
     if guarded := [
         str(each) for each in config.server.listen if not (config.server.private or is_loopback(each.address))

@@ -20,6 +20,7 @@ from chainsocks.config.identities import identity_problem
 from chainsocks.config.listeners import Listener, is_loopback
 from chainsocks.config.models import Config, Ident
 from chainsocks.config.rules import Rule, Spoken, parse_commands
+from chainsocks.config.suggest import describe
 from chainsocks.errors import ConfigError, Problem, RequestRefused
 from chainsocks.network import Network
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, parse_address, printable
@@ -38,6 +39,7 @@ from chainsocks.session.routing_decision import (
     route_request,
     warn_of_address,
 )
+from chainsocks.tools.document import member_document
 
 __all__ = ["Explanation", "explain", "explain_here", "read_question"]
 
@@ -93,7 +95,7 @@ class Explanation:
                 "addresses": None if self.addresses is None else [address.host for address in self.addresses],
                 "chain": self.chain.name if self.chain else None,
                 "refused_at": [str(each) for each in (*self.refused_at, *self.private_at)],
-                "hops": [_as_json(member) for member in hops],
+                "hops": [member_document(member) for member in hops],
             }
         )
 
@@ -102,12 +104,6 @@ def _in_words(member: Hop | Group) -> str:
     if isinstance(member, Hop):
         return f"{printable(member.name)} ({member.protocol} {member.address})"
     return f"{printable(member.name)} ({member.pick}: {', '.join(map(_in_words, member.hops))})"
-
-
-def _as_json(member: Hop | Group) -> dict[str, object]:
-    if isinstance(member, Hop):
-        return {"name": member.name, "protocol": member.protocol, "address": str(member.address)}
-    return {"name": member.name, "pick": member.pick, "hops": [_as_json(one) for one in member.hops]}
 
 
 def read_question(
@@ -123,7 +119,7 @@ def read_question(
     except ValueError as error:
         raise ConfigError([Problem("--explain", str(error))]) from None
     if host is not None and Address(host or "?", 0).type is AddressType.DOMAINNAME:
-        raise ConfigError([Problem("--from", f"found {host!r}, expected an IP address")])
+        raise ConfigError([Problem("--from", f"found {describe(host)}, expected an IP address")])
     version = Version.SOCKS5 if socks == Spoken.SOCKS5 else Version.SOCKS4
     if socks != Spoken.SOCKS5 and (problem := _unfit(address, command, socks)):
         raise ConfigError([Problem("--socks", problem)])

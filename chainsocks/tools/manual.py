@@ -16,7 +16,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 from rich.theme import Theme
 
-from chainsocks.config.suggest import suggest
+from chainsocks.config.suggest import describe, suggest
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import printable
 
@@ -50,7 +50,7 @@ def read_page(topic: str) -> str:
     """
     known = topics()
     if topic not in (*known, INDEX):
-        message = f"there is no page {printable(repr(topic))}{suggest(topic, known)}"
+        message = f"there is no page {printable(describe(topic))}{suggest(topic, known)}"
         raise ConfigError([Problem("TOPIC", message)])
     return (files("chainsocks") / "manual" / f"{topic}.md").read_text("utf-8")
 

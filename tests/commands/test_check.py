@@ -81,3 +81,81 @@ def test_a_file_that_was_found_is_named(
     (tmp_path / "chainsocks.toml").write_text(FILE)
     assert run_main(capsys, "check")[1].startswith(f"file: {tmp_path}/chainsocks.toml\nlisten: ")
     assert run_main(capsys, "check", "chainsocks.toml")[1].startswith("listen: ")
+
+
+UNSET = """
+[hops]
+a = { protocol = "socks5", address = "a", username = "bob", password_env = "NOT_SET_A" }
+b = { protocol = "socks5", address = "a", username = "bob", password_env = "NOT_SET_B" }
+[groups]
+exits = ["a", "b"]
+[chains]
+default = ["exits"]
+[[users]]
+name = "carol"
+password_env = "NOT_SET_C"
+"""
+
+
+def test_the_environment_of_the_server_need_not_be_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its variables are set where it runs; here they are warned of. Two variables are not the same password."""
+    (tmp_path / "a.toml").write_text(UNSET)
+    status, _, err = run_main(capsys, "check", tmp_path / "a.toml")
+    assert status == 0
+    assert err.splitlines() == [
+        "warning: hops.a.password_env: the environment variable NOT_SET_A is not set",
+        "warning: hops.b.password_env: the environment variable NOT_SET_B is not set",
+        "warning: users[1].password_env: the environment variable NOT_SET_C is not set",
+    ]
+    for name in "ABC":
+        monkeypatch.setenv(f"NOT_SET_{name}", name)
+    assert run_main(capsys, "check", tmp_path / "a.toml")[::2] == (0, "")
+    monkeypatch.delenv("NOT_SET_C")
+    status, _, err = run_main(capsys, "serve", tmp_path / "a.toml")
+    assert status == 2
+    assert err.endswith("users[1]: the environment variable NOT_SET_C is not set\n")
+
+
+def test_json_of_a_file_that_is_fine_and_of_one_that_is_not(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(FILE)
+    status, out, err = run_main(capsys, "check", path, "--json")
+    assert (status, err, json.loads(out)["valid"]) == (0, "", True)
+    path.write_text("[x]\n[[rules]]\n")
+    for options in ([], ["--explain", "a:1"]):
+        status, out, err = run_main(capsys, "check", path, "--json", *options)
+        assert (status, err) == (2, "")
+        assert [problem["place"] for problem in json.loads(out)["problems"]] == ["x", "rules[1]"]
+    status, out, err = run_main(capsys, "check", tmp_path / "none", "--json")
+    assert (status, err, json.loads(out)["problems"][0]["message"]) == (2, "", "No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "warned"),
+    [
+        ("[hops]\na = 'socks5://bob:pw@h'", 0o644, True),
+        ("[hops]\na = 'socks5://bob:pw@h'", 0o640, False),
+        ("[hops.a]\nurl = 'socks5://bob:pw@h'", 0o644, True),
+        ("[hops.a]\nprotocol = 'socks5'\naddress = 'h'\nusername = 'bob'\npassword = 'pw'", 0o604, True),
+        ("[hops]\na = 'socks4://bob@h'\nb = 'socks5://h'", 0o644, False),
+    ],
+)
+def test_a_file_with_passwords_that_everyone_can_read(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    text: str,
+    mode: int,
+    warned: bool,  # noqa: FBT001
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(text + "\n[chains]\ndefault = ['a']\n")
+    path.chmod(mode)
+    assert "every user" not in run_main(capsys, "check", path)[2]  # the folder of a test is private
+    for folder in path.parents[:-1]:
+        if not folder.stat().st_mode & 0o001:
+            monkeypatch.setattr(Path, "parents", property(lambda _: ()))
+    expected = f"{path} has passwords in it, and every user of this machine can read it: chmod o= {path}"
+    assert (f"warning: {expected}\n" in run_main(capsys, "check", path)[2]) == warned

@@ -86,10 +86,10 @@ def test_groups_in_groups_in_any_order() -> None:
     ("text", "found"),
     [
         ("[groups]\nx = []", ["groups.x: expected at least one entry"]),
-        ('[groups]\nx = ["oska"]', ["groups.x[0]: no hop or group is called 'oska'; did you mean 'osaka'?"]),
+        ('[groups]\nx = ["oska"]', ["groups.x[1]: no hop or group is called 'oska'; did you mean 'osaka'?"]),
         (
             '[groups]\nx = ["direct"]',
-            ['groups.x[0]: "direct" is no hop: to go without hops, use a rule that has chain = "direct"'],
+            ['groups.x[1]: "direct" is no hop: to go without hops, use a rule that has chain = "direct"'],
         ),
         ('[groups]\nx = ["x"]', ["groups.x: a group cannot be a member of itself: x -> x"]),
         (
@@ -138,33 +138,33 @@ def test_groups_in_groups_in_any_order() -> None:
         # Members that are the same.
         (
             '[groups]\nx = ["paris", "osaka", "paris"]',
-            ["groups.x[2]: 'paris' is listed twice; take one out, or give `weights` to prefer it"],
+            ["groups.x[3]: 'paris' is listed twice; take one out, or give `weights` to prefer it"],
         ),
         (
             '[groups]\nx = { hops = ["y", "y"] }\ny = ["paris"]',
-            ["groups.x.hops[1]: 'y' is listed twice; take one out, or give `weights` to prefer it"],
+            ["groups.x.hops[2]: 'y' is listed twice; take one out, or give `weights` to prefer it"],
         ),
         (
             'a = "socks5://u:p@gw:1080"\nb = "socks5h://u:p@gw"\n[groups]\nx = ["a", "paris", "b"]',
-            ["groups.x[2]: 'b' is the same hop as 'a': same protocol, address and login; take one of them out"],
+            ["groups.x[3]: 'b' is the same hop as 'a': same protocol, address and login; take one of them out"],
         ),
         (
             'a = { url = "socks5://gw", isolate = "session" }\nb = "socks5://gw"\n[groups]\nx = ["a", "b"]',
-            ["groups.x[1]: 'b' is the same hop as 'a': same protocol, address and login; take one of them out"],
+            ["groups.x[2]: 'b' is the same hop as 'a': same protocol, address and login; take one of them out"],
         ),
         ("[health]\nrest = 0", ['health.rest: found 0, expected more than 0 seconds; "off" disables it']),
         # Chains with groups in them.
         (
             '[groups]\nx = ["paris", "lima"]\n[chains]\ndefault = ["x", "named"]',
             [
-                "chains.default[0]: plain socks4 cannot carry the name in named.example:1080; give this hop "
+                "chains.default[1]: plain socks4 cannot carry the name in named.example:1080; give this hop "
                 'protocol = "socks4a", or resolve = "local" (which shows the name to the local resolver)'
             ],
         ),
         (
             '[chains]\ndefault = { hops = ["lima", "paris", "named"], skip_dead = true }',
             [
-                "chains.default.hops[0]: plain socks4 cannot carry the name in named.example:1080; give this hop "
+                "chains.default.hops[1]: plain socks4 cannot carry the name in named.example:1080; give this hop "
                 'protocol = "socks4a", or resolve = "local" (which shows the name to the local resolver)'
             ],
         ),

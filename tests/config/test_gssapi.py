@@ -77,18 +77,18 @@ def test_the_server(lines: str, expected: ServerGssapi | None) -> None:
         ('gssapi = "none"\ngssapi_services = []', "server.gssapi_services: expected at least one entry"),
         (
             'gssapi = "none"\ngssapi_services = ["rcmd", "rcmd/proxy.example"]',
-            f"server.gssapi_services[1]: found 'rcmd/proxy.example', {NO_SERVICE}",
+            f"server.gssapi_services[2]: found 'rcmd/proxy.example', {NO_SERVICE}",
         ),
-        ('gssapi = "none"\ngssapi_services = [""]', f"server.gssapi_services[0]: found '', {NO_SERVICE}"),
+        ('gssapi = "none"\ngssapi_services = [""]', f"server.gssapi_services[1]: found '', {NO_SERVICE}"),
         (
             'gssapi = "none"\ngssapi_principals = ["carol"]',
-            f"server.gssapi_principals[0]: found 'carol', {NO_PRINCIPAL}",
+            f"server.gssapi_principals[1]: found 'carol', {NO_PRINCIPAL}",
         ),
         (
             'gssapi = "none"\ngssapi_principals = ["*/admin@EXAMPLE.ORG"]',
-            f"server.gssapi_principals[0]: found '***@EXAMPLE.ORG', {NO_PRINCIPAL}",
+            f"server.gssapi_principals[1]: found '***@EXAMPLE.ORG', {NO_PRINCIPAL}",
         ),
-        ('gssapi = "none"\ngssapi_principals = ["@R"]', f"server.gssapi_principals[0]: found '***@R', {NO_PRINCIPAL}"),
+        ('gssapi = "none"\ngssapi_principals = ["@R"]', f"server.gssapi_principals[1]: found '***@R', {NO_PRINCIPAL}"),
         ('gssapi = "none"\ngssapi_required = 1', "server.gssapi_required: found 1, expected true or false"),
         (
             'gssapi_service = "rcmd"',
@@ -137,7 +137,7 @@ def test_rules_may_speak_of_principals_beside_users(monkeypatch: pytest.MonkeyPa
     server = '[server]\ngssapi = "none"\ngssapi_required = false\n[[users]]\nname = "dave"\npassword_env = "DAVE"\n'
     assert read(f'{server}[[rules]]\nusers = ["gssapi:carol@EXAMPLE.ORG", "dave"]\ndeny = true').rules[0].users
     [problem] = problems(f'{server}[[rules]]\nusers = "carol"\ndeny = true')
-    assert problem == "rules[0].users: no user is called 'carol'; known are dave"
+    assert problem == "rules[1].users: no user is called 'carol'; known are dave"
 
 
 def test_it_protects_a_server_where_it_is_required() -> None:

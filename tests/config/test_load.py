@@ -156,8 +156,8 @@ def test_seven_mistakes_are_seven_problems() -> None:
         "chainsocks.toml: hops.osaka.pasword: unknown key; did you mean 'password'?",
         "chainsocks.toml: hops.lima: expected host:port, as in example.org:1080 or [::1]:1080, with a name of at most "
         "255 bytes and a port in 1..65535; a login stands before an @, or under keys of its own",
-        "chainsocks.toml: chains.default[1]: no hop or group is called 'lyma'; did you mean 'lima'?",
-        "chainsocks.toml: users[0].password_hash: "
+        "chainsocks.toml: chains.default[2]: no hop or group is called 'lyma'; did you mean 'lima'?",
+        "chainsocks.toml: users[1].password_hash: "
         "expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it",
     ]
     assert "hunter2" not in str(caught.value) + repr(caught.value)
@@ -167,8 +167,8 @@ def test_several_mistakes_in_one_entry() -> None:
     assert problems('[server]\nworkers = -1\nopen = 0\n[chains]\nx = ["a", 5, "b", 6]') == [
         "server.workers: found -1, expected at least 0",
         "server.open: found 0, expected true or false",
-        "chains.x[1]: found 5, expected a text in quotes",
-        "chains.x[3]: found 6, expected a text in quotes",
+        "chains.x[2]: found 5, expected a text in quotes",
+        "chains.x[4]: found 6, expected a text in quotes",
     ]
 
 
@@ -196,8 +196,8 @@ def test_a_broken_hop_is_not_an_unknown_one() -> None:
         ("chains = 2020-02-29", "chains: expected a table [chains], found a date or a time"),
         ('users = "x"', "users: expected [[users]], in double brackets, once for each user"),
         ("[users]", "users: expected [[users]], in double brackets, once for each user"),
-        ('users = ["carol:geheim"]', "users[0]: expected a table, found a text"),
-        ("users = [[]]", "users[0]: expected a table, found a list"),
+        ('users = ["carol:geheim"]', "users[1]: expected a table, found a text"),
+        ("users = [[]]", "users[1]: expected a table, found a list"),
     ],
 )
 def test_sections_of_the_wrong_name_or_type(text: str, problem: str) -> None:
@@ -208,7 +208,7 @@ def test_nothing_in_a_problem_breaks_its_line() -> None:
     assert problems('[hops]\n"a\\nb" = { "c\\u001b" = 5 }\n[chains]\nx = ["\\n"]') == [
         r"hops.a\nb.c\x1b: unknown key; known are address, gssapi, gssapi_host, gssapi_service, isolate, password, "
         "password_env, pipeline, protocol, resolve, timeout, tor, udp_relay, url, user_id, username",
-        r"chains.x[0]: no hop or group is called '\n'; known are a\nb",
+        r"chains.x[1]: no hop or group is called '\n'; known are a\nb",
     ]
 
 
@@ -234,7 +234,7 @@ def test_a_hop_must_be_able_to_carry_the_next(first: str, second: str, carried: 
         assert str(read(text).chains["x"]) == "paris -> osaka"
     else:
         (problem,) = problems(text)
-        assert problem.startswith("chains.x.hops[0]: " if "{" in chain else "chains.x[0]: ")
+        assert problem.startswith("chains.x.hops[1]: " if "{" in chain else "chains.x[1]: ")
         assert f"{first} cannot carry the" in problem
 
 
@@ -253,7 +253,7 @@ def test_plain_socks4_carries_a_named_hop_that_we_look_up() -> None:
 
 def test_each_leg_of_a_chain_is_checked() -> None:
     text = '[hops]\na = "socks4://a.example"\nb = "socks4://10.0.0.1"\n[chains]\nx = ["b", "a", "b", "b", "a"]'
-    assert [problem.partition(":")[0] for problem in problems(text)] == ["chains.x[0]", "chains.x[3]"]
+    assert [problem.partition(":")[0] for problem in problems(text)] == ["chains.x[1]", "chains.x[4]"]
 
 
 def test_direct_is_reserved() -> None:
@@ -269,9 +269,9 @@ def test_a_user_is_declared_once() -> None:
     names = ["carol", "dave", "carol", "carol", "", ""]
     text = "".join(f'[[users]]\nname = "{name}"\npassword_hash = "{HASH}"\n' for name in names)
     assert problems(text) == [
-        "users[2].name: 'carol' is declared twice; remove one",
         "users[3].name: 'carol' is declared twice; remove one",
-        "users[5].name: '' is declared twice; remove one",
+        "users[4].name: 'carol' is declared twice; remove one",
+        "users[6].name: '' is declared twice; remove one",
     ]
 
 
@@ -309,7 +309,7 @@ def test_an_open_proxy_is_refused_unless_it_is_meant(listen: str, exposed: list[
 @pytest.mark.parametrize(
     ("users", "problem"),
     [
-        ('[[users]]\nname = "carol"', "users[0]: expected either password_hash"),
+        ('[[users]]\nname = "carol"', "users[1]: expected either password_hash"),
         ("[users]", "users: expected [[users]]"),
     ],
     ids=["a mistake in a user", "a mistake in the section"],

@@ -135,42 +135,42 @@ def test_rules_are_counted_from_1() -> None:
 @pytest.mark.parametrize(
     ("text", "complaints"),
     [
-        ("chain = 'onoin'", ["rules[0].chain: no chain is called 'onoin'; did you mean 'onion'?"]),
-        ("chain = 'paris'", ["rules[0].chain: no chain is called 'paris'; known are default, direct, onion"]),
-        ("", ['rules[0]: expected either chain = NAME, which may be "direct", or deny = true']),
+        ("chain = 'onoin'", ["rules[1].chain: no chain is called 'onoin'; did you mean 'onion'?"]),
+        ("chain = 'paris'", ["rules[1].chain: no chain is called 'paris'; known are default, direct, onion"]),
+        ("", ['rules[1]: expected either chain = NAME, which may be "direct", or deny = true']),
         (
             "chain = 'onion'\ndeny = true",
-            ['rules[0]: expected either chain = NAME, which may be "direct", or deny = true'],
+            ['rules[1]: expected either chain = NAME, which may be "direct", or deny = true'],
         ),
-        ("deny = false", ["rules[0].deny: found false, expected true; leave deny out of a rule that allows requests"]),
-        ("deny = 'yes'", ["rules[0].deny: found 'yes', expected true or false"]),
-        ("too = 'x'\ndeny = true", ["rules[0].too: unknown key; did you mean 'to'?"]),
-        ("form = '::1'\ndeny = true", ["rules[0].form: unknown key; did you mean 'from'?"]),
-        ("clients = '::1'\ndeny = true", ["rules[0].clients: unknown key"]),
-        ("to = []\ndeny = true", ["rules[0].to: expected at least one entry"]),
-        ("to = 5\ndeny = true", ["rules[0].to: expected a text in quotes"]),
-        ("to = ['x', 5]\ndeny = true", ["rules[0].to[1]: expected a text in quotes"]),
+        ("deny = false", ["rules[1].deny: found false, expected true; leave deny out of a rule that allows requests"]),
+        ("deny = 'yes'", ["rules[1].deny: found 'yes', expected true or false"]),
+        ("too = 'x'\ndeny = true", ["rules[1].too: unknown key; did you mean 'to'?"]),
+        ("form = '::1'\ndeny = true", ["rules[1].form: unknown key; did you mean 'from'?"]),
+        ("clients = '::1'\ndeny = true", ["rules[1].clients: unknown key"]),
+        ("to = []\ndeny = true", ["rules[1].to: expected at least one entry"]),
+        ("to = 5\ndeny = true", ["rules[1].to: expected a text in quotes"]),
+        ("to = ['x', 5]\ndeny = true", ["rules[1].to[2]: expected a text in quotes"]),
         (
             "ports = [0, 'x', true]\ndeny = true",
             [
-                "rules[0].ports[0]: found '0', expected ports in 1..65535, the lower one first",
-                "rules[0].ports[1]: found 'x', expected a range of ports, as in 40000-40100",
-                "rules[0].ports[2]: expected a text in quotes",
+                "rules[1].ports[1]: found '0', expected ports in 1..65535, the lower one first",
+                "rules[1].ports[2]: found 'x', expected a range of ports, as in 40000-40100",
+                "rules[1].ports[3]: expected a text in quotes",
             ],
         ),
-        ("from = 'example.org'\ndeny = true", [f"rules[0].from: found 'example.org', {NETWORK}"]),
-        ("from = 'carol:geheim@x'\ndeny = true", [f"rules[0].from: found something with a login in it, {NETWORK}"]),
+        ("from = 'example.org'\ndeny = true", [f"rules[1].from: found 'example.org', {NETWORK}"]),
+        ("from = 'carol:geheim@x'\ndeny = true", [f"rules[1].from: found something with a login in it, {NETWORK}"]),
         (
             "commands = 'conect'\nversions = ['6']\ndeny = true",
             [
-                "rules[0].commands: found 'conect', expected 'connect' or 'bind' or 'udp' or 'resolve'; "
+                "rules[1].commands: found 'conect', expected 'connect' or 'bind' or 'udp' or 'resolve'; "
                 "did you mean 'connect'?",
-                "rules[0].versions[0]: found '6', expected '4' or '4a' or '5'",
+                "rules[1].versions[1]: found '6', expected '4' or '4a' or '5'",
             ],
         ),
         (
             "to = 'example.org'\nresolve = true\ndeny = true",
-            ["rules[0]: resolve needs an IP address or a network in `to`, to compare resolved addresses with"],
+            ["rules[1]: resolve needs an IP address or a network in `to`, to compare resolved addresses with"],
         ),
     ],
 )
@@ -191,7 +191,7 @@ def test_rules_in_the_wrong_brackets() -> None:
 
 def test_a_bad_rule_does_not_hide_another() -> None:
     text = "[[rules]]\nto = '*'\ndeny = true\n[[rules]]\nchain = 'nix'\n[[rules]]\nports = 'x'\ndeny = true"
-    assert [each.partition(":")[0] for each in problems(text)] == ["rules[0].to", "rules[2].ports", "rules[1].chain"]
+    assert [each.partition(":")[0] for each in problems(text)] == ["rules[1].to", "rules[3].ports", "rules[2].chain"]
 
 
 CAROL = "[[users]]\nname = 'carol'\npassword_hash = 'scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA'\n"
@@ -200,12 +200,12 @@ CAROL = "[[users]]\nname = 'carol'\npassword_hash = 'scrypt:16:8:1:AAAA:AAAAAAAA
 def test_users_have_to_exist() -> None:
     text = "[[rules]]\nusers = ['carol', 'carl']\nchain = 'direct'\n"
     assert problems(text) == [
-        "rules[0].users: no client logs in: declare [[users]], or set ident or gssapi in [server]"
+        "rules[1].users: no client logs in: declare [[users]], or set ident or gssapi in [server]"
     ]
-    assert problems(CAROL + text) == ["rules[0].users: no user is called 'carl'; did you mean 'carol'?"]
+    assert problems(CAROL + text) == ["rules[1].users: no user is called 'carl'; did you mean 'carol'?"]
     assert problems("[server]\nident = 'require'\n" + text) == [
-        "rules[0].users: found 'carl', and there are no [[users]]; write 'ident:carl' for a user id",
-        "rules[0].users: found 'carol', and there are no [[users]]; write 'ident:carol' for a user id",
+        "rules[1].users: found 'carl', and there are no [[users]]; write 'ident:carl' for a user id",
+        "rules[1].users: found 'carol', and there are no [[users]]; write 'ident:carol' for a user id",
     ]
 
 

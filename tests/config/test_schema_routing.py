@@ -270,18 +270,18 @@ NO_HOP = 'expected at least one hop; to go without hops, write "direct" in place
         ),
         (
             '["direct"]',
-            'chains.x[0]: "direct" is no hop: to go without hops, write "direct" in place of the list',
+            'chains.x[1]: "direct" is no hop: to go without hops, write "direct" in place of the list',
         ),
         (
             '{ hops = ["paris", "direct"] }',
-            'chains.x.hops[1]: "direct" is no hop: to go without hops, write "direct" in place of the list',
+            'chains.x.hops[2]: "direct" is no hop: to go without hops, write "direct" in place of the list',
         ),
         *(
             (f'{{ hops = "direct", {key} = {value} }}', f"chains.x: {key} cannot be used in a chain without hops")
             for key, value in (("resolver", '"9.9.9.9"'), ("hedge", 1), ("skip_dead", "true"), ("pipeline", '"hop"'))
         ),
-        ("[5]", "chains.x[0]: found 5, expected a text in quotes"),
-        ('{ hops = ["paris", 5] }', "chains.x.hops[1]: found 5, expected a text in quotes"),
+        ("[5]", "chains.x[1]: found 5, expected a text in quotes"),
+        ('{ hops = ["paris", 5] }', "chains.x.hops[2]: found 5, expected a text in quotes"),
         (
             '{ hops = ["paris"], names_only = true }',
             "chains.x.names_only: found true, expected 'off' or 'warn' or 'refuse'",
@@ -306,8 +306,8 @@ NO_HOP = 'expected at least one hop; to go without hops, write "direct" in place
             '{ hops = ["paris", "old"], resolver = "[2620:fe::fe]" }',
             "chains.x.resolver: socks4a cannot carry the IPv6 address of [2620:fe::fe]:53; only socks5 can",
         ),
-        ('["pariss"]', "chains.x[0]: no hop or group is called 'pariss'; did you mean 'paris'?"),
-        ('{ hops = ["paris", "rot"] }', "chains.x.hops[1]: no hop or group is called 'rot'; known are old, paris, tor"),
+        ('["pariss"]', "chains.x[1]: no hop or group is called 'pariss'; did you mean 'paris'?"),
+        ('{ hops = ["paris", "rot"] }', "chains.x.hops[2]: no hop or group is called 'rot'; known are old, paris, tor"),
     ],
 )
 def test_what_a_chain_cannot_be(written: str, problem: str) -> None:

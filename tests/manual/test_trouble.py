@@ -259,16 +259,16 @@ def test_an_open_proxy(capsys: pytest.CaptureFixture[str], folder: Path) -> None
 def test_a_password_that_is_not_there(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     hop = 'lima = { protocol = "socks5", address = "10.0.0.3", username = "bob", password_env = "LIMA_PASSWORD" }'
     (folder / "chainsocks.toml").write_text(f'[hops]\n{hop}\n[chains]\ndefault = ["lima"]\n')
-    status, _, said = run_main(capsys, "check")
+    status, _, said = run_main(capsys, "serve")
     assert status == 2
     assert shows(EXAMPLES["An environment variable is missing"], said), said
 
 
 def test_a_bug(capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path) -> None:
+    def fail(path: Path, *, lint: bool) -> None:
         raise RuntimeError("something else was expected")
 
-    monkeypatch.setattr("chainsocks.commands.check.load_config", fail)
+    monkeypatch.setattr("chainsocks.commands.check.read_file", fail)
     status, _, said = run_main(capsys, "check", "chainsocks.toml")
     assert status == 1
     assert shows(EXAMPLES["A bug"], said), said

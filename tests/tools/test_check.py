@@ -111,8 +111,8 @@ COMPLAINTS = [
     "in 1..65535; a login stands before an @, or under keys of its own",
     "hops.osaka: unknown scheme 'sock5'; did you mean 'socks5'?",
     "hops.lima: password, username cannot be used with protocol 'socks4'",
-    "chains.default[0]: no hop or group is called 'pari'; did you mean 'paris'?",
-    "users[0].password_hash: expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it",
+    "chains.default[1]: no hop or group is called 'pari'; did you mean 'paris'?",
+    "users[1].password_hash: expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it",
 ]
 
 SECRETS = ["hunter2", "alice", "fred", "scrypt:16384"]

@@ -295,8 +295,8 @@ def test_json(capsys: pytest.CaptureFixture[str], path: Path) -> None:
         (["--explain", "[::1]:1", "--socks", "4a"], "--socks: SOCKS4 has no IPv6 addresses"),
         (["--explain", "x:1", "--command", "udp", "--socks", "4a"], "--socks: SOCKS4 has no UDP"),
         (["--explain", "x:1", "--user", "carol"], "--user: no client logs in: declare [[users]]"),
-        (["--user", "carol"], "--from, --user and --json need --explain HOST:PORT"),
-        (["--json"], "--from, --user and --json need --explain HOST:PORT"),
+        (["--user", "carol"], "--from and --user need --explain HOST:PORT"),
+        (["--from", "::1", "--json"], "--from and --user need --explain HOST:PORT"),
         (["--explain", "x:1", "--command", "conect"], "Invalid value for '--command'"),
     ],
 )

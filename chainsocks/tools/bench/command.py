@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from chainsocks.config.hops import Hop, parse_hop_url
+from chainsocks.config.suggest import describe
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.net.poller import AVAILABLE
 from chainsocks.tools.bench.accounting import exists
@@ -75,7 +76,7 @@ def parse_parts(text: str) -> frozenset[Part]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in list(Part):
-            raise ValueError(f"unknown part {name!r}; expected some of {', '.join(Part)}, separated by commas")
+            raise ValueError(f"unknown part {describe(name)}; expected some of {', '.join(Part)}, separated by commas")
     return frozenset(map(Part, names))
 
 

@@ -23,7 +23,7 @@ from chainsocks.chain.trip import OPEN, OnStep
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.models import Config, Timeouts
-from chainsocks.config.suggest import suggest
+from chainsocks.config.suggest import describe, suggest
 from chainsocks.errors import ConfigError, Place, Problem
 from chainsocks.protocol.address import Address, parse_address, printable
 from chainsocks.server.deadlines import open_deadlines
@@ -156,7 +156,7 @@ def _chosen(config: Config, options: Options, chains: dict[str, Chain]) -> Chain
     if options.chain == DIRECT.name:
         return DIRECT
     if options.chain not in chains:
-        what = f"no chain is called {printable(repr(options.chain))}{suggest(options.chain, chains)}"
+        what = f"no chain is called {printable(describe(options.chain))}{suggest(options.chain, chains)}"
         raise ConfigError([Problem("--chain", what)])
     return chains[options.chain]
 

@@ -1,0 +1,46 @@
+"""What `check --json` prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from chainsocks.config.load import parse_config
+from chainsocks.errors import Problem
+from chainsocks.tools.document import as_document
+
+FILE = """
+[timeouts]
+idle = "off"
+[hops]
+paris = "socks5://bob:SECRET@10.0.0.1"
+lima = "socks4a://10.0.0.2"
+[groups]
+exits = ["paris", "lima"]
+[chains]
+default = { hops = ["lima", "exits"], dial = 5 }
+[[rules]]
+to = "*.lan"
+chain = "direct"
+"""
+
+
+def test_a_good_file() -> None:
+    text = as_document(Path("a.toml"), parse_config(FILE), warnings=["x"])
+    document = json.loads(text)
+    assert (document["file"], document["valid"]) == (str(Path("a.toml").absolute()), True)
+    assert (document["problems"], document["warnings"]) == ([], ["x"])
+    made = document["configuration"]
+    assert (made["listen"], made["default"], len(made["rules"])) == (["127.0.0.1:1080"], "default", 1)
+    assert (made["timeouts"]["idle"], made["timeouts"]["hop"]) == (None, 10)
+    default = made["chains"]["default"]
+    assert default["dial"] == 5
+    assert [member["name"] for member in default["hops"]] == ["lima", "exits"]
+    assert default["hops"][1]["hops"][0] == {"name": "paris", "protocol": "socks5", "address": "10.0.0.1:1080"}
+    assert "SECRET" not in text
+
+
+def test_a_file_with_problems() -> None:
+    document = json.loads(as_document(Path("a.toml"), problems=[Problem("rules[1].to", "what")]))
+    assert document["problems"] == [{"place": "rules[1].to", "message": "what"}]
+    assert (document["valid"], document["configuration"]) == (False, None)
