@@ -79,7 +79,7 @@ def test_what_fails_on_the_way_says_so_itself(
 ) -> None:
     """Even from within a nursery."""
 
-    async def demo(console: Console, *, stay: bool) -> None:
+    async def demo(console: Console, progress: Console, *, stay: bool) -> None:
         async with trio.open_nursery():
             place = Place("paris", Address("127.0.0.1", 1), Step.CONNECT, 1, 3)
             raise ConnectError(place, "connection refused", Cause.CONNECTION_REFUSED, elapsed=0.5, limit=10)
