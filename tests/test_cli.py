@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import re
@@ -177,3 +178,25 @@ def test_a_command_takes_the_options_that_are_declared_for_it(name: str) -> None
     if len(known) < len(parameters):  # the rest are the fields of its options
         known |= {each.name for each in fields(sys.modules[f"chainsocks.tools.{name}.command"].Options)}
     assert declared == known
+
+
+@pytest.mark.parametrize(
+    ("listen", "number", "advice"),
+    [
+        ("127.0.0.1:80", errno.EACCES, "ports below 1024 need a privilege: choose a higher port, or grant "),
+        ("127.9.9.9:1080", errno.EADDRNOTAVAIL, "this machine has no such address"),
+        ("127.9.9.9:1080", errno.EADDRINUSE, "stop the program that listens there"),
+        ("unix:/run/a.sock", errno.EACCES, ""),
+    ],
+)
+def test_what_to_do_about_an_address(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, listen: str, number: int, advice: str
+) -> None:
+    async def serve(config: Config) -> None:
+        raise OSError(number, os.strerror(number), listen)
+
+    monkeypatch.setattr("chainsocks.commands.serve.serve_until_signalled", serve)
+    status, out, err = run_main(capsys, "serve", "-q", "--hop", "socks5://a", "--listen", listen)
+    assert (status, out) == (1, "")
+    start = f"chainsocks: {listen}: {os.strerror(number)}"
+    assert err.startswith(f"{start}; {advice}" if advice else f"{start}\n")

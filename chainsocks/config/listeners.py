@@ -45,6 +45,10 @@ class Listener:
     kind: ListenerKind = ListenerKind.SOCKS
     names_only: NamesOnly = NamesOnly.OFF
     """What happens to requests for IP addresses. A chain may be stricter."""
+    mode: int | None = None
+    """The permission bits of a unix socket; None for what the umask leaves."""
+    group: str | None = None
+    """The group of a unix socket, as a name or a number; None for that of the process."""
 
     def __str__(self) -> str:
         return str(self.address)

@@ -366,11 +366,18 @@ def _explain(model: type[Table], detail: Any) -> str:
 def _as_written(raw: Mapping[str, Any], location: Place) -> Place:
     """Remove from a place the parts that a short form does not have: the index of a single value, the key of a text."""
     here: Any = raw
-    for depth, part in enumerate(location):
-        if not isinstance(here, dict if isinstance(part, str) else list):
-            return location[:depth]
-        here = here.get(part) if isinstance(here, dict) else here[int(part)]
-    return location
+    written: list[str | int] = []
+    for part in location:
+        if isinstance(part, str):
+            if not isinstance(here, dict):
+                break
+            here = here.get(part)
+        elif isinstance(here, list):
+            here = here[part]
+        else:
+            continue
+        written.append(part)
+    return tuple(written)
 
 
 def _shape(model: type[Table]) -> str:

@@ -26,12 +26,12 @@ from chainsocks.config.gssapi import (
 )
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.identities import Proof
-from chainsocks.config.listeners import ListenAddress, Listener
+from chainsocks.config.listeners import ListenAddress, Listener, UnixPath
 from chainsocks.config.models import HealthSettings, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.suggest import MAX_INTEGER
 from chainsocks.config.tables import LIST, NUMBER, LeastProtection, ServiceName, Table, not_empty, parsed, table_of
-from chainsocks.config.values import environment, parse_ip, parse_listen, parse_ports
+from chainsocks.config.values import environment, parse_group, parse_ip, parse_listen, parse_mode, parse_ports
 from chainsocks.protocol.socks5 import MAX_LOGIN
 
 __all__ = ["HealthTable", "ListenTable", "ServerTable", "TimeoutsTable", "UserTable"]
@@ -57,6 +57,14 @@ class ListenTable(Table):
 
     address: ListenText
     names_only: NamesOnly = NamesOnly.OFF
+    mode: Annotated[int | None, parsed(parse_mode)] = None
+    group: Annotated[str | None, parsed(parse_group), NUMBER] = None
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if {"mode", "group"} & self.model_fields_set and not isinstance(self.address, UnixPath):
+            raise ValueError("mode and group are those of a unix socket, as in unix:/run/chainsocks.sock")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -16,8 +16,10 @@ from chainsocks.protocol.address import Address, parse_address
 __all__ = [
     "environment",
     "parse_duration",
+    "parse_group",
     "parse_ip",
     "parse_listen",
+    "parse_mode",
     "parse_part_address",
     "parse_ports",
     "parse_resolver",
@@ -29,6 +31,8 @@ DNS_PORT = 53
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+_MODE = re.compile(r"0?[0-7]{3}")
+_GROUP = re.compile(r"[\w.][\w.-]*\$?")
 _MAX_PORT = 65535
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
@@ -83,6 +87,28 @@ def parse_listen(value: str) -> ListenAddress:
         raise ValueError(f"found {describe(value)}, expected host:port, as in 127.0.0.1:1080")
     check_link_local(address)
     return address
+
+
+def parse_mode(value: str) -> int:
+    """Read permission bits, as in ``"0660"``.
+
+    Raises:
+        ValueError: they are none.
+    """
+    if not _MODE.fullmatch(value):
+        raise ValueError(f'found {describe(value)}, expected permissions in octal, as in "0660"')
+    return int(value, 8)
+
+
+def parse_group(value: str) -> str:
+    """Read the name or the number of a group. Whether this machine has it shows when the socket is made.
+
+    Raises:
+        ValueError: no group can be called that.
+    """
+    if not _GROUP.fullmatch(value):
+        raise ValueError(f"found {describe(value)}, expected the name or the number of a group")
+    return value
 
 
 def parse_ports(value: str) -> range:

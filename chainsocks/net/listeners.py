@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
+import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +19,8 @@ from chainsocks.protocol.address import Address
 from chainsocks.sockets import keep_urgent
 
 __all__ = ["OpenListener", "listen_tcp", "open_listeners", "tcp_socket"]
+
+log = logging.getLogger("chainsocks.server")
 
 BACKLOG = 1024
 """Connections that may wait for `accept`; the kernel cuts it to its own limit (net.core.somaxconn, 4096 on Linux)."""
@@ -74,7 +78,7 @@ def open_listeners(
             address = listener.address
             try:
                 if isinstance(address, UnixPath):
-                    sockets = [_listen_unix(address, stack)]
+                    sockets = [_listen_unix(address, listener, stack)]
                 else:
                     sockets = _bind_tcp(address, stack)
                     for sock in sockets:
@@ -86,24 +90,60 @@ def open_listeners(
 
 
 def _bind_tcp(address: Address, stack: ExitStack) -> list[socket.socket]:
+    """Bind a socket for each address of the host. Of a name, those are left out that this machine does not have.
+
+    Raises:
+        OSError: an address cannot be bound, or the machine has none of them.
+    """
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets = []
-    for family, _, _, _, sockaddr in found:
-        sock = stack.enter_context(tcp_socket(family))
-        sock.bind(sockaddr)
-        sockets.append(sock)
+    sockets: list[socket.socket] = []
+    missing: list[tuple[str, OSError]] = []
+    for family, sockaddr in dict.fromkeys((family, sockaddr) for family, *_, sockaddr in found):
+        with ExitStack() as attempt:
+            try:
+                sock = attempt.enter_context(tcp_socket(family))
+                sock.bind(sockaddr)
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing.append((str(sockaddr[0]), error))
+            else:
+                stack.push(attempt.pop_all())
+                sockets.append(sock)
+    if missing and not sockets:
+        raise missing[0][1]
+    for host, why in missing:
+        log.warning("%s: this machine cannot listen on %s: %s", address, host, why.strerror)
     return sockets
 
 
-def _listen_unix(address: UnixPath, stack: ExitStack) -> socket.socket:
+def _listen_unix(address: UnixPath, listener: Listener, stack: ExitStack) -> socket.socket:
     path = Path(address.path)
     _remove_stale(path)
     sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     sock.settimeout(0)
     sock.bind(address.path)
     stack.callback(path.unlink, missing_ok=True)
+    if listener.group is not None:
+        _give_to_group(path, listener.group)
+    if listener.mode is not None:
+        path.chmod(listener.mode)  # after the group, whose change may reset bits; nothing connects before listen()
     sock.listen(BACKLOG)
     return sock
+
+
+def _give_to_group(path: Path, group: str) -> None:
+    """Change the group of a unix socket, by its name or number.
+
+    Raises:
+        OSError: there is no such group, or this user cannot give files to it.
+    """
+    try:
+        shutil.chown(path, group=int(group) if group.isdecimal() else group)
+    except LookupError:
+        raise OSError(errno.EINVAL, f"this machine has no group {group}") from None
+    except PermissionError:
+        raise OSError(errno.EPERM, f"this user cannot give it to the group {group}, and is no member of it") from None
 
 
 def _remove_stale(path: Path) -> None:

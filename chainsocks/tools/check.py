@@ -169,8 +169,12 @@ def _hop_remarks(hop: Hop, chain: Chain) -> Iterator[str]:
 
 def _listens(server: Server) -> Iterator[str]:
     for listener in server.listen:
-        off = listener.names_only is NamesOnly.OFF
-        yield printable(str(listener)) + ("" if off else f" (names_only = {listener.names_only})")
+        terms = [] if listener.names_only is NamesOnly.OFF else [f"names_only = {listener.names_only}"]
+        if listener.mode is not None:
+            terms.append(f"mode = {listener.mode:04o}")
+        if listener.group is not None:
+            terms.append(f"group = {listener.group}")
+        yield printable(str(listener)) + (f" ({', '.join(terms)})" if terms else "")
 
 
 def _deadlines(timeouts: Timeouts | HealthSettings, title: str = "deadline") -> Table:

@@ -10,7 +10,7 @@ from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.config.hosts import Host
 from chainsocks.config.models import Config
 from chainsocks.config.rules import Network, Rule, Spoken
-from chainsocks.protocol.address import printable
+from chainsocks.protocol.address import Address, AddressType, printable
 from chainsocks.protocol.messages import Command
 from chainsocks.routing.index import NONE, Index, Question
 
@@ -28,7 +28,17 @@ def warnings(config: Config) -> list[str]:
     used = {name for chain in config.chains.values() for name in _names(chain.hops)}
     found += [f"hop {printable(name)} is in no chain" for name in config.hops if name not in used]
     found += [f"group {printable(name)} is in no chain" for name in config.groups if name not in used]
-    return [*found, *_pipelining_warnings(config), *_rule_warnings(config)]
+    return [*found, *_ipv6_only(config), *_pipelining_warnings(config), *_rule_warnings(config)]
+
+
+def _ipv6_only(config: Config) -> Iterator[str]:
+    """Say which listeners for all IPv6 addresses have none for IPv4 beside them."""
+    addresses = {each.address for each in config.server.listen if isinstance(each.address, Address)}
+    for address in addresses:
+        if address.host == "::" and not any(
+            other.type is AddressType.IPV4 and other.port == address.port for other in addresses
+        ):
+            yield f"{address} accepts clients by IPv6 only: listen on 0.0.0.0:{address.port} as well for IPv4"
 
 
 def _names(members: Iterable[Hop | Group]) -> Iterator[str]:

@@ -85,6 +85,19 @@ def test_the_server(line: str, server: Server) -> None:
         ),
         ("listen = []", "server.listen: expected at least one entry"),
         ('listen = ["[::1]:1", "[::1]:1"]', "server.listen[2]: [::1]:1 is listed twice"),
+        (
+            'listen = { address = "127.0.0.1:1", mode = "0660" }',
+            "server.listen: mode and group are those of a unix socket, as in unix:/run/chainsocks.sock",
+        ),
+        (
+            'listen = { address = "unix:/s", mode = "0680" }',
+            "server.listen.mode: found '0680', expected permissions in octal, as in \"0660\"",
+        ),
+        ('listen = { address = "unix:/s", mode = 660 }', "server.listen.mode: expected a text in quotes"),
+        (
+            'listen = { address = "unix:/s", group = "a b" }',
+            "server.listen.group: found 'a b', expected the name or the number of a group",
+        ),
         ("listen = [true]", "server.listen[1]: expected a text in quotes"),
         ("listen = 65536", "server.listen: port 65536 is not in 0..65535"),
         (
@@ -217,3 +230,14 @@ def test_one_listener_may_stand_by_itself(written: str) -> None:
 
 def test_two_ports_of_the_kernels_choice_are_two() -> None:
     assert len(read('[server]\nlisten = ["127.0.0.1:0", "127.0.0.1:0"]').server.listen) == 2
+
+
+@pytest.mark.parametrize("written", ["1080", '"1080"', '":1080"', '["127.0.0.1:1080"]', "{ address = 1080 }"])
+def test_a_port_alone_is_one_of_this_machine_only(written: str) -> None:
+    assert read(f"[server]\nlisten = {written}").server.listen == (Listener(Address("127.0.0.1", 1080)),)
+
+
+def test_the_mode_and_the_group_of_a_unix_socket() -> None:
+    written = '[{ address = "unix:/s", mode = "0660", group = "www-data" }, { address = "unix:/t", group = 33 }]'
+    expected = (Listener(UnixPath("/s"), mode=0o660, group="www-data"), Listener(UnixPath("/t"), group="33"))
+    assert read(f"[server]\nlisten = {written}").server.listen == expected

@@ -58,7 +58,12 @@ SECTIONS = {
         ("server",),
         with_key={name: GSSAPI for name in ServerTable.model_fields if name.startswith("gssapi_")},
     ),
-    "A listener": Section(ListenTable, ("server", "listen"), {"address": "127.0.0.1:1"}),
+    "A listener": Section(
+        ListenTable,
+        ("server", "listen"),
+        {"address": "127.0.0.1:1"},
+        with_key={name: {"address": "unix:/run/chainsocks.sock"} for name in ("mode", "group")},
+    ),
     "`[timeouts]`": Section(TimeoutsTable, ("timeouts",)),
     "`[health]`": Section(HealthTable, ("health",)),
     "`[hops]`": Section(

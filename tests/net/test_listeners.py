@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
+import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,6 +71,93 @@ def test_a_name_is_listened_on_at_each_of_its_addresses(monkeypatch: pytest.Monk
     with open_listeners([listener]) as opened:
         assert [each.sock.getsockname()[0] for each in opened] == ["127.0.0.1", "127.0.0.2"]
         assert [each.listener for each in opened] == [listener, listener]
+
+
+def resolved_to(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
+    """Have every name lead to these IP addresses."""
+
+    def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        families = [socket.AF_INET6 if ":" in each else socket.AF_INET for each in hosts]
+        names = [(each, port, 0, 0) if ":" in each else (each, port) for each in hosts]
+        return [(family, socket.SOCK_STREAM, 6, "", name) for family, name in zip(families, names, strict=True)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.mark.parametrize("missing", ["2001:db8::1", "192.0.2.1"])
+def test_addresses_of_a_name_that_the_machine_lacks_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, missing: str
+) -> None:
+    """As ::1 for localhost, in a container without IPv6."""
+    resolved_to(monkeypatch, missing, LOOPBACK, LOOPBACK)
+    with open_listeners([Listener(Address("localhost", 0))]) as [opened]:
+        greet(opened.sock)
+    [line] = caplog.messages
+    assert line.startswith(f"localhost:0: this machine cannot listen on {missing}: ")
+
+
+def test_a_machine_without_the_family_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket
+
+    def no_ipv6(family: int = -1, *rest: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *rest)
+
+    resolved_to(monkeypatch, LOOPBACK6, LOOPBACK)
+    monkeypatch.setattr(socket, "socket", no_ipv6)
+    with open_listeners([Listener(Address("localhost", 0))]) as [opened]:
+        assert str(opened).startswith("127.0.0.1:")
+
+
+def test_a_name_without_any_address_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved_to(monkeypatch, "2001:db8::1", "192.0.2.1")
+    before = descriptors()
+    assert refused(Address("gone.example", 0)).filename == "gone.example:0"
+    assert descriptors() == before
+
+
+def test_an_address_of_a_name_that_is_in_use_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the clients would come to another program."""
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        resolved_to(monkeypatch, "127.0.0.2", LOOPBACK)
+        assert refused(Address("localhost", taken.getsockname()[1])).errno == errno.EADDRINUSE
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_the_mode_of_a_unix_socket_is_set_whatever_the_umask(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "s"
+    before = os.umask(0o077)
+    try:
+        with open_listeners([Listener(UnixPath(str(path)), mode=mode, group=str(os.getgid()))]) as [opened]:
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+            assert path.stat().st_gid == os.getgid()
+            greet(opened.sock)
+    finally:
+        os.umask(before)
+
+
+def test_a_group_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = UnixPath(str(tmp_path / "s"))
+    with (
+        pytest.raises(OSError, match="this machine has no group nonesuch"),
+        open_listeners([Listener(path, group="nonesuch")]),
+    ):
+        pass
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_group_of_others_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def chown(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(shutil, "chown", chown)
+    path = UnixPath(str(tmp_path / "s"))
+    with (
+        pytest.raises(OSError, match="cannot give it to the group daemon"),
+        open_listeners([Listener(path, group="daemon")]),
+    ):
+        pass
 
 
 @needs_ipv6

@@ -53,3 +53,19 @@ def test_look_ups_are_warned_of_in_one_line() -> None:
     ]
     [warning] = warned(*ports[:2], "to = 'x'\nchain = 'direct'", ports[2])
     assert "for rules 1-2, 4 (resolve)" in warning
+
+
+@pytest.mark.parametrize(
+    ("listen", "warned"),
+    [
+        ('"[::]:1080"', True),
+        ('["[::]:1080", "0.0.0.0:1080"]', False),
+        ('["[::]:1080", "0.0.0.0:1081"]', True),
+        ('["[::]:1080", "192.0.2.1:1080"]', False),
+        ('"[::1]:1080"', False),
+    ],
+)
+def test_all_addresses_by_ipv6_are_none_by_ipv4(listen: str, warned: bool) -> None:  # noqa: FBT001
+    found = warnings(read(f"[server]\nopen = true\nlisten = {listen}\n"))
+    expected = "[::]:1080 accepts clients by IPv6 only: listen on 0.0.0.0:1080 as well for IPv4"
+    assert found == ([expected] if warned else [])
