@@ -13,6 +13,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ from chainsocks.server.file_limit import raise_limit
 from chainsocks.tools.bench.figures import Results
 from chainsocks.tools.bench.run import Effort
 
-__all__ = ["choose_peers", "choose_sections", "compare", "describe_run", "main"]
+__all__ = ["choose_peers", "choose_sections", "compare", "describe_build", "describe_run", "main"]
 
 SMOKE = Effort(seconds=0.05, idle_sessions=20)
 
@@ -108,8 +109,25 @@ def describe_run(module: str = "benchmarks.compare") -> str:
             model = line.partition(": ")[2]
     cores = len(os.sched_getaffinity(0))
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    build = describe_build(sysconfig.get_config_var("CONFIG_ARGS"))
     command = shlex.join(["python", "-m", module, *sys.argv[1:]])
-    return f"{datetime.now(UTC):%Y-%m-%d}, {model}, {cores} cores, {system}: `{command}`"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {model}, {cores} cores, {system} ({build}): `{command}`"
+
+
+def describe_build(arguments: str | None) -> str:
+    """Return how this Python was optimised, by the arguments of its ``configure``; None if they are not known.
+
+    Profile-guided and link-time optimisation (PGO, LTO) make the bytecode loop up to twice as fast.
+    """
+    if arguments is None:
+        return "of an unknown build"
+    words = shlex.split(arguments)
+    lto = [word for word in words if word.startswith("--with-lto")]
+    has = {
+        "PGO": "--enable-optimizations" in words,
+        "LTO": bool(lto) and lto[-1] != "--with-lto=no",
+    }
+    return " and ".join(f"{'with' if there else 'without'} {what}" for what, there in has.items())
 
 
 def _split(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:

@@ -13,16 +13,18 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.peers import Peer, open_ours, open_peer
+from benchmarks.cores import held_to_first
+from benchmarks.peers import PEERS, Peer, open_ours, open_peer
 from benchmarks.programs import Command, Program, Running, find_program, free_address, open_programs
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.messages import Credentials
 from chainsocks.tools.bench.run import Subject
 from chainsocks.tools.bench.target import Target, open_target
 from chainsocks.tools.bench.way import Way
 
-__all__ = ["LOOPS", "Contestant", "Loop", "Opened", "loop", "open_loop", "ours", "peer"]
+__all__ = ["LOOPS", "Contestant", "Loop", "Opened", "compile_c", "front", "held", "loop", "open_loop", "ours", "peer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Opened:
     running: Running
     descriptors: int = 2
     """File descriptors that a session takes in a program."""
+    folder: Path = Path()
+    """For the files of a measurement, where it needs any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,48 @@ def _through(name: str, *servers: Callable[[Path], AbstractContextManager[Runnin
             yield Opened(Subject(way, pids), target, Running(opened[-1].address, pids))
 
     return Contestant(name, start)
+
+
+def front(
+    name: str, *lines: str, hops: int = 0, server: Peer = PEERS[0], credentials: Credentials | None = None
+) -> Contestant:
+    """Return our server with these lines in its configuration, and with a chain of so many hops behind it.
+
+    The hops are instances of `server`. Only the CPU time and the memory of the front server count. Clients log in with
+    `credentials`.
+    """
+
+    @contextmanager
+    def start(folder: Path) -> Iterator[Opened]:
+        with ExitStack() as stack:
+            target = stack.enter_context(open_target(free_address().host))
+            chain, urls = [f"hop{number}" for number in range(1, hops + 1)], []
+            for each in chain:
+                own = folder / each
+                own.mkdir(exist_ok=True)
+                urls.append(f'{each} = "socks5://{stack.enter_context(open_peer(server, own)).address}"')
+            routes = ["[hops]", *urls, "[chains]", f"default = {chain}"] if hops else []
+            running = stack.enter_context(open_ours(folder, *routes, *lines))
+            way = Way(name, (Hop(name, HopProtocol.SOCKS5, running.address, credentials),))
+            yield Opened(Subject(way, running.pids), target, running)
+
+    return Contestant(name, start, server.missing if hops else "")
+
+
+def held(contestant: Contestant) -> Contestant:
+    """Return a contestant whose servers start on the first core, and stay there.
+
+    `open` raises `benchmarks.cores.CannotLimit` on a machine with one core.
+    """
+
+    @contextmanager
+    def start(folder: Path) -> Iterator[Opened]:
+        with ExitStack() as stack:
+            with held_to_first():
+                opened = stack.enter_context(contestant.open(folder))
+            yield replace(opened, folder=folder)
+
+    return replace(contestant, open=start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +176,17 @@ def open_loop(kind: Loop, destination: Address, folder: Path) -> Iterator[Runnin
         yield running
 
 
-def _c(folder: Path) -> Command:
-    binary = folder / "splice_loop"
+def compile_c(name: str, folder: Path) -> Path:
+    """Return the program of a C file beside this one, compiled into `folder` unless it is there."""
+    binary = folder / name
     if not binary.exists():
-        source = Path(__file__).with_name("splice_loop.c")
+        source = Path(__file__).with_name(f"{name}.c")
         subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", binary, source], check=True)
-    return [binary]
+    return binary
+
+
+def _c(folder: Path) -> Command:
+    return [compile_c("splice_loop", folder)]
 
 
 def _python(_: Path) -> Command:

@@ -1,12 +1,15 @@
-"""Cores for the workers of our server: a core each, or a fixed share of a core.
+"""Cores for servers and for their load.
 
-The load takes about as much CPU time as one worker, half of it at the far end, and would take it from the workers.
+For the workers of our server: a core each, or a fixed share of a core. The load takes about as much CPU time as one
+worker, half of it at the far end, and would take it from the workers.
 
 1. With `SPARE` cores beside those of the workers, each worker has a core to itself, and the load has all others.
 2. With fewer, each worker shares a core with the load and may use only `SHARE` of it. The rest suffices for the load of
    all workers, so that one share is compared with two.
 
 A share is a bandwidth limit of Linux's control groups, of either version; that takes root, and a system that allows it.
+
+Where servers are compared that have one core each, a server is held to the first core, and its load to the others.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from pathlib import Path
 
 from chainsocks.tools.bench.accounting import family
 
-__all__ = ["SHARE", "WORKERS", "CannotLimit", "limited", "placed", "workers_of"]
+__all__ = ["SHARE", "WORKERS", "CannotLimit", "held_to_first", "held_to_others", "limited", "placed", "workers_of"]
 
 WORKERS = 2
 """Workers that get a place."""
@@ -58,6 +61,37 @@ def placed(pid: int, load: Collection[int]) -> Iterator[None]:
         for member in (0, *load):
             os.sched_setaffinity(member, cores[WORKERS:] if enough else cores)
         yield
+
+
+@contextmanager
+def held_to_first() -> Iterator[None]:
+    """Start programs on the first core only; what they start inherits that.
+
+    Raises:
+        CannotLimit: there is only one core.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise CannotLimit("the load needs a core of its own")
+    with _held_to(cores[:1]):
+        yield
+
+
+@contextmanager
+def held_to_others() -> Iterator[None]:
+    """Start programs on the cores that `held_to_first` does not use."""
+    with _held_to(sorted(os.sched_getaffinity(0))[1:]):
+        yield
+
+
+@contextmanager
+def _held_to(cores: Collection[int]) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def workers_of(pid: int) -> Sequence[int]:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import compare as module
-from benchmarks.compare import choose_peers, choose_sections, compare, main
+from benchmarks.compare import choose_peers, choose_sections, compare, describe_build, main
 from benchmarks.contestants import Contestant, Opened
 from benchmarks.cores import CannotLimit
 from benchmarks.peers import OURS, PEERS, Peer
@@ -165,8 +165,24 @@ def test_the_date_the_machine_and_the_command_come_first(monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "argv", ["compare.py", "--peer", "ssh-D", "--rounds", "2"])
     done = CliRunner().invoke(main, ["--peer", "ssh-D", "--rounds", "2"])
     first = done.output.splitlines()[0]
-    assert re.match(r"\d{4}-\d\d-\d\d, .+, \d+ cores, Linux \S+, Python 3\.\S+: ", first)
+    assert re.match(r"\d{4}-\d\d-\d\d, .+, \d+ cores, Linux \S+, Python 3\.\S+ \([^)]+\): ", first)
     assert first.endswith("`python -m benchmarks.compare --peer ssh-D --rounds 2`")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "build"),
+    [
+        (None, "of an unknown build"),
+        ("", "without PGO and without LTO"),
+        ("'--prefix=/a b' '--enable-optimizations' 'CFLAGS=-O2 -g'", "with PGO and without LTO"),
+        ("'--with-lto' '--enable-shared'", "without PGO and with LTO"),
+        ("'--enable-optimizations' '--with-lto=thin'", "with PGO and with LTO"),
+        ("'--with-lto' '--with-lto=no'", "without PGO and without LTO"),
+        ("'CPPFLAGS=--enable-optimizations --with-lto'", "without PGO and without LTO"),
+    ],
+)
+def test_the_build_of_python_is_read_from_its_configure(arguments: str | None, build: str) -> None:
+    assert describe_build(arguments) == build
 
 
 @pytest.mark.measure
@@ -202,6 +218,6 @@ def test_servers_are_ended_with_a_run_that_is_told_to_end(tmp_path: Path) -> Non
 
 def test_a_peer_that_lacks_something_is_named_in_the_real_sections() -> None:
     lacking = Peer("x", "apt install x", lambda _: [], ["no-such-program"])
-    for one in choose_sections(["bulk", "sessions", "idle", "echo", "fairness", "cancel"]):
+    for one in choose_sections(["bulk", "sessions", "rate", "idle", "echo", "fairness", "cancel"]):
         [found] = [contestant for contestant in one.contestants([PEERS[0], lacking]) if contestant.name == "x"]
         assert found.missing == "there is no no-such-program here (apt install x)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.contestants import LOOPS, Contestant, Loop, loop, open_loop, ours, peer
+from benchmarks.contestants import LOOPS, Contestant, Loop, front, held, loop, open_loop, ours, peer
+from benchmarks.cores import CannotLimit
 from benchmarks.peers import PEERS, Peer
+from chainsocks.config.passwords import hash_password
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.messages import UsernamePassword
 from chainsocks.tools.bench.accounting import family
 from chainsocks.tools.bench.bulk import measure_bulk
 from tests.e2e import targets
@@ -21,7 +25,11 @@ from tests.e2e.targets import MIB, exchange, serving
 
 pytestmark = pytest.mark.measure
 
+USER = f"[[users]]\nname = 'carol'\npassword_hash = '{hash_password(b'secret')}'"
+
 CONTESTANTS = {
+    "front": front("front", hops=2),
+    "login": front("login", USER, credentials=UsernamePassword("carol", "secret")),
     "peer": peer(PEERS[0]),
     "ours": ours("ours"),
     "hops": ours("3 hops", hops=3),
@@ -58,6 +66,26 @@ def test_a_chain_has_each_hop_once(tmp_path: Path) -> None:
         assert len(set(opened.subject.pids)) == 3
 
 
+def test_the_hops_behind_a_front_server_do_not_count(tmp_path: Path) -> None:
+    with front("front", hops=2).open(tmp_path) as opened:
+        assert len(opened.subject.way.hops) == len(opened.subject.pids) == 1
+        [config] = tmp_path.joinpath(PEERS[0].name).glob("*.toml")
+        assert 'default = ["hop1", "hop2"]' in config.read_text().replace("'", '"')
+
+
+def test_a_server_is_held_to_one_core(tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    if len(before) == 1:
+        with pytest.raises(CannotLimit), held(ours("ours")).open(tmp_path):
+            pass
+        return
+    with held(ours("ours")).open(tmp_path) as opened:
+        [pid] = opened.running.pids
+        assert os.sched_getaffinity(pid) == {min(before)}
+        assert os.sched_getaffinity(0) == before
+        assert opened.folder == tmp_path
+
+
 def test_workers_are_started(tmp_path: Path) -> None:
     with ours("2 workers", workers=2).open(tmp_path) as opened:
         [pid] = opened.running.pids
@@ -66,7 +94,9 @@ def test_workers_are_started(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_passed_on() -> None:
     lacking = Peer("x", "apt install x", lambda _: [], ["no-such-program"])
-    assert peer(lacking).missing == lacking.missing != ""
+    assert peer(lacking).missing == held(peer(lacking)).missing == lacking.missing != ""
+    assert front("x", hops=1, server=lacking).missing == lacking.missing
+    assert not front("x", server=lacking).missing
     assert loop(Loop("x", lambda _: [], "no-such-compiler")).missing
     assert isinstance(peer(lacking), Contestant)
 

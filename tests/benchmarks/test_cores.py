@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cores as module
-from benchmarks.cores import SHARE, CannotLimit, limited, placed, workers_of
+from benchmarks.cores import SHARE, CannotLimit, held_to_first, held_to_others, limited, placed, workers_of
 from benchmarks.peers import open_ours
 
 BUSY = """
@@ -166,3 +166,20 @@ def test_workers_are_those_who_serve(tmp_path: Path, count: int) -> None:
         found = workers_of(running.pids[0])
         assert len(found) == count
         assert (running.pids[0] in found) == (count == 1)
+
+
+def test_a_server_has_the_first_core_and_its_load_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = machine(monkeypatch, 3, ())
+    with held_to_first():
+        assert made.pinned == {0: {0}}
+    assert made.pinned == {0: {0, 1, 2}}
+    with held_to_others():
+        assert made.pinned == {0: {1, 2}}
+    assert made.pinned == {0: {0, 1, 2}}
+
+
+def test_one_core_is_too_few_for_a_server_and_its_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = machine(monkeypatch, 1, ())
+    with pytest.raises(CannotLimit, match="the load needs a core of its own"), held_to_first():
+        pass
+    assert made.pinned == {}

@@ -14,6 +14,7 @@ from benchmarks import sections
 from benchmarks.contestants import LOOPS, Opened
 from benchmarks.peers import OURS, PEERS
 from benchmarks.sections import SECTIONS, Section
+from benchmarks.session_load import Load
 from chainsocks.config.load import load_config
 from chainsocks.protocol.address import Address
 from chainsocks.tools.bench import run
@@ -118,6 +119,52 @@ def test_no_more_idle_sessions_are_asked_for_than_there_are_descriptors(
     assert notes == ["50 idle sessions instead of 100: each takes 6 descriptors"]
 
 
+def test_growth_is_within_the_descriptors(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    def measure(*_: object, count: int, seconds: float) -> Sample:
+        assert seconds == 2.0
+        return {IDLE_MEMORY: float(count)}
+
+    monkeypatch.setattr(sections, "measure_growth", measure)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, sections.SPARE + 30))
+    assert measured(BY_NAME["growth"], opened) == {IDLE_MEMORY.key: 15.0}
+
+
+def test_the_rate_has_the_busy_share_of_its_load(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+    loads = iter([1.7, 1.5])
+
+    def measure(proxy: Address, far_host: str, folder: Path, *, seconds: float, pids: object) -> Load:
+        assert (proxy, folder, seconds, pids) == (Running.address, Path(), 2.0, (10, 11))
+        assert far_host.startswith("127.")
+        return Load(4000, 2.0, 1.0, next(loads))
+
+    monkeypatch.setattr(sections, "measure_session_load", measure)
+    notes: list[str] = []
+    expected = {"sessions_per_second": 2000, "session_cpu_seconds": 0.00025}
+    assert measured(BY_NAME["rate"], opened, notes) == expected | {"load_busy": 0.85}
+    assert notes == ["the load was busy 85% of the time once; the server may be able to do more"]
+    assert measured(BY_NAME["rate"], opened, notes) == expected | {"load_busy": 0.75}
+    assert len(notes) == 1
+
+
+def test_the_rate_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "find_program", lambda _: None)
+    assert {one.missing for one in BY_NAME["rate"].contestants(PEERS[:1])} == {"there is no gcc here"}
+
+
+@pytest.mark.measure
+def test_rules_and_logins_are_in_the_configuration(tmp_path: Path) -> None:
+    by_name = {one.name: one for one in BY_NAME["sessions"].contestants(PEERS[:1])}
+    configs = []
+    for name in ("chainsocks, 20 rules", "chainsocks, login"):
+        folder = tmp_path / name
+        folder.mkdir()
+        with by_name[name].open(folder):
+            [config] = folder.rglob("chainsocks.toml")
+            configs.append(load_config(config))
+    assert len(configs[0].rules) == 20
+    assert len(configs[1].users) == 1
+
+
 def test_cancelling_is_a_signal_to_the_server(monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
     def measure(*_: object, streams: int, seconds: float, cancel: Callable[[], None]) -> float:
         assert (streams, seconds) == (8, 1.0)
@@ -149,8 +196,12 @@ def test_ours_is_cancelled_without_grace(tmp_path: Path) -> None:
 def test_who_takes_part() -> None:
     names = {name: [one.name for one in section.contestants(PEERS)] for name, section in BY_NAME.items()}
     every_peer = [peer.name for peer in PEERS]
-    for name in ("sessions", "idle", "echo", "fairness", "cancel"):
+    for name in ("rate", "echo", "fairness", "cancel"):
         assert names[name] == every_peer
+    hops = [f"{OURS}, 1 hop", f"{OURS}, 3 hops"]
+    assert names["sessions"] == [*every_peer, f"{OURS}, 20 rules", f"{OURS}, login", *hops]
+    assert names["idle"] == every_peer + hops
+    assert names["growth"] == [OURS, *hops]
     assert names["bulk"] == every_peer + [loop.name for loop in LOOPS]
     assert (names["workers"], names["chains"]) == (["1 worker", "2 workers"], ["1 hop", "3 hops"])
     for section in SECTIONS:

@@ -25,7 +25,7 @@ from chainsocks.tools.bench.loop import Loop, Task
 from chainsocks.tools.bench.target import Target
 from chainsocks.tools.bench.way import BenchError, Route, Way, warm_up
 
-__all__ = ["Idle", "Sessions", "measure_idle", "measure_sessions", "open_idle"]
+__all__ = ["TRIAL", "Idle", "Sessions", "measure_idle", "measure_sessions", "open_idle"]
 
 CONCURRENCY = 16
 """Short sessions at a time."""
