@@ -60,7 +60,7 @@ class LogWriter(logging.Handler):
         self._queue: SimpleQueue[str | None] = SimpleQueue()  # None only wakes the thread
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
-        self._dropped = 0  # counted by `emit` only
+        self._dropped = 0  # counted by `put` only
         self._said = 0  # how many of these the log has reported
         self._failed = 0  # counted by the thread only
         self._is_stuck = False
@@ -72,7 +72,11 @@ class LogWriter(logging.Handler):
         except Exception:  # noqa: BLE001  (as all handlers do)
             self.handleError(record)
             return
-        if self._queue.qsize() < (LINES if record.levelno >= logging.WARNING else LINES - RESERVED):
+        self.put(line, record.levelno)
+
+    def put(self, line: str, level: int) -> None:
+        """Queue a finished line; drop it when there is no room."""
+        if self._queue.qsize() < (LINES if level >= logging.WARNING else LINES - RESERVED):
             self._queue.put(line)
         else:
             self._dropped += 1

@@ -12,7 +12,7 @@ from itertools import count
 import trio
 
 from chainsocks.config.chains import Chain, Route
-from chainsocks.observe.log import current_session
+from chainsocks.observe.log import current_session, write_line
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.messages import Request, show_code
 
@@ -75,8 +75,7 @@ class Record:
         """Write the session's line: a warning if it has failed."""
         level = logging.WARNING if self.failed else logging.INFO
         if log.isEnabledFor(level):
-            # The text is made now, and not when a handler formats it, and without a search for its caller.
-            log.handle(log.makeRecord(log.name, level, "", 0, str(self), (), None))
+            write_line(log, level, str(self))
 
     def __str__(self) -> str:
         request, traffic = self.request, self.traffic

@@ -66,6 +66,7 @@ class Flow:
         "_splices",
         "_state",
         "error",
+        "sink_closes",
     )
 
     def __init__(
@@ -90,6 +91,8 @@ class Flow:
         self.error: Exception | None = None
         """Why the flow failed, after `End.FAILED`."""
         self._splices = SPLICE_AVAILABLE
+        self.sink_closes = False
+        """Whether the owner closes the sink as soon as this flow has finished: the end need not be passed on before."""
 
     def start(self) -> None:
         """Send the early data, and move as much as the sockets allow."""
@@ -271,7 +274,7 @@ class Flow:
 
     def _finish(self, end: End) -> None:
         self.stop()
-        if end is End.FINISHED:
+        if end is End.FINISHED and not self.sink_closes:
             try:
                 self._sink.socket.shutdown(socket.SHUT_WR)
             except OSError as error:

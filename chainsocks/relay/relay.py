@@ -61,6 +61,7 @@ class Relay:
         "_unfinished",
         "_up_complete",
         "_upstream",
+        "closes_at_once",
     )
 
     def __init__(
@@ -84,6 +85,8 @@ class Relay:
         self._unfinished = 2
         self._up_complete = self._down_complete = False
         self._broken: Outcome | None = None
+        self.closes_at_once = False
+        """Whether the caller closes both streams as soon as both directions have ended: that passes the last end on."""
 
     async def run(self, scope: Scope) -> None:
         """Pass bytes both ways until both directions have ended, or one breaks; `outcome` then says how it ended.
@@ -215,12 +218,14 @@ class Relay:
         self._up_ended(end)
         if end is End.SINK_BROKEN:
             self._flow_down.drain()
+        self._flow_down.sink_closes = self.closes_at_once and end is End.FINISHED
         self._report_if_over()
 
     def _flow_down_ended(self, end: End) -> None:
         self._down_ended(end)
         if end is End.SINK_BROKEN:
             self._flow_up.drain()
+        self._flow_up.sink_closes = self.closes_at_once and end is End.FINISHED
         self._report_if_over()
 
     def _report_if_over(self) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 from anyio import BrokenResourceError
@@ -36,7 +36,6 @@ from chainsocks.relay.relay import Relay
 from chainsocks.routing.rules import Caller
 from chainsocks.server.deadlines import Deadline, Deadlines
 from chainsocks.server.lane_terms import Terms
-from chainsocks.session.access import Access
 from chainsocks.session.client_watch import GRACE, has_left
 from chainsocks.session.place import Place
 from chainsocks.session.routing_decision import RoutingDecision, asks_for_address, route_at_once
@@ -139,12 +138,15 @@ class LaneSession(Deadline):
             if not data or events & MORE_EVENTS or len(data) == MOST:
                 self._hand_over()
                 return
+            self._client_events = 0  # a short read: there is nothing left of them
             while data:
                 data = self._read_message(data)
         except ProtocolError:
             self._hand_over()
         except Exception as error:  # noqa: BLE001  (the poller serves other sessions, too)
             self._fail(error)
+        if not (client.short_read_is_all or self.closed or self._upstream):
+            self._client_spoke(0)  # a unix socket may hold another message
 
     def _read_first(self, data: bytes) -> bytes:
         """Read the first message; return the bytes behind it. SOCKS4's is the request."""
@@ -212,7 +214,9 @@ class LaneSession(Deadline):
         address = self._address(decision)
         if address is None:
             return self._hand_over()
-        access = Access.of(terms.service, terms.listener, decision.rule)
+        access = terms.access
+        if decision.rule and not access.private:
+            access = replace(access, rule=decision.rule)
         if access.problem(decision.destination, address):
             return self._hand_over()
         if not self._place.keep(caller.account):
@@ -328,6 +332,7 @@ class LaneSession(Deadline):
             self._hand_over(Upstream(upstream, bound, b""))
             return
         client.note_events(self._client_events)
+        client.dry &= client.short_read_is_all
         timeouts = self._terms.timeouts
         self._relay = relay = Relay(
             client,
@@ -337,6 +342,7 @@ class LaneSession(Deadline):
             idle=timeouts.idle,
             half_close=timeouts.half_close,
         )
+        relay.closes_at_once = True
         self._heard = self._early = b""
         self._decision = None
         relay.start(self, client, upstream, self._relay_over)

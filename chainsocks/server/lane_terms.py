@@ -17,6 +17,7 @@ from chainsocks.config.models import Config, HealthSettings, Server, Timeouts, U
 from chainsocks.config.rules import Rule
 from chainsocks.protocol.address import Address
 from chainsocks.server.network import TrioNetwork
+from chainsocks.session.access import Access
 from chainsocks.session.routing_decision import RoutingDecision
 from chainsocks.session.service import Service
 
@@ -107,7 +108,7 @@ def may_use_lane(listener: Listener, config: Config, decision: RoutingDecision) 
 class Terms:
     """What the sessions of a listener have in common while the server uses one service."""
 
-    __slots__ = ("_verdicts", "are_open", "listener", "methods", "network", "service", "timeouts")
+    __slots__ = ("_verdicts", "access", "are_open", "listener", "methods", "network", "service", "timeouts")
 
     def __init__(self, listener: Listener, service: Service) -> None:
         self.listener = listener
@@ -115,6 +116,8 @@ class Terms:
         self.timeouts = service.config.timeouts
         self.network = service.network
         self.methods = service.logins.methods
+        self.access = Access.of(service, listener, None)
+        """Where sessions that no rule decides on may connect to."""
         self.are_open = offers_lane(listener, service.config)
         """Whether any session may use the lane."""
         self._verdicts: dict[tuple[int, int], bool] = {}
