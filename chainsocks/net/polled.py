@@ -192,28 +192,40 @@ class PolledStream(SocketStream):
 class PolledListener:
     """Wait for connections to a listening socket through a `Poller`.
 
+    With `accept`, each event calls that, and wakes `wait` only if it returns seconds to pause: then the task that waits
+    accepts the next connections. Without it, each event wakes `wait`.
+
     *Closing*: the caller closes the socket, after `stop`.
     """
 
-    def __init__(self, sock: socket.socket, poller: Poller) -> None:
+    def __init__(self, sock: socket.socket, poller: Poller, accept: Callable[[], float | None] | None = None) -> None:
         self._fd = sock.fileno()
         self._poller = poller
+        self._accept = accept
+        self._pause: float | None = None
         self._waiting: trio.lowlevel.Task | None = None
-        poller.register(self._fd, self._wake)
+        poller.register(self._fd, self._connected)
 
-    async def wait(self) -> None:
-        """Wait for the next connection, after an accept that found none."""
+    async def wait(self) -> float | None:
+        """Wait for the next connection, or for a pause, after an accept that found none; return the pause."""
+        self._pause = None
         self._waiting = current_task()
         await wait_task_rescheduled(self._abort_wait)
+        return self._pause
 
     def stop(self) -> None:
         """Stop watching the socket."""
         self._poller.unregister(self._fd)
 
-    def _wake(self, _: int) -> None:
-        if self._waiting:
-            self._poller.wake(self._waiting)
-            self._waiting = None
+    def _connected(self, _: int) -> None:
+        if self._waiting is None:
+            return  # the task accepts, or pauses before that
+        if self._accept:
+            self._pause = self._accept()
+            if self._pause is None:
+                return
+        self._poller.wake(self._waiting)
+        self._waiting = None
 
     def _abort_wait(self, _: object) -> Abort:
         self._waiting = None

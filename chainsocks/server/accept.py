@@ -14,11 +14,10 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from functools import partial
 from typing import Any, NoReturn
 
 import trio
-from trio.lowlevel import checkpoint, wait_readable
+from trio.lowlevel import wait_readable
 
 from chainsocks.net.polled import PolledListener
 from chainsocks.net.poller import Poller
@@ -66,41 +65,64 @@ async def accept_connections(
 ) -> NoReturn:
     """Accept connections until cancelled; call `start` with each one, non-blocking, and the address of its peer.
 
-    `start` owns the connection. `make_room` has another one end, for its files, or returns False.
-    `wait_for_room` is waited for before each connection.
+    `start` owns the connection. `make_room` has another one end, for its files, or returns False. `wait_for_room` is
+    waited for before each connection. Without that, a callback of `poller` accepts what comes, and this task has the
+    pauses only.
     """
-    warned = False
-    lost = accepted = 0
+    acceptor = _Acceptor(listening, make_room, start)
     with ExitStack() as stack:
-        wait: Callable[[], Awaitable[None]] = partial(wait_readable, listening)
+        polled: PolledListener | None = None
         if poller:
-            polled = PolledListener(listening, poller)
+            by_callback = None if wait_for_room else acceptor.accept_some
+            polled = PolledListener(listening, poller, by_callback)
             stack.callback(polled.stop)
-            wait = polled.wait
         while True:
             if wait_for_room:
                 await wait_for_room()
+            pause = acceptor.accept_some(1 if wait_for_room else ACCEPTS_BEFORE_YIELD)
+            if pause is None:
+                if polled:
+                    pause = await polled.wait()
+                else:
+                    await wait_readable(listening)
+            if pause is not None:
+                await trio.sleep(pause)
+
+
+class _Acceptor:
+    """Accepts connections, and decides how long to pause afterwards."""
+
+    def __init__(
+        self, listening: socket.socket, make_room: Callable[[], bool], start: Callable[[socket.socket, Any], None]
+    ) -> None:
+        self._listening = listening
+        self._make_room = make_room
+        self._start = start
+        self._warned = False
+        self._lost = 0
+
+    def accept_some(self, most: int = ACCEPTS_BEFORE_YIELD) -> float | None:
+        """Accept connections; return the seconds to pause before the next ones, None if there are none now."""
+        for _ in range(most):
             try:
-                connection, peer = listening.accept()
+                connection, peer = self._listening.accept()
+            except BlockingIOError:
+                self._lost = 0
+                return None
             except OSError as error:
-                if isinstance(error, BlockingIOError):
-                    lost = 0
-                    await wait()
-                    continue
-                lost += 1
-                if error.errno in LOST_IN_BACKLOG and lost % MAX_LOST:
-                    await checkpoint()  # an error that never ends must not keep signals and sessions waiting
-                    continue
-                if not warned:
-                    hint = " (see `ulimit -n`, max_sessions)" if error.errno in OUT_OF_RESOURCES else ""
-                    log.warning("cannot accept: %s; trying again%s", error.strerror, hint)
-                    warned = True
-                await trio.sleep(A_MOMENT if error.errno in OUT_OF_RESOURCES and make_room() else ACCEPT_BACKOFF)
-                continue
-            warned = False
-            lost = 0
+                return self._pause_after(error)
+            self._warned = False
+            self._lost = 0
             connection.settimeout(0)
-            start(connection, peer)
-            accepted += 1
-            if accepted % ACCEPTS_BEFORE_YIELD == 0:
-                await checkpoint()
+            self._start(connection, peer)
+        return 0
+
+    def _pause_after(self, error: OSError) -> float:
+        self._lost += 1
+        if error.errno in LOST_IN_BACKLOG and self._lost % MAX_LOST:
+            return 0
+        if not self._warned:
+            hint = " (see `ulimit -n`, max_sessions)" if error.errno in OUT_OF_RESOURCES else ""
+            log.warning("cannot accept: %s; trying again%s", error.strerror, hint)
+            self._warned = True
+        return A_MOMENT if error.errno in OUT_OF_RESOURCES and self._make_room() else ACCEPT_BACKOFF

@@ -431,7 +431,6 @@ class LaneSession(Deadline):
         self._shared.hand_over(
             self._client, self._record.client, terms.service, self._host, terms.listener, begun, self._place
         )
-        self._shared.poller.let_tasks_run()
         return b""
 
     def _leave(self) -> None:

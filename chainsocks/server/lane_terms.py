@@ -27,7 +27,7 @@ HONOURED: dict[type, frozenset[str]] = {
     Config: frozenset(
         {"server", "timeouts", "hops", "chains", "users", "rules", "groups", "health", "isolation_key"},
     ),
-    Listener: frozenset({"address", "kind", "names_only"}),
+    Listener: frozenset({"address", "group", "kind", "mode", "names_only"}),
     Server: frozenset(
         {
             "bind_address",

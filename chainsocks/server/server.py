@@ -209,8 +209,6 @@ class Server:
 
     def _begin_waiting(self, place: Place[_Waiting], waiting: _Waiting) -> None:
         self._begin(place, waiting.client, waiting.name, waiting.host, waiting.listener, waiting.lane)
-        if self._poller:
-            self._poller.let_tasks_run()
 
     def _begin(
         self,
@@ -239,6 +237,8 @@ class Server:
     ) -> None:
         """Start the task of a session, or of one that has `begun` in the lane."""
         self._sessions.start_soon(self._run_session, client, name, service, host, listener, begun, place, name=name)
+        if self._poller:
+            self._poller.let_tasks_run()  # a callback may have started it
 
     async def _run_session(
         self,
