@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Generic, TypeVar
 
@@ -96,10 +96,11 @@ class FairQueue(Generic[ItemT]):
         self._lengths[client] += 1
         self._length += 1
 
-    def take(self, *, beyond: bool = False) -> tuple[str, ItemT] | None:
+    def take(self, *, beyond: bool = False, newest: Container[str] = ()) -> tuple[str, ItemT] | None:
         """Return the next client and its item; None if none waits, or if there is none for it.
 
-        `beyond` disregards the latter. The caller counts it in the shares.
+        `beyond` disregards the latter. It is the item that has waited longest, or the newest one of a client that is
+        among `newest`. The caller counts it in the shares.
         """
         if not self._waiting:
             return None
@@ -107,18 +108,18 @@ class FairQueue(Generic[ItemT]):
         client = min(self._waiting, key=lambda client: held.get(client, 0))
         if not (beyond or self._shares.allows(client)):
             return None  # nor for the others, which hold as many or more
-        return client, self._pop(client)
+        return client, self._pop(client, newest=client in newest)
 
     def drop(self) -> tuple[str, ItemT]:
         """Return the client with the most items, and an item that has waited longest there; it waits no more."""
         client = max(self._lengths, key=self._lengths.__getitem__)
         return client, self._pop(client)
 
-    def _pop(self, client: str) -> ItemT:
+    def _pop(self, client: str, *, newest: bool = False) -> ItemT:
         lines = self._waiting.pop(client)
         kind = next(iter(lines))
         line = lines.pop(kind)
-        item = line.popleft()
+        item = line.pop() if newest else line.popleft()
         if line:
             lines[kind] = line  # behind the other kinds
         if lines:

@@ -111,6 +111,13 @@ def test_clients_with_as_many_take_turns_and_each_is_served_in_order() -> None:
     assert (len(queue), bool(queue)) == (0, False)
 
 
+def test_the_newest_item_of_some_clients_is_next() -> None:
+    queue = FairQueue[int](Shares(10, reserve=0))
+    for client, item in (("a", 1), ("a", 2), ("b", 3), ("b", 4)):
+        queue.put(client, item)
+    assert [queue.take(newest={"a"}) for _ in range(4)] == [("a", 2), ("b", 3), ("a", 1), ("b", 4)]
+
+
 def test_kinds_take_turns_within_a_client() -> None:
     queue = FairQueue[int](Shares(10, reserve=0))
     for kind, item in (("x", 1), ("x", 2), ("x", 3), ("y", 4)):

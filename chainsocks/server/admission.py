@@ -4,7 +4,8 @@
    logs in is its address at first, and its user once its request is complete.
 2. A connection that may have no session yet is accepted all the same, to see which client it is, and waits. At most
    `most_waiting` wait; for a further one, the oldest of the client with the most is closed.
-3. While connections wait, sessions without a complete request are ended for them (`chainsocks.server.crowds`).
+3. While connections wait, sessions without a complete request are ended for them (`chainsocks.server.crowds`). Of a
+   client that had one ended, the newest connection is next: the older ones may well be as slow.
 4. A user who may not have one more session, with its request complete, waits with the place that its address was
    given. Any other connection may have that place.
 
@@ -34,6 +35,9 @@ log = logging.getLogger("chainsocks.server")
 
 ENDING = 128
 """Sessions that were ended to make room and still run, at most: their files are in use until they have ended."""
+
+SERVE_INTERVAL = 0.01
+"""Seconds between looks for sessions that may be ended by now, while connections wait."""
 
 REPORT_INTERVAL = 60
 """Seconds between two lines in the log that say how many connections were ended."""
@@ -209,7 +213,7 @@ class Admission(Generic[WaitingT]):
                 nursery.start_soon(self._report)
                 while True:
                     await self._is_waited.wait()
-                    await trio.sleep(TICK)
+                    await trio.sleep(SERVE_INTERVAL)
                     self._serve_waiting()
                     if not self._waiting:
                         self._is_waited = trio.Event()
@@ -240,10 +244,10 @@ class Admission(Generic[WaitingT]):
     def _serve_waiting(self) -> None:
         """Start connections that wait, as far as there are places for them or one can be had."""
         self._serve_turns()
-        while entry := self._waiting.take():
+        while entry := self._waiting.take(newest=self._slow):
             self._start_in_place(*entry)
         while self._waiting and self._end_one():
-            if self._shares.taken < self.total and (entry := self._waiting.take(beyond=True)):
+            if self._shares.taken < self.total and (entry := self._waiting.take(beyond=True, newest=self._slow)):
                 self._start_in_place(*entry)  # one for one, whatever the shares are
         self._has_room.unpark_all()
         self._is_pressed = bool(self._waiting or self._turns)

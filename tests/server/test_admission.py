@@ -259,11 +259,25 @@ async def test_a_slow_client_makes_room_at_once(autojump_clock: MockClock) -> No
         house.come(A, 40)
         await trio.sleep(LATER)
         house.run()
-        await trio.sleep(PATIENCE / 10)
+        await trio.sleep(PATIENCE / 2)
         began = trio.current_time()
         [new] = house.come(A)
         assert new in house.places
         assert trio.current_time() == began
+
+
+async def test_of_a_slow_client_the_newest_connection_is_next(autojump_clock: MockClock) -> None:
+    async with house_of(10) as house:
+        house.come(A, 15)
+        await trio.sleep(LATER)
+        house.run()
+        waiting = house.come(A, 5)
+        await trio.sleep(PATIENCE / 2)
+        assert [name in house.places for name in waiting] == [True] * 5
+        late = house.come(A, 21)
+        assert [name in house.places for name in late] == [True] * 10 + [False] * 11
+        await trio.sleep(0.4 * PATIENCE)
+        assert (late[10] in house.places, late[20] in house.places) == (False, True)
 
 
 async def test_a_slow_client_can_still_send_a_request(autojump_clock: MockClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -51,18 +52,18 @@ def test_patience_is_for_each_request() -> None:
     assert crowds.oldest(set(), PATIENCE) is None
 
 
-def test_patience_with_a_slow_client_is_divided_by_its_number() -> None:
+def test_patience_with_a_slow_client_is_divided_by_the_root_of_its_number() -> None:
     for count in (1, 2, 10, 100):
         waiting = crowd(("a", count))
-        assert Crowds(waiting, 0).oldest({"a"}, 0.99 * PATIENCE / count) is None
-        assert Crowds(waiting, 0).oldest({"a"}, PATIENCE / count) is waiting[0]
+        assert Crowds(waiting, 0).oldest({"a"}, 0.99 * PATIENCE / math.sqrt(count)) is None
+        assert Crowds(waiting, 0).oldest({"a"}, PATIENCE / math.sqrt(count)) is waiting[0]
 
 
 def test_a_slow_client_that_is_passed_over_is_not_forgotten() -> None:
     waiting = crowd(("a", 10))
     crowds = Crowds(waiting, 0)
     assert crowds.oldest({"a"}, 0) is None
-    assert crowds.oldest({"a"}, PATIENCE / 10) is waiting[0]
+    assert crowds.oldest({"a"}, PATIENCE / math.sqrt(10)) is waiting[0]
 
 
 def test_a_client_with_fewer_is_found_behind_those_that_are_young() -> None:
