@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_address
 
 from chainsocks.config.hops import NamesOnly
@@ -54,6 +55,7 @@ class Listener:
         return str(self.address)
 
 
+@lru_cache(64)
 def is_loopback(address: ListenAddress) -> bool:
     """Whether only this machine can reach an address. A name other than ``localhost`` is taken to be reachable."""
     if isinstance(address, UnixPath):

@@ -7,7 +7,7 @@ cannot be bypassed by the lane.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
@@ -91,7 +91,16 @@ STEPS_ASIDE: dict[type, frozenset[str]] = {
 def offers_lane(listener: Listener, config: Config) -> bool:
     """Whether any session of `listener` may use the lane."""
     values = (listener, config, config.server, config.timeouts, config.health, *config.users)
-    return config.server.lane and all(map(_is_honoured, values))
+    return config.server.lane and all(map(_is_honoured, values)) and any(map(_is_honoured, _chains_of(config)))
+
+
+def _chains_of(config: Config) -> Iterator[Chain]:
+    """Yield the chains that the rules, or no rule, may send a request through."""
+    if config.default_chain:
+        yield config.default_chain
+    for rule in config.rules:
+        if rule.chain:
+            yield config.chains.get(rule.chain, DIRECT)
 
 
 def may_use_lane(listener: Listener, config: Config, decision: RoutingDecision) -> bool:

@@ -359,6 +359,7 @@ class _Session:
                 idle=self._timeouts.idle,
                 half_close=self._timeouts.half_close,
             )
+            relay.closes_at_once = True
             await self._run(relay)
             for stream in (client, upstream.stream):
                 if isinstance(stream, EncapsulatedStream) and stream.problem:

@@ -40,11 +40,17 @@ def test_every_key_is_classified(kind: type[Any]) -> None:
         (Config(Server(gssapi=ServerGssapi())), False),
         (Config(Server(workers=2, max_sessions=7, private=True, keepalive=1), Timeouts(idle=1, dial=1)), True),
         (Config(users=(User("carol", PlainPassword(b"secret")),)), True),
+        (Config(chains={"default": HOPPING}, rules=(Rule(1, "direct"),)), True),
     ],
 )
 def test_a_configuration_offers_the_lane(config: Config, *, offered: bool) -> None:
     assert offers_lane(LISTENER, config) is offered
     assert may_use_lane(LISTENER, config, DECISION) is offered
+
+
+@pytest.mark.parametrize("rules", [(), (Rule(1, "default"), Rule(2, None))])
+def test_without_a_direct_way_all_sessions_are_tasks(rules: tuple[Rule, ...]) -> None:
+    assert not offers_lane(LISTENER, Config(chains={"default": HOPPING}, rules=rules))
 
 
 @pytest.mark.parametrize(
