@@ -213,6 +213,38 @@ async def test_the_poller_does_not_wait_while_there_is_bulk_work(pair: Pair, mon
     assert not any(timeout for timeout, steps in waited if steps)
 
 
+@pytest.mark.parametrize("wakes", [False, True])
+async def test_after_the_last_step_the_poller_waits_for_more_unless_a_task_was_woken(
+    monkeypatch: pytest.MonkeyPatch, *, wakes: bool
+) -> None:
+    """Bulk whose source is dry for a moment."""
+    waited: list[float] = []
+
+    class Epoll:
+        """An epoll that notes how long it may wait, and does not."""
+
+        def __init__(self) -> None:
+            epoll = select.epoll()
+            self.fileno, self.register, self.close = epoll.fileno, epoll.register, epoll.close
+            self._epoll = epoll
+
+        def poll(self, timeout: float) -> list[tuple[int, int]]:
+            waited.append(timeout)
+            return self._epoll.poll(0)
+
+    monkeypatch.setattr(poller_module, "MAX_LINGER", 60)  # however slow this machine is
+    monkeypatch.setattr("chainsocks.net.poller.select", SimpleNamespace(epoll=Epoll))
+    async with open_poller() as poller:
+        assert poller
+        sleeper = trio.lowlevel.current_task()
+        poller.enqueue(lambda: poller.wake(sleeper) if wakes else None)
+        if wakes:
+            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        else:
+            await wait_all_tasks_blocked()
+        assert waited[1:] == ([0.0] if wakes else [poller_module.LINGER])
+
+
 async def test_it_runs_for_as_long_as_its_block_and_closes_what_it_opened() -> None:
     async with open_poller() as poller:
         assert poller
