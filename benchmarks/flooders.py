@@ -39,7 +39,7 @@ NAMES = 8
 """Destinations of each association."""
 
 AGAIN = 20
-"""Turns between two datagrams to the same destination."""
+"""Turns between two datagrams to the same destination; the associations take turns."""
 
 NO_LOGIN, WITH_LOGIN = b"\x05\x01\x00", b"\x05\x01\x02"
 
@@ -137,8 +137,8 @@ class _Flooder:
                 if per_turn == AT_FIRST and len(self._open) == self._wanted:
                     per_turn = LATER
                     ready()
-                if self._flood is Flood.UDP and turns % AGAIN == 0:
-                    self._send_datagrams()
+                if self._flood is Flood.UDP:
+                    self._send_datagrams(turns)
             for fd, events in self._poll.poll(max(0.0, next_turn - time.monotonic())):
                 if fd == sys.stdin.fileno():
                     if not os.read(fd, 100):
@@ -181,9 +181,10 @@ class _Flooder:
             connection.datagrams.connect((self._server[0], int.from_bytes(connection.heard[10:12], "big")))
         return granted and self._flood is Flood.SESSIONS
 
-    def _send_datagrams(self) -> None:
+    def _send_datagrams(self, turns: int) -> None:
+        """Send for the associations whose turn it is."""
         for connection in self._open.values():
-            if connection.datagrams:
+            if connection.datagrams and connection.number % AGAIN == turns % AGAIN:
                 for number in range(NAMES):
                     header = encode_header(Address(f"u{connection.number}-{number}.{DEAD}", 80))
                     connection.datagrams.send(header + b"a few bytes")

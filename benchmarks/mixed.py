@@ -55,8 +55,9 @@ WARM_UP = 500
 FEW = 2000
 """Sessions that are too few to judge the memory by."""
 
-MORE_FILES, MORE_THREADS, MORE_MEMORY = 4, 1, 3 << 20
-"""By how much a server may grow from half of the sessions to all, or in files and threads from before them."""
+MORE_FILES, MORE_THREADS, MORE_MEMORY = 4, 1, 6 << 20
+"""By how much a server may grow: in files and threads from before the sessions, in memory from half of them to all. The
+memory goes up and down by some MiB between full collections of garbage."""
 
 SHOWN = 20
 """Failures to show."""

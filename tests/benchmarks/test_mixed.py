@@ -86,10 +86,10 @@ def a_server(*samples: Sample) -> Server:
 @pytest.mark.parametrize(
     ("samples", "grown"),
     [
-        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 3, 42 * MIB)], []),
-        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(15, 3, 42 * MIB)], ["5 open files more"]),
-        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 4, 42 * MIB)], ["2 threads more"]),
-        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 2, 44 * MIB)], ["4.0 MiB more"]),
+        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 3, 45 * MIB)], []),
+        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(15, 3, 45 * MIB)], ["5 open files more"]),
+        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 4, 45 * MIB)], ["2 threads more"]),
+        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 2, 47 * MIB)], ["7.0 MiB more"]),
     ],
 )
 def test_servers_that_grow(samples: Sequence[Sample], grown: Sequence[str]) -> None:
@@ -106,9 +106,9 @@ def test_the_tables() -> None:
     assert lines[-1].split()[:2] == ["all", "70"]
     assert lines[-1].split()[-1] == "1"
     assert sum(int(line.split()[-1]) for line in lines[1:-1]) == 1
-    server = a_server(Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 3, 42 * MIB))
+    server = a_server(Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 3, 45 * MIB))
     assert "10 12 14" in table_of_servers([server])
-    assert "30.0 40.0 42.0" in table_of_servers([server])
+    assert "30.0 40.0 45.0" in table_of_servers([server])
 
 
 def test_a_server_looks_at_itself(tmp_path: Path) -> None:
