@@ -26,6 +26,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.legs import Leg
+from chainsocks.chain.readiness import carry_out
 from chainsocks.chain.steps import follow, plan_to, unasked
 from chainsocks.chain.trip import OPEN, Trip
 from chainsocks.config.hops import Hop, Identity, UdpRelay
@@ -75,9 +76,10 @@ async def associate(trip: Trip) -> Association:
     streams: dict[str, ByteStream] = {}
     relays: list[Address] = []
     async with AsyncExitStack() as opened:  # closes all of them, even if a limit strikes while the first one closes
-        for stop in range(1, len(trip.route.hops) + 1):
+        last = len(trip.route.hops)
+        for stop in range(1, last + 1):
             plan = plan_to(trip, UNSPECIFIED, Command.UDP_ASSOCIATE, stop)
-            way = await follow(trip, plan)
+            way = await (carry_out if stop == last else follow)(trip, plan)
             opened.push_async_callback(anyio.aclose_forcefully, way.stream)
             streams[str(trip.place.who)] = way.stream
             if way.trailing_data:

@@ -8,6 +8,7 @@
 4. What was learnt about hops goes to `chainsocks.chain.health`; a suspicion only once another route has confirmed it
    (`chainsocks.chain.blame`). A failure that the destination may have brought about counts for its host.
 5. When the client leaves, no further attempt starts.
+6. An attempt on a warm way (`chainsocks.chain.warm`) measures no dial time, and one that is to measure takes none.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from chainsocks.chain.blame import Confidence, FailedAt, Suspect, Verdict, judge
 from chainsocks.chain.health import Health
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.trip import Abandonment, RequestAbandoned, Trip
-from chainsocks.config.chains import Chain, Group, Route
+from chainsocks.config.chains import Chain, Group, Pick, Route, groups_of
 from chainsocks.config.hops import Identity, Pipeline
 from chainsocks.errors import DialError, RequestRefused
 from chainsocks.network import Network
@@ -152,13 +153,15 @@ class Attempts(Generic[ResultT]):
     async def _attempt(self, route: Route) -> None:
         """Make one trip, and learn from what comes of it."""
         trip = self._begin(route)
+        if trip.take_warm and self._measures and any(map(self._health.wants_measuring, route.hops)):
+            trip.take_warm = None
         started = self._network.now()
         self._health.record_start(route.hops)
         try:
             self._succeeded.append((trip, await trip.run(self._operation)))
             self._winner_started = started
             if trip.completed:
-                self._note_success(route, self._network.now() - started)
+                self._note_success(route, None if trip.is_warm else self._network.now() - started)
         except DialError as error:
             self._note_failure(trip, error)
         except RequestAbandoned:
@@ -173,11 +176,12 @@ class Attempts(Generic[ResultT]):
                 self._under_way.remove(route)
                 self._ended.set()
 
-    def _note_success(self, route: Route, seconds: float) -> None:
+    def _note_success(self, route: Route, seconds: float | None) -> None:
         """Record what the success of `route` says of its hops, and of those suspected before."""
         self._health.record_success(route.hops, seconds, self._host)
-        pipeline = route.chain.pipeline
-        self._health.record_pipelining(hop for hop in route.hops[:-1] if hop.pipelined(pipeline) is Pipeline.CHAIN)
+        if seconds is not None:
+            pipeline = route.chain.pipeline
+            self._health.record_pipelining(hop for hop in route.hops[:-1] if hop.pipelined(pipeline) is Pipeline.CHAIN)
         for suspicion in self._suspicions:
             if culprit := suspicion.culprit(route):
                 self._confirm(culprit, suspicion)
@@ -243,6 +247,11 @@ class Attempts(Generic[ResultT]):
         """Put a hop into backoff, if the chain can do without it."""
         if self._chain.can_replace(suspect.hop):
             self._health.record_failure(suspect, error)
+
+    @property
+    def _measures(self) -> bool:
+        """Whether dial times decide which member of a group is tried first."""
+        return any(group.pick is Pick.FASTEST for group in groups_of(self._chain.hops))
 
     @property
     def _retries_refusals(self) -> bool:

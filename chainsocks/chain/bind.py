@@ -22,7 +22,8 @@ from chainsocks.chain.connect_errors import errno_of, explain_connect_error
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.limit import Limit
 from chainsocks.chain.operations import Upstream
-from chainsocks.chain.steps import Followed, broken, follow, negotiate, plan_to, resolve
+from chainsocks.chain.readiness import carry_out
+from chainsocks.chain.steps import Followed, broken, negotiate, plan_to, resolve
 from chainsocks.chain.trip import OPEN, Trip
 from chainsocks.errors import Cause, ConnectError, Step
 from chainsocks.network import PortListener
@@ -128,7 +129,7 @@ class _HopBinding(Binding):
 
 async def _bind_at_hop(trip: Trip) -> Binding:
     plan = plan_to(trip, trip.destination, Command.BIND)
-    way = await follow(trip, plan)
+    way = await carry_out(trip, plan)
     trip.enter(None, OPEN)
     return _HopBinding(trip, plan[-1], way)
 

@@ -14,7 +14,8 @@ from typing import TypeVar
 from chainsocks.chain.attempts import Attempts, Choices, Operation
 from chainsocks.chain.health import host_key
 from chainsocks.chain.limit import Limit
-from chainsocks.chain.trip import Abandonment, Guard, Known, OnStep, Trip
+from chainsocks.chain.trip import Abandonment, Guard, Known, OnStep, TakeWarm, Trip
+from chainsocks.chain.warm import WarmWays
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.models import Timeouts
 from chainsocks.network import Network
@@ -33,6 +34,8 @@ class Dialer:
     timeouts: Timeouts
     choices: Choices
     on_step: OnStep | None = None
+    warm: WarmWays | None = field(default=None, kw_only=True)
+    """Ways that are ready for requests."""
     receives_exactly: bool = field(default=False, kw_only=True)
     """As in `Trip`."""
 
@@ -62,6 +65,7 @@ class Dialer:
             RequestRefused: the operation cannot be done along this chain.
             RequestAbandoned: the client has left.
         """
+        warm = self.warm.source(chain, key) if self.warm else None
         if chain.route:
             trip = self.trip(
                 chain.route,
@@ -72,6 +76,7 @@ class Dialer:
                 guard=guard,
                 abandoned=abandoned,
                 client=client,
+                warm=warm,
             )
             return trip, await trip.run(operation)
         if limit:
@@ -85,6 +90,7 @@ class Dialer:
             guard=guard,
             abandoned=abandoned,
             client=client,
+            warm=warm,
         )
         return await Attempts(
             chain, key, host_key(destination), self.choices, self.network, begin, operation, close, abandoned
@@ -102,6 +108,7 @@ class Dialer:
         guard: Guard | None = None,
         abandoned: Abandonment | None = None,
         client: str = "",
+        warm: TakeWarm | None = None,
     ) -> Trip:
         """Make a trip along one route, with this dialer's network and limits; see `Trip` for the arguments."""
         return Trip(
@@ -117,4 +124,5 @@ class Dialer:
             abandoned=abandoned,
             client=client,
             receives_exactly=self.receives_exactly,
+            warm=warm,
         )

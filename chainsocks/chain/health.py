@@ -185,11 +185,17 @@ class Health:
             if self.wants_measuring(hop):
                 self._record(hop).measured_at = now
 
-    def record_success(self, hops: Iterable[Hop], seconds: float, host: str = "") -> None:
-        """Record that a dial to `host` succeeded, and how long it took in all."""
+    def record_success(self, hops: Iterable[Hop], seconds: float | None, host: str = "") -> None:
+        """Record that a dial to `host` succeeded, and how long it took in all.
+
+        None stands for a request on a warm way. It proves nothing for a hop that has failed before a request since.
+        """
         for hop in hops:
             if self._avoided.peek((hop.identity, host)):
                 self._avoided[hop.identity, host] = -math.inf
+            if seconds is None:
+                self._record_answered_request(hop)
+                continue
             record = self._record(hop)
             before = seconds if record.dial_time is None else record.dial_time
             record.dial_time = before * MEMORY + seconds * (1 - MEMORY)
@@ -288,6 +294,18 @@ class Health:
         for hop in hops:
             for _, backoff in self._backoffs_of(hop):
                 backoff.on_trial = False
+
+    def _record_answered_request(self, hop: Hop) -> None:
+        """Record that a hop has done its part in a request on a way that was open before."""
+        for key, backoff in list(self._backoffs_of(hop)):
+            if not backoff.greeting_is_proof:
+                self._end(backoff)
+                del self._backoffs[key]
+        record = self._record(hop)
+        record.lost = 0
+        record.missed.clear()
+        if not any(backoff.is_down for _, backoff in self._backoffs_of(hop)):
+            record.last_success = self._now()
 
     def _record_life(self, hop: Hop) -> None:
         for _, backoff in self._backoffs_of(hop):

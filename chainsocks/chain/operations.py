@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import ByteStream
 
-from chainsocks.chain.legs import Leg
-from chainsocks.chain.steps import follow, hop_limit, negotiate, plan_to, unasked
+from chainsocks.chain.readiness import carry_out, make_ready
+from chainsocks.chain.steps import plan_to
 from chainsocks.chain.trip import OPEN, Trip
-from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command
 
-__all__ = ["Upstream", "close_upstream", "greet", "open_connection", "reach"]
+__all__ = ["Upstream", "close_upstream", "greet", "open_connection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ async def open_connection(trip: Trip, command: Command = Command.CONNECT) -> Ups
     Raises:
         DialError: one of its subclasses, by cause.
     """
-    way = await follow(trip, plan_to(trip, trip.destination, command))
+    way = await carry_out(trip, plan_to(trip, trip.destination, command))
     trip.enter(None, OPEN)
     return Upstream(way.stream, way.reply.bound, way.trailing_data)
 
@@ -60,24 +60,5 @@ async def greet(trip: Trip) -> None:
         DialError: one of its subclasses, by cause.
         ValueError: the route has no hop.
     """
-    if not trip.route.hops:
-        raise ValueError("the direct way has no hop to greet")
-    plan = plan_to(trip, UNSPECIFIED)
-    stream = await reach(trip, plan)
-    last = plan[-1]
-    try:
-        if open_greeting := last.hop.kind.open_greeting:
-            trip.allow(hop_limit(trip, last), None)
-            stream = await negotiate(trip, last, open_greeting(last.hop.credentials), stream)
-    finally:
-        await anyio.aclose_forcefully(stream)
+    await anyio.aclose_forcefully(await make_ready(trip))
     trip.enter(None, OPEN)
-
-
-async def reach(trip: Trip, plan: tuple[Leg, ...]) -> ByteStream:
-    """Connect to the last hop of `plan` through those before it, and send it nothing yet."""
-    way = await follow(trip, plan[:-1], plan[0])
-    if way.trailing_data:
-        await anyio.aclose_forcefully(way.stream)
-        raise unasked(trip, way.trailing_data)
-    return way.stream

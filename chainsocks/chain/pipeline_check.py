@@ -21,7 +21,7 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
 from chainsocks.chain.legs import Leg, open_handshake
-from chainsocks.chain.operations import reach
+from chainsocks.chain.readiness import reach
 from chainsocks.chain.steps import hop_limit, negotiate, plan_to, refusal, unsupported, with_address
 from chainsocks.chain.trip import Trip
 from chainsocks.config.chains import Chain, Route

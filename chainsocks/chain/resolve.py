@@ -22,7 +22,8 @@ import anyio
 
 from chainsocks.chain.dns_stream import Question, ask, dialect
 from chainsocks.chain.operations import Upstream, open_connection
-from chainsocks.chain.steps import follow, plan_to
+from chainsocks.chain.readiness import carry_out
+from chainsocks.chain.steps import plan_to
 from chainsocks.chain.steps import resolve as resolve_locally
 from chainsocks.chain.trip import OPEN, RESOLVE, Trip
 from chainsocks.config.chains import Route
@@ -118,7 +119,7 @@ async def _ask_this_machine(trip: Trip, command: Command, subject: Address) -> A
 
 
 async def _ask_last_hop(trip: Trip, command: Command, subject: Address) -> Address:
-    way = await follow(trip, plan_to(trip, subject, command))
+    way = await carry_out(trip, plan_to(trip, subject, command))
     await anyio.aclose_forcefully(way.stream)
     answer = way.reply.bound
     is_name = answer.type is AddressType.DOMAINNAME

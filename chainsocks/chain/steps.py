@@ -46,6 +46,7 @@ from chainsocks.protocol.messages import Command, Reply, ReplyCode, describe_rep
 __all__ = [
     "Followed",
     "broken",
+    "check_targets",
     "connect",
     "connect_error",
     "follow",
@@ -90,10 +91,7 @@ async def follow(trip: Trip, plan: Sequence[Leg], start: Leg | None = None) -> F
     Raises:
         DialError: one of its subclasses, by cause.
     """
-    for leg in plan:
-        if problem := leg.hop.cannot_carry(leg.target):
-            trip.enter(leg, State.REQUEST)
-            raise unsupported(trip, leg, problem)
+    check_targets(trip, plan)
     stream = await connect(trip, start or (plan[0] if plan else None))
     try:
         reply, trailing_data = Reply(ReplyCode.SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
@@ -110,6 +108,18 @@ async def follow(trip: Trip, plan: Sequence[Leg], start: Leg | None = None) -> F
         raise
     trip.completed = True
     return Followed(stream, reply, trailing_data, handshake)
+
+
+def check_targets(trip: Trip, plan: Sequence[Leg]) -> None:
+    """Check that each hop of `plan` can be asked for its target, before anything is sent.
+
+    Raises:
+        UnsupportedAddress: one cannot.
+    """
+    for leg in plan:
+        if problem := leg.hop.cannot_carry(leg.target):
+            trip.enter(leg, State.REQUEST)
+            raise unsupported(trip, leg, problem)
 
 
 async def connect(trip: Trip, first: Leg | None) -> ByteStream:

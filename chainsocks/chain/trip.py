@@ -14,6 +14,8 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
+from anyio.abc import ByteStream
+
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.limit import Limit
 from chainsocks.config.chains import Route
@@ -24,7 +26,18 @@ from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
 
-__all__ = ["CONNECT", "OPEN", "RESOLVE", "Abandonment", "Guard", "Known", "OnStep", "RequestAbandoned", "Trip"]
+__all__ = [
+    "CONNECT",
+    "OPEN",
+    "RESOLVE",
+    "Abandonment",
+    "Guard",
+    "Known",
+    "OnStep",
+    "RequestAbandoned",
+    "TakeWarm",
+    "Trip",
+]
 
 OnStep = Callable[[Place, float], None]
 """Callback, called when a step starts, with its place and its deadline on the network's clock."""
@@ -34,6 +47,9 @@ Guard = Callable[[Address, Address, bool], str | None]
 
 Known = Mapping[str, Sequence[Address]]
 """Addresses of names that the rules have resolved already, by host. They are not resolved a second time."""
+
+TakeWarm = Callable[[Route], Awaitable[ByteStream | None]]
+"""Hands over a way along a route that is ready for a request (`chainsocks.chain.readiness`), if there is one."""
 
 DEBUG = logging.DEBUG
 
@@ -81,6 +97,7 @@ class Trip:
     `limit` is the block that the caller has entered already; without it, `run` has a limit of its own. The time for the
     whole chain runs from `began`, which is now unless other attempts for the same request came before. `known` holds
     addresses of names that are not to be resolved again; `guard` judges each address before it is connected to.
+    `warm` hands over a way that is ready, if there is one.
     """
 
     __slots__ = (
@@ -98,6 +115,7 @@ class Trip:
         "completed",
         "destination",
         "guard",
+        "is_warm",
         "known",
         "leg",
         "network",
@@ -105,6 +123,7 @@ class Trip:
         "remark",
         "route",
         "step",
+        "take_warm",
         "timeouts",
         "traced",
     )
@@ -124,6 +143,7 @@ class Trip:
         abandoned: Abandonment | None = None,
         client: str = "",
         receives_exactly: bool = False,
+        warm: TakeWarm | None = None,
     ) -> None:
         self.route = route
         self.destination = destination
@@ -136,6 +156,9 @@ class Trip:
 
         Otherwise a message takes one call, and what came behind the last reply is handed over beside the stream.
         """
+        self.take_warm = warm
+        self.is_warm = False
+        """Whether its request went along a way that was ready before."""
         self.known = known
         self.guard = guard
         self._elapsed_from = network.now()
@@ -286,6 +309,11 @@ class Trip:
         """Make the error of a hop's refusal, of this place and time."""
         elapsed = self.network.now() - self._elapsed_from
         return HopRefused(self.place, problem, cause, code=code, elapsed=elapsed, limit=self._limit_seconds)
+
+    def note(self, what: str) -> None:
+        """Log what has happened at this place."""
+        if self.traced:
+            log.debug("= %s: %s", self.place, what)
 
     def trace(self, direction: str, data: bytes) -> None:
         """Log how many bytes went over the wire; never which, since they hold passwords."""

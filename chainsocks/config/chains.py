@@ -42,6 +42,9 @@ from chainsocks.protocol.masking import masked
 
 __all__ = [
     "DIRECT",
+    "MOST_WARM",
+    "WARM_AGE",
+    "WARM_IDLE",
     "Chain",
     "Group",
     "Pick",
@@ -50,9 +53,20 @@ __all__ = [
     "SameMember",
     "Udp",
     "UdpText",
+    "groups_of",
     "hops_of",
     "same_members",
+    "warm_problem",
 ]
+
+MOST_WARM = 1000
+"""The most ways that a chain keeps open: each is a connection through all hops."""
+
+WARM_IDLE = 60.0
+"""The default of `Chain.warm_idle`, in seconds."""
+
+WARM_AGE = 300.0
+"""The default of `Chain.warm_age`, in seconds."""
 
 
 class Udp(StrEnum):
@@ -147,7 +161,7 @@ class Chain:
 
     Raises:
         ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, a resolver without dnspython, a
-            length that cannot be, or a value of another kind.
+            length that cannot be, warm ways for hops that depend on the session, or a value of another kind.
     """
 
     hops: tuple[Hop | Group, ...]
@@ -169,6 +183,12 @@ class Chain:
     """With `skip_dead`, how many hops a route has: the first ones that work."""
     pipeline: Pipeline
     """For each hop that has no setting of its own."""
+    warm: int
+    """How many ways a server keeps open up to the readiness of the last hop (`chainsocks.chain.warm`)."""
+    warm_idle: float
+    """Seconds after the last request until no way is kept open any more."""
+    warm_age: float
+    """Seconds for which a way is kept open, at most."""
     route: Route | None = field(compare=False, repr=False)
     """The only route through this chain; None where there is a choice. Derived."""
     isolates: bool = field(compare=False, repr=False)
@@ -186,6 +206,9 @@ class Chain:
         skip_dead: bool = False,
         length: int | None = None,
         pipeline: Pipeline | PipelineText = Pipeline.OFF,
+        warm: int = 0,
+        warm_idle: float = WARM_IDLE,
+        warm_age: float = WARM_AGE,
     ) -> None:
         members = _members(hops, "Chain")
         if resolver is not None:
@@ -199,6 +222,11 @@ class Chain:
         unfit = next((why for hop in hops_of(members) if (why := hop.carries_no_udp)), None)
         if unfit and udp is Udp.NESTED:
             raise ValueError(f"{unfit}; use 'refuse'")
+        warm = as_count(warm, "warm")
+        if not 0 <= warm <= MOST_WARM:
+            raise ValueError(f"warm is {warm}; write a number of ways from 0 to {MOST_WARM}")
+        if warm and (problem := warm_problem(members)):
+            raise ValueError(problem)
         _fill(
             self,
             hops=members,
@@ -211,6 +239,9 @@ class Chain:
             skip_dead=skip_dead,
             length=length,
             pipeline=as_choice(Pipeline, pipeline, "pipeline"),
+            warm=warm,
+            warm_idle=as_seconds(warm_idle, "warm_idle"),
+            warm_age=as_seconds(warm_age, "warm_age"),
         )
         _derive(self)
 
@@ -249,6 +280,14 @@ def hops_of(members: tuple[Hop | Group, ...]) -> Iterator[Hop]:
             yield from hops_of(member.hops)
 
 
+def groups_of(members: tuple[Hop | Group, ...]) -> Iterator[Group]:
+    """Yield all groups of a chain or a group, those in groups too."""
+    for member in members:
+        if isinstance(member, Group):
+            yield member
+            yield from groups_of(member.hops)
+
+
 @dataclass(frozen=True, slots=True)
 class SameMember:
     """A member of a group that an earlier member is as well; as text, the complaint about it."""
@@ -271,6 +310,19 @@ def same_members(members: Sequence[Hop | Group]) -> Iterator[SameMember]:
         earlier = members.index(member) if isinstance(member, Group) else first.setdefault(member.identity, index)
         if earlier < index:
             yield SameMember(index, member, members[earlier])
+
+
+def warm_problem(members: tuple[Hop | Group, ...]) -> str | None:
+    """Say why no way through the places of a chain can be opened before its session is known; None when it can be."""
+    if not members:
+        return "warm keeps ways through hops open, and the chain has no hops"
+    for hop in hops_of(members):
+        if hop.isolate not in (Isolate.OFF, Isolate.SESSION):
+            return (
+                f"warm ways are opened before their sessions are known, and hop {printable(hop.name)} has a login for "
+                f'each {hop.isolate}; give the hop isolate = "session", or take warm out'
+            )
+    return None
 
 
 def _members(hops: tuple[object, ...], name: str) -> tuple[Hop | Group, ...]:

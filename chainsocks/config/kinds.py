@@ -86,6 +86,8 @@ class HopKind:
     """With all messages in the first `data_to_send`."""
     open_greeting: Callable[[Credentials | None], ClientHandshake] | None
     """With greeting and login, and no request behind them. None where the request is the first message."""
+    open_request: Opener
+    """With the request alone, where `open_greeting` has done what comes before."""
     first_step: State
     """The step whose answer is the first one from the hop."""
 
@@ -110,6 +112,10 @@ def _open_socks5(command: Command, target: Address, credentials: Credentials | N
     return socks5.ClientHandshake(Request(Version.SOCKS5, command, target, credentials))
 
 
+def _open_socks5_request(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
+    return socks5.RequestHandshake(Request(Version.SOCKS5, command, target, credentials))
+
+
 def _open_socks5_pipelined(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
     return PipelinedHandshake(Request(Version.SOCKS5, command, target, credentials))
 
@@ -129,6 +135,7 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
                 open_handshake=_open_socks4,
                 open_pipelined=_open_socks4,
                 open_greeting=None,
+                open_request=_open_socks4,
                 first_step=State.REQUEST,
             ),
             HopKind(
@@ -142,6 +149,7 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
                 open_handshake=_open_socks4,
                 open_pipelined=_open_socks4,
                 open_greeting=None,
+                open_request=_open_socks4,
                 first_step=State.REQUEST,
             ),
             HopKind(
@@ -155,6 +163,7 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
                 open_handshake=_open_socks5,
                 open_pipelined=_open_socks5_pipelined,
                 open_greeting=socks5.GreetingHandshake,
+                open_request=_open_socks5_request,
                 first_step=State.METHOD_NEGOTIATION,
             ),
         )

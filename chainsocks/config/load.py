@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from chainsocks.config.chains import Chain, Group
+from chainsocks.config.chains import Chain, Group, warm_problem
 from chainsocks.config.groups import link_groups, no_such_member, unfit
 from chainsocks.config.hops import Hop
 from chainsocks.config.identities import identity_problem
@@ -222,6 +222,9 @@ class _Reader:
                 if called not in declared:
                     self._add((*place, index), no_such_member(called, declared, _WRITE_DIRECT))
             if all(called in members for called in table.hops):
+                if table.warm and (problem := warm_problem(tuple(members[called] for called in table.hops))):
+                    self._add(("chains", name, "warm"), problem)
+                    continue
                 try:
                     chains[name] = table.build(name, members)
                 except ValueError as error:

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from chainsocks.config.chains import Chain, Group, Pick, Udp
+from chainsocks.config.chains import MOST_WARM, WARM_AGE, WARM_IDLE, Chain, Group, Pick, Udp
 from chainsocks.config.gssapi import (
     gather_gssapi,
     parse_service_host,
@@ -221,6 +221,9 @@ class ChainTable(_ListOfHops):
     skip_dead: StrictBool = False
     length: Annotated[StrictInt, Field(ge=1)] | None = None
     pipeline: Pipeline = Pipeline.OFF
+    warm: Annotated[StrictInt, Field(ge=0, le=MOST_WARM)] = 0
+    warm_idle: Duration = WARM_IDLE
+    warm_age: Duration = WARM_AGE
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -230,6 +233,8 @@ class ChainTable(_ListOfHops):
             raise ValueError("length needs skip_dead = true; without it, a chain uses all its hops")
         if self.length is not None and self.length > len(self.hops):
             raise ValueError(f"length is {self.length}, but the chain has only {len(self.hops)} hops")
+        if not self.warm and (unused := self.model_fields_set & {"warm_idle", "warm_age"}):
+            raise ValueError(f"{', '.join(sorted(unused))} need{'s' * (len(unused) == 1)} warm, as in warm = 2")
         return self
 
     def build(self, name: str, members: Mapping[str, Hop | Group]) -> Chain:
@@ -237,7 +242,7 @@ class ChainTable(_ListOfHops):
 
         Raises:
             KeyError: one of its hops is not among `members`.
-            ValueError: a hop cannot do what `udp` requires.
+            ValueError: a hop cannot do what `udp` or `warm` requires.
         """
         return Chain(*(members[hop] for hop in self.hops), name=name, **self._rest())
 

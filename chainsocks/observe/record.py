@@ -56,6 +56,8 @@ class Record:
     """Whether the request failed. It has not if a rule refused it, or if the client left."""
     route: Route | None = None
     """The hops that were chosen from groups, if the chain has groups."""
+    warm: bool = False
+    """Whether the request went along a way that was ready before (`chainsocks.chain.warm`)."""
     user: str = ""
     """The verified identity of the client (`chainsocks.config.identities`); empty if none."""
     rule: str = ""
@@ -85,12 +87,13 @@ class Record:
         user = f" user={_quoted(printable(self.user))}" if self.user else ""
         if self.route:
             chain += " hops=" + _quoted(",".join(hop.name for hop in self.route.hops))
+        warm = " warm=1" if self.warm else ""
         rule = f" rule={self.rule}" if self.rule else ""
         reply = "-" if self.reply is None else show_code(self.reply)
         duration = trio.current_time() - self.began
         return (
             f"id={_prefix}{self.id} client={self.client}{user} command={command} destination={destination} "
-            f"chain={chain}{rule} reply={reply} up={traffic.up} down={traffic.down} duration={duration:.3f} "
+            f"chain={chain}{warm}{rule} reply={reply} up={traffic.up} down={traffic.down} duration={duration:.3f} "
             f"outcome={_in_quotes(self.outcome)}"
         )
 

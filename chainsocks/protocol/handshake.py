@@ -90,6 +90,11 @@ class Handshake:
         return self.state is DONE
 
     @property
+    def is_midway(self) -> bool:
+        """Whether a part of a message has arrived."""
+        return bool(self._incoming)
+
+    @property
     def trailing_data(self) -> bytes:
         """Bytes that arrived after the handshake: the first data of the stream. Valid when `done`."""
         return self._incoming

@@ -28,6 +28,7 @@ __all__ = [
     "MAX_LOGIN",
     "ClientHandshake",
     "GreetingHandshake",
+    "RequestHandshake",
     "ServerHandshake",
     "decode_login",
     "decode_methods",
@@ -433,6 +434,15 @@ class GreetingHandshake(ClientHandshake):
 
     def _send_request(self) -> None:
         self.state = State.DONE
+
+
+class RequestHandshake(ClientHandshake):
+    """The request and the reply to it, where a `GreetingHandshake` has done what comes before."""
+
+    __slots__ = ()
+
+    def _greet(self) -> None:
+        self._send_request()
 
 
 def _login_of(credentials: Credentials | None) -> UsernamePassword | None:

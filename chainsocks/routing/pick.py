@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -55,13 +55,16 @@ class Picks:
 
     def __init__(self, rng: random.Random | None = None) -> None:
         self._turns: Counter[_GroupKey] = Counter()
+        self._draws: dict[_GroupKey, deque[list[int]]] = {}
+        """Orders of `Pick.RANDOM` that were drawn for requests to come."""
         self._favourites: dict[_GroupKey, Identity] = {}
         self._random = rng or random.Random()  # noqa: S311  (a choice of proxies, not a secret)
 
-    def orders(self, chain: Chain, key: bytes, known: Known) -> Orders:
+    def orders(self, chain: Chain, key: bytes, known: Known, ahead: int | None = None) -> Orders:
         """Put the hops of each place of `chain` in order, for a request that `key` tells from others.
 
-        A group that holds several places has one order, and takes one turn.
+        A group that holds several places has one order, and takes one turn. With `ahead`, nothing is taken: the order
+        is the one that the request after so many others will get.
         """
         made: list[Sequence[Hop]] = []
         for index, member in enumerate(chain.hops):
@@ -70,24 +73,22 @@ class Picks:
             elif (first := chain.hops.index(member)) < index:
                 made.append(made[first])
             else:
-                made.append(self.order(member, key, known))
+                made.append(self.order(member, key, known, ahead))
         return made
 
-    def order(self, group: Group, key: bytes, known: Known) -> list[Hop]:
+    def order(self, group: Group, key: bytes, known: Known, ahead: int | None = None) -> list[Hop]:
         """Put the hops of one group in order. Those of groups in it stand together, in their own order."""
-        sets = [[member] if isinstance(member, Hop) else self.order(member, key, known) for member in group.hops]
+        sets = [[member] if isinstance(member, Hop) else self.order(member, key, known, ahead) for member in group.hops]
         match group.pick:
             case Pick.FAILOVER:
                 ranked = sets
             case Pick.ROUND_ROBIN:
                 name = _key_of(group)
-                turn = self._turns[name] % len(sets)
-                self._turns[name] += 1
+                turn = (self._turns[name] + (ahead or 0)) % len(sets)
+                self._turns[name] += ahead is None
                 ranked = sets[turn:] + sets[:turn]
             case Pick.RANDOM:
-                # Each member waits for an exponential time, at a rate that is its weight; they are ranked by arrival.
-                waits = [self._random.expovariate(weight) for weight in group.weights]
-                ranked = [sets[index] for index in sorted(range(len(sets)), key=waits.__getitem__)]
+                ranked = [sets[index] for index in self._drawn(group, ahead)]
             case Pick.STICKY:
                 ranks = [_rank(member.name, key) for member in group.hops]
                 ranked = [sets[index] for index in sorted(range(len(sets)), key=ranks.__getitem__)]
@@ -98,6 +99,15 @@ class Picks:
             for hop in members:
                 hops.setdefault(hop.identity, hop)
         return sorted(hops.values(), key=known.in_backoff)
+
+    def _drawn(self, group: Group, ahead: int | None) -> list[int]:
+        """Return the random order of members, as indices, of the next request or of the one `ahead`."""
+        draws = self._draws.setdefault(_key_of(group), deque())
+        while len(draws) <= (ahead or 0):
+            # Each member waits for an exponential time, at a rate that is its weight; they are ranked by arrival.
+            waits = [self._random.expovariate(weight) for weight in group.weights]
+            draws.append(sorted(range(len(waits)), key=waits.__getitem__))
+        return draws.popleft() if ahead is None else draws[ahead]
 
     def _by_speed(self, group: Group, sets: list[list[Hop]], known: Known) -> list[list[Hop]]:
         """Rank members by the dial time of their first hop. The favourite stays until another is clearly faster."""

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from contextlib import suppress
 
-__all__ = ["current_limit", "files_warning", "raise_limit", "sessions_that_fit", "waiting_that_fit"]
+__all__ = [
+    "current_limit",
+    "files_warning",
+    "raise_limit",
+    "sessions_that_fit",
+    "waiting_that_fit",
+    "warm_ways_that_fit",
+]
 
 # Windows has no such module, and no such limit.
 resource = importlib.import_module("resource") if importlib.util.find_spec("resource") else None
 
 PER_SESSION = 2
 """Files of a session that relays: its two connections. While it moves bulk data it has up to four more, of pipes."""
+
+WARM_PART = 8
+"""Of the files that are left free, one in so many is for warm ways."""
 
 
 OTHERS = 192
@@ -54,6 +65,13 @@ def raise_limit() -> int | None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
     return None if soft == resource.RLIM_INFINITY else int(soft)
+
+
+def warm_ways_that_fit(limit: int | None, sessions: int) -> float:
+    """Return how many ways may be open that no session uses yet, beside so many sessions, within `limit` open files."""
+    if limit is None:
+        return math.inf
+    return (limit - OTHERS - waiting_that_fit(limit) - PER_SESSION * sessions) // WARM_PART
 
 
 def files_warning(limit: int | None, sessions: int) -> str | None:

@@ -73,6 +73,9 @@ HONOURED: dict[type, frozenset[str]] = {
             "route",
             "skip_dead",
             "udp",
+            "warm",
+            "warm_age",
+            "warm_idle",
         }
     ),
     Rule: frozenset(

@@ -6,7 +6,7 @@
 
 1. All of it can be changed while the server runs. A session uses the service that it started with to its end.
 2. There are two nurseries, that of the listeners inside that of the sessions. A server that stops cancels the inner
-   one, which closes the listeners and ends the health checks, and gives the sessions `grace` seconds.
+   one, which closes the listeners and the warm ways and ends the health checks, and gives the sessions `grace` seconds.
 3. A bug in one session ends that session, with an error in the log.
 """
 
@@ -37,10 +37,11 @@ from chainsocks.protocol.address import Address, address_of
 from chainsocks.server.accept import accept_connections
 from chainsocks.server.admission import Admission, Place
 from chainsocks.server.deadlines import Deadlines, open_deadlines
-from chainsocks.server.file_limit import current_limit, sessions_that_fit, waiting_that_fit
+from chainsocks.server.file_limit import current_limit, sessions_that_fit, waiting_that_fit, warm_ways_that_fit
 from chainsocks.server.health_checks import check_members, members_to_check
 from chainsocks.server.lane import Lane
 from chainsocks.server.network import TrioNetwork
+from chainsocks.session.access import Access
 from chainsocks.session.login import Logins
 from chainsocks.session.place import Place as SessionPlace
 from chainsocks.session.service import Service
@@ -110,10 +111,10 @@ class Server:
         self._accepting = accepting
         self._sessions = sessions
         self._active: list[_Active] = []
-        self._checks = trio.CancelScope()
+        self._tending = trio.CancelScope()
         for each in active:
             self._start(each)
-        accepting.start_soon(self._check_health)
+        accepting.start_soon(self._tend_hops)
         accepting.start_soon(self.admission.run)
 
     @property
@@ -127,7 +128,7 @@ class Server:
         return [opened for active in self._active for opened in active.opened]
 
     def change_service(self, service: Service) -> None:
-        """Have new sessions use `service`, and set places, keepalive and health checks by its configuration.
+        """Have new sessions use `service`; set places, keepalive, health checks and warm ways by its configuration.
 
         Sessions that run keep the service that they have. Listeners stay as they are.
         """
@@ -136,7 +137,7 @@ class Server:
         self._keepalive.seconds = service.config.server.keepalive
         for opened in self.listeners:
             keep_alive(opened.sock, self._keepalive.seconds)
-        self._checks.cancel()
+        self._tending.cancel()
 
     def open_listeners(self, listeners: Iterable[Listener]) -> None:
         """Accept connections at all of `listeners`, beside those that are open.
@@ -258,12 +259,20 @@ class Server:
         finally:
             place.leave()
 
-    async def _check_health(self) -> None:
-        """Check the members of the service's groups, until cancelled; start anew when it changes."""
+    async def _tend_hops(self) -> None:
+        """Check members of groups and keep warm ways, as the service has them; start anew when it changes."""
         while True:
-            with trio.CancelScope() as self._checks:
-                await check_members(members_to_check(self._service.config.chains.values()), self._service)
-                await trio.sleep_forever()
+            with trio.CancelScope() as self._tending:
+                async with trio.open_nursery() as nursery:
+                    service = self._service
+                    members = members_to_check(service.config.chains.values())
+                    nursery.start_soon(check_members, members, service)
+                    if warm := service.dialer.warm:
+                        nursery.start_soon(warm.run, Access(service.own_listeners).problem, self._files_for_warm_ways)
+                    await trio.sleep_forever()
+
+    def _files_for_warm_ways(self) -> float:
+        return warm_ways_that_fit(current_limit(), self.admission.taken)
 
 
 @asynccontextmanager

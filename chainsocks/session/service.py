@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
+from chainsocks.chain.warm import WarmWays
 from chainsocks.config.models import Config
 from chainsocks.network import Network
 from chainsocks.observe.events import Events
@@ -33,7 +34,10 @@ class Service:
     port_shares: PortShares = field(init=False)
 
     def __post_init__(self) -> None:
-        choices = Choices(Health(self.network.now, self.config.health))
-        object.__setattr__(self, "policy", Policy.of(self.config))
-        object.__setattr__(self, "port_shares", PortShares(self.config.server.udp_ports))
-        object.__setattr__(self, "dialer", Dialer(self.network, self.config.timeouts, choices))
+        config, network, put = self.config, self.network, object.__setattr__
+        choices = Choices(Health(network.now, config.health))
+        chains = [chain for chain in config.chains.values() if chain.warm]
+        warm = WarmWays(chains, config.timeouts, network, choices, config.health, config.isolation_key)
+        put(self, "policy", Policy.of(config))
+        put(self, "port_shares", PortShares(config.server.udp_ports))
+        put(self, "dialer", Dialer(network, config.timeouts, choices, warm=warm if chains else None))

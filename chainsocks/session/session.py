@@ -285,6 +285,7 @@ class _Session:
                 client=self._account,
             )
         )
+        self._record.warm = trip.is_warm
         if not chain.route:
             self._record.route = trip.route
         return result

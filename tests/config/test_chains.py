@@ -7,8 +7,10 @@ import dataclasses
 import pytest
 
 from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp, hops_of
-from chainsocks.config.hops import Hop, parse_hop_url
+from chainsocks.config.hops import Hop, Isolate, parse_hop_url
 from chainsocks.config.kinds import HopProtocol
+from chainsocks.config.load import parse_config
+from chainsocks.errors import ConfigError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId
 
@@ -140,3 +142,31 @@ def test_a_group_has_members() -> None:
 def test_a_length_that_cannot_be(skip_dead: bool, length: int) -> None:  # noqa: FBT001
     with pytest.raises(ValueError, match="length needs skip_dead"):
         Chain("socks5://a", "socks5://b", skip_dead=skip_dead, length=length)
+
+
+@pytest.mark.parametrize("warm", [-1, 1001])
+def test_a_number_of_warm_ways_that_cannot_be(warm: int) -> None:
+    with pytest.raises(ValueError, match=f"warm is {warm}; write a number of ways from 0 to 1000"):
+        Chain("socks5://a", warm=warm)
+
+
+def test_no_warm_ways_without_hops() -> None:
+    with pytest.raises(ValueError, match="the chain has no hops"):
+        Chain(warm=1)
+
+
+@pytest.mark.parametrize("isolate", [each for each in Isolate if each not in (Isolate.OFF, Isolate.SESSION)])
+@pytest.mark.parametrize("in_group", [False, True])
+def test_no_warm_ways_whose_login_depends_on_the_session(isolate: Isolate, *, in_group: bool) -> None:
+    tor = Hop("tor", "socks5", "127.0.0.1:9050", isolate=isolate)
+    places = ("socks5://a", Group("socks5://b", tor) if in_group else tor)
+    with pytest.raises(ValueError, match=f'hop tor has a login for each {isolate}; give the hop isolate = "session"'):
+        Chain(*places, warm=1)
+    assert Chain(*places).isolates
+    assert Chain(Hop("tor", "socks5", "127.0.0.1:9050", isolate="session"), warm=1).warm == 1
+
+
+def test_the_file_says_so_at_the_key() -> None:
+    text = '[hops]\ntor = { url = "socks5://a", isolate = "user" }\n[chains]\nx = { hops = ["tor"], warm = 1 }\n'
+    with pytest.raises(ConfigError, match=r"chains\.x\.warm: warm ways are opened before their sessions are known"):
+        parse_config(text)

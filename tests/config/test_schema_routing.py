@@ -244,6 +244,12 @@ PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop
         ('{ hops = "direct", dial = 5, udp = "refuse" }', Chain(name="x", dial=5, udp=Udp.REFUSE)),
         ('{ hops = ["tor", "paris"], udp = "nested" }', Chain(TOR_HOP, PARIS_HOP, name="x")),
         ('{ hops = ["tor"], pipeline = "chain" }', Chain(TOR_HOP, name="x", pipeline=Pipeline.CHAIN)),
+        ('{ hops = ["tor"], warm = 2 }', Chain(TOR_HOP, name="x", warm=2, warm_idle=60, warm_age=300)),
+        (
+            '{ hops = ["tor"], warm = 1, warm_idle = "5m", warm_age = "off" }',
+            Chain(TOR_HOP, name="x", warm=1, warm_idle=300, warm_age=math.inf),
+        ),
+        ('{ hops = ["tor"], warm = 0 }', Chain(TOR_HOP, name="x")),
         ('{ hops = ["tor"], dial = "off" }', Chain(TOR_HOP, name="x", dial=math.inf)),
         ('{ hops = ["tor"], resolver = "9.9.9.9" }', Chain(TOR_HOP, name="x", resolver=Address("9.9.9.9", 53))),
     ],
@@ -280,6 +286,17 @@ NO_HOP = 'expected at least one hop; to go without hops, write "direct" in place
             (f'{{ hops = "direct", {key} = {value} }}', f"chains.x: {key} cannot be used in a chain without hops")
             for key, value in (("resolver", '"9.9.9.9"'), ("hedge", 1), ("skip_dead", "true"), ("pipeline", '"hop"'))
         ),
+        ('{ hops = "direct", warm = 2 }', "chains.x: warm cannot be used in a chain without hops"),
+        ('{ hops = ["paris"], warm = -1 }', "chains.x.warm: found -1, expected at least 0"),
+        ('{ hops = ["paris"], warm = 1001 }', "chains.x.warm: found 1001, expected at most 1000"),
+        ('{ hops = ["paris"], warm = true }', "chains.x.warm: found true, expected a whole number"),
+        ('{ hops = ["paris"], warm_idle = 5 }', "chains.x: warm_idle needs warm, as in warm = 2"),
+        ('{ hops = ["paris"], warm = 0, warm_age = 5 }', "chains.x: warm_age needs warm, as in warm = 2"),
+        (
+            '{ hops = ["paris"], warm_age = 5, warm_idle = 5 }',
+            "chains.x: warm_age, warm_idle need warm, as in warm = 2",
+        ),
+        ('{ hops = ["paris"], warm = 1, warm_age = 0 }', f"chains.x.warm_age: found 0, {NOT_POSITIVE}"),
         ("[5]", "chains.x[1]: found 5, expected a text in quotes"),
         ('{ hops = ["paris", 5] }', "chains.x.hops[2]: found 5, expected a text in quotes"),
         (

@@ -92,7 +92,7 @@ SECTIONS = {
         ("chains", "default"),
         {"hops": ["paris", "osaka", "exits"]},
         {"hops": HOPS, "groups": {"exits": ["lima"]}},
-        {"length": {"skip_dead": True}},
+        {"length": {"skip_dead": True}, "warm_idle": {"warm": 1}, "warm_age": {"warm": 1}},
     ),
     "`[[rules]]`": Section(
         RuleTable,

@@ -69,7 +69,7 @@ def test_every_outcome_of_a_relay_is_listed() -> None:
 
 
 async def test_every_field_of_a_line_is_listed() -> None:
-    line = str(Record("192.0.2.1:5555", rule="1"))
+    line = str(Record("192.0.2.1:5555", warm=True, rule="1"))
     listed = [word for row in table("log", "field") for word in words(row[0])]
     found = re.findall(r"(?:^| )(\w+)=", line)
     assert [name for name in listed if name not in {"user", "hops"}] == found
