@@ -114,6 +114,7 @@ def _chain_remarks(chain: Chain) -> Iterator[str]:
     if chain.skip_dead:
         yield "dead hops are skipped" if chain.length is None else f"the first {chain.length} hops that work"
     yield from _pipelining_remarks(chain)
+    yield from _warm_remarks(chain)
 
 
 def _pipelining_remarks(chain: Chain) -> Iterator[str]:
@@ -129,6 +130,20 @@ def _pipelining_remarks(chain: Chain) -> Iterator[str]:
         yield f"hops asked together: {' and '.join(together)}"
     usual = [replace(leg, pipeline=Pipeline.OFF) for leg in plan]
     yield f"{round_trips(plan)} round trips instead of {round_trips(usual)}"
+
+
+def _warm_remarks(chain: Chain) -> Iterator[str]:
+    """Say how many ways are kept open, how long, and how many round trips of a link a request on one takes."""
+    if not chain.warm:
+        return
+    limits = [("idle", chain.warm_idle), ("replaced", chain.warm_age)]
+    ages = ", ".join(f"{what} after {_seconds(limit)} s" for what, limit in limits if limit < math.inf)
+    yield f"up to {chain.warm} warm way{'' if chain.warm == 1 else 's'}" + (f" ({ages})" if ages else "")
+    if chain.route and not pipelined_hops(chain):
+        plan = legs(chain.route.hops, UNSPECIFIED)
+        yield f"warm: {len(plan) + 1} round trips instead of {round_trips(plan)}"
+    elif chain.route:
+        yield f"warm: {len(chain.route.hops) + 1} round trips"
 
 
 def _udp(server: Server) -> str:

@@ -68,10 +68,10 @@ def add_steps(
         cells = ("", "", "")
 
 
-def add_total(table: Table, name: str, seconds: float) -> None:
-    """Add a row for all steps together, between two lines."""
+def add_total(table: Table, name: str, seconds: float | None, steps: str = "") -> None:
+    """Add a row for several steps together, between two lines; None for a time that is not known."""
     table.add_section()
-    table.add_row(name, "", "", "", milliseconds(seconds))
+    table.add_row(name, "", "", steps, "-" if seconds is None else milliseconds(seconds))
     table.add_section()
 
 

@@ -375,6 +375,27 @@ def test_pipelining_is_shown(written: str, hops: list[str], remarks: str) -> Non
     assert [line[start:].strip() for line in table[1:]] == [*hops, remarks]
 
 
+@pytest.mark.parametrize(
+    ("written", "remarks"),
+    [
+        (
+            '{ hops = ["paris", "kyoto", "paris"], warm = 2 }',
+            "up to 2 warm ways (idle after 60 s, replaced after 300 s), warm: 4 round trips instead of 16",
+        ),
+        (
+            '{ hops = ["paris", "lima"], pipeline = "hop", warm = 1, warm_idle = "1h", warm_age = "off" }',
+            "6 round trips instead of 9, up to 1 warm way (idle after 3600 s), warm: 3 round trips",
+        ),
+        ('{ hops = ["paris", "kyoto"], skip_dead = true, warm = 3, udp = "refuse" }', None),
+    ],
+)
+def test_warm_ways_are_shown(written: str, remarks: str | None) -> None:
+    output = shown(parse_config(f"{PIPELINED}default = {written}"))
+    last = output[: output.index("\n\ndeadline")].splitlines()[-1]
+    wanted = remarks or "no UDP, dead hops are skipped, up to 3 warm ways (idle after 60 s, replaced after 300 s)"
+    assert last.endswith(f" {wanted}")
+
+
 def test_a_warning_names_the_pipelined_hops_once() -> None:
     config = parse_config(
         f'{PIPELINED}default = ["osaka", "paris"]\nslow = {{ hops = ["lima", "osaka"], pipeline = "hop" }}'

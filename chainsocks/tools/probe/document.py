@@ -6,6 +6,7 @@ The shape is kept: seconds as numbers (null for a limit that is off), null for w
      "probes": [
        {"kind": "chain", "name": "default", "destination": "example.org:443", "fine": false, "count": 1,
         "seconds": 0.012,
+        "warm": {"seconds": 0.004, "problem": null},
         "hops": [
           {"position": 1, "name": "paris", "protocol": "socks5", "address": "10.0.0.1:1080", "state": "passed",
            "steps": [{"step": "TCP connect", "seconds": 0.004}, ...], "login": "username/password",
@@ -23,8 +24,9 @@ The shape is kept: seconds as numbers (null for a limit that is off), null for w
                     "reply_code": 5, "seconds": 0.001, "limit": 10, "advice": ["...", ...]}}]}
 
 ``kind`` is "chain", "hop" (one hop alone) or "group". The seconds are those of one walk, or the medians of ``count``
-walks. ``direct`` holds the steps of a way without hops. ``answer`` is "yes", "no", "understood" or "unknown", see
-`chainsocks.tools.probe.questions`.
+walks. ``warm`` is null unless the chain has warm ways and there is a destination; its seconds are those of a request on
+one, or null with the ``problem``. ``direct`` holds the steps of a way without hops. ``answer`` is "yes", "no",
+"understood" or "unknown", see `chainsocks.tools.probe.questions`.
 
 With ``--pipeline``, ``own`` and ``behind`` are "keeps", "loses" or "unknown", see `chainsocks.chain.pipeline_check`.
 ``fit`` is the highest setting that the hop supports, ``written`` its present one, and ``lost`` is null unless that is
@@ -67,6 +69,7 @@ def _document(report: ProbeReport) -> dict[str, object]:
         "fine": report.fine and not report.overstated,
         "count": report.count,
         "seconds": walk.seconds,
+        "warm": {"seconds": report.warm.seconds, "problem": report.warm.problem or None} if report.warm else None,
         "hops": [_hop_document(hop) for hop in report.hops],
         "pipeline": _setting_document(report.setting),
         "direct": [] if report.hops else _step_documents(walk.taken),

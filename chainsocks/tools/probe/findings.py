@@ -17,7 +17,7 @@ from chainsocks.protocol.address import printable
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.questions import Ability, Question
-from chainsocks.tools.probe.walk import Walk
+from chainsocks.tools.probe.walk import Walk, WarmRequest
 from chainsocks.tools.step_times import Taken
 
 __all__ = [
@@ -222,6 +222,8 @@ class ProbeReport:
     """Of how many walks the times are the medians."""
     pipelining: bool = False
     """Whether pipelining support was tested."""
+    warm: WarmRequest | None = None
+    """A request on a warm way; None where the chain has none, or nothing is asked for."""
 
     @property
     def fine(self) -> bool:

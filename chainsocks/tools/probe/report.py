@@ -12,6 +12,7 @@ from chainsocks.chain.pipeline_check import Support
 from chainsocks.config.chains import Group
 from chainsocks.config.hops import Pipeline
 from chainsocks.protocol.address import printable
+from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.advice import advise
 from chainsocks.tools.probe.findings import HopReport, HopState, Kind, Loss, Member, ProbeReport
 from chainsocks.tools.probe.picture import ASCII, SIGNS, fold, picture
@@ -92,6 +93,8 @@ def _step_table(report: ProbeReport) -> Table:
         taken = report.walk.taken
         add_steps(table, "destination", "", taken[0].place.address, taken)
     add_total(table, "all hops" if own else "total", report.walk.seconds)
+    if report.warm:
+        add_total(table, "warm", report.warm.seconds, str(State.REQUEST))
     for hop in report.all_hops[own:]:
         _add_hop(table, hop)
     return table
@@ -187,6 +190,8 @@ def _verdict(report: ProbeReport) -> Iterator[str]:
     if walk.error:
         yield f"BROKEN: {printable(str(walk.error))}"
         yield from _advice(report, walk)
+    if report.warm and report.warm.problem:
+        yield f"NOT WARM: {printable(report.warm.problem)}"
     for member in dead:
         yield from _bad_news(report, member)
     if walk.error is None:

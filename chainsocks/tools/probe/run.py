@@ -6,7 +6,8 @@
 3. A group is not walked: its state is that of its hops, which were each probed alone.
 4. A hop that cannot be reached directly is no failure if a chain reaches it or works without it.
 5. A hop that separates circuits (`isolate`) gets a login of its own, as from a server.
-6. A hop with a higher `pipeline` setting than it supports is a failure, even if other members work.
+6. Where a chain has warm ways, a request along the same route is also timed on a way that is ready.
+7. A hop with a higher `pipeline` setting than it supports is a failure, even if other members work.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from chainsocks.tools.probe.findings import HopReport, Kind, Member, ProbeReport
 from chainsocks.tools.probe.members import explore, members_of, weigh
 from chainsocks.tools.probe.pipeline_support import check_hop, reachable
 from chainsocks.tools.probe.questions import ask_hop
-from chainsocks.tools.probe.walk import Walk, walk_repeatedly
+from chainsocks.tools.probe.walk import Walk, ask_on_warm_way, walk_repeatedly
 
 __all__ = ["AT_ONCE", "Target", "all_fine", "inspect", "probe_all"]
 
@@ -78,7 +79,10 @@ async def _probe_one(
 
     walk, members = await explore(own_circuit(target.chain, target.destination), walk_along)
     hops = [HopReport(walk, position) for position in range(1, len(walk.route.hops) + 1)]
-    report = ProbeReport(target.kind, target.name, walk, hops, members, 1 if walk.error else count, pipelining)
+    warm = None
+    if target.chain.warm and target.destination and walk.error is None:
+        warm = await ask_on_warm_way(count, walk.route, target.destination, dialer)
+    report = ProbeReport(target.kind, target.name, walk, hops, members, 1 if walk.error else count, pipelining, warm)
     return _filled(report, await inspect(report.all_hops, dialer, pipelining=pipelining))
 
 

@@ -1,4 +1,4 @@
-"""One walk along a route: the steps that it took with their times, and where and why it failed.
+"""One walk along a route: the steps that it took with their times, and where and why it failed; and one on a warm way.
 
 1. A walk is a trip of the server's own, with the limits of the configuration: what stops a request stops a walk.
 2. Without a destination the last hop is greeted and sent no request, see `chainsocks.chain.operations.greet`.
@@ -8,20 +8,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import anyio.lowlevel
+from anyio.abc import ByteStream
 
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.operations import close_upstream, greet, open_connection
+from chainsocks.chain.readiness import make_ready
 from chainsocks.chain.trip import OnStep
 from chainsocks.config.chains import Route
 from chainsocks.errors import DialError, HopRefused, Place
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.tools.step_times import Taken, Trail
 
-__all__ = ["Walk", "walk", "walk_repeatedly"]
+__all__ = ["Walk", "WarmRequest", "ask_on_warm_way", "walk", "walk_repeatedly"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,16 @@ class Walk:
         return self.passed + (self.refusal is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class WarmRequest:
+    """What came of a request on a way that was ready before it."""
+
+    seconds: float | None
+    """The time of the request alone; None if it did not succeed there."""
+    problem: str = ""
+    """Why it did not."""
+
+
 async def walk(route: Route, destination: Address | None, dialer: Dialer, on_step: OnStep | None = None) -> Walk:
     """Walk along a route once; `on_step` is called when a step starts."""
     await anyio.lowlevel.checkpoint()  # has anyio load what it needs now, and not in the middle of a step
@@ -93,6 +106,27 @@ async def walk(route: Route, destination: Address | None, dialer: Dialer, on_ste
         trail.end(now())
         return Walk(route, destination, trail.taken, error, trip.leg, trip.is_over_time)
     return Walk(route, destination, trail.taken)
+
+
+async def ask_on_warm_way(count: int, route: Route, destination: Address, dialer: Dialer) -> WarmRequest:
+    """Open a way to the readiness of its last hop, and time the request alone; the median of `count` times."""
+    times: list[float] = []
+    for _ in range(count):
+        try:
+            ready = await dialer.trip(route, UNSPECIFIED).run(make_ready)
+            began = dialer.network.now()
+            trip = dialer.trip(route, destination, warm=partial(_hand_over, ready))
+            await close_upstream(await trip.run(open_connection))
+        except DialError as error:
+            return WarmRequest(None, str(error))
+        if not trip.is_warm:
+            return WarmRequest(None, "the way had ended before its request was answered")
+        times.append(dialer.network.now() - began)
+    return WarmRequest(median(times))
+
+
+async def _hand_over(stream: ByteStream, _: Route) -> ByteStream:
+    return stream
 
 
 async def walk_repeatedly(

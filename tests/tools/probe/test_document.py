@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.document import as_json
+from chainsocks.tools.probe.walk import WarmRequest
 from tests.hops import Fault, Trouble, make_hop
 from tests.tools.probe.probing import probed_of
 
@@ -31,6 +33,7 @@ async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
                 "fine": False,
                 "count": 1,
                 "seconds": 2.5,
+                "warm": None,
                 "hops": [
                     {
                         "position": 1,
@@ -152,3 +155,12 @@ async def test_a_member_that_no_way_leads_over(autojump_clock: MockClock, nurser
     chain = Chain(make_hop(1), Group(make_hop(1), make_hop(2)))
     [document] = json.loads(as_json([await probed_of(nursery, chain=chain)], fine=True))["probes"]
     assert document["members"][0] == {"place": 2, "group": "group", "name": "paris", "state": "not used"}
+
+
+async def test_a_request_on_a_warm_way(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    report = await probed_of(nursery, chain=Chain(make_hop(1), make_hop(2), warm=1))
+    [document] = json.loads(as_json([report], fine=True))["probes"]
+    assert document["warm"] == {"seconds": 0, "problem": None}
+    failed = replace(report, warm=WarmRequest(None, "it had ended"))
+    [document] = json.loads(as_json([failed], fine=True))["probes"]
+    assert document["warm"] == {"seconds": None, "problem": "it had ended"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.findings import Kind, ProbeReport
 from chainsocks.tools.probe.questions import Ability, Answer, Question
 from chainsocks.tools.probe.report import show, show_summary
+from chainsocks.tools.probe.walk import WarmRequest
 from tests.hops import Fault, Trouble, make_hop
 from tests.tools.probe.probing import probed_of
 
@@ -346,3 +348,32 @@ async def test_the_summary(autojump_clock: MockClock, nursery: trio.Nursery) -> 
         "chain default  fine                                                    1500.00 ms",
         r"hop a\nb       BROKEN at hop paris (1 of 3) at 10.0.0.1:1080, request  1000.00 ms",
     ]
+
+
+WARM = Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4A), make_hop(3), warm=2)
+
+
+async def test_a_request_on_a_warm_way_has_a_row(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    lines = shown(await probed_of(nursery, chain=WARM)).splitlines()
+    last = next(index for index, line in enumerate(lines) if line.startswith("│ all hops"))
+    assert lines[last + 2].split() == ["│", "warm", "│", "│", "│", "request", "│", "0.00", "│"]
+    assert lines[last + 3].startswith("└")
+    assert lines[-1] == "The chain default is fine: 1500.00 ms."
+
+
+async def test_a_warm_way_that_fails_is_told(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    probed = await probed_of(nursery, chain=WARM)
+    text = shown(replace(probed, warm=WarmRequest(None, "hop a\nb")))
+    assert re.search(r"│ warm +│ +│ +│ request +│ +- │", text)
+    assert text.endswith("NOT WARM: hop a\\nb\nThe chain default is fine: 1500.00 ms.")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "destination"), [(None, None), (Trouble(CONNECT, Fault.REFUSAL), Address("example.org", 80))]
+)
+async def test_no_warm_row_without_a_request(
+    trouble: Trouble | None, destination: Address | None, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    probed = await probed_of(nursery, trouble, WARM, destination)
+    assert probed.warm is None
+    assert "warm" not in shown(probed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import pytest
@@ -15,7 +16,7 @@ from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout, UnsupportedAddress
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.probe.walk import Walk, walk, walk_repeatedly
+from chainsocks.tools.probe.walk import Walk, WarmRequest, ask_on_warm_way, walk, walk_repeatedly
 from tests.dialing import dialer_of
 from tests.hops import Fault, Trouble, add_hop, make_hop, way_of
 from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork
@@ -249,3 +250,54 @@ async def test_the_first_walk_that_fails_is_the_last_one(autojump_clock: MockClo
     walked = await walk_repeatedly(3, way_of(Chain(make_hop(1))), None, dialer_of(network, TIMEOUTS))
     assert walked.error
     assert trio.current_time() == 1.5
+
+
+async def test_a_request_on_a_warm_way_is_timed_alone(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    network = network_of(nursery)
+    route = way_of(Chain(make_hop(1), make_hop(2)))
+    for position in (1, 2):
+        host = network.hosts[make_hop(position).address]
+        host.latency = 1
+    network.hosts[DESTINATION].delay = 2
+    ours = WatchedNetwork(network)
+    asked = await ask_on_warm_way(3, route, DESTINATION, dialer_of(ours, Timeouts()))
+    assert asked == WarmRequest(6)
+    assert ours.left_open == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        (Trouble(METHOD, Fault.MUTE), r"hop osaka \(2 of 2\).* method negotiation: no complete answer"),
+        (Trouble(REQUEST, Fault.REFUSAL), r"hop osaka \(2 of 2\).* request: it refused"),
+        (Trouble(REQUEST, Fault.FIN), r"hop osaka \(2 of 2\).* request: the connection was closed"),
+    ],
+)
+async def test_a_warm_way_that_fails(
+    fault: Trouble, problem: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    network = WatchedNetwork(network_of(nursery, {2: fault}))
+    route = way_of(Chain(make_hop(1), make_hop(2)))
+    asked = await ask_on_warm_way(1, route, DESTINATION, dialer_of(network, TIMEOUTS))
+    assert asked.seconds is None
+    assert re.search(problem, asked.problem)
+    assert network.left_open == []
+
+
+async def test_a_warm_way_that_ends_at_its_request(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    network, hop = network_of(nursery), replace(make_hop(1), credentials=None)
+    add_hop(network, hop)
+    honest, connections = network.hosts[hop.address].handler, iter(range(9))
+    assert honest
+
+    async def serve(stream: MemoryStream) -> None:
+        if next(connections):
+            return await honest(stream)
+        await stream.receive()
+        await stream.send(b"\x05\x00")
+        await stream.receive()
+        return None
+
+    network.hosts[hop.address].handler = serve
+    asked = await ask_on_warm_way(1, way_of(Chain(hop)), DESTINATION, dialer_of(network, TIMEOUTS))
+    assert asked == WarmRequest(None, "the way had ended before its request was answered")
