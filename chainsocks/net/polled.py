@@ -133,6 +133,7 @@ class PolledStream(SocketStream):
     def close_soon(self) -> None:
         """Close the socket after the events at hand (`Poller.close_soon`). No task may use the stream."""
         self.closed = True
+        self._callback = None
         self.poller.close_soon(self.socket)
 
     async def aclose(self) -> None:

@@ -51,6 +51,7 @@ class _Route:
 class _Name:
     """The addresses of a name, and the routes to those that were used."""
 
+    name: Address
     candidates: Candidates
     routes: dict[Address, _Route | None] = field(default_factory=dict)
 
@@ -110,6 +111,9 @@ class DirectPath:
             self._tally.drops[Drop.MALFORMED] += 1
             return None
         if address.type is not AddressType.DOMAINNAME:
+            if not self._may_reach(address, address):
+                self._tally.drops[Drop.FORBIDDEN] += 1
+                return None
             route = self._open_route(address)
             if route:
                 self._routes[datagram[:header]] = route
@@ -118,12 +122,16 @@ class DirectPath:
             return route
 
         def send_all(candidates: Candidates, waiting: Sequence[bytes]) -> None:
-            name = self._routes[datagram[:header]] = _Name(candidates)
+            name = self._routes[datagram[:header]] = _Name(address, candidates)
             for each in waiting:
                 self._send_to_name(name, each, header)
 
         self._lookups.wait(address, datagram, send_all, self._start_soon)
         return None
+
+    def _may_reach(self, destination: Address, address: Address) -> bool:
+        """Whether datagrams for `destination` may go to `address`, which is one of its addresses."""
+        return self._allowed is None or self._allowed(destination, address)
 
     def _open_route(self, address: Address, candidates: Candidates | None = None) -> _Route | None:
         """Make the route to an IP address; None if there is no socket for it."""
@@ -138,13 +146,17 @@ class DirectPath:
 
     def _send_to_name(self, name: _Name, datagram: bytes, header: int) -> None:
         """Send to the address of the name that has replied, or to one of the others."""
+        problem = Drop.UNSENT
         for address in name.candidates.in_turn(trio.current_time()):
             route = name.routes.get(address)
             if route is None:
+                if not self._may_reach(name.name, address):
+                    problem = Drop.FORBIDDEN
+                    continue
                 route = name.routes[address] = self._open_route(address, name.candidates)
             if route and self._sent(route, datagram, header):
                 return
-        self._tally.drops[Drop.UNSENT] += 1
+        self._tally.drops[problem] += 1
 
     def _sent(self, route: _Route, datagram: bytes, header: int) -> bool:
         """Send; return whether the kernel has taken it."""

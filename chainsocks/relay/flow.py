@@ -39,6 +39,10 @@ _CANNOT_SPLICE = {errno.EINVAL, errno.ENOMEM, errno.ENOBUFS}
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 
+def _ignore(_: object) -> None:
+    """Ignore what happens."""
+
+
 class _State(Enum):
     READING = auto()
     WRITING = auto()
@@ -108,6 +112,10 @@ class Flow:
         """Ignore all later events, and release the pipe."""
         self._state = _State.STOPPED
         self._release_pipe()
+
+    def release(self) -> None:
+        """Drop what `moved` and `ended` refer to, after `stop`; otherwise the owner would be in a circle with this."""
+        self._moved = self._ended = _ignore
 
     def drain(self) -> None:
         """Move what the source has sent already, and end as soon as it has no more: its connection is lost.

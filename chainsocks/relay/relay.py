@@ -37,6 +37,10 @@ class Outcome(StrEnum):
     UPSTREAM_BROKEN = "reset by upstream"
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Relay:
     """The relay between one client and its upstream.
 
@@ -131,8 +135,10 @@ class Relay:
 
         They are still handed over: the caller takes them back, or closes them.
         """
-        self._flow_up.stop()
-        self._flow_down.stop()
+        for flow in (self._flow_up, self._flow_down):
+            flow.stop()
+            flow.release()
+        self._on_over = _nothing
         self._reset_incomplete()
         return self._flow_up.error or self._flow_down.error
 

@@ -113,7 +113,7 @@ class LaneSession(Deadline):
         """Whether the client has finished its side without a byte behind its request."""
         self._upstream: PolledStream | None = None
         self._relay: Relay | None = None
-        self._read_message: Callable[[bytes], bytes] = self._read_first
+        self._read_message = LaneSession._read_first  # without the session: it would be in a circle with itself
         super().__init__(shared.deadlines, record.began + terms.timeouts.handshake)
         shared.deadlines.opened()
         if self._events:
@@ -140,7 +140,7 @@ class LaneSession(Deadline):
                 return
             self._client_events = 0  # a short read: there is nothing left of them
             while data:
-                data = self._read_message(data)
+                data = self._read_message(self, data)
         except ProtocolError:
             self._hand_over()
         except Exception as error:  # noqa: BLE001  (the poller serves other sessions, too)
@@ -165,7 +165,8 @@ class LaneSession(Deadline):
                 break
         else:
             return self._hand_over()
-        self._read_message = self._read_login if method is Method.USERNAME_PASSWORD else self._read_request
+        by_password = method is Method.USERNAME_PASSWORD
+        self._read_message = LaneSession._read_login if by_password else LaneSession._read_request
         return self._answer(_CHOICES[method], data[end:])
 
     def _read_login(self, data: bytes) -> bytes:
@@ -178,7 +179,7 @@ class LaneSession(Deadline):
             return self._hand_over()
         if logins.required:
             self._user = login.username
-        self._read_message = self._read_request
+        self._read_message = LaneSession._read_request
         return self._answer(_LOGIN_ACCEPTED, data[end:])
 
     def _answer(self, answer: bytes, rest: bytes) -> bytes:
@@ -415,6 +416,7 @@ class LaneSession(Deadline):
         record = self._record
         record.outcome, record.failed = outcome, failed
         self._leave()
+        self._relay = None
         self._client.close_soon()
         self._close_upstream()
         record.write()

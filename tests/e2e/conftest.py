@@ -31,6 +31,13 @@ def direct(request: pytest.FixtureRequest) -> Iterator[Chainsocks]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def without_hops() -> Iterator[Chainsocks]:
+    """As `direct`, for tests that have their front by its name."""
+    with chainsocks() as server:
+        yield server
+
+
 @pytest.fixture(
     scope="module", params=[(0, True), (0, False), (1, False), (3, False)], ids=["lane", "direct", "1-hop", "3-hops"]
 )

@@ -132,3 +132,26 @@ async def test_destinations_are_forgotten_when_they_become_too_many(
             MemorySocket(world.network, host, port).send(b"answer", ours)
     assert len(world.delivered) == 2
     assert world.tally.drops[Drop.STRANGER] == 1
+
+
+async def test_datagrams_go_to_allowed_addresses_only(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """An address is judged where it is sent to: behind a name, and inside another address."""
+    world = beyond(nursery)
+    world.network.names["far.example"] = [SIX.host, FOUR.host]
+    world.network.names["other.example"] = [FOUR.host]
+    judged: list[tuple[str, str]] = []
+
+    def allowed(destination: Address, address: Address) -> bool:
+        judged.append((destination.host, address.host))
+        return address.host != FOUR.host
+
+    async with world.running(way := DirectPath(world.network.open_udp, world.network.resolve, 5, world.tally, allowed)):
+        for to in (FOUR, Address("::ffff:192.0.2.53", 53), NAMED, Address("other.example", 53), SIX):
+            send(way, to, to.host.encode())
+        await trio.sleep(1)
+        send(way, Address("other.example", 53), b"again")
+    assert sorted(world.sent) == [((SIX.host, 53), SIX.host.encode()), ((SIX.host, 53), b"far.example")]
+    assert world.tally.drops[Drop.FORBIDDEN] == 4
+    assert {(FOUR.host, FOUR.host), (NAMED.host, SIX.host), ("other.example", FOUR.host)} <= set(judged)

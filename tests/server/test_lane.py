@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -20,7 +21,10 @@ from chainsocks.errors import Place
 from chainsocks.observe.events import Events
 from chainsocks.observe.record import Record
 from chainsocks.protocol.address import Address
+from chainsocks.relay.flow import Flow
+from chainsocks.relay.relay import Relay
 from chainsocks.server.lane import Lane
+from chainsocks.server.lane_session import LaneSession
 from chainsocks.server.server import Server, open_server
 from tests.net.sockets import LOOPBACK, free_port, read_all, read_exactly, reset
 from tests.server.serving import config_of, connect, echoing, open_session, serving
@@ -278,3 +282,25 @@ async def test_a_client_that_breaks_off_during_the_dial(
             reset(client.socket)
             await trio.sleep(1)
             assert "the client left before its reply" in caplog.text
+
+
+async def test_a_session_leaves_no_garbage(sockets_on_mock_clock: MockClock, seen: Seen) -> None:
+    """What a session in the lane consists of is freed when it ends, without a search for circles."""
+    async with echoing() as destination, serving(config_of()) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            async with connect(server.address) as client:
+                await open_session(client, destination)
+                await client.send(b"hello")
+                await read_exactly(client, 5)
+                assert count(LaneSession) == count(Relay) == 1
+                assert count(Flow) == 2
+            await trio.sleep(1)
+            assert count(LaneSession) == count(Relay) == count(Flow) == 0
+        finally:
+            gc.enable()
+
+
+def count(kind: type[object]) -> int:
+    return sum(isinstance(each, kind) for each in gc.get_objects())
