@@ -8,7 +8,7 @@ import sys
 import click
 
 from chainsocks.config.passwords import hash_password as hash_of
-from chainsocks.protocol.socks5 import MAX_LOGIN
+from chainsocks.protocol.socks5_messages import MAX_LOGIN
 
 __all__ = ["hash_password"]
 

@@ -28,7 +28,7 @@ from chainsocks.protocol.messages import (
 )
 from chainsocks.protocol.pipelined import PipelinedHandshake
 from chainsocks.protocol.socks4 import MAX_USER_ID, announces_name
-from chainsocks.protocol.socks5 import MAX_LOGIN
+from chainsocks.protocol.socks5_messages import MAX_LOGIN
 
 __all__ = [
     "DEFAULT_PORT",

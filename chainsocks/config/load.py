@@ -34,7 +34,7 @@ from chainsocks.config.values import environment
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.masking import masked, masked_name, may_be_login, without_logins
-from chainsocks.protocol.socks5 import MAX_LOGIN
+from chainsocks.protocol.socks5_messages import MAX_LOGIN
 
 __all__ = ["Loaded", "config_places", "find_config", "load_config", "parse_config", "read_file"]
 

@@ -32,7 +32,7 @@ from chainsocks.config.passwords import HashedPassword, Password, PlainPassword,
 from chainsocks.config.suggest import MAX_INTEGER
 from chainsocks.config.tables import LIST, NUMBER, LeastProtection, ServiceName, Table, not_empty, parsed, table_of
 from chainsocks.config.values import environment, parse_group, parse_ip, parse_listen, parse_mode, parse_ports
-from chainsocks.protocol.socks5 import MAX_LOGIN
+from chainsocks.protocol.socks5_messages import MAX_LOGIN
 
 __all__ = ["HealthTable", "ListenTable", "ServerTable", "TimeoutsTable", "UserTable"]
 

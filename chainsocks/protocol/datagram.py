@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.errors import Cause, ProtocolError
-from chainsocks.protocol.socks5 import encode_address
+from chainsocks.protocol.socks5_messages import encode_address
 
 __all__ = ["PLAIN", "Header", "Nesting", "clear_reserved", "decode_header", "encode_header", "header_size"]
 

@@ -1,13 +1,13 @@
 """SOCKS5 (RFC 1928) with the username/password login of RFC 1929, both roles.
 
-The GSSAPI part is a module of its own, `chainsocks.protocol.gssapi_handshake`.
+Its messages are in `chainsocks.protocol.socks5_messages`, its GSSAPI part in `chainsocks.protocol.gssapi_handshake`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
+from chainsocks.protocol.address import UNSPECIFIED
 from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError, not_socks
 from chainsocks.protocol.gssapi import Gssapi, token_size
 from chainsocks.protocol.gssapi_handshake import GssapiClientHandshake, GssapiServerHandshake
@@ -23,144 +23,30 @@ from chainsocks.protocol.messages import (
     UsernamePassword,
     Version,
 )
+from chainsocks.protocol.socks5_messages import (
+    LOGIN_VERSION,
+    MAX_LOGIN,
+    decode_address,
+    decode_login,
+    decode_methods,
+    decode_request,
+    encode_address,
+    encode_reply,
+    reply_size,
+    skip_name,
+)
 
-__all__ = [
-    "MAX_LOGIN",
-    "ClientHandshake",
-    "GreetingHandshake",
-    "RequestHandshake",
-    "ServerHandshake",
-    "decode_login",
-    "decode_methods",
-    "decode_request",
-    "encode_address",
-    "encode_reply",
-]
-
-MAX_LOGIN = 255
-"""The most bytes in a username, and in a password: each length is one octet.
-
-RFC 1929 section 2 has at least 1. Providers use empty ones, beside a token in the other field; curl sends them.
-"""
+__all__ = ["ClientHandshake", "GreetingHandshake", "RequestHandshake", "ServerHandshake"]
 
 _VERSION = b"\x05"
-_SOCKS5 = Version.SOCKS5.value
-_LOGIN_VERSION = 1  # RFC 1929 section 2: the version of the sub-negotiation, not of SOCKS
 _LOGIN_ACCEPTED, _LOGIN_REFUSED = b"\x01\x00", b"\x01\x01"
-_COMMANDS = {command.value: command for command in Command}
 _ANSWERED_BY_ADDRESS = {Command.RESOLVE, Command.RESOLVE_PTR}
-_SIZES = {AddressType.IPV4: 4, AddressType.IPV6: 16}
-_TYPES = {kind.value: kind for kind in AddressType}
 _REFUSALS = {
     Cause.UNKNOWN_COMMAND: ReplyCode.COMMAND_NOT_SUPPORTED,
     Cause.UNKNOWN_ADDRESS_TYPE: ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED,
 }
 """How a request that breaks the protocol is refused; GENERAL_FAILURE otherwise."""
 _NEXT = {Method.USERNAME_PASSWORD: State.SUB_NEGOTIATION, Method.GSSAPI: State.GSSAPI_CONTEXT}
-
-
-def encode_address(address: Address) -> bytes:
-    """Encode ATYP, address and port (RFC 1928 sections 4 to 7)."""
-    port = address.port.to_bytes(2, "big")
-    if address.type is AddressType.DOMAINNAME:
-        return bytes((AddressType.DOMAINNAME, len(address.packed))) + address.packed + port
-    return bytes((address.type,)) + address.packed + port
-
-
-def _decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
-    """Decode ATYP, address and port at `start`; return the address and its end, or None while it is incomplete."""
-    if len(data) <= start:
-        return None
-    kind = _TYPES.get(data[start])
-    if kind is None:
-        raise ProtocolError(f"address type {data[start]} is none of 1, 3 and 4", Cause.UNKNOWN_ADDRESS_TYPE)
-    start += 1
-    if kind is AddressType.DOMAINNAME:
-        if len(data) <= start:
-            return None
-        size = data[start]
-        start += 1
-    else:
-        size = _SIZES[kind]
-    end = start + size
-    if len(data) < end + 2:
-        return None
-    try:
-        address = Address.from_packed(kind, data[start:end], int.from_bytes(data[end : end + 2], "big"))
-    except ValueError as error:
-        raise ProtocolError(str(error), Cause.MALFORMED) from None
-    return address, end + 2
-
-
-def _reply_size(data: bytes) -> int:
-    """Return the length of the reply that `data` begins with, or while that is unknown, the length of the shortest."""
-    kind = _TYPES.get(data[3], AddressType.DOMAINNAME) if len(data) > 3 else AddressType.DOMAINNAME
-    if kind is not AddressType.DOMAINNAME:
-        return 4 + _SIZES[kind] + 2
-    return 5 + (data[4] if len(data) > 4 else 0) + 2
-
-
-def _skip_name(data: bytes, start: int) -> tuple[Address, int]:
-    """Return zeros with the port behind a complete name that is no host, such as an empty one; and the end of both."""
-    end = start + 2 + data[start + 1]
-    return Address(UNSPECIFIED.host, int.from_bytes(data[end : end + 2], "big")), end + 2
-
-
-def decode_methods(data: bytes) -> tuple[bytes, int] | None:
-    """Decode VER NMETHODS METHODS (RFC 1928 section 3); return the methods and the message's end, None if incomplete.
-
-    Raises:
-        ProtocolError: this is not SOCKS5.
-    """
-    if data[0] != Version.SOCKS5:
-        raise not_socks("the first byte is not SOCKS5's", data)
-    if len(data) < 2 or len(data) < 2 + data[1]:
-        return None
-    end = 2 + data[1]
-    return data[2:end], end
-
-
-def decode_login(data: bytes) -> tuple[UsernamePassword, int] | None:
-    """Decode VER ULEN UNAME PLEN PASSWD (RFC 1929 section 2); return the login and its end, None if incomplete.
-
-    Raises:
-        ProtocolError: the version is another one.
-    """
-    if data[0] != _LOGIN_VERSION:
-        raise ProtocolError(f"the login has version {data[0]}; RFC 1929 wants 1", Cause.WRONG_VERSION)
-    if len(data) < 2 or len(data) < 3 + data[1]:
-        return None
-    username_end = 2 + data[1]
-    end = username_end + 1 + data[username_end]
-    if len(data) < end:
-        return None
-    return UsernamePassword(data[2:username_end], data[username_end + 1 : end]), end
-
-
-def decode_request(data: bytes) -> tuple[Command, Address, int] | None:
-    """Decode VER CMD RSV ATYP DST.ADDR DST.PORT (RFC 1928 section 4).
-
-    Return the command, the destination and the message's end; None if it is incomplete. RSV is ignored, as in a reply:
-    some clients leave it as it was in memory.
-
-    Raises:
-        ProtocolError: the request breaks the protocol.
-    """
-    if data[0] != _SOCKS5:
-        raise ProtocolError(f"the request has version {data[0]}, not 5", Cause.WRONG_VERSION)
-    if len(data) < 4:
-        return None
-    command = _COMMANDS.get(data[1])
-    if command is None:
-        raise ProtocolError(f"SOCKS5 has no command {data[1]}", Cause.UNKNOWN_COMMAND)
-    decoded = _decode_address(data, 3)
-    return decoded and (command, *decoded)
-
-
-def encode_reply(reply: Reply) -> bytes:
-    """Encode VER REP RSV ATYP BND.ADDR BND.PORT (RFC 1928 section 6)."""
-    code = reply.code if reply.code <= 0xFF else ReplyCode.NOT_ALLOWED_BY_RULESET  # 92 or 93 of a SOCKS4 hop
-    return bytes((Version.SOCKS5, code, 0)) + encode_address(reply.bound)
 
 
 class ServerHandshake(GssapiServerHandshake):
@@ -312,7 +198,7 @@ class ClientHandshake(GssapiClientHandshake):
             case State.GSSAPI_CONTEXT | State.GSSAPI_PROTECTION:
                 return token_size(data) - len(data)
             case State.REQUEST | State.SECOND_REPLY:
-                return _reply_size(data) - len(data)
+                return reply_size(data) - len(data)
             case _:
                 return 2 - len(data)
 
@@ -369,7 +255,7 @@ class ClientHandshake(GssapiClientHandshake):
     def _read_login_status(self, data: bytes) -> bool:
         """Decode VER STATUS (RFC 1929 section 2)."""
         # Some proxies send the version of SOCKS here; proxychains-ng and curl accept it as well.
-        if data[0] not in (_LOGIN_VERSION, Version.SOCKS5):
+        if data[0] not in (LOGIN_VERSION, Version.SOCKS5):
             problem = f"the answer to the login has version {data[0]}; RFC 1929 wants 1"
             raise ProtocolError(problem, Cause.WRONG_VERSION)
         if data[1]:
@@ -381,7 +267,7 @@ class ClientHandshake(GssapiClientHandshake):
 
     def _send_login(self, login: UsernamePassword) -> None:
         username, password = login.username, login.password
-        self._outgoing += bytes((_LOGIN_VERSION, len(username))) + username + bytes((len(password),)) + password
+        self._outgoing += bytes((LOGIN_VERSION, len(username))) + username + bytes((len(password),)) + password
         self.state = State.SUB_NEGOTIATION
 
     def _send_request(self) -> None:
@@ -395,14 +281,14 @@ class ClientHandshake(GssapiClientHandshake):
             raise ProtocolError(f"the reply has version {data[0]}, not 5", Cause.WRONG_VERSION)
         # RSV is ignored, as curl ignores it.
         try:
-            decoded = _decode_address(data, 3)
+            decoded = decode_address(data, 3)
         except ProtocolError as error:
             if data[1]:
                 decoded = UNSPECIFIED, 4  # a refusal needs no address; some servers send zeros, also for ATYP
             elif error.cause is Cause.UNKNOWN_ADDRESS_TYPE or self._request.command in _ANSWERED_BY_ADDRESS:
                 raise
             else:
-                decoded = _skip_name(data, 3)  # it has granted the request, and names no place
+                decoded = skip_name(data, 3)  # it has granted the request, and names no place
         if decoded is None:
             return False
         bound, end = decoded

@@ -21,7 +21,7 @@ What it never does
     - It is no second implementation. Messages are read by the decoders of the real handshakes, the rules, the access
       checks, the record, the errors and the relay are the same objects. A session becomes a task by having a fresh
       handshake read the bytes that the client has sent so far, and dropping the answers that the client has got
-      (`chainsocks.session.session.Begun`).
+      (`chainsocks.session.begun.Begun`).
     - It never outlives its owner. One task for each listener owns the sessions, in the nursery of all sessions: when
       that is cancelled, each session is closed, and writes its line.
 

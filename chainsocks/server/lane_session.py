@@ -28,7 +28,7 @@ from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_AND_WRITE, RESET
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
 from chainsocks.observe.record import Record
-from chainsocks.protocol import socks4, socks5
+from chainsocks.protocol import socks4, socks5_messages
 from chainsocks.protocol.address import Address, AddressType, address_of
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, Request, Version
@@ -36,11 +36,11 @@ from chainsocks.relay.relay import Relay
 from chainsocks.routing.rules import Caller
 from chainsocks.server.deadlines import Deadline, Deadlines
 from chainsocks.server.lane_terms import Terms
+from chainsocks.session.begun import CLIENT_LEFT, CUT_OFF, Begun, Dialled, describe_error
 from chainsocks.session.client_watch import GRACE, has_left
 from chainsocks.session.place import Place
 from chainsocks.session.routing_decision import RoutingDecision, asks_for_address, route_at_once
 from chainsocks.session.service import Service
-from chainsocks.session.session import CLIENT_LEFT, CUT_OFF, Begun, Dialled, describe_error
 from chainsocks.sockets import family_of, tcp_socket
 
 __all__ = ["HandOver", "LaneSession", "Shared"]
@@ -156,7 +156,7 @@ class LaneSession(Deadline):
                 return self._hand_over()
             request, end = decoded
             return self._route(request, data[end:])
-        methods = socks5.decode_methods(data)
+        methods = socks5_messages.decode_methods(data)
         if methods is None:
             return self._hand_over()
         offered, end = methods
@@ -170,7 +170,7 @@ class LaneSession(Deadline):
         return self._answer(_CHOICES[method], data[end:])
 
     def _read_login(self, data: bytes) -> bytes:
-        decoded = socks5.decode_login(data)
+        decoded = socks5_messages.decode_login(data)
         if decoded is None:
             return self._hand_over()
         login, end = decoded
@@ -192,7 +192,7 @@ class LaneSession(Deadline):
         return rest if sent == len(answer) else self._hand_over()
 
     def _read_request(self, data: bytes) -> bytes:
-        decoded = socks5.decode_request(data)
+        decoded = socks5_messages.decode_request(data)
         if decoded is None:
             return self._hand_over()
         command, destination, end = decoded
@@ -321,7 +321,7 @@ class LaneSession(Deadline):
         record.reply = ReplyCode.SUCCEEDED
         self._report(OPEN, self.deadline)
         request = record.request
-        encode = socks4.encode_reply if request and request.version is Version.SOCKS4 else socks5.encode_reply
+        encode = socks4.encode_reply if request and request.version is Version.SOCKS4 else socks5_messages.encode_reply
         answer = encode(Reply(ReplyCode.SUCCEEDED, bound))
         try:
             sent = client.send_nowait(answer)

@@ -42,10 +42,11 @@ from chainsocks.server.health_checks import check_members, members_to_check
 from chainsocks.server.lane import Lane
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.access import Access
+from chainsocks.session.begun import Begun
 from chainsocks.session.login import Logins
 from chainsocks.session.place import Place as SessionPlace
 from chainsocks.session.service import Service
-from chainsocks.session.session import Begun, serve_session
+from chainsocks.session.session import serve_session
 from chainsocks.shares import client_of
 from chainsocks.sockets import keep_urgent
 

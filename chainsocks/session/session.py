@@ -20,7 +20,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -52,6 +52,7 @@ from chainsocks.relay.relay import Relay
 from chainsocks.routing.rules import Caller
 from chainsocks.session.access import Access, datagram_access
 from chainsocks.session.associate import open_datagram_relay
+from chainsocks.session.begun import CLIENT_LEFT, CUT_OFF, Begun, describe_error
 from chainsocks.session.client_watch import ClientWatch
 from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.place import Place, wait_for_turn
@@ -65,32 +66,11 @@ from chainsocks.session.routing_decision import (
 )
 from chainsocks.session.service import Service
 
-__all__ = ["CLIENT_LEFT", "CUT_OFF", "Begun", "Dialled", "describe_error", "serve_session"]
-
-CLIENT_LEFT = "the client left before its reply"
-CUT_OFF = "cut off: the server is stopping"
-"""Outcomes."""
+__all__ = ["serve_session"]
 
 ResultT = TypeVar("ResultT")
 
 [DEFAULT_LISTENER] = Server().listen
-
-
-Dialled = Upstream | DialError | RequestRefused | RequestAbandoned | None
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A session that has begun without a task (`chainsocks.server.lane`), as far as it has come."""
-
-    record: Record
-    events: SessionEvents | None = None
-    heard: bytes = b""
-    """What the client has sent."""
-    answered: int = 0
-    """Bytes of the answers to that which the client has got."""
-    dialled: Dialled = None
-    """What came of the dial; None where it has not begun."""
 
 
 async def serve_session(
@@ -445,16 +425,6 @@ class _Session:
 
     def _reply_not_taken(self) -> _SessionOver:
         return _SessionOver(f"client, reply: not taken (within {self._timeouts.reply:g} s)")
-
-
-def describe_error(error: BaseException) -> tuple[str, bool]:
-    """Return what the log says of an error at this end, and whether it is one of the machine; otherwise it is a bug."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, OSError | MemoryError):
-        return "a bug in chainsocks ended it", False
-    words = "out of memory" if isinstance(error, MemoryError) else str(error)
-    return f"an error at this end: {words}", True
 
 
 def _check_bound(version: Version, bound: Address) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config
-from chainsocks.protocol import socks4, socks5
+from chainsocks.protocol import socks4, socks5_messages
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.datagram import encode_header
 from chainsocks.protocol.messages import Command, Request, Version
@@ -130,7 +130,7 @@ def words(request: Request, caller: Caller) -> bytes:
     front = b"\x05\x01\x00"
     if caller.user is not None:
         front = b"\x05\x01\x02\x01" + bytes((len(caller.user),)) + caller.user + b"\x06secret"
-    return front + bytes((5, request.command, 0)) + socks5.encode_address(asked)
+    return front + bytes((5, request.command, 0)) + socks5_messages.encode_address(asked)
 
 
 requests = st.builds(
