@@ -90,6 +90,10 @@ class Abandonment:
         """Have `trip` end when the client has left."""
         self._trips.append(trip)
 
+    def let_go(self) -> None:
+        """Forget the trips, which are over: they and this object refer to each other."""
+        self._trips.clear()
+
 
 class Trip:
     """One attempt along `route` to `destination`; `run` it once.

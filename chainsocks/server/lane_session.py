@@ -290,7 +290,7 @@ class LaneSession(Deadline):
                 return
             upstream.note_events(events)
             self._shared.keepalive.add(upstream)
-            self._send_success(upstream, address_of(name))
+            self._send_success(upstream, address_of(name), events)
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
@@ -315,8 +315,8 @@ class LaneSession(Deadline):
 
     # The reply and the relay.
 
-    def _send_success(self, upstream: PolledStream, bound: Address) -> None:
-        """Tell the client that its way is open, and relay."""
+    def _send_success(self, upstream: PolledStream, bound: Address, events: int) -> None:
+        """Tell the client that its way is open, and relay. `events` are those of `upstream`."""
         record, client = self._record, self._client
         record.reply = ReplyCode.SUCCEEDED
         self._report(OPEN, self.deadline)
@@ -330,6 +330,7 @@ class LaneSession(Deadline):
             return
         if sent < len(answer):
             self._answered += sent
+            upstream.take_back(events)
             self._hand_over(Upstream(upstream, bound, b""))
             return
         client.note_events(self._client_events)
@@ -416,13 +417,13 @@ class LaneSession(Deadline):
         record = self._record
         record.outcome, record.failed = outcome, failed
         self._leave()
-        self._relay = None
         self._client.close_soon()
         self._close_upstream()
         record.write()
         if self._events:
             self._events.ended()
         self._place.leave()
+        self._let_go()
 
     def _hand_over(self, dialled: Dialled = None) -> bytes:
         """Have a task go on; return nothing, which is what is left to read here."""
@@ -433,12 +434,19 @@ class LaneSession(Deadline):
         self._shared.hand_over(
             self._client, self._record.client, terms.service, self._host, terms.listener, begun, self._place
         )
+        self._let_go()
         return b""
 
     def _leave(self) -> None:
         self.closed = True
         self._shared.deadlines.closed()
         self._shared.left(self)
+
+    def _let_go(self) -> None:
+        """Drop all that a session holds; the heap of the deadlines may keep this object for a while."""
+        del self._client, self._record, self._place, self._terms
+        self._relay = self._upstream = self._decision = self._events = None
+        self._heard = self._early = b""
 
     def _close_upstream(self) -> None:
         if self._upstream:

@@ -354,6 +354,7 @@ class _Session:
     async def _run(self, relay: Relay | DatagramRelay) -> None:
         """Run a relay to its end, which is the session's."""
         self._limit.expired = lambda: _SessionOver(relay.outcome)
+        self._watch.abandoned.let_go()
         await relay.run(self._limit.scope)
         self._record.outcome = relay.outcome
 
