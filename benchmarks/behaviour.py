@@ -13,13 +13,25 @@ import math
 import random
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import trio
 
-__all__ = ["HOPS", "LARGEST", "Ending", "Part", "Plan", "Speech", "make_block", "make_plan", "play", "prepare"]
+__all__ = [
+    "HOPS",
+    "LARGEST",
+    "Ending",
+    "Part",
+    "Plan",
+    "Speech",
+    "early_bytes",
+    "make_block",
+    "make_plan",
+    "play",
+    "prepare",
+]
 
 LARGEST = 4 << 20
 """The most bytes that an end says. Sizes are spread evenly over the orders of magnitude from 1 on."""
@@ -31,8 +43,11 @@ SLOW_CHUNK, SLOW_READS, PAUSE = 2048, 8, 0.02
 
 SLOW_BUFFER = 1 << 17
 
-URGENT, SLOW = 0.3, 0.15
-"""How many of the speeches have urgent bytes, and how many ends read slowly."""
+URGENT, SLOW, EARLY = 0.3, 0.15, 0.3
+"""How many of the speeches have urgent bytes, how many ends read slowly, and how many clients do not wait for the reply
+to their request before they speak."""
+
+MOST_EARLY = 3000
 
 TRICKLE, MOST_TRICKLED = 0.02, 1000
 """Seconds between two bytes of an end that goes on until it is reset, and the most of these bytes."""
@@ -71,6 +86,8 @@ class Part:
     says: Speech
     hears: Speech
     is_slow: bool = False
+    early: int = 0
+    """Bytes that it says in one piece with its request."""
     begins_last: bool = False
     """It says nothing until it has seen the other's end."""
     finishes: bool = True
@@ -98,14 +115,17 @@ def make_block(seed: int) -> bytes:
     return random.Random(seed).randbytes(2 * LARGEST + MOST_TRICKLED)
 
 
-def make_plan(seed: int, number: int, largest: int = LARGEST) -> Plan:
-    """Plan a session; the same arguments give the same plan."""
+def make_plan(seed: int, number: int, largest: int = LARGEST, hops: Sequence[int] = HOPS) -> Plan:
+    """Plan a session, through one of the numbers of hops; the same arguments give the same plan."""
     rng = random.Random(f"{seed} {number}")
-    hops, version, ending = rng.choice(HOPS), rng.choice(VERSIONS), rng.choice(list(Ending))
+    count, version, ending = rng.choice(hops), rng.choice(VERSIONS), rng.choice(list(Ending))
     up, down = _make_speech(rng, largest), _make_speech(rng, largest)
     client, target = Part(up, down, rng.random() < SLOW), Part(down, up, rng.random() < SLOW)
     client, target = _ends(ending, client, target, rng)
-    return Plan(number, hops, version, ending, client, target)
+    if rng.random() < EARLY and not client.begins_last:
+        most = min(client.says.size, MOST_EARLY, *client.says.urgent)
+        client = replace(client, early=rng.randint(min(1, most), most))
+    return Plan(number, count, version, ending, client, target)
 
 
 def _make_speech(rng: random.Random, largest: int) -> Speech:
@@ -218,7 +238,7 @@ class _End:
         part = self._part
         if part.begins_last:
             await self._other_ended.wait()
-        for data, flags in _pieces(part.says, self._block):
+        for data, flags in _pieces(part.says, self._block, part.early):
             while data:
                 data = data[await self._sock.send(data, flags) :]
         if part.finishes:
@@ -233,9 +253,14 @@ class _End:
         self._stop()
 
 
-def _pieces(speech: Speech, block: memoryview) -> Iterator[tuple[memoryview, int]]:
-    """Return what to send, with the flags for each piece."""
-    data, begin = block[speech.start : speech.start + speech.size], 0
+def early_bytes(part: Part, block: bytes) -> bytes:
+    """Return what an end says in one piece with its request."""
+    return block[part.says.start : part.says.start + part.early]
+
+
+def _pieces(speech: Speech, block: memoryview, begin: int) -> Iterator[tuple[memoryview, int]]:
+    """Return what to send from the offset `begin` on, with the flags for each piece."""
+    data = block[speech.start : speech.start + speech.size]
     for offset in speech.urgent:
         yield data[begin:offset], 0
         yield data[offset : offset + 1], socket.MSG_OOB

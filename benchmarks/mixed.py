@@ -1,17 +1,21 @@
 """``python -m benchmarks.mixed``: thousands of sessions that end in every way, through 0, 1 and 3 hops of ours.
 
 1. Each session is planned from the seed and its number (`behaviour`): sizes from 1 byte to some MiB, half-closes,
-   resets, slow reads, urgent bytes, SOCKS4 and SOCKS5. Both ends compare every byte that they receive.
+   resets, slow reads, urgent bytes, data with the request, SOCKS4 and SOCKS5. Both ends compare every byte that they
+   receive.
 2. No byte may be lost or changed. A half-close must leave the other direction open. A reset must reach the other end as
    a reset, and never as a regular end.
-3. Each front server and each hop is a process of its own. Its open files, threads and memory are read before the
+3. Each server must write one line about each of its sessions, and no other.
+4. Each front server and each hop is a process of its own. Its open files, threads and memory are read before the
    sessions, after half of them, and after all: they must not grow.
 
-The exit status is 1 if a session or a server failed. ``--seed`` and ``--session`` repeat a single session.
+The exit status is 1 if a session or a server failed. ``--seed`` and ``--session`` repeat a single session, with
+the same ``--hops`` and ``--largest``. ``--hops 0 --largest 20000`` is a load of short direct sessions.
 """
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import sys
@@ -28,7 +32,7 @@ from pathlib import Path
 import click
 import trio
 
-from benchmarks.behaviour import HOPS, LARGEST, Ending, Part, Plan, make_block, make_plan, play, prepare
+from benchmarks.behaviour import HOPS, LARGEST, Ending, Part, Plan, early_bytes, make_block, make_plan, play, prepare
 from benchmarks.compare import describe_run
 from benchmarks.peers import OURS, open_ours
 from benchmarks.tables import render
@@ -36,7 +40,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.server.file_limit import raise_limit
 from chainsocks.tools.bench.accounting import resident_bytes
 
-__all__ = ["Load", "Sample", "Server", "growth", "main", "open_servers"]
+__all__ = ["Load", "Order", "Sample", "Server", "expected_lines", "growth", "main", "open_servers", "wrong_lines"]
 
 AT_ONCE = 48
 """Sessions at a time."""
@@ -55,14 +59,18 @@ WARM_UP = 500
 FEW = 2000
 """Sessions that are too few to judge the memory by."""
 
-MORE_FILES, MORE_THREADS, MORE_MEMORY = 4, 1, 6 << 20
-"""By how much a server may grow: in files and threads from before the sessions, in memory from half of them to all. The
-memory goes up and down by some MiB between full collections of garbage."""
+MORE_FILES, MORE_THREADS, MORE_MEMORY = 4, 1, 3 << 20
+"""By how much a server may grow: in files and threads from before the sessions, in memory from half of them to all."""
+
+LAST_LINES = 5.0
+"""Seconds in which the lines about the last sessions must be written."""
 
 SHOWN = 20
 """Failures to show."""
 
 FAILED = 1
+
+_DESTINATION = re.compile(r" destination=([0-9.]+):[0-9]+ ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +100,8 @@ class Server:
 
 
 @contextmanager
-def open_servers(folder: Path) -> Iterator[Mapping[int, Server]]:
-    """Run the servers; yield the front servers by their number of hops, and the hops by negative numbers."""
+def open_servers(folder: Path, counts: Sequence[int] = HOPS) -> Iterator[Mapping[int, Server]]:
+    """Run a front server for each number of hops, and the hops; yield the servers, the hops by negative numbers."""
     with ExitStack() as stack:
 
         def serve(name: str, *lines: str) -> Server:
@@ -102,9 +110,9 @@ def open_servers(folder: Path) -> Iterator[Mapping[int, Server]]:
             running = stack.enter_context(open_ours(own, *lines))
             return Server(name, running.address, running.pids[0], own / OURS / "chainsocks.log")
 
-        hops = [serve(f"hop {number}") for number in range(1, max(HOPS) + 1)]
+        hops = [serve(f"hop {number}") for number in range(1, max(counts) + 1)]
         servers = {-number: hop for number, hop in enumerate(hops, 1)}
-        for count in HOPS:
+        for count in counts:
             names = [f"hop{number}" for number in range(1, count + 1)]
             urls = [f'{name} = "socks5://{hop.address}"' for name, hop in zip(names, hops, strict=False)]
             lines = ["[hops]", *urls, "[chains]", f"default = {names}"] if count else []
@@ -134,7 +142,7 @@ class Load:
 
         async def work() -> None:
             for number in waiting:
-                plan = make_plan(self.seed, number, self.largest)
+                plan = make_plan(self.seed, number, self.largest, [*self.fronts])
                 if problem := await self._run_session(plan, port, block):
                     self.failures[number] = problem
                 self.played.append(plan)
@@ -160,11 +168,11 @@ class Load:
 
     async def _run_session(self, plan: Plan, port: int, block: bytes) -> str:
         self._arrivals[plan.number], arrival = trio.open_memory_channel[trio.socket.SocketType](1)
-        target = Address(str(IPv4Address(FIRST_TARGET + plan.number)), port)
+        target = Address(_target_host(plan), port)
         problems: list[str] = []
 
         async def play_client() -> None:
-            sock = await _open(self.fronts[plan.hops], target, plan)
+            sock = await _open(self.fronts[plan.hops], target, plan, early_bytes(plan.client, block))
             if problem := await play(sock, plan.client, block):
                 problems.append(f"client: {problem}")
 
@@ -187,22 +195,26 @@ class Load:
         return "; ".join(problems)
 
 
+def _target_host(plan: Plan) -> str:
+    return str(IPv4Address(FIRST_TARGET + plan.number))
+
+
 class _Refused(Exception):
     """A front server did not grant a request."""
 
 
-async def _open(front: Address, target: Address, plan: Plan) -> trio.socket.SocketType:
-    """Connect to the target of a session through a front server."""
+async def _open(front: Address, target: Address, plan: Plan, early: bytes) -> trio.socket.SocketType:
+    """Connect to the target of a session through a front server; send `early` with the request."""
     place = target.port.to_bytes(2, "big"), socket.inet_aton(target.host)
     sock = trio.socket.socket()
     try:
         prepare(sock, plan.client)
         await sock.connect((front.host, front.port))
         if plan.version == 4:
-            await _ask(sock, b"\x04\x01" + place[0] + place[1] + b"\x00", 8, b"\x00\x5a")
+            await _ask(sock, b"\x04\x01" + place[0] + place[1] + b"\x00" + early, 8, b"\x00\x5a")
         else:
             await _ask(sock, b"\x05\x01\x00", 2, b"\x05\x00")
-            await _ask(sock, b"\x05\x01\x00\x01" + place[1] + place[0], 10, b"\x05\x00")
+            await _ask(sock, b"\x05\x01\x00\x01" + place[1] + place[0] + early, 10, b"\x05\x00")
     except BaseException:
         sock.close()
         raise
@@ -235,6 +247,39 @@ def growth(server: Server, *, judge_memory: bool) -> list[str]:
     return grown
 
 
+def expected_lines(servers: Mapping[int, Server], played: Iterable[Plan]) -> Mapping[int, Counter[str]]:
+    """Return the destinations that each server must have written lines about, without ports."""
+    lines: dict[int, Counter[str]] = {key: Counter() for key in servers}
+    for plan in played:
+        target = _target_host(plan)
+        lines[plan.hops][target] += 1
+        for number in range(1, plan.hops):
+            lines[-number][servers[-number - 1].address.host] += 1
+        if plan.hops:
+            lines[-plan.hops][target] += 1
+    return lines
+
+
+def wrong_lines(server: Server, expected: Counter[str]) -> list[str]:
+    """Return what is wrong with the number of lines in a server's log."""
+    found = Counter(_DESTINATION.findall(server.log.read_text(errors="replace")))
+    return [
+        f"{server.name}: {found[host]} lines about {host} instead of {expected[host]}"
+        for host in sorted(found | expected)
+        if found[host] != expected[host]
+    ]
+
+
+def _all_wrong_lines(servers: Mapping[int, Server], played: Sequence[Plan]) -> list[str]:
+    """Return what is wrong with all logs, after some time to write the last lines."""
+    expected, deadline = expected_lines(servers, played), time.monotonic() + LAST_LINES
+    while True:
+        wrong = [line for key, server in servers.items() for line in wrong_lines(server, expected[key])]
+        if not wrong or time.monotonic() > deadline:
+            return wrong
+        time.sleep(0.2)
+
+
 def complaints(server: Server) -> list[str]:
     """Return the lines of a server's log that tell of a bug."""
     lines = server.log.read_text(errors="replace").splitlines()
@@ -251,13 +296,15 @@ def table_of_sessions(played: Sequence[Plan], failures: Mapping[int, str]) -> st
         figures = [len(plans), *(by_hops[count] for count in HOPS), *_amounts(parts)]
         figures.append(sum(plan.number in failures for plan in plans))
         rows.append([ending or "all", *map(str, figures)])
-    head = ["", "sessions", *(f"{count} hops" for count in HOPS), "MiB", "urgent bytes", "slow ends", "failed"]
+    head = ["", "sessions", *(f"{count} hops" for count in HOPS), "MiB"]
+    head += ["urgent bytes", "early bytes", "slow ends", "failed"]
     return render(head, rows)
 
 
-def _amounts(parts: Sequence[Part]) -> tuple[int, int, int]:
+def _amounts(parts: Sequence[Part]) -> Sequence[int]:
     size = sum(part.says.size for part in parts) >> 20
-    return size, sum(len(part.says.urgent) for part in parts), sum(part.is_slow for part in parts)
+    early = sum(part.early for part in parts)
+    return size, sum(len(part.says.urgent) for part in parts), early, sum(part.is_slow for part in parts)
 
 
 def table_of_servers(servers: Iterable[Server]) -> str:
@@ -270,13 +317,25 @@ def table_of_servers(servers: Iterable[Server]) -> str:
     return render(["before, half, after", "files", "threads", "MiB"], rows)
 
 
-def run(seed: int, sessions: int, folder: Path, only: int | None = None) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to run: the same seed, hops and size plan the same sessions."""
+
+    seed: int
+    sessions: int
+    hops: Sequence[int] = HOPS
+    largest: int = LARGEST
+    only: int | None = None
+
+
+def run(order: Order, folder: Path) -> list[str]:
     """Run the sessions and print the tables; return what failed."""
-    with open_servers(folder) as servers:
-        load = Load(seed, {count: servers[count].address for count in HOPS})
+    sessions = order.sessions
+    with open_servers(folder, order.hops) as servers:
+        load = Load(order.seed, {count: servers[count].address for count in order.hops}, order.largest)
         began = time.monotonic()
-        if only is not None:
-            trio.run(load.run, [only])
+        if order.only is not None:
+            trio.run(load.run, [order.only])
             return [f"session {number}: {problem}" for number, problem in load.failures.items()]
         warm_up = min(WARM_UP, sessions // 4)
         bounds = [0, warm_up, warm_up + (sessions - warm_up) // 2, sessions]
@@ -288,6 +347,7 @@ def run(seed: int, sessions: int, folder: Path, only: int | None = None) -> list
                 server.look()
         seconds = time.monotonic() - began
         problems = [f"session {number}: {problem}" for number, problem in sorted(load.failures.items())]
+        problems += _all_wrong_lines(servers, load.played)
         for server in servers.values():
             problems += growth(server, judge_memory=sessions > FEW) + complaints(server)
         click.echo(f"\n{table_of_sessions(load.played, load.failures)}\n\n{table_of_servers(servers.values())}\n")
@@ -298,15 +358,25 @@ def run(seed: int, sessions: int, folder: Path, only: int | None = None) -> list
 @click.command()
 @click.option("--sessions", default=20_000, type=click.IntRange(8, MOST_SESSIONS), show_default=True, help="Number.")
 @click.option("--seed", default=1, show_default=True, help="The same seed plans the same sessions.")
+@click.option(
+    "--hops",
+    multiple=True,
+    default=HOPS,
+    type=click.Choice(HOPS),
+    show_default=True,
+    help="Through so many hops; repeatable.",
+)
+@click.option("--largest", default=LARGEST, type=click.IntRange(1, LARGEST), help="The most bytes that an end says.")
 @click.option("--session", "only", type=click.IntRange(0, MOST_SESSIONS), help="Run only the session of this number.")
 @click.option("--smoke", is_flag=True, help="Only test that it works, with 60 sessions.")
-def main(*, sessions: int, seed: int, only: int | None, smoke: bool) -> None:
+def main(*, sessions: int, seed: int, hops: tuple[int, ...], largest: int, only: int | None, smoke: bool) -> None:
     """Run sessions that end in every way, and see that nothing is lost and that the servers do not grow."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the servers are ended
     raise_limit()
     click.echo(f"{describe_run('benchmarks.mixed')}\nseed {seed}")
+    order = Order(seed, 60 if smoke else sessions, sorted(set(hops)), largest, only)
     with tempfile.TemporaryDirectory(prefix="chainsocks-benchmark-") as folder:
-        problems = run(seed, 60 if smoke else sessions, Path(folder), only)
+        problems = run(order, Path(folder))
     for problem in problems[:SHOWN]:
         click.echo(f"FAILED, seed {seed}, {problem}", err=True)
     if problems:

@@ -11,7 +11,18 @@ from enum import Enum, auto
 import pytest
 import trio
 
-from benchmarks.behaviour import LARGEST, Ending, Part, Plan, Speech, make_block, make_plan, play, prepare
+from benchmarks.behaviour import (
+    LARGEST,
+    Ending,
+    Part,
+    Plan,
+    Speech,
+    early_bytes,
+    make_block,
+    make_plan,
+    play,
+    prepare,
+)
 
 SEED = 7
 BLOCK = make_block(SEED)
@@ -104,6 +115,7 @@ async def run(plan: Plan, fault: Fault) -> list[str]:
 
     with trio.move_on_after(10 if fault is Fault.NONE else 1) as limit:
         async with relayed(fault) as (client, target), trio.open_nursery() as nursery:
+            await client.send(early_bytes(plan.client, BLOCK))
             nursery.start_soon(one, client, plan.client)
             nursery.start_soon(one, target, plan.target)
     return [*filter(None, problems), *(["no end"] if limit.cancelled_caught else [])]
@@ -124,6 +136,15 @@ def test_a_seed_and_a_number_give_one_plan() -> None:
     for part in parts:
         assert all(0 <= offset < part.says.size for offset in part.says.urgent)
         assert part.resets_after <= part.hears.size
+        assert part.early <= min([part.says.size, *part.says.urgent])
+        assert not (part.early and part.begins_last)
+    assert 50 < sum(plan.client.early > 0 for plan in plans) < 100
+    assert not any(plan.target.early for plan in plans)
+    assert {make_plan(SEED, number, hops=[1]).hops for number in range(20)} == {1}
+
+
+async def test_bytes_that_came_with_the_request_come_first_and_once() -> None:
+    assert await run(with_early_bytes(), Fault.NONE) == []
 
 
 @pytest.mark.parametrize("ending", Ending)
@@ -136,6 +157,11 @@ def two_way() -> Plan:
     """Both ends say some bytes, an urgent one among them, and finish."""
     up, down = Speech(10, 5000, (0, 2000, 4999)), Speech(99, 3000, (1500,))
     return Plan(1, 0, 5, Ending.FINISH, Part(up, down), Part(down, up))
+
+
+def with_early_bytes() -> Plan:
+    up, down = Speech(10, 5000, (3000,)), Speech(99, 3000)
+    return Plan(1, 0, 5, Ending.FINISH, Part(up, down, early=2000), Part(down, up))
 
 
 def by_client_reset() -> Plan:

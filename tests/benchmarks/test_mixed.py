@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,18 @@ from click.testing import CliRunner
 
 from benchmarks import mixed
 from benchmarks.behaviour import HOPS, make_plan
-from benchmarks.mixed import Load, Sample, Server, growth, main, table_of_servers, table_of_sessions
+from benchmarks.mixed import (
+    Load,
+    Order,
+    Sample,
+    Server,
+    expected_lines,
+    growth,
+    main,
+    table_of_servers,
+    table_of_sessions,
+    wrong_lines,
+)
 from chainsocks.protocol.address import Address
 from tests.background import Handler, running_background
 
@@ -86,10 +98,10 @@ def a_server(*samples: Sample) -> Server:
 @pytest.mark.parametrize(
     ("samples", "grown"),
     [
-        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 3, 45 * MIB)], []),
-        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(15, 3, 45 * MIB)], ["5 open files more"]),
-        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 4, 45 * MIB)], ["2 threads more"]),
-        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 2, 47 * MIB)], ["7.0 MiB more"]),
+        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 3, 42 * MIB)], []),
+        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(15, 3, 42 * MIB)], ["5 open files more"]),
+        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 4, 42 * MIB)], ["2 threads more"]),
+        ([Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 2, 44 * MIB)], ["4.0 MiB more"]),
     ],
 )
 def test_servers_that_grow(samples: Sequence[Sample], grown: Sequence[str]) -> None:
@@ -106,9 +118,9 @@ def test_the_tables() -> None:
     assert lines[-1].split()[:2] == ["all", "70"]
     assert lines[-1].split()[-1] == "1"
     assert sum(int(line.split()[-1]) for line in lines[1:-1]) == 1
-    server = a_server(Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 3, 45 * MIB))
+    server = a_server(Sample(10, 2, 30 * MIB), Sample(12, 2, 40 * MIB), Sample(14, 3, 42 * MIB))
     assert "10 12 14" in table_of_servers([server])
-    assert "30.0 40.0 45.0" in table_of_servers([server])
+    assert "30.0 40.0 42.0" in table_of_servers([server])
 
 
 def test_a_server_looks_at_itself(tmp_path: Path) -> None:
@@ -127,20 +139,54 @@ def test_complaints_are_lines_that_tell_of_a_bug(tmp_path: Path) -> None:
 
 
 def test_failures_are_named_with_their_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[tuple[int, int, int | None]] = []
+    ran: list[Order] = []
 
-    def run(seed: int, sessions: int, folder: Path, only: int | None = None) -> list[str]:
+    def run(order: Order, folder: Path) -> list[str]:
         assert folder.is_dir()
-        ran.append((seed, sessions, only))
-        return ["session 5: it broke"] if seed == 9 else []
+        ran.append(order)
+        return ["session 5: it broke"] if order.seed == 9 else []
 
     monkeypatch.setattr(mixed, "run", run)
-    done = CliRunner().invoke(main, ["--seed", "9", "--sessions", "100"])
+    done = CliRunner().invoke(main, ["--seed", "9", "--sessions", "100", "--hops", "3", "--hops", "0"])
     assert done.exit_code == 1
     assert "FAILED, seed 9, session 5: it broke" in done.output
-    assert CliRunner().invoke(main, ["--session", "5"]).exit_code == 0
+    assert CliRunner().invoke(main, ["--session", "5", "--largest", "70"]).exit_code == 0
     assert CliRunner().invoke(main, ["--smoke"]).exit_code == 0
-    assert ran == [(9, 100, None), (1, 20_000, 5), (1, 60, None)]
+    assert CliRunner().invoke(main, ["--hops", "2"]).exit_code == 2
+    assert ran == [Order(9, 100, [0, 3]), Order(1, 20_000, [0, 1, 3], 70, 5), Order(1, 60, [0, 1, 3])]
+
+
+def log_of(*hosts: str) -> str:
+    """The lines of a log about these destinations."""
+    return "INFO serving\n" + "".join(f"INFO id=1 destination={host}:80 chain=-\n" for host in hosts)
+
+
+def test_each_server_has_one_line_for_each_of_its_sessions(tmp_path: Path) -> None:
+    servers = {
+        key: Server(f"server {key}", Address(f"127.9.9.{key + 10}", 1), 1, tmp_path / str(key))
+        for key in (0, 1, 3, -1, -2, -3)
+    }
+    plans = [replace(make_plan(SEED, number), hops=hops) for number, hops in enumerate((0, 0, 1, 3, 3))]
+    target = "127.64.0.{}".format
+    second, third = "127.9.9.8", "127.9.9.7"
+    logs = {
+        0: [target(0), target(1)],
+        1: [target(2)],
+        3: [target(3), target(4)],
+        -1: [target(2), second, second],
+        -2: [third, third],
+        -3: [target(3), target(4)],
+    }
+    expected = expected_lines(servers, plans)
+    for key, hosts in logs.items():
+        servers[key].log.write_text(log_of(*hosts))
+        assert wrong_lines(servers[key], expected[key]) == []
+    servers[0].log.write_text(log_of(target(0), target(0), "127.1.1.1"))
+    assert wrong_lines(servers[0], expected[0]) == [
+        "server 0: 1 lines about 127.1.1.1 instead of 0",
+        "server 0: 2 lines about 127.64.0.0 instead of 1",
+        "server 0: 0 lines about 127.64.0.1 instead of 1",
+    ]
 
 
 @pytest.mark.measure
