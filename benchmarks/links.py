@@ -7,8 +7,9 @@ On loopback the kernel makes a connect at once, and nothing can delay it. On a r
 and two things wait for it. So a link delays both for a round trip from the connect on:
 
 1. The bytes on the new connection: they leave as if they had been sent when the connect was done.
-2. The bytes that come back, meanwhile, on the previous link: it leads to the hop that connects, and a hop reports a
-   connect when that is done. A row carries one connection at a time, so the two belong together.
+2. The bytes that come back, meanwhile, on the connection over the previous link: it leads to the hop that connects, and
+   a hop reports a connect when that is done. Of several connections there, it is the one that brought the hop its last
+   bytes: they were the request.
 
 The timers of `select` are precise to some 0.1 ms; those of `epoll` are rounded up to whole milliseconds.
 """
@@ -20,7 +21,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -37,12 +38,13 @@ NOWHERE = "-"
 
 @dataclass(slots=True)
 class _Link:
-    """One link: its listener, its target, and until when a connect over it is under way."""
+    """One link: its listener, its target, and the link before it."""
 
     listener: socket.socket
     target: Address | None
-    connecting_until: float = 0.0
-    next: _Link | None = None
+    previous: _Link | None = None
+    last: _Direction | None = None
+    """The way back on the connection that has brought the target its last bytes."""
 
 
 @dataclass(slots=True)
@@ -51,8 +53,11 @@ class _Direction:
 
     source: socket.socket
     sink: socket.socket | None
-    not_before: Callable[[], float]
-    """Returns until when bytes are held back."""
+    link: _Link
+    not_before: float
+    """Until when bytes are held back."""
+    back: _Direction | None = None
+    """The other direction, of the one towards the target."""
 
 
 @dataclass(slots=True)
@@ -87,11 +92,12 @@ class _Row:
     def _open(self, link: _Link, now: float) -> None:
         near, _ = link.listener.accept()
         far = socket.create_connection((link.target.host, link.target.port)) if link.target else None
-        established = link.connecting_until = now + 2 * self.delay
-        next_link = link.next
-        self.directions[near] = _Direction(near, far, lambda: established)
+        established = now + 2 * self.delay
+        self.directions[near] = _Direction(near, far, link, established)
         if far:
-            self.directions[far] = _Direction(far, near, lambda: next_link.connecting_until if next_link else 0.0)
+            self.directions[far] = self.directions[near].back = _Direction(far, near, link, 0.0)
+        if link.previous and link.previous.last:
+            link.previous.last.not_before = established
         for sock in filter(None, (near, far)):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -102,10 +108,12 @@ class _Row:
             data = b""
         if not data:
             del self.directions[direction.source]
-        heappush(self.due, (max(now, direction.not_before()) + self.delay, next(self.numbers), direction, data))
+        heappush(self.due, (max(now, direction.not_before) + self.delay, next(self.numbers), direction, data))
 
     def _deliver(self, direction: _Direction, data: bytes) -> None:
         """Send bytes, or the end, on the other side; close a connection that has ended on both sides."""
+        if direction.back:
+            direction.link.last = direction.back
         if sink := direction.sink:
             try:
                 if data:
@@ -144,7 +152,7 @@ def main(delay: str, *ends_and_hosts: str) -> None:
         for end, host in zip(ends_and_hosts[:half], ends_and_hosts[half:], strict=True)
     ]
     for link, next_link in pairwise(links):
-        link.next = next_link
+        next_link.previous = link
     places = (link.listener.getsockname() for link in links)
     sys.stdout.write(" ".join(f"{host}:{port}" for host, port in places) + "\n")
     sys.stdout.flush()

@@ -5,7 +5,11 @@ and before the destination, is a link that takes 20 ms each way (`benchmarks.lin
 connect). ``off``, ``hop`` and ``chain`` are our own dial, as the server and the library run it. Beside them, if it is
 installed, is proxychains4 with the same hops: a small program connects under it and times that itself.
 
-The expected round trips are those of `chainsocks.chain.pipeline`; a median must be within 10 % of them.
+``warm`` is a session of a server with ``warm = 1``, from the client's request to its reply, when a way is ready. It is
+measured with hops of ours, and with those of microsocks, dante and ``ssh -D`` that are installed.
+
+The expected round trips are those of `chainsocks.chain.pipeline`, and of `chainsocks.chain.warm`: one for each link. A
+median must be within 10 % of them.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import anyio
@@ -27,7 +32,7 @@ import trio
 
 from benchmarks.compare import describe_run
 from benchmarks.links import open_links
-from benchmarks.peers import open_ours
+from benchmarks.peers import OURS, PEERS, Peer, open_peer
 from benchmarks.programs import find_program, free_address
 from benchmarks.tables import render
 from chainsocks.chain.legs import legs
@@ -38,17 +43,28 @@ from chainsocks.config.chains import Chain
 from chainsocks.config.extras import PLOT, require
 from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.config.kinds import HopProtocol
-from chainsocks.config.models import Timeouts
-from chainsocks.protocol.address import Address
+from chainsocks.config.listeners import Listener
+from chainsocks.config.models import Config, Server, Timeouts
+from chainsocks.observe.events import Events
+from chainsocks.observe.record import Record
+from chainsocks.protocol.address import Address, parse_address
+from chainsocks.protocol.messages import Command, Request, Version
+from chainsocks.protocol.socks5 import RequestHandshake
+from chainsocks.server.server import open_server
 
-__all__ = ["PROXYCHAINS", "Measured", "main", "measure", "tabulate"]
+__all__ = ["PROXYCHAINS", "WARM", "Measured", "main", "measure", "tabulate"]
 
 MOST_HOPS = 5
 DELAY = 0.020
 """Seconds, each way of a link."""
 TOLERANCE = 0.1
 """How far from the expected time a median may be."""
+SETTLING = 0.5
+"""Seconds that a warm way has to get ready, beside the time of a dial."""
 PATIENCE = 60.0
+WARM = "warm"
+FOREIGN = ("microsocks", "dante", "ssh-D")
+"""The servers of `benchmarks.peers` that are hops of warm ways."""
 PROXYCHAINS = "proxychains4"
 FAILED = 1
 
@@ -95,6 +111,50 @@ def dial_once(chain: Chain, destination: Address) -> float:
     return trio.run(run)
 
 
+class _Seen(Events):
+    """Whether each session went along a warm way."""
+
+    def __init__(self) -> None:
+        self.warm: list[bool] = []
+
+    def session_ended(self, record: Record) -> None:
+        self.warm.append(record.warm)
+
+
+def ask_warm_server(hops: Sequence[Hop], destination: Address, patience: float) -> float:
+    """Run a server whose ways are warm; return the seconds from a request to its reply, when a way is ready."""
+    chain = Chain(*hops, name="default", warm=1)
+    config = Config(Server((Listener(Address("127.0.0.1", 0)),)), chains={"default": chain})
+    seen = _Seen()
+
+    async def ask(server: Address) -> float:
+        async with await anyio.connect_tcp(server.host, server.port) as client:
+            await client.send(b"\5\1\0")
+            await client.receive()
+            handshake = RequestHandshake(Request(Version.SOCKS5, Command.CONNECT, destination))
+            began = time.monotonic()
+            await client.send(handshake.data_to_send())
+            while not handshake.done:
+                handshake.receive_data(await client.receive())
+            took = time.monotonic() - began
+            if not handshake.reply.succeeded:
+                raise RuntimeError(f"the request was refused with {handshake.reply.code}")
+            return took
+
+    async def run() -> float:
+        async with open_server(config, events=(seen,)) as server:
+            [listener] = server.listeners
+            address = parse_address(str(listener))
+            await ask(address)
+            await trio.sleep(patience)
+            return await ask(address)
+
+    took = trio.run(run)
+    if seen.warm != [False, True]:
+        raise RuntimeError("the second session has found no warm way")
+    return took
+
+
 def connect_under_proxychains(entrances: Sequence[Address], destination: Address, folder: Path) -> float:
     """Let proxychains4 connect through the same hops; return the seconds that it took."""
     config = folder / "proxychains.conf"
@@ -113,29 +173,54 @@ def measure(most: int, delay: float, rounds: int, folder: Path, progress: Callab
     """Dial through 1 to `most` hops in every mode, each once in each of the rounds."""
     found: dict[tuple[str, int], Measured] = {}
     with ExitStack() as stack:
-        servers = []
-        for number in range(1, most + 1):
-            own = folder / str(number)
-            own.mkdir()
-            servers.append(stack.enter_context(open_ours(own)).address)
+        servers = {OURS: _open_servers(stack, OURS, most, folder)}
+        servers |= {peer.name: _open_servers(stack, peer.name, most, folder) for peer in foreign() if not peer.missing}
         for number in range(rounds):
             progress(f"round {number + 1} of {rounds}")
-            for hops in range(1, most + 1):
-                targets = [*servers[:hops], None]
+            for hops, (name, running) in product(range(1, most + 1), servers.items()):
+                targets = [*running[:hops], None]
                 with open_links(delay, targets, [free_address().host for _ in targets]) as (*entrances, destination):
-                    for mode, expected, seconds in _dials(entrances, destination, folder):
+                    for mode, expected, seconds in _dials(name, entrances, destination, folder, delay):
                         measured = found.setdefault((mode, hops), Measured(mode, hops, expected))
                         measured.seconds.append(seconds)
                         time.sleep(4 * delay)  # until its end has gone through all links
     return sorted(found.values(), key=lambda one: list(found).index((one.mode, 1)))
 
 
-def _dials(entrances: Sequence[Address], destination: Address, folder: Path) -> Iterator[tuple[str, int, float]]:
-    """Dial in every mode; yield the mode, the expected round trips, and the seconds."""
+def foreign() -> list[Peer]:
+    """Return the servers of others that are hops of warm ways, whether they are installed or not."""
+    return [peer for peer in PEERS if peer.name in FOREIGN]
+
+
+def _warm_with(name: str) -> str:
+    """Return the mode of warm ways through the servers of another program."""
+    return f"{WARM}, {name}"
+
+
+def _open_servers(stack: ExitStack, name: str, most: int, folder: Path) -> list[Address]:
+    """Run as many servers of one kind as there are hops at most; return their addresses."""
+    [peer] = [peer for peer in PEERS if peer.name == name]
+    addresses = []
+    for number in range(1, most + 1):
+        own = folder / str(number)
+        own.mkdir(exist_ok=True)
+        addresses.append(stack.enter_context(open_peer(peer, own)).address)
+    return addresses
+
+
+def _dials(
+    name: str, entrances: Sequence[Address], destination: Address, folder: Path, delay: float
+) -> Iterator[tuple[str, int, float]]:
+    """Dial in every mode; yield the mode, the expected round trips, and the seconds. Hops of others are only warm."""
     hops = hops_at(entrances)
+    patience = 2 * delay * round_trips(legs(hops, destination)) + SETTLING
+    if name != OURS:
+        yield _warm_with(name), len(hops) + 1, ask_warm_server(hops, destination, patience)
+        return
     for pipeline in Pipeline:
         expected = round_trips(legs(hops, destination, pipeline=pipeline))
         yield pipeline.value, expected, dial_once(Chain(*hops, pipeline=pipeline), destination)
+    yield WARM, len(hops) + 1, ask_warm_server(hops, destination, patience)
     if find_program(PROXYCHAINS):
         expected = round_trips(legs(hops, destination))
         yield PROXYCHAINS, expected, connect_under_proxychains(entrances, destination, folder)
@@ -159,6 +244,8 @@ def _points(found: Sequence[Measured], delay: float) -> dict[str, list[tuple[int
     """Return by mode: the number of hops, and the seconds measured and expected."""
     points: dict[str, list[tuple[int, float, float]]] = {}
     for one in found:
+        if one.mode in {_warm_with(name) for name in FOREIGN}:
+            continue  # nearly equal to those of our own hops
         points.setdefault(one.mode, []).append((one.hops, statistics.median(one.seconds), one.expected * 2 * delay))
     return points
 
@@ -183,6 +270,9 @@ def main(*, rounds: int, delay: float, markdown: bool, plot: Path | None, smoke:
     click.echo(f"\n{tabulate(found, delay, markdown=markdown)}")
     if not find_program(PROXYCHAINS):
         click.echo(f"\n{PROXYCHAINS}: skipped, there is no {PROXYCHAINS} here (apt install proxychains4)")
+    for peer in foreign():
+        if peer.missing:
+            click.echo(f"\n{_warm_with(peer.name)}: skipped, {peer.missing}")
     if plot:
         title = f"Time of a dial over links of {delay * 1000:g} ms each way"
         importlib.import_module("benchmarks.curves").save_curves(title, _points(found, delay), plot)

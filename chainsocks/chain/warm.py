@@ -128,7 +128,6 @@ class WarmWays:
     ) -> None:
         means = _Means(timeouts, network, choices, settings, isolation_key)
         self._stocks = {chain.name: _Stock(chain, means) for chain in chains if chain.warm}
-        self._is_running = False
 
     def source(self, chain: Chain, key: bytes) -> TakeWarm | None:
         """Return what hands over the warm ways of `chain` to a request; None where there are none.
@@ -136,7 +135,7 @@ class WarmWays:
         Chains are told apart by their names, for their logins may depend on the session. `key` tells the request from
         others where members of groups are sticky.
         """
-        stock = self._stocks.get(chain.name) if self._is_running else None
+        stock = self._stocks.get(chain.name)
         return partial(stock.take, key) if stock else None
 
     async def run(self, guard: Guard | None = None, files: Callable[[], float] = lambda: math.inf) -> None:
@@ -145,13 +144,8 @@ class WarmWays:
         `guard` judges each address before it is connected to. `files` returns how many ways there may be at a time.
         """
         async with anyio.create_task_group() as tasks:
-            self._is_running = True
-            try:
-                for stock in self._stocks.values():
-                    tasks.start_soon(stock.run, tasks, guard, lambda: self._count < files())
-                await anyio.sleep_forever()
-            finally:
-                self._is_running = False
+            for stock in self._stocks.values():
+                tasks.start_soon(stock.run, tasks, guard, lambda: self._count < files())
 
     @property
     def _count(self) -> int:

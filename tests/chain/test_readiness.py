@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from chainsocks.chain.associate import associate
 from chainsocks.chain.bind import bind
+from chainsocks.chain.blame import judge
 from chainsocks.chain.limit import Limit
 from chainsocks.chain.operations import open_connection
 from chainsocks.chain.readiness import make_ready
@@ -22,7 +23,7 @@ from chainsocks.chain.trip import Trip
 from chainsocks.config.chains import DIRECT, Chain, Route
 from chainsocks.config.hops import Hop, Pipeline, Resolve
 from chainsocks.config.kinds import HopProtocol
-from chainsocks.errors import UnsupportedAddress
+from chainsocks.errors import DialTimeout, UnsupportedAddress
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Command, UsernamePassword
@@ -101,14 +102,15 @@ async def test_associations(autojump_clock: MockClock) -> None:
     chain = Chain(PARIS, OSAKA, warm=1)
     async with warming(chain) as party:
         await ready(party, chain)
-        before = len(party.connects(PARIS))
+        before = len(party.connects(PARIS)), len(party.connects(OSAKA))
         trip, association = await party.dialer.run(chain, associate)
         assert trip.is_warm
         assert [relay.host for relay in association.relays] == [PARIS.address.host, OSAKA.address.host]
         for stream in association.streams.values():
             await anyio.aclose_forcefully(stream)
         await party.rest()
-        assert len(party.connects(PARIS)) == before + 2  # the association at paris, and the next warm way
+        # The association at paris, and the next warm way.
+        assert (len(party.connects(PARIS)), len(party.connects(OSAKA))) == (before[0] + 2, before[1] + 1)
 
 
 async def test_a_look_up_by_the_last_hop(autojump_clock: MockClock) -> None:
@@ -126,6 +128,21 @@ async def test_a_name_that_is_resolved_here(autojump_clock: MockClock) -> None:
         party.world.names["eighty.example"] = [DESTINATION.host]
         await ready(party, chain)
         assert await party.request(chain, Address("eighty.example", DESTINATION.port))
+
+
+async def test_a_hop_is_not_suspected_of_losing_what_was_sent_in_its_turn(autojump_clock: MockClock) -> None:
+    last = HOPS["socks4"]
+    chain = Chain(PARIS, last, pipeline=Pipeline.CHAIN)
+    async with warming() as party:
+        near, _ = party.network.pair("warm, and silent")
+
+        async def take(route: Route) -> ByteStream:
+            return near
+
+        trip = party.dialer.trip(way_of(chain), DESTINATION, warm=take)
+        with pytest.raises(DialTimeout) as caught:
+            await trip.run(open_connection)
+        assert [suspect.hop for suspect in judge(caught.value, trip.leg).suspects] == [last]
 
 
 async def test_what_the_last_hop_cannot_carry_takes_no_way(autojump_clock: MockClock) -> None:

@@ -440,6 +440,55 @@ class TestWhichOnes:
             await party.rest(1)
             assert (len(a.waiting), len(b.waiting)) == (2, 0)
 
+    @pytest.mark.parametrize(
+        ("at", "ends"), [(FailedAt.REQUEST, True), (FailedAt.LOGIN, False), (FailedAt.CONNECT, False)]
+    )
+    async def test_what_a_request_on_a_warm_way_proves(
+        self, at: FailedAt, autojump_clock: MockClock, *, ends: bool
+    ) -> None:
+        """It shows that the hop does requests, and not that it can be connected or logged in to."""
+        chain = Chain(Group(A), warm=1)
+        async with warming(chain) as party:
+            party.add_exit(A)
+            await party.request(chain)
+            await party.rest(2)
+            health = party.dialer.choices.health
+            health.record_failure(Suspect(A, at), "it failed")
+            assert await party.request(chain)
+            assert health.in_backoff(A) is not ends
+
+    async def test_none_where_every_member_is_in_backoff(self, autojump_clock: MockClock) -> None:
+        chain = Chain(Group(A, B), warm=1)
+        async with warming(chain) as party:
+            a, b = party.add_exit(A), party.add_exit(B)
+            await party.request(chain)
+            await party.rest()
+            connects = len(party.connects(A)), len(party.connects(B))
+            for hop in (A, B):
+                party.dialer.choices.health.record_failure(Suspect(hop, FailedAt.REQUEST), "it failed")
+            await party.rest(1.2)
+            assert (len(a.waiting), len(b.waiting)) == (0, 0)
+            assert (len(party.connects(A)), len(party.connects(B))) == connects
+
+    @pytest.mark.parametrize("pick", [Pick.ROUND_ROBIN, Pick.RANDOM])
+    async def test_those_of_several_requests_to_come(self, pick: Pick, autojump_clock: MockClock) -> None:
+        members = [member(str(number), number) for number in range(1, 9)]
+        chain = Chain(Group(*members, pick=pick), warm=4)
+        async with warming(chain) as party:
+            for hop in members:
+                party.add_exit(hop)
+            found: list[bool] = []
+
+            async def note_one() -> None:
+                found.append(await party.request(chain))
+
+            for _ in range(6):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(4):
+                        nursery.start_soon(note_one)
+                await party.rest()
+            assert found == [False] * 4 + [True] * 20
+
     @pytest.mark.parametrize("pick", [Pick.ROUND_ROBIN, Pick.RANDOM])
     async def test_those_whose_turn_it_is(self, pick: Pick, autojump_clock: MockClock) -> None:
         chain = Chain(Group(A, B, C, pick=pick), warm=2)
@@ -475,6 +524,7 @@ class TestWhichOnes:
             times = health.dial_time(A), health.dial_time(B)
             assert [round(time or 0, 6) for time in times] == [0.6, 0.06]
             await trio.sleep(60)  # the measurements are out of date
+            assert (len(party.exits[A.address].waiting), len(party.exits[B.address].waiting)) == (0, 1)
             assert [await _one_request(party, chain) for _ in range(4)] == [False, False, True, True]
             assert (health.dial_time(A), health.dial_time(B)) == pytest.approx((0.6, 0.06))
 
