@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import anyio
@@ -212,7 +212,7 @@ class Attempts(Generic[ResultT]):
     def _as_known(self, leg: Leg | None) -> Leg | None:
         """Return a leg as if its previous hop were not pipelined, if that is known to support pipelining."""
         trusted = leg and leg.previous and self._health.supports_pipelining(leg.previous)
-        return replace(leg, previous_pipeline=Pipeline.OFF) if leg and trusted else leg
+        return leg._replace(previous_pipeline=Pipeline.OFF) if leg and trusted else leg
 
     def _suspected_before(self, verdict: Verdict) -> Suspect | None:
         """Return the first suspect that was suspected of losing pipelined messages in an earlier attempt, too."""

@@ -12,7 +12,6 @@ one (`chainsocks.chain.warm`), otherwise along the whole plan.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import anyio
 from anyio.abc import ByteStream
@@ -97,7 +96,7 @@ async def carry_out(trip: Trip, plan: Sequence[Leg]) -> Followed:
 async def _ask_at_once(trip: Trip, leg: Leg, stream: ByteStream) -> Followed | None:
     """Send a request along a way that is ready; return None if the way has ended before any answer."""
     trip.is_warm = True
-    leg = replace(leg, pipeline=Pipeline.OFF, previous_pipeline=Pipeline.OFF)
+    leg = leg._replace(pipeline=Pipeline.OFF, previous_pipeline=Pipeline.OFF)
     handshake = None
     try:
         if leg.hop.resolve is Resolve.LOCAL and leg.target.type is AddressType.DOMAINNAME:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import NamedTuple
 
 import anyio
@@ -228,7 +227,7 @@ async def with_address(trip: Trip, leg: Leg) -> Leg:
     usable = [found for found in await resolve(trip, leg, target) if not hop.cannot_carry(found)]
     if not usable:
         raise unsupported(trip, leg, f"{target} has no address that {hop.protocol} can carry")
-    return replace(leg, target=usable[0])
+    return leg._replace(target=usable[0])
 
 
 def hop_limit(trip: Trip, leg: Leg) -> float:

@@ -59,6 +59,9 @@ class AddressType(IntEnum):
     IPV6 = 4
 
 
+_IPV4 = AddressType.IPV4  # read for each message: a global is quicker than an enum attribute
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """A host and a port, in 0..65535; immutable and hashable. They are taken as `HostLike` and `PortLike`.
@@ -117,8 +120,17 @@ class Address:
         Raises:
             ValueError: as the constructor does.
         """
-        if kind is AddressType.IPV4:
-            return cls(inet_ntop(AF_INET, packed), port)
+        if kind is _IPV4:
+            if not 0 <= port <= 65535:
+                raise ValueError(f"port {port} is not in 0..65535")
+            address = cls.__new__(cls)  # nothing is to be checked or found out: a third of the price of the constructor
+            put = object.__setattr__
+            put(address, "host", inet_ntop(AF_INET, packed))
+            put(address, "port", port)
+            put(address, "scope", 0)
+            put(address, "type", kind)
+            put(address, "packed", packed)
+            return address
         if kind is AddressType.IPV6:
             return cls(inet_ntop(AF_INET6, packed), port)
         return cls(packed.decode("utf-8", "surrogateescape"), port)

@@ -46,6 +46,10 @@ _REFUSALS = {
     Cause.UNKNOWN_ADDRESS_TYPE: ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED,
 }
 """How a request that breaks the protocol is refused; GENERAL_FAILURE otherwise."""
+_SOCKS5 = Version.SOCKS5.value  # these are read for each message: a global is quicker than an enum attribute
+_NEGOTIATING, _LOGGING_IN, _ASKING = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
+_NO_LOGIN = Method.NO_AUTHENTICATION_REQUIRED.value
+_WITHOUT_LOGIN = bytes((_SOCKS5, 1, _NO_LOGIN))
 _NEXT = {Method.USERNAME_PASSWORD: State.SUB_NEGOTIATION, Method.GSSAPI: State.GSSAPI_CONTEXT}
 
 
@@ -99,16 +103,18 @@ class ServerHandshake(GssapiServerHandshake):
         self._outgoing += answer
 
     def _advance(self) -> bool:
-        data = self._incoming
-        match self.state:
-            case State.METHOD_NEGOTIATION if data:
-                return self._negotiate_method(data)
-            case State.SUB_NEGOTIATION if data:
+        data, state = self._incoming, self.state
+        if not data:
+            return False
+        if state is _NEGOTIATING:
+            return self._negotiate_method(data)
+        if state is _ASKING:
+            return self._read_request(data)
+        match state:
+            case State.SUB_NEGOTIATION:
                 return self._read_login(data)
-            case State.GSSAPI_CONTEXT | State.GSSAPI_PROTECTION if data:
+            case State.GSSAPI_CONTEXT | State.GSSAPI_PROTECTION:
                 return self._read_token(data)
-            case State.REQUEST if data:
-                return self._read_request(data)
             case _:
                 return False
 
@@ -181,6 +187,9 @@ class ClientHandshake(GssapiClientHandshake):
         self._greet()
 
     def _greet(self) -> None:
+        if self._request.credentials is None:
+            self._outgoing = _WITHOUT_LOGIN
+            return
         methods = [Method.NO_AUTHENTICATION_REQUIRED]
         if self._by_gssapi:
             methods = [Method.GSSAPI]
@@ -207,26 +216,33 @@ class ClientHandshake(GssapiClientHandshake):
         return isinstance(self._request.credentials, Gssapi)
 
     def _advance(self) -> bool:
-        data = self._incoming
-        match self.state:
-            case State.METHOD_NEGOTIATION if data:
-                return self._read_method(data)
-            case State.GSSAPI_CONTEXT | State.GSSAPI_PROTECTION if data:
+        data, state = self._incoming, self.state
+        if not data:
+            return False
+        if state is _NEGOTIATING:
+            return self._read_method(data)
+        if state is _ASKING:
+            return self._read_reply(data)
+        match state:
+            case State.GSSAPI_CONTEXT | State.GSSAPI_PROTECTION:
                 return self._read_token(data)
             case State.SUB_NEGOTIATION if len(data) >= 2:
                 return self._read_login_status(data)
-            case State.REQUEST | State.SECOND_REPLY if data:
+            case State.SECOND_REPLY:
                 return self._read_reply(data)
             case _:
                 return False
 
     def _read_method(self, data: bytes) -> bool:
         """Decode VER METHOD (RFC 1928 section 3)."""
-        if data[0] != Version.SOCKS5:
+        if data[0] != _SOCKS5:
             raise not_socks("the answer to the method negotiation is not SOCKS5", data)
         if len(data) < 2:
             return False
         self._incoming = data[2:]
+        if data[1] == _NO_LOGIN and self._credentials is None and not self._by_gssapi:
+            self._send_request()
+            return True
         match data[1]:
             case Method.GSSAPI if self._by_gssapi:
                 self.state = State.GSSAPI_CONTEXT
@@ -272,12 +288,12 @@ class ClientHandshake(GssapiClientHandshake):
 
     def _send_request(self) -> None:
         request = self._request
-        self._outgoing += bytes((Version.SOCKS5, request.command, 0)) + encode_address(request.destination)
+        self._outgoing += bytes((_SOCKS5, request.command, 0)) + encode_address(request.destination)
         self.state = State.REQUEST
 
     def _read_reply(self, data: bytes) -> bool:
         """Decode VER REP RSV ATYP BND.ADDR BND.PORT (RFC 1928 section 6)."""
-        if data[0] != Version.SOCKS5:
+        if data[0] != _SOCKS5:
             raise ProtocolError(f"the reply has version {data[0]}, not 5", Cause.WRONG_VERSION)
         # RSV is ignored, as curl ignores it.
         try:

@@ -36,14 +36,15 @@ _SOCKS5 = Version.SOCKS5.value
 _COMMANDS = {command.value: command for command in Command}
 _SIZES = {AddressType.IPV4: 4, AddressType.IPV6: 16}
 _TYPES = {kind.value: kind for kind in AddressType}
+_DOMAINNAME = AddressType.DOMAINNAME
 
 
 def encode_address(address: Address) -> bytes:
     """Encode ATYP, address and port (RFC 1928 sections 4 to 7)."""
-    port = address.port.to_bytes(2, "big")
-    if address.type is AddressType.DOMAINNAME:
-        return bytes((AddressType.DOMAINNAME, len(address.packed))) + address.packed + port
-    return bytes((address.type,)) + address.packed + port
+    port, kind = address.port.to_bytes(2, "big"), address.type
+    if kind is _DOMAINNAME:
+        return bytes((kind, len(address.packed))) + address.packed + port
+    return bytes((kind,)) + address.packed + port
 
 
 def decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
@@ -54,7 +55,7 @@ def decode_address(data: bytes, start: int) -> tuple[Address, int] | None:
     if kind is None:
         raise ProtocolError(f"address type {data[start]} is none of 1, 3 and 4", Cause.UNKNOWN_ADDRESS_TYPE)
     start += 1
-    if kind is AddressType.DOMAINNAME:
+    if kind is _DOMAINNAME:
         if len(data) <= start:
             return None
         size = data[start]
@@ -91,7 +92,7 @@ def decode_methods(data: bytes) -> tuple[bytes, int] | None:
     Raises:
         ProtocolError: this is not SOCKS5.
     """
-    if data[0] != Version.SOCKS5:
+    if data[0] != _SOCKS5:
         raise not_socks("the first byte is not SOCKS5's", data)
     if len(data) < 2 or len(data) < 2 + data[1]:
         return None
@@ -139,4 +140,4 @@ def decode_request(data: bytes) -> tuple[Command, Address, int] | None:
 def encode_reply(reply: Reply) -> bytes:
     """Encode VER REP RSV ATYP BND.ADDR BND.PORT (RFC 1928 section 6)."""
     code = reply.code if reply.code <= 0xFF else ReplyCode.NOT_ALLOWED_BY_RULESET  # 92 or 93 of a SOCKS4 hop
-    return bytes((Version.SOCKS5, code, 0)) + encode_address(reply.bound)
+    return bytes((_SOCKS5, code, 0)) + encode_address(reply.bound)

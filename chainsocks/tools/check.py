@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from rich.console import Console
 from rich.table import Table
@@ -128,7 +128,7 @@ def _pipelining_remarks(chain: Chain) -> Iterator[str]:
     together = [f"{flight[0].position}-{flight[-1].position}" for flight in flights(plan) if len(flight) > 1]
     if together:
         yield f"hops asked together: {' and '.join(together)}"
-    usual = [replace(leg, pipeline=Pipeline.OFF) for leg in plan]
+    usual = [leg._replace(pipeline=Pipeline.OFF) for leg in plan]
     yield f"{round_trips(plan)} round trips instead of {round_trips(usual)}"
 
 
