@@ -319,6 +319,7 @@ class LaneSession(Deadline):
         """Tell the client that its way is open, and relay. `events` are those of `upstream`."""
         record, client = self._record, self._client
         record.reply = ReplyCode.SUCCEEDED
+        upstream.local_name = None  # it takes memory, and has been told
         self._report(OPEN, self.deadline)
         request = record.request
         encode = socks4.encode_reply if request and request.version is Version.SOCKS4 else socks5_messages.encode_reply
