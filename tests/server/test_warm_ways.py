@@ -240,9 +240,9 @@ async def one_client(server: Server, destination: Address, number: int, rng: ran
 
 
 @pytest.mark.usefixtures("_each_network")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_no_byte_of_another_session(seed: int, log: Log) -> None:
-    """A thousand sessions, over a hop that ends ways whenever it likes: before, at and behind their requests."""
+    """Hundreds of sessions, over a hop that ends ways whenever it likes: before, at and behind their requests."""
     log.set_level(logging.INFO, "chainsocks")
     rng = random.Random(seed)
     rude, witness = Rude(rng), Witness()
@@ -250,7 +250,7 @@ async def test_no_byte_of_another_session(seed: int, log: Log) -> None:
     async with listening(witness.serve) as at, listening(rude.serve) as hop:
         config = replace(with_hops(config_of(), hop, warm=8), health=HealthSettings(rest=0.01, longest_rest=0.01))
         async with open_server(config) as server:
-            numbers = iter(range(1000))
+            numbers = iter(range(600))
 
             async def some_clients() -> None:
                 for number in numbers:
@@ -260,7 +260,7 @@ async def test_no_byte_of_another_session(seed: int, log: Log) -> None:
             async with trio.open_nursery() as nursery:
                 for _ in range(12):
                     nursery.start_soon(some_clients)
-    assert ends["served"] > 500
-    assert sessions_of(log).count("warm=1") > 200
+    assert ends["served"] > 300
+    assert sessions_of(log).count("warm=1") > 100
     assert all(len(marks) <= 1 for marks in witness.seen)
     assert len(rude.did) == 6
