@@ -39,10 +39,6 @@ _CANNOT_SPLICE = {errno.EINVAL, errno.ENOMEM, errno.ENOBUFS}
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 
-def _ignore(_: object) -> None:
-    """Ignore what happens."""
-
-
 class _State(Enum):
     READING = auto()
     WRITING = auto()
@@ -77,18 +73,17 @@ class Flow:
         self,
         source: PolledStream,
         sink: PolledStream,
-        early_data: bytes,
         moved: Callable[[int], None],
         ended: Callable[[End], None],
     ) -> None:
         self._source = source
         self._sink = sink
-        self._rest: bytes | memoryview = early_data
+        self._rest: bytes | memoryview = b""
         self._pipes = source.poller.pipes
         self._pipe: Pipe | None = None
         self._moved = moved
         self._ended = ended
-        self._state = _State.STOPPED
+        self._state = _State.READING
         self._bulk = False
         self._small_reads = 0
         self._is_last = False
@@ -98,8 +93,9 @@ class Flow:
         self.sink_closes = False
         """Whether the owner closes the sink as soon as this flow has finished: the end need not be passed on before."""
 
-    def start(self) -> None:
-        """Send the early data, and move as much as the sockets allow."""
+    def start(self, early_data: bytes) -> None:
+        """Send the early data, and move as much as the sockets allow. Without that, the flow waits for its source."""
+        self._rest = early_data
         try:
             if self._rest or self._is_last or not self._source.dry:
                 self._copy(until_dry=self._is_last or not self._source.dry)
@@ -113,9 +109,10 @@ class Flow:
         self._state = _State.STOPPED
         self._release_pipe()
 
-    def release(self) -> None:
-        """Drop what `moved` and `ended` refer to, after `stop`; otherwise the owner would be in a circle with this."""
-        self._moved = self._ended = _ignore
+    @property
+    def is_idle(self) -> bool:
+        """Whether it only waits for its source, and has nothing to remember."""
+        return self._state is _State.READING and not (self._bulk or self._is_last)
 
     def drain(self) -> None:
         """Move what the source has sent already, and end as soon as it has no more: its connection is lost.

@@ -52,8 +52,10 @@ class Relay:
         "_broken",
         "_client",
         "_down_complete",
+        "_down_over",
         "_early_down",
         "_early_up",
+        "_error",
         "_flow_down",
         "_flow_up",
         "_half_close",
@@ -61,9 +63,11 @@ class Relay:
         "_idle_timer",
         "_is_started",
         "_on_over",
+        "_streams",
         "_traffic",
         "_unfinished",
         "_up_complete",
+        "_up_over",
         "_upstream",
         "closes_at_once",
     )
@@ -89,6 +93,10 @@ class Relay:
         self._unfinished = 2
         self._up_complete = self._down_complete = False
         self._broken: Outcome | None = None
+        self._flow_up: Flow | None = None
+        self._flow_down: Flow | None = None
+        self._up_over = self._down_over = False
+        self._error: Exception | None = None
         self.closes_at_once = False
         """Whether the caller closes both streams as soon as both directions have ended: that passes the last end on."""
 
@@ -121,13 +129,15 @@ class Relay:
         self._idle_timer = IdleTimer(scope, self._idle)
         self._on_over = on_over
         self._is_started = False
-        self._flow_up = up = Flow(client, upstream, self._early_up, self._moved_up, self._flow_up_ended)
-        self._flow_down = down = Flow(upstream, client, self._early_down, self._moved_down, self._flow_down_ended)
+        self._streams = client, upstream
         client.hand_over(self._client_event)
         upstream.hand_over(self._upstream_event)
-        up.start()
-        down.start()
+        up, down = self._up(), self._down()
+        up.start(self._early_up)
+        down.start(self._early_down)
+        self._early_up = self._early_down = b""
         self._is_started = True
+        self._drop_idle_flows()
         self._report_if_over()
 
     def stop(self) -> Exception | None:
@@ -136,11 +146,12 @@ class Relay:
         They are still handed over: the caller takes them back, or closes them.
         """
         for flow in (self._flow_up, self._flow_down):
-            flow.stop()
-            flow.release()
+            if flow:
+                flow.stop()
+        self._flow_up = self._flow_down = None
         self._on_over = _nothing
         self._reset_incomplete()
-        return self._flow_up.error or self._flow_down.error
+        return self._error
 
     def _reset_incomplete(self) -> None:
         """Have a stream reset on close that did not get all bytes and the end."""
@@ -208,31 +219,68 @@ class Relay:
         if client.closed or upstream.closed:
             raise ClosedResourceError
 
+    def _up(self) -> Flow:
+        """Return the flow from the client to its upstream. One that only waits for its source is made anew."""
+        flow = self._flow_up
+        if flow is None:
+            client, upstream = self._streams
+            flow = self._flow_up = Flow(client, upstream, self._moved_up, self._flow_up_ended)
+            flow.sink_closes = self.closes_at_once and self._down_complete
+        return flow
+
+    def _down(self) -> Flow:
+        """Return the flow from the upstream to the client."""
+        flow = self._flow_down
+        if flow is None:
+            client, upstream = self._streams
+            flow = self._flow_down = Flow(upstream, client, self._moved_down, self._flow_down_ended)
+            flow.sink_closes = self.closes_at_once and self._up_complete
+        return flow
+
     def _client_event(self, events: int) -> None:
-        if events & READ_EVENTS:
-            self._flow_up.source_event(events)
-        if events & WRITE_EVENTS:
+        if events & READ_EVENTS and not self._up_over:
+            self._up().source_event(events)
+        if events & WRITE_EVENTS and self._flow_down:
             self._flow_down.sink_event()
+        self._drop_idle_flows()
 
     def _upstream_event(self, events: int) -> None:
-        if events & READ_EVENTS:
-            self._flow_down.source_event(events)
-        if events & WRITE_EVENTS:
+        if events & READ_EVENTS and not self._down_over:
+            self._down().source_event(events)
+        if events & WRITE_EVENTS and self._flow_up:
             self._flow_up.sink_event()
+        self._drop_idle_flows()
+
+    def _drop_idle_flows(self) -> None:
+        """Drop flows that have nothing to remember: most connections are idle most of the time."""
+        if self._flow_up and self._flow_up.is_idle:
+            self._flow_up = None
+        if self._flow_down and self._flow_down.is_idle:
+            self._flow_down = None
 
     def _flow_up_ended(self, end: End) -> None:
+        self._up_over = True
+        self._note_error(self._flow_up)
         self._up_ended(end)
-        if end is End.SINK_BROKEN:
-            self._flow_down.drain()
-        self._flow_down.sink_closes = self.closes_at_once and end is End.FINISHED
+        if end is End.SINK_BROKEN and not self._down_over:
+            self._down().drain()
+        if self._flow_down:
+            self._flow_down.sink_closes = self.closes_at_once and self._up_complete
         self._report_if_over()
 
     def _flow_down_ended(self, end: End) -> None:
+        self._down_over = True
+        self._note_error(self._flow_down)
         self._down_ended(end)
-        if end is End.SINK_BROKEN:
-            self._flow_up.drain()
-        self._flow_up.sink_closes = self.closes_at_once and end is End.FINISHED
+        if end is End.SINK_BROKEN and not self._up_over:
+            self._up().drain()
+        if self._flow_up:
+            self._flow_up.sink_closes = self.closes_at_once and self._down_complete
         self._report_if_over()
+
+    def _note_error(self, flow: Flow | None) -> None:
+        if flow and flow.error:
+            self._error = flow.error
 
     def _report_if_over(self) -> None:
         if self._unfinished <= 0 and self._is_started:

@@ -168,11 +168,11 @@ async def flow(source: ByteStream, sink: ByteStream, early_data: bytes, moved: C
         ends.append(end)
         ended.set()
 
-    flow = Flow(source, sink, early_data, moved, end_with)
+    flow = Flow(source, sink, moved, end_with)
     source.hand_over(lambda events: flow.source_event(events) if events & READ_EVENTS else None)
     sink.hand_over(lambda events: flow.sink_event() if events & WRITE_EVENTS else None)
     try:
-        flow.start()
+        flow.start(early_data)
         await ended.wait()
     finally:
         flow.stop()
