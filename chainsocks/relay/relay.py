@@ -64,6 +64,7 @@ class Relay:
         "_is_started",
         "_on_over",
         "_streams",
+        "_task",
         "_traffic",
         "_unfinished",
         "_up_complete",
@@ -97,6 +98,7 @@ class Relay:
         self._flow_down: Flow | None = None
         self._up_over = self._down_over = False
         self._error: Exception | None = None
+        self._task: trio.lowlevel.Task | None = None
         self.closes_at_once = False
         """Whether the caller closes both streams as soon as both directions have ended: that passes the last end on."""
 
@@ -111,14 +113,23 @@ class Relay:
         Raises:
             Exception: what went wrong at this end, such as `MemoryError`.
         """
-        if isinstance(self._client, PolledStream) and isinstance(self._upstream, PolledStream):
-            await self._run_flows(scope, self._client, self._upstream)
+        client, upstream = self._client, self._upstream
+        if not (isinstance(client, PolledStream) and isinstance(upstream, PolledStream)):
+            await self._run_pumps(scope)
             return
-        self._idle_timer = IdleTimer(scope, self._idle)
+        self.start(scope, client, upstream, self._wake)
         try:
-            await self._run_pumps()
+            if self._is_started:  # and not over already
+                self._task = current_task()
+                await wait_task_rescheduled(self._abort)
         finally:
-            self._reset_incomplete()
+            error = self.stop()
+            client.take_back()
+            upstream.take_back()
+        if error:
+            raise error
+        if client.closed or upstream.closed:
+            raise ClosedResourceError
 
     def start(self, scope: Scope, client: PolledStream, upstream: PolledStream, on_over: Callable[[], None]) -> None:
         """Pass bytes by callbacks, without a task, between the two streams that are given again here.
@@ -174,7 +185,7 @@ class Relay:
         """Whether both directions have ended, or the relay is broken."""
         return self._unfinished <= 0
 
-    async def _run_pumps(self) -> None:
+    async def _run_pumps(self, scope: Scope) -> None:
         """Move bytes between streams of any kind, by one task per direction."""
 
         async def go_up() -> None:
@@ -182,42 +193,25 @@ class Relay:
             if self._over:
                 nursery.cancel_scope.cancel()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(go_up)
-            self._down_ended(await pump(self._upstream, self._client, self._early_down, self._moved_down))
-            if self._over:
-                nursery.cancel_scope.cancel()
-
-    async def _run_flows(self, scope: Scope, client: PolledStream, upstream: PolledStream) -> None:
-        """Move bytes between polled sockets, by callbacks; this task sleeps until they are done."""
-        task = current_task()
-        is_over = asleep = False
-
-        def abort(_: object) -> Abort:
-            nonlocal asleep
-            asleep = False
-            return Abort.SUCCEEDED
-
-        def on_over() -> None:
-            nonlocal is_over, asleep
-            is_over = True
-            if asleep:
-                asleep = False
-                client.poller.wake(task)
-
-        self.start(scope, client, upstream, on_over)
+        self._idle_timer = IdleTimer(scope, self._idle)
         try:
-            if not is_over:
-                asleep = True
-                await wait_task_rescheduled(abort)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(go_up)
+                self._down_ended(await pump(self._upstream, self._client, self._early_down, self._moved_down))
+                if self._over:
+                    nursery.cancel_scope.cancel()
         finally:
-            error = self.stop()
-            client.take_back()
-            upstream.take_back()
-        if error:
-            raise error
-        if client.closed or upstream.closed:
-            raise ClosedResourceError
+            self._reset_incomplete()
+
+    def _wake(self) -> None:
+        """Wake the task that sleeps in `run`; it does not, where the relay was over at once."""
+        task, self._task = self._task, None
+        if task:
+            self._streams[0].poller.wake(task)
+
+    def _abort(self, _: object) -> Abort:
+        self._task = None
+        return Abort.SUCCEEDED
 
     def _up(self) -> Flow:
         """Return the flow from the client to its upstream. One that only waits for its source is made anew."""

@@ -314,7 +314,9 @@ class _Session:
             datagram_access(service, self._listener, request, caller),
         ) as (relay, bound):
             await self._send_success(handshake, bound)
-            await self._run(relay)
+            self._enter(relay)
+            await relay.run(self._limit.scope)
+            self._record.outcome = relay.outcome
 
     async def _resolve(self, handshake: ServerHandshake, decision: RoutingDecision) -> None:
         """Look up a name, or the name of an address, and reply with it: that is all."""
@@ -341,7 +343,9 @@ class _Session:
                 half_close=self._timeouts.half_close,
             )
             relay.closes_at_once = True
-            await self._run(relay)
+            self._enter(relay)
+            await relay.run(self._limit.scope)  # each call in between would take memory for as long as the relay runs
+            self._record.outcome = relay.outcome
             for stream in (client, upstream.stream):
                 if isinstance(stream, EncapsulatedStream) and stream.problem:
                     self._record.outcome += f": {stream.problem}"
@@ -351,12 +355,10 @@ class _Session:
         finally:
             await upstream.stream.aclose()
 
-    async def _run(self, relay: Relay | DatagramRelay) -> None:
-        """Run a relay to its end, which is the session's."""
+    def _enter(self, relay: Relay | DatagramRelay) -> None:
+        """Note that the session ends with `relay`, which is run next."""
         self._limit.expired = lambda: _SessionOver(relay.outcome)
         self._watch.abandoned.let_go()
-        await relay.run(self._limit.scope)
-        self._record.outcome = relay.outcome
 
     async def _send_success(self, handshake: ServerHandshake, bound: Address) -> None:
         """Tell the client that its way is open.
