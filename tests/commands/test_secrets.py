@@ -149,8 +149,13 @@ def test_a_login_as_a_name_or_in_place_of_a_table(
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_login_on_the_command_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, started: None, spelling: str
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    started: None,
+    spelling: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # for the charts
     text = spelling.format(SECRET)
     (tmp_path / "a.toml").write_text("")
     file = str(tmp_path / "a.toml")
