@@ -72,7 +72,8 @@ class _Spawner:
         else:
             os.setsid()
             for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-                signal.signal(number, signal.SIG_DFL)  # whoever started the tests may ignore them, as nohup(1) does
+                signal.signal(number, signal.SIG_DFL)  # the tests' starter may ignore them, as nohup(1) does
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts with "&"
             self._control.close()
             for pidfd, (_, socket_of_another) in self._children.items():
                 os.close(pidfd)
