@@ -7,12 +7,20 @@ for that, while the ceiling is meant for it.
 from __future__ import annotations
 
 import gc
+import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.ceiling import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown
 
-__all__ = ["pytest_collection_finish", "pytest_runtest_call", "pytest_runtest_setup", "pytest_runtest_teardown"]
+__all__ = [
+    "pytest_collection_finish",
+    "pytest_runtest_call",
+    "pytest_runtest_setup",
+    "pytest_runtest_teardown",
+    "pytest_xdist_auto_num_workers",
+]
 
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
@@ -22,3 +30,9 @@ def pytest_collection_finish() -> None:
     """Take the modules and tests out of all collections to come: some tests ask for a collection of their own."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two tests for each core with ``-n auto``: many of them wait, for kernels and for other programs."""
+    return 2 * (os.cpu_count() or 1)
