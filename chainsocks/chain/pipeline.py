@@ -45,7 +45,7 @@ pipelining; but with ``chain`` the first hop can read the later ones before it h
 were tried: dante, OpenSSH and chainsocks support both modes, tor supports ``hop``, microsocks neither. A server
 without support does not refuse. It waits for a message that it has lost, and the dial ends with a time-out. For that
 reason no dial tries pipelining to find out whether it works; `chainsocks.chain.pipeline_check` does, when asked to.
-How such a time-out is attributed is told in `chainsocks.chain.blame`.
+`chainsocks.chain.blame` says how such a time-out is attributed.
 
 *What it costs.* The messages are built before the connection is there. A dial that is not pipelined takes the same
 path through the code, as flights of one hop, and was no slower when this was added. A hop that resets the connection

@@ -17,7 +17,7 @@ The life of a way
     way that is taken belongs to the session that took it, and never comes back: no byte of one session can reach
     another one.
 
-    A request takes the way that has been ready for the longest time. The task of the way is told to stop reading, and
+    A request takes the way that has been ready for the longest time. The pool has the task of the way stop reading, and
     only when it has stopped, without a byte, is the stream handed over.
 
 How many
@@ -132,7 +132,7 @@ class WarmWays:
     def source(self, chain: Chain, key: bytes) -> TakeWarm | None:
         """Return what hands over the warm ways of `chain` to a request; None where there are none.
 
-        Chains are told apart by their names, for their logins may depend on the session. `key` tells the request from
+        Chains are distinguished by name, for their logins may depend on the session. `key` tells the request from
         others where members of groups are sticky.
         """
         stock = self._stocks.get(chain.name)
@@ -447,5 +447,5 @@ class _Settled:
 
 
 def _key_of(hops: Iterable[Hop]) -> RouteKey:
-    """Return what routes are told apart by. A login that is made up for a session is no part of it."""
+    """Return what distinguishes routes. A login that is made up for a session is no part of it."""
     return tuple(hop.identity for hop in hops)

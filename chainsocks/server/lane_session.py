@@ -127,14 +127,14 @@ class LaneSession(Deadline):
         client = self._client
         self._client_events |= events
         try:
-            data = client.socket.recv(MOST)
-        except BlockingIOError:
-            return  # no news
-        except OSError as error:
-            client.note_broken(error)
-            data = b""
-        self._heard = self._heard + data if self._heard else data
-        try:
+            try:
+                data = client.socket.recv(MOST)
+            except BlockingIOError:
+                return  # no news
+            except OSError as error:
+                client.note_broken(error)
+                data = b""
+            self._heard = self._heard + data if self._heard else data
             if not data or events & MORE_EVENTS or len(data) == MOST:
                 self._hand_over()
                 return

@@ -52,6 +52,26 @@ async def test_no_buffers_for_getsockname(monkeypatch: pytest.MonkeyPatch, caplo
     assert "bug" not in caplog.text
 
 
+async def test_no_memory_for_a_greeting(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    receive = socket.socket.recv
+    with caplog.at_level(logging.INFO):
+        async with serving(config_of()) as server, connect(server.address) as client, connect(server.address) as other:
+            name = client.socket.getsockname()
+
+            def recv(sock: socket.socket, *arguments: int) -> bytes:
+                if sock is not client.socket and sock.fileno() >= 0 and peer_of(sock) == name:
+                    raise MemoryError
+                return receive(sock, *arguments)
+
+            monkeypatch.setattr(socket.socket, "recv", recv)
+            await client.send(b"\x05\x01\x00")
+            with pytest.raises(BrokenResourceError):
+                await client.receive()
+            await greet(other)
+    assert "out of memory" in caplog.text
+    assert "bug" not in caplog.text
+
+
 async def test_no_memory_in_a_relay(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     receive = socket.socket.recv
     with caplog.at_level(logging.INFO):
