@@ -29,10 +29,10 @@ What goes wrong easily
     - A socket that is closed within a batch of events leaves its descriptor to the next one, and an event of the old
       socket may still be at hand. So sockets are closed after the batch (`Poller.close_soon`), and "would block" is no
       news anywhere.
-    - Events are edge-triggered: each is reported once. A task that takes over a socket gets the events that came before.
+    - Events are edge-triggered: each is reported once. A task that takes a socket over gets the earlier ones.
 
-Alternatives, as x times the CPU of a Go server: prototypes, measured in interleaved runs before this was built. The lane
-itself had 0.8 to 1.06 in three such runs.
+Alternatives, as x times the CPU of a Go server: prototypes, measured in interleaved runs before this was built. Itself
+it had 0.8 to 1.06 in three such runs.
     - A task for each session, as elsewhere: 3.4. A bare trio task that only relays, without log and deadline: 1.2 to
       1.3. So no task way can get there.
     - The lane over the handshakes' state machines, object by object: 1.2 to 1.3, against 1.0 with the bare decoders.
