@@ -53,6 +53,7 @@ from chainsocks.net.poller import Poller
 from chainsocks.server.deadlines import Deadlines
 from chainsocks.server.lane_session import HandOver, LaneSession, Shared
 from chainsocks.server.lane_terms import Terms
+from chainsocks.session.connection import Connection
 from chainsocks.session.place import Place
 from chainsocks.session.service import Service
 
@@ -82,17 +83,17 @@ class Lane:
         self._is_closing = False
         self._is_empty = trio.Event()
 
-    def begin(self, client: PolledStream, name: str, host: str, service: Service, place: Place) -> bool:
-        """Begin the session of a client in its place; return False if it has to be a task from its start.
+    def begin(self, connection: Connection, client: PolledStream, service: Service, place: Place) -> bool:
+        """Begin the session of a connection in its place; return False if it has to be a task from its start.
 
-        `name` is the client's address for the log, `host` its IP address if it has one.
+        `client` is that of `connection`.
         """
         terms = self._terms
         if terms is None or terms.service is not service:
             terms = self._terms = Terms(self._listener, service)
         if not terms.are_open or self._is_closing or log.isEnabledFor(logging.DEBUG):  # it writes no debugging lines
             return False
-        self._sessions.add(LaneSession(self._shared, terms, client, name, host, place))
+        self._sessions.add(LaneSession(self._shared, terms, connection, client, place))
         return True
 
     async def run(self) -> None:

@@ -19,7 +19,6 @@ from anyio import BrokenResourceError
 from chainsocks.chain.operations import Upstream
 from chainsocks.chain.steps import connect_error
 from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE, RequestAbandoned, Trip
-from chainsocks.config.listeners import Listener
 from chainsocks.errors import DialError, RequestRefused, Step
 from chainsocks.errors import Place as PlaceOfStep
 from chainsocks.net.keepalive import Keepalive
@@ -38,6 +37,7 @@ from chainsocks.server.deadlines import Deadline, Deadlines
 from chainsocks.server.lane_terms import Terms
 from chainsocks.session.begun import CLIENT_LEFT, CUT_OFF, Begun, Dialled, describe_error
 from chainsocks.session.client_watch import GRACE, has_left
+from chainsocks.session.connection import Connection
 from chainsocks.session.place import Place
 from chainsocks.session.routing_decision import RoutingDecision, asks_for_address, route_at_once
 from chainsocks.session.service import Service
@@ -50,7 +50,7 @@ log = logging.getLogger("chainsocks.server")
 MOST = 4096
 """Bytes to read at once before the relay. A client that fills this becomes a task."""
 
-HandOver = Callable[[PolledStream, str, Service, str, Listener, Begun, Place], None]
+HandOver = Callable[[Connection, Service, Begun, Place], None]
 """Starts the task of a session, with the arguments of `chainsocks.session.session.serve_session`."""
 
 SOCKS4, SOCKS5 = Version.SOCKS4.value, Version.SOCKS5.value
@@ -78,13 +78,13 @@ class LaneSession(Deadline):
         "_answered",
         "_client",
         "_client_events",
+        "_connection",
         "_decision",
         "_dial_began",
         "_early",
         "_events",
         "_has_left",
         "_heard",
-        "_host",
         "_place",
         "_read_message",
         "_record",
@@ -96,14 +96,16 @@ class LaneSession(Deadline):
         "_user",
     )
 
-    def __init__(self, shared: Shared, terms: Terms, client: PolledStream, name: str, host: str, place: Place) -> None:
+    def __init__(
+        self, shared: Shared, terms: Terms, connection: Connection, client: PolledStream, place: Place
+    ) -> None:
         service = terms.service
         self._shared = shared
         self._terms = terms
+        self._connection = connection
         self._client = client
-        self._host = host
         self._place = place
-        self._record = record = Record(name, began=place.began)
+        self._record = record = Record(connection.name, began=place.began)
         self._events = SessionEvents(service.events, record) if service.events else None
         self._heard = self._early = b""
         self._answered = self._client_events = 0
@@ -206,7 +208,7 @@ class LaneSession(Deadline):
         if request.command is not Command.CONNECT or request.destination.is_link_local:
             return self._hand_over()
         record.request, self._early = request, early
-        caller = Caller(self._host, self._user)
+        caller = Caller(self._connection.host, self._user)
         decision = route_at_once(request, caller, terms.service.policy, terms.listener.names_only)
         if decision is None or decision.refusal or not terms.allow(decision):
             return self._hand_over()
@@ -431,10 +433,7 @@ class LaneSession(Deadline):
         self._leave()
         self._client.take_back(self._client_events)
         begun = Begun(self._record, self._events, self._heard, self._answered, dialled)
-        terms = self._terms
-        self._shared.hand_over(
-            self._client, self._record.client, terms.service, self._host, terms.listener, begun, self._place
-        )
+        self._shared.hand_over(self._connection, self._terms.service, begun, self._place)
         self._let_go()
         return b""
 
@@ -445,7 +444,7 @@ class LaneSession(Deadline):
 
     def _let_go(self) -> None:
         """Drop all that a session holds; the heap of the deadlines may keep this object for a while."""
-        del self._client, self._record, self._place, self._terms
+        del self._client, self._connection, self._record, self._place, self._terms
         self._relay = self._upstream = self._decision = self._events = None
         self._heard = self._early = b""
 

@@ -22,7 +22,6 @@ from typing import Any
 
 import anyio
 import trio
-from anyio.abc import ByteStream
 
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
@@ -43,6 +42,7 @@ from chainsocks.server.lane import Lane
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.access import Access
 from chainsocks.session.begun import Begun
+from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
 from chainsocks.session.place import Place as SessionPlace
 from chainsocks.session.service import Service
@@ -76,10 +76,8 @@ class _Active:
 class _Waiting:
     """A connection that waits for a place, with what its session needs."""
 
+    connection: Connection
     client: SocketStream
-    name: str
-    host: str
-    listener: Listener
     lane: Lane | None
 
 
@@ -190,12 +188,13 @@ class Server:
             else:
                 keep_urgent(connection)  # unix sockets do not inherit it
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
+            accepted = Connection(client, name, host, listener)
             account = client_of(host)
             place = self.admission.enter(account, client)
             if place:
-                self._begin(place, client, name, host, listener, lane)
+                self._begin(place, accepted, client, lane)
             else:
-                self.admission.wait(account, client, _Waiting(client, name, host, listener, lane))
+                self.admission.wait(account, client, _Waiting(accepted, client, lane))
 
         try:
             room = None if is_tcp else partial(self.admission.wait_for_room, client_of(""))
@@ -210,50 +209,28 @@ class Server:
         return lane
 
     def _begin_waiting(self, place: Place[_Waiting], waiting: _Waiting) -> None:
-        self._begin(place, waiting.client, waiting.name, waiting.host, waiting.listener, waiting.lane)
+        self._begin(place, waiting.connection, waiting.client, waiting.lane)
 
-    def _begin(
-        self,
-        place: Place[_Waiting],
-        client: SocketStream,
-        name: str,
-        host: str,
-        listener: Listener,
-        lane: Lane | None,
-    ) -> None:
+    def _begin(self, place: Place[_Waiting], connection: Connection, client: SocketStream, lane: Lane | None) -> None:
         """Begin a session, in the lane if that takes it."""
-        if host:
+        if connection.host:
             self._keepalive.add(client)
-        if not (lane and isinstance(client, PolledStream) and lane.begin(client, name, host, self._service, place)):
-            self._start_session(client, name, self._service, host, listener, None, place)
+        if not (lane and isinstance(client, PolledStream) and lane.begin(connection, client, self._service, place)):
+            self._start_session(connection, self._service, None, place)
 
     def _start_session(
-        self,
-        client: ByteStream,
-        name: str,
-        service: Service,
-        host: str,
-        listener: Listener,
-        begun: Begun | None,
-        place: SessionPlace,
+        self, connection: Connection, service: Service, begun: Begun | None, place: SessionPlace
     ) -> None:
         """Start the task of a session, or of one that has `begun` in the lane."""
-        self._sessions.start_soon(self._run_session, client, name, service, host, listener, begun, place, name=name)
+        self._sessions.start_soon(self._run_session, connection, service, begun, place, name=connection.name)
         if self._poller:
             self._poller.let_tasks_run()  # a callback may have started it
 
     async def _run_session(
-        self,
-        client: ByteStream,
-        name: str,
-        service: Service,
-        host: str,
-        listener: Listener,
-        begun: Begun | None,
-        place: SessionPlace,
+        self, connection: Connection, service: Service, begun: Begun | None, place: SessionPlace
     ) -> None:
         try:
-            await serve_session(client, name, service, host, listener, begun, place)
+            await serve_session(connection, service, begun, place)
         except Exception as error:
             log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
             log.debug("where it happened", exc_info=error)

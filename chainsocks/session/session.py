@@ -26,7 +26,7 @@ from typing import TypeVar
 
 import trio
 from anyio import BrokenResourceError
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import SocketAttribute
 
 from chainsocks.chain.associate import Association, associate
 from chainsocks.chain.attempts import Operation
@@ -36,8 +36,6 @@ from chainsocks.chain.operations import Upstream, close_upstream, open_connectio
 from chainsocks.chain.resolve import resolve
 from chainsocks.chain.trip import RequestAbandoned
 from chainsocks.config.chains import Chain
-from chainsocks.config.listeners import Listener
-from chainsocks.config.models import Server
 from chainsocks.errors import Cause, DialError, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream
@@ -54,6 +52,7 @@ from chainsocks.session.access import Access, datagram_access
 from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.begun import CLIENT_LEFT, CUT_OFF, Begun, describe_error
 from chainsocks.session.client_watch import ClientWatch
+from chainsocks.session.connection import Connection
 from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.place import Place, wait_for_turn
 from chainsocks.session.request import RequestReader
@@ -70,26 +69,15 @@ __all__ = ["serve_session"]
 
 ResultT = TypeVar("ResultT")
 
-[DEFAULT_LISTENER] = Server().listen
-
 
 async def serve_session(
-    client: ByteStream,
-    name: str,
-    service: Service,
-    host: str = "",
-    listener: Listener = DEFAULT_LISTENER,
-    begun: Begun | None = None,
-    place: Place | None = None,
+    connection: Connection, service: Service, begun: Begun | None = None, place: Place | None = None
 ) -> None:
-    """Serve one connection that came in by `listener`, or go on with one that has `begun`.
+    """Serve one connection, or go on with one that has `begun`. It may have to give up its `place`.
 
-    It may have to give up its `place`.
-
-    `name` is the client's address for the log, `host` its IP address if it has one.
-
-    *Closing*: `client`, and whatever is opened on its behalf, is closed before this returns.
+    *Closing*: the client, and whatever is opened on its behalf, is closed before this returns.
     """
+    client, name = connection.client, connection.name
     if begun is None:
         record = Record(name, began=place.began) if place else Record(name)
         events = SessionEvents(service.events, record) if service.events else None
@@ -99,7 +87,7 @@ async def serve_session(
     record, events = begun.record, begun.events
     record.mark_debug_lines()
     try:
-        await _Session(client, service, host, listener, begun, place).run()
+        await _Session(connection, service, begun, place).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome, record.failed = CUT_OFF, False
         if record.reply is None:  # otherwise the relay has done so where it had to
@@ -141,15 +129,8 @@ class _Session:
         "_watch",
     )
 
-    def __init__(
-        self,
-        client: ByteStream,
-        service: Service,
-        host: str,
-        listener: Listener,
-        begun: Begun,
-        place: Place | None,
-    ) -> None:
+    def __init__(self, connection: Connection, service: Service, begun: Begun, place: Place | None) -> None:
+        client, _, host, listener = connection
         self._reader = RequestReader(client, service, host, begun.heard, begun.answered, place)
         self._dialled = begun.dialled
         self._host = self._account = host

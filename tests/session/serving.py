@@ -17,6 +17,7 @@ from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.observe.events import Events
 from chainsocks.protocol.address import Address
+from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
@@ -97,7 +98,7 @@ async def session(
         config = config or Config()
         service = Service(config, Logins(config.users), network, events)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service, "192.0.2.1", listener)
+            nursery.start_soon(serve_session, Connection(far, "192.0.2.1:5555", "192.0.2.1", listener), service)
             yield Client(near, network, caplog)
             await near.aclose()
         assert far.closed
@@ -109,5 +110,5 @@ def add_own_hop(network: MemoryNetwork, hop: Hop) -> MemoryNetwork:
     """Put a hop into the network that is a server of ours; return the network as this one sees it."""
     own = WatchedNetwork(network, hop.address.host)
     service = Service(Config(), Logins(()), own)
-    network.hosts[hop.address] = Host(lambda stream: serve_session(stream, hop.name, service))
+    network.hosts[hop.address] = Host(lambda stream: serve_session(Connection(stream, hop.name), service))
     return own

@@ -20,6 +20,7 @@ from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header, header_size
+from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
@@ -92,7 +93,7 @@ async def session(caplog: pytest.LogCaptureFixture, config: Config | None = None
 
             async def serve() -> None:
                 with client.serving:
-                    await serve_session(far, "front", Service(config, Logins(()), network))
+                    await serve_session(Connection(far, "front"), Service(config, Logins(()), network))
 
             nursery.start_soon(serve)
             yield client

@@ -28,6 +28,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
+from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
@@ -316,7 +317,7 @@ async def _ask(
     began = answered = trio.current_time()
     answers = b""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, "the client", service)
+        nursery.start_soon(serve_session, Connection(ours, "the client"), service)
         await client.send(request or b"\x05\x01\x00")
         if not request:
             assert await client.receive() == b"\x05\x00"

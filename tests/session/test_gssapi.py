@@ -19,6 +19,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import ABORT, MessageType, Protection, encode_message
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Method
+from chainsocks.session.connection import Connection
 from chainsocks.session.gssapi import accepted_methods
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
@@ -119,7 +120,7 @@ async def session(
         network = MemoryNetwork(handlers, {DESTINATION: Host(echo)})
         service = Service(config, Logins(config.users), network)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service)
+            nursery.start_soon(serve_session, Connection(far, "192.0.2.1:5555"), service)
             yield Client(near, caplog)
             await near.aclose()
         assert far.closed

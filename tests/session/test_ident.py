@@ -16,6 +16,7 @@ from chainsocks.config.models import Config, Ident, Server, Timeouts
 from chainsocks.config.rules import Rule
 from chainsocks.protocol.address import Address
 from chainsocks.session import ident
+from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
@@ -69,7 +70,7 @@ async def ask(
         network = MemoryNetwork(handlers, {DESTINATION: Host(echo), IDENTD: host})
         config = Config(Server(ident=policy), Timeouts(ident=3, handshake=2), rules=rules)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, ours, "the client", Service(config, Logins(()), network))
+            nursery.start_soon(serve_session, Connection(ours, "the client"), Service(config, Logins(()), network))
             await near.send(request)
             if request[0] == 5:
                 assert await near.receive(2) == b"\x05\x00"

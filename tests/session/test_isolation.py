@@ -14,6 +14,7 @@ from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.models import Config, Server
 from chainsocks.protocol.messages import Command
+from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
@@ -41,7 +42,7 @@ class Proxy:
         client, ours = memory_stream_pair()
         ours.ends = (self.network.host, 1080), (host, 5555)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, ours, "client", self.service, host)
+            nursery.start_soon(serve_session, Connection(ours, "client", host), self.service)
             await client.send(b"\x05\x01\x02" + LOGIN.replace(b"carol", user))
             await client.send(bytes((5, command, 0)) + bytes.fromhex(ADDRESSES[site]) + b"\x00\x50")
             heard = b""

@@ -13,6 +13,7 @@ from anyio import EndOfStream
 from trio.testing import MockClock
 
 from chainsocks.config.models import Config, Ident, Server, User
+from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
@@ -54,7 +55,7 @@ async def session(place: PlaceOf, config: Config, host: str = "192.0.2.1") -> As
         async with trio.open_nursery() as nursery:
 
             async def serve() -> None:
-                await serve_session(far, "the client", service, host, place=place)
+                await serve_session(Connection(far, "the client", host), service, place=place)
 
             nursery.start_soon(serve)
             yield near

@@ -13,6 +13,7 @@ from chainsocks.config.chains import Chain
 from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.rules import Rule
 from chainsocks.protocol.address import Address
+from chainsocks.session.connection import Connection
 from chainsocks.session.lingering_close import LEFTOVERS
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
@@ -324,7 +325,7 @@ async def test_a_cancelled_session_still_writes_its_line_and_closes(caplog: pyte
         network = MemoryNetwork(handlers, {DESTINATION: Host(echo)})
         service = Service(Config(), Logins(()), network)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, far, "192.0.2.1:5555", service)
+            nursery.start_soon(serve_session, Connection(far, "192.0.2.1:5555"), service)
             await near.send(bytes.fromhex("05 01 00" + CONNECT5) + b"some data")
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()

@@ -22,6 +22,7 @@ from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.datagram import encode_header
 from chainsocks.protocol.messages import Command, Request, Version
 from chainsocks.routing.rules import Caller
+from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
@@ -78,7 +79,7 @@ async def serve(
         with lines_of("chainsocks.session") as lines:
             async with trio.open_nursery() as nursery:
                 service = Service(config, Logins(config.users), network)
-                nursery.start_soon(serve_session, far, "front", service, caller.host)
+                nursery.start_soon(serve_session, Connection(far, "front", caller.host), service)
                 await near.send(words(request, caller))
                 granted = await answer(near, 2 + 2 * (caller.user is not None) + 10)
                 if granted and request.command is Command.UDP_ASSOCIATE:
