@@ -27,6 +27,7 @@ from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSet
 from chainsocks.config.rules import DIRECTLY, Rule
 from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, TimeoutsTable, UserTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
+from chainsocks.config.sections import SECTIONS
 from chainsocks.config.suggest import describe, none_of, suggest
 from chainsocks.config.tables import Table
 from chainsocks.config.toml import parse_toml
@@ -38,7 +39,6 @@ from chainsocks.protocol.socks5_messages import MAX_LOGIN
 
 __all__ = ["Loaded", "config_places", "find_config", "load_config", "parse_config", "read_file"]
 
-_SECTIONS = ("server", "timeouts", "health", "hops", "groups", "chains", "rules", "users")
 _SECRETS = {"user_id", "username", "password", "password_env"}
 _TYPES = {
     "string_type": "a text in quotes",
@@ -152,8 +152,8 @@ class _Reader:
 
     def read(self, data: dict[str, Any]) -> Config:
         for key in data:
-            if key not in _SECTIONS:
-                self._add((key,), f"unknown section{suggest(key, _SECTIONS)}")
+            if key not in SECTIONS:
+                self._add((key,), f"unknown section{suggest(key, SECTIONS)}")
         server = self._table(ServerTable, data.get("server", {}), "server")
         timeouts = self._table(TimeoutsTable, data.get("timeouts", {}), "timeouts")
         hops = {
