@@ -54,7 +54,7 @@ SIDE_ROOMS = {
     "sockets": SideRoom(frozenset({"protocol"}), users=2),
     "shares": SideRoom(frozenset({"protocol"}), users=2),
     "datagrams": SideRoom(frozenset({"protocol"}), users=3),
-    "observe": SideRoom(frozenset({"protocol", "errors", "config"}), users=3),
+    "observe": SideRoom(frozenset({"protocol", "errors", "datagrams", "config"}), users=3),
     "client": SideRoom(
         frozenset({"protocol", "errors", "network", "sockets", "datagrams", "config", "routing", "chain"}), users=6
     ),

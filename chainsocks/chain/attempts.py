@@ -95,7 +95,8 @@ class Attempts(Generic[ResultT]):
         self._abandoned = abandoned
         self._left_out: set[Identity | Address] = set()
         self._suspicions: list[_Suspicion] = []
-        self._errors: list[DialError] = []
+        self.overcome: list[DialError] = []
+        """The failures of attempts that `run` does not raise, since another attempt succeeded or the client left."""
         self._over = False
         """Whether no further attempt can help."""
         self._succeeded: list[tuple[Trip, ResultT]] = []
@@ -118,7 +119,10 @@ class Attempts(Generic[ResultT]):
                 await self._attempt(route)
         if self._succeeded:
             return self._succeeded[0]
-        raise self._failure()
+        failure = self._failure()
+        if isinstance(failure, DialError):
+            self.overcome.clear()  # they are its `earlier`
+        raise failure
 
     @property
     def _hedge(self) -> float:
@@ -202,7 +206,7 @@ class Attempts(Generic[ResultT]):
                     self._blame(again, error)
                 suspects = (again, *suspects)
             self._suspicions.append(_Suspicion(verdict, error))
-        self._errors.append(error)
+        self.overcome.append(error)
         for suspect in suspects:
             if choose(self._chain, self._orders, self._left_out | {suspect.key}, self._known):
                 self._left_out.add(suspect.key)
@@ -274,9 +278,9 @@ class Attempts(Generic[ResultT]):
     def _failure(self) -> DialError | RequestRefused | RequestAbandoned:
         if self._abandoned is not None and self._abandoned.declared:
             return RequestAbandoned()
-        if not self._errors:
+        if not self.overcome:
             return RequestRefused(f"chain {self._chain.name} has more places than hops", ReplyCode.GENERAL_FAILURE)
-        return self._errors[-1].after(self._errors[:-1])
+        return self.overcome[-1].after(self.overcome[:-1])
 
     async def _close_all_but(self, winners: int) -> None:
         for _, result in self._succeeded[winners:]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from chainsocks.chain.attempts import Attempts, Choices, Operation
 from chainsocks.chain.health import host_key
 from chainsocks.chain.limit import Limit
-from chainsocks.chain.trip import Abandonment, Guard, Known, OnStep, TakeWarm, Trip
+from chainsocks.chain.trip import Abandonment, DialCounters, Guard, Known, OnStep, TakeWarm, Trip
 from chainsocks.chain.warm import WarmWays
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.models import Timeouts
@@ -36,6 +36,8 @@ class Dialer:
     on_step: OnStep | None = None
     warm: WarmWays | None = field(default=None, kw_only=True)
     """Ways that are ready for requests."""
+    counters: DialCounters | None = field(default=None, kw_only=True)
+    """What is counted of the steps and failures of `run`; a `trip` for another purpose is not counted."""
     receives_exactly: bool = field(default=False, kw_only=True)
     """As in `Trip`."""
 
@@ -77,6 +79,7 @@ class Dialer:
                 abandoned=abandoned,
                 client=client,
                 warm=warm,
+                counters=self.counters,
             )
             return trip, await trip.run(operation)
         if limit:
@@ -91,10 +94,16 @@ class Dialer:
             abandoned=abandoned,
             client=client,
             warm=warm,
+            counters=self.counters,
         )
-        return await Attempts(
+        attempts = Attempts(
             chain, key, host_key(destination), self.choices, self.network, begin, operation, close, abandoned
-        ).run()
+        )
+        try:
+            return await attempts.run()
+        finally:
+            if self.counters:
+                self.counters.dials_failed(attempts.overcome)
 
     def trip(
         self,
@@ -109,6 +118,7 @@ class Dialer:
         abandoned: Abandonment | None = None,
         client: str = "",
         warm: TakeWarm | None = None,
+        counters: DialCounters | None = None,
     ) -> Trip:
         """Make a trip along one route, with this dialer's network and limits; see `Trip` for the arguments."""
         return Trip(
@@ -125,4 +135,5 @@ class Dialer:
             client=client,
             receives_exactly=self.receives_exactly,
             warm=warm,
+            counters=counters,
         )

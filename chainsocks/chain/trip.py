@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from anyio.abc import ByteStream
 
@@ -31,6 +31,7 @@ __all__ = [
     "OPEN",
     "RESOLVE",
     "Abandonment",
+    "DialCounters",
     "Guard",
     "Known",
     "OnStep",
@@ -59,6 +60,16 @@ DialErrorT = TypeVar("DialErrorT", bound=DialError)
 ResultT = TypeVar("ResultT")
 
 log = logging.getLogger("chainsocks.dial")
+
+
+class DialCounters(Protocol):
+    """What is counted of dials, as by `chainsocks.observe.counters.Counters`."""
+
+    def step_passed(self, hop: str, step: State | Step, seconds: float, /) -> None:
+        """Count a step at a hop that has succeeded."""
+
+    def dials_failed(self, errors: Iterable[DialError], /) -> None:
+        """Count attempts that have failed, without their `earlier`."""
 
 
 class RequestAbandoned(Exception):
@@ -107,8 +118,10 @@ class Trip:
     __slots__ = (
         "_abandoned",
         "_began",
+        "_counters",
         "_elapsed_from",
         "_end",
+        "_entered",
         "_has_own_limit",
         "_limit",
         "_limit_seconds",
@@ -148,6 +161,7 @@ class Trip:
         client: str = "",
         receives_exactly: bool = False,
         warm: TakeWarm | None = None,
+        counters: DialCounters | None = None,
     ) -> None:
         self.route = route
         self.destination = destination
@@ -170,6 +184,9 @@ class Trip:
         dial = route.chain.dial
         self._total = self._limit_seconds = timeouts.dial if dial is None else dial
         self._on_step = on_step
+        self._counters = counters
+        self._entered = 0.0
+        """When the step began; only kept for the counters."""
         self._abandoned = abandoned
         if abandoned:
             abandoned.watch(self)
@@ -215,12 +232,23 @@ class Trip:
 
     def enter(self, leg: Leg | None, step: State | Step) -> None:
         """Start a step, at a hop or (None) at the destination."""
+        if self._counters:
+            self._count_step(self._counters, leg, step)
         self.leg = leg
         self.step = step
         if self._on_step:
             self._on_step(self.place, self._limit.scope.deadline)
         if self.traced:
             log.debug("= %s", self.place)
+
+    def _count_step(self, counters: DialCounters, leg: Leg | None, step: State | Step) -> None:
+        """Count the step that ends with the start of another one, if it was a hop's."""
+        if step is self.step and leg is self.leg:
+            return  # the answer comes in pieces
+        now = self.network.now()
+        if self.leg:
+            counters.step_passed(self.leg.hop.name, self.step, now - self._entered)
+        self._entered = now
 
     def allow(self, seconds: float, target: Address | None, since: float | None = None) -> None:
         """Bound what begins now, on the way to `target`, by `seconds` or by what is left for the whole chain.

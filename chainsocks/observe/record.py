@@ -13,6 +13,7 @@ import trio
 
 from chainsocks.config.chains import Chain, Route
 from chainsocks.observe.log import current_session, write_line
+from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.messages import Request, show_code
 
@@ -52,8 +53,8 @@ class Record:
     reply: int | None = None
     traffic: Traffic = field(default_factory=Traffic)
     outcome: str = "ended by a bug in chainsocks"
-    failed: bool = True
-    """Whether the request failed. It has not if a rule refused it, or if the client left."""
+    kind: OutcomeKind = OutcomeKind.BUG
+    """What the outcome is, for programs."""
     route: Route | None = None
     """The hops that were chosen from groups, if the chain has groups."""
     warm: bool = False
@@ -75,7 +76,7 @@ class Record:
 
     def write(self) -> None:
         """Write the session's line: a warning if it has failed."""
-        level = logging.WARNING if self.failed else logging.INFO
+        level = logging.WARNING if self.kind.is_failure else logging.INFO
         if log.isEnabledFor(level):
             write_line(log, level, str(self))
 

@@ -12,9 +12,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -22,27 +20,13 @@ from anyio.abc import ByteStream
 
 from chainsocks.datagrams import Drop, DropDatagram, split, wait_for_end
 from chainsocks.network import DatagramSocket
-from chainsocks.observe.record import Traffic
+from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.observe.tally import Tally
 from chainsocks.protocol.datagram import clear_reserved
 from chainsocks.relay.idle import IdleTimer, Scope
 from chainsocks.relay.relay import Outcome
 
-__all__ = ["DatagramPath", "DatagramRelay", "Deliver", "Drops", "Ready", "Tally"]
-
-
-class Drops(Counter[Drop]):
-    """Dropped datagrams by reason; ``str`` lists the reasons that occurred."""
-
-    def __str__(self) -> str:
-        return ", ".join(f"{self[reason]} {reason}" for reason in Drop if self[reason])
-
-
-@dataclass(slots=True)
-class Tally:
-    """The bytes of payload passed on, and the datagrams dropped."""
-
-    traffic: Traffic
-    drops: Drops = field(default_factory=Drops)
+__all__ = ["DatagramPath", "DatagramRelay", "Deliver", "Ready"]
 
 
 Deliver = Callable[[bytes, int], None]
@@ -73,7 +57,7 @@ class DatagramRelay:
     datagrams, or 0. It sends them to `socket`; they leave by `path`. `idle` is in seconds.
     """
 
-    __slots__ = ("_client", "_control", "_end", "_host", "_idle", "_idle_timer", "_path", "_socket", "_tally")
+    __slots__ = ("_client", "_control", "_end", "_host", "_idle", "_idle_timer", "_path", "_socket", "_tally", "kind")
 
     def __init__(
         self,
@@ -94,6 +78,8 @@ class DatagramRelay:
         self._client = (host, port) if port else None
         self._idle = idle
         self._end: str = Outcome.IDLE
+        self.kind = OutcomeKind.IDLE
+        """What the outcome is, for programs."""
 
     @property
     def outcome(self) -> str:
@@ -111,12 +97,14 @@ class DatagramRelay:
 
             async def run_path(task_status: trio.TaskStatus[None]) -> None:
                 self._end = await self._path.run(self._deliver, task_status.started)
+                self.kind = OutcomeKind.HOP_ENDED
                 nursery.cancel_scope.cancel()
 
             await nursery.start(run_path)
             nursery.start_soon(self._socket.run, self._on_datagram)
             in_order = await wait_for_end(self._control)
-            self._end = Outcome.FINISHED if in_order else Outcome.CLIENT_BROKEN
+            end = Outcome.FINISHED if in_order else Outcome.CLIENT_BROKEN
+            self._end, self.kind = end, end.kind
             nursery.cancel_scope.cancel()
 
     def _on_datagram(self, datagram: bytes, source: tuple[str, int]) -> None:
@@ -139,6 +127,7 @@ class DatagramRelay:
         """Pass a reply to the client."""
         if self._client and self._socket.send(datagram, self._client):
             self._tally.traffic.down += payload
+            self._tally.down += 1
             self._idle_timer.touch()
         else:
             self._tally.drops[Drop.UNSENT] += 1

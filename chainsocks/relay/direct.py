@@ -15,10 +15,11 @@ import trio
 
 from chainsocks.datagrams import Candidates, Drop, Recent
 from chainsocks.network import DatagramSocket
+from chainsocks.observe.tally import Tally
 from chainsocks.protocol.address import Address, AddressType, SockAddr, canonical, with_scope
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
-from chainsocks.relay.datagrams import Deliver, Ready, Tally
+from chainsocks.relay.datagrams import Deliver, Ready
 from chainsocks.relay.lookups import Lookups, Resolve, StartSoon
 
 __all__ = ["Allowed", "DirectPath", "OpenUDP"]
@@ -164,6 +165,7 @@ class DirectPath:
         sent = route.socket.send(datagram[header:], route.to)
         if sent:
             self._tally.traffic.up += len(datagram) - header
+            self._tally.up += 1
         return sent
 
     def _on_datagram(self, payload: bytes, source: tuple[str, int]) -> None:

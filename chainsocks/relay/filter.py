@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chainsocks.datagrams import Drop, Recent
+from chainsocks.observe.tally import Drops
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
-from chainsocks.relay.datagrams import DatagramPath, Deliver, Drops, Ready
+from chainsocks.relay.datagrams import DatagramPath, Deliver, Ready
 
 __all__ = ["FilteredPath"]
 

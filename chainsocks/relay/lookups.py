@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from chainsocks.datagrams import Candidates, Drop, Recent
+from chainsocks.observe.tally import Drops
 from chainsocks.protocol.address import Address
-from chainsocks.relay.datagrams import Drops
 
 __all__ = ["Lookups", "Resolve", "StartSoon"]
 

@@ -16,10 +16,11 @@ from anyio.abc import ByteStream
 
 from chainsocks.datagrams import Candidates, Drop, DropDatagram, Recent, Tunnel, wait_for_end
 from chainsocks.network import DatagramSocket
+from chainsocks.observe.tally import Tally
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.datagram import PLAIN, decode_header, encode_header
 from chainsocks.protocol.errors import ProtocolError
-from chainsocks.relay.datagrams import Deliver, Ready, Tally
+from chainsocks.relay.datagrams import Deliver, Ready
 from chainsocks.relay.lookups import Lookups, StartSoon
 
 __all__ = ["NestedPath"]
@@ -113,6 +114,7 @@ class NestedPath:
     def _send(self, datagram: bytes, header: int) -> None:
         if self._socket.send(self._tunnel.wrap(datagram), self._tunnel.to):
             self._tally.traffic.up += len(datagram) - header
+            self._tally.up += 1
         else:
             self._tally.drops[Drop.UNSENT] += 1
 

@@ -19,6 +19,7 @@ from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS
 from chainsocks.network import reset_on_close
+from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Traffic
 from chainsocks.relay.flow import Flow
 from chainsocks.relay.idle import IdleTimer, Scope
@@ -35,6 +36,20 @@ class Outcome(StrEnum):
     HALF_CLOSED = "one side finished, the other stayed silent for too long"
     CLIENT_BROKEN = "reset by the client"
     UPSTREAM_BROKEN = "reset by upstream"
+
+    @property
+    def kind(self) -> OutcomeKind:
+        """The same for programs."""
+        return _KINDS[self]
+
+
+_KINDS = {
+    Outcome.FINISHED: OutcomeKind.FINISHED,
+    Outcome.IDLE: OutcomeKind.IDLE,
+    Outcome.HALF_CLOSED: OutcomeKind.HALF_CLOSED,
+    Outcome.CLIENT_BROKEN: OutcomeKind.CLIENT_RESET,
+    Outcome.UPSTREAM_BROKEN: OutcomeKind.UPSTREAM_RESET,
+}
 
 
 def _nothing() -> None:

@@ -26,6 +26,7 @@ from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_AND_WRITE, RESET_EVENT, WRITE_EVENTS, Poller
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
+from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Record
 from chainsocks.protocol import socks4, socks5_messages
 from chainsocks.protocol.address import Address, AddressType, address_of
@@ -269,7 +270,7 @@ class LaneSession(Deadline):
             if not has_left(self._client.socket, events, self._early):
                 return
             if events & RESET_EVENT:
-                self._abort(CLIENT_LEFT)
+                self._abort()
             else:
                 self._has_left = True
                 self.deadline = min(self.deadline, trio.current_time() + GRACE)
@@ -320,6 +321,8 @@ class LaneSession(Deadline):
     def _send_success(self, upstream: PolledStream, bound: Address, events: int) -> None:
         """Tell the client that its way is open, and relay. `events` are those of `upstream`."""
         record, client = self._record, self._client
+        if (counters := self._terms.service.counters) and record.chain:
+            counters.dialled(record.chain.name, trio.current_time() - self._dial_began)
         record.reply = ReplyCode.SUCCEEDED
         upstream.local_name = None  # it takes memory, and has been told
         self._report(OPEN, self.deadline)
@@ -329,7 +332,7 @@ class LaneSession(Deadline):
         try:
             sent = client.send_nowait(answer)
         except BrokenResourceError:
-            self._abort(CLIENT_LEFT)
+            self._abort()
             return
         if sent < len(answer):
             self._answered += sent
@@ -359,7 +362,8 @@ class LaneSession(Deadline):
         if error := relay.stop():
             self._fail(error)
         else:
-            self._end(relay.outcome)
+            outcome = relay.outcome
+            self._end(outcome, outcome.kind)
 
     # The end.
 
@@ -391,13 +395,13 @@ class LaneSession(Deadline):
             self._relay.stop()
         else:
             reset_on_close(self._client)
-        self._end(CUT_OFF)
+        self._end(CUT_OFF, OutcomeKind.CUT_OFF)
 
-    def _abort(self, outcome: str) -> None:
-        """End a session whose client has left."""
+    def _abort(self) -> None:
+        """End a session whose client has left before its reply."""
         if self._upstream:
             reset_on_close(self._upstream)
-        self._end(outcome)
+        self._end(CLIENT_LEFT, OutcomeKind.CLIENT_LEFT)
 
     def _fail(self, error: Exception) -> None:
         """End the session for an error at this end; a task answers where an answer is owed."""
@@ -414,15 +418,17 @@ class LaneSession(Deadline):
         for stream in (self._client, self._upstream):
             if stream:
                 reset_on_close(stream)
-        self._end(problem, failed=True)
+        self._end(problem, OutcomeKind.LOCAL_ERROR if is_local else OutcomeKind.BUG)
 
-    def _end(self, outcome: str, *, failed: bool = False) -> None:
-        record = self._record
-        record.outcome, record.failed = outcome, failed
+    def _end(self, outcome: str, kind: OutcomeKind) -> None:
+        record, counters = self._record, self._terms.service.counters
+        record.outcome, record.kind = outcome, kind
         self._leave()
         self._client.close_soon()
         self._close_upstream()
         record.write()
+        if counters:
+            counters.session_ended(record)
         if self._events:
             self._events.ended()
         self._place.leave()

@@ -10,6 +10,7 @@ import trio
 
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
+from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
 from chainsocks.server.other_signals import OTHER_SIGNALS, OtherSignals
 from chainsocks.server.server import open_server
@@ -53,13 +54,14 @@ async def serve(
     *,
     listeners: Sequence[OpenListener] = (),
     events: tuple[Events, ...] = (),
+    counters: Counters | None = None,
     task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `config` until `stopping` is set and the sessions have ended, at most `grace` seconds later.
 
     `listeners`, which the caller has opened and logged, replace those of `config`. `events` are listeners to the events
-    of all sessions. `task_status` is started with the addresses in use, as users type them, once connections are
-    accepted.
+    of all sessions, and `counters` counts them. `task_status` is started with the addresses in use, as users type them,
+    once connections are accepted.
 
     *Closing*: all sockets that were opened here, and `listeners`, are closed on return and on cancellation.
 
@@ -67,7 +69,7 @@ async def serve(
         OSError: an address is not available; ``filename`` says which.
     """
     level = logging.DEBUG if listeners else logging.INFO
-    async with open_server(config, listeners, events) as server:
+    async with open_server(config, listeners, events, counters) as server:
         addresses = [*map(str, server.listeners)]
         log.log(level, "listening on %s", ", ".join(addresses))
         task_status.started(addresses)

@@ -31,6 +31,7 @@ from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
+from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.server.accept import accept_connections
@@ -255,13 +256,16 @@ class Server:
 
 @asynccontextmanager
 async def open_server(
-    config: Config, opened: Sequence[OpenListener] = (), events: tuple[Events, ...] = ()
+    config: Config,
+    opened: Sequence[OpenListener] = (),
+    events: tuple[Events, ...] = (),
+    counters: Counters | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server for `config` for as long as the block does, and then until its sessions have ended.
 
     The listeners are those of `config`, unless `opened` has some; `opened` is closed here. `events` are listeners to
-    the events of all sessions. After the block there are no new connections; sessions that still run after the `grace`
-    of the configuration are cancelled.
+    the events of all sessions, and `counters` counts them. After the block there are no new connections; sessions that
+    still run after the `grace` of the configuration are cancelled.
 
     Raises:
         OSError: an address is not available; ``filename`` says which.
@@ -277,7 +281,7 @@ async def open_server(
             open_keepalive(config.server.keepalive) as keepalive,
             trio.open_nursery() as sessions,
         ):
-            service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines, keepalive), events)
+            service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines, keepalive), events, counters)
             async with trio.open_nursery() as accepting:
                 server = Server(service, active, poller, deadlines, keepalive, accepting, sessions)
                 unused.pop_all()

@@ -21,9 +21,10 @@ from chainsocks.config.models import Server
 from chainsocks.datagrams import Tunnel
 from chainsocks.errors import RequestRefused
 from chainsocks.network import DatagramSocket, Network
+from chainsocks.observe.tally import Tally
 from chainsocks.protocol.address import Address, AddressType, address_of, canonical
 from chainsocks.protocol.messages import ReplyCode, Request
-from chainsocks.relay.datagrams import DatagramPath, DatagramRelay, Tally
+from chainsocks.relay.datagrams import DatagramPath, DatagramRelay
 from chainsocks.relay.direct import Allowed, DirectPath
 from chainsocks.relay.filter import FilteredPath
 from chainsocks.relay.lookups import Lookups

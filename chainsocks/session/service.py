@@ -10,6 +10,7 @@ from chainsocks.chain.health import Health
 from chainsocks.chain.warm import WarmWays
 from chainsocks.config.models import Config
 from chainsocks.network import Network
+from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
 from chainsocks.session.login import Logins
 from chainsocks.session.own_listeners import OwnListeners
@@ -28,6 +29,8 @@ class Service:
     network: Network
     events: tuple[Events, ...] = ()
     """Listeners to the events of all sessions."""
+    counters: Counters | None = None
+    """What is counted; None where nothing asks for it."""
     own_listeners: OwnListeners = field(default_factory=OwnListeners)
     policy: Policy = field(init=False)
     dialer: Dialer = field(init=False)
@@ -40,4 +43,5 @@ class Service:
         warm = WarmWays(chains, config.timeouts, network, choices, config.health, config.isolation_key)
         put(self, "policy", Policy.of(config))
         put(self, "port_shares", PortShares(config.server.udp_ports))
-        put(self, "dialer", Dialer(network, config.timeouts, choices, warm=warm if chains else None))
+        dialer = Dialer(network, config.timeouts, choices, warm=warm if chains else None, counters=self.counters)
+        put(self, "dialer", dialer)

@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -36,16 +37,18 @@ from chainsocks.chain.operations import Upstream, close_upstream, open_connectio
 from chainsocks.chain.resolve import resolve
 from chainsocks.chain.trip import RequestAbandoned
 from chainsocks.config.chains import Chain
-from chainsocks.errors import Cause, DialError, ProtocolError, RequestRefused
+from chainsocks.errors import Cause, DialError, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
+from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Record
+from chainsocks.observe.tally import Tally
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable, with_scope
 from chainsocks.protocol.handshake import ServerHandshake
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Version
-from chainsocks.relay.datagrams import DatagramRelay, Tally
+from chainsocks.relay.datagrams import DatagramRelay
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.rules import Caller
 from chainsocks.session.access import Access, datagram_access
@@ -89,12 +92,14 @@ async def serve_session(
     try:
         await _Session(connection, service, begun, place).run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
-        record.outcome, record.failed = CUT_OFF, False
+        record.outcome, record.kind = CUT_OFF, OutcomeKind.CUT_OFF
         if record.reply is None:  # otherwise the relay has done so where it had to
             reset_on_close(client)
         raise
     finally:
         record.write()
+        if service.counters:
+            service.counters.session_ended(record)
         if events:
             events.ended()
         await client.aclose()
@@ -103,12 +108,16 @@ async def serve_session(
 class _SessionOver(Exception):
     """The session ends without an answer to the client; its text is the outcome."""
 
+    def __init__(self, outcome: str, kind: OutcomeKind) -> None:
+        super().__init__(outcome)
+        self.kind = kind
+
 
 class _ClientLeft(_SessionOver):
     """The client cannot take the reply that it is owed."""
 
-    def __str__(self) -> str:
-        return CLIENT_LEFT
+    def __init__(self) -> None:
+        super().__init__(CLIENT_LEFT, OutcomeKind.CLIENT_LEFT)
 
 
 class _Session:
@@ -145,25 +154,22 @@ class _Session:
 
     async def run(self) -> None:
         """Serve the client, and close its connection in a way that it understands."""
-        record, failed = self._record, False
+        record = self._record
         try:
             with self._limit:
                 await self._serve()
         except _SessionOver as over:
-            record.outcome = str(over)
+            record.outcome, record.kind = str(over), over.kind
         except ProtocolError as error:
-            record.outcome = self._reader.explain(error)
-            failed = error.cause is Cause.SYSTEM_ERROR
+            record.outcome, record.kind = self._reader.explain(error), _kind_of(error)
             await self._reader.close(self._timeouts.reply)
         except RequestAbandoned:
             await self._abandon()
         except (RequestRefused, DialError) as error:
-            failed = await self._refuse(error) and error.is_failure
+            await self._refuse(error)
         except Exception as error:
-            failed = True
             if not await self._fail(error):
                 raise
-        record.failed = failed
 
     async def _serve(self) -> None:
         """Read the request, route it, and do what it asks for.
@@ -198,7 +204,7 @@ class _Session:
             return await self._reader.read()
         except BrokenResourceError as error:
             problem = str(error) if isinstance(error, CapsuleError) else "it reset the connection"
-            raise _SessionOver(self._reader.explain(problem)) from None
+            raise _SessionOver(self._reader.explain(problem), OutcomeKind.NO_REQUEST) from None
 
     def _on_its_link(self, request: Request) -> Request:
         """Return a request whose link-local destination is on the link that the client came in by, if it did so."""
@@ -231,6 +237,7 @@ class _Session:
         chain = _chain_of(decision)
         key = b"" if chain.route else self._host.encode() + b"\0" + decision.destination.packed
         watch, access = self._watch, Access.of(self._service, self._listener, decision.rule)
+        began = self._service.network.now()
         trip, result = await watch.during(
             self._service.dialer.run(
                 chain,
@@ -246,6 +253,8 @@ class _Session:
                 client=self._account,
             )
         )
+        if self._service.counters:
+            self._service.counters.dialled(chain.name, self._service.network.now() - began)
         self._record.warm = trip.is_warm
         if not chain.route:
             self._record.route = trip.route
@@ -283,6 +292,7 @@ class _Session:
         async def open_associations() -> Association:
             return await self._dial(decision, associate, UNSPECIFIED)
 
+        counted = service.counters.association(tally) if service.counters else nullcontext()
         async with open_datagram_relay(
             self._reader.client,
             request,
@@ -296,8 +306,9 @@ class _Session:
         ) as (relay, bound):
             await self._send_success(handshake, bound)
             self._enter(relay)
-            await relay.run(self._limit.scope)
-            self._record.outcome = relay.outcome
+            with counted:
+                await relay.run(self._limit.scope)
+            self._record.outcome, self._record.kind = relay.outcome, relay.kind
 
     async def _resolve(self, handshake: ServerHandshake, decision: RoutingDecision) -> None:
         """Look up a name, or the name of an address, and reply with it: that is all."""
@@ -306,7 +317,7 @@ class _Session:
         _check_bound(request.version, answer)
         await self._send_success(handshake, answer)
         self._limit.clear()
-        self._record.outcome = f"answered {printable(answer.host)}"
+        self._record.outcome, self._record.kind = f"answered {printable(answer.host)}", OutcomeKind.ANSWERED
         await linger_and_close(self._reader.client, self._timeouts.reply)
 
     async def _reply_and_relay(self, handshake: ServerHandshake, upstream: Upstream) -> None:
@@ -326,7 +337,8 @@ class _Session:
             relay.closes_at_once = True
             self._enter(relay)
             await relay.run(self._limit.scope)  # each call in between would take memory for as long as the relay runs
-            self._record.outcome = relay.outcome
+            outcome = relay.outcome
+            self._record.outcome, self._record.kind = outcome, outcome.kind
             for stream in (client, upstream.stream):
                 if isinstance(stream, EncapsulatedStream) and stream.problem:
                     self._record.outcome += f": {stream.problem}"
@@ -338,7 +350,7 @@ class _Session:
 
     def _enter(self, relay: Relay | DatagramRelay) -> None:
         """Note that the session ends with `relay`, which is run next."""
-        self._limit.expired = lambda: _SessionOver(relay.outcome)
+        self._limit.expired = lambda: _relay_over(relay)
         self._watch.abandoned.let_go()
 
     async def _send_success(self, handshake: ServerHandshake, bound: Address) -> None:
@@ -362,25 +374,26 @@ class _Session:
         except BrokenResourceError:
             raise _ClientLeft from None
 
-    async def _refuse(self, refusal: RequestRefused | DialError) -> bool:
-        """Tell the client that its way is not open. Return whether it is still there to be told."""
+    async def _refuse(self, refusal: RequestRefused | DialError) -> None:
+        """Tell the client that its way is not open, if it is still there."""
         record, handshake, seconds = self._record, self._reader.handshake, self._timeouts.reply
-        record.outcome = str(refusal)
+        record.outcome, record.kind = str(refusal), _kind_of_refusal(refusal)
         record.reply = refusal.reply_code
+        if self._service.counters and isinstance(refusal, DialError):
+            self._service.counters.dials_failed([refusal, *refusal.earlier])
         if handshake is None:
-            return True
+            return
         handshake.send_reply(Reply(refusal.reply_code))
         with trio.move_on_after(seconds) as scope:
             try:
                 await self._reader.send_answer(handshake)
             except BrokenResourceError:
-                record.outcome = str(_ClientLeft())
-                return False
+                record.outcome, record.kind = CLIENT_LEFT, OutcomeKind.CLIENT_LEFT
+                return
         if scope.cancelled_caught:
-            record.outcome = str(self._reply_not_taken())
-            return False
+            record.outcome, record.kind = str(self._reply_not_taken()), OutcomeKind.CLIENT_LEFT
+            return
         await linger_and_close(self._reader.client, seconds)
-        return True
 
     async def _fail(self, error: BaseException) -> bool:
         """End a session for an error at this end, in a way that its client can tell; return False for a bug."""
@@ -390,6 +403,7 @@ class _Session:
         else:
             self._record.outcome = problem
             reset_on_close(self._reader.client)
+        self._record.kind = OutcomeKind.LOCAL_ERROR if is_local else OutcomeKind.BUG
         return is_local
 
     async def _abandon(self) -> None:
@@ -401,14 +415,37 @@ class _Session:
         else:
             problem = "the client finished its side, and may have left; its dial had no more time"
             await self._refuse(RequestRefused(problem, ReplyCode.TTL_EXPIRED))
+        self._record.kind = OutcomeKind.CLIENT_LEFT
 
     def _no_request(self) -> Exception:
         late = f"(within {self._timeouts.handshake:g} s)"
         unchecked = self._reader.refuse_login(f"not checked, others were before it {late}")
-        return unchecked or _SessionOver(self._reader.explain(f"no complete request {late}"))
+        return unchecked or _SessionOver(self._reader.explain(f"no complete request {late}"), OutcomeKind.NO_REQUEST)
 
     def _reply_not_taken(self) -> _SessionOver:
-        return _SessionOver(f"client, reply: not taken (within {self._timeouts.reply:g} s)")
+        problem = f"client, reply: not taken (within {self._timeouts.reply:g} s)"
+        return _SessionOver(problem, OutcomeKind.CLIENT_LEFT)
+
+
+def _relay_over(relay: Relay | DatagramRelay) -> _SessionOver:
+    kind = relay.outcome.kind if isinstance(relay, Relay) else relay.kind
+    return _SessionOver(relay.outcome, kind)
+
+
+def _kind_of(error: ProtocolError) -> OutcomeKind:
+    """Return the kind of outcome of a client that broke the protocol, or may not come in."""
+    if error.cause is Cause.SYSTEM_ERROR:
+        return OutcomeKind.LOCAL_ERROR
+    if isinstance(error, LoginRefused):
+        return OutcomeKind.LOGIN_REFUSED
+    return OutcomeKind.NO_REQUEST if error.cause is Cause.CLOSED else OutcomeKind.BAD_REQUEST
+
+
+def _kind_of_refusal(refusal: RequestRefused | DialError) -> OutcomeKind:
+    if not refusal.is_failure:
+        return OutcomeKind.REFUSED
+    is_local = isinstance(refusal, RequestRefused) and refusal.reply_code == ReplyCode.GENERAL_FAILURE
+    return OutcomeKind.LOCAL_ERROR if is_local else OutcomeKind.DIAL_FAILED
 
 
 def _check_bound(version: Version, bound: Address) -> None:

@@ -10,6 +10,7 @@ import trio
 
 from chainsocks.config.chains import Chain
 from chainsocks.observe.log import current_session
+from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Record, Traffic, prefix_ids
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
@@ -69,19 +70,19 @@ async def test_an_id_says_which_process_it_is_of(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("failed", "level", "levels"),
+    ("kind", "level", "levels"),
     [
-        pytest.param(False, logging.INFO, [logging.INFO], id="in-order"),
-        pytest.param(False, logging.WARNING, [], id="in-order-quiet"),
-        pytest.param(True, logging.INFO, [logging.WARNING], id="failed"),
-        pytest.param(True, logging.WARNING, [logging.WARNING], id="failed-quiet"),
+        pytest.param(OutcomeKind.REFUSED, logging.INFO, [logging.INFO], id="in-order"),
+        pytest.param(OutcomeKind.REFUSED, logging.WARNING, [], id="in-order-quiet"),
+        pytest.param(OutcomeKind.DIAL_FAILED, logging.INFO, [logging.WARNING], id="failed"),
+        pytest.param(OutcomeKind.DIAL_FAILED, logging.WARNING, [logging.WARNING], id="failed-quiet"),
     ],
 )
 async def test_the_line_of_a_failed_session_is_a_warning(
-    level: int, levels: list[int], caplog: pytest.LogCaptureFixture, *, failed: bool
+    kind: OutcomeKind, level: int, levels: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(level, "chainsocks.session")
-    Record("client", failed=failed).write()
+    Record("client", kind=kind).write()
     assert [record.levelno for record in caplog.records] == levels
 
 

@@ -10,7 +10,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from chainsocks.observe.record import Traffic
-from chainsocks.relay.datagrams import DatagramPath, Tally
+from chainsocks.observe.tally import Tally
+from chainsocks.relay.datagrams import DatagramPath
 from tests.memory import MemoryNetwork, Place
 
 __all__ = ["Beyond", "beyond"]

@@ -15,9 +15,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chainsocks.datagrams import Drop
 from chainsocks.observe.record import Traffic
+from chainsocks.observe.tally import Drops, Tally
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import encode_header
-from chainsocks.relay.datagrams import DatagramRelay, Deliver, Drops, Ready, Tally
+from chainsocks.relay.datagrams import DatagramRelay, Deliver, Ready
 from chainsocks.relay.relay import Outcome
 from tests.memory import MemoryNetwork, MemorySocket, MemoryStream, memory_stream_pair
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from chainsocks.observe.tally import Drops
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import encode_header
-from chainsocks.relay.datagrams import Deliver, Drops, Ready
+from chainsocks.relay.datagrams import Deliver, Ready
 from chainsocks.relay.filter import REMEMBERED, FilteredPath
 
 GOOD, BAD, ODD = Address("192.0.2.1", 53), Address("10.0.0.1", 53), Address("127.1", 53)

@@ -10,9 +10,9 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.datagrams import Candidates, Drop
+from chainsocks.observe.tally import Drops
 from chainsocks.protocol.address import Address
 from chainsocks.relay import lookups
-from chainsocks.relay.datagrams import Drops
 from chainsocks.relay.lookups import Lookups
 
 NAME = Address("far.example", 53)

@@ -15,6 +15,7 @@ import trio
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.net.stream import SocketStream
+from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
 from chainsocks.protocol.address import Address, parse_address
 from chainsocks.server.serve import serve
@@ -60,13 +61,13 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(config: Config, *events: Events) -> AsyncIterator[Serving]:
+async def serving(config: Config, *events: Events, counters: Counters | None = None) -> AsyncIterator[Serving]:
     """Run a server in the background; at the end it is asked to stop, and waited for."""
     server = Serving()
 
     async def run(task_status: trio.TaskStatus[Sequence[str]]) -> None:
         with server.scope:
-            await serve(config, server.stopping, events=events, task_status=task_status)
+            await serve(config, server.stopping, events=events, counters=counters, task_status=task_status)
         server.ended_at = trio.current_time()
         server.ended.set()
 

@@ -18,10 +18,13 @@ from trio.testing import MockClock
 
 from chainsocks.config.models import User
 from chainsocks.config.passwords import PlainPassword
-from chainsocks.errors import Place
+from chainsocks.errors import Cause, Place, Step
+from chainsocks.observe.counters import Counters, Failure, SessionKey
 from chainsocks.observe.events import Events
+from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Record
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.messages import Command
 from chainsocks.relay.flow import Flow
 from chainsocks.relay.relay import Relay
 from chainsocks.server.lane import Lane
@@ -215,6 +218,23 @@ async def test_listeners_to_events_see_no_difference(sockets_on_mock_clock: Mock
         await trio.sleep(1)
         assert steps.heard[:2] == ["started", "TCP connect"]
         assert steps.heard[2].startswith("ended: destination 127.0.0.1:")
+
+
+@pytest.mark.usefixtures("each_session_way")
+async def test_the_lane_counts_as_a_task_does(sockets_on_mock_clock: MockClock) -> None:
+    counters = Counters()
+    async with echoing() as destination, serving(config_of(), counters=counters) as server:
+        async with connect(server.address) as client:
+            await open_session(client, destination)
+        async with connect(server.address) as client:
+            await client.send(b"\5\1\0" + request(Address("127.0.0.1", free_port())))
+            assert (await read_exactly(client, 12))[3] == 5
+        await trio.sleep(1)
+    finished = SessionKey(Command.CONNECT, "direct", OutcomeKind.FINISHED, 0)
+    refused = SessionKey(Command.CONNECT, "direct", OutcomeKind.DIAL_FAILED, 5)
+    assert {key: totals.count for key, totals in counters.sessions.items()} == {finished: 1, refused: 1}
+    assert {chain: sum(histogram.counts) for chain, histogram in counters.dials.items()} == {"direct": 1}
+    assert counters.failures == {Failure("", Step.CONNECT, Cause.CONNECTION_REFUSED): 1}
 
 
 async def test_debugging_lines_come_from_tasks(caplog: pytest.LogCaptureFixture, seen: Seen) -> None:

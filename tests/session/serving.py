@@ -15,6 +15,7 @@ from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
+from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
 from chainsocks.protocol.address import Address
 from chainsocks.session.connection import Connection
@@ -87,6 +88,7 @@ async def session(
     names_only: NamesOnly = NamesOnly.OFF,
     listen: str = "127.0.0.1",
     events: tuple[Events, ...] = (),
+    counters: Counters | None = None,
     **hosts: Host,
 ) -> AsyncIterator[Client]:
     """Serve one client; at the end of the block its session must have ended too, with nothing left open."""
@@ -96,7 +98,7 @@ async def session(
     async with trio.open_nursery() as handlers:
         network = MemoryNetwork(handlers, {DESTINATION: hosts.get("destination", Host(echo))})
         config = config or Config()
-        service = Service(config, Logins(config.users), network, events)
+        service = Service(config, Logins(config.users), network, events, counters)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve_session, Connection(far, "192.0.2.1:5555", "192.0.2.1", listener), service)
             yield Client(near, network, caplog)

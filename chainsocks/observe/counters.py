@@ -1,0 +1,180 @@
+"""What a worker counts, for metrics and for the totals of ``chainsocks status``.
+
+1. A count is taken at the end of a session, of a dial, of a step and of a UDP association; never for a byte or a read.
+2. What is counted is told apart by enums and by names from the configuration, so that no client can make up a new
+   row: never by a destination, a client or a user.
+3. Nothing here is reset. A reload keeps the counters, also those of chains and hops that are gone.
+
+What goes up and down, such as the sessions that are open, is not counted: it is read from what exists
+(`chainsocks.observe.metrics`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import trio
+
+from chainsocks.datagrams import Drop
+from chainsocks.errors import Cause, DialError, Step
+from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.observe.record import Record
+from chainsocks.observe.tally import Tally
+from chainsocks.protocol.handshake import State
+from chainsocks.protocol.messages import Command
+
+__all__ = ["BOUNDS", "RECENT", "Counters", "Datagrams", "Ended", "Failure", "Histogram", "SessionKey", "SessionTotals"]
+
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""The upper bounds of the buckets of a histogram, in seconds; one without a bound follows."""
+
+RECENT = 20
+"""Failed sessions that are remembered, with what the log says of them."""
+
+
+class SessionKey(NamedTuple):
+    """What tells ended sessions apart."""
+
+    command: Command | None
+    """None where no request was complete."""
+    chain: str
+    """The chain as it is configured; empty where none was decided on."""
+    outcome: OutcomeKind
+    reply: int | None
+    """The reply code; None where no reply was owed."""
+
+
+@dataclass(slots=True)
+class SessionTotals:
+    """The sessions with one `SessionKey`, and their bytes from and to the clients."""
+
+    is_failure: bool = False
+    count: int = 0
+    up: int = 0
+    down: int = 0
+
+
+class Failure(NamedTuple):
+    """What tells failed attempts of a dial apart."""
+
+    hop: str
+    """Empty at the destination."""
+    step: State | Step
+    cause: Cause
+
+
+class Ended(NamedTuple):
+    """A session that has ended, at a time on trio's clock."""
+
+    at: float
+    record: Record
+
+
+class Histogram:
+    """How often something took how long: `counts` has a number for each of `BOUNDS`, and one for what took longer."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one that took `seconds`."""
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+
+@dataclass(slots=True)
+class Datagrams:
+    """The datagrams of UDP associations, and those that were dropped."""
+
+    up: int = 0
+    down: int = 0
+    drops: Counter[Drop] = field(default_factory=Counter)
+
+    def add(self, tally: Tally) -> None:
+        """Add those of one association."""
+        self.up += tally.up
+        self.down += tally.down
+        self.drops.update(tally.drops)
+
+
+class Counters:
+    """The counters of one worker; each field is read where they are shown, and changed by the methods only."""
+
+    __slots__ = ("_associations", "_ended_datagrams", "dials", "failures", "recent_failures", "sessions", "steps")
+
+    def __init__(self) -> None:
+        self.sessions: dict[SessionKey, SessionTotals] = {}
+        """The sessions that have ended."""
+        self.failures: Counter[Failure] = Counter()
+        """Attempts of dials that have failed."""
+        self.dials: dict[str, Histogram] = {}
+        """The dials that succeeded, by chain."""
+        self.steps: dict[tuple[str, State | Step], Histogram] = {}
+        """The steps that succeeded, by hop and step."""
+        self.recent_failures: deque[Ended] = deque(maxlen=RECENT)
+        """The last failed sessions, the earliest first."""
+        self._associations: set[Tally] = set()
+        self._ended_datagrams = Datagrams()
+
+    def session_ended(self, record: Record) -> None:
+        """Count a session that has ended, whose record is final."""
+        request, chain, traffic = record.request, record.chain, record.traffic
+        # A plain tuple is equal to a `SessionKey`, and made in a fraction of the time.
+        key = (request.command if request else None, chain.name if chain else "", record.kind, record.reply)
+        totals = self.sessions.get(key)  # type: ignore[call-overload]
+        if totals is None:
+            totals = self.sessions[SessionKey(*key)] = SessionTotals(record.kind.is_failure)
+        totals.count += 1
+        totals.up += traffic.up
+        totals.down += traffic.down
+        if totals.is_failure:
+            self.recent_failures.append(Ended(trio.current_time(), record))
+
+    def dialled(self, chain: str, seconds: float) -> None:
+        """Count a dial along a chain that has succeeded."""
+        histogram = self.dials.get(chain)
+        if histogram is None:
+            histogram = self.dials[chain] = Histogram()
+        histogram.observe(seconds)
+
+    def step_passed(self, hop: str, step: State | Step, seconds: float) -> None:
+        """Count a step at a hop that has succeeded."""
+        key = hop, step
+        histogram = self.steps.get(key)
+        if histogram is None:
+            histogram = self.steps[key] = Histogram()
+        histogram.observe(seconds)
+
+    def dials_failed(self, errors: Iterable[DialError]) -> None:
+        """Count attempts that have failed, without their `earlier`."""
+        for error in errors:
+            place = error.place
+            self.failures[Failure(place.hop or "", place.step, error.cause)] += 1
+
+    @contextmanager
+    def association(self, tally: Tally) -> Iterator[None]:
+        """Count the datagrams of a UDP association, while it is open and afterwards."""
+        self._associations.add(tally)
+        try:
+            yield
+        finally:
+            self._associations.remove(tally)
+            self._ended_datagrams.add(tally)
+
+    @property
+    def datagrams(self) -> Datagrams:
+        """The datagrams of all associations, those that are open too."""
+        total = Datagrams()
+        total.up, total.down = self._ended_datagrams.up, self._ended_datagrams.down
+        total.drops.update(self._ended_datagrams.drops)
+        for tally in self._associations:
+            total.add(tally)
+        return total
