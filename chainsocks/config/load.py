@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,22 +23,23 @@ from chainsocks.config.groups import link_groups, no_such_member, unfit
 from chainsocks.config.hops import Hop
 from chainsocks.config.identities import identity_problem
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Ident, Server, Timeouts, User
+from chainsocks.config.passwords import PlainPassword
 from chainsocks.config.rules import DIRECTLY, Rule
 from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, TimeoutsTable, UserTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
+from chainsocks.config.secrets import Missing, Secrets, others_can_read
 from chainsocks.config.sections import SECTIONS
 from chainsocks.config.suggest import describe, none_of, suggest
 from chainsocks.config.tables import Table
 from chainsocks.config.toml import parse_toml
-from chainsocks.config.values import environment
+from chainsocks.config.users_file import parse_users
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.masking import masked, masked_name, may_be_login, without_logins
-from chainsocks.protocol.socks5_messages import MAX_LOGIN
 
 __all__ = ["Loaded", "config_places", "find_config", "load_config", "parse_config", "read_file"]
 
-_SECRETS = {"user_id", "username", "password", "password_env"}
+_SECRETS = {"user_id", "username", "password", "password_env", "password_file", "users_file"}
 _TYPES = {
     "string_type": "a text in quotes",
     "int_type": "a whole number",
@@ -53,6 +53,9 @@ _TYPES = {
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
 }
+
+MOST_PROBLEMS = 20
+"""How many problems of a list of users are reported, each with its line."""
 
 _WRITE_DIRECT = f'write "{DIRECTLY}" in place of the list'
 
@@ -102,7 +105,7 @@ class Loaded:
 
 
 def read_file(path: Path, *, lint: bool = False) -> Loaded:
-    """Read and check a file; with `lint`, an environment variable that is not set is a warning and no problem.
+    """Read and check a file; with `lint`, a secret that this machine does not have is a warning and no problem.
 
     Raises:
         ConfigError: as `load_config`.
@@ -113,7 +116,7 @@ def read_file(path: Path, *, lint: bool = False) -> Loaded:
         raise ConfigError([Problem("", error.strerror or str(error))], masked(str(path))) from None
     except UnicodeDecodeError:
         raise ConfigError([Problem("", "not UTF-8 text, as TOML must be")], str(path)) from None
-    loaded = _read_text(text, str(path), lint=lint)
+    loaded = _read_text(text, str(path), path.parent, Missing.WARNING if lint else Missing.PROBLEM)
     return replace(loaded, warnings=(*loaded.warnings, *_exposure(path, loaded)))
 
 
@@ -123,15 +126,15 @@ def parse_config(text: str, source: str = "") -> Config:
     Raises:
         ConfigError: it is not TOML, or has problems.
     """
-    return _read_text(text, source, lint=False).config
+    return _read_text(text, source, Path(), Missing.PROBLEM).config
 
 
-def _read_text(text: str, source: str, *, lint: bool) -> Loaded:
+def _read_text(text: str, source: str, folder: Path, missing: Missing) -> Loaded:
     try:
         data = parse_toml(text)
     except ValueError as error:
         raise ConfigError([Problem("", printable(str(error)))], source) from None
-    reader = _Reader(lint=lint)
+    reader = _Reader(folder, missing)
     config = reader.read(data)
     if reader.problems:
         raise ConfigError(reader.problems, source)
@@ -141,12 +144,14 @@ def _read_text(text: str, source: str, *, lint: bool) -> Loaded:
 class _Reader:
     """One pass over a parsed file. Each entry is checked on its own, so that one bad entry does not hide another."""
 
-    def __init__(self, *, lint: bool) -> None:
+    def __init__(self, folder: Path, missing: Missing) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._logins: set[str] = set()
         """Names that may be logins, which no other problem repeats."""
-        self._lint = lint
+        self._knows_users = True
+        """Whether all users could be read, so that another name is a mistake."""
+        self._secrets = Secrets(folder, missing, self._warn)
         self._place: Place = ()
         """The table that is being read."""
 
@@ -163,12 +168,17 @@ class _Reader:
         }
         health = self._table(HealthTable, data.get("health", {}), "health")
         groups = self._read_groups(data, hops)
+        chains = self._read_chains(data, {**groups, **hops})
+        users = self._read_users(data)
+        users_file = server.given().get("users_file") if server else None
+        if users_file is not None:
+            users += self._read_users_file(users_file, users)
         config = Config(
             server.build() if server else Server(),
             timeouts.build() if timeouts else Timeouts(),
             hops,
-            self._read_chains(data, {**groups, **hops}),
-            self._read_users(data),
+            chains,
+            users,
             self._read_rules(data),
             groups,
             health.build() if health else HealthSettings(),
@@ -184,7 +194,7 @@ class _Reader:
             self._add(("server", "gssapi"), say)
         self._check_rules(config, data)
         bad_rules = any(problem.path.startswith("rules") for problem in self.problems)
-        if server and data.get("users", []) == [] and not bad_rules:
+        if server and data.get("users", []) == [] and users_file is None and not bad_rules:
             for listener in config.exposed:
                 self._add(("server", "listen"), f"{listener} {OPEN_PROXY}")
         return config
@@ -240,12 +250,41 @@ class _Reader:
             self._add(("users",), "expected [[users]], in double brackets, once for each user")
             return ()
         tables = [self._table(UserTable, raw, "users", index) for index, raw in enumerate(raw_users)]
+        self._knows_users = not tables or any(tables)
         seen = set()
         for index, table in enumerate(tables):
             if table and table.name in seen:
                 self._add(("users", index, "name"), f"{describe(table.name)} is declared twice; remove one")
             seen.add(table and table.name)
         return tuple(table.build() for table in tables if table)
+
+    def _read_users_file(self, path: str, others: tuple[User, ...]) -> tuple[User, ...]:
+        """Return the users of the file that ``users_file`` names; `others` are those of ``[[users]]``."""
+        place = ("server", "users_file")
+        self._place = place[:1]
+        problems: list[str] = []
+        found: dict[str, User] = {}
+        where = {user.name: "in [[users]]" for user in others}
+        try:
+            text = self._secrets.list_from_file("users_file", path)
+        except ValueError as error:
+            text, problems = "", [str(error)]
+        if text is None:
+            self._knows_users = False
+            return (User("those of users_file", PlainPassword(os.urandom(16))),)
+        for line, user in parse_users(text, lambda line, problem: problems.append(f"line {line}: {problem}")):
+            if earlier := where.get(user.name):
+                problems.append(f"line {line}: the user is declared {earlier} already; remove one")
+            found.setdefault(user.name, user)
+            where.setdefault(user.name, f"on line {line}")
+        if not problems and not found:
+            problems.append("there is no user in the file, so every client would be let in; add one as NAME:HASH")
+        for problem in problems[:MOST_PROBLEMS]:
+            self._add(place, problem)
+        if len(problems) > MOST_PROBLEMS:
+            self._add(place, f"{len(problems) - MOST_PROBLEMS} more lines have problems")
+        self._knows_users &= not problems
+        return tuple(found.values())
 
     def _read_rules(self, data: Mapping[str, Any]) -> tuple[Rule, ...]:
         raw_rules = data.get("rules", [])
@@ -266,8 +305,8 @@ class _Reader:
             if rule.chain is not None and rule.chain not in chains:
                 found = describe(rule.chain)
                 self._add((*place, "chain"), f"no chain is called {found}{suggest(rule.chain, chains)}")
-            if data.get("users") and not users:
-                continue  # all users have problems, which are reported
+            if not self._knows_users:
+                continue
             problems = (
                 identity_problem(user.decode(), users, gssapi=gssapi, ident=ident) for user in sorted(rule.users)
             )
@@ -287,7 +326,7 @@ class _Reader:
     def _table(self, model: type[TableT], raw: object, *place: str | int) -> TableT | None:
         self._place = place
         try:
-            return model.model_validate(raw, context=self._secret)
+            return model.model_validate(raw, context=self._secrets)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 location = detail["loc"]
@@ -298,19 +337,9 @@ class _Reader:
                 self._add((*place, *location), _explain(model, detail))
             return None
 
-    def _secret(self, name: str) -> bytes:
-        """Return the secret in an environment variable; where files are only linted, there may be none.
-
-        Raises:
-            ValueError: it is not set.
-        """
-        try:
-            return environment(name)
-        except ValueError as error:
-            if not self._lint:
-                raise
-            self.warnings.append(Problem(_path((*self._place, "password_env")), printable(str(error))))
-            return f"${name}".encode()[:MAX_LOGIN]  # two variables are two passwords
+    def _warn(self, key: str, message: str) -> None:
+        """Add a warning about a key of the table that is being read."""
+        self.warnings.append(Problem(_path((*self._place, key)), printable(message)))
 
     def _add(self, place: Place, message: str) -> None:
         self.problems.append(Problem(_path(place), printable(without_logins(message, self._logins))))
@@ -329,13 +358,7 @@ def _exposure(path: Path, loaded: Loaded) -> Iterator[Problem]:
     """Warn of a file with secrets that every user of the machine can read."""
     if not loaded.holds_secrets:
         return
-    try:
-        place = path.resolve(strict=True)
-        status = place.stat()
-        can_be_reached = all(folder.stat().st_mode & stat.S_IXOTH for folder in place.parents)
-    except OSError:
-        return
-    if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH and can_be_reached:
+    if others_can_read(path):
         what = "has passwords in it, and every user of this machine can read it"
         yield Problem("", printable(f"{path} {what}: chmod o= {shlex.quote(str(path))}"))
 

@@ -13,7 +13,10 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-__all__ = ["HashedPassword", "Password", "PlainPassword", "hash_password", "parse_hash"]
+__all__ = ["SCHEME", "HashedPassword", "Password", "PlainPassword", "hash_password", "parse_hash"]
+
+SCHEME = "scrypt"
+"""The first part of a hash as it is written."""
 
 _N, _R, _P = 2**14, 8, 1  # 16 MiB and some 50 ms: the interactive setting of the scrypt paper
 _MAX_MEMORY = 64 * 1024 * 1024  # the most that a configured hash may cost per login

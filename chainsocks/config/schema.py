@@ -25,26 +25,16 @@ from chainsocks.config.gssapi import (
     parse_principal,
 )
 from chainsocks.config.hops import NamesOnly
-from chainsocks.config.identities import Proof
 from chainsocks.config.listeners import ListenAddress, Listener, UnixPath
 from chainsocks.config.models import HealthSettings, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
+from chainsocks.config.secrets import Secrets
 from chainsocks.config.suggest import MAX_INTEGER
 from chainsocks.config.tables import LIST, NUMBER, LeastProtection, ServiceName, Table, not_empty, parsed, table_of
-from chainsocks.config.values import environment, parse_group, parse_ip, parse_listen, parse_mode, parse_ports
-from chainsocks.protocol.socks5_messages import MAX_LOGIN
+from chainsocks.config.users_file import check_user_name
+from chainsocks.config.values import parse_group, parse_ip, parse_listen, parse_mode, parse_ports
 
 __all__ = ["HealthTable", "ListenTable", "ServerTable", "TimeoutsTable", "UserTable"]
-
-
-def _user_name(name: str) -> str:
-    size = len(name.encode())
-    if size > MAX_LOGIN:
-        raise ValueError(f"a name has at most {MAX_LOGIN} bytes, this one has {size}")
-    if name.startswith(tuple(Proof)):
-        kinds = ", ".join(Proof)
-        raise ValueError(f"a name cannot begin with one of {kinds}, which stand for other identities")
-    return name
 
 
 ListenText = Annotated[ListenAddress, parsed(parse_listen), NUMBER]
@@ -88,7 +78,8 @@ class _ServerTable(Table):
 
     def build(self) -> Server:
         """Make the value."""
-        given = {key: value for key, value in self.given().items() if not key.startswith("gssapi")}
+        elsewhere = ("gssapi", "users_file")
+        given = {key: value for key, value in self.given().items() if not key.startswith(elsewhere)}
         if "listen" in given:
             given["listen"] = tuple(table.build() for table in given["listen"])
         return Server(**given, gssapi=self._gssapi)
@@ -114,6 +105,7 @@ ServerTable = table_of(
         ServerGssapi().principals,
     ),
     gssapi_required=(StrictBool, ServerGssapi().required),
+    users_file=(StrictStr | None, None),
 )
 
 
@@ -142,19 +134,26 @@ HealthTable = table_of(HealthSettings, _HealthTable)
 class UserTable(Table):
     """One of ``[[users]]``."""
 
-    name: Annotated[StrictStr, AfterValidator(_user_name)]
+    name: Annotated[StrictStr, AfterValidator(check_user_name)]
     password_hash: PasswordHash | None = None
     password_env: StrictStr | None = None
+    password_file: StrictStr | None = None
     _password: Password
 
     @model_validator(mode="after")
     def _assemble(self, info: ValidationInfo) -> Self:
-        if self.password_hash is not None and self.password_env is None:
-            self._password = self.password_hash
-        elif self.password_env is not None and self.password_hash is None:
-            self._password = PlainPassword((info.context or environment)(self.password_env))
-        else:
-            raise ValueError("expected either password_hash (see `chainsocks hash-password`) or password_env")
+        secrets: Secrets = info.context or Secrets()
+        match self.password_hash, self.password_env, self.password_file:
+            case HashedPassword() as password, None, None:
+                self._password = password
+            case None, str(name), None:
+                self._password = PlainPassword(secrets.from_variable(name))
+            case None, None, str(path):
+                self._password = PlainPassword(secrets.from_file(path))
+            case _:
+                raise ValueError(
+                    "expected one of password_hash (see `chainsocks hash-password`), password_env and password_file"
+                )
         return self
 
     def build(self) -> User:

@@ -6,7 +6,7 @@ They build frozen values, as those of `chainsocks.config.schema` do.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -52,6 +52,7 @@ from chainsocks.config.rules import (
     parse_spoken,
     parse_to,
 )
+from chainsocks.config.secrets import Secrets
 from chainsocks.config.tables import (
     LIST,
     NUMBER,
@@ -63,7 +64,7 @@ from chainsocks.config.tables import (
     not_empty,
     parsed,
 )
-from chainsocks.config.values import environment, parse_part_address, parse_ports, parse_resolver, parse_target
+from chainsocks.config.values import parse_part_address, parse_ports, parse_resolver, parse_target
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.messages import Command, Credentials, UserId
@@ -76,6 +77,9 @@ def _denies(value: object) -> object:
         raise ValueError("found false, expected true; leave deny out of a rule that allows requests")
     return value
 
+
+PASSWORDS = {"password", "password_env", "password_file"}
+"""The keys of a hop that each have a password."""
 
 HopAddress = Annotated[Address, parsed(parse_part_address)]
 ResolverText = Annotated[Address, parsed(parse_resolver)]
@@ -91,6 +95,7 @@ class HopTable(Table):
     username: StrictStr | None = None
     password: StrictStr | None = None
     password_env: StrictStr | None = None
+    password_file: StrictStr | None = None
     timeout: Duration | None = None
     resolve: Resolve = Resolve.REMOTE
     pipeline: Pipeline | None = None
@@ -115,7 +120,7 @@ class HopTable(Table):
                 raise ValueError(f"the url contains these already: remove {', '.join(sorted(parts))}")
             hop = self.url
         elif self.protocol and self.address:
-            credentials = self._credentials(KINDS[self.protocol], info.context or environment)
+            credentials = self._credentials(KINDS[self.protocol], info.context or Secrets())
             hop = Hop("", self.protocol, self.address, credentials)
         else:
             raise ValueError("expected a url, or both protocol and address")
@@ -132,18 +137,20 @@ class HopTable(Table):
         )
         return self
 
-    def _credentials(self, kind: HopKind, secret: Callable[[str], bytes]) -> Credentials | None:
+    def _credentials(self, kind: HopKind, secrets: Secrets) -> Credentials | None:
         if UserId in kind.logins:
-            user, unfit = self.user_id, {"username", "password", "password_env"}
+            user, unfit = self.user_id, {"username", *PASSWORDS}
         else:
             user, unfit = self.username, {"user_id"}
         if unfit := unfit & self.model_fields_set:
             raise ValueError(f"{', '.join(sorted(unfit))} cannot be used with protocol {kind.protocol.value!r}")
-        if self.password is not None and self.password_env is not None:
-            raise ValueError("password and password_env cannot both be set")
+        if len(passwords := self.model_fields_set & PASSWORDS) > 1:
+            raise ValueError(f"{' and '.join(sorted(passwords))} cannot be set together")
         password = None if self.password is None else self.password.encode()
         if self.password_env is not None:
-            password = secret(self.password_env)
+            password = secrets.from_variable(self.password_env)
+        if self.password_file is not None:
+            password = secrets.from_file(self.password_file)
         if user is None and password is None:
             return None
         if user is None:

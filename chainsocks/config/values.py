@@ -1,9 +1,8 @@
-"""Single values as users write them: durations, addresses, ports, and secrets from the environment."""
+"""Single values as users write them: durations, addresses, and ports."""
 
 from __future__ import annotations
 
 import math
-import os
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -14,7 +13,6 @@ from chainsocks.config.suggest import MAX_INTEGER, describe
 from chainsocks.protocol.address import Address, parse_address
 
 __all__ = [
-    "environment",
     "parse_duration",
     "parse_group",
     "parse_ip",
@@ -29,7 +27,6 @@ __all__ = [
 DNS_PORT = 53
 """The port that IANA assigns to DNS, over TCP too."""
 
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _MODE = re.compile(r"0?[0-7]{3}")
 _GROUP = re.compile(r"[\w.][\w.-]*\$?")
@@ -178,17 +175,3 @@ def parse_ip(value: str) -> IPv4Address | IPv6Address:
     if ip.is_unspecified:
         raise ValueError(f"found {describe(value)}, expected an address that others can connect to")
     return ip
-
-
-def environment(name: str) -> bytes:
-    """Return a secret from the environment, byte for byte.
-
-    Raises:
-        ValueError: it is not set, or empty.
-    """
-    value = os.environ.get(name)
-    if not value:
-        # A text that is not a usual name of a variable may be the password itself, written in the wrong place.
-        shown = name if _VARIABLE.fullmatch(name) else "of this name"
-        raise ValueError(f"the environment variable {shown} is not set")
-    return os.fsencode(value)

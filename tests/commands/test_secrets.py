@@ -33,7 +33,7 @@ SPELLINGS = [
     "socks5 h 1080 bob {}",
     "h,1080,bob,{}",
 ]
-SECRET_KEYS = {"password", "password_hash", "password_env", "username", "user_id"}
+SECRET_KEYS = {"password", "password_hash", "password_env", "password_file", "users_file", "username", "user_id"}
 FEW = 3
 """Spellings that are tried in every form, since they differ little there."""
 

@@ -207,7 +207,7 @@ def test_sections_of_the_wrong_name_or_type(text: str, problem: str) -> None:
 def test_nothing_in_a_problem_breaks_its_line() -> None:
     assert problems('[hops]\n"a\\nb" = { "c\\u001b" = 5 }\n[chains]\nx = ["\\n"]') == [
         r"hops.a\nb.c\x1b: unknown key; known are address, gssapi, gssapi_host, gssapi_service, isolate, password, "
-        "password_env, pipeline, protocol, resolve, timeout, tor, udp_relay, url, user_id, username",
+        "password_env, password_file, pipeline, protocol, resolve, timeout, tor, udp_relay, url, user_id, username",
         r"chains.x[1]: no hop or group is called '\n'; known are a\nb",
     ]
 
@@ -309,7 +309,7 @@ def test_an_open_proxy_is_refused_unless_it_is_meant(listen: str, exposed: list[
 @pytest.mark.parametrize(
     ("users", "problem"),
     [
-        ('[[users]]\nname = "carol"', "users[1]: expected either password_hash"),
+        ('[[users]]\nname = "carol"', "users[1]: expected one of password_hash"),
         ("[users]", "users: expected [[users]]"),
     ],
     ids=["a mistake in a user", "a mistake in the section"],
@@ -562,6 +562,7 @@ def test_a_good_user_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(lambda s: part("socks5", username="alice", pasword=s), id="password: misspelt key"),
         pytest.param(lambda s: part("socks5", username="alice", password=s, password_env="X"), id="both passwords"),
         pytest.param(lambda s: part("socks5", username="alice", password_env=s), id="password as its variable"),
+        pytest.param(lambda s: part("socks5", username="alice", password_file=s), id="password as its file"),
         pytest.param(lambda s: part("socks5", username="alice", password_env=[s]), id="password_env: list"),
         pytest.param(lambda s: part(f"socks5://alice:{s}@paris.example"), id="protocol: a URL"),
         pytest.param(lambda s: part("socks5", resolve=f"socks5://alice:{s}@paris.example"), id="resolve: a URL"),
@@ -583,6 +584,7 @@ def test_a_good_user_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(lambda s: user(password_hash=f"scrypt:16:8:1:{CORE}A:{CORE}A", x=s), id="user: short hash"),
         pytest.param(lambda s: user(password_hash=HASH, password_env=s), id="user: hash and variable"),
         pytest.param(lambda s: user(password_env=s), id="user: password as its variable"),
+        pytest.param(lambda s: user(password_file=s), id="user: password as its file"),
         pytest.param(lambda s: {"users": [f"carol:{s}"]}, id="users: a list of texts"),
         pytest.param(lambda s: {"users": f"carol:{s}"}, id="users: a text"),
         pytest.param(lambda s: {"users": {"carol": s}}, id="users: a table"),

@@ -72,7 +72,7 @@ def test_the_server(line: str, server: Server) -> None:
             "port = 1",
             "server.port: unknown key; "
             "known are bind_address, gssapi, gssapi_keytab, gssapi_principals, gssapi_required, gssapi_services, "
-            "ident, keepalive, lane, listen, max_sessions, open, private, udp_address, udp_ports, workers",
+            "ident, keepalive, lane, listen, max_sessions, open, private, udp_address, udp_ports, users_file, workers",
         ),
         ("bind_address = 7", "server.bind_address: expected a text in quotes"),
         (
@@ -188,7 +188,7 @@ def test_a_user_name_of_any_size(name: str) -> None:
     assert user.name == name
 
 
-ONE_PASSWORD = "expected either password_hash (see `chainsocks hash-password`) or password_env"
+ONE_PASSWORD = "expected one of password_hash (see `chainsocks hash-password`), password_env and password_file"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,14 @@ ONE_PASSWORD = "expected either password_hash (see `chainsocks hash-password`) o
         (
             'name = "carol"\npassword_env = "CAROL_PASSWORD"',
             "users[1]: the environment variable CAROL_PASSWORD is not set",
+        ),
+        (
+            f'name = "carol"\npassword_hash = "{HASH}"\npassword_file = "carol.password"',
+            f"users[1]: {ONE_PASSWORD}",
+        ),
+        (
+            'name = "carol"\npassword_file = 5',
+            "users[1].password_file: found something else, expected a text in quotes",
         ),
         ('name = "carol"\npassword_env = 5', "users[1].password_env: found something else, expected a text in quotes"),
         (

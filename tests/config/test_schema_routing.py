@@ -173,7 +173,15 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
         ),
         (
             f'{{ {SOCKS5_HOP}, username = "bob", password = "x", password_env = "LIMA_PASSWORD" }}',
-            "hops.x: password and password_env cannot both be set",
+            "hops.x: password and password_env cannot be set together",
+        ),
+        (
+            f'{{ {SOCKS5_HOP}, username = "bob", password_env = "LIMA_PASSWORD", password_file = "x" }}',
+            "hops.x: password_env and password_file cannot be set together",
+        ),
+        (
+            f'{{ protocol = "socks4", {ADDRESS}, password_file = "x" }}',
+            "hops.x: password_file cannot be used with protocol 'socks4'",
         ),
         (
             f'{{ {SOCKS5_HOP}, username = "bob", password_env = "LIMA_PASSWORD" }}',

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chainsocks.config.listeners import ListenAddress, UnixPath
 from chainsocks.config.suggest import describe
-from chainsocks.config.values import environment, parse_duration, parse_ip, parse_listen, parse_ports, parse_resolver
+from chainsocks.config.values import parse_duration, parse_ip, parse_listen, parse_ports, parse_resolver
 from chainsocks.protocol.address import Address
 from tests.config.files import NOT_POSITIVE, Toml, complaint_of
 
@@ -158,37 +158,6 @@ def test_what_no_listener_is(written: str, complaint: str) -> None:
 )
 def test_what_was_found_is_said_in_the_words_of_toml(value: Toml, words: str) -> None:
     assert describe(value) == words
-
-
-# --- secrets from the environment -------------------------------------------------------------------------------------
-
-
-def test_a_secret_comes_from_the_environment_byte_for_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMA_PASSWORD", "geheím\udcff")
-    assert environment("LIMA_PASSWORD") == "geheím".encode() + b"\xff"
-
-
-@pytest.mark.parametrize(
-    ("name", "complaint"),
-    [
-        ("LIMA_PASSWORD", "the environment variable LIMA_PASSWORD is not set"),
-        ("_L1MA", "the environment variable _L1MA is not set"),
-        pytest.param("hunter2", "the environment variable of this name is not set", id="perhaps the password itself"),
-        pytest.param("1MA", "the environment variable of this name is not set", id="starts with a digit"),
-        pytest.param("", "the environment variable of this name is not set", id="no name"),
-        pytest.param("A=B", "the environment variable of this name is not set", id="impossible name"),
-        pytest.param("A\0B", "the environment variable of this name is not set", id="NUL"),
-    ],
-)
-def test_a_secret_that_is_not_there(name: str, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LIMA_PASSWORD", raising=False)
-    assert complaint_of(environment, name) == complaint
-
-
-def test_an_empty_secret_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMA_PASSWORD", "")
-    with pytest.raises(ValueError, match="LIMA_PASSWORD is not set"):
-        environment("LIMA_PASSWORD")
 
 
 # --- IP addresses and ports -------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ __all__ = [
     "sections",
     "shows",
     "tables",
+    "write_secrets",
 ]
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,6 +32,15 @@ DOCUMENTS = sorted(
     page for folder in (".", ".github", "chainsocks/manual", "examples") for page in ROOT.glob(f"{folder}/*.md")
 )
 """Every file that users read."""
+
+
+def write_secrets(folder: Path) -> None:
+    """Write the files that examples name: of passwords, and of users."""
+    (folder / "secrets").mkdir()
+    for name in ("lima", "carol"):
+        (folder / "secrets" / name).write_text(f"the secret of {name}\n")
+        (folder / name).write_text(f"the secret of {name}\n")
+    (folder / "users").write_text("erin:scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA\n")
 
 
 @dataclass(frozen=True)

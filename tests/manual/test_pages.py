@@ -12,7 +12,7 @@ import pytest
 from chainsocks.cli import cli
 from chainsocks.config.load import parse_config
 from chainsocks.tools.manual import INDEX, topics
-from tests.manual.pages import DOCUMENTS, MANUAL, ROOT, Block, anchors, blocks, inline_code, links
+from tests.manual.pages import DOCUMENTS, MANUAL, ROOT, Block, anchors, blocks, inline_code, links, write_secrets
 
 SECRETS = ("LIMA_PASSWORD", "PARIS_PASSWORD", "CAROL_PASSWORD")
 """The environment variables that examples name."""
@@ -57,10 +57,13 @@ def context() -> click.Context:
 
 
 @pytest.fixture
-def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment in which examples can be loaded, on a machine that has neither a keytab nor Kerberos."""
+def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An environment and a folder in which examples can be loaded, on a machine without a keytab and Kerberos."""
     for name in SECRETS:
         monkeypatch.setenv(name, "secret")
+    write_secrets(tmp_path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("chainsocks.config.gssapi.os.access", lambda path, mode: True)
     monkeypatch.setattr("chainsocks.config.gssapi.require", lambda module, extra: None)
 

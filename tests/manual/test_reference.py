@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, Time
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.config.tables import Table
 from chainsocks.errors import ConfigError
-from tests.manual.pages import MANUAL
+from tests.manual.pages import MANUAL, write_secrets
 
 PAGE = (MANUAL / "configuration.md").read_text("utf-8")
 
@@ -76,6 +77,7 @@ SECTIONS = {
             "username": {"username": "bob", "password": "secret"},
             "password": {"username": "alice", "password": "other"},
             "password_env": {"username": "alice", "password_env": "CAROL_PASSWORD"},
+            "password_file": {"username": "alice", "password_file": "secrets/carol"},
             "gssapi_service": GSSAPI,
             "gssapi_host": GSSAPI,
         },
@@ -105,7 +107,7 @@ SECTIONS = {
         UserTable,
         ("users",),
         {"name": "dave", "password_env": "LIMA_PASSWORD"},
-        with_key={"password_hash": {"password_env": None}},
+        with_key={name: {"password_env": None} for name in ("password_hash", "password_file")},
     ),
 }
 
@@ -158,10 +160,12 @@ def keys_of(model: type[Table]) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords, and no need for a keytab or Kerberos."""
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Passwords, also in files, and no need for a keytab or Kerberos."""
     for name in ("LIMA_PASSWORD", "CAROL_PASSWORD"):
         monkeypatch.setenv(name, f"the secret of {name}")
+    write_secrets(tmp_path)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("chainsocks.config.gssapi.os.access", lambda path, mode: True)
     monkeypatch.setattr("chainsocks.config.gssapi.require", lambda module, extra: None)
 
