@@ -36,6 +36,9 @@ class CancelScope(Protocol):
     def cancelled_caught(self) -> bool:
         """Whether the block was cut short."""
 
+    def cancel(self) -> None:
+        """Cut the block short."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(

@@ -55,6 +55,7 @@ SIDE_ROOMS = {
     "shares": SideRoom(frozenset({"protocol"}), users=2),
     "datagrams": SideRoom(frozenset({"protocol"}), users=3),
     "observe": SideRoom(frozenset({"protocol", "errors", "datagrams", "config"}), users=3),
+    "control": SideRoom(frozenset({"protocol", "errors", "config", "observe"}), users=5),
     "client": SideRoom(
         frozenset({"protocol", "errors", "network", "sockets", "datagrams", "config", "routing", "chain"}), users=6
     ),
@@ -63,7 +64,8 @@ SIDE_ROOMS = {
 }
 
 SCOPES = {"CancelScope", "fail_after", "fail_at", "move_on_after", "move_on_at"}
-ROOMS_WITH_SCOPES = {"session", "chain", "relay", "server", "client"}  # the client: what the dial arms for it
+ROOMS_WITH_SCOPES = {"session", "chain", "relay", "server", "client", "control"}
+"""The client has what the dial arms for it, and the control room its own clients, which are no sessions."""
 
 NUMBERS = {
     (
@@ -72,6 +74,7 @@ NUMBERS = {
     ): "RFC 8305's pace for the next attempt; nothing ends with it",
     ("chainsocks.chain.eyeballs", "LAST_WAIT"): "a dial that has failed ends that much later where addresses may come",
     ("chainsocks.server.admission", "TICK"): "it looks again whether a session makes room; nothing ends with it",
+    ("chainsocks.control.serve", "TAKE_LIMIT"): "clients of the control socket are commands, and no sessions",
     ("chainsocks.session.lingering_close", "LINGER"): "RFC 1928's ten seconds for a client that was refused",
 }
 """Seconds that bound something and are no deadline of ``[timeouts]``, each with its reason."""

@@ -32,7 +32,7 @@ from chainsocks.config.models import HealthSettings
 from chainsocks.datagrams import Recent
 from chainsocks.protocol.address import Address, canonical, printable
 
-__all__ = ["AVOIDED", "JITTER", "LOST_IN_A_ROW", "MISSED_IN_A_ROW", "Health", "Towards", "host_key"]
+__all__ = ["AVOIDED", "JITTER", "LOST_IN_A_ROW", "MISSED_IN_A_ROW", "Health", "Outlook", "Towards", "host_key"]
 
 JITTER = 0.25
 """The share by which a backoff is made longer or shorter, so that hops that failed together come back one by one."""
@@ -62,7 +62,11 @@ class _Backoff:
     """In a row, of requests. A check that succeeds in between does not count as a dial."""
     is_down: bool = False
     """Whether it has failed, and nothing has shown since that it works."""
+    since: float = 0
+    """When it failed, after a time in which it worked."""
     until: float = 0
+    why: str = ""
+    """The failure that came last."""
     on_trial: bool = False
     """Whether a request is trying it after its backoff."""
     greeting_is_proof: bool = False
@@ -100,6 +104,24 @@ class _Record:
     """When a request last set out to measure it; None where a new measurement is due."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of a hop, for people. Times are those of `Health`; minus infinity is never."""
+
+    rested_since: float | None
+    """When `Health.rest` was called; None if it is not rested."""
+    failed_since: float | None
+    """When it failed, after a time in which it worked; None if it is not in backoff."""
+    failures: int
+    """In a row."""
+    why: str
+    """The last of these failures."""
+    retry: float
+    """When it may be tried again."""
+    dial_time: float | None
+    last_success: float
+
+
 class Health:
     """The health of the hops of a server, or of a process with the library. Times are those of `now`, in seconds."""
 
@@ -114,9 +136,12 @@ class Health:
         self._checkers: dict[Identity, _Check] = {}
         self._avoided = Recent[tuple[Identity, str], float](AVOIDED)
         self._pipelining: set[Identity] = set()
+        self._rested: dict[Identity, float] = {}
 
     def in_backoff(self, hop: Hop) -> bool:
         """Tell whether requests should avoid it; see `chainsocks.routing.pick.Known`."""
+        if self._rested and hop.identity in self._rested:
+            return True
         if not self._backoffs:  # the usual case, and every member of a group is asked about for each request
             return False
         now = self._now()
@@ -132,6 +157,32 @@ class Health:
     def is_avoided(self, hop: Hop, host: str) -> bool:
         """Tell whether a request to `host` has failed there lately."""
         return len(self._avoided) > 0 and self._now() < (self._avoided.peek((hop.identity, host)) or -math.inf)
+
+    def outlook(self, hop: Hop) -> Outlook:
+        """Return what is known of a hop."""
+        record = self._records.get(hop.identity) or _Record()
+        down = [backoff for _, backoff in self._backoffs_of(hop) if backoff.is_down]
+        worst = max(down, key=lambda backoff: backoff.until, default=None)
+        return Outlook(
+            self._rested.get(hop.identity),
+            worst.since if worst else None,
+            worst.failures if worst else 0,
+            worst.why if worst else "",
+            worst.until if worst else -math.inf,
+            record.dial_time,
+            record.last_success,
+        )
+
+    def rest(self, hop: Hop) -> None:
+        """Have requests avoid a hop as in backoff, until `wake`, whatever else is learnt of it."""
+        log.info("hop %s is rested by hand", printable(hop.name))
+        self._rested.setdefault(hop.identity, self._now())
+
+    def wake(self, hop: Hop) -> None:
+        """End the rest of a hop, and its backoff: the next request may use it."""
+        log.info("hop %s is woken by hand", printable(hop.name))
+        self._rested.pop(hop.identity, None)
+        self._forget_failures(hop)
 
     def backoff_ends(self, hop: Hop) -> float:
         """Return when it may be tried again; infinite for a hop that is not down."""
@@ -246,7 +297,10 @@ class Health:
         seconds = min(self._settings.rest * 2.0**backoff.failures, self._settings.longest_rest)
         seconds *= self._random.uniform(1 - JITTER, 1 + JITTER)
         backoff.name = hop.name
+        backoff.why = f"{suspect.note}{why}"
         backoff.failures += 1
+        if not backoff.is_down:
+            backoff.since = now
         backoff.is_down = True
         backoff.until = now + seconds
         backoff.greeting_is_proof = suspect.at is not FailedAt.REQUEST

@@ -97,6 +97,11 @@ class Abandonment:
         for trip in self._trips:
             trip.hurry()
 
+    @property
+    def latest(self) -> Trip | None:
+        """The trip that began last; None before the first one, and after `let_go`."""
+        return self._trips[-1] if self._trips else None
+
     def watch(self, trip: Trip) -> None:
         """Have `trip` end when the client has left."""
         self._trips.append(trip)
@@ -280,6 +285,11 @@ class Trip:
             return Place(None, self.destination, self.step, end=self._end)
         hop = leg.hop
         return Place(hop.name, hop.address, self.step, leg.position, len(self.route.hops), end=self._end)
+
+    @property
+    def deadline(self) -> float:
+        """When the step that it is at has to end, on the network's clock."""
+        return self._limit.scope.deadline
 
     @property
     def is_over_time(self) -> bool:

@@ -36,6 +36,8 @@ class OutcomeKind(StrEnum):
     """The client left before its reply, or did not take it."""
     CUT_OFF = auto()
     """The server stopped."""
+    KILLED = auto()
+    """It was ended by request, over the control socket."""
     DIAL_FAILED = auto()
     """A hop or the destination was not reached."""
     LOCAL_ERROR = auto()

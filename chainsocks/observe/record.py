@@ -65,9 +65,14 @@ class Record:
     """The number of the rule that decided, "-" if none did; empty without rules."""
 
     @property
+    def name(self) -> str:
+        """The session's id, unique among all workers."""
+        return f"{_prefix}{self.id}"
+
+    @property
     def who(self) -> str:
         """The session and its client, for other lines of the log."""
-        return f"session {_prefix}{self.id}, client {self.client}:"
+        return f"session {self.name}, client {self.client}:"
 
     def mark_debug_lines(self) -> None:
         """Put the session's id at the start of all debugging lines of this task and of the tasks it starts."""

@@ -127,6 +127,11 @@ class Admission(Generic[WaitingT]):
         return self._shares.taken + self._ending
 
     @property
+    def waiting(self) -> int:
+        """Connections that wait for a place."""
+        return len(self._waiting)
+
+    @property
     def total(self) -> int:
         """The sessions that there may be at a time.
 

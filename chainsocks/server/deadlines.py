@@ -164,6 +164,10 @@ class DeadlineScope(Deadline):
         """Cancel the block."""
         self._scope.cancel()
 
+    def cancel(self) -> None:
+        """Cancel the block before its deadline."""
+        self._scope.cancel()
+
     def __enter__(self) -> Self:
         self._deadlines.opened()
         self._scope.__enter__()

@@ -43,6 +43,7 @@ it had 0.8 to 1.06 in three such runs.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 import trio
 
@@ -95,6 +96,11 @@ class Lane:
             return False
         self._sessions.add(LaneSession(self._shared, terms, connection, client, place))
         return True
+
+    @property
+    def sessions(self) -> Collection[LaneSession]:
+        """Those that run."""
+        return self._sessions
 
     async def run(self) -> None:
         """Own the sessions until `close` has been called and all have ended; cut them off when cancelled."""

@@ -26,6 +26,7 @@ from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_AND_WRITE, RESET_EVENT, WRITE_EVENTS, Poller
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
+from chainsocks.observe.live import KILLED, Moment, Phase
 from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Record
 from chainsocks.protocol import socks4, socks5_messages
@@ -122,6 +123,26 @@ class LaneSession(Deadline):
         if self._events:
             self._events.started()
         client.hand_over(self._client_spoke)
+
+    @property
+    def record(self) -> Record:
+        """What is known of the session. There is none once it has ended, or is a task."""
+        return self._record
+
+    def moment(self) -> Moment | None:
+        """Return where the session is; see `chainsocks.observe.live.LiveSession`."""
+        if self.closed:
+            return None
+        if self._relay:
+            return Moment(Phase.RELAY, self.deadline, hops=())
+        if self._upstream is None or self._decision is None:
+            return Moment(Phase.REQUEST, self.deadline)
+        place = PlaceOfStep(None, self._decision.destination, CONNECT)
+        return Moment(Phase.DIAL, self.deadline, place, ())
+
+    def kill(self) -> None:
+        """End the session; see `chainsocks.observe.live.LiveSession`."""
+        self._cut_off(KILLED, OutcomeKind.KILLED)
 
     # The request.
 
@@ -391,11 +412,14 @@ class LaneSession(Deadline):
 
     def cut_off(self) -> None:
         """End the session because the server stops."""
+        self._cut_off(CUT_OFF, OutcomeKind.CUT_OFF)
+
+    def _cut_off(self, outcome: str, kind: OutcomeKind) -> None:
         if self._relay:
             self._relay.stop()
         else:
             reset_on_close(self._client)
-        self._end(CUT_OFF, OutcomeKind.CUT_OFF)
+        self._end(outcome, kind)
 
     def _abort(self) -> None:
         """End a session whose client has left before its reply."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +33,7 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
+from chainsocks.observe.live import LiveSession, LiveSessions
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.server.accept import accept_connections
 from chainsocks.server.admission import Admission, Place
@@ -94,6 +95,7 @@ class Server:
         keepalive: Keepalive,
         accepting: trio.Nursery,
         sessions: trio.Nursery,
+        live: LiveSessions | None = None,
     ) -> None:
         self.admission = Admission(
             *_limit_sessions(service.config),
@@ -110,6 +112,8 @@ class Server:
         self._keepalive = keepalive
         self._accepting = accepting
         self._sessions = sessions
+        self._live = live
+        self._lanes: list[Lane] = []
         self._active: list[_Active] = []
         self._tending = trio.CancelScope()
         for each in active:
@@ -126,6 +130,20 @@ class Server:
     def listeners(self) -> list[OpenListener]:
         """The sockets that connections are accepted from."""
         return [opened for active in self._active for opened in active.opened]
+
+    @property
+    def live(self) -> Iterator[LiveSession]:
+        """The sessions that run, if they are kept."""
+        for lane in self._lanes:
+            yield from lane.sessions
+        yield from self._live or ()
+
+    def kill(self, session: LiveSession) -> None:
+        """End one of `live`; it may have ended by itself."""
+        if self._live is not None and session in self._live:
+            self._live.kill(session)
+        elif session.moment():
+            session.kill()
 
     def change_service(self, service: Service) -> None:
         """Have new sessions use `service`; set places, keepalive, health checks and warm ways by its configuration.
@@ -206,8 +224,15 @@ class Server:
 
     def _open_lane(self, listener: Listener, poller: Poller) -> Lane:
         lane = Lane(listener, poller, self._deadlines, self._keepalive, self._start_session)
-        self._sessions.start_soon(lane.run)
+        self._sessions.start_soon(self._run_lane, lane)
         return lane
+
+    async def _run_lane(self, lane: Lane) -> None:
+        self._lanes.append(lane)
+        try:
+            await lane.run()
+        finally:
+            self._lanes.remove(lane)
 
     def _begin_waiting(self, place: Place[_Waiting], waiting: _Waiting) -> None:
         self._begin(place, waiting.connection, waiting.client, waiting.lane)
@@ -231,7 +256,7 @@ class Server:
         self, connection: Connection, service: Service, begun: Begun | None, place: SessionPlace
     ) -> None:
         try:
-            await serve_session(connection, service, begun, place)
+            await serve_session(connection, service, begun, place, self._live)
         except Exception as error:
             log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
             log.debug("where it happened", exc_info=error)
@@ -260,12 +285,13 @@ async def open_server(
     opened: Sequence[OpenListener] = (),
     events: tuple[Events, ...] = (),
     counters: Counters | None = None,
+    live: LiveSessions | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server for `config` for as long as the block does, and then until its sessions have ended.
 
     The listeners are those of `config`, unless `opened` has some; `opened` is closed here. `events` are listeners to
-    the events of all sessions, and `counters` counts them. After the block there are no new connections; sessions that
-    still run after the `grace` of the configuration are cancelled.
+    the events of all sessions, `counters` counts them, and `live` has them while they run. After the block there are no
+    new connections; sessions that still run after the `grace` of the configuration are cancelled.
 
     Raises:
         OSError: an address is not available; ``filename`` says which.
@@ -283,7 +309,7 @@ async def open_server(
         ):
             service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines, keepalive), events, counters)
             async with trio.open_nursery() as accepting:
-                server = Server(service, active, poller, deadlines, keepalive, accepting, sessions)
+                server = Server(service, active, poller, deadlines, keepalive, accepting, sessions, live)
                 unused.pop_all()
                 yield server
                 accepting.cancel_scope.cancel()

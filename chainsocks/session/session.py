@@ -20,7 +20,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -42,11 +42,12 @@ from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
+from chainsocks.observe.live import KILLED, LiveSessions, Moment, Phase
 from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Record
 from chainsocks.observe.tally import Tally
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable, with_scope
-from chainsocks.protocol.handshake import ServerHandshake
+from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Version
 from chainsocks.relay.datagrams import DatagramRelay
 from chainsocks.relay.relay import Relay
@@ -74,9 +75,15 @@ ResultT = TypeVar("ResultT")
 
 
 async def serve_session(
-    connection: Connection, service: Service, begun: Begun | None = None, place: Place | None = None
+    connection: Connection,
+    service: Service,
+    begun: Begun | None = None,
+    place: Place | None = None,
+    live: LiveSessions | None = None,
 ) -> None:
     """Serve one connection, or go on with one that has `begun`. It may have to give up its `place`.
+
+    While it runs, it is one of `live`.
 
     *Closing*: the client, and whatever is opened on its behalf, is closed before this returns.
     """
@@ -89,14 +96,19 @@ async def serve_session(
         begun = Begun(record, events)
     record, events = begun.record, begun.events
     record.mark_debug_lines()
+    session = _Session(connection, service, begun, place)
+    if live is not None:
+        live.add(session)
     try:
-        await _Session(connection, service, begun, place).run()
+        await session.run()
     except* trio.Cancelled:  # a nursery on the way up makes a group of it
         record.outcome, record.kind = CUT_OFF, OutcomeKind.CUT_OFF
         if record.reply is None:  # otherwise the relay has done so where it had to
             reset_on_close(client)
         raise
     finally:
+        if live is not None and live.remove(session):
+            record.outcome, record.kind = KILLED, OutcomeKind.KILLED
         record.write()
         if service.counters:
             service.counters.session_ended(record)
@@ -151,6 +163,38 @@ class _Session:
         self._on_step = begun.events.step if begun.events else None
         self._limit = Limit(service.network, begun.record.began + self._timeouts.handshake)
         self._limit.expired = self._no_request
+
+    @property
+    def record(self) -> Record:
+        """What is known of the session."""
+        return self._record
+
+    def moment(self) -> Moment:
+        """Return where the session is; see `chainsocks.observe.live.LiveSession`."""
+        record, deadline = self._record, self._limit.scope.deadline
+        watch: ClientWatch | None = getattr(self, "_watch", None)  # it is there with the request, read here or not
+        if record.request is None or watch is None:
+            return Moment(Phase.REQUEST, deadline)
+        route = record.route or (record.chain and record.chain.route)
+        hops = route.hops if route else None
+        trip = watch.abandoned.latest
+        if trip is None:
+            is_relayed = record.reply == ReplyCode.SUCCEEDED
+            phase = Phase.RELAY if is_relayed else Phase.ROUTE if record.reply is None else Phase.REPLY
+            return Moment(phase, deadline, hops=hops)
+        if record.reply is None or (record.reply == ReplyCode.SUCCEEDED and trip.step is State.SECOND_REPLY):
+            return Moment(Phase.DIAL, trip.deadline, trip.place, trip.route.hops)
+        return Moment(Phase.REPLY, deadline, hops=hops)
+
+    def kill(self) -> None:
+        """End the session; see `chainsocks.observe.live.LiveSession`."""
+        client = self._reader.client
+        reset_on_close(client)
+        self._limit.expired = lambda: _SessionOver(KILLED, OutcomeKind.KILLED)
+        self._limit.scope.cancel()
+        if self._record.reply and isinstance(client, SocketStream):  # refused, and out of that scope
+            with suppress(OSError):
+                client.break_off()
 
     async def run(self) -> None:
         """Serve the client, and close its connection in a way that it understands."""

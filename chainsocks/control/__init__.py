@@ -1,0 +1,1 @@
+"""The control socket: what can be asked of a running server, and how."""

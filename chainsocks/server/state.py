@@ -1,0 +1,205 @@
+"""What a worker answers to the control socket: how it is, its sessions, its hops.
+
+All is read from the objects that the server has for its own use, at the moment of the question. Sessions are read some
+at a time, and the event loop goes on in between.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import TypeVar
+
+import trio
+
+import chainsocks.control.messages as messages
+from chainsocks.config.chains import DIRECT, hops_of
+from chainsocks.config.hops import Hop
+from chainsocks.config.models import Config
+from chainsocks.control.fleet import SendSessions, WorkerMetrics
+from chainsocks.control.messages import Draining, HopState, Reloaded, Request, ServerState, Status, Worker
+from chainsocks.observe.live import LiveSession
+from chainsocks.protocol.address import printable
+from chainsocks.server.reload import Steering
+from chainsocks.server.server import Server
+
+__all__ = ["OneWorker", "read_session"]
+
+SLICE = 50
+"""Sessions that are read at once: about a millisecond, with writing them as JSON."""
+
+ItemT = TypeVar("ItemT")
+
+
+class OneWorker:
+    """The `chainsocks.control.fleet.Fleet` of a single process.
+
+    `number` is that of the process among several workers, otherwise 0.
+    """
+
+    def __init__(self, server: Server, steering: Steering, number: int = 0) -> None:
+        self._server = server
+        self._steering = steering
+        self._number = number
+        self._began = trio.current_time()
+
+    async def status(self) -> Status:
+        """See `chainsocks.control.fleet.Fleet`."""
+        server, admission = self._server, self._server.admission
+        config, health = server.service.config, server.service.dialer.choices.health
+        hops = _hops(config)
+        avoided = [name for name, hop in hops.items() if health.in_backoff(hop)]
+        worker = Worker(self._number, os.getpid(), admission.taken, admission.total, admission.waiting)
+        trouble = [f"hop {printable(name)} is avoided" for name in avoided]
+        if admission.waiting:
+            trouble.append(f"connections wait for a session to end: {admission.waiting}")
+        is_draining = self._steering.is_draining
+        if is_draining:
+            trouble.append("the server is about to stop")
+        return Status(
+            ServerState.DRAINING if is_draining else ServerState.RUNNING,
+            version("chainsocks"),
+            worker.pid,
+            trio.current_time() - self._began,
+            tuple(map(str, server.listeners)),
+            worker.sessions,
+            worker.max_sessions,
+            worker.waiting,
+            len(hops),
+            len(hops) - len(avoided),
+            tuple(trouble),
+            (worker,),
+        )
+
+    async def sessions(self, send: SendSessions) -> None:
+        """See `chainsocks.control.fleet.Fleet`."""
+        for some in _slices([*self._server.live]):
+            now = trio.current_time()
+            await send([row for session in some if (row := read_session(session, now))])
+            await trio.lowlevel.checkpoint()
+
+    async def hops(self) -> Sequence[messages.Hop]:
+        """See `chainsocks.control.fleet.Fleet`."""
+        service = self._server.service
+        health, now = service.dialer.choices.health, trio.current_time()
+        using: dict[str, int] = {}
+        for some in _slices([*self._server.live]):
+            for session in some:
+                moment = session.moment()
+                for hop in (moment and moment.hops) or ():
+                    using[hop.name] = using.get(hop.name, 0) + 1
+            await trio.lowlevel.checkpoint()
+        found = []
+        for name, hop in _hops(service.config).items():
+            known = health.outlook(hop)
+            is_rested, is_down = known.rested_since is not None, known.failed_since is not None
+            since = known.failed_since if known.rested_since is None else known.rested_since
+            good = HopState.UNKNOWN if math.isinf(known.last_success) else HopState.WELL
+            found.append(
+                messages.Hop(
+                    name,
+                    hop.protocol,
+                    str(hop.address),
+                    tuple(chain.name for chain in service.config.chains.values() if hop in [*hops_of(chain.hops)]),
+                    HopState.RESTED if is_rested else HopState.BACKOFF if is_down else good,
+                    known.why if is_down else None,
+                    None if since is None else now - since,
+                    max(0, known.retry - now) if is_down and not is_rested else None,
+                    known.failures,
+                    known.dial_time,
+                    None if math.isinf(known.last_success) else now - known.last_success,
+                    using.get(hop.name, 0),
+                    workers_avoiding=int(health.in_backoff(hop)),
+                )
+            )
+        return found
+
+    async def metrics(self) -> Sequence[WorkerMetrics]:
+        """See `chainsocks.control.fleet.Fleet`."""
+        return []
+
+    async def kill(self, which: Request) -> int:
+        """See `chainsocks.control.fleet.Fleet`."""
+        count = 0
+        for some in _slices([*self._server.live]):
+            for session in some:
+                if session.moment() and _is_meant(session, which):
+                    self._server.kill(session)
+                    count += 1
+            await trio.lowlevel.checkpoint()
+        return count
+
+    async def rest(self, hop: str) -> int:
+        """See `chainsocks.control.fleet.Fleet`."""
+        found = _hops(self._server.service.config).get(hop)
+        if found:
+            self._server.service.dialer.choices.health.rest(found)
+        return int(found is not None)
+
+    async def wake(self, hop: str) -> int:
+        """See `chainsocks.control.fleet.Fleet`."""
+        found = _hops(self._server.service.config).get(hop)
+        if found:
+            self._server.service.dialer.choices.health.wake(found)
+        return int(found is not None)
+
+    async def reload(self) -> Reloaded:
+        """See `chainsocks.control.fleet.Fleet`."""
+        outcome = await self._steering.reload()
+        return Reloaded(outcome.source, tuple(str(outcome).splitlines()), outcome.warnings)
+
+    async def drain(self, delay: float) -> Draining:
+        """See `chainsocks.control.fleet.Fleet`."""
+        self._steering.drain(delay)
+        grace = self._server.service.config.timeouts.grace
+        return Draining(os.getpid(), delay, None if math.isinf(grace) else grace)
+
+
+def read_session(session: LiveSession, now: float) -> messages.Session | None:
+    """Return what the control socket says of a session; None if it has ended."""
+    moment = session.moment()
+    if moment is None:
+        return None
+    record, place = session.record, moment.place
+    request = record.request
+    at_hop = place is not None and place.hop is not None
+    return messages.Session(
+        record.name,
+        record.client,
+        record.user or None,
+        request.command.name if request else None,
+        str(request.destination) if request else None,
+        record.chain.name if record.chain else None,
+        None if moment.hops is None else tuple(hop.name for hop in moment.hops),
+        messages.Place(
+            moment.phase,
+            place.hop if place else None,
+            place.position if place and at_hop else None,
+            str(place.step) if place else None,
+            None if math.isinf(moment.deadline) else max(0, moment.deadline - now),
+        ),
+        now - record.began,
+        record.traffic.up,
+        record.traffic.down,
+    )
+
+
+def _is_meant(session: LiveSession, which: Request) -> bool:
+    record = session.record
+    if which.session is not None:
+        return record.name == which.session
+    if which.chain is not None:
+        return record.chain is not None and record.chain.name == which.chain
+    return which.user is not None and record.user == which.user
+
+
+def _hops(config: Config) -> dict[str, Hop]:
+    """Return all hops by name: those that the file declares, and those of chains that options give."""
+    in_chains = {hop.name: hop for chain in (*config.chains.values(), DIRECT) for hop in hops_of(chain.hops)}
+    return {**in_chains, **config.hops}
+
+
+def _slices(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
+    return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
