@@ -53,6 +53,7 @@ SIDE_ROOMS = {
     "network": SideRoom(frozenset({"protocol"}), users=2),
     "sockets": SideRoom(frozenset({"protocol"}), users=2),
     "shares": SideRoom(frozenset({"protocol"}), users=2),
+    "limits": SideRoom(frozenset({"protocol", "errors", "config", "shares"}), users=3),
     "datagrams": SideRoom(frozenset({"protocol"}), users=3),
     "observe": SideRoom(frozenset({"protocol", "errors", "datagrams", "config"}), users=3),
     "control": SideRoom(frozenset({"protocol", "errors", "config", "observe"}), users=5),

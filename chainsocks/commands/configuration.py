@@ -12,6 +12,7 @@ import click
 
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import parse_hop_url
+from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener
 from chainsocks.config.load import config_places, find_config, read_file
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Server, Timeouts
@@ -100,6 +101,7 @@ def _used(file: Config, config: Config) -> Iterator[str]:
     for section, value, unset in (
         ("[timeouts]", file.timeouts, Timeouts()),
         ("[health]", file.health, HealthSettings()),
+        ("[limits]", file.limits, Limits()),
         ("[[users]]", file.users, ()),
         ("[[rules]]", file.rules, ()),
     ):

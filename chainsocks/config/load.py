@@ -22,10 +22,11 @@ from chainsocks.config.chains import Chain, Group, warm_problem
 from chainsocks.config.groups import link_groups, no_such_member, unfit
 from chainsocks.config.hops import Hop
 from chainsocks.config.identities import identity_problem
+from chainsocks.config.limits import Limits
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Ident, Server, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.config.rules import DIRECTLY, Rule
-from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, TimeoutsTable, UserTable
+from chainsocks.config.schema import HealthTable, LimitsTable, ListenTable, ServerTable, TimeoutsTable, UserTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.config.secrets import Missing, Secrets, others_can_read
 from chainsocks.config.sections import SECTIONS
@@ -167,6 +168,7 @@ class _Reader:
             if (table := self._table(HopTable, raw, "hops", name))
         }
         health = self._table(HealthTable, data.get("health", {}), "health")
+        limits = self._table(LimitsTable, data.get("limits", {}), "limits")
         groups = self._read_groups(data, hops)
         chains = self._read_chains(data, {**groups, **hops})
         users = self._read_users(data)
@@ -182,6 +184,7 @@ class _Reader:
             self._read_rules(data),
             groups,
             health.build() if health else HealthSettings(),
+            limits.build() if limits else Limits(),
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))

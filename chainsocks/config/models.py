@@ -17,6 +17,7 @@ from typing import TypedDict, Unpack, cast
 
 from chainsocks.config.chains import DIRECT, Chain, Group
 from chainsocks.config.hops import Hop
+from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import ListenAddress, Listener, UnixPath, is_loopback
 from chainsocks.config.options import as_seconds
 from chainsocks.config.passwords import Password
@@ -33,6 +34,7 @@ __all__ = [
     "Ident",
     "Server",
     "ServerGssapi",
+    "TimeoutKeywords",
     "Timeouts",
     "User",
 ]
@@ -112,7 +114,7 @@ class Server:
         return self.workers > self.max_sessions
 
 
-class Limits(TypedDict, total=False):
+class TimeoutKeywords(TypedDict, total=False):
     """The keywords of `Timeouts`; None is no limit."""
 
     handshake: float | None
@@ -165,7 +167,7 @@ class Timeouts:
     grace: float = 10
     """Shutdown: from the signal to the cancellation of sessions that still run."""
 
-    def __init__(self, **limits: Unpack[Limits]) -> None:
+    def __init__(self, **limits: Unpack[TimeoutKeywords]) -> None:
         given = dict(cast(Mapping[str, object], limits))
         for each in fields(self):
             value = given.pop(each.name, each.default)
@@ -174,7 +176,7 @@ class Timeouts:
             seconds = math.inf if value is None else as_seconds(value, limit, may_be_zero=may_be_zero)
             object.__setattr__(self, each.name, seconds)
         for name in given:
-            raise TypeError(f"Timeouts has no limit {name!r}{did_you_mean(name, Limits.__annotations__)}")
+            raise TypeError(f"Timeouts has no limit {name!r}{did_you_mean(name, TimeoutKeywords.__annotations__)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,7 @@ class Config:
     rules: tuple[Rule, ...] = ()
     groups: Mapping[str, Group] = field(default_factory=lambda: MappingProxyType({}))
     health: HealthSettings = HealthSettings()
+    limits: Limits = field(default_factory=Limits)
     isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
     """The key that logins of hops with `isolate` are derived from. All workers share it; a restart makes a new one."""
 

@@ -25,16 +25,27 @@ from chainsocks.config.gssapi import (
     parse_principal,
 )
 from chainsocks.config.hops import NamesOnly
+from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import ListenAddress, Listener, UnixPath
 from chainsocks.config.models import HealthSettings, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
+from chainsocks.config.rules import Network
 from chainsocks.config.secrets import Secrets
 from chainsocks.config.suggest import MAX_INTEGER
 from chainsocks.config.tables import LIST, NUMBER, LeastProtection, ServiceName, Table, not_empty, parsed, table_of
 from chainsocks.config.users_file import check_user_name
-from chainsocks.config.values import parse_group, parse_ip, parse_listen, parse_mode, parse_ports
+from chainsocks.config.values import (
+    parse_group,
+    parse_ip,
+    parse_listen,
+    parse_mode,
+    parse_most,
+    parse_ports,
+    parse_rate,
+    parse_trusted,
+)
 
-__all__ = ["HealthTable", "ListenTable", "ServerTable", "TimeoutsTable", "UserTable"]
+__all__ = ["HealthTable", "LimitsTable", "ListenTable", "ServerTable", "TimeoutsTable", "UserTable"]
 
 
 ListenText = Annotated[ListenAddress, parsed(parse_listen), NUMBER]
@@ -129,6 +140,32 @@ class _HealthTable(Table):
 
 
 HealthTable = table_of(HealthSettings, _HealthTable)
+
+
+Most = Annotated[int | None, BeforeValidator(parse_most)]
+
+
+class _LimitsTable(Table):
+    """``[limits]``."""
+
+    def build(self) -> Limits:
+        """Make the value."""
+        given = self.given()
+        if "trusted" in given:
+            given["trusted"] = tuple(each for entry in given["trusted"] for each in entry)
+        return Limits(**given)
+
+
+LimitsTable = table_of(
+    Limits,
+    _LimitsTable,
+    {
+        "sessions_per_client": Most,
+        "sessions_per_user": Most,
+        "new_per_second": Annotated[float | None, BeforeValidator(parse_rate)],
+        "trusted": Annotated[tuple[Annotated[tuple[Network | UnixPath, ...], parsed(parse_trusted)], ...], LIST],
+    },
+)
 
 
 class UserTable(Table):

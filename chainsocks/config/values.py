@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from chainsocks.config.extras import DNS, require
 from chainsocks.config.hops import can_be_host, check_link_local, parse_hop_address
 from chainsocks.config.listeners import ListenAddress, UnixPath
+from chainsocks.config.rules import Network, parse_networks
 from chainsocks.config.suggest import MAX_INTEGER, describe
 from chainsocks.protocol.address import Address, parse_address
 
@@ -18,10 +19,13 @@ __all__ = [
     "parse_ip",
     "parse_listen",
     "parse_mode",
+    "parse_most",
     "parse_part_address",
     "parse_ports",
+    "parse_rate",
     "parse_resolver",
     "parse_target",
+    "parse_trusted",
 ]
 
 DNS_PORT = 53
@@ -63,6 +67,44 @@ def _seconds(value: object) -> float:
             return float(value)
         case _:
             return math.nan
+
+
+def parse_most(value: object) -> int | None:
+    """Read how many there may be, 1 or more; None for ``"off"``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value == "off":
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_INTEGER:
+        raise ValueError(f'found {describe(value)}, expected a whole number of at least 1, or "off"')
+    return value
+
+
+def parse_rate(value: object) -> float | None:
+    """Read how many there may be in a second, more than 0; None for ``"off"``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value == "off":
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= MAX_INTEGER:
+        raise ValueError(f'found {describe(value)}, expected a number above 0, or "off"')
+    return float(value)
+
+
+def parse_trusted(value: str) -> tuple[Network | UnixPath, ...]:
+    """Read an IP address, a network or a range of clients; or ``unix:/path``, the socket of a listener.
+
+    Raises:
+        ValueError: it is none of these; the message says why.
+    """
+    if not value.startswith("unix:"):
+        return parse_networks(value)
+    address = parse_listen(value)
+    return (address,) if isinstance(address, UnixPath) else ()
 
 
 def parse_listen(value: str) -> ListenAddress:

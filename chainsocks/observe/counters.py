@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import trio
 
+from chainsocks.config.limits import Limit
 from chainsocks.datagrams import Drop
 from chainsocks.errors import Cause, DialError, Step
 from chainsocks.observe.outcomes import OutcomeKind
@@ -108,13 +109,24 @@ class Datagrams:
 class Counters:
     """The counters of one worker; each field is read where they are shown, and changed by the methods only."""
 
-    __slots__ = ("_associations", "_ended_datagrams", "dials", "failures", "recent_failures", "sessions", "steps")
+    __slots__ = (
+        "_associations",
+        "_ended_datagrams",
+        "dials",
+        "failures",
+        "limited",
+        "recent_failures",
+        "sessions",
+        "steps",
+    )
 
     def __init__(self) -> None:
         self.sessions: dict[SessionKey, SessionTotals] = {}
         """The sessions that have ended."""
         self.failures: Counter[Failure] = Counter()
         """Attempts of dials that have failed."""
+        self.limited: Counter[Limit] = Counter()
+        """What each limit has refused, ended or dropped."""
         self.dials: dict[str, Histogram] = {}
         """The dials that succeeded, by chain."""
         self.steps: dict[tuple[str, State | Step], Histogram] = {}
@@ -152,6 +164,10 @@ class Counters:
         if histogram is None:
             histogram = self.steps[key] = Histogram()
         histogram.observe(seconds)
+
+    def limit_reached(self, limit: Limit) -> None:
+        """Count what a limit is for, and has refused, ended or dropped."""
+        self.limited[limit] += 1
 
     def dials_failed(self, errors: Iterable[DialError]) -> None:
         """Count attempts that have failed, without their `earlier`."""

@@ -9,6 +9,9 @@
 4. A user who may not have one more session, with its request complete, waits with the place that its address was
    given. Any other connection may have that place.
 
+5. Where `sessions_per_client` is limited, a client that has that many has a part of the reserve for its further
+   connections: each is refused as soon as its request is complete, instead of waiting.
+
 So connections that send nothing, or a part of a request, keep others waiting for a second at most, and those that
 come from another address, for as long as there is a reserve, not at all. In an ordinary session, this costs some
 dictionary operations.
@@ -25,6 +28,7 @@ from typing import Generic, TypeVar
 
 import trio
 
+from chainsocks.limits.sessions import SessionLimits
 from chainsocks.net.stream import SocketStream
 from chainsocks.server.crowds import PATIENCE, TICK, Crowds
 from chainsocks.shares import FairQueue, Shares, reserve_of
@@ -100,10 +104,14 @@ class Admission(Generic[WaitingT]):
         start: Callable[[Place[WaitingT], WaitingT], None],
         close: Callable[[WaitingT], None],
         most_waiting: int,
+        limits: SessionLimits | None = None,
     ) -> None:
         self.limited_by = limited_by
         """What limits them, for the log."""
         self._shares = Shares(total, reserve_of(total))
+        self._limits = limits or SessionLimits(trio.current_time)
+        self._counted = self._limits.counted
+        self._to_refuse = set[Place[WaitingT]]()
         self._start = start
         self._close = close
         self._most_waiting = most_waiting
@@ -147,7 +155,9 @@ class Admission(Generic[WaitingT]):
 
     def enter(self, client: str, stream: SocketStream) -> Place[WaitingT] | None:
         """Return a place for a new connection; None if it has to wait."""
-        return self._place(client, stream) if self._shares.allows(client) else None
+        if self._shares.allows(client):
+            return self._place(client, stream)
+        return self._place_to_refuse(client, stream) if self._counted else None
 
     def wait(self, client: str, stream: SocketStream, waiting: WaitingT) -> None:
         """Have a connection wait for its place, as far as it cannot have that of another."""
@@ -187,6 +197,7 @@ class Admission(Generic[WaitingT]):
         if place.is_incomplete:
             place.is_incomplete = False
             del self._incomplete[place]
+            self._to_refuse.discard(place)
         if client == place.client:
             return True
         shares = self._shares
@@ -204,6 +215,8 @@ class Admission(Generic[WaitingT]):
 
     def leave(self, place: Place[WaitingT]) -> None:
         """See `Place.leave`."""
+        if self._counted:
+            self._limits.leave(place)
         if place.ended:
             self._ending -= 1
         else:
@@ -234,12 +247,23 @@ class Admission(Generic[WaitingT]):
         self._incomplete[place] = None
         return place
 
+    def _place_to_refuse(self, client: str, stream: SocketStream) -> Place[WaitingT] | None:
+        """Return a place in a part of the reserve, for a connection whose request will be refused; None otherwise."""
+        shares = self._shares
+        may_be = len(self._to_refuse) < shares.reserve // 2 and shares.taken < shares.total
+        if not (may_be and self._limits.is_full(client)):
+            return None
+        place = self._place(client, stream)
+        self._to_refuse.add(place)
+        return place
+
     def _give_back(self, place: Place[WaitingT]) -> None:
         client = place.client
         if place.is_incomplete:
             del self._incomplete[place]
             place.is_incomplete = False
             self._turns.pop(place, None)
+            self._to_refuse.discard(place)
         self._shares.give_back(client)
         if self._slow and client not in self._shares.held:
             self._slow.discard(client)

@@ -21,6 +21,7 @@ from chainsocks.chain.steps import connect_error
 from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE, RequestAbandoned, Trip
 from chainsocks.errors import DialError, RequestRefused, Step
 from chainsocks.errors import Place as PlaceOfStep
+from chainsocks.limits.limiter import Limiter
 from chainsocks.net.keepalive import Keepalive
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_AND_WRITE, RESET_EVENT, WRITE_EVENTS, Poller
@@ -244,6 +245,8 @@ class LaneSession(Deadline):
             access = replace(access, rule=decision.rule)
         if access.problem(decision.destination, address):
             return self._hand_over()
+        if terms.limits and self._is_refused(terms.limits, caller):
+            return self._hand_over()
         if not self._place.keep(caller.account):
             return self._hand_over()
         if self._user is not None:
@@ -251,6 +254,10 @@ class LaneSession(Deadline):
         record.rule, record.chain = decision.matched, decision.chain
         self._dial(decision, address)
         return b""
+
+    def _is_refused(self, limits: Limiter, caller: Caller) -> bool:
+        listener = self._terms.listener.address
+        return limits.refusal(self._place, caller.host, caller.account, listener) is not None
 
     def _address(self, decision: RoutingDecision) -> Address | None:
         """Return the only address to connect to; None where it is not known, or there is a choice."""

@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, HealthSettings, Server, Timeouts, User
 from chainsocks.config.rules import Rule
@@ -25,7 +26,7 @@ __all__ = ["HONOURED", "STEPS_ASIDE", "Terms", "may_use_lane", "offers_lane"]
 
 HONOURED: dict[type, frozenset[str]] = {
     Config: frozenset(
-        {"server", "timeouts", "hops", "chains", "users", "rules", "groups", "health", "isolation_key"},
+        {"server", "timeouts", "hops", "chains", "users", "rules", "groups", "health", "isolation_key", "limits"},
     ),
     Listener: frozenset({"address", "group", "kind", "mode", "names_only"}),
     Server: frozenset(
@@ -60,6 +61,7 @@ HONOURED: dict[type, frozenset[str]] = {
     ),
     HealthSettings: frozenset({"longest_rest", "remeasure", "rest"}),
     User: frozenset({"name", "password"}),
+    Limits: frozenset({"new_per_second", "sessions_per_client", "sessions_per_user", "trusted"}),
     Chain: frozenset(
         {
             "dial",
@@ -93,7 +95,7 @@ STEPS_ASIDE: dict[type, frozenset[str]] = {
 
 def offers_lane(listener: Listener, config: Config) -> bool:
     """Whether any session of `listener` may use the lane."""
-    values = (listener, config, config.server, config.timeouts, config.health, *config.users)
+    values = (listener, config, config.server, config.timeouts, config.health, config.limits, *config.users)
     return config.server.lane and all(map(_is_honoured, values)) and any(map(_is_honoured, _chains_of(config)))
 
 
@@ -120,12 +122,13 @@ def may_use_lane(listener: Listener, config: Config, decision: RoutingDecision) 
 class Terms:
     """What the sessions of a listener have in common while the server uses one service."""
 
-    __slots__ = ("_verdicts", "access", "are_open", "listener", "methods", "network", "service", "timeouts")
+    __slots__ = ("_verdicts", "access", "are_open", "limits", "listener", "methods", "network", "service", "timeouts")
 
     def __init__(self, listener: Listener, service: Service) -> None:
         self.listener = listener
         self.service = service
         self.timeouts = service.config.timeouts
+        self.limits = service.limits
         self.network = service.network
         self.methods = service.logins.methods
         self.access = Access.of(service, listener, None)

@@ -25,6 +25,7 @@ import trio
 
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
+from chainsocks.limits.limiter import Limiter
 from chainsocks.net.keepalive import Keepalive, keep_alive, open_keepalive
 from chainsocks.net.listeners import OpenListener, listen_tcp, open_listeners
 from chainsocks.net.polled import PolledStream
@@ -102,6 +103,7 @@ class Server:
             self._begin_waiting,
             _close,
             most_waiting=waiting_that_fit(current_limit()),
+            limits=service.limiter.sessions if service.limiter else None,
         )
         """Has a place for each session; `change_service` sets how many."""
         self.own_listeners = service.own_listeners
@@ -151,6 +153,8 @@ class Server:
         Sessions that run keep the service that they have. Listeners stay as they are.
         """
         self._service = service
+        if service.limiter:
+            service.limiter.change(service.config.limits)
         self.admission.total, self.admission.limited_by = _limit_sessions(service.config)
         self._keepalive.seconds = service.config.server.keepalive
         for opened in self.listeners:
@@ -307,7 +311,9 @@ async def open_server(
             open_keepalive(config.server.keepalive) as keepalive,
             trio.open_nursery() as sessions,
         ):
-            service = Service(config, Logins(config.users), TrioNetwork(poller, deadlines, keepalive), events, counters)
+            network = TrioNetwork(poller, deadlines, keepalive)
+            limiter = Limiter(trio.current_time, config.limits)
+            service = Service(config, Logins(config.users), network, events, counters, limiter=limiter)
             async with trio.open_nursery() as accepting:
                 server = Server(service, active, poller, deadlines, keepalive, accepting, sessions, live)
                 unused.pop_all()

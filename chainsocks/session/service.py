@@ -8,7 +8,9 @@ from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
 from chainsocks.chain.warm import WarmWays
+from chainsocks.config.limits import Limits
 from chainsocks.config.models import Config
+from chainsocks.limits.limiter import Limiter
 from chainsocks.network import Network
 from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
@@ -32,6 +34,10 @@ class Service:
     counters: Counters | None = None
     """What is counted; None where nothing asks for it."""
     own_listeners: OwnListeners = field(default_factory=OwnListeners)
+    limiter: Limiter | None = None
+    """The limits of the server, which it has for all services one after another; None to make them here."""
+    limits: Limiter | None = field(init=False)
+    """The same; None if nothing is limited."""
     policy: Policy = field(init=False)
     dialer: Dialer = field(init=False)
     port_shares: PortShares = field(init=False)
@@ -41,6 +47,8 @@ class Service:
         choices = Choices(Health(network.now, config.health))
         chains = [chain for chain in config.chains.values() if chain.warm]
         warm = WarmWays(chains, config.timeouts, network, choices, config.health, config.isolation_key)
+        limiter = self.limiter or Limiter(network.now, config.limits)
+        put(self, "limits", limiter if config.limits != Limits() else None)
         put(self, "policy", Policy.of(config))
         put(self, "port_shares", PortShares(config.server.udp_ports))
         dialer = Dialer(network, config.timeouts, choices, warm=warm if chains else None, counters=self.counters)

@@ -230,6 +230,7 @@ class _Session:
         self._limit.clear()  # the request is in time; each step from here on has a limit of its own
         self._record.user, caller = await self._reader.identify(request)
         self._account = caller.account
+        self._check_limits()
         if (place := self._reader.place) and not place.keep(self._account):
             await wait_for_turn(place, self._reader.client, handshake, self._timeouts.handshake)
         decision = await self._route(request, caller)
@@ -242,6 +243,20 @@ class _Session:
                 await self._associate(handshake, decision, caller)
             case Command.RESOLVE | Command.RESOLVE_PTR:
                 await self._resolve(handshake, decision)
+
+    def _check_limits(self) -> None:
+        """Count the session, if its client may have it.
+
+        Raises:
+            LimitReached: it may not.
+        """
+        limits, place = self._service.limits, self._reader.place
+        if limits and place:
+            refusal = limits.refusal(place, self._host, self._account, self._listener.address)
+            if refusal:
+                if self._service.counters:
+                    self._service.counters.limit_reached(refusal.limit)
+                raise refusal
 
     async def _read_request(self) -> ServerHandshake:
         try:

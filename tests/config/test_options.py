@@ -20,7 +20,7 @@ from chainsocks.config import chains, hops, kinds
 from chainsocks.config.chains import Pick, Udp
 from chainsocks.config.hops import Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
 from chainsocks.config.kinds import HopProtocol
-from chainsocks.config.models import Limits
+from chainsocks.config.models import TimeoutKeywords
 from chainsocks.config.options import as_text, shown
 from chainsocks.protocol import gssapi
 
@@ -229,8 +229,8 @@ def test_type_checkers_know_the_same_texts(texts: object, kind: Any) -> None:
 
 def test_a_limit_for_every_keyword_of_timeouts() -> None:
     from_types = Timeouts.__init__.__annotations__["limits"]
-    assert "Limits" in str(from_types)
-    assert {each.name for each in dataclasses.fields(Timeouts)} == set(Limits.__annotations__)
+    assert "TimeoutKeywords" in str(from_types)
+    assert {each.name for each in dataclasses.fields(Timeouts)} == set(TimeoutKeywords.__annotations__)
 
 
 def test_what_is_shown() -> None:

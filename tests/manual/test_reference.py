@@ -13,7 +13,7 @@ import pytest
 
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config
-from chainsocks.config.schema import HealthTable, ListenTable, ServerTable, TimeoutsTable, UserTable
+from chainsocks.config.schema import HealthTable, LimitsTable, ListenTable, ServerTable, TimeoutsTable, UserTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.config.tables import Table
 from chainsocks.errors import ConfigError
@@ -67,6 +67,7 @@ SECTIONS = {
     ),
     "`[timeouts]`": Section(TimeoutsTable, ("timeouts",)),
     "`[health]`": Section(HealthTable, ("health",)),
+    "`[limits]`": Section(LimitsTable, ("limits",)),
     "`[hops]`": Section(
         HopTable,
         ("hops", "one"),

@@ -9,6 +9,7 @@ import pytest
 
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import NamesOnly
+from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
@@ -24,7 +25,7 @@ HOPPING = Chain("socks5://192.0.2.1", name="default")
 DECISION = RoutingDecision(DESTINATION, DIRECT, DIRECT)
 
 
-@pytest.mark.parametrize("kind", [Config, Server, Listener, Timeouts, HealthSettings, User, Chain, Rule])
+@pytest.mark.parametrize("kind", [Config, Server, Listener, Timeouts, HealthSettings, Limits, User, Chain, Rule])
 def test_every_key_is_classified(kind: type[Any]) -> None:
     honoured, aside = HONOURED[kind], STEPS_ASIDE.get(kind, frozenset())
     assert honoured | aside == {each.name for each in fields(kind)}, "say in lane_terms what the lane does with it"

@@ -1,0 +1,41 @@
+"""The limits of a server: ``[limits]`` at work.
+
+A reload has new limits hold from then on, also for what began before. What was counted stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chainsocks.config.limits import Limits
+from chainsocks.config.listeners import ListenAddress
+from chainsocks.limits.sessions import LimitReached, SessionLimits
+from chainsocks.limits.trust import Trust
+from chainsocks.shares import client_of
+
+__all__ = ["Limiter"]
+
+
+class Limiter:
+    """See the module. `now` returns seconds on a clock that never goes back."""
+
+    __slots__ = ("_trust", "sessions")
+
+    def __init__(self, now: Callable[[], float], limits: Limits) -> None:
+        self.sessions = SessionLimits(now)
+        self.change(limits)
+
+    def change(self, limits: Limits) -> None:
+        """Have other limits from now on."""
+        self._trust = Trust(limits)
+        self.sessions.change(limits)
+
+    def refusal(self, session: object, host: str, account: str, listener: ListenAddress) -> LimitReached | None:
+        """Count a session whose request is complete; return what it is refused for, if it is.
+
+        `host` is the client's IP address, "" for a unix socket, and `account` its client with its login
+        (`chainsocks.shares.client_of`).
+        """
+        if self._trust.covers(host, listener):
+            return None
+        return self.sessions.enter(session, client_of(host), account)
