@@ -41,7 +41,7 @@ from typing import Any, Self, cast
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.errors import Cause, ChainsocksError, LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import State
-from chainsocks.protocol.messages import ReplyCode
+from chainsocks.protocol.messages import ReplyCode, show_code
 
 __all__ = [
     "Cause",
@@ -95,11 +95,20 @@ class ConfigError(ChainsocksError):
 
 
 class RequestRefused(ChainsocksError):
-    """A well-formed request that is not carried out; `reply_code` is the code of the reply to the client."""
+    """A well-formed request that is not carried out; `reply_code` is the code of the reply to the client.
 
-    def __init__(self, message: str, reply_code: int) -> None:
+    `discreet` is the message where that names a client, a user or a destination: the same without them.
+    """
+
+    def __init__(self, message: str, reply_code: int, *, discreet: str = "") -> None:
         super().__init__(message)
         self.reply_code = reply_code
+        self._discreet = discreet
+
+    @property
+    def discreet(self) -> str:
+        """The message without clients, users and destinations."""
+        return self._discreet or str(self)
 
     @property
     def is_failure(self) -> bool:
@@ -112,6 +121,11 @@ class GssError(ChainsocksError):
 
     cause = Cause.GSSAPI_FAILED
 
+    @property
+    def discreet(self) -> str:
+        """The cause: the mechanism's message may name a principal."""
+        return self.cause.words
+
 
 class NotFoundError(ChainsocksError):
     """The resolver gave a final answer without an address or a name; `cause` says why."""
@@ -119,6 +133,11 @@ class NotFoundError(ChainsocksError):
     def __init__(self, problem: str, cause: Cause) -> None:
         super().__init__(problem)
         self.cause = cause
+
+    @property
+    def discreet(self) -> str:
+        """The cause."""
+        return self.cause.words
 
 
 class Step(StrEnum):
@@ -165,6 +184,11 @@ class Place:
     def __str__(self) -> str:
         who = f"hop {self.who} at {self.address}" if self.hop else f"{self.end} {self.address}"
         return f"{who}, {self.step}"
+
+    @property
+    def discreet(self) -> str:
+        """The place without the address of a destination. A resolver is the operator's, as hops are."""
+        return f"{self.end}, {self.step}" if self.hop is None and self.end is End.DESTINATION else str(self)
 
 
 _GENERAL = (ReplyCode.GENERAL_FAILURE, ReplyCode.GENERAL_FAILURE)
@@ -272,9 +296,23 @@ class DialError(ChainsocksError, OSError):
         return copied.with_traceback(self.__traceback__)
 
     def __str__(self) -> str:
-        limit = f"of {self.limit:g} s" if math.isfinite(self.limit) else "without a limit"
         before = "".join(f"; before that, {error}" for error in self.earlier)
-        return f"{self.place}: {self.problem} ({self.elapsed:.2f} s {limit}){before}"
+        return f"{self.place}: {self.problem} {self._time}{before}"
+
+    @property
+    def discreet(self) -> str:
+        """Place, cause and time: the message may name the destination."""
+        before = "".join(f"; before that, {error.discreet}" for error in self.earlier)
+        return f"{self.place.discreet}: {self._discreet_problem} {self._time}{before}"
+
+    @property
+    def _discreet_problem(self) -> str:
+        return self.cause.words
+
+    @property
+    def _time(self) -> str:
+        limit = f"of {self.limit:g} s" if math.isfinite(self.limit) else "without a limit"
+        return f"({self.elapsed:.2f} s {limit})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "errno": self.errno, "strerror": self.strerror}
@@ -342,6 +380,10 @@ class HopRefused(DialError):
             earlier=earlier,
         )
         self.code = code
+
+    @property
+    def _discreet_problem(self) -> str:
+        return f"{self.cause.words}, reply {show_code(self.code)}"
 
     @property
     def reply_code(self) -> int:

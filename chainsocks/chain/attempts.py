@@ -28,6 +28,7 @@ from chainsocks.config.chains import Chain, Group, Pick, Route, groups_of
 from chainsocks.config.hops import Identity, Pipeline
 from chainsocks.errors import DialError, RequestRefused
 from chainsocks.network import Network
+from chainsocks.observe.privacy import shown
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import ReplyCode
 from chainsocks.routing.pick import Picks, choose, vary
@@ -244,7 +245,7 @@ class Attempts(Generic[ResultT]):
             self._blame(culprit, suspicion.error)
         elif self._chain.can_replace(culprit.hop):
             if culprit.key != suspicion.verdict.suspects[0].key:
-                self._health.record_miss(culprit.hop, self._host, f"{culprit.note}{suspicion.error}")
+                self._health.record_miss(culprit.hop, self._host, f"{culprit.note}{shown(suspicion.error)}")
             self._health.confirm_miss(culprit, self._host, suspicion.error)
 
     def _blame(self, suspect: Suspect, error: DialError) -> None:

@@ -27,6 +27,7 @@ from chainsocks.chain.steps import Followed, broken, negotiate, plan_to, resolve
 from chainsocks.chain.trip import OPEN, Trip
 from chainsocks.errors import Cause, ConnectError, Step
 from chainsocks.network import PortListener
+from chainsocks.observe.privacy import private, shown
 from chainsocks.protocol.address import Address, AddressType, address_of, canonical
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.handshake import State
@@ -176,7 +177,7 @@ class _LocalBinding(Binding):
             if not self._peers or _ip(peer) in self._peers:
                 trip.enter(None, OPEN)
                 return Upstream(stream, peer, b"")
-            log.debug("= %s: turned away a stranger, %s", trip.place, peer)
+            log.debug("= %s: turned away a stranger%s", shown(trip.place), private(f", {peer}", ""))
             self._strangers = dict.fromkeys([*self._strangers, peer.host][:MAX_STRANGERS])
             trip.remark = f"; turned away: {', '.join(self._strangers)}"
             await anyio.aclose_forcefully(stream)

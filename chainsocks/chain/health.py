@@ -30,6 +30,7 @@ from chainsocks.chain.blame import FailedAt, Suspect
 from chainsocks.config.hops import Hop, Identity
 from chainsocks.config.models import HealthSettings
 from chainsocks.datagrams import Recent
+from chainsocks.observe.privacy import private, shown
 from chainsocks.protocol.address import Address, canonical, printable
 
 __all__ = ["AVOIDED", "JITTER", "LOST_IN_A_ROW", "MISSED_IN_A_ROW", "Health", "Outlook", "Towards", "host_key"]
@@ -305,7 +306,8 @@ class Health:
         backoff.until = now + seconds
         backoff.greeting_is_proof = suspect.at is not FailedAt.REQUEST
         record.measured_at = None  # measured anew when it works again
-        log.warning("hop %s in backoff for %.1f s: %s%s", printable(hop.name), seconds, suspect.note, why)
+        what = printable(hop.name), seconds, suspect.note, shown(why)
+        log.warning("hop %s in backoff for %.1f s: %s%s", *what, extra={"subject": hop.name})
         for identity, check in list(self._checkers.items()):
             if suspect.key in (identity, identity.address):
                 check.on_down()
@@ -315,7 +317,8 @@ class Health:
         seconds = self._settings.rest
         self._avoided[hop.identity, host] = self._now() + seconds
         self._record(hop).missed.append(_Miss(host))
-        log.info("hop %s avoided for %s for %.1f s: %s", printable(hop.name), printable(host), seconds, why)
+        name, target = printable(hop.name), private(printable(host), "a destination")
+        log.info("hop %s avoided for %s for %.1f s: %s", name, target, seconds, shown(why))
         check = self._checkers.get(hop.identity)
         if check and check.on_doubt:
             check.on_doubt()

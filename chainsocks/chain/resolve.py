@@ -62,7 +62,8 @@ def resolver_of(route: Route, command: Command, subject: Address) -> Resolver:
     is_name = subject.type is AddressType.DOMAINNAME
     if command is Command.RESOLVE_PTR and is_name:
         problem = f"RESOLVE_PTR asks for the name of an IP address, which {printable(subject.host)} is not"
-        raise RequestRefused(problem, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED)
+        discreet = "RESOLVE_PTR asks for the name of an IP address, and the client has sent a name"
+        raise RequestRefused(problem, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED, discreet=discreet)
     if command is Command.RESOLVE and not is_name:
         return Resolver.NONE_NEEDED
     last = route.hops[-1] if route.hops else None

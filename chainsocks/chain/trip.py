@@ -22,6 +22,7 @@ from chainsocks.config.chains import Route
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import Cause, DialError, DialTimeout, End, HopRefused, Place, Step
 from chainsocks.network import Network
+from chainsocks.observe.privacy import private, shown
 from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
@@ -244,7 +245,7 @@ class Trip:
         if self._on_step:
             self._on_step(self.place, self._limit.scope.deadline)
         if self.traced:
-            log.debug("= %s", self.place)
+            log.debug("= %s", shown(self.place))
 
     def _count_step(self, counters: DialCounters, leg: Leg | None, step: State | Step) -> None:
         """Count the step that ends with the start of another one, if it was a hop's."""
@@ -355,8 +356,9 @@ class Trip:
     def note(self, what: str) -> None:
         """Log what has happened at this place."""
         if self.traced:
-            log.debug("= %s: %s", self.place, what)
+            log.debug("= %s: %s", shown(self.place), what)
 
     def trace(self, direction: str, data: bytes) -> None:
         """Log how many bytes went over the wire; never which, since they hold passwords."""
-        log.debug("%s %s %d bytes", direction, self.leg.hop.name if self.leg else self.destination, len(data))
+        peer = self.leg.hop.name if self.leg else private(str(self.destination), str(self._end))
+        log.debug("%s %s %d bytes", direction, peer, len(data))

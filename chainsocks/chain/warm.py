@@ -77,6 +77,7 @@ from chainsocks.config.hops import Hop, Identity
 from chainsocks.config.models import HealthSettings, Timeouts
 from chainsocks.errors import DialError
 from chainsocks.network import Network
+from chainsocks.observe.privacy import shown
 from chainsocks.protocol.address import UNSPECIFIED, printable
 from chainsocks.routing.isolation import Circumstances, isolated
 from chainsocks.routing.pick import choose
@@ -349,7 +350,7 @@ class _Stock:
             await self._open_and_wait(route, guard)
         except Exception as error:
             self._note_unlucky(_key_of(route.hops))
-            log.error("a bug in chainsocks ended a warm way: %s: %s", type(error).__name__, error)
+            log.error("a bug in chainsocks ended a warm way: %s: %s", type(error).__name__, shown(error))
             log.debug("where it happened", exc_info=error)
         finally:
             self.count -= 1

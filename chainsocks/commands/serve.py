@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from chainsocks.commands.configuration import find, log_start, one_of, with_options
-from chainsocks.observe.log import start_logging
+from chainsocks.observe.log import change_logging, start_logging
 from chainsocks.server.file_limit import files_warning, raise_limit
 from chainsocks.server.serve import serve_until_signalled
 from chainsocks.server.workers import count_workers, serve_with_workers, share_out
@@ -39,6 +39,7 @@ def serve(
     start_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     found = find(one_of(file, path))
     config = with_options(found.config, listen, hops, workers)
+    change_logging(config.log)
     log_start(found, config, hops, log)
     processes = count_workers(config.server)
     files = files_warning(raise_limit(), max(share_out(config.server.max_sessions, processes)))

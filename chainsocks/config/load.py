@@ -23,10 +23,28 @@ from chainsocks.config.groups import link_groups, no_such_member, unfit
 from chainsocks.config.hops import Hop
 from chainsocks.config.identities import identity_problem
 from chainsocks.config.limits import Limits
-from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Ident, Server, Timeouts, User
+from chainsocks.config.models import (
+    IDLE_WORKERS,
+    OPEN_PROXY,
+    Config,
+    HealthSettings,
+    Ident,
+    LogSettings,
+    Server,
+    Timeouts,
+    User,
+)
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.config.rules import DIRECTLY, Rule
-from chainsocks.config.schema import HealthTable, LimitsTable, ListenTable, ServerTable, TimeoutsTable, UserTable
+from chainsocks.config.schema import (
+    HealthTable,
+    LimitsTable,
+    ListenTable,
+    LogTable,
+    ServerTable,
+    TimeoutsTable,
+    UserTable,
+)
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.config.secrets import Missing, Secrets, others_can_read
 from chainsocks.config.sections import SECTIONS
@@ -169,6 +187,7 @@ class _Reader:
         }
         health = self._table(HealthTable, data.get("health", {}), "health")
         limits = self._table(LimitsTable, data.get("limits", {}), "limits")
+        log = self._table(LogTable, data.get("log", {}), "log")
         groups = self._read_groups(data, hops)
         chains = self._read_chains(data, {**groups, **hops})
         users = self._read_users(data)
@@ -185,6 +204,7 @@ class _Reader:
             groups,
             health.build() if health else HealthSettings(),
             limits.build() if limits else Limits(),
+            log.build() if log else LogSettings(),
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))

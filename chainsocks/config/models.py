@@ -32,6 +32,9 @@ __all__ = [
     "Config",
     "HealthSettings",
     "Ident",
+    "LogFormat",
+    "LogSettings",
+    "Privacy",
     "Server",
     "ServerGssapi",
     "TimeoutKeywords",
@@ -191,6 +194,30 @@ class HealthSettings:
     """How long a measured dial time is valid, in groups that pick the fastest member."""
 
 
+class LogFormat(StrEnum):
+    """How the lines of the log are written."""
+
+    PLAIN = "plain"
+    JSON = "json"
+    """One JSON object per line."""
+
+
+class Privacy(StrEnum):
+    """Whether the log leaves out what would tell which client went where."""
+
+    NONE = "none"
+    FULL = "full"
+    """No line names a client, a user or a destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """``[log]``."""
+
+    format: LogFormat = LogFormat.PLAIN
+    privacy: Privacy = Privacy.NONE
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """One of ``[[users]]``: a client that may log in."""
@@ -212,6 +239,7 @@ class Config:
     groups: Mapping[str, Group] = field(default_factory=lambda: MappingProxyType({}))
     health: HealthSettings = HealthSettings()
     limits: Limits = field(default_factory=Limits)
+    log: LogSettings = LogSettings()
     isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
     """The key that logins of hops with `isolate` are derived from. All workers share it; a restart makes a new one."""
 

@@ -27,7 +27,7 @@ from chainsocks.config.gssapi import (
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import ListenAddress, Listener, UnixPath
-from chainsocks.config.models import HealthSettings, Server, ServerGssapi, Timeouts, User
+from chainsocks.config.models import HealthSettings, LogSettings, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.rules import Network
 from chainsocks.config.secrets import Secrets
@@ -45,7 +45,7 @@ from chainsocks.config.values import (
     parse_trusted,
 )
 
-__all__ = ["HealthTable", "LimitsTable", "ListenTable", "ServerTable", "TimeoutsTable", "UserTable"]
+__all__ = ["HealthTable", "LimitsTable", "ListenTable", "LogTable", "ServerTable", "TimeoutsTable", "UserTable"]
 
 
 ListenText = Annotated[ListenAddress, parsed(parse_listen), NUMBER]
@@ -166,6 +166,17 @@ LimitsTable = table_of(
         "trusted": Annotated[tuple[Annotated[tuple[Network | UnixPath, ...], parsed(parse_trusted)], ...], LIST],
     },
 )
+
+
+class _LogTable(Table):
+    """``[log]``."""
+
+    def build(self) -> LogSettings:
+        """Make the value."""
+        return LogSettings(**self.given())
+
+
+LogTable = table_of(LogSettings, _LogTable)
 
 
 class UserTable(Table):

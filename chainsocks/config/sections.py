@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
 
-from chainsocks.config.schema import HealthTable, LimitsTable, ServerTable, TimeoutsTable, UserTable
+from chainsocks.config.schema import HealthTable, LimitsTable, LogTable, ServerTable, TimeoutsTable, UserTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.config.tables import Table
 
@@ -42,6 +42,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "timeouts": Section(TimeoutsTable, Shape.ONE),
         "health": Section(HealthTable, Shape.ONE),
         "limits": Section(LimitsTable, Shape.ONE),
+        "log": Section(LogTable, Shape.ONE),
         "hops": Section(HopTable, Shape.NAMED),
         "groups": Section(GroupTable, Shape.NAMED),
         "chains": Section(ChainTable, Shape.NAMED),

@@ -22,14 +22,14 @@ import trio
 
 from chainsocks.config.limits import Limit
 from chainsocks.datagrams import Drop
-from chainsocks.errors import Cause, DialError, Step
-from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.errors import DialError, Step
+from chainsocks.observe.outcomes import Failure, OutcomeKind
 from chainsocks.observe.record import Record
 from chainsocks.observe.tally import Tally
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
 
-__all__ = ["BOUNDS", "RECENT", "Counters", "Datagrams", "Ended", "Failure", "Histogram", "SessionKey", "SessionTotals"]
+__all__ = ["BOUNDS", "RECENT", "Counters", "Datagrams", "Ended", "Histogram", "SessionKey", "SessionTotals"]
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """The upper bounds of the buckets of a histogram, in seconds; one without a bound follows."""
@@ -58,15 +58,6 @@ class SessionTotals:
     count: int = 0
     up: int = 0
     down: int = 0
-
-
-class Failure(NamedTuple):
-    """What tells failed attempts of a dial apart."""
-
-    hop: str
-    """Empty at the destination."""
-    step: State | Step
-    cause: Cause
 
 
 class Ended(NamedTuple):
@@ -172,8 +163,7 @@ class Counters:
     def dials_failed(self, errors: Iterable[DialError]) -> None:
         """Count attempts that have failed, without their `earlier`."""
         for error in errors:
-            place = error.place
-            self.failures[Failure(place.hop or "", place.step, error.cause)] += 1
+            self.failures[Failure.of(error)] += 1
 
     @contextmanager
     def association(self, tally: Tally) -> Iterator[None]:

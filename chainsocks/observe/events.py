@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from chainsocks.errors import Place
+from chainsocks.observe.privacy import shown
 from chainsocks.observe.record import Record
 
 __all__ = ["Events", "SessionEvents"]
@@ -66,5 +67,5 @@ class SessionEvents:
                 event(listener)
             except Exception as error:
                 name = type(listener).__name__
-                log.error("a bug in the listener %s for events: %s: %s", name, type(error).__name__, error)
+                log.error("a bug in the listener %s for events: %s: %s", name, type(error).__name__, shown(error))
                 log.debug("where it happened", exc_info=error)

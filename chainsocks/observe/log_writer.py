@@ -8,20 +8,26 @@
 4. The flags of the descriptor stay as they are. Other programs share it: O_NONBLOCK would hit all programs of the
    terminal.
 5. A line that cannot be written, as on a full disk, is dropped like one that does not fit.
+6. Warnings and errors that repeat each other are limited (`chainsocks.observe.log_repeats`). Not limited are those with
+   the template "%s": they belong to a list, as the problems of a configuration do, and have nothing in common.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from queue import SimpleQueue
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
+
+from chainsocks.observe.log_repeats import Repeats
 
 __all__ = ["GATHER", "LINES", "RESERVED", "LogWriter"]
 
@@ -57,7 +63,8 @@ class LogWriter(logging.Handler):
 
     def forget(self) -> None:
         """Drop the queue and the thread in a forked process: both belong to the parent."""
-        self._queue: SimpleQueue[str | None] = SimpleQueue()  # None only wakes the thread
+        self._queue: SimpleQueue[str | _Entry | None] = SimpleQueue()  # None only wakes the thread
+        self._repeats, self._repeats_lock = Repeats(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._dropped = 0  # counted by `put` only
@@ -66,22 +73,40 @@ class LogWriter(logging.Handler):
         self._is_stuck = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a line; drop it when there is no room."""
+        """Queue a line; drop it when there is no room, and count it when there were many like it."""
+        kind = _kind_of(record)
+        if kind and not self.admits(kind, record.levelno, record.name):
+            return
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001  (as all handlers do)
             self.handleError(record)
             return
+        if kind:
+            self.note(kind, record.message)
         self.put(line, record.levelno)
 
-    def put(self, line: str, level: int) -> None:
+    def put(self, line: str, level: int, stands_for: int = 1) -> None:
         """Queue a finished line; drop it when there is no room."""
         if self._queue.qsize() < (LINES if level >= logging.WARNING else LINES - RESERVED):
-            self._queue.put(line)
+            self._queue.put(line if stands_for == 1 else _Entry(line, stands_for))
         else:
-            self._dropped += 1
+            self._dropped += stands_for
         if self._thread is None:
             self._start()
+
+    def admits(self, kind: Hashable, level: int, name: str) -> bool:
+        """Whether to write a line of that kind, of the logger called `name`; otherwise it is counted."""
+        with self._repeats_lock:
+            left_out = self._repeats.count(kind, level, name, time.monotonic())
+        if left_out == 1:
+            self._queue.put(None)  # the thread may not wait longer than until the summary is due
+        return not left_out
+
+    def note(self, kind: Hashable, text: str) -> None:
+        """Keep the text of a line that was written, as the example of its kind."""
+        with self._repeats_lock:
+            self._repeats.note(kind, text)
 
     def flush(self) -> None:
         """Drain the queue for at most a second; logging calls this at exit."""
@@ -93,6 +118,7 @@ class LogWriter(logging.Handler):
         If an earlier call took longer, this one waits only if lines have been written since. Logging may go on
         afterwards.
         """
+        self._summarise(early=True)
         if self._thread is None and not self._queue.empty():
             self._start()
         thread = self._thread
@@ -117,17 +143,37 @@ class LogWriter(logging.Handler):
 
     def _run(self) -> None:
         while not (self._ending.is_set() and self._queue.empty()):
-            lines = [self._queue.get()]
+            lines = [self._next()]
             lines += [self._queue.get() for _ in range(self._queue.qsize())]
             dropped = self._dropped  # dropped after the lines of this batch
             entries = [self._count(self._failed)] if self._failed else []
-            entries += [_Entry(line) for line in lines if line is not None]
+            entries += [line if isinstance(line, _Entry) else _Entry(line) for line in lines if line is not None]
             if dropped > self._said:
                 entries.append(self._count(dropped - self._said))
             self._said, self._failed = dropped, 0
             self._write_entries(entries)
             self._ending.wait(GATHER)
         self._thread = None
+
+    def _next(self) -> str | _Entry | None:
+        """Wait for a line. The summaries of left out lines are queued when they are due."""
+        while True:
+            with self._repeats_lock:
+                due = self._repeats.due
+            seconds = None if math.isinf(due) else due - time.monotonic()
+            if seconds is not None and seconds <= 0:
+                self._summarise()
+                continue
+            with suppress(Empty):
+                return self._queue.get(timeout=seconds)
+
+    def _summarise(self, *, early: bool = False) -> None:
+        """Queue the summaries that are due, or `early` all of them."""
+        with self._repeats_lock:
+            summaries = self._repeats.take(time.monotonic(), early=early)
+        for each in summaries:
+            fields = {"event": "repeated", "more": each.more, "seconds": round(each.seconds, 3), "like": each.like}
+            self.put(self._format(each.level, each.name, str(each), fields), each.level, each.more)
 
     def _write_entries(self, entries: list[_Entry]) -> None:
         """Write entries, several at a time; count what cannot be written."""
@@ -142,9 +188,20 @@ class LogWriter(logging.Handler):
 
     def _count(self, lines: int) -> _Entry:
         """Return the line that reports dropped lines."""
-        values = {"name": "chainsocks.log", "levelno": logging.WARNING, "levelname": "WARNING"}
-        record = logging.makeLogRecord({**values, "msg": "%d lines of the log were dropped", "args": (lines,)})
-        return _Entry(self.format(record), lines)
+        text, fields = f"{lines} lines of the log were dropped", {"event": "dropped", "lines": lines}
+        return _Entry(self._format(logging.WARNING, "chainsocks.log", text, fields), lines)
+
+    def _format(self, level: int, name: str, message: str, fields: dict[str, object]) -> str:
+        """Format a line of the writer's own. `fields` is what it tells programs."""
+        values = {"name": name, "levelno": level, "levelname": logging.getLevelName(level)}
+        return self.format(logging.makeLogRecord({**values, "msg": message, "fields": fields}))
+
+
+def _kind_of(record: logging.LogRecord) -> Hashable:
+    """Return what makes lines alike: logger, level, template and, where it is given, ``subject``; None for no limit."""
+    if record.levelno < logging.WARNING or record.msg == "%s":
+        return None
+    return record.name, record.levelno, str(record.msg), record.__dict__.get("subject")
 
 
 def _pieces(entries: list[_Entry]) -> Iterator[tuple[int, str]]:

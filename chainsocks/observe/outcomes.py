@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum, auto
+from typing import NamedTuple, Self
 
-__all__ = ["OutcomeKind"]
+from chainsocks.errors import Cause, DialError, Step
+from chainsocks.protocol.handshake import State
+
+__all__ = ["Failure", "OutcomeKind"]
 
 
 class OutcomeKind(StrEnum):
@@ -52,3 +56,17 @@ class OutcomeKind(StrEnum):
 
 
 _FAILURES = {OutcomeKind.DIAL_FAILED, OutcomeKind.LOCAL_ERROR, OutcomeKind.BUG}
+
+
+class Failure(NamedTuple):
+    """What tells failed attempts of a dial apart."""
+
+    hop: str
+    """Empty at the destination."""
+    step: State | Step
+    cause: Cause
+
+    @classmethod
+    def of(cls, error: DialError) -> Self:
+        """Return what an error says of its attempt."""
+        return cls(error.place.hop or "", error.place.step, error.cause)

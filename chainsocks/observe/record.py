@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
@@ -13,7 +14,8 @@ import trio
 
 from chainsocks.config.chains import Chain, Route
 from chainsocks.observe.log import current_session, write_line
-from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.observe.outcomes import Failure, OutcomeKind
+from chainsocks.observe.privacy import is_private, private
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.messages import Request, show_code
 
@@ -63,6 +65,8 @@ class Record:
     """The verified identity of the client (`chainsocks.config.identities`); empty if none."""
     rule: str = ""
     """The number of the rule that decided, "-" if none did; empty without rules."""
+    failure: Failure | None = None
+    """What has failed, where a dial has."""
 
     @property
     def name(self) -> str:
@@ -72,25 +76,26 @@ class Record:
     @property
     def who(self) -> str:
         """The session and its client, for other lines of the log."""
-        return f"session {self.name}, client {self.client}:"
+        return f"session {self.name}{private(f', client {self.client}', '')}:"
 
     def mark_debug_lines(self) -> None:
         """Put the session's id at the start of all debugging lines of this task and of the tasks it starts."""
         if log.isEnabledFor(logging.DEBUG):
-            current_session.set(f"id={_prefix}{self.id} ")
+            current_session.set(self.name)
 
     def write(self) -> None:
         """Write the session's line: a warning if it has failed."""
-        level = logging.WARNING if self.kind.is_failure else logging.INFO
-        if log.isEnabledFor(level):
-            write_line(log, level, str(self))
+        write_line(log, logging.WARNING if self.kind.is_failure else logging.INFO, self)
 
     def __str__(self) -> str:
         request, traffic = self.request, self.traffic
         command = request.command.name if request else "-"
-        destination = _quoted(str(request.destination)) if request else "-"
+        destination, client, user = "-", "-", ""
+        if not is_private():
+            destination = _quoted(str(request.destination)) if request else "-"
+            client = self.client
+            user = f" user={_quoted(printable(self.user))}" if self.user else ""
         chain = _quoted(self.chain.name) if self.chain else "-"
-        user = f" user={_quoted(printable(self.user))}" if self.user else ""
         if self.route:
             chain += " hops=" + _quoted(",".join(hop.name for hop in self.route.hops))
         warm = " warm=1" if self.warm else ""
@@ -98,10 +103,40 @@ class Record:
         reply = "-" if self.reply is None else show_code(self.reply)
         duration = trio.current_time() - self.began
         return (
-            f"id={_prefix}{self.id} client={self.client}{user} command={command} destination={destination} "
+            f"id={_prefix}{self.id} client={client}{user} command={command} destination={destination} "
             f"chain={chain}{warm}{rule} reply={reply} up={traffic.up} down={traffic.down} duration={duration:.3f} "
             f"outcome={_in_quotes(self.outcome)}"
         )
+
+    def fields(self) -> dict[str, object]:
+        """Return the same for programs; what there is not is None."""
+        request, failure, hidden = self.request, self.failure, is_private()
+        return {
+            "event": "session",
+            "id": self.name,
+            "client": None if hidden else self.client,
+            "user": None if hidden else printable(self.user) or None,
+            "command": request.command.name if request else None,
+            "destination": str(request.destination) if request and not hidden else None,
+            "chain": self.chain.name if self.chain else None,
+            "hops": [hop.name for hop in self.route.hops] if self.route else None,
+            "warm": self.warm,
+            "rule": int(self.rule) if self.rule.isdigit() else None,
+            "reply": None if self.reply is None else self.reply & 0xFF,
+            "up": self.traffic.up,
+            "down": self.traffic.down,
+            "duration": round(trio.current_time() - self.began, 3),
+            "kind": self.kind,
+            "hop": failure.hop or None if failure else None,
+            "step": failure.step if failure else None,
+            "cause": failure.cause if failure else None,
+            "outcome": self.outcome,
+        }
+
+    @property
+    def likeness(self) -> Hashable:
+        """What failed sessions have in common that repeat each other."""
+        return self.kind, self.failure, self.reply
 
 
 def _quoted(text: str) -> str:

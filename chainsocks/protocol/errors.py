@@ -17,6 +17,11 @@ __all__ = ["Cause", "ChainsocksError", "LoginRefused", "ProtocolError", "describ
 class Cause(StrEnum):
     """The cause of a failure, for programs. The message of the error is for people."""
 
+    @property
+    def words(self) -> str:
+        """The name of the cause with spaces, for a line of the log without the message."""
+        return self.replace("_", " ")
+
     # The connection itself, to a hop, a client, a resolver or an identd.
     CLOSED = auto()
     """The peer closed the connection before its message was complete."""
@@ -132,6 +137,11 @@ class ChainsocksError(Exception):
     Whatever a subclass's constructor takes, its instances can be copied and pickled, with all their attributes.
     """
 
+    @property
+    def discreet(self) -> str:
+        """The error without anything that a client, a user or a destination could be known by."""
+        return type(self).__name__
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _make_blank, (type(self),), self.__getstate__()
 
@@ -151,6 +161,11 @@ class ProtocolError(ChainsocksError):
     def __init__(self, message: str, cause: Cause) -> None:
         super().__init__(message)
         self.cause = cause
+
+    @property
+    def discreet(self) -> str:
+        """The cause: the message may quote the peer."""
+        return self.cause.words
 
 
 class LoginRefused(ProtocolError):

@@ -23,7 +23,7 @@ from chainsocks.config.hosts import Host, host_of, host_of_ip, spelt_out
 from chainsocks.config.identities import Proof
 from chainsocks.config.models import Config
 from chainsocks.config.rules import DIRECTLY, Rule, Spoken
-from chainsocks.protocol.address import Address, AddressType, printable
+from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.messages import Command, Request, Version
 from chainsocks.routing.index import NONE, Index, Question
 from chainsocks.shares import client_of
@@ -156,7 +156,7 @@ class Router:
             usable = tuple(address for address in addresses if _is_among(address, decision.rule))
         refusal = decision.refusal
         if decision.rule and decision.rule.resolve and not addresses:
-            refusal += f": a look-up of {printable(destination.host)} found no address to compare"
+            refusal += ": a look-up of its name found no address to compare"
         return replace(decision, addresses=usable, refusal=refusal)
 
     def _conclude(self, destination: Address, number: int) -> Decision:

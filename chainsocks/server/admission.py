@@ -30,6 +30,7 @@ import trio
 
 from chainsocks.limits.sessions import SessionLimits
 from chainsocks.net.stream import SocketStream
+from chainsocks.observe.privacy import private
 from chainsocks.server.crowds import PATIENCE, TICK, Crowds
 from chainsocks.shares import FairQueue, Shares, reserve_of
 
@@ -341,7 +342,7 @@ class Admission(Generic[WaitingT]):
             what = (
                 "connections ended to make room for others, before their requests were complete: %d, %d of them of %s"
             )
-            log.warning(what, self._ended.total(), most, client or "unix sockets")
+            log.warning(what, self._ended.total(), most, private(client or "unix sockets", "one client"))
             self._ended.clear()
             self._has_ended = trio.Event()
             await trio.sleep(REPORT_INTERVAL)

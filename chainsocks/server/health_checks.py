@@ -34,6 +34,7 @@ from chainsocks.chain.trip import Trip
 from chainsocks.config.chains import Chain, Group, Route, hops_of
 from chainsocks.config.hops import Hop, Identity
 from chainsocks.errors import DialError, HopRefused
+from chainsocks.observe.privacy import shown
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.routing.isolation import Circumstances, isolated
 from chainsocks.routing.pick import Picks, choose
@@ -137,7 +138,7 @@ class _Schedule:
         try:
             await self._checker.check(self._member)
         except Exception as error:
-            log.error("a bug in chainsocks ended a check: %s: %s", type(error).__name__, error)
+            log.error("a bug in chainsocks ended a check: %s: %s", type(error).__name__, shown(error))
             log.debug("where it happened", exc_info=error)
         self._checked_at, self._doubt_due = trio.current_time(), math.inf
         self._pause = self._member.every * self._random.uniform(1 - JITTER, 1 + JITTER)

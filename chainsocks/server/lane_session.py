@@ -29,6 +29,7 @@ from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
 from chainsocks.observe.live import KILLED, Moment, Phase
 from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.observe.privacy import shown
 from chainsocks.observe.record import Record
 from chainsocks.protocol import socks4, socks5_messages
 from chainsocks.protocol.address import Address, AddressType, address_of
@@ -438,7 +439,7 @@ class LaneSession(Deadline):
         """End the session for an error at this end; a task answers where an answer is owed."""
         problem, is_local = describe_error(error)
         if not is_local:
-            log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
+            log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, shown(error))
         if self.closed:
             return
         record = self._record

@@ -26,7 +26,19 @@ __all__ = ["HONOURED", "STEPS_ASIDE", "Terms", "may_use_lane", "offers_lane"]
 
 HONOURED: dict[type, frozenset[str]] = {
     Config: frozenset(
-        {"server", "timeouts", "hops", "chains", "users", "rules", "groups", "health", "isolation_key", "limits"},
+        {
+            "server",
+            "timeouts",
+            "hops",
+            "chains",
+            "users",
+            "rules",
+            "groups",
+            "health",
+            "isolation_key",
+            "limits",
+            "log",
+        },
     ),
     Listener: frozenset({"address", "group", "kind", "mode", "names_only"}),
     Server: frozenset(

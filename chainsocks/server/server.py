@@ -35,6 +35,7 @@ from chainsocks.network import reset_on_close
 from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
 from chainsocks.observe.live import LiveSession, LiveSessions
+from chainsocks.observe.privacy import shown
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.server.accept import accept_connections
 from chainsocks.server.admission import Admission, Place
@@ -262,7 +263,7 @@ class Server:
         try:
             await serve_session(connection, service, begun, place, self._live)
         except Exception as error:
-            log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, error)
+            log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, shown(error))
             log.debug("where it happened", exc_info=error)
         finally:
             place.leave()

@@ -28,6 +28,7 @@ from chainsocks.chain.connect_errors import OUT_OF_DESCRIPTORS
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.log import flush_log, restart_logging
+from chainsocks.observe.privacy import shown
 from chainsocks.observe.record import prefix_ids
 from chainsocks.server.other_signals import OTHER_SIGNALS
 from chainsocks.server.serve import serve
@@ -68,7 +69,7 @@ def run_worker(worker: Worker, inherited: Iterable[socket.socket]) -> NoReturn:
             signal.signal(number, signal.SIG_IGN)  # they are the parent's
         for sock in inherited:
             sock.close()
-        restart_logging(f"worker {worker.number}: ")
+        restart_logging(f"worker {worker.number}")
         prefix_ids(f"{worker.number}-")
         trio.run(serve_as_worker, worker)
         status = 0
@@ -79,7 +80,7 @@ def run_worker(worker: Worker, inherited: Iterable[socket.socket]) -> NoReturn:
             hint = " (see `ulimit -n`)" if error.errno in OUT_OF_DESCRIPTORS else ""
             log.error("this worker cannot go on: %s%s", error.strerror or error, hint)
         else:
-            log.error("a bug in chainsocks ended this worker: %s: %s", type(error).__name__, error)
+            log.error("a bug in chainsocks ended this worker: %s: %s", type(error).__name__, shown(error))
         log.debug("where it happened", exc_info=error)
     finally:
         try:

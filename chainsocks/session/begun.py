@@ -11,6 +11,7 @@ from chainsocks.chain.operations import Upstream
 from chainsocks.chain.trip import RequestAbandoned
 from chainsocks.errors import DialError, RequestRefused
 from chainsocks.observe.events import SessionEvents
+from chainsocks.observe.privacy import shown
 from chainsocks.observe.record import Record
 
 __all__ = ["CLIENT_LEFT", "CUT_OFF", "Begun", "Dialled", "describe_error"]
@@ -42,5 +43,5 @@ def describe_error(error: BaseException) -> tuple[str, bool]:
         error = error.exceptions[0]
     if not isinstance(error, OSError | MemoryError):
         return "a bug in chainsocks ended it", False
-    words = "out of memory" if isinstance(error, MemoryError) else str(error)
+    words = "out of memory" if isinstance(error, MemoryError) else shown(error)
     return f"an error at this end: {words}", True

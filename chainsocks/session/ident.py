@@ -11,6 +11,7 @@ from chainsocks.chain.connect_errors import explain_connect_error
 from chainsocks.config.models import Ident
 from chainsocks.errors import Cause, ProtocolError, RequestRefused
 from chainsocks.network import Network
+from chainsocks.observe.privacy import private
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.protocol.ident import decode_answer, encode_query
 from chainsocks.protocol.messages import Credentials, IdentCode, UserId
@@ -21,6 +22,10 @@ IDENT_PORT = 113
 """RFC 1413 section 2."""
 
 log = logging.getLogger("chainsocks.session")
+
+
+_NO_ANSWER = "no identd answers"
+"""What a log without clients says of all reasons."""
 
 
 class _NoAnswerError(Exception):
@@ -42,8 +47,8 @@ async def check_ident(
         user = await _ask(client, seconds, network)
     except _NoAnswerError as error:
         if policy is Ident.REQUIRE:
-            raise RequestRefused(f"ident: {error}", IdentCode.IDENTD_MISSING) from None
-        log.debug("= ident: %s", error)
+            raise RequestRefused(f"ident: {error}", IdentCode.IDENTD_MISSING, discreet=f"ident: {_NO_ANSWER}") from None
+        log.debug("= ident: %s", private(str(error), _NO_ANSWER))
         return None
     if user != claimed:
         raise RequestRefused(

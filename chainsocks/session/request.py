@@ -9,6 +9,7 @@ from anyio.abc import ByteStream
 from chainsocks.config.identities import Proof
 from chainsocks.config.models import Ident
 from chainsocks.errors import Cause, LoginRefused, ProtocolError
+from chainsocks.observe.privacy import shown
 from chainsocks.protocol import socks5
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.gssapi import Principal
@@ -62,7 +63,7 @@ class RequestReader:
         """Return the outcome of a session that has ended, by a problem, before its request was complete."""
         if self.place and self.place.ended:
             problem = "ended to make room for others, before its request was complete"
-        return f"client, {self.step}: {problem}"
+        return f"client, {self.step}: {shown(problem)}"
 
     async def read(self) -> ServerHandshake:
         """Return a handshake that has a request and waits for our reply.

@@ -21,6 +21,7 @@ from chainsocks.config.models import Config
 from chainsocks.config.rules import Rule
 from chainsocks.errors import RequestRefused
 from chainsocks.network import Network
+from chainsocks.observe.privacy import private, shown
 from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version
 from chainsocks.routing.isolation import Circumstances, isolated_chain
@@ -157,9 +158,9 @@ def _login_problem(request: Request, caller: Caller, policy: Policy) -> str | No
 
 
 def _refused(
-    decision: RoutingDecision, problem: str, code: ReplyCode = ReplyCode.NOT_ALLOWED_BY_RULESET
+    decision: RoutingDecision, problem: str, code: ReplyCode = ReplyCode.NOT_ALLOWED_BY_RULESET, discreet: str = ""
 ) -> RoutingDecision:
-    return replace(decision, refusal=RequestRefused(problem, code))
+    return replace(decision, refusal=RequestRefused(problem, code, discreet=discreet))
 
 
 async def _look_up(request: Request, caller: Caller, policy: Policy, network: Network) -> list[Address]:
@@ -169,7 +170,8 @@ async def _look_up(request: Request, caller: Caller, policy: Policy, network: Ne
         try:
             found = await network.resolve(request.destination, caller.account)
         except OSError as error:
-            log.debug("= rules: no address for %s: %s", printable(request.destination.host), error.strerror or error)
+            host = private(printable(request.destination.host))
+            log.debug("= rules: no address for %s: %s", host, error.strerror or shown(error))
     return found
 
 
@@ -182,8 +184,9 @@ def _decided(decision: Decision, *, has_rules: bool) -> RoutingDecision:
     if chain is None:
         return _refused(routed, decision.refusal)
     if addresses is not None and not (addresses or chain.hops):
-        host = printable(decision.destination.host)
-        return _refused(routed, f"no address for {host}, which the rules asked for", ReplyCode.HOST_UNREACHABLE)
+        problem = "no address for {}, which the rules asked for"
+        whole, discreet = (problem.format(host) for host in (printable(decision.destination.host), "the destination"))
+        return _refused(routed, whole, ReplyCode.HOST_UNREACHABLE, discreet)
     return routed
 
 
@@ -226,7 +229,8 @@ def datagram_filter(
 
 def warn_of_address(who: str, destination: Address) -> None:
     """Log that a client asks for an IP address: it may have resolved a name itself."""
-    log.warning("%s asks for the IP address of %s: it may have resolved a name itself (names_only)", who, destination)
+    asked = private(f" of {destination}", "")
+    log.warning("%s asks for the IP address%s: it may have resolved a name itself (names_only)", who, asked)
 
 
 def names_an_address(destination: Address) -> bool:

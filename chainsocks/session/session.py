@@ -43,7 +43,8 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
 from chainsocks.observe.live import KILLED, LiveSessions, Moment, Phase
-from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.observe.outcomes import Failure, OutcomeKind
+from chainsocks.observe.privacy import private, shown
 from chainsocks.observe.record import Record
 from chainsocks.observe.tally import Tally
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable, with_scope
@@ -376,7 +377,8 @@ class _Session:
         _check_bound(request.version, answer)
         await self._send_success(handshake, answer)
         self._limit.clear()
-        self._record.outcome, self._record.kind = f"answered {printable(answer.host)}", OutcomeKind.ANSWERED
+        answered = private(printable(answer.host))
+        self._record.outcome, self._record.kind = f"answered {answered}", OutcomeKind.ANSWERED
         await linger_and_close(self._reader.client, self._timeouts.reply)
 
     async def _reply_and_relay(self, handshake: ServerHandshake, upstream: Upstream) -> None:
@@ -436,7 +438,9 @@ class _Session:
     async def _refuse(self, refusal: RequestRefused | DialError) -> None:
         """Tell the client that its way is not open, if it is still there."""
         record, handshake, seconds = self._record, self._reader.handshake, self._timeouts.reply
-        record.outcome, record.kind = str(refusal), _kind_of_refusal(refusal)
+        record.outcome, record.kind = shown(refusal), _kind_of_refusal(refusal)
+        if isinstance(refusal, DialError):
+            record.failure = Failure.of(refusal)
         record.reply = refusal.reply_code
         if self._service.counters and isinstance(refusal, DialError):
             self._service.counters.dials_failed([refusal, *refusal.earlier])
@@ -468,7 +472,7 @@ class _Session:
     async def _abandon(self) -> None:
         """End a request whose client has left; one that has only finished its side can still read the reply."""
         if self._record.reply is not None:
-            self._record.outcome = f"the client left before its peer came{self._remark}"
+            self._record.outcome = f"the client left before its peer came{private(self._remark, '')}"
         elif self._watch.was_reset:
             self._record.outcome = str(_ClientLeft())
         else:
@@ -514,7 +518,9 @@ def _check_bound(version: Version, bound: Address) -> None:
         RequestRefused: SOCKS4 has room for an IPv4 address only, and zeros would mean our own address.
     """
     if version is Version.SOCKS4 and bound.type is not AddressType.IPV4:
-        raise RequestRefused(f"a SOCKS4 reply cannot carry {bound}", ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED)
+        problem = "a SOCKS4 reply cannot carry {}"
+        whole, discreet = problem.format(bound), problem.format("this address")
+        raise RequestRefused(whole, ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED, discreet=discreet)
 
 
 def _chain_of(decision: RoutingDecision) -> Chain:

@@ -13,7 +13,15 @@ import pytest
 
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config
-from chainsocks.config.schema import HealthTable, LimitsTable, ListenTable, ServerTable, TimeoutsTable, UserTable
+from chainsocks.config.schema import (
+    HealthTable,
+    LimitsTable,
+    ListenTable,
+    LogTable,
+    ServerTable,
+    TimeoutsTable,
+    UserTable,
+)
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.config.tables import Table
 from chainsocks.errors import ConfigError
@@ -68,6 +76,7 @@ SECTIONS = {
     "`[timeouts]`": Section(TimeoutsTable, ("timeouts",)),
     "`[health]`": Section(HealthTable, ("health",)),
     "`[limits]`": Section(LimitsTable, ("limits",)),
+    "`[log]`": Section(LogTable, ("log",)),
     "`[hops]`": Section(
         HopTable,
         ("hops", "one"),

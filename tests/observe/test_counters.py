@@ -15,8 +15,8 @@ from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.datagrams import Drop
 from chainsocks.errors import Cause
-from chainsocks.observe.counters import BOUNDS, RECENT, Counters, Failure, Histogram
-from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.observe.counters import BOUNDS, RECENT, Counters, Histogram
+from chainsocks.observe.outcomes import Failure, OutcomeKind
 from chainsocks.observe.record import Record, Traffic
 from chainsocks.observe.tally import Tally
 from chainsocks.protocol.handshake import State

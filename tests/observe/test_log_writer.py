@@ -15,6 +15,7 @@ from contextlib import suppress
 
 import pytest
 
+from chainsocks.observe.log_repeats import FIRST
 from chainsocks.observe.log_writer import LINES, PIPE_BUF, RESERVED, LogWriter
 
 PATIENCE = 20.0
@@ -74,7 +75,7 @@ def writer(pipe: Pipe) -> Iterator[LogWriter]:
 
 
 def say(writer: LogWriter, text: str, level: int = logging.INFO) -> None:
-    writer.handle(logging.LogRecord("test", level, "", 0, text, (), None))
+    writer.handle(logging.LogRecord("test", level, "", 0, "%s", (text,), None))
 
 
 def test_lines_come_in_their_order(writer: LogWriter, pipe: Pipe) -> None:
@@ -248,3 +249,32 @@ def test_a_forked_process_starts_anew(writer: LogWriter, pipe: Pipe) -> None:
     say(writer, "end")
     lines += pipe.read_until("end")
     assert sorted(lines) == ["INFO end", "INFO of the child", "INFO of the parent"]
+
+
+def test_the_summary_of_repeated_lines_comes_by_itself(
+    writer: LogWriter, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread waits for it, though no other line comes."""
+    monkeypatch.setattr("chainsocks.observe.log_repeats.INTERVAL", 0.2)
+    for number in range(FIRST + 3):
+        writer.handle(logging.LogRecord("test", logging.WARNING, "", 0, "number %d", (number,), None))
+    lines = pipe.read_until("more")
+    assert lines[:FIRST] == [f"WARNING number {number}" for number in range(FIRST)]
+    assert lines[FIRST:] == [f"WARNING and 3 more like this in 0 s: number {FIRST - 1}"]
+
+
+def test_a_summary_that_cannot_be_written_counts_for_all_its_lines(
+    writer: LogWriter, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(FIRST + 4):
+        writer.handle(logging.LogRecord("test", logging.WARNING, "", 0, "number %d", (number,), None))
+    pipe.read_until(str(FIRST - 1))
+
+    def fail(number: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail)
+        assert writer.drain(PATIENCE)
+    say(writer, "kept")
+    assert pipe.read_until("kept") == ["WARNING 4 lines of the log were dropped", "INFO kept"]

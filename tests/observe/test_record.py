@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 
@@ -9,10 +10,13 @@ import pytest
 import trio
 
 from chainsocks.config.chains import Chain
+from chainsocks.errors import Cause, HopRefused, Place
 from chainsocks.observe.log import current_session
-from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.observe.outcomes import Failure, OutcomeKind
+from chainsocks.observe.privacy import set_private
 from chainsocks.observe.record import Record, Traffic, prefix_ids
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
 
 
@@ -86,7 +90,7 @@ async def test_the_line_of_a_failed_session_is_a_warning(
     assert [record.levelno for record in caplog.records] == levels
 
 
-@pytest.mark.parametrize(("level", "mark"), [(logging.DEBUG, "id=7 "), (logging.INFO, "")])
+@pytest.mark.parametrize(("level", "mark"), [(logging.DEBUG, "7"), (logging.INFO, "")])
 async def test_debugging_lines_of_its_task_and_of_those_that_it_starts_name_it(
     level: int, mark: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,3 +111,63 @@ async def test_debugging_lines_of_its_task_and_of_those_that_it_starts_name_it(
         nursery.start_soon(serve, Record("client", 7))
     assert marks == [mark, mark]
     assert current_session.get() == ""
+
+
+async def test_the_fields_for_programs(autojump_clock: trio.testing.MockClock) -> None:
+    request = Request(Version.SOCKS5, Command.CONNECT, Address("::1", 443), UsernamePassword(b"carol", b"sesame"))
+    place = Place("paris", Address("10.0.0.1", 1080), State.REQUEST, 1, 1)
+    error = HopRefused(place, "no", Cause.REFUSED, code=5, elapsed=1, limit=2)
+    record = Record("192.0.2.1:5555", 7, 0.0, request, Chain("socks5://10.0.0.1", name="out"), 5, Traffic(10, 20), "no")
+    record.user, record.rule, record.failure = "carol", "3", Failure.of(error)
+    record.kind = OutcomeKind.DIAL_FAILED
+    assert json.loads(json.dumps(record.fields())) == {
+        "event": "session",
+        "id": "7",
+        "client": "192.0.2.1:5555",
+        "user": "carol",
+        "command": "CONNECT",
+        "destination": "[::1]:443",
+        "chain": "out",
+        "hops": None,
+        "warm": False,
+        "rule": 3,
+        "reply": 5,
+        "up": 10,
+        "down": 20,
+        "duration": 0.0,
+        "kind": "dial_failed",
+        "hop": "paris",
+        "step": "request",
+        "cause": "refused",
+        "outcome": "no",
+    }
+    empty = Record("unix").fields()
+    assert empty.keys() == record.fields().keys()
+    assert {key for key, value in empty.items() if value is None} == {
+        *("user", "command", "destination", "chain", "hops", "rule", "reply", "cause", "hop", "step")
+    }
+
+
+async def test_sessions_that_failed_alike_are_of_one_kind() -> None:
+    osaka = Failure("osaka", State.REQUEST, Cause.TIMED_OUT)
+    failures = (osaka, osaka._replace(), osaka._replace(hop="lima"), None)
+    likenesses = [Record(str(each), failure=each).likeness for each in failures]
+    assert likenesses[0] == likenesses[1]
+    assert len({*likenesses}) == 3
+
+
+async def test_a_private_line_names_no_client_user_or_destination() -> None:
+    request = Request(Version.SOCKS5, Command.CONNECT, Address("canary.example", 443))
+    record = Record("192.0.2.1:5555", 7, user="carol", request=request, outcome="finished", rule="3")
+    whole = f"{record} {record.who} {record.fields()}"
+    set_private(True)
+    try:
+        line, fields = str(record), record.fields()
+        assert line.startswith("id=7 client=- command=CONNECT destination=- chain=- rule=3 reply=- ")
+        assert record.who == "session 7:"
+    finally:
+        set_private(False)
+    assert fields.keys() == record.fields().keys()
+    for canary in ("192.0.2.1", "carol", "canary.example"):
+        assert canary in whole
+        assert canary not in f"{line} {fields}"

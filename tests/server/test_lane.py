@@ -19,9 +19,9 @@ from trio.testing import MockClock
 from chainsocks.config.models import User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import Cause, Place, Step
-from chainsocks.observe.counters import Counters, Failure, SessionKey
+from chainsocks.observe.counters import Counters, SessionKey
 from chainsocks.observe.events import Events
-from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.observe.outcomes import Failure, OutcomeKind
 from chainsocks.observe.record import Record
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command

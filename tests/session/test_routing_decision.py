@@ -124,7 +124,7 @@ async def test_of_all_addresses_those_in_the_rule_are_connected_to(caplog: Log) 
     ("names", "answer", "outcome"),
     [
         ({"example.org": ["10.0.0.5", "192.0.2.80"]}, REFUSED, "rule 1 says no"),
-        ({}, REFUSED, "rule 1 says no: a look-up of example.org found no address to compare"),
+        ({}, REFUSED, "rule 1 says no: a look-up of its name found no address to compare"),
     ],
     ids=["inside", "nobody can tell"],
 )
