@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Container, Hashable
+from collections.abc import Container, Hashable, Mapping
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from chainsocks.protocol.address import unmapped
 
@@ -73,10 +73,21 @@ class Shares:
             del self.held[client]
 
 
+class Allows(Protocol):
+    """Which clients may have one more of something; `Shares` are such."""
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """How many each client holds."""
+
+    def allows(self, client: str) -> bool:
+        """Whether a client may have one more now."""
+
+
 class FairQueue(Generic[ItemT]):
     """What clients wait for, until `shares` has one for them. Within a client, the kinds of items take turns."""
 
-    def __init__(self, shares: Shares) -> None:
+    def __init__(self, shares: Allows) -> None:
         self._shares = shares
         self._waiting: dict[str, dict[Hashable, deque[ItemT]]] = {}
         self._lengths = Counter[str]()

@@ -17,6 +17,7 @@ class Limit(StrEnum):
     SESSIONS_PER_CLIENT = "sessions_per_client"
     SESSIONS_PER_USER = "sessions_per_user"
     NEW_PER_SECOND = "new_per_second"
+    HANDSHAKES = "handshakes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +30,7 @@ class Limits:
     """Sessions at a time of one user who has logged in, from all addresses together."""
     new_per_second: float | None = None
     """New sessions a second of one client: of a user who has logged in, otherwise of an address."""
+    handshakes: int | None = None
+    """Connections at a time without a complete request."""
     trusted: tuple[Network | UnixPath, ...] = ()
     """The networks of clients, and the unix sockets, that no limit is for."""

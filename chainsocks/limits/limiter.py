@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chainsocks.config.limits import Limits
+from chainsocks.config.limits import Limit, Limits
 from chainsocks.config.listeners import ListenAddress
 from chainsocks.limits.sessions import LimitReached, SessionLimits
 from chainsocks.limits.trust import Trust
@@ -16,12 +16,20 @@ from chainsocks.shares import client_of
 __all__ = ["Limiter"]
 
 
+def _ignore(limit: Limit) -> None:
+    """Count nothing."""
+
+
 class Limiter:
-    """See the module. `now` returns seconds on a clock that never goes back."""
+    """See the module. `now` returns seconds on a clock that never goes back.
 
-    __slots__ = ("_trust", "sessions")
+    `count` is called each time that a limit has refused, ended or dropped something.
+    """
 
-    def __init__(self, now: Callable[[], float], limits: Limits) -> None:
+    __slots__ = ("_trust", "count", "sessions")
+
+    def __init__(self, now: Callable[[], float], limits: Limits, count: Callable[[Limit], None] | None = None) -> None:
+        self.count = count or _ignore
         self.sessions = SessionLimits(now)
         self.change(limits)
 

@@ -12,6 +12,9 @@
 5. Where `sessions_per_client` is limited, a client that has that many has a part of the reserve for its further
    connections: each is refused as soon as its request is complete, instead of waiting.
 
+6. Where `handshakes` is limited, only so many sessions may be without a complete request, which are shared out as the
+   sessions are. Further connections wait, and 3. holds for them.
+
 So connections that send nothing, or a part of a request, keep others waiting for a second at most, and those that
 come from another address, for as long as there is a reserve, not at all. In an ordinary session, this costs some
 dictionary operations.
@@ -22,13 +25,14 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Generic, TypeVar
 
 import trio
 
-from chainsocks.limits.sessions import SessionLimits
+from chainsocks.config.limits import Limit, Limits
+from chainsocks.limits.limiter import Limiter
 from chainsocks.net.stream import SocketStream
 from chainsocks.observe.privacy import private
 from chainsocks.server.crowds import PATIENCE, TICK, Crowds
@@ -105,13 +109,15 @@ class Admission(Generic[WaitingT]):
         start: Callable[[Place[WaitingT], WaitingT], None],
         close: Callable[[WaitingT], None],
         most_waiting: int,
-        limits: SessionLimits | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self.limited_by = limited_by
         """What limits them, for the log."""
         self._shares = Shares(total, reserve_of(total))
-        self._limits = limits or SessionLimits(trio.current_time)
-        self._counted = self._limits.counted
+        self._handshakes: Shares | None = None
+        """Those without a complete request, where their number is limited."""
+        self._limiter = limiter or Limiter(trio.current_time, Limits())
+        self._counted = self._limiter.sessions.counted
         self._to_refuse = set[Place[WaitingT]]()
         self._start = start
         self._close = close
@@ -119,14 +125,14 @@ class Admission(Generic[WaitingT]):
         self._incomplete: dict[Place[WaitingT], None] = {}  # the oldest first
         self._crowds = Crowds[Place[WaitingT]]()
         self._slow = set[str]()
-        self._waiting = FairQueue[tuple[SocketStream, WaitingT]](self._shares)
+        self._waiting = FairQueue[tuple[SocketStream, WaitingT]](self)
         self._turns: dict[Place[WaitingT], None] = {}
         self._ending = 0
         self._is_waited = trio.Event()
         self._has_room = trio.lowlevel.ParkingLot()
         self._is_pressed = False
         """Whether anything waits for a session to end."""
-        self._was_full = self._was_nearly_full = False
+        self._was_full = self._was_nearly_full = self._was_busy = False
         self._ended = Counter[str]()  # since the last report, by client
         self._has_ended = trio.Event()
 
@@ -154,15 +160,42 @@ class Admission(Generic[WaitingT]):
         self._shares.reserve = reserve_of(total)
         self._serve_waiting()
 
+    @property
+    def handshakes(self) -> int | None:
+        """The sessions that may be without a complete request at a time; None for all of them.
+
+        A lower number ends no session at once.
+        """
+        return self._handshakes.total if self._handshakes else None
+
+    @handshakes.setter
+    def handshakes(self, most: int | None) -> None:
+        self._handshakes = None
+        if most is not None:
+            self._handshakes = Shares(most, reserve_of(most))
+            for place in self._incomplete:
+                if place not in self._turns:
+                    self._handshakes.take(place.client)
+        self._serve_waiting()
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """How many sessions each client has."""
+        return self._shares.held
+
+    def allows(self, client: str) -> bool:
+        """Whether a connection of `client` may have a session now."""
+        return self._shares.allows(client) and (self._handshakes is None or self._handshakes.allows(client))
+
     def enter(self, client: str, stream: SocketStream) -> Place[WaitingT] | None:
         """Return a place for a new connection; None if it has to wait."""
-        if self._shares.allows(client):
+        if self.allows(client):
             return self._place(client, stream)
         return self._place_to_refuse(client, stream) if self._counted else None
 
     def wait(self, client: str, stream: SocketStream, waiting: WaitingT) -> None:
         """Have a connection wait for its place, as far as it cannot have that of another."""
-        self._say_full()
+        self._say_full(client)
         if len(self._waiting) >= self._most_waiting:
             crowd, (_, oldest) = self._waiting.drop()
             self._count_ended(crowd)
@@ -178,8 +211,8 @@ class Admission(Generic[WaitingT]):
 
         For a listener whose backlog is that of other processes too: they may have a place for it before.
         """
-        while not self._shares.allows(client):
-            self._say_full()
+        while not self.allows(client):
+            self._say_full(client)
             oldest = next(iter(self._incomplete), None)
             if oldest and oldest.began + PATIENCE <= trio.current_time():
                 return
@@ -196,9 +229,7 @@ class Admission(Generic[WaitingT]):
         if place.ended or place in self._turns:
             return False
         if place.is_incomplete:
-            place.is_incomplete = False
-            del self._incomplete[place]
-            self._to_refuse.discard(place)
+            self._note_complete(place)
         if client == place.client:
             return True
         shares = self._shares
@@ -217,7 +248,7 @@ class Admission(Generic[WaitingT]):
     def leave(self, place: Place[WaitingT]) -> None:
         """See `Place.leave`."""
         if self._counted:
-            self._limits.leave(place)
+            self._limiter.sessions.leave(place)
         if place.ended:
             self._ending -= 1
         else:
@@ -246,13 +277,26 @@ class Admission(Generic[WaitingT]):
         self._shares.take(client)
         place = Place(self, client, stream)
         self._incomplete[place] = None
+        if self._handshakes:
+            self._handshakes.take(client)
         return place
+
+    def _note_complete(self, place: Place[WaitingT]) -> None:
+        """Note that a session has its request, its turn, or its end."""
+        place.is_incomplete = False
+        del self._incomplete[place]
+        if place in self._turns:
+            del self._turns[place]
+        elif self._handshakes:
+            self._handshakes.give_back(place.client)
+        if self._to_refuse:
+            self._to_refuse.discard(place)
 
     def _place_to_refuse(self, client: str, stream: SocketStream) -> Place[WaitingT] | None:
         """Return a place in a part of the reserve, for a connection whose request will be refused; None otherwise."""
         shares = self._shares
         may_be = len(self._to_refuse) < shares.reserve // 2 and shares.taken < shares.total
-        if not (may_be and self._limits.is_full(client)):
+        if not (may_be and self._limiter.sessions.is_full(client)):
             return None
         place = self._place(client, stream)
         self._to_refuse.add(place)
@@ -261,10 +305,7 @@ class Admission(Generic[WaitingT]):
     def _give_back(self, place: Place[WaitingT]) -> None:
         client = place.client
         if place.is_incomplete:
-            del self._incomplete[place]
-            place.is_incomplete = False
-            self._turns.pop(place, None)
-            self._to_refuse.discard(place)
+            self._note_complete(place)
         self._shares.give_back(client)
         if self._slow and client not in self._shares.held:
             self._slow.discard(client)
@@ -291,9 +332,7 @@ class Admission(Generic[WaitingT]):
             may_keep = shares.allows(place.client)
             shares.take(place.client)
             if may_keep:
-                del self._turns[place]
-                del self._incomplete[place]
-                place.is_incomplete = False
+                self._note_complete(place)
                 place.have_turn()
 
     def _start_in_place(self, client: str, entry: tuple[SocketStream, WaitingT]) -> None:
@@ -311,6 +350,8 @@ class Admission(Generic[WaitingT]):
         if place is None:
             return False
         client = place.client
+        if self._handshakes and self._shares.taken < self.total:
+            self._limiter.count(Limit.HANDSHAKES)
         self._slow.add(client)
         self._give_back(place)
         self._ending += 1
@@ -320,7 +361,13 @@ class Admission(Generic[WaitingT]):
 
     # The log.
 
-    def _say_full(self) -> None:
+    def _say_full(self, client: str) -> None:
+        if self._handshakes and self._shares.allows(client):
+            if not self._was_busy:
+                what = "handshakes (%d) is reached: further connections wait until others have sent their requests"
+                log.warning(what, self._handshakes.total)
+                self._was_busy = True
+            return
         is_full = self._shares.taken >= self.total
         if is_full and not self._was_full:
             log.warning("%s is reached: further connections wait", self.limited_by)

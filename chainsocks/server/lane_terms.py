@@ -73,7 +73,7 @@ HONOURED: dict[type, frozenset[str]] = {
     ),
     HealthSettings: frozenset({"longest_rest", "remeasure", "rest"}),
     User: frozenset({"name", "password"}),
-    Limits: frozenset({"new_per_second", "sessions_per_client", "sessions_per_user", "trusted"}),
+    Limits: frozenset({"handshakes", "new_per_second", "sessions_per_client", "sessions_per_user", "trusted"}),
     Chain: frozenset(
         {
             "dial",

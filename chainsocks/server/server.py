@@ -104,9 +104,10 @@ class Server:
             self._begin_waiting,
             _close,
             most_waiting=waiting_that_fit(current_limit()),
-            limits=service.limiter.sessions if service.limiter else None,
+            limiter=service.limiter,
         )
         """Has a place for each session; `change_service` sets how many."""
+        self.admission.handshakes = service.config.limits.handshakes
         self.own_listeners = service.own_listeners
         """Where this server listens; each service that it uses has it."""
         self._service = service
@@ -157,6 +158,7 @@ class Server:
         if service.limiter:
             service.limiter.change(service.config.limits)
         self.admission.total, self.admission.limited_by = _limit_sessions(service.config)
+        self.admission.handshakes = service.config.limits.handshakes
         self._keepalive.seconds = service.config.server.keepalive
         for opened in self.listeners:
             keep_alive(opened.sock, self._keepalive.seconds)
@@ -313,7 +315,7 @@ async def open_server(
             trio.open_nursery() as sessions,
         ):
             network = TrioNetwork(poller, deadlines, keepalive)
-            limiter = Limiter(trio.current_time, config.limits)
+            limiter = Limiter(trio.current_time, config.limits, counters.limit_reached if counters else None)
             service = Service(config, Logins(config.users), network, events, counters, limiter=limiter)
             async with trio.open_nursery() as accepting:
                 server = Server(service, active, poller, deadlines, keepalive, accepting, sessions, live)

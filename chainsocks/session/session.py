@@ -255,8 +255,7 @@ class _Session:
         if limits and place:
             refusal = limits.refusal(place, self._host, self._account, self._listener.address)
             if refusal:
-                if self._service.counters:
-                    self._service.counters.limit_reached(refusal.limit)
+                limits.count(refusal.limit)
                 raise refusal
 
     async def _read_request(self) -> ServerHandshake:

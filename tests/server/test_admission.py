@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from chainsocks.config.limits import Limit, Limits
+from chainsocks.limits.limiter import Limiter
 from chainsocks.net.stream import SocketStream
 from chainsocks.server.admission import ENDING, REPORT_INTERVAL, Admission, Place
 from chainsocks.server.crowds import PATIENCE, TICK
@@ -83,7 +86,7 @@ class House:
 
 
 @asynccontextmanager
-async def house_of(total: int, waiting: int = 1000) -> AsyncIterator[House]:
+async def house_of(total: int, waiting: int = 1000, limiter: Limiter | None = None) -> AsyncIterator[House]:
     """Open an admission; at the end all sessions leave, and nothing may be left of them."""
     house = House(
         Admission(
@@ -92,6 +95,7 @@ async def house_of(total: int, waiting: int = 1000) -> AsyncIterator[House]:
             lambda place, name: start(place, name),
             lambda name: house.closed.append(name),
             waiting,
+            limiter,
         )
     )
 
@@ -436,3 +440,73 @@ async def test_what_is_said(autojump_clock: MockClock, log: Log) -> None:
         assert second == [
             f"connections ended to make room for others, before their requests were complete: 15, 15 of them of {A}"
         ]
+
+
+# --- limited handshakes
+
+
+def is_settled(house: House) -> bool:
+    """Whether the handshakes that are counted are those that there are."""
+    admission, counted = house.admission, house.admission._handshakes
+    incomplete = [place.client for place in admission._incomplete if place not in admission._turns]
+    return counted is not None and counted.held == Counter(incomplete)
+
+
+async def test_only_so_many_handshakes_at_a_time(autojump_clock: MockClock) -> None:
+    async with house_of(1000) as house:
+        house.admission.handshakes = 20  # one of them is the reserve
+        house.come(A, 30)
+        assert house.running(A) == 19
+        house.come(B)
+        assert house.running(B) == 1
+        house.come(A, 5, asks=True)
+        assert house.running(A) == 19
+        for place in [*house.places.values()][:7]:
+            assert place.keep(place.client)
+        await trio.sleep(0.1)
+        assert house.running(A) == 7 + 18, "what waits begins as requests come"
+        assert is_settled(house)
+
+
+async def test_handshakes_that_take_too_long_make_room(autojump_clock: MockClock, log: Log) -> None:
+    counted: list[Limit] = []
+    async with house_of(1000, limiter=Limiter(trio.current_time, Limits(), counted.append)) as house:
+        house.admission.handshakes = 20
+        slow = house.come(A, 30)[:11]
+        house.come(B, 2)
+        await trio.sleep(LATER)
+        assert house.ended[:11] == slow
+        assert (house.running(A), house.running(B)) == (18, 2)
+        assert counted == [Limit.HANDSHAKES] * len(house.ended)
+        assert is_settled(house)
+        house.run()
+        assert is_settled(house)
+    assert said(log, logging.WARNING)[0] == (
+        "handshakes (20) is reached: further connections wait until others have sent their requests"
+    )
+
+
+async def test_a_user_who_waits_for_a_turn_is_no_handshake(autojump_clock: MockClock) -> None:
+    async with house_of(32) as house:  # two of them are the reserve
+        house.admission.handshakes = 20
+        for _ in range(30):
+            [name] = house.come(A)
+            assert house.places[name].keep("user carol")
+        [name] = house.come(B)
+        assert not house.places[name].keep("user carol")
+        assert is_settled(house)
+        house.leave(name)
+        assert is_settled(house)
+
+
+async def test_a_limit_of_handshakes_changes_while_it_is_used(autojump_clock: MockClock) -> None:
+    async with house_of(1000) as house:
+        house.come(A, 30)
+        house.admission.handshakes = 10
+        assert is_settled(house)
+        house.come(A, 5)
+        assert house.running(A) == 30
+        house.admission.handshakes = 33
+        assert house.running(A) == 31, "two are the reserve"
+        house.admission.handshakes = None
+        assert house.running(A) == 35
