@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 import outcome
 import trio
@@ -16,23 +17,37 @@ from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ, READ_EVENTS, WRITE_EVENTS, Poller
 from chainsocks.net.stream import SocketStream
 
-__all__ = ["PolledListener", "PolledStream"]
+__all__ = ["PolledListener", "PolledStream", "StreamWatcher"]
+
+
+class StreamWatcher(Protocol):
+    """What has the events of streams that were handed over to it."""
+
+    def on_stream_event(self, stream: PolledStream, events: int) -> None:
+        """Do what `chainsocks.net.poller.Watcher.on_event` does, for one of the streams."""
+
+
+class _Waits:
+    """What waits for the events of a stream: tasks, and what is told of the peer's end."""
+
+    __slots__ = ("end_events", "on_end", "reader", "writer")
+
+    def __init__(self) -> None:
+        self.end_events = 0
+        self.on_end: Callable[[int], None] | None = None
+        self.reader: trio.lowlevel.Task | None = None
+        self.writer: trio.lowlevel.Task | None = None
 
 
 class PolledStream(SocketStream):
     """A `SocketStream` that waits through a `Poller`. It is registered there when it first has to wait."""
 
     __slots__ = (
-        "_callback",
-        "_end_events",
-        "_has_sent",
-        "_on_end",
-        "_reader",
         "_registered",
-        "_writer",
+        "_waits",
+        "_watcher",
         "closed",
         "dry",
-        "fd",
         "may_delay",
         "poller",
         "short_read_is_all",
@@ -42,24 +57,19 @@ class PolledStream(SocketStream):
         self, sock: socket.socket, poller: Poller, *, short_read_is_all: bool = False, may_delay: bool = False
     ) -> None:
         super().__init__(sock)
-        self.fd = sock.fileno()
         self.poller = poller
         self.short_read_is_all = short_read_is_all
         """Whether a short read has emptied the socket. True for TCP, until an end was reported: that event comes only
         once. Never for unix sockets, where a read may stop between two messages."""
         self.dry = False
         """Whether there is nothing to read before the next event."""
-        self.may_delay = may_delay
-        """Whether `before_send` has to be called before a send: TCP_NODELAY is not set yet."""
-        self._has_sent = False
+        self.may_delay = 2 if may_delay else 0
+        """Which of the next sends needs TCP_NODELAY, so that `before_send` has to be called; 0 once it is set."""
         self.closed = False
         """Whether `aclose` has been called."""
         self._registered = False
-        self._callback: Callable[[int], None] | None = None
-        self._end_events = 0
-        self._on_end: Callable[[int], None] | None = None
-        self._reader: trio.lowlevel.Task | None = None
-        self._writer: trio.lowlevel.Task | None = None
+        self._watcher: StreamWatcher | None = None
+        self._waits: _Waits | None = None  # most streams are in a relay most of the time, and need none
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what has arrived, up to `max_bytes` bytes; wait until there is something."""
@@ -81,34 +91,31 @@ class PolledStream(SocketStream):
         The kernel delays a message only while an earlier one is unacknowledged, so the first one is sent at once. A
         session that sends one message saves the system call.
         """
-        if self._has_sent:
-            self.may_delay = False
+        self.may_delay -= 1
+        if not self.may_delay:
             self.avoid_delay()
-        self._has_sent = True
 
-    def hand_over(self, callback: Callable[[int], None], mask: int = READ) -> None:
-        """Send the events to `callback` until `take_back`. No task may wait on the stream meanwhile.
+    def hand_over(self, watcher: StreamWatcher, mask: int = READ) -> None:
+        """Tell the events to `watcher` until `take_back`. No task may wait on the stream meanwhile.
 
-        A stream that was not registered before is registered for `mask`. If the stream is closed meanwhile, `callback`
+        A stream that was not registered before is registered for `mask`. If the stream is closed meanwhile, `watcher`
         gets one last event, an end.
         """
-        if self._registered:
-            self.poller.redirect(self.fd, callback)
-        else:
-            self._register(callback, mask)
+        self._watcher = watcher
+        self._waits = None
+        if not self._registered:
+            self._register(mask)
             self.dry = True
-        self._callback = callback
 
     def take_back(self, events: int = 0) -> None:
         """Let events wake the waiting tasks again, after `hand_over`. `events` are those that came meanwhile."""
-        self._callback = None
+        self._watcher = None
         self.dry = False
         if not self.closed:
-            self.poller.redirect(self.fd, self._wake)
-            self._wake(events)
+            self.on_event(events)
 
     def note_events(self, events: int) -> None:
-        """Note what events that reached a callback say of the next reads."""
+        """Note what events that reached a watcher say of the next reads."""
         if events & READ_EVENTS:
             self.dry = False
             if events & MORE_EVENTS:
@@ -116,24 +123,25 @@ class PolledStream(SocketStream):
 
     def watch_end(self, on_end: Callable[[int], None] | None) -> None:
         """Call `on_end` with the events that end the peer's side, at once if they have come; None stops that."""
-        self._on_end = on_end
+        waits = self._begin_wait()
+        waits.on_end = on_end
         if on_end:
-            self._register(self._wake)
-            if self._end_events:
-                on_end(self._end_events)
+            self._register()
+            if waits.end_events:
+                on_end(waits.end_events)
 
     def watch_writes(self) -> None:
         """Have an event reported once the socket is writable, or at once if it is.
 
         That holds for each call: splice(2) can refuse to write for lack of memory, and no edge reports the end of that.
         """
-        self._register(self._callback or self._wake)
-        self.poller.watch_writes(self.fd)
+        self._register()
+        self.poller.watch_writes(self.socket.fileno())
 
     def close_soon(self) -> None:
         """Close the socket after the events at hand (`Poller.close_soon`). No task may use the stream."""
         self.closed = True
-        self._callback = None
+        self._watcher = None
         self.poller.close_soon(self.socket)
 
     async def aclose(self) -> None:
@@ -141,52 +149,70 @@ class PolledStream(SocketStream):
         if self.closed:
             return
         self.closed = True
-        self.poller.forget(self.fd)
+        self.poller.forget(self.socket.fileno())
         self.socket.close()
-        if self._callback:
-            self._callback(READ_EVENTS | WRITE_EVENTS)
-        for task in (self._reader, self._writer):
+        watcher, waits = self._watcher, self._waits
+        self._waits = None
+        if watcher:
+            watcher.on_stream_event(self, READ_EVENTS | WRITE_EVENTS)
+        for task in (waits.reader, waits.writer) if waits else ():
             if task:
                 trio.lowlevel.reschedule(task, outcome.Error(ClosedResourceError()))
-        self._reader = self._writer = None
 
-    def _register(self, callback: Callable[[int], None], mask: int = READ) -> None:
+    def on_event(self, events: int) -> None:
+        """Pass events on to what waits for them; for the poller."""
+        if self._watcher:
+            self._watcher.on_stream_event(self, events)
+            return
+        if events & READ_EVENTS:
+            self.note_events(events)
+            if events & END_EVENTS:
+                self._note_end(events)
+        waits = self._waits
+        if waits is None:
+            return
+        if waits.reader and events & READ_EVENTS:
+            self.poller.wake(waits.reader)
+            waits.reader = None
+        if waits.writer and events & WRITE_EVENTS:
+            self.poller.wake(waits.writer)
+            waits.writer = None
+
+    def _note_end(self, events: int) -> None:
+        waits = self._begin_wait()
+        waits.end_events = events
+        if waits.on_end:
+            waits.on_end(events)
+
+    def _begin_wait(self) -> _Waits:
+        waits = self._waits
+        if waits is None:
+            waits = self._waits = _Waits()
+        return waits
+
+    def _register(self, mask: int = READ) -> None:
         if self.closed:
             raise ClosedResourceError
         if not self._registered:
             self._registered = True
-            self.poller.register(self.fd, callback, mask)
-
-    def _wake(self, events: int) -> None:
-        if events & READ_EVENTS:
-            self.note_events(events)
-            if events & END_EVENTS:
-                self._end_events = events
-                if self._on_end:
-                    self._on_end(events)
-            if self._reader:
-                self.poller.wake(self._reader)
-                self._reader = None
-        if self._writer and events & WRITE_EVENTS:
-            self.poller.wake(self._writer)
-            self._writer = None
+            self.poller.register(self.socket.fileno(), self, mask)
 
     async def _readable(self) -> None:
-        self._register(self._wake)
-        self._reader = current_task()
+        self._register()
+        self._begin_wait().reader = current_task()
         await wait_task_rescheduled(self._abort_read)
 
     async def _writable(self) -> None:
-        self._writer = current_task()
         self.watch_writes()
+        self._begin_wait().writer = current_task()
         await wait_task_rescheduled(self._abort_write)
 
     def _abort_read(self, _: object) -> Abort:
-        self._reader = None
+        self._begin_wait().reader = None
         return Abort.SUCCEEDED
 
     def _abort_write(self, _: object) -> Abort:
-        self._writer = None
+        self._begin_wait().writer = None
         return Abort.SUCCEEDED
 
 
@@ -205,7 +231,7 @@ class PolledListener:
         self._accept = accept
         self._pause: float | None = None
         self._waiting: trio.lowlevel.Task | None = None
-        poller.register(self._fd, self._connected)
+        poller.register(self._fd, self)
 
     async def wait(self) -> float | None:
         """Wait for the next connection, or for a pause, after an accept that found none; return the pause."""
@@ -218,7 +244,8 @@ class PolledListener:
         """Stop watching the socket."""
         self._poller.unregister(self._fd)
 
-    def _connected(self, _: int) -> None:
+    def on_event(self, _: int) -> None:
+        """Accept, or wake `wait`; for the poller."""
         if self._waiting is None:
             return  # the task accepts, or pauses before that
         if self._accept:

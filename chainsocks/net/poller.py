@@ -2,7 +2,7 @@
 
 What it is
     trio has an event loop, and this is another one below it. One task, `Poller.run`, waits in trio until our epoll has
-    events. Then it calls a callback for each event: either one that wakes a waiting task (`chainsocks.net.polled`), or
+    events. Then it tells each event to a watcher: either one that wakes a waiting task (`chainsocks.net.polled`), or
     one that moves bytes between two sockets right away, without any task (`chainsocks.relay.flow`).
 
 Why
@@ -65,6 +65,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
+from typing import Protocol
 
 import trio
 from trio.lowlevel import checkpoint, wait_readable
@@ -81,6 +82,7 @@ __all__ = [
     "RESET_EVENT",
     "WRITE_EVENTS",
     "Poller",
+    "Watcher",
     "open_poller",
 ]
 
@@ -116,6 +118,17 @@ MAX_LINGER = 0.001
 signals and threads are delayed by some 3 ms at most."""
 
 
+class Watcher(Protocol):
+    """What has the events of a descriptor."""
+
+    def on_event(self, events: int) -> None:
+        """Do a bounded amount of work for events that have come: a bit mask, which the constants of this module test.
+
+        Raises:
+            MemoryError, OSError: the events are to come again. Nothing else is raised.
+        """
+
+
 class Poller:
     """See the module; `open_poller` makes it."""
 
@@ -123,7 +136,6 @@ class Poller:
         self.pipes = Pipes()
         """Pipes to splice between the sockets watched here."""
         self._epoll = select.epoll()
-        self._callbacks: dict[int, Callable[[int], None]] = {}
         self._queue: deque[Callable[[], None]] = deque()
         self._closing: list[socket.socket] = []
         self._is_working = False
@@ -131,26 +143,27 @@ class Poller:
         self._waiting = False
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wakeup, _IN | _ET)
+        self._watchers: list[Watcher | None] = [None] * (self._wakeup + 1)  # by descriptor: those are small numbers
 
-    def register(self, fd: int, callback: Callable[[int], None], mask: int = READ) -> None:
-        """Call `callback` with the events of `fd` from now on; if it is readable already, one comes at once.
+    def register(self, fd: int, watcher: Watcher, mask: int = READ) -> None:
+        """Tell `watcher` the events of `fd` from now on; if it is readable already, one comes at once.
 
         With `READ_AND_WRITE` as the `mask`, `WRITE_EVENTS` are reported too.
         """
-        self._callbacks[fd] = callback
+        watchers = self._watchers
+        while fd >= len(watchers):
+            watchers.append(None)
+        watchers[fd] = watcher
         self._epoll.register(fd, mask)
-
-    def redirect(self, fd: int, callback: Callable[[int], None]) -> None:
-        """Replace the callback of a registered `fd`."""
-        self._callbacks[fd] = callback
 
     def watch_writes(self, fd: int) -> None:
         """Report `WRITE_EVENTS` of `fd` too from now on; if it is writable already, one comes at once."""
         self._epoll.modify(fd, READ_AND_WRITE)
 
     def forget(self, fd: int) -> None:
-        """Drop the callback of `fd`; call it before closing `fd`, which ends its registration with the kernel."""
-        self._callbacks.pop(fd, None)
+        """Drop the watcher of `fd`; call it before closing `fd`, which ends its registration with the kernel."""
+        if 0 <= fd < len(self._watchers):
+            self._watchers[fd] = None
 
     def unregister(self, fd: int) -> None:
         """End the registration of an `fd` that stays open, maybe in another process, as a shared listener does."""
@@ -158,12 +171,12 @@ class Poller:
         self._epoll.unregister(fd)
 
     def close_soon(self, sock: socket.socket) -> None:
-        """Drop the callback of a socket, and close it: for callbacks, once the events at hand are handled.
+        """Drop the watcher of a socket, and close it: for watchers, once the events at hand are handled.
 
         A descriptor that is closed may be used again at once, and an event of the closed socket that is still at hand
-        would reach the callback of the new one.
+        would reach the watcher of the new one.
         """
-        self._callbacks.pop(sock.fileno(), None)
+        self.forget(sock.fileno())
         if self._is_working:
             self._closing.append(sock)
         else:
@@ -208,7 +221,7 @@ class Poller:
 
     def _work(self) -> None:
         """Handle events and bulk work until a task is to run, or trio's turn is due."""
-        poll, callbacks, queue, closing = self._epoll.poll, self._callbacks, self._queue, self._closing
+        poll, watchers, queue, closing = self._epoll.poll, self._watchers, self._queue, self._closing
         self._task_woken = False
         steps = STEPS_BEFORE_YIELD
         linger = 0.0
@@ -216,10 +229,10 @@ class Poller:
         while True:
             events = poll(linger)
             for fd, event in events:
-                callback = callbacks.get(fd)
-                if callback:
+                watcher = watchers[fd]
+                if watcher:
                     try:
-                        callback(event)
+                        watcher.on_event(event)
                     except (MemoryError, OSError):
                         self._epoll.modify(fd, READ_AND_WRITE)  # the event comes again
             if closing:

@@ -61,7 +61,7 @@ class UDPSocket:
                 else:
                     await wait_readable(self._socket)
         self._on_datagram = on_datagram
-        self._poller.register(self._socket.fileno(), self._on_event)
+        self._poller.register(self._socket.fileno(), self)
         try:
             await self._stopped.wait()
         finally:
@@ -75,7 +75,8 @@ class UDPSocket:
             self._poller.forget(self._socket.fileno())
         self._socket.close()
 
-    def _on_event(self, _: int) -> None:
+    def on_event(self, _: int) -> None:
+        """Deliver what has arrived; for the poller."""
         if not self._queued:
             self._step()
 

@@ -129,15 +129,15 @@ class Counters:
 
     def session_ended(self, record: Record) -> None:
         """Count a session that has ended, whose record is final."""
-        request, chain, traffic = record.request, record.chain, record.traffic
+        request, chain = record.request, record.chain
         # A plain tuple is equal to a `SessionKey`, and made in a fraction of the time.
         key = (request.command if request else None, chain.name if chain else "", record.kind, record.reply)
         totals = self.sessions.get(key)  # type: ignore[call-overload]
         if totals is None:
             totals = self.sessions[SessionKey(*key)] = SessionTotals(record.kind.is_failure)
         totals.count += 1
-        totals.up += traffic.up
-        totals.down += traffic.down
+        totals.up += record.up
+        totals.down += record.down
         if totals.is_failure:
             self.recent_failures.append(Ended(trio.current_time(), record))
 

@@ -37,14 +37,14 @@ def prefix_ids(prefix: str) -> None:
 class Traffic:
     """Bytes passed on so far, readable while the relay runs."""
 
-    up: int = 0
+    up: int = field(default=0, kw_only=True)
     """From the client to the upstream."""
-    down: int = 0
+    down: int = field(default=0, kw_only=True)
     """From the upstream to the client."""
 
 
 @dataclass(slots=True)
-class Record:
+class Record(Traffic):
     """The fields of a session's log line. `client` is its address; `outcome` says how it ended."""
 
     client: str
@@ -53,7 +53,6 @@ class Record:
     request: Request | None = None
     chain: Chain | None = None
     reply: int | None = None
-    traffic: Traffic = field(default_factory=Traffic)
     outcome: str = "ended by a bug in chainsocks"
     kind: OutcomeKind = OutcomeKind.BUG
     """What the outcome is, for programs."""
@@ -88,7 +87,7 @@ class Record:
         write_line(log, logging.WARNING if self.kind.is_failure else logging.INFO, self)
 
     def __str__(self) -> str:
-        request, traffic = self.request, self.traffic
+        request = self.request
         command = request.command.name if request else "-"
         destination, client, user = "-", "-", ""
         if not is_private():
@@ -104,7 +103,7 @@ class Record:
         duration = trio.current_time() - self.began
         return (
             f"id={_prefix}{self.id} client={client}{user} command={command} destination={destination} "
-            f"chain={chain}{warm}{rule} reply={reply} up={traffic.up} down={traffic.down} duration={duration:.3f} "
+            f"chain={chain}{warm}{rule} reply={reply} up={self.up} down={self.down} duration={duration:.3f} "
             f"outcome={_in_quotes(self.outcome)}"
         )
 
@@ -123,8 +122,8 @@ class Record:
             "warm": self.warm,
             "rule": int(self.rule) if self.rule.isdigit() else None,
             "reply": None if self.reply is None else self.reply & 0xFF,
-            "up": self.traffic.up,
-            "down": self.traffic.down,
+            "up": self.up,
+            "down": self.down,
             "duration": round(trio.current_time() - self.began, 3),
             "kind": self.kind,
             "hop": failure.hop or None if failure else None,

@@ -23,7 +23,7 @@ from chainsocks.network import DatagramSocket
 from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.tally import Tally
 from chainsocks.protocol.datagram import clear_reserved
-from chainsocks.relay.idle import IdleTimer, Scope
+from chainsocks.relay.idle import Scope, restart, touch
 from chainsocks.relay.relay import Outcome
 
 __all__ = ["DatagramPath", "DatagramRelay", "Deliver", "Ready"]
@@ -57,7 +57,7 @@ class DatagramRelay:
     datagrams, or 0. It sends them to `socket`; they leave by `path`. `idle` is in seconds.
     """
 
-    __slots__ = ("_client", "_control", "_end", "_host", "_idle", "_idle_timer", "_path", "_socket", "_tally", "kind")
+    __slots__ = ("_client", "_control", "_end", "_host", "_idle", "_path", "_scope", "_socket", "_tally", "kind")
 
     def __init__(
         self,
@@ -92,7 +92,8 @@ class DatagramRelay:
 
         The idle timer cancels `scope`, which must surround this call.
         """
-        self._idle_timer = IdleTimer(scope, self._idle)
+        self._scope = scope
+        restart(scope, self._idle)
         async with trio.open_nursery() as nursery:
 
             async def run_path(task_status: trio.TaskStatus[None]) -> None:
@@ -115,7 +116,7 @@ class DatagramRelay:
                 drops[Drop.STRANGER] += 1
                 return
             self._client = source
-        self._idle_timer.touch()
+        touch(self._scope, self._idle)
         try:
             header = split(datagram)
         except DropDatagram as drop:
@@ -128,6 +129,6 @@ class DatagramRelay:
         if self._client and self._socket.send(datagram, self._client):
             self._tally.traffic.down += payload
             self._tally.down += 1
-            self._idle_timer.touch()
+            touch(self._scope, self._idle)
         else:
             self._tally.drops[Drop.UNSENT] += 1

@@ -213,7 +213,7 @@ class Flow:
 
     def _splice(self, pipe: Pipe) -> None:
         """Move up to `STEP` bytes through the pipe."""
-        source, sink = self._source.fd, self._sink.fd
+        source, sink = self._source.socket.fileno(), self._sink.socket.fileno()
         if self._sink.may_delay:
             self._sink.before_send()
         left = STEP

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import trio
 
-__all__ = ["IdleTimer", "Scope"]
+__all__ = ["Scope", "restart", "touch"]
 
 
 class Scope(Protocol):
@@ -19,29 +19,14 @@ class Scope(Protocol):
     deadline: float
 
 
-class IdleTimer:
-    """See the module. `limit` is in seconds and starts now."""
+def restart(scope: Scope, limit: float) -> None:
+    """Start the timer, or start it anew; `limit` is in seconds from now."""
+    # Moving a deadline is expensive, so `touch` does it once per eighth of the limit. The deadline is an eighth too
+    # late to make up for that.
+    scope.deadline = trio.current_time() + limit * 9 / 8
 
-    __slots__ = ("_limit", "_rearm_at", "_scope")
 
-    def __init__(self, scope: Scope, limit: float) -> None:
-        self._scope = scope
-        self._limit = limit
-        self._arm(trio.current_time())
-
-    def touch(self) -> None:
-        """Restart the timer."""
-        now = trio.current_time()
-        if now >= self._rearm_at:
-            self._arm(now)
-
-    def limit_to(self, limit: float) -> None:
-        """Restart the timer with a lower limit; a higher one changes nothing."""
-        self._limit = min(limit, self._limit)
-        self._arm(trio.current_time())
-
-    def _arm(self, now: float) -> None:
-        # Moving a deadline is expensive, so it happens once per eighth of the limit. The deadline is an eighth too late
-        # to make up for that.
-        self._scope.deadline = now + self._limit * 9 / 8
-        self._rearm_at = now + self._limit / 8
+def touch(scope: Scope, limit: float) -> None:
+    """Restart the timer of a scope with the same limit as before, if its time is an eighth of that old."""
+    if trio.current_time() >= scope.deadline - limit:
+        restart(scope, limit)

@@ -35,7 +35,7 @@ from chainsocks.protocol import socks4, socks5_messages
 from chainsocks.protocol.address import Address, AddressType, address_of
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, Request, Version
-from chainsocks.relay.relay import Relay
+from chainsocks.relay.polled_relay import PolledRelay
 from chainsocks.routing.rules import Caller
 from chainsocks.server.deadlines import Deadline, Deadlines
 from chainsocks.server.lane_terms import Terms
@@ -118,13 +118,22 @@ class LaneSession(Deadline):
         self._has_left = False
         """Whether the client has finished its side without a byte behind its request."""
         self._upstream: PolledStream | None = None
-        self._relay: Relay | None = None
+        self._relay: PolledRelay | None = None
         self._read_message = LaneSession._read_first  # without the session: it would be in a circle with itself
         super().__init__(shared.deadlines, record.began + terms.timeouts.handshake)
         shared.deadlines.opened()
         if self._events:
             self._events.started()
-        client.hand_over(self._client_spoke)
+        client.hand_over(self)
+
+    def on_stream_event(self, stream: PolledStream, events: int) -> None:
+        """Go on with the story, until the relay does; for the streams."""
+        if stream is self._upstream:
+            self._upstream_answered(events)
+        elif self._upstream is None:
+            self._client_spoke(events)
+        else:
+            self._client_spoke_early(events)
 
     @property
     def record(self) -> Record:
@@ -287,8 +296,7 @@ class LaneSession(Deadline):
         if error and error != errno.EINPROGRESS:
             self._dial_failed(OSError(error, os.strerror(error)))
             return
-        self._client.hand_over(self._client_spoke_early)
-        upstream.hand_over(self._upstream_answered, READ_AND_WRITE)
+        upstream.hand_over(self, READ_AND_WRITE)
 
     def _client_spoke_early(self, events: int) -> None:
         """Watch the client during the dial, as `chainsocks.session.client_watch` does."""
@@ -371,20 +379,15 @@ class LaneSession(Deadline):
         client.note_events(self._client_events)
         client.dry &= client.short_read_is_all
         timeouts = self._terms.timeouts
-        self._relay = relay = Relay(
-            client,
-            upstream,
-            record.traffic,
-            early_up=self._early,
-            idle=timeouts.idle,
-            half_close=timeouts.half_close,
-        )
+        early = self._early
+        self._relay = relay = PolledRelay(client, upstream, record, idle=timeouts.idle, half_close=timeouts.half_close)
         relay.closes_at_once = True
         self._heard = self._early = b""
         self._decision = None
-        relay.start(self, client, upstream, self._relay_over)
+        relay.start(self, early)
 
-    def _relay_over(self) -> None:
+    def relay_over(self) -> None:
+        """End with the relay, which calls this."""
         relay = self._relay
         if relay is None:
             return
@@ -400,7 +403,7 @@ class LaneSession(Deadline):
         """End the step whose time is over; a task answers where an answer is owed."""
         try:
             if self._relay:
-                self._relay_over()
+                self.relay_over()
             elif self._upstream is None:
                 self._hand_over()
             else:

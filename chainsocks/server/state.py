@@ -181,8 +181,8 @@ def read_session(session: LiveSession, now: float) -> messages.Session | None:
             None if math.isinf(moment.deadline) else max(0, moment.deadline - now),
         ),
         now - record.began,
-        record.traffic.up,
-        record.traffic.down,
+        record.up,
+        record.down,
     )
 
 

@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 from anyio import BrokenResourceError
@@ -51,6 +51,7 @@ from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, addre
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Version
 from chainsocks.relay.datagrams import DatagramRelay
+from chainsocks.relay.polled_relay import relay_between
 from chainsocks.relay.relay import Relay
 from chainsocks.routing.rules import Caller
 from chainsocks.session.access import Access, datagram_access
@@ -345,7 +346,7 @@ class _Session:
         if isinstance(self._reader.client, EncapsulatedStream):
             what = "datagrams would not have the protection that was agreed on by GSSAPI"
             raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
-        service, request, tally = self._service, handshake.request, Tally(self._record.traffic)
+        service, request, tally = self._service, handshake.request, Tally(self._record)
         passes = datagram_filter(service.policy.router, request, caller, decision, self._record.who)
 
         async def open_associations() -> Association:
@@ -385,18 +386,17 @@ class _Session:
         client = self._reader.client
         try:
             await self._send_success(handshake, upstream.bound)
-            relay = Relay(
+            relay = relay_between(
                 client,
                 upstream.stream,
-                self._record.traffic,
-                early_up=handshake.trailing_data,
-                early_down=upstream.trailing_data,
+                self._record,
                 idle=self._timeouts.idle,
                 half_close=self._timeouts.half_close,
             )
             relay.closes_at_once = True
             self._enter(relay)
-            await relay.run(self._limit.scope)  # each call in between would take memory for as long as the relay runs
+            # Each call in between would take memory for as long as the relay runs.
+            await relay.run(self._limit.scope, handshake.trailing_data, upstream.trailing_data)
             outcome = relay.outcome
             self._record.outcome, self._record.kind = outcome, outcome.kind
             for stream in (client, upstream.stream):
@@ -408,7 +408,7 @@ class _Session:
         finally:
             await upstream.stream.aclose()
 
-    def _enter(self, relay: Relay | DatagramRelay) -> None:
+    def _enter(self, relay: Relay[Any] | DatagramRelay) -> None:
         """Note that the session ends with `relay`, which is run next."""
         self._limit.expired = lambda: _relay_over(relay)
         self._watch.abandoned.let_go()
@@ -489,7 +489,7 @@ class _Session:
         return _SessionOver(problem, OutcomeKind.CLIENT_LEFT)
 
 
-def _relay_over(relay: Relay | DatagramRelay) -> _SessionOver:
+def _relay_over(relay: Relay[Any] | DatagramRelay) -> _SessionOver:
     kind = relay.outcome.kind if isinstance(relay, Relay) else relay.kind
     return _SessionOver(relay.outcome, kind)
 

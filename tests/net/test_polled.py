@@ -21,6 +21,16 @@ BIG = bytes(range(256)) * 8192
 Pair = tuple[PolledStream, socket.socket]
 
 
+class Watching:
+    """Has the events of a stream, and notes them."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def on_stream_event(self, _: PolledStream, events: int) -> None:
+        self.told.append(events)
+
+
 @pytest.fixture(params=[pytest.param(tcp_pair, id="tcp"), pytest.param(unix_pair, id="unix")])
 async def pair(request: pytest.FixtureRequest, poller: Poller) -> AsyncIterator[Pair]:
     near, far = request.param(buffers=16384)
@@ -150,12 +160,12 @@ async def test_a_cancelled_wait_can_be_taken_up_again(
 async def test_a_stream_that_is_registered_by_a_hand_over_need_not_be_tried_first(pair: Pair) -> None:
     """If there is something to read, the poller reports it at once."""
     stream, far = pair
-    told: list[int] = []
+    watching = Watching()
     far.send(b"x")
-    stream.hand_over(told.append)
+    stream.hand_over(watching)
     assert stream.dry
     await wait_all_tasks_blocked()
-    assert len(told) == 1
+    assert len(watching.told) == 1
     stream.take_back()
 
 
@@ -168,14 +178,15 @@ async def test_a_listener_that_was_stopped_is_not_watched(poller: Poller) -> Non
 
 async def test_events_can_be_handed_over_and_taken_back(pair: Pair) -> None:
     stream, far = pair
-    told: list[int] = []
-    stream.hand_over(told.append)
+    watching = Watching()
+    told = watching.told
+    stream.hand_over(watching)
     far.send(b"x")
     await wait_all_tasks_blocked()
     assert len(told) == 1
     stream.take_back()
     assert await stream.receive() == b"x"
-    stream.hand_over(told.append)
+    stream.hand_over(watching)
     await stream.aclose()
     assert len(told) == 2  # closed under whoever has the events
     stream.take_back()

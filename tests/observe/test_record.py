@@ -14,7 +14,7 @@ from chainsocks.errors import Cause, HopRefused, Place
 from chainsocks.observe.log import current_session
 from chainsocks.observe.outcomes import Failure, OutcomeKind
 from chainsocks.observe.privacy import set_private
-from chainsocks.observe.record import Record, Traffic, prefix_ids
+from chainsocks.observe.record import Record, prefix_ids
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
@@ -31,7 +31,7 @@ async def test_a_session_that_never_came_to_a_request(autojump_clock: trio.testi
 
 async def test_a_whole_session(autojump_clock: trio.testing.MockClock) -> None:
     request = Request(Version.SOCKS5, Command.CONNECT, Address("::1", 443), UsernamePassword(b"carol", b"sesame"))
-    record = Record("192.0.2.1:5555", 7, 0.0, request, Chain(name="my chain"), 0, Traffic(10, 20), 'said "no"')
+    record = Record("192.0.2.1:5555", 7, 0.0, request, Chain(name="my chain"), 0, 'said "no"', up=10, down=20)
     assert str(record) == (
         'id=7 client=192.0.2.1:5555 command=CONNECT destination=[::1]:443 chain="my chain" reply=00 up=10 down=20 '
         'duration=0.000 outcome="said \\"no\\""'
@@ -117,7 +117,7 @@ async def test_the_fields_for_programs(autojump_clock: trio.testing.MockClock) -
     request = Request(Version.SOCKS5, Command.CONNECT, Address("::1", 443), UsernamePassword(b"carol", b"sesame"))
     place = Place("paris", Address("10.0.0.1", 1080), State.REQUEST, 1, 1)
     error = HopRefused(place, "no", Cause.REFUSED, code=5, elapsed=1, limit=2)
-    record = Record("192.0.2.1:5555", 7, 0.0, request, Chain("socks5://10.0.0.1", name="out"), 5, Traffic(10, 20), "no")
+    record = Record("192.0.2.1:5555", 7, 0.0, request, Chain("socks5://10.0.0.1", name="out"), 5, "no", up=10, down=20)
     record.user, record.rule, record.failure = "carol", "3", Failure.of(error)
     record.kind = OutcomeKind.DIAL_FAILED
     assert json.loads(json.dumps(record.fields())) == {

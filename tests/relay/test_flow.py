@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import trio
@@ -24,6 +25,7 @@ from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.observe.record import Traffic
 from chainsocks.relay.flow import STEP
+from chainsocks.relay.polled_relay import relay_between
 from chainsocks.relay.pump import CHUNK, End
 from chainsocks.relay.relay import Outcome, Relay
 from tests.net.sockets import read_all, read_exactly
@@ -183,7 +185,7 @@ async def test_bytes_that_a_sink_takes_in_parts_are_not_lost(flowing: Flowing, m
     assert isinstance(sink, PolledStream)
 
     def take_a_part(source: int, destination: int, size: int, **options: int) -> int:
-        return splice(source, destination, max(1, size - 1) if destination == sink.fd else size, **options)
+        return splice(source, destination, max(1, size - 1) if destination == sink.socket.fileno() else size, **options)
 
     monkeypatch.setattr("chainsocks.relay.flow.os.splice", take_a_part)
     flowing.start()
@@ -251,8 +253,8 @@ async def test_a_bulk_flow_lets_others_finish_before_it(
         for line, size in zip([*sources, *sinks], [64 * STEP, 2 * STEP, 0, 0], strict=True):
             stream = line.near
             assert isinstance(stream, PolledStream)
-            sockets[stream.fd] = Endless(stream.socket, size)
-            monkeypatch.setattr(stream, "socket", sockets[stream.fd])
+            sockets[stream.socket.fileno()] = Endless(stream.socket, size)
+            monkeypatch.setattr(stream, "socket", sockets[stream.socket.fileno()])
 
         def splice(source: int, _: int, size: int, **__: int) -> int:
             return len(sockets[source].recv(size)) if source in sockets else size
@@ -304,7 +306,7 @@ async def test_an_end_after_a_send_has_seen_a_reset_is_no_regular_end_of_a_bulk_
     assert flowing.ends == [End.SOURCE_BROKEN]
 
 
-async def expect_a_reset_of_upstream(relay: Relay, upstream: Line) -> None:
+async def expect_a_reset_of_upstream(relay: Relay[Any], upstream: Line) -> None:
     """See that a client's reset does not look like the regular end of what it has sent."""
     with trio.CancelScope() as scope:
         await relay.run(scope)
@@ -316,7 +318,7 @@ async def expect_a_reset_of_upstream(relay: Relay, upstream: Line) -> None:
 
 async def test_the_other_direction_notes_a_reset_that_its_send_has_seen(poller: Poller) -> None:
     with polled_line(poller) as client, polled_line(poller) as upstream:
-        relay = Relay(client.near, upstream.near, Traffic(), idle=math.inf, half_close=math.inf)
+        relay = relay_between(client.near, upstream.near, Traffic(), idle=math.inf, half_close=math.inf)
 
         async def reset_while_there_is_something_to_send() -> None:
             await wait_all_tasks_blocked()
@@ -333,8 +335,8 @@ async def test_the_other_direction_notes_a_reset_that_its_splice_has_seen(
 ) -> None:
     with polled_line(poller) as client, polled_line(poller) as upstream:
         assert isinstance(client.near, PolledStream)
-        relay = Relay(client.near, upstream.near, Traffic(), idle=math.inf, half_close=math.inf)
-        splice, sink = os.splice, client.near.fd
+        relay = relay_between(client.near, upstream.near, Traffic(), idle=math.inf, half_close=math.inf)
+        splice, sink = os.splice, client.near.socket.fileno()
 
         def reset_first(source: int, destination: int, size: int, **options: int) -> int:
             if destination == sink:
@@ -359,7 +361,7 @@ async def test_the_side_that_was_reset_first_is_the_one_that_is_named(poller: Po
     """Both resets come in one batch of events."""
     with polled_line(poller) as client, polled_line(poller) as upstream:
         running = Relaying(client, upstream)
-        relay = Relay(client.near, upstream.near, Traffic(), idle=math.inf, half_close=math.inf)
+        relay = relay_between(client.near, upstream.near, Traffic(), idle=math.inf, half_close=math.inf)
 
         async def reset_both() -> None:
             await wait_all_tasks_blocked()

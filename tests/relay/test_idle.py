@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.relay.idle import IdleTimer
+from chainsocks.relay.idle import restart, touch
 
 
 @dataclass
@@ -33,25 +33,15 @@ async def test_it_is_as_long_as_its_limit_and_at_most_an_eighth_longer(
     autojump_clock: MockClock, moves: list[float], deadline: float
 ) -> None:
     scope = Scope()
-    timer = IdleTimer(scope, 80)
+    restart(scope, 80)
     for when in moves:
         await trio.sleep_until(when)
-        timer.touch()
-    assert scope.deadline == deadline
-
-
-@pytest.mark.parametrize(("limit", "deadline"), [(40, 50), (160, 95)])
-async def test_the_limit_may_become_less_but_never_more(
-    autojump_clock: MockClock, limit: float, deadline: float
-) -> None:
-    scope = Scope()
-    timer = IdleTimer(scope, 80)
-    await trio.sleep_until(5)
-    timer.limit_to(limit)
+        touch(scope, 80)
     assert scope.deadline == deadline
 
 
 async def test_without_a_limit_there_is_no_deadline(autojump_clock: MockClock) -> None:
     scope = Scope()
-    IdleTimer(scope, inf).touch()
+    restart(scope, inf)
+    touch(scope, inf)
     assert scope.deadline == inf

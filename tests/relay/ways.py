@@ -27,8 +27,9 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.observe.record import Traffic
 from chainsocks.protocol.gssapi import Protection
 from chainsocks.relay.flow import Flow
+from chainsocks.relay.polled_relay import relay_between
 from chainsocks.relay.pump import CHUNK, End, pump
-from chainsocks.relay.relay import Outcome, Relay
+from chainsocks.relay.relay import Outcome
 from tests.mechanism import agreed
 from tests.memory import memory_stream_pair
 from tests.net.sockets import PATIENCE, reset, tcp_pair, unix_pair
@@ -128,7 +129,7 @@ def polled_line(poller: Poller) -> Iterator[Line]:
     stream = PolledStream(near, poller, short_read_is_all=True)
     with near, far:
         yield Line(stream, SocketStream(far), lambda: reset(far))
-        poller.forget(stream.fd)
+        poller.forget(stream.socket.fileno())
 
 
 @contextmanager
@@ -137,7 +138,7 @@ def polled_unix_line(poller: Poller) -> Iterator[Line]:
         assert isinstance(line.near, SocketStream)
         stream = PolledStream(line.near.socket, poller)
         yield replace(line, near=stream)
-        poller.forget(stream.fd)
+        poller.forget(stream.socket.fileno())
 
 
 async def relay(
@@ -151,10 +152,25 @@ async def relay(
     half_close: float,
 ) -> Outcome:
     """Run a relay in a scope of its own."""
-    relay = Relay(client, upstream, traffic, early_up=early_up, early_down=early_down, idle=idle, half_close=half_close)
+    relay = relay_between(client, upstream, traffic, idle=idle, half_close=half_close)
     with trio.CancelScope() as scope:
-        await relay.run(scope)
+        await relay.run(scope, early_up, early_down)
     return relay.outcome
+
+
+@dataclass(frozen=True)
+class FlowWatcher:
+    """Passes the events of two streams to a flow, as a relay does."""
+
+    flow: Flow
+    source: PolledStream
+
+    def on_stream_event(self, stream: PolledStream, events: int) -> None:
+        if stream is not self.source:
+            if events & WRITE_EVENTS:
+                self.flow.sink_event()
+        elif events & READ_EVENTS:
+            self.flow.source_event(events)
 
 
 async def flow(source: ByteStream, sink: ByteStream, early_data: bytes, moved: Callable[[int], None]) -> End:
@@ -169,8 +185,9 @@ async def flow(source: ByteStream, sink: ByteStream, early_data: bytes, moved: C
         ended.set()
 
     flow = Flow(source, sink, moved, end_with)
-    source.hand_over(lambda events: flow.source_event(events) if events & READ_EVENTS else None)
-    sink.hand_over(lambda events: flow.sink_event() if events & WRITE_EVENTS else None)
+    watcher = FlowWatcher(flow, source)
+    source.hand_over(watcher)
+    sink.hand_over(watcher)
     try:
         flow.start(early_data)
         await ended.wait()

@@ -26,7 +26,7 @@ from chainsocks.observe.record import Record
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command
 from chainsocks.relay.flow import Flow
-from chainsocks.relay.relay import Relay
+from chainsocks.relay.polled_relay import PolledRelay
 from chainsocks.server.lane import Lane
 from chainsocks.server.lane_session import LaneSession
 from chainsocks.server.server import Server, open_server
@@ -307,7 +307,7 @@ async def test_a_client_that_breaks_off_during_the_dial(
 
 async def test_a_session_leaves_no_garbage(sockets_on_mock_clock: MockClock, seen: Seen) -> None:
     """What a session in the lane consists of is freed when it ends, without a search for circles."""
-    kinds = (LaneSession, Relay, Flow)
+    kinds = (LaneSession, PolledRelay, Flow)
     async with echoing() as destination, serving(config_of()) as server:
         gc.collect()
         gc.disable()

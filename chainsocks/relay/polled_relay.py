@@ -1,0 +1,173 @@
+"""The relay between two streams that have a poller: callbacks move the bytes, and a task sleeps, or there is none."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import trio
+from anyio import ClosedResourceError
+from anyio.abc import ByteStream
+from trio.lowlevel import Abort, current_task, wait_task_rescheduled
+
+from chainsocks.net.polled import PolledStream
+from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS
+from chainsocks.observe.record import Traffic
+from chainsocks.relay.flow import Flow
+from chainsocks.relay.idle import Scope
+from chainsocks.relay.pump import End
+from chainsocks.relay.relay import PumpedRelay, Relay
+
+__all__ = ["Owner", "PolledRelay", "relay_between"]
+
+
+def relay_between(
+    client: ByteStream, upstream: ByteStream, traffic: Traffic, *, idle: float, half_close: float
+) -> Relay[Any]:
+    """Return a relay of the kind that the streams allow."""
+    if isinstance(client, PolledStream) and isinstance(upstream, PolledStream):
+        return PolledRelay(client, upstream, traffic, idle=idle, half_close=half_close)
+    return PumpedRelay(client, upstream, traffic, idle=idle, half_close=half_close)
+
+
+class Owner(Protocol):
+    """What has a relay without a task: the idle timer moves its deadline."""
+
+    deadline: float
+
+    def relay_over(self) -> None:
+        """Both directions have ended, or one has broken: call `PolledRelay.stop`."""
+
+
+class PolledRelay(Relay[PolledStream]):
+    """See the module."""
+
+    __slots__ = ("_error", "_flow_down", "_flow_up", "_is_started", "_owner", "_task")
+
+    def __init__(
+        self, client: PolledStream, upstream: PolledStream, traffic: Traffic, *, idle: float, half_close: float
+    ) -> None:
+        super().__init__(client, upstream, traffic, idle=idle, half_close=half_close)
+        self._flow_up: Flow | None = None
+        self._flow_down: Flow | None = None
+        self._error: Exception | None = None
+        self._owner: Owner | None = None
+        self._task: trio.lowlevel.Task | None = None
+        self._is_started = False
+
+    async def run(self, scope: Scope, early_up: bytes = b"", early_down: bytes = b"") -> None:
+        """See `Relay.run`."""
+        self._begin(scope)
+        self._start(early_up, early_down)
+        try:
+            if self._is_started:  # and not over already
+                self._task = current_task()
+                await wait_task_rescheduled(self._abort)
+        finally:
+            error = self.stop()
+            self._client.take_back()
+            self._upstream.take_back()
+        if error:
+            raise error
+        if self._client.closed or self._upstream.closed:
+            raise ClosedResourceError
+
+    def start(self, owner: Owner, early_up: bytes) -> None:
+        """Pass bytes as `run` does, but without a task. `owner` is told of the end once; it may call `stop` before."""
+        self._owner = owner
+        self._begin(owner)
+        self._start(early_up, b"")
+
+    def stop(self) -> Exception | None:
+        """End what `start` began; return what went wrong at this end, if anything. The streams stay open, as for `run`.
+
+        They are still handed over: the caller takes them back, or closes them.
+        """
+        for flow in (self._flow_up, self._flow_down):
+            if flow:
+                flow.stop()
+        self._flow_up = self._flow_down = self._owner = None
+        self._reset_incomplete()
+        return self._error
+
+    def on_stream_event(self, stream: PolledStream, events: int) -> None:
+        """Move bytes; for the streams."""
+        if stream is self._client:
+            if events & READ_EVENTS and self._up_end is None:
+                self._up().source_event(events)
+            if events & WRITE_EVENTS and self._flow_down:
+                self._flow_down.sink_event()
+        else:
+            if events & READ_EVENTS and self._down_end is None:
+                self._down().source_event(events)
+            if events & WRITE_EVENTS and self._flow_up:
+                self._flow_up.sink_event()
+        self._drop_idle_flows()
+
+    def _start(self, early_up: bytes, early_down: bytes) -> None:
+        self._client.hand_over(self)
+        self._upstream.hand_over(self)
+        up, down = self._up(), self._down()
+        up.start(early_up)
+        down.start(early_down)
+        self._is_started = True
+        self._drop_idle_flows()
+        self._report_if_over()
+
+    def _abort(self, _: object) -> Abort:
+        self._task = None
+        return Abort.SUCCEEDED
+
+    def _up(self) -> Flow:
+        """Return the flow from the client to its upstream. One that only waits for its source is made anew."""
+        flow = self._flow_up
+        if flow is None:
+            flow = self._flow_up = Flow(self._client, self._upstream, self._moved_up, self._flow_up_ended)
+            flow.sink_closes = self.closes_at_once and self._down_end is End.FINISHED
+        return flow
+
+    def _down(self) -> Flow:
+        """Return the flow from the upstream to the client."""
+        flow = self._flow_down
+        if flow is None:
+            flow = self._flow_down = Flow(self._upstream, self._client, self._moved_down, self._flow_down_ended)
+            flow.sink_closes = self.closes_at_once and self._up_end is End.FINISHED
+        return flow
+
+    def _drop_idle_flows(self) -> None:
+        """Drop flows that have nothing to remember: most connections are idle most of the time."""
+        if self._flow_up and self._flow_up.is_idle:
+            self._flow_up = None
+        if self._flow_down and self._flow_down.is_idle:
+            self._flow_down = None
+
+    def _flow_up_ended(self, end: End) -> None:
+        self._note_error(self._flow_up)
+        self._up_ended(end)
+        if end is End.SINK_BROKEN and self._down_end is None:
+            self._down().drain()
+        if self._flow_down:
+            self._flow_down.sink_closes = self.closes_at_once and end is End.FINISHED
+        self._report_if_over()
+
+    def _flow_down_ended(self, end: End) -> None:
+        self._note_error(self._flow_down)
+        self._down_ended(end)
+        if end is End.SINK_BROKEN and self._up_end is None:
+            self._up().drain()
+        if self._flow_up:
+            self._flow_up.sink_closes = self.closes_at_once and end is End.FINISHED
+        self._report_if_over()
+
+    def _note_error(self, flow: Flow | None) -> None:
+        if flow and flow.error:
+            self._error = flow.error
+
+    def _report_if_over(self) -> None:
+        if not (self._is_started and self._is_over):
+            return
+        self._is_started = False
+        if self._owner:
+            self._owner.relay_over()
+        elif self._task:  # it does not sleep where the relay was over at once
+            self._client.poller.wake(self._task)
+            self._task = None
