@@ -82,7 +82,6 @@ NUMBERS = {
 
 WITHOUT_TESTS_OF_THEIR_OWN = {
     "chainsocks.network": "protocols, and a function that tests/net/test_stream.py tests",
-    "chainsocks.session.connection": "a tuple without behaviour, which all tests of sessions make",
 }
 """Modules that have no test module at the mirrored path, each with its reason."""
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
+from typing import Self
 
 from chainsocks.config.hops import NamesOnly
+from chainsocks.config.rules import Network, parse_networks
 from chainsocks.protocol.address import Address, AddressType
 
-__all__ = ["ListenAddress", "Listener", "ListenerKind", "UnixPath", "is_loopback"]
+__all__ = ["ListenAddress", "Listener", "ListenerKind", "Senders", "UnixPath", "is_loopback", "parse_sender"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,39 @@ class ListenerKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Senders:
+    """The load balancers of a listener: each connection comes from one, with a PROXY protocol header before it."""
+
+    networks: tuple[Network, ...] = ()
+    unix: bool = False
+    """Whether they may be peers on a unix socket, whose permissions decide which ones."""
+
+    def __add__(self, other: Self) -> Senders:
+        return Senders(self.networks + other.networks, self.unix or other.unix)
+
+    def __str__(self) -> str:
+        return ", ".join([*map(str, self.networks), *(["unix"] if self.unix else [])])
+
+    def include(self, host: str) -> bool:
+        """Whether a peer is one of them, by its IP address; "" is a peer on a unix socket."""
+        if not host:
+            return self.unix
+        ip = ip_address(host.partition("%")[0])
+        if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+            ip = ip.ipv4_mapped
+        return any(ip in network for network in self.networks)
+
+
+def parse_sender(text: str) -> Senders:
+    """Read one of `Senders`: an IP address, a network, a range, or ``unix``.
+
+    Raises:
+        ValueError: saying what is wrong with it.
+    """
+    return Senders(unix=True) if text == "unix" else Senders(parse_networks(text))
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """One of ``listen`` in ``[server]``."""
 
@@ -50,9 +85,16 @@ class Listener:
     """The permission bits of a unix socket; None for what the umask leaves."""
     group: str | None = None
     """The group of a unix socket, as a name or a number; None for that of the process."""
+    proxy_protocol: Senders | None = None
+    """From where connections are accepted, with a PROXY protocol header; None for clients that connect themselves."""
 
     def __str__(self) -> str:
         return str(self.address)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all clients are on this machine. Those of a load balancer on it need not be."""
+        return self.proxy_protocol is None and is_loopback(self.address)
 
 
 @lru_cache(64)

@@ -18,7 +18,7 @@ from typing import TypedDict, Unpack, cast
 from chainsocks.config.chains import DIRECT, Chain, Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.limits import Limits
-from chainsocks.config.listeners import ListenAddress, Listener, UnixPath, is_loopback
+from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.options import as_seconds
 from chainsocks.config.passwords import Password
 from chainsocks.config.rules import Family, Rule, allows_unknown_clients
@@ -121,6 +121,7 @@ class TimeoutKeywords(TypedDict, total=False):
     """The keywords of `Timeouts`; None is no limit."""
 
     handshake: float | None
+    proxy_protocol: float | None
     ident: float | None
     resolve: float | None
     connect: float | None
@@ -146,7 +147,9 @@ class Timeouts:
     """
 
     handshake: float = 10
-    """From accepting a connection to a complete request."""
+    """From accepting a connection, or from the end of its PROXY protocol header, to a complete request."""
+    proxy_protocol: float = 5
+    """From accepting a connection to the end of its PROXY protocol header."""
     ident: float = 5
     """The answer of a SOCKS4 client's identd."""
     resolve: float = 5
@@ -262,22 +265,21 @@ class Config:
         """The listeners through which any host may use the server without a login, according to the rules."""
         if self.users or self.server.open or self.requires_gssapi:
             return ()
-        return tuple(
-            each for each in self.server.listen if not is_loopback(each.address) and self._admits(each.address)
-        )
+        return tuple(each for each in self.server.listen if not each.is_local and self._admits(_families(each)))
 
-    def _admits(self, address: ListenAddress) -> bool:
-        """Whether a client that no rule names gets anything at a listener."""
-        answers = [allows_unknown_clients(self.rules, family) for family in _families(address)]
+    def _admits(self, families: tuple[Family, ...]) -> bool:
+        """Whether a client that no rule names, with an address of one of `families`, gets anything."""
+        answers = [allows_unknown_clients(self.rules, family) for family in families]
         # A request that no rule matches gets the default chain. Without one that is a warning, and may change.
         unruled = not self.rules or self.default_chain is not None
         return any(unruled if answer is None else answer for answer in answers)
 
 
-def _families(address: ListenAddress) -> tuple[Family, ...]:
+def _families(listener: Listener) -> tuple[Family, ...]:
     """Return the kinds of addresses that the clients of a listener may have."""
-    if isinstance(address, UnixPath):
+    address = listener.address
+    if isinstance(address, UnixPath) and listener.is_local:
         return ()
-    if address.type is AddressType.DOMAINNAME:
+    if isinstance(address, UnixPath) or listener.proxy_protocol or address.type is AddressType.DOMAINNAME:
         return tuple(Family)
     return (Family.IPV4,) if address.type is AddressType.IPV4 else (Family.IPV6,)

@@ -26,7 +26,7 @@ from chainsocks.config.gssapi import (
 )
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.limits import Limits
-from chainsocks.config.listeners import ListenAddress, Listener, UnixPath
+from chainsocks.config.listeners import ListenAddress, Listener, Senders, UnixPath, parse_sender
 from chainsocks.config.models import HealthSettings, LogSettings, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.rules import Network
@@ -60,9 +60,15 @@ class ListenTable(Table):
     names_only: NamesOnly = NamesOnly.OFF
     mode: Annotated[int | None, parsed(parse_mode)] = None
     group: Annotated[str | None, parsed(parse_group), NUMBER] = None
+    proxy_protocol: Annotated[tuple[Annotated[Senders, parsed(parse_sender)], ...], LIST] = ()
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
+        senders = sum(self.proxy_protocol, Senders())
+        if senders.unix and not isinstance(self.address, UnixPath):
+            raise ValueError('proxy_protocol = ["unix"] is for a unix socket; name the networks of the load balancers')
+        if senders.networks and isinstance(self.address, UnixPath):
+            raise ValueError('the load balancer of a unix socket has no IP address; write proxy_protocol = ["unix"]')
         if {"mode", "group"} & self.model_fields_set and not isinstance(self.address, UnixPath):
             raise ValueError("mode and group are those of a unix socket, as in unix:/run/chainsocks.sock")
         return self
@@ -74,7 +80,10 @@ class ListenTable(Table):
 
     def build(self) -> Listener:
         """Make the value."""
-        return Listener(**self.given())
+        given = self.given()
+        if "proxy_protocol" in given:
+            given["proxy_protocol"] = sum(self.proxy_protocol, Senders())
+        return Listener(**given)
 
 
 class _ServerTable(Table):

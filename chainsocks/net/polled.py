@@ -79,6 +79,12 @@ class PolledStream(SocketStream):
         self.dry = self.short_read_is_all and len(data) < max_bytes
         return data
 
+    async def peek(self, max_bytes: int) -> bytes:
+        """Return what has arrived, up to `max_bytes` bytes, and leave it there; wait until there is something."""
+        if self.dry:
+            await self._readable()
+        return await super().peek(max_bytes)
+
     def send_nowait(self, item: bytes | memoryview) -> int:
         """Pass to the kernel as much of `item` as it accepts at once; return the number of bytes."""
         if self.may_delay:

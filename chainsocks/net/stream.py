@@ -99,6 +99,19 @@ class SocketStream(ByteStream):
                     raise BrokenResourceError("the connection was reset")
                 raise EndOfStream
 
+    async def peek(self, max_bytes: int) -> bytes:
+        """Return what has arrived, up to `max_bytes` bytes, and leave it there; wait until there is something.
+
+        Return nothing where `receive` would raise ``EndOfStream``.
+        """
+        while True:
+            try:
+                return self.socket.recv(max_bytes, socket.MSG_PEEK)
+            except BlockingIOError:
+                await self._readable()
+            except OSError as error:
+                raise self._broken(error) from error
+
     async def send(self, item: bytes) -> None:
         """Pass all of `item` to the kernel; wait while its buffer is full."""
         sent = self.send_nowait(item)

@@ -66,6 +66,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "hop",
             "ident",
             "idle",
+            "proxy_protocol",
             "reply",
             "resolve",
             "udp_idle",
@@ -99,6 +100,7 @@ HONOURED: dict[type, frozenset[str]] = {
 """The keys that the lane honours, or that say nothing about its sessions."""
 
 STEPS_ASIDE: dict[type, frozenset[str]] = {
+    Listener: frozenset({"proxy_protocol"}),
     Server: frozenset({"gssapi", "ident"}),
     Chain: frozenset({"hops"}),
 }

@@ -3,6 +3,7 @@
 ::
 
     listener ─ accept ─ admission ─ session, with the service of that moment ─ its place is free
+                     └─ header of a load balancer ─┘   (`chainsocks.server.reception`)
 
 1. All of it can be changed while the server runs. A session uses the service that it started with to its end.
 2. There are two nurseries, that of the listeners inside that of the sessions. A server that stops cancels the inner
@@ -44,6 +45,7 @@ from chainsocks.server.file_limit import current_limit, sessions_that_fit, waiti
 from chainsocks.server.health_checks import check_members, members_to_check
 from chainsocks.server.lane import Lane
 from chainsocks.server.network import TrioNetwork
+from chainsocks.server.reception import Reception
 from chainsocks.session.access import Access
 from chainsocks.session.begun import Begun
 from chainsocks.session.connection import Connection
@@ -111,6 +113,7 @@ class Server:
         self.own_listeners = service.own_listeners
         """Where this server listens; each service that it uses has it."""
         self._service = service
+        self._reception = Reception()
         self._poller = poller
         self._deadlines = deadlines
         self._keepalive = keepalive
@@ -205,6 +208,7 @@ class Server:
         is_ipv4 = sock.family is socket.AF_INET
         is_tcp = is_ipv4 or sock.family is socket.AF_INET6
         lane = self._open_lane(listener, poller) if poller else None
+        start = self._receive if listener.proxy_protocol else self._admit
 
         def start_session(connection: socket.socket, peer: Any) -> None:
             host, name = "", "unix"
@@ -214,17 +218,11 @@ class Server:
             else:
                 keep_urgent(connection)  # unix sockets do not inherit it
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
-            accepted = Connection(client, name, host, listener)
-            account = client_of(host)
-            place = self.admission.enter(account, client)
-            if place:
-                self._begin(place, accepted, client, lane)
-            else:
-                self.admission.wait(account, client, _Waiting(accepted, client, lane))
+            start(Connection(client, name, host, listener), client, lane)
 
         try:
             room = None if is_tcp else partial(self.admission.wait_for_room, client_of(""))
-            await accept_connections(sock, self.admission.make_room, poller, start_session, room)
+            await accept_connections(sock, self._make_room, poller, start_session, room)
         finally:
             if lane:
                 lane.close()
@@ -240,6 +238,35 @@ class Server:
             await lane.run()
         finally:
             self._lanes.remove(lane)
+
+    def _make_room(self) -> bool:
+        return self.admission.make_room() or self._reception.make_room()
+
+    def _receive(self, connection: Connection, client: SocketStream, _: Lane | None) -> None:
+        """Have the header of a load balancer's connection read; its session is a task."""
+        self._sessions.start_soon(self._run_reception, connection, client)
+        if self._poller:
+            self._poller.let_tasks_run()
+
+    async def _run_reception(self, connection: Connection, client: SocketStream) -> None:
+        try:
+            told = await self._reception.receive(connection, client, self._service)
+        except Exception as error:
+            log.error("a bug in chainsocks ended a connection: %s: %s", type(error).__name__, shown(error))
+            log.debug("where it happened", exc_info=error)
+            await client.aclose()
+        else:
+            if told:
+                self._admit(told, client, None)
+
+    def _admit(self, connection: Connection, client: SocketStream, lane: Lane | None) -> None:
+        """Give a connection a place and a session, or have it wait for them."""
+        account = client_of(connection.host)
+        place = self.admission.enter(account, client)
+        if place:
+            self._begin(place, connection, client, lane)
+        else:
+            self.admission.wait(account, client, _Waiting(connection, client, lane))
 
     def _begin_waiting(self, place: Place[_Waiting], waiting: _Waiting) -> None:
         self._begin(place, waiting.connection, waiting.client, waiting.lane)

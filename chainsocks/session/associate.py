@@ -12,7 +12,7 @@ from functools import partial
 from ipaddress import ip_address
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association
 from chainsocks.config.chains import Chain, Udp
@@ -22,13 +22,15 @@ from chainsocks.datagrams import Tunnel
 from chainsocks.errors import RequestRefused
 from chainsocks.network import DatagramSocket, Network
 from chainsocks.observe.tally import Tally
-from chainsocks.protocol.address import Address, AddressType, address_of, canonical
+from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.messages import ReplyCode, Request
+from chainsocks.protocol.proxy_protocol import Ends
 from chainsocks.relay.datagrams import DatagramPath, DatagramRelay
 from chainsocks.relay.direct import Allowed, DirectPath
 from chainsocks.relay.filter import FilteredPath
 from chainsocks.relay.lookups import Lookups
 from chainsocks.relay.nested import NestedPath
+from chainsocks.session.connection import connects_here, ends_of
 from chainsocks.session.routing_decision import Filter
 from chainsocks.session.service import Service
 
@@ -46,12 +48,14 @@ async def open_datagram_relay(
     tally: Tally,
     passes: Filter | None = None,
     allowed: Allowed | None = None,
+    told: Ends | None = None,
 ) -> AsyncIterator[tuple[DatagramRelay, Address]]:
     """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
 
     `account` is the client, see `chainsocks.shares`. `associate` opens associations at all hops, which are closed here.
     `passes` decides which datagrams may leave (`chainsocks.relay.filter`), and `allowed` where they may go directly;
-    without these all of them may, anywhere.
+    without these all of them may, anywhere. `told` are the ends of the client's connection where a load balancer has
+    told of them.
 
     *Closing*: all of it is closed at the end of the block.
 
@@ -63,7 +67,7 @@ async def open_datagram_relay(
     if chain.udp is Udp.REFUSE:
         raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
     config, network = service.config, service.network
-    here, there = _ends_of(client)
+    here, there = _ends_of(client, told)
     resolve = partial(network.resolve, client=account)
     with service.port_shares.hold(here.zoned, account), ExitStack() as sockets:
         socket = _open_udp(network, here.zoned, sockets, config.server.udp_ports)
@@ -98,18 +102,36 @@ def _open_udp(network: Network, host: str, sockets: ExitStack, ports: range = ra
     return socket
 
 
-def _ends_of(client: ByteStream) -> tuple[Address, Address]:
-    """Return the local and the remote address of the client's TCP connection."""
+def _ends_of(client: ByteStream, told: Ends | None) -> tuple[Address, Address]:
+    """Return the address that the client sends its datagrams to, with any port, and its own."""
     try:
-        names = [client.extra(end, None) for end in (SocketAttribute.local_address, SocketAttribute.remote_address)]
+        ends = ends_of(client)
     except OSError:
         raise RequestRefused("the client is gone", ReplyCode.TTL_EXPIRED) from None
-    match names:
-        case [(str(), *_) as here, (str(), *_) as there]:
-            return address_of(here), address_of(there)
-        case _:
-            what = "the client has no IP address that its datagrams could be known by"
-            raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
+    if told:
+        ends = _past_the_load_balancer(ends, told)
+    if ends is None:
+        what = "the client has no IP address that its datagrams could be known by"
+        raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
+    return ends.destination, ends.source
+
+
+def _past_the_load_balancer(real: Ends | None, told: Ends) -> Ends:
+    """Return the ends of the datagrams of a client behind a load balancer, which passes on TCP only.
+
+    They come from the client's own address. They can come to the address that it has connected to, if that is one of
+    this machine, and otherwise to the one that the load balancer has connected to.
+
+    Raises:
+        RequestRefused: the client cannot reach that one: there is none, it is loopback, or has another family.
+    """
+    if connects_here(told, real):
+        return told
+    here, there = real.destination if real else None, told.source
+    if here is None or here.type is not there.type or ip_address(here.host).is_loopback:
+        what = "the client's datagrams cannot come here past its load balancer"
+        raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
+    return Ends(there, here)
 
 
 def _declared_port(declared: Address, host: str) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import NamedTuple
 
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Server
+from chainsocks.protocol.address import address_of
+from chainsocks.protocol.proxy_protocol import Ends
+from chainsocks.session.own_listeners import is_own
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "connects_here", "ends_of"]
 
 [DEFAULT_LISTENER] = Server().listen
 
@@ -23,3 +27,29 @@ class Connection(NamedTuple):
     host: str = ""
     """The client's IP address, if it has one."""
     listener: Listener = DEFAULT_LISTENER
+    told: Ends | None = None
+    """The client that a load balancer has told of, in whose place `client` is connected to that."""
+
+
+def ends_of(client: ByteStream) -> Ends | None:
+    """Return the ends of a connection; None on a unix socket.
+
+    Raises:
+        OSError: the client is gone.
+    """
+    source = client.extra(SocketAttribute.remote_address, None)
+    destination = client.extra(SocketAttribute.local_address, None)
+    if not isinstance(source, tuple) or not isinstance(destination, tuple):
+        return None
+    return Ends(address_of(source), address_of(destination))
+
+
+def connects_here(told: Ends, real: Ends | None) -> bool:
+    """Return whether a client has connected to its load balancer at an address that this machine has.
+
+    `real` are the ends of the load balancer's own connection; None on a unix socket. Loopback is this machine's only if
+    the load balancer is on it.
+    """
+    host = told.destination.host
+    is_here = real is None or is_own(real.source.host)
+    return is_own(host) and (is_here or not ip_address(host).is_loopback)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 
 from anyio import BrokenResourceError, EndOfStream
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream
 
 from chainsocks.chain.connect_errors import explain_connect_error
 from chainsocks.config.models import Ident
 from chainsocks.errors import Cause, ProtocolError, RequestRefused
 from chainsocks.network import Network
 from chainsocks.observe.privacy import private
-from chainsocks.protocol.address import Address, address_of
+from chainsocks.protocol.address import Address
 from chainsocks.protocol.ident import decode_answer, encode_query
 from chainsocks.protocol.messages import Credentials, IdentCode, UserId
+from chainsocks.protocol.proxy_protocol import Ends
+from chainsocks.session.connection import connects_here, ends_of
 
 __all__ = ["IDENT_PORT", "check_ident"]
 
@@ -33,9 +35,16 @@ class _NoAnswerError(Exception):
 
 
 async def check_ident(
-    client: ByteStream, credentials: Credentials | None, policy: Ident, seconds: float, network: Network
+    client: ByteStream,
+    credentials: Credentials | None,
+    policy: Ident,
+    seconds: float,
+    network: Network,
+    told: Ends | None = None,
 ) -> bytes | None:
     """Compare the user id of a request with the answer of the identd on the client's machine, within `seconds`.
+
+    `told` are the ends of the client's connection where a load balancer has told of them.
 
     Return the user that both name; None where no identd answers.
 
@@ -44,7 +53,7 @@ async def check_ident(
     """
     claimed = credentials.user_id if isinstance(credentials, UserId) else b""
     try:
-        user = await _ask(client, seconds, network)
+        user = await _ask(client, seconds, network, told)
     except _NoAnswerError as error:
         if policy is Ident.REQUIRE:
             raise RequestRefused(f"ident: {error}", IdentCode.IDENTD_MISSING, discreet=f"ident: {_NO_ANSWER}") from None
@@ -57,19 +66,20 @@ async def check_ident(
     return user
 
 
-async def _ask(client: ByteStream, seconds: float, network: Network) -> bytes:
+async def _ask(client: ByteStream, seconds: float, network: Network, told: Ends | None) -> bytes:
     """Return the user that the identd names."""
     try:
-        remote = client.extra(SocketAttribute.remote_address, None)
-        local = client.extra(SocketAttribute.local_address, None)
+        real = ends_of(client)
     except OSError:
         raise _NoAnswerError("the client is gone") from None
-    if not isinstance(remote, tuple) or not isinstance(local, tuple):
+    ends = told or real
+    if ends is None:
         raise _NoAnswerError("the client came by a unix socket, which no identd knows")
-    asked = address_of(remote)
+    asked, own = ends.source, ends.destination
     identd = Address(asked.host, IDENT_PORT, scope=asked.scope)
     # An identd knows a connection by both ends, and takes ours from the query's source address (RFC 1413 section 3).
-    own = address_of(local)
+    if told and not connects_here(told, real):
+        raise _NoAnswerError(f"an identd would know the client's connection to {own.host}, from where none is asked")
     source = Address(own.host, 0, scope=own.scope)
     with network.open_scope(network.now() + seconds):
         try:
@@ -77,7 +87,7 @@ async def _ask(client: ByteStream, seconds: float, network: Network) -> bytes:
         except OSError as error:
             raise _NoAnswerError(f"no identd at {identd}: {explain_connect_error(error)[0]}") from None
         try:
-            return await _converse(stream, remote[1], local[1])
+            return await _converse(stream, asked.port, own.port)
         except (ProtocolError, BrokenResourceError, EndOfStream) as error:
             problem = str(error) if isinstance(error, ProtocolError) else "it closed the connection"
             raise _NoAnswerError(f"no answer of the identd at {identd}: {problem}") from None

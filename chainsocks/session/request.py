@@ -15,6 +15,7 @@ from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Request, UsernamePassword, Version
+from chainsocks.protocol.proxy_protocol import Ends
 from chainsocks.routing.rules import Caller
 from chainsocks.session.client_watch import until_client_leaves
 from chainsocks.session.gssapi import GssapiLogin, accepted_methods
@@ -32,10 +33,11 @@ class RequestReader:
 
     GSSAPI wraps the connection: `client` is then the stream to go on with. `handshake` is None before the first byte.
     `heard` is what another reader has taken from `client` before, and `answered` the number of bytes that this one has
-    sent: they are not read, or sent, a second time. `place` is the one that the session may have to give up.
+    sent: they are not read, or sent, a second time. `place` is the one that the session may have to give up. `told` is
+    that of `Connection`.
     """
 
-    __slots__ = ("_answered", "_heard", "_host", "_service", "client", "handshake", "place")
+    __slots__ = ("_answered", "_heard", "_host", "_service", "_told", "client", "handshake", "place")
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class RequestReader:
         heard: bytes = b"",
         answered: int = 0,
         place: Place | None = None,
+        told: Ends | None = None,
     ) -> None:
         self.client = client
         self.place = place
@@ -53,6 +56,7 @@ class RequestReader:
         self._host = host
         self._heard = heard
         self._answered = answered
+        self._told = told
 
     @property
     def step(self) -> str:
@@ -167,7 +171,7 @@ class RequestReader:
                 return "", Caller(self._host)
             if self.place:
                 self.place.keep(client_of(self._host))  # the request is complete, and this may take a while
-            user = await check_ident(self.client, login, policy, seconds, service.network)
+            user = await check_ident(self.client, login, policy, seconds, service.network, self._told)
             if user is None:
                 return "", Caller(self._host)
             identity = f"{Proof.IDENT}{_text(user)}"

@@ -149,15 +149,17 @@ class _Session:
         "_remark",
         "_service",
         "_timeouts",
+        "_told",
         "_watch",
     )
 
     def __init__(self, connection: Connection, service: Service, begun: Begun, place: Place | None) -> None:
-        client, _, host, listener = connection
-        self._reader = RequestReader(client, service, host, begun.heard, begun.answered, place)
+        client, _, host, listener, told = connection
+        self._reader = RequestReader(client, service, host, begun.heard, begun.answered, place, told)
         self._dialled = begun.dialled
         self._host = self._account = host
         self._listener = listener
+        self._told = told
         self._remark = ""
         self._service = service
         self._timeouts = service.config.timeouts
@@ -267,8 +269,11 @@ class _Session:
             raise _SessionOver(self._reader.explain(problem), OutcomeKind.NO_REQUEST) from None
 
     def _on_its_link(self, request: Request) -> Request:
-        """Return a request whose link-local destination is on the link that the client came in by, if it did so."""
-        if request.destination.is_link_local:
+        """Return a request whose link-local destination is on the link that the client came in by, if it did so.
+
+        The link of a load balancer is not that of its client.
+        """
+        if request.destination.is_link_local and not self._told:
             name = self._reader.client.extra(SocketAttribute.remote_address, None)
             scope = address_of(name).scope if isinstance(name, tuple) else 0
             return replace(request, destination=with_scope(request.destination, scope))
@@ -363,6 +368,7 @@ class _Session:
             tally,
             passes,
             datagram_access(service, self._listener, request, caller),
+            self._told,
         ) as (relay, bound):
             await self._send_success(handshake, bound)
             self._enter(relay)

@@ -13,7 +13,6 @@ from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import flights, round_trips
 from chainsocks.config.chains import DIRECT, Chain, Group, Udp
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
-from chainsocks.config.listeners import is_loopback
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.gssapi import Gssapi
@@ -45,9 +44,7 @@ def _settings(config: Config) -> Iterator[str]:
     yield f"listen: {', '.join(_listens(config.server))}"
     users = ", ".join(printable(masked_name(user.name)) for user in config.users)
     yield f"users: {users or ('none' if config.requires_gssapi else 'none, no login is required')}"
-    if guarded := [
-        str(each) for each in config.server.listen if not (config.server.private or is_loopback(each.address))
-    ]:
+    if guarded := [str(each) for each in config.server.listen if not (config.server.private or each.is_local)]:
         yield f"private places: no direct way for clients of {', '.join(guarded)}, unless a rule names them"
     if config.server.gssapi:
         yield f"gssapi: {_gssapi(config.server.gssapi)}"
@@ -189,6 +186,8 @@ def _listens(server: Server) -> Iterator[str]:
             terms.append(f"mode = {listener.mode:04o}")
         if listener.group is not None:
             terms.append(f"group = {listener.group}")
+        if listener.proxy_protocol:
+            terms.append(f"PROXY protocol from {listener.proxy_protocol}")
         yield printable(str(listener)) + (f" ({', '.join(terms)})" if terms else "")
 
 

@@ -17,7 +17,7 @@ from chainsocks.chain.resolve import resolver_of
 from chainsocks.config.chains import Chain, Group, Udp
 from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.identities import identity_problem
-from chainsocks.config.listeners import Listener, is_loopback
+from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Ident
 from chainsocks.config.rules import Rule, Spoken, parse_commands
 from chainsocks.config.suggest import describe
@@ -199,7 +199,7 @@ def _guarding(
         for listener in config.server.listen
         if not config.server.private
         and any(
-            Access(OwnListeners(), private=is_loopback(listener.address), rule=rule).problem(destination, address)
+            Access(OwnListeners(), private=listener.is_local, rule=rule).problem(destination, address)
             for address in addresses
         )
     )

@@ -7,7 +7,15 @@ import dataclasses
 import pytest
 
 from chainsocks.config.hops import NamesOnly
-from chainsocks.config.listeners import ListenAddress, Listener, ListenerKind, UnixPath, is_loopback
+from chainsocks.config.listeners import (
+    ListenAddress,
+    Listener,
+    ListenerKind,
+    Senders,
+    UnixPath,
+    is_loopback,
+    parse_sender,
+)
 from chainsocks.protocol.address import Address
 
 HOME, SOCKET = Address("127.0.0.1", 1080), UnixPath("/run/chainsocks.sock")
@@ -52,3 +60,35 @@ def test_listeners_are_frozen(value: Listener | UnixPath) -> None:
 )
 def test_the_addresses_that_only_this_machine_can_reach(address: ListenAddress, loopback: bool) -> None:  # noqa: FBT001
     assert is_loopback(address) is loopback
+
+
+@pytest.mark.parametrize("address", [HOME, SOCKET, Address("192.0.2.1", 1080)], ids=str)
+def test_clients_of_load_balancers_may_be_anywhere(address: ListenAddress) -> None:
+    assert Listener(address).is_local is is_loopback(address)
+    assert not Listener(address, proxy_protocol=Senders(unix=True)).is_local
+
+
+@pytest.mark.parametrize(
+    ("texts", "host", "included"),
+    [
+        (["10.0.0.0/8"], "10.255.0.1", True),
+        (["10.0.0.0/8"], "11.0.0.1", False),
+        (["10.0.0.0/8"], "::ffff:10.0.0.1", True),
+        (["10.0.0.0/8"], "2001:db8::1", False),
+        (["10.0.0.0/8"], "", False),
+        (["10.0.0.0/8", "2001:db8::/32"], "2001:db8::1", True),
+        (["fe80::/10"], "fe80::1%2", True),
+        (["10.0.0.4-10.0.0.6"], "10.0.0.6", True),
+        (["10.0.0.4-10.0.0.6"], "10.0.0.7", False),
+        (["unix"], "", True),
+        (["unix"], "10.0.0.1", False),
+    ],
+)
+def test_from_where_load_balancers_connect(texts: list[str], host: str, *, included: bool) -> None:
+    senders = sum(map(parse_sender, texts), Senders())
+    assert senders.include(host) is included
+
+
+def test_load_balancers_are_shown_as_they_are_written() -> None:
+    senders = sum(map(parse_sender, ["10.0.0.0/8", "unix", "192.0.2.1"]), Senders())
+    assert str(senders) == "10.0.0.0/8, 192.0.2.1/32, unix"

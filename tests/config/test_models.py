@@ -10,9 +10,10 @@ import pytest
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
-from chainsocks.config.listeners import Listener
+from chainsocks.config.listeners import Listener, UnixPath, parse_sender
 from chainsocks.config.models import Config, Server, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
+from chainsocks.config.rules import Rule, parse_networks
 from chainsocks.protocol.address import Address
 
 CAROL = User("carol", PlainPassword(b"geheim"))
@@ -75,6 +76,11 @@ def test_the_chain_of_a_request_that_no_rule_matches(chains: list[Chain], defaul
 HOME, WORLD, EVERYBODY = (Listener(Address(host, 1080)) for host in ("127.0.0.1", "0.0.0.0", "::"))
 
 
+BALANCED = Listener(Address("127.0.0.1", 1080), proxy_protocol=parse_sender("127.0.0.1"))
+BY_SOCKET = Listener(UnixPath("/run/chainsocks.sock"), proxy_protocol=parse_sender("unix"))
+RULES = (Rule(1, "direct", clients=parse_networks("10.0.0.0/8")), Rule(2, None))
+
+
 @pytest.mark.parametrize(
     ("config", "exposed"),
     [
@@ -83,6 +89,8 @@ HOME, WORLD, EVERYBODY = (Listener(Address(host, 1080)) for host in ("127.0.0.1"
         pytest.param(Config(Server(listen=(WORLD, HOME, EVERYBODY))), (WORLD, EVERYBODY), id="both"),
         pytest.param(Config(Server(listen=(WORLD,)), users=(CAROL,)), (), id="beyond, with users"),
         pytest.param(Config(Server(listen=(WORLD,), open=True)), (), id="beyond, and meant so"),
+        pytest.param(Config(Server(listen=(BALANCED, BY_SOCKET))), (BALANCED, BY_SOCKET), id="for load balancers"),
+        pytest.param(Config(Server(listen=(BALANCED, BY_SOCKET)), rules=RULES), (), id="for those, with rules"),
     ],
 )
 def test_the_listeners_that_strangers_could_use(config: Config, exposed: tuple[Listener, ...]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.kinds import HopProtocol
-from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.config.listeners import Listener, Senders, UnixPath
 from chainsocks.config.models import Ident, Server, Timeouts
 from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.address import Address
@@ -92,6 +92,27 @@ def test_the_server(line: str, server: Server) -> None:
         (
             'listen = { address = "unix:/s", mode = "0680" }',
             "server.listen.mode: found '0680', expected permissions in octal, as in \"0660\"",
+        ),
+        (
+            'listen = { address = "127.0.0.1:1", proxy_protocol = ["10.0.0.0/33"] }',
+            "server.listen.proxy_protocol[1]: found '10.0.0.0/33', "
+            "expected a network such as 10.0.0.0/8 or 2001:db8::/32",
+        ),
+        (
+            'listen = { address = "127.0.0.1:1", proxy_protocol = true }',
+            "server.listen.proxy_protocol: expected a text in quotes",
+        ),
+        (
+            'listen = { address = "127.0.0.1:1", proxy_protocol = [] }',
+            "server.listen.proxy_protocol: expected at least one entry",
+        ),
+        (
+            'listen = { address = "127.0.0.1:1", proxy_protocol = ["unix"] }',
+            'server.listen: proxy_protocol = ["unix"] is for a unix socket; name the networks of the load balancers',
+        ),
+        (
+            'listen = { address = "unix:/s", proxy_protocol = ["10.0.0.0/8"] }',
+            'server.listen: the load balancer of a unix socket has no IP address; write proxy_protocol = ["unix"]',
         ),
         ('listen = { address = "unix:/s", mode = 660 }', "server.listen.mode: expected a text in quotes"),
         (
@@ -243,6 +264,13 @@ def test_two_ports_of_the_kernels_choice_are_two() -> None:
 @pytest.mark.parametrize("written", ["1080", '"1080"', '":1080"', '["127.0.0.1:1080"]', "{ address = 1080 }"])
 def test_a_port_alone_is_one_of_this_machine_only(written: str) -> None:
     assert read(f"[server]\nlisten = {written}").server.listen == (Listener(Address("127.0.0.1", 1080)),)
+
+
+@pytest.mark.parametrize("written", ['"10.0.0.0/8"', '["10.0.0.0/8"]'])
+def test_a_listener_for_load_balancers(written: str) -> None:
+    text = f'[server]\nopen = true\nlisten = {{ address = "127.0.0.1:1080", proxy_protocol = {written} }}'
+    senders = Senders((ip_network("10.0.0.0/8"),))
+    assert read(text).server.listen == (Listener(Address("127.0.0.1", 1080), proxy_protocol=senders),)
 
 
 def test_the_mode_and_the_group_of_a_unix_socket() -> None:

@@ -52,6 +52,45 @@ async def tcp() -> AsyncIterator[Pair]:
     far.close()
 
 
+# --- peek
+
+
+async def test_what_is_looked_at_stays(pair: Pair) -> None:
+    stream, far = pair
+    far.send(b"hello")
+    with assert_no_checkpoints():
+        assert [await stream.peek(3), await stream.peek(99)] == [b"hel", b"hello"]
+        assert await stream.receive(2) == b"he"
+        assert await stream.peek(99) == b"llo"
+        assert await stream.receive() == b"llo"
+    far.shutdown(socket.SHUT_WR)
+    assert await stream.peek(1) == b""
+    with pytest.raises(EndOfStream):
+        await stream.receive()
+
+
+async def test_a_look_waits_for_something(pair: Pair) -> None:
+    stream, far = pair
+    seen: list[bytes] = []
+
+    async def look() -> None:
+        seen.append(await stream.peek(99))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await wait_all_tasks_blocked()
+        assert seen == []
+        far.send(b"late")
+    assert seen == [b"late"]
+
+
+async def test_a_look_at_a_reset_connection(tcp: Pair) -> None:
+    stream, far = tcp
+    reset(far)
+    with pytest.raises(BrokenResourceError):
+        await stream.peek(1)
+
+
 # --- receive
 
 

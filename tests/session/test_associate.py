@@ -20,6 +20,8 @@ from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import decode_header, encode_header, header_size
+from chainsocks.protocol.proxy_protocol import Ends
+from chainsocks.session import connection as session_connection
 from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
 from chainsocks.session.service import Service
@@ -77,12 +79,14 @@ def echoing(network: MemoryNetwork, at: Address = FAR) -> MemorySocket:
 
 
 @asynccontextmanager
-async def session(caplog: pytest.LogCaptureFixture, config: Config | None = None) -> AsyncIterator[Client]:
+async def session(
+    caplog: pytest.LogCaptureFixture, config: Config | None = None, told: Ends | None = None, balancer: str = ""
+) -> AsyncIterator[Client]:
     """Serve one client; at the end of the block nothing may be left open, at the front or at a hop."""
     caplog.set_level(logging.INFO, "chainsocks.session")
     config = config or Config()
     near, far = memory_stream_pair()
-    far.ends = (FRONT, 1080), (CLIENT, 5555)
+    far.ends = (FRONT, 1080), (balancer or CLIENT, 5555)
     async with trio.open_nursery() as handlers:
         network = MemoryNetwork(handlers, names={"far.example": [FAR.host]})
         chain = config.chains.get("default", Chain())
@@ -93,7 +97,7 @@ async def session(caplog: pytest.LogCaptureFixture, config: Config | None = None
 
             async def serve() -> None:
                 with client.serving:
-                    await serve_session(Connection(far, "front"), Service(config, Logins(()), network))
+                    await serve_session(Connection(far, "front", told=told), Service(config, Logins(()), network))
 
             nursery.start_soon(serve)
             yield client
@@ -351,3 +355,42 @@ async def test_circuits_of_their_own_do_not_make_another_chain_of_it(caplog: pyt
         await client.say(b"question", Address("203.0.113.7", 53))
         await client.say(b"question", FAR)
         assert client.take() == [(FAR, b"QUESTION")]
+
+
+# --- behind a load balancer
+
+BALANCER, OUTSIDE = "10.0.0.5", "198.51.100.1"
+
+
+@pytest.mark.parametrize(("is_ours", "relay"), [(True, OUTSIDE), (False, FRONT)])
+async def test_datagrams_come_past_a_load_balancer(
+    is_ours: bool,  # noqa: FBT001
+    relay: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """From the client itself, which is told an address of this machine: the one that it has connected to, if it is."""
+    monkeypatch.setattr(session_connection, "is_own", lambda host: is_ours and host == OUTSIDE)
+    told = Ends(Address(CLIENT, 5555), Address(OUTSIDE, 1080))
+    async with session(caplog, told=told, balancer=BALANCER) as client:
+        assert await client.ask() == 0
+        assert client.relay[0] == relay
+        stranger = MemorySocket(client.network, BALANCER, 5353)
+        await client.say(b"of the load balancer", socket=stranger)
+        stranger.close()
+        await client.say(b"question")
+        assert client.take() == [(FAR, b"QUESTION")]
+    assert "1 from strangers" in caplog.text
+
+
+@pytest.mark.parametrize("told", [CLIENT, "2001:db8::7"], ids=["past loopback", "of another family"])
+async def test_datagrams_that_cannot_come_past_a_load_balancer(
+    told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(session_connection, "is_own", lambda host: False)
+    ends = Ends(Address(told, 5555), Address("203.0.113.9", 1080))
+    async with session(caplog, told=ends, balancer=BALANCER) as client:
+        if told == CLIENT:
+            client.far.ends = ("127.0.0.1", 1080), ("127.0.0.1", 4711)
+        assert await client.ask() == 7
+    assert "cannot come here past its load balancer" in caplog.text

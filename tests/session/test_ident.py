@@ -15,6 +15,8 @@ from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Ident, Server, Timeouts
 from chainsocks.config.rules import Rule
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.proxy_protocol import Ends
+from chainsocks.session import connection as session_connection
 from chainsocks.session import ident
 from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
@@ -61,6 +63,7 @@ async def ask(
     *,
     client: type[NamedStream] = NamedStream,
     rules: tuple[Rule, ...] = (),
+    told: Ends | None = None,
 ) -> tuple[bytes, float, MemoryNetwork]:
     """Make a request; return the reply, when it came, and the network."""
     near, far = memory_stream_pair()
@@ -70,7 +73,8 @@ async def ask(
         network = MemoryNetwork(handlers, {DESTINATION: Host(echo), IDENTD: host})
         config = Config(Server(ident=policy), Timeouts(ident=3, handshake=2), rules=rules)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, Connection(ours, "the client"), Service(config, Logins(()), network))
+            connection = Connection(ours, "the client", told=told)
+            nursery.start_soon(serve_session, connection, Service(config, Logins(()), network))
             await near.send(request)
             if request[0] == 5:
                 assert await near.receive(2) == b"\x05\x00"
@@ -216,3 +220,26 @@ async def test_an_identd_cannot_make_a_principal_or_a_user_of_its_client(user: b
     forged = frozenset({b"gssapi:fred@EXAMPLE.ORG", b"fred@EXAMPLE.ORG", b"fred"})
     rules = (Rule(1, "direct", users=forged), Rule(2, None))
     assert (await ask(says(user), Ident.REQUIRE, claims, rules=rules))[0] == REFUSED
+
+
+class BalancedStream(NamedStream):
+    """A connection of a load balancer."""
+
+    remote: object = ("10.0.0.5", 4711)
+    local: object = ("10.0.0.2", 1081)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_behind_a_load_balancer_the_clients_own_identd_is_asked(
+    is_ours: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """About the connection to the load balancer, and only from the address that the identd knows for that."""
+    caplog.set_level("DEBUG", "chainsocks")
+    monkeypatch.setattr(session_connection, "is_own", lambda host: is_ours and host == "198.51.100.1")
+    told = Ends(Address("192.0.2.1", 5555), Address("198.51.100.1", 1080))
+    for policy, otherwise in ((Ident.CHECK, GRANTED), (Ident.REQUIRE, MISSING)):
+        reply, _, network = await ask(says(b"fred"), policy, client=BalancedStream, told=told)
+        assert reply == (GRANTED if is_ours else otherwise)
+        assert network.sources.get(IDENTD) == (Address("198.51.100.1", 0) if is_ours else None)

@@ -69,19 +69,20 @@ onion    1 tor    socks5    127.0.0.1:9050          0.5  supports RESOLVE, isola
 names    1 osaka  socks4a   osaka.example:1080        5  with login
          total                                       30  no UDP, resolver 9.9.9.9:53
 
-deadline    seconds
-handshake        10
-ident             5
-resolve           5
-connect          10
-hop             0.5
-dial             30
-reply             5
-idle             90
-half_close       60
-bind            off
-udp_idle        120
-grace            10
+deadline        seconds
+handshake            10
+proxy_protocol        5
+ident                 5
+resolve               5
+connect              10
+hop                 0.5
+dial                 30
+reply                 5
+idle                 90
+half_close           60
+bind                off
+udp_idle            120
+grace                10
 """
 
 SEVEN_MISTAKES = """
@@ -325,6 +326,13 @@ def test_private_places_are_shown_for_listeners_beyond_loopback() -> None:
     )
     assert "private places" not in shown(parse_config(text + "private = true\n"))
     assert "private places" not in shown(parse_config("[server]\nlisten = ['127.0.0.1:7']\n"))
+
+
+def test_a_listener_for_load_balancers_is_shown() -> None:
+    text = "[server]\nopen = true\nlisten = { address = '127.0.0.1:7', proxy_protocol = ['10.0.0.0/8'] }\n"
+    output = shown(parse_config(text))
+    assert "listen: 127.0.0.1:7 (PROXY protocol from 10.0.0.0/8)\n" in output
+    assert "private places: no direct way for clients of 127.0.0.1:7, unless a rule names them" in output
 
 
 PIPELINED = """

@@ -1,0 +1,52 @@
+"""The ends of a client's connection, and which of them are this machine's."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from chainsocks.net.stream import SocketStream
+from chainsocks.protocol.address import Address, address_of
+from chainsocks.protocol.proxy_protocol import Ends
+from chainsocks.session import connection
+from chainsocks.session.connection import connects_here, ends_of
+from tests.net.sockets import tcp_pair, unix_pair
+
+OWN, LOOPBACK, OTHER = "198.51.100.9", "127.0.0.1", "203.0.113.9"
+
+
+@pytest.mark.parametrize("pair", [tcp_pair, unix_pair])
+async def test_the_ends_of_a_connection(pair: Callable[[], tuple[socket.socket, socket.socket]]) -> None:
+    near, far = pair()
+    async with SocketStream(near) as stream:
+        with far:
+            expected = None
+            if near.family is socket.AF_INET:
+                expected = Ends(address_of(near.getpeername()), address_of(near.getsockname()))
+            assert ends_of(stream) == expected
+
+
+@pytest.mark.parametrize(
+    ("destination", "sender", "here"),
+    [
+        (OWN, OTHER, True),
+        (OWN, OWN, True),
+        (OWN, None, True),
+        (OTHER, OTHER, False),
+        (OTHER, OWN, False),
+        (OTHER, None, False),
+        (LOOPBACK, LOOPBACK, True),
+        (LOOPBACK, OWN, True),
+        (LOOPBACK, None, True),
+        (LOOPBACK, OTHER, False),
+    ],
+)
+def test_where_a_client_has_connected_to(
+    monkeypatch: pytest.MonkeyPatch, destination: str, sender: str | None, *, here: bool
+) -> None:
+    monkeypatch.setattr(connection, "is_own", lambda host: host in (OWN, LOOPBACK))
+    told = Ends(Address("192.0.2.7", 51234), Address(destination, 1080))
+    real = Ends(Address(sender, 4711), Address("10.0.0.2", 1080)) if sender else None
+    assert connects_here(told, real) is here
