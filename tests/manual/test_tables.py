@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import fields
@@ -16,6 +18,8 @@ from chainsocks.cli import cli
 from chainsocks.config.chains import Pick
 from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.models import Ident, Timeouts
+from chainsocks.observe.log_formats import JsonFormatter, Reader
+from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Record
 from chainsocks.protocol.gssapi import Protection
 from chainsocks.protocol.handshake import State
@@ -37,6 +41,7 @@ VALUES: dict[tuple[str, str], type[StrEnum] | Iterable[str]] = {
         *(RESOLVE, CONNECT, State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION),
         *(State.GSSAPI_CONTEXT, State.GSSAPI_PROTECTION, State.REQUEST, State.SECOND_REPLY),
     ],
+    ("log", "`kind`"): OutcomeKind,
 }
 """By page and first heading of a table: the values in its first column, in their order."""
 
@@ -107,3 +112,15 @@ def test_every_room_is_named() -> None:
 @pytest.mark.parametrize("block", blocks(MANUAL / "library.md", "python"), ids=str)
 def test_the_programs_in_the_manual_can_be_run(block: Block) -> None:
     exec(compile(block.text, str(block), "exec"), {})
+
+
+async def test_every_key_of_a_session_in_json_is_listed() -> None:
+    listed = [word for row in table("log", "key of a session") for word in words(row[0])]
+    assert listed == [key for key in Record("192.0.2.1:5555").fields() if key != "event"]
+
+
+def test_every_key_of_a_line_in_json_is_listed() -> None:
+    record = logging.makeLogRecord({"name": "chainsocks.server", "levelname": "INFO", "msg": "listening"})
+    line = json.loads(JsonFormatter("worker 2", Reader.OTHER).format(record))
+    listed = [word for row in table("log", "key of each object") for word in words(row[0])]
+    assert listed == [key for key in line if key != "message"]

@@ -1,0 +1,146 @@
+"""What the log of a server says of its clients: nothing, if it is told so, in either format and at every level."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from chainsocks.config.passwords import hash_password
+from tests.e2e import targets
+from tests.e2e.programs import PATIENCE, SocketAddress, free_address, loopback_host
+from tests.e2e.servers import Chainsocks
+from tests.e2e.targets import serving
+from tests.e2e.wire import BIND, CONNECT, UDP_ASSOCIATE, read, read_to_end, socks5_login, socks5_request
+
+CLIENT, DESTINATION, STRANGER = loopback_host(), loopback_host(), loopback_host()
+NAME, USER, WRONG_USER = "canary-name.invalid", "canary-user", "canary-guest"
+RESOLVE, RESOLVE_PTR = 0xF0, 0xF1
+
+CANARIES = (CLIENT, DESTINATION, STRANGER, NAME, USER, WRONG_USER, "canary")
+
+
+class Visitor:
+    """A client, which does what leaves something in the log."""
+
+    def __init__(self, server: SocketAddress) -> None:
+        self._server = server
+
+    def say(self, *messages: bytes, user: str = USER, command: int = 0, to: SocketAddress = ("", 0)) -> bytes:
+        """Log in, make a request if there is a `command`, and return all that comes back."""
+        with socket.create_connection(self._server, PATIENCE, (CLIENT, 0)) as sock, suppress(ConnectionError):
+            for message in messages or (b"\x05\x01\x02", socks5_login(user, "open sesame")):
+                sock.sendall(message)
+                read(sock, 2)
+            if command:
+                sock.sendall(socks5_request(to, command))
+                head = read(sock, 10)
+                if command == BIND and head[1:2] == b"\0":
+                    port = int.from_bytes(head[8:])
+                    socket.create_connection((socket.inet_ntoa(head[4:8]), port), PATIENCE, (STRANGER, 0)).close()
+            sock.shutdown(socket.SHUT_WR)
+            return read_to_end(sock)
+        return b""
+
+
+def mute(sock: socket.socket) -> None:
+    """Accept, and never answer."""
+    read_to_end(sock)
+
+
+def visit(visitor: Visitor, target: SocketAddress) -> None:
+    nothing = (DESTINATION, free_address()[1])
+    visitor.say(command=CONNECT, to=target)
+    visitor.say(command=CONNECT, to=nothing)
+    visitor.say(command=CONNECT, to=(NAME, 80))
+    visitor.say(command=RESOLVE, to=(NAME, 0))
+    visitor.say(command=RESOLVE_PTR, to=nothing)
+    visitor.say(command=RESOLVE_PTR, to=(NAME, 0))
+    visitor.say(command=BIND, to=nothing)
+    visitor.say(command=UDP_ASSOCIATE, to=nothing)
+    visitor.say(f"GET http://{NAME}/ HTTP/1.1\r\n\r\n".encode())
+    visitor.say(user=WRONG_USER)
+
+
+@pytest.mark.parametrize("form", ["plain", "json"])
+@pytest.mark.parametrize(
+    "privacy",
+    [
+        pytest.param("full", id="private"),
+        pytest.param("none", id="not-private"),
+    ],
+)
+def test_a_private_log_names_no_client_user_or_destination(tmp_path: Path, form: str, privacy: str) -> None:
+    config = tmp_path / "chainsocks.toml"
+    with serving(mute) as silent, serving(targets.page, DESTINATION) as target:
+        dead = free_address()
+        config.write_text(f"""
+            [server]
+            listen = [{{ address = "127.0.0.1:0", names_only = "warn" }}]
+            [log]
+            format = "{form}"
+            privacy = "{privacy}"
+            [timeouts]
+            hop = 0.2
+            bind = 0.2
+            [hops]
+            dead = "socks5://{dead[0]}:{dead[1]}"
+            silent = "socks5://{silent[0]}:{silent[1]}"
+            [groups.exits]
+            hops = ["dead", "silent"]
+            [chains]
+            default = ["exits"]
+            [[rules]]
+            to = ["127.0.0.0/8"]
+            resolve = true
+            chain = "direct"
+            [[users]]
+            name = "{USER}"
+            password_hash = "{hash_password(b"open sesame")}"
+        """)
+        server = Chainsocks(config, {}, "-v")
+        try:
+            [_, port] = server.wait_for(r"listening on ([\d.]+):(\d+)").groups()
+            visit(Visitor(("127.0.0.1", int(port))), target)
+        finally:
+            status = server.stop()
+    assert status == 0
+    found = [canary for canary in CANARIES if canary in server.said]
+    if privacy == "none":
+        assert {*CANARIES} - {*found} == {WRONG_USER}, "the name of a login that is wrong is in no log"
+        return
+    assert found == []
+    for still_there in ("hop dead (1 of 1)", "connection refused", "timed out", "http request", "rule"):
+        assert still_there in server.said, f"{still_there}: {server.said}"
+
+
+def read_objects(lines: list[str]) -> list[dict[str, object]]:
+    read_line: Callable[[str], dict[str, object]] = json.loads
+    return [read_line(line) for line in lines]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_line_of_a_log_in_json_is_an_object(tmp_path: Path, workers: int) -> None:
+    config = tmp_path / "chainsocks.toml"
+    config.write_text(f'[server]\nlisten = ["127.0.0.1:0"]\nworkers = {workers}\n[log]\nformat = "json"\n')
+    server = Chainsocks(config, {}, "-v")
+    try:
+        [port] = server.wait_for(r"listening on 127.0.0.1:(\d+)").groups()
+        with serving(targets.page) as target:
+            with socket.create_connection(("127.0.0.1", int(port)), PATIENCE, (CLIENT, 0)) as sock:
+                sock.sendall(b"\x05\x01\x00" + socks5_request(target) + b"GET / HTTP/1.0\r\n\r\n")
+                read_to_end(sock)
+            server.wait_for('"event":"session"')
+    finally:
+        status = server.stop()
+    assert status == 0
+    objects = read_objects(server.lines)
+    [session] = [each for each in objects if each["event"] == "session"]
+    assert (session["kind"], session["command"], session["reply"]) == ("finished", "CONNECT", 0)
+    assert str(session["client"]).startswith(CLIENT)
+    assert session.get("process") == (f"worker {str(session['id'])[0]}" if workers > 1 else None)
+    assert objects[-1]["message"] == "stopped"
