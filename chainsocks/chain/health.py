@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -138,6 +138,8 @@ class Health:
         self._avoided = Recent[tuple[Identity, str], float](AVOIDED)
         self._pipelining: set[Identity] = set()
         self._rested: dict[Identity, float] = {}
+        self.backoffs: Counter[str] = Counter()
+        """How often each hop, by its name, went into backoff."""
 
     def in_backoff(self, hop: Hop) -> bool:
         """Tell whether requests should avoid it; see `chainsocks.routing.pick.Known`."""
@@ -306,6 +308,7 @@ class Health:
         backoff.until = now + seconds
         backoff.greeting_is_proof = suspect.at is not FailedAt.REQUEST
         record.measured_at = None  # measured anew when it works again
+        self.backoffs[hop.name] += 1
         what = printable(hop.name), seconds, suspect.note, shown(why)
         log.warning("hop %s in backoff for %.1f s: %s%s", *what, extra={"subject": hop.name})
         for identity, check in list(self._checkers.items()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import TypeVar
@@ -22,6 +23,7 @@ from chainsocks.control.fleet import SendSessions, WorkerMetrics
 from chainsocks.control.messages import Draining, HopState, Reloaded, Request, ServerState, Status, Worker
 from chainsocks.observe.live import LiveSession
 from chainsocks.protocol.address import printable
+from chainsocks.server.metrics import Condition, read_metrics
 from chainsocks.server.reload import Steering
 from chainsocks.server.server import Server
 
@@ -44,6 +46,7 @@ class OneWorker:
         self._steering = steering
         self._number = number
         self._began = trio.current_time()
+        self._started = time.time()
 
     async def status(self) -> Status:
         """See `chainsocks.control.fleet.Fleet`."""
@@ -118,7 +121,11 @@ class OneWorker:
 
     async def metrics(self) -> Sequence[WorkerMetrics]:
         """See `chainsocks.control.fleet.Fleet`."""
-        return []
+        server, counters = self._server, self._server.service.counters
+        if counters is None:
+            return []
+        condition = Condition(self._number, self._started, None, self._steering.is_draining)
+        return [read_metrics(server, counters, _hops(server.service.config), condition)]
 
     async def kill(self, which: Request) -> int:
         """See `chainsocks.control.fleet.Fleet`."""
