@@ -18,6 +18,7 @@ class Limit(StrEnum):
     SESSIONS_PER_USER = "sessions_per_user"
     NEW_PER_SECOND = "new_per_second"
     HANDSHAKES = "handshakes"
+    FAILED_LOGINS = "failed_logins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,5 +33,7 @@ class Limits:
     """New sessions a second of one client: of a user who has logged in, otherwise of an address."""
     handshakes: int | None = None
     """Connections at a time without a complete request."""
+    failed_logins: int | None = None
+    """Wrong logins of one address before its next ones are delayed."""
     trusted: tuple[Network | UnixPath, ...] = ()
     """The networks of clients, and the unix sockets, that no limit is for."""

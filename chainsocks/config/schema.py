@@ -173,6 +173,7 @@ LimitsTable = table_of(
         "sessions_per_user": Most,
         "new_per_second": Annotated[float | None, BeforeValidator(parse_rate)],
         "handshakes": Most,
+        "failed_logins": Most,
         "trusted": Annotated[tuple[Annotated[tuple[Network | UnixPath, ...], parsed(parse_trusted)], ...], LIST],
     },
 )

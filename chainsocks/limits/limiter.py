@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.config.listeners import ListenAddress
+from chainsocks.limits.logins import FailedLogins
 from chainsocks.limits.sessions import LimitReached, SessionLimits
 from chainsocks.limits.trust import Trust
 from chainsocks.shares import client_of
@@ -26,10 +27,12 @@ class Limiter:
     `count` is called each time that a limit has refused, ended or dropped something.
     """
 
-    __slots__ = ("_trust", "count", "sessions")
+    __slots__ = ("_failed_logins", "_now", "_trust", "count", "sessions")
 
     def __init__(self, now: Callable[[], float], limits: Limits, count: Callable[[Limit], None] | None = None) -> None:
         self.count = count or _ignore
+        self._now = now
+        self._failed_logins: FailedLogins | None = None
         self.sessions = SessionLimits(now)
         self.change(limits)
 
@@ -37,6 +40,16 @@ class Limiter:
         """Have other limits from now on."""
         self._trust = Trust(limits)
         self.sessions.change(limits)
+        if limits.failed_logins is None:
+            self._failed_logins = None
+        elif self._failed_logins is None:
+            self._failed_logins = FailedLogins(self._now, limits.failed_logins, lambda: self.count(Limit.FAILED_LOGINS))
+        else:
+            self._failed_logins.most = limits.failed_logins
+
+    def failed_logins(self, host: str, listener: ListenAddress) -> FailedLogins | None:
+        """Return what may delay the logins of a client; None if nothing does."""
+        return None if self._failed_logins is None or self._trust.covers(host, listener) else self._failed_logins
 
     def refusal(self, session: object, host: str, account: str, listener: ListenAddress) -> LimitReached | None:
         """Count a session whose request is complete; return what it is refused for, if it is.

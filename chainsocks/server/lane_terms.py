@@ -74,7 +74,9 @@ HONOURED: dict[type, frozenset[str]] = {
     ),
     HealthSettings: frozenset({"longest_rest", "remeasure", "rest"}),
     User: frozenset({"name", "password"}),
-    Limits: frozenset({"handshakes", "new_per_second", "sessions_per_client", "sessions_per_user", "trusted"}),
+    Limits: frozenset(
+        {"failed_logins", "handshakes", "new_per_second", "sessions_per_client", "sessions_per_user", "trusted"}
+    ),
     Chain: frozenset(
         {
             "dial",

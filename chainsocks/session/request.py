@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import trio
 from anyio import BrokenResourceError, EndOfStream
-from anyio.abc import ByteStream
 
 from chainsocks.config.identities import Proof
 from chainsocks.config.models import Ident
 from chainsocks.errors import Cause, LoginRefused, ProtocolError
+from chainsocks.limits.logins import LoginDelayed
 from chainsocks.observe.privacy import shown
 from chainsocks.protocol import socks5
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Request, UsernamePassword, Version
-from chainsocks.protocol.proxy_protocol import Ends
 from chainsocks.routing.rules import Caller
 from chainsocks.session.client_watch import until_client_leaves
+from chainsocks.session.connection import Connection
 from chainsocks.session.gssapi import GssapiLogin, accepted_methods
 from chainsocks.session.ident import check_ident
 from chainsocks.session.lingering_close import linger_and_close
@@ -29,34 +31,30 @@ __all__ = ["RequestReader"]
 
 
 class RequestReader:
-    """Reads one request from `client`.
+    """Reads one request from the client of `connection`.
 
     GSSAPI wraps the connection: `client` is then the stream to go on with. `handshake` is None before the first byte.
     `heard` is what another reader has taken from `client` before, and `answered` the number of bytes that this one has
-    sent: they are not read, or sent, a second time. `place` is the one that the session may have to give up. `told` is
-    that of `Connection`.
+    sent: they are not read, or sent, a second time. `place` is the one that the session may have to give up.
     """
 
-    __slots__ = ("_answered", "_heard", "_host", "_service", "_told", "client", "handshake", "place")
+    __slots__ = ("_answered", "_connection", "_heard", "_service", "client", "handshake", "place")
 
     def __init__(
         self,
-        client: ByteStream,
+        connection: Connection,
         service: Service,
-        host: str = "",
         heard: bytes = b"",
         answered: int = 0,
         place: Place | None = None,
-        told: Ends | None = None,
     ) -> None:
-        self.client = client
+        self.client = connection.client
         self.place = place
         self.handshake: ServerHandshake | None = None
         self._service = service
-        self._host = host
+        self._connection = connection
         self._heard = heard
         self._answered = answered
-        self._told = told
 
     @property
     def step(self) -> str:
@@ -103,13 +101,31 @@ class RequestReader:
 
     async def _is_right(self, handshake: socks5.ServerHandshake) -> bool:
         """Check a login that was not right before, for as long as the client is there."""
+        service, (_, _, host, listener, _) = self._service, self._connection
+        address = client_of(host)
+        failed = service.limits.failed_logins(host, listener.address) if service.limits else None
         with until_client_leaves(self.client, handshake):
             try:
-                return await self._service.logins.accept(handshake.login, client_of(self._host))
+                if failed is None:
+                    return await service.logins.accept(handshake.login, address)
+                async with failed.turn(address, self._deadline()) as turn:
+                    is_right = await service.logins.accept(handshake.login, address)
+                    turn.is_wrong = not is_right
+                return is_right
+            except LoginDelayed as delayed:
+                handshake.refuse_login()
+                limit = f"failed_logins ({delayed.most}) is reached"
+                problem = f"not checked: {limit}, the next one of its address is in {math.ceil(delayed.seconds)} s"
+                raise LoginRefused(problem, Cause.TIMED_OUT) from None
             except OSError as error:
                 handshake.refuse_login()
                 raise LoginRefused(f"no thread for it at this end: {error.strerror}", Cause.SYSTEM_ERROR) from error
         raise ProtocolError("it left", Cause.CLOSED)
+
+    def _deadline(self) -> float:
+        """Return when the time for the request ends, on the network's clock."""
+        began = self.place.began if self.place else self._service.network.now()
+        return began + self._service.config.timeouts.handshake
 
     def refuse_login(self, problem: str) -> LoginRefused | None:
         """Refuse a login whose check has no more time; return the error to raise, None if no login waits."""
@@ -168,14 +184,14 @@ class RequestReader:
         else:
             policy, seconds = service.config.server.ident, service.config.timeouts.ident
             if policy is Ident.OFF or request.version is not Version.SOCKS4:
-                return "", Caller(self._host)
+                return "", Caller(self._connection.host)
             if self.place:
-                self.place.keep(client_of(self._host))  # the request is complete, and this may take a while
-            user = await check_ident(self.client, login, policy, seconds, service.network, self._told)
+                self.place.keep(client_of(self._connection.host))  # the request is complete, and this may take a while
+            user = await check_ident(self.client, login, policy, seconds, service.network, self._connection.told)
             if user is None:
-                return "", Caller(self._host)
+                return "", Caller(self._connection.host)
             identity = f"{Proof.IDENT}{_text(user)}"
-        return identity, Caller(self._host, identity.encode("utf-8", "surrogateescape"))
+        return identity, Caller(self._connection.host, identity.encode("utf-8", "surrogateescape"))
 
 
 def _text(name: bytes) -> str:

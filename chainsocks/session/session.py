@@ -154,8 +154,8 @@ class _Session:
     )
 
     def __init__(self, connection: Connection, service: Service, begun: Begun, place: Place | None) -> None:
-        client, _, host, listener, told = connection
-        self._reader = RequestReader(client, service, host, begun.heard, begun.answered, place, told)
+        _, _, host, listener, told = connection
+        self._reader = RequestReader(connection, service, begun.heard, begun.answered, place)
         self._dialled = begun.dialled
         self._host = self._account = host
         self._listener = listener

@@ -28,12 +28,14 @@ def test_limits_are_read() -> None:
         "sessions_per_user = 100",
         "new_per_second = 0.5",
         "handshakes = 300",
+        "failed_logins = 5",
         'trusted = ["10.0.0.0/8", "unix:/run/chainsocks.sock", "192.0.2.0-192.0.2.2"]',
     ) == Limits(
         sessions_per_client=50,
         sessions_per_user=100,
         new_per_second=0.5,
         handshakes=300,
+        failed_logins=5,
         trusted=(
             ip_network("10.0.0.0/8"),
             UnixPath("/run/chainsocks.sock"),

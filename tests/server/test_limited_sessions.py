@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import pytest
 import trio
 
 from chainsocks.config.limits import Limit, Limits
-from chainsocks.config.models import User
+from chainsocks.config.models import Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.net.stream import SocketStream
 from chainsocks.observe.counters import Counters
@@ -58,9 +59,14 @@ class Clients:
 
 @asynccontextmanager
 async def clients_of(
-    limits: Limits, *users: User, max_sessions: int = 100, counters: Counters | None = None
+    limits: Limits,
+    *users: User,
+    max_sessions: int = 100,
+    counters: Counters | None = None,
+    handshake: float = 100,
 ) -> AsyncIterator[Clients]:
-    config = replace(config_of(max_sessions=max_sessions), limits=limits, users=users)
+    timeouts = Timeouts(handshake=handshake, idle=math.inf, grace=10)
+    config = replace(config_of(max_sessions=max_sessions), limits=limits, users=users, timeouts=timeouts)
     async with (
         serving(config, counters=counters) as server,
         echoing() as destination,
@@ -124,6 +130,24 @@ async def test_trusted_clients_have_no_limit() -> None:
     limits = Limits(sessions_per_client=1, new_per_second=0.01, trusted=(ip_network("127.0.0.0/8"),))
     async with clients_of(limits) as clients:
         assert await clients.codes(4) == [GRANTED] * 4
+
+
+async def test_failed_logins(log: Log) -> None:
+    """A login that was right before is accepted all the same."""
+    counters = Counters()
+    async with clients_of(Limits(failed_logins=2), CAROL, counters=counters, handshake=0.5) as clients:
+        assert await clients.codes(1, LOGIN) == [GRANTED]
+        for _ in range(3):
+            client = await clients.open.enter_async_context(connect(clients.address))
+            await client.send(b"\x05\x01\x02\x01\x05carol\x05guess")
+            assert await read_exactly(client, 4) == b"\x05\x02\x01\x01"
+        assert await clients.codes(1, LOGIN) == [GRANTED]
+    told = [record.getMessage().partition("outcome=")[2] for record in log.records if "login" in record.getMessage()]
+    assert sorted(told) == [
+        '"client, login check: not checked: failed_logins (2) is reached, the next one of its address is in 1 s"',
+        *['"client, login check: wrong username or password"'] * 2,
+    ]
+    assert counters.limited == {Limit.FAILED_LOGINS: 1}
 
 
 async def test_a_client_at_its_limit_is_refused_at_once_where_others_wait() -> None:
