@@ -141,6 +141,14 @@ class Health:
         self.backoffs: Counter[str] = Counter()
         """How often each hop, by its name, went into backoff."""
 
+    def change(self, settings: HealthSettings, hops: Iterable[Hop]) -> None:
+        """Go on with other settings. What is known of hops that are not among `hops` is forgotten."""
+        self._settings = settings
+        kept = {key for hop in hops for key in (hop.identity, hop.address)}
+        self._backoffs = {key: backoff for key, backoff in self._backoffs.items() if key in kept}
+        self._records = {key: record for key, record in self._records.items() if key in kept}
+        self._pipelining &= {key for key in kept if isinstance(key, Identity)}
+
     def in_backoff(self, hop: Hop) -> bool:
         """Tell whether requests should avoid it; see `chainsocks.routing.pick.Known`."""
         if self._rested and hop.identity in self._rested:

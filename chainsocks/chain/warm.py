@@ -130,6 +130,12 @@ class WarmWays:
         means = _Means(timeouts, network, choices, settings, isolation_key)
         self._stocks = {chain.name: _Stock(chain, means) for chain in chains if chain.warm}
 
+    def follow(self, former: WarmWays) -> None:
+        """Keep as many ways open as `former` does, which is about to end, for chains of the same name."""
+        for name, stock in self._stocks.items():
+            if name in former._stocks:
+                stock.follow(former._stocks[name])
+
     def source(self, chain: Chain, key: bytes) -> TakeWarm | None:
         """Return what hands over the warm ways of `chain` to a request; None where there are none.
 
@@ -237,6 +243,14 @@ class _Stock:
         """The greatest age of ways along a route, and until when that is remembered."""
         self._failures: dict[RouteKey, _Failures] = {}
         self._changed = anyio.Event()
+
+    def follow(self, former: _Stock) -> None:
+        """Go on with the demand that another stock has seen."""
+        self._level = min(former._level, self._chain.warm)
+        self._period_ends = former._period_ends
+        self._last_request = former._last_request
+        self._keys = dict([*former._keys.items()][-self._chain.warm :])
+        self._ages, self._failures = dict(former._ages), former._failures
 
     async def take(self, key: bytes, route: Route) -> ByteStream | None:
         """Hand over a way along `route` that is ready; the caller closes it. None if there is none."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gc
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
-from chainsocks.commands.configuration import find, log_start, one_of, with_options
+from chainsocks.commands.configuration import Found, find, log_start, not_found, one_of, with_options
+from chainsocks.config.models import Config
+from chainsocks.errors import ConfigError, Problem
 from chainsocks.observe.log import change_logging, start_logging
 from chainsocks.server.file_limit import files_warning, raise_limit
+from chainsocks.server.reload import Reading
 from chainsocks.server.serve import serve_until_signalled
 from chainsocks.server.workers import count_workers, serve_with_workers, share_out
 from chainsocks.tools.warnings import warnings
@@ -37,16 +41,47 @@ def serve(
         OSError: an address is not available; ``filename`` says which.
     """
     start_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    options = _Options(listen, hops, workers)
     found = find(one_of(file, path))
-    config = with_options(found.config, listen, hops, workers)
+    config = options.apply(found)
     change_logging(config.log)
     log_start(found, config, hops, log)
     processes = count_workers(config.server)
-    files = files_warning(raise_limit(), max(share_out(config.server.max_sessions, processes)))
-    for warning in [*map(str, found.warnings), *warnings(config), *filter(None, [files])]:
+    for warning in _warnings(found, config):
         log.warning("%s", warning)
+
+    def read() -> Reading:
+        again = find(found.path)
+        if again.path is None:
+            raise ConfigError([Problem("", not_found())])
+        changed = options.apply(again)
+        return Reading(changed, str(again.path), _warnings(again, changed))
+
     gc.freeze()  # searching what the start has left for garbage would stop all sessions for 20 ms and more
     if processes == 1:
-        trio.run(serve_until_signalled, config)
+        trio.run(serve_until_signalled, config, read)
     else:
         serve_with_workers(config, processes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options that take precedence over each file that is read."""
+
+    listen: tuple[str, ...]
+    hops: tuple[str, ...]
+    workers: int | None
+
+    def apply(self, found: Found) -> Config:
+        """Return the configuration that was found, with the options.
+
+        Raises:
+            ConfigError: an option is not valid with it.
+        """
+        return with_options(found.config, self.listen, self.hops, self.workers)
+
+
+def _warnings(found: Found, config: Config) -> tuple[str, ...]:
+    """Return what is worth a warning in a configuration; allow as many open files as the system permits."""
+    files = files_warning(raise_limit(), max(share_out(config.server.max_sessions, count_workers(config.server))))
+    return (*map(str, found.warnings), *warnings(config), *filter(None, [files]))

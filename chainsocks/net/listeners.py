@@ -5,20 +5,22 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import os
 import shutil
 import socket
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.net.keepalive import keep_alive
 from chainsocks.protocol.address import Address
 from chainsocks.sockets import keep_urgent
 
-__all__ = ["OpenListener", "listen_tcp", "open_listeners", "tcp_socket"]
+__all__ = ["OpenListener", "bind_listeners", "change_access", "open_listeners", "tcp_socket"]
 
 log = logging.getLogger("chainsocks.server")
 
@@ -28,10 +30,12 @@ BACKLOG = 1024
 
 @dataclass(frozen=True, slots=True)
 class OpenListener:
-    """A listening socket, with the listener that it was opened for."""
+    """A bound socket, with the listener that it was opened for."""
 
     listener: Listener
     sock: socket.socket
+    path: Path | None = None
+    """The file of a unix socket, where `close` removes that."""
 
     def __str__(self) -> str:
         """Return its address as users type it, with the port that the kernel picked for port 0."""
@@ -39,6 +43,23 @@ class OpenListener:
         if self.sock.family is socket.AF_INET:
             return f"{name[0]}:{name[1]}"
         return f"[{name[0]}]:{name[1]}" if self.sock.family is socket.AF_INET6 else f"unix:{name}"
+
+    def listen(self, keepalive: float = math.inf) -> None:
+        """Start listening. What a TCP socket accepts inherits `keepalive` (`chainsocks.net.keepalive`).
+
+        Raises:
+            OSError: another socket listens there; ``filename`` says where.
+        """
+        if self.sock.family is not socket.AF_UNIX:
+            keep_alive(self.sock, keepalive)  # before that: what waits in the backlog has inherited already
+        with _naming(self.listener):
+            self.sock.listen(BACKLOG)
+
+    def close(self) -> None:
+        """Close the socket, and remove the file that it has made."""
+        self.sock.close()
+        if self.path:
+            self.path.unlink(missing_ok=True)
 
 
 def tcp_socket(family: int) -> socket.socket:
@@ -53,19 +74,9 @@ def tcp_socket(family: int) -> socket.socket:
     return sock
 
 
-def listen_tcp(sock: socket.socket, keepalive: float = math.inf) -> None:
-    """Start listening on a bound socket. What it accepts inherits `keepalive` (`chainsocks.net.keepalive`)."""
-    keep_alive(sock, keepalive)  # before that: what waits in the backlog has inherited already
-    sock.listen(BACKLOG)
-
-
 @contextmanager
-def open_listeners(
-    listeners: Iterable[Listener], when_bound: Callable[[socket.socket], None] = listen_tcp
-) -> Iterator[list[OpenListener]]:
-    """Open the sockets of all `listeners`, in their order; a name has one socket for each of its addresses.
-
-    `when_bound` is called with each TCP socket once it is bound.
+def open_listeners(listeners: Iterable[Listener], keepalive: float = math.inf) -> Iterator[list[OpenListener]]:
+    """Listen at all `listeners`, in their order; a name has one socket for each of its addresses.
 
     *Closing*: at the end, all sockets are closed and the unix sockets are removed.
 
@@ -73,23 +84,47 @@ def open_listeners(
         OSError: an address is not available; ``filename`` says which.
     """
     with ExitStack() as stack:
-        opened: list[OpenListener] = []
-        for listener in listeners:
-            address = listener.address
-            try:
-                if isinstance(address, UnixPath):
-                    sockets = [_listen_unix(address, listener, stack)]
-                else:
-                    sockets = _bind_tcp(address, stack)
-                    for sock in sockets:
-                        when_bound(sock)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror or str(error), str(address)) from error
-            opened += [OpenListener(listener, sock) for sock in sockets]
+        opened = bind_listeners(listeners)
+        for each in opened:
+            stack.callback(each.close)
+        for each in opened:
+            each.listen(keepalive)
         yield opened
 
 
-def _bind_tcp(address: Address, stack: ExitStack) -> list[socket.socket]:
+def bind_listeners(listeners: Iterable[Listener], former: Iterable[OpenListener] = ()) -> list[OpenListener]:
+    """Bind the sockets of all `listeners`, or of none, without listening; the caller closes them.
+
+    `former` are sockets of this process that are about to be closed. One at the very address of a listener is returned
+    for it, and the others do not stand in the way of an address that they cover, such as 127.0.0.1 beside 0.0.0.0.
+
+    Raises:
+        OSError: as `open_listeners`.
+    """
+    tcp = [each.sock for each in former if each.sock.family is not socket.AF_UNIX]
+    with ExitStack() as stack:
+        bound: list[OpenListener] = []
+        for listener in listeners:
+            address = listener.address
+            with _naming(listener):
+                if isinstance(address, UnixPath):
+                    bound.append(_bind_unix(address, listener, stack))
+                else:
+                    bound += [OpenListener(listener, sock) for sock in _bind_tcp(address, stack, tcp)]
+        stack.pop_all()
+    return bound
+
+
+@contextmanager
+def _naming(listener: Listener) -> Iterator[None]:
+    """Have an error say which address is not available."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(listener)) from error
+
+
+def _bind_tcp(address: Address, stack: ExitStack, former: list[socket.socket]) -> list[socket.socket]:
     """Bind a socket for each address of the host. Of a name, those are left out that this machine does not have.
 
     Raises:
@@ -99,10 +134,14 @@ def _bind_tcp(address: Address, stack: ExitStack) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     missing: list[tuple[str, OSError]] = []
     for family, sockaddr in dict.fromkeys((family, sockaddr) for family, *_, sockaddr in found):
+        if same := [sock for sock in former if sock.family is family and sock.getsockname() == sockaddr]:
+            sockets.append(same[0])
+            former.remove(same[0])
+            continue
         with ExitStack() as attempt:
             try:
                 sock = attempt.enter_context(tcp_socket(family))
-                sock.bind(sockaddr)
+                _bind(sock, sockaddr, former)
             except OSError as error:
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
@@ -117,19 +156,74 @@ def _bind_tcp(address: Address, stack: ExitStack) -> list[socket.socket]:
     return sockets
 
 
-def _listen_unix(address: UnixPath, listener: Listener, stack: ExitStack) -> socket.socket:
+def _bind(sock: socket.socket, sockaddr: tuple[Any, ...], former: list[socket.socket]) -> None:
+    """Bind a TCP socket, beside those of `former` that have its port.
+
+    For that they share the port by SO_REUSEPORT. Linux remembers it: from then on, programs of the same user that set
+    the option can share it as well.
+    """
+    try:
+        sock.bind(sockaddr)
+    except OSError as error:
+        rivals = [each for each in former if each.family is sock.family and each.getsockname()[1] == sockaddr[1]]
+        if error.errno != errno.EADDRINUSE or not rivals or not hasattr(socket, "SO_REUSEPORT"):
+            raise
+        for each in (sock, *rivals):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(sockaddr)
+
+
+def _bind_unix(address: UnixPath, listener: Listener, stack: ExitStack) -> OpenListener:
     path = Path(address.path)
     _remove_stale(path)
     sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     sock.settimeout(0)
     sock.bind(address.path)
     stack.callback(path.unlink, missing_ok=True)
+    _set_access(path, listener)  # nothing connects before listen()
+    return OpenListener(listener, sock, path)
+
+
+def _set_access(path: Path, listener: Listener) -> None:
+    """Set the group and the mode of a unix socket, where they are given.
+
+    Raises:
+        OSError: there is no such group, or this user cannot give files to it.
+    """
     if listener.group is not None:
         _give_to_group(path, listener.group)
     if listener.mode is not None:
-        path.chmod(listener.mode)  # after the group, whose change may reset bits; nothing connects before listen()
-    sock.listen(BACKLOG)
-    return sock
+        path.chmod(listener.mode)  # after the group, whose change may reset bits
+
+
+@contextmanager
+def change_access(opened: OpenListener, listener: Listener) -> Iterator[None]:
+    """Give an open unix socket the mode and the group of another `listener`; take that back if the block fails.
+
+    Raises:
+        OSError: there is no such group, or this user cannot give files to it; ``filename`` says which socket.
+    """
+    path, before = opened.path, opened.listener
+    if not path or (before.mode, before.group) == (listener.mode, listener.group):
+        yield
+        return
+    with _naming(listener):
+        status = path.stat()
+        try:
+            os.chown(path, -1, os.getegid() if listener.group is None else status.st_gid)
+            path.chmod(0o777 & ~_umask() if listener.mode is None else listener.mode)
+            _set_access(path, listener)
+            yield
+        except BaseException:
+            os.chown(path, -1, status.st_gid)
+            path.chmod(stat.S_IMODE(status.st_mode))
+            raise
+
+
+def _umask() -> int:
+    """Return the umask, which can be read by setting it only."""
+    os.umask(mask := os.umask(0o077))
+    return mask
 
 
 def _give_to_group(path: Path, group: str) -> None:

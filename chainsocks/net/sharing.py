@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 
 from chainsocks.config.listeners import Listener
-from chainsocks.net.listeners import OpenListener, listen_tcp, open_listeners, tcp_socket
+from chainsocks.net.listeners import OpenListener, bind_listeners, tcp_socket
 
-__all__ = ["can_share", "listen_beside", "reserve_listeners"]
+__all__ = ["bind_beside", "can_share", "listen_beside", "reserve", "reserve_listeners"]
 
 
 def can_share() -> bool:
@@ -25,20 +25,30 @@ def can_share() -> bool:
     return hasattr(socket, "SO_REUSEPORT") and hasattr(socket, "AF_UNIX")
 
 
-def reserve_listeners(listeners: Iterable[Listener]) -> AbstractContextManager[list[OpenListener]]:
+@contextmanager
+def reserve_listeners(listeners: Iterable[Listener]) -> Iterator[list[OpenListener]]:
     """Reserve the addresses of `listeners` for `listen_beside`; otherwise as `open_listeners`."""
-    return open_listeners(listeners, _reserve)
+    with ExitStack() as stack:
+        reserved = bind_listeners(listeners)
+        for each in reserved:
+            stack.callback(each.close)
+        for each in reserved:
+            reserve(each)
+        yield reserved
 
 
-def _reserve(sock: socket.socket) -> None:
-    """Keep the address of a bound TCP socket, without listening.
+def reserve(bound: OpenListener) -> None:
+    """Keep the address of a bound TCP socket without listening; listen at a unix socket.
 
-    It was bound without SO_REUSEPORT, and so not beside another server. From now on it shares its address with sockets
-    that set that option, and with no others. SO_REUSEADDR was for connections in TIME_WAIT; it is cleared, since it
-    would let any program listen here while none of our processes does.
+    A TCP socket was bound without SO_REUSEPORT, and so not beside another server. From now on it shares its address
+    with sockets that set that option, and with no others. SO_REUSEADDR was for connections in TIME_WAIT; it is cleared,
+    since it would let any program listen here while none of our processes does.
     """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    if bound.sock.family is socket.AF_UNIX:
+        bound.listen()
+    else:
+        bound.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
 @contextmanager
@@ -51,12 +61,25 @@ def listen_beside(reserved: Iterable[OpenListener], keepalive: float = math.inf)
     with ExitStack() as stack:
         opened = []
         for each in reserved:
-            if each.sock.family is socket.AF_UNIX:
-                sock = stack.enter_context(each.sock.dup())
-            else:
-                sock = stack.enter_context(tcp_socket(each.sock.family))
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                sock.bind(each.sock.getsockname())
-                listen_tcp(sock, keepalive)
-            opened.append(OpenListener(each.listener, sock))
+            beside = bind_beside(each)
+            stack.callback(beside.close)
+            if beside.sock.family is not socket.AF_UNIX:
+                beside.listen(keepalive)
+            opened.append(beside)
         yield opened
+
+
+def bind_beside(reserved: OpenListener) -> OpenListener:
+    """Bind a socket at a reserved TCP address, without listening, or share a unix socket; the caller closes it.
+
+    Raises:
+        OSError: the system has no more sockets.
+    """
+    if reserved.sock.family is socket.AF_UNIX:
+        return OpenListener(reserved.listener, reserved.sock.dup())
+    with ExitStack() as stack:
+        sock = stack.enter_context(tcp_socket(reserved.sock.family))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(reserved.sock.getsockname())
+        stack.pop_all()
+    return OpenListener(reserved.listener, sock)

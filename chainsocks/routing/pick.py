@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
@@ -59,6 +59,13 @@ class Picks:
         """Orders of `Pick.RANDOM` that were drawn for requests to come."""
         self._favourites: dict[_GroupKey, Identity] = {}
         self._random = rng or random.Random()  # noqa: S311  (a choice of proxies, not a secret)
+
+    def keep(self, groups: Iterable[Group]) -> None:
+        """Forget what is remembered of groups that are not among `groups`."""
+        kept = {_key_of(group) for group in groups}
+        self._turns = Counter({key: turn for key, turn in self._turns.items() if key in kept})
+        self._draws = {key: draws for key, draws in self._draws.items() if key in kept}
+        self._favourites = {key: favourite for key, favourite in self._favourites.items() if key in kept}
 
     def orders(self, chain: Chain, key: bytes, known: Known, ahead: int | None = None) -> Orders:
         """Put the hops of each place of `chain` in order, for a request that `key` tells from others.

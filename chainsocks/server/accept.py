@@ -5,6 +5,7 @@
 2. No error of accept(2) ends the loop. One that may last, such as no file descriptors, is logged once, and accept is
    repeated at intervals. For want of files, connections without a complete request are ended.
 3. Other tasks have their turn, however many connections or errors there are.
+4. At the end, the connections that have come until then are accepted.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ async def accept_connections(
             by_callback = None if wait_for_room else acceptor.accept_some
             polled = PolledListener(listening, poller, by_callback)
             stack.callback(polled.stop)
+        stack.callback(acceptor.accept_rest)
         while True:
             if wait_for_room:
                 await wait_for_room()
@@ -116,6 +118,11 @@ class _Acceptor:
             connection.settimeout(0)
             self._start(connection, peer)
         return 0
+
+    def accept_rest(self) -> None:
+        """Accept the connections that wait: the socket is about to be closed, which would reset them."""
+        while self.accept_some() == 0:
+            pass
 
     def _pause_after(self, error: OSError) -> float:
         self._lost += 1

@@ -130,6 +130,8 @@ class Admission(Generic[WaitingT]):
         self._ending = 0
         self._is_waited = trio.Event()
         self._has_room = trio.lowlevel.ParkingLot()
+        self._is_over = False
+        """Whether nothing can wait any more."""
         self._is_pressed = False
         """Whether anything waits for a session to end."""
         self._was_full = self._was_nearly_full = self._was_busy = False
@@ -195,6 +197,9 @@ class Admission(Generic[WaitingT]):
 
     def wait(self, client: str, stream: SocketStream, waiting: WaitingT) -> None:
         """Have a connection wait for its place, as far as it cannot have that of another."""
+        if self._is_over:
+            self._close(waiting)
+            return
         self._say_full(client)
         if len(self._waiting) >= self._most_waiting:
             crowd, (_, oldest) = self._waiting.drop()
@@ -268,6 +273,7 @@ class Admission(Generic[WaitingT]):
                     if not self._waiting:
                         self._is_waited = trio.Event()
         finally:
+            self._is_over = True
             while entry := self._waiting.take(beyond=True):
                 self._close(entry[1][1])
 

@@ -107,6 +107,7 @@ class Lane:
         try:
             await self._is_empty.wait()
         finally:
+            self._is_closing = True
             for session in [*self._sessions]:
                 session.cut_off()
 

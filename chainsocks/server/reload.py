@@ -1,17 +1,37 @@
 """Reloading: a running server takes over a new configuration as a whole, or not at all.
 
+1. The file is read and checked in a thread, as at the start: options of the command line take precedence again. The new
+   service is made there as well, and the addresses of new listeners are bound. If anything is wrong with all that, the
+   server goes on as before, and the log lists every problem as `chainsocks check` does.
+2. Then all changes in one go, without a pause in between. New sessions are on the new terms; those that run go on as
+   they are, without a limit.
+3. A file that has not changed is a reload too: what it refers to may have changed.
+
 `Steering` is what can be asked of a server as a whole, with one process and with several. Signals and the control
 socket use it.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
-from chainsocks.errors import ConfigError, Problem
+import trio
 
-__all__ = ["Outcome", "Steering"]
+from chainsocks.config.models import Config
+from chainsocks.errors import ConfigError, Problem
+from chainsocks.net.listeners import OpenListener
+from chainsocks.net.rearranging import rearranged
+from chainsocks.observe.log import change_logging
+from chainsocks.server.server import Server
+from chainsocks.session.service import Service
+
+__all__ = ["Outcome", "Read", "Reading", "Reloader", "Steering", "log_outcome", "read_anew"]
+
+log = logging.getLogger("chainsocks.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +66,87 @@ class Steering(Protocol):
 
     def drain(self, delay: float) -> None:
         """Stop after `delay` seconds of accepting, as a first SIGTERM does; return at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A configuration that was read, with the options of the command line."""
+
+    config: Config
+    source: str
+    """The name of the file."""
+    warnings: tuple[str, ...] = ()
+
+
+Read = Callable[[], Reading]
+"""Reads the configuration anew; it may block.
+
+Raises:
+    ConfigError: there is no file, or it has problems.
+"""
+
+
+def read_anew(read: Read, former: Config, refuse: Callable[[Config, Config], Iterator[Problem]]) -> Reading:
+    """Read the configuration anew, in place of `former`. `refuse` finds what cannot change while the server runs.
+
+    Raises:
+        ConfigError: it has problems.
+    """
+    log.info("reading the configuration again")
+    reading = read()
+    if problems := [*refuse(former, reading.config)]:
+        raise ConfigError(problems, reading.source)
+    return reading
+
+
+def log_outcome(outcome: Outcome) -> None:
+    """Log what a reload has led to, problems first."""
+    for line in str(outcome).splitlines():
+        log.error("%s", line)
+    for warning in outcome.warnings:
+        log.warning("%s", warning)
+    if outcome.is_applied:
+        log.info("reloaded: new sessions use %s", outcome.source)
+    else:
+        log.error("not reloaded: the server goes on with the configuration that it had")
+
+
+class Reloader:
+    """Reloads the server of this process, which is the only one."""
+
+    def __init__(self, server: Server, read: Read) -> None:
+        self._server = server
+        self._read = read
+        self._turn = trio.Lock()
+
+    async def reload(self) -> Outcome:
+        """See `Steering.reload`."""
+        async with self._turn:
+            try:
+                with ExitStack() as on_failure:
+                    reading, service, listeners = await trio.to_thread.run_sync(self._prepare, on_failure)
+                    before = [*map(str, self._server.listeners)]
+                    self._server.change(service, listeners)
+                    change_logging(reading.config.log)
+                    if (after := [*map(str, self._server.listeners)]) != before:
+                        log.info("listening on %s", ", ".join(after))
+                outcome = Outcome(reading.source, warnings=reading.warnings)
+            except ConfigError as error:
+                outcome = Outcome(error.source, error.problems)
+            except OSError as error:
+                outcome = Outcome("", (Problem("server.listen", f"{error.filename}: {error.strerror}"),))
+            log_outcome(outcome)
+            return outcome
+
+    def _prepare(self, on_failure: ExitStack) -> tuple[Reading, Service, list[OpenListener]]:
+        server = self._server
+        reading = read_anew(self._read, server.service.config, _refuse)
+        service = server.service.renewed(reading.config)
+        return reading, service, on_failure.enter_context(rearranged(server.listeners, reading.config.server.listen))
+
+
+def _refuse(former: Config, config: Config) -> Iterator[Problem]:
+    """Find what one process cannot change while it runs."""
+    if config.server.workers != 1:
+        what = f"it cannot become {config.server.workers} while one process serves: restart the server"
+        yield Problem("server.workers", what)

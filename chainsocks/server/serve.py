@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -12,66 +13,126 @@ from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
-from chainsocks.server.other_signals import OTHER_SIGNALS, OtherSignals
-from chainsocks.server.server import open_server
+from chainsocks.server.reload import Outcome, Read, Reloader
+from chainsocks.server.server import Server, open_server
+from chainsocks.server.signals import SIGNALS, STOP, Meaning, Meanings
+from chainsocks.server.summary import summarize
 
-__all__ = ["serve", "serve_until_signalled"]
+__all__ = ["OneProcess", "open_logged_server", "serve", "serve_until_signalled"]
 
 log = logging.getLogger("chainsocks.server")
 
 
+class OneProcess:
+    """Steers a server that is one process: a `chainsocks.server.reload.Steering`. `stopping` is set to stop it."""
+
+    def __init__(self, server: Server, read: Read, stopping: trio.Event, nursery: trio.Nursery) -> None:
+        self._server = server
+        self._reloader = Reloader(server, read)
+        self._stopping = stopping
+        self._nursery = nursery
+        self._is_draining = False
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is about to stop."""
+        return self._is_draining
+
+    async def reload(self) -> Outcome:
+        """Read the configuration anew and apply it."""
+        return await self._reloader.reload()
+
+    def drain(self, delay: float) -> None:
+        """Stop after `delay` seconds of accepting."""
+        self._is_draining = True
+        log.info("draining: new connections for %g s more", delay)
+        self._nursery.start_soon(self._stop_after, delay)
+
+    async def _stop_after(self, delay: float) -> None:
+        await trio.sleep(delay)
+        self.stop("drained")
+
+    def stop(self, why: str) -> None:
+        """Stop accepting, and give the sessions `grace` seconds."""
+        if not self._stopping.is_set():
+            self._is_draining = True
+            grace = self._server.service.config.timeouts.grace
+            log.info("%s: no new connections, up to %g s for the open ones", why, grace)
+            self._stopping.set()
+
+
 async def serve_until_signalled(
-    config: Config, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
+    config: Config, read: Read, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends all sessions. Otherwise as `serve`.
+    """Serve until a signal says to stop, then drain; a second one ends all sessions. Otherwise as `serve`.
 
-    `chainsocks.server.other_signals` says when SIGHUP stops the server.
+    `read` reads the configuration anew when it is to be reloaded. `chainsocks.server.signals` has the signals.
     """
-    stopping, others = trio.Event(), OtherSignals()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *OTHER_SIGNALS) as signals:
+    meanings = Meanings()
+    with trio.open_signal_receiver(*SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
+            stopping = trio.Event()
 
-            async def handle_signals() -> None:
-                async for number in signals:
-                    name = signal.Signals(number).name
-                    if number in OTHER_SIGNALS and (not others.stops(number) or stopping.is_set()):
-                        continue  # kernel and shell may both send SIGHUP; that is no second signal
-                    if stopping.is_set():
-                        log.warning("%s again: ending all sessions now", name)
+            async def run(task_status: trio.TaskStatus[Server]) -> None:
+                async with open_logged_server(config) as server:
+                    task_status.started(server)
+                    await stopping.wait()
+                nursery.cancel_scope.cancel()
+
+            server = await nursery.start(run)
+            steering = OneProcess(server, read, stopping, nursery)
+            task_status.started(server)
+            async for number in signals:
+                if stopping.is_set():
+                    if number in STOP:
+                        log.warning("%s again: ending all sessions now", signal.Signals(number).name)
                         nursery.cancel_scope.cancel()
-                    else:
-                        log.info("%s: no new connections, up to %g s for the open ones", name, config.timeouts.grace)
-                        stopping.set()
-
-            nursery.start_soon(handle_signals)
-            await serve(config, stopping, task_status=task_status)
-            nursery.cancel_scope.cancel()
+                    continue  # kernel and shell may both send SIGHUP; that is no second signal
+                match meanings.of(number):
+                    case Meaning.STOP:
+                        steering.stop(signal.Signals(number).name)
+                    case Meaning.RELOAD:
+                        nursery.start_soon(steering.reload)
+                    case Meaning.SHOW:
+                        log.info("%s", summarize(server).line)
 
 
 async def serve(
     config: Config,
     stopping: trio.Event,
     *,
-    listeners: Sequence[OpenListener] = (),
     events: tuple[Events, ...] = (),
     counters: Counters | None = None,
     task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `config` until `stopping` is set and the sessions have ended, at most `grace` seconds later.
 
-    `listeners`, which the caller has opened and logged, replace those of `config`. `events` are listeners to the events
-    of all sessions, and `counters` counts them. `task_status` is started with the addresses in use, as users type them,
-    once connections are accepted.
+    `events` are listeners to the events of all sessions, and `counters` counts them. `task_status` is started with the
+    addresses in use, as users type them, once connections are accepted.
 
-    *Closing*: all sockets that were opened here, and `listeners`, are closed on return and on cancellation.
+    *Closing*: all sockets are closed on return and on cancellation.
 
     Raises:
         OSError: an address is not available; ``filename`` says which.
     """
+    async with open_logged_server(config, events=events, counters=counters) as server:
+        task_status.started([*map(str, server.listeners)])
+        await stopping.wait()
+
+
+@asynccontextmanager
+async def open_logged_server(
+    config: Config,
+    listeners: Sequence[OpenListener] = (),
+    events: tuple[Events, ...] = (),
+    counters: Counters | None = None,
+) -> AsyncIterator[Server]:
+    """Run a server as `chainsocks.server.server.open_server` does, and log where it listens and that it has stopped.
+
+    `listeners`, which the caller has opened and logged, replace those of `config`; with them these are debugging lines.
+    """
     level = logging.DEBUG if listeners else logging.INFO
     async with open_server(config, listeners, events, counters) as server:
-        addresses = [*map(str, server.listeners)]
-        log.log(level, "listening on %s", ", ".join(addresses))
-        task_status.started(addresses)
-        await stopping.wait()
+        log.log(level, "listening on %s", ", ".join(map(str, server.listeners)))
+        yield server
     log.log(level, "stopped")

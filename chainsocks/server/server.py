@@ -28,7 +28,7 @@ from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
 from chainsocks.limits.limiter import Limiter
 from chainsocks.net.keepalive import Keepalive, keep_alive, open_keepalive
-from chainsocks.net.listeners import OpenListener, listen_tcp, open_listeners
+from chainsocks.net.listeners import OpenListener, bind_listeners
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller, open_poller
 from chainsocks.net.stream import SocketStream
@@ -37,7 +37,7 @@ from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
 from chainsocks.observe.live import LiveSession, LiveSessions
 from chainsocks.observe.privacy import shown
-from chainsocks.protocol.address import Address, address_of
+from chainsocks.protocol.address import address_of
 from chainsocks.server.accept import accept_connections
 from chainsocks.server.admission import Admission, Place
 from chainsocks.server.deadlines import Deadlines, open_deadlines
@@ -61,21 +61,20 @@ __all__ = ["Server", "open_server"]
 log = logging.getLogger("chainsocks.server")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Active:
-    """Sockets that are accepted from together, and how to stop that."""
+    """A socket that is accepted from, and how to stop that."""
 
-    opened: Sequence[OpenListener]
-    resources: ExitStack
-    """Closes the sockets; for the task that accepts from them."""
+    opened: OpenListener
+    lane: Lane | None
+    """What ordinary direct sessions use."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     closed: trio.Event = field(default_factory=trio.Event)
 
     @property
-    def addresses(self) -> list[Address]:
-        """The IP addresses and ports at which the sockets listen."""
-        tcp = (each.sock for each in self.opened if each.sock.family in (socket.AF_INET, socket.AF_INET6))
-        return [address_of(sock.getsockname()) for sock in tcp]
+    def is_tcp(self) -> bool:
+        """Whether its clients have IP addresses."""
+        return self.opened.sock.family in (socket.AF_INET, socket.AF_INET6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Server:
     def __init__(
         self,
         service: Service,
-        active: Iterable[_Active],
+        listeners: Iterable[OpenListener],
         poller: Poller | None,
         deadlines: Deadlines,
         keepalive: Keepalive,
@@ -123,7 +122,7 @@ class Server:
         self._lanes: list[Lane] = []
         self._active: list[_Active] = []
         self._tending = trio.CancelScope()
-        for each in active:
+        for each in listeners:
             self._start(each)
         accepting.start_soon(self._tend_hops)
         accepting.start_soon(self.admission.run)
@@ -136,7 +135,16 @@ class Server:
     @property
     def listeners(self) -> list[OpenListener]:
         """The sockets that connections are accepted from."""
-        return [opened for active in self._active for opened in active.opened]
+        return [active.opened for active in self._active]
+
+    def change(self, service: Service, listeners: Sequence[OpenListener]) -> None:
+        """Have new sessions use `service`, and accept them from `listeners`; see the methods below.
+
+        Raises:
+            OSError: as `change_listeners`.
+        """
+        self.change_service(service)
+        self.change_listeners(listeners)
 
     @property
     def live(self) -> Iterator[LiveSession]:
@@ -157,6 +165,7 @@ class Server:
 
         Sessions that run keep the service that they have. Listeners stay as they are.
         """
+        service.take_over(self._service)
         self._service = service
         if service.limiter:
             service.limiter.change(service.config.limits)
@@ -167,48 +176,71 @@ class Server:
             keep_alive(opened.sock, self._keepalive.seconds)
         self._tending.cancel()
 
-    def open_listeners(self, listeners: Iterable[Listener]) -> None:
-        """Accept connections at all of `listeners`, beside those that are open.
+    def change_listeners(self, listeners: Sequence[OpenListener]) -> None:
+        """Accept connections from these sockets and from no others. The sessions of the others go on.
+
+        Those that are open already stay open, and their new sessions are on the terms of the new listener. The others
+        of `listeners` are bound, and listen from now on.
+
+        *Closing*: the server closes the sockets. Those that are left out have been closed once a task has run.
 
         Raises:
-            OSError: an address is not available, and ``filename`` says which; none of `listeners` is open then.
+            OSError: a new one cannot listen. The others are served.
         """
-        for each in _open_all(listeners, self._keepalive.seconds):
-            self._start(each)
+        former = {active.opened.sock: active for active in self._active}
+        self._active = []
+        failures = []
+        for opened in listeners:
+            active = former.pop(opened.sock, None)
+            if active:
+                self._active.append(active)
+                self._change_terms(active, opened)
+                continue
+            try:
+                opened.listen(self._keepalive.seconds)
+            except OSError as error:
+                opened.close()
+                failures.append(error)
+            else:
+                self._start(opened)
+        for active in former.values():
+            active.scope.cancel()
+        if failures:
+            raise failures[0]
 
-    async def close_listener(self, listener: Listener) -> None:
-        """Accept no more connections at `listener`; its sockets are closed on return. Its sessions go on."""
-        ending = [each for each in self._active if each.opened[0].listener == listener]
-        for each in ending:
-            each.scope.cancel()
-        for each in ending:
-            await each.closed.wait()
+    def _change_terms(self, active: _Active, opened: OpenListener) -> None:
+        if opened.listener != active.opened.listener:
+            if active.lane:
+                active.lane.close()
+            active.lane = self._open_lane(opened.listener)
+        active.opened = opened
 
-    def _start(self, active: _Active) -> None:
+    def _start(self, opened: OpenListener) -> None:
+        active = _Active(opened, self._open_lane(opened.listener))
         self._active.append(active)
-        for address in active.addresses:
-            self.own_listeners.add(address)
+        if active.is_tcp:
+            self.own_listeners.add(address_of(opened.sock.getsockname()))
         self._accepting.start_soon(self._serve_listener, active)
 
     async def _serve_listener(self, active: _Active) -> None:
-        addresses = active.addresses
+        address = address_of(active.opened.sock.getsockname()) if active.is_tcp else None
         try:
-            with active.resources, active.scope:
-                async with trio.open_nursery() as nursery:
-                    for opened in active.opened:
-                        nursery.start_soon(self._accept, opened)
+            with active.scope:
+                await self._accept(active)
         finally:
-            self._active.remove(active)
-            for address in addresses:
+            active.opened.close()
+            if active in self._active:
+                self._active.remove(active)
+            if active.lane:
+                active.lane.close()
+            if address:
                 self.own_listeners.remove(address)
             active.closed.set()
 
-    async def _accept(self, opened: OpenListener) -> None:
-        listener, sock, poller = opened.listener, opened.sock, self._poller
+    async def _accept(self, active: _Active) -> None:
+        sock, poller = active.opened.sock, self._poller
         is_ipv4 = sock.family is socket.AF_INET
-        is_tcp = is_ipv4 or sock.family is socket.AF_INET6
-        lane = self._open_lane(listener, poller) if poller else None
-        start = self._receive if listener.proxy_protocol else self._admit
+        is_tcp = active.is_tcp
 
         def start_session(connection: socket.socket, peer: Any) -> None:
             host, name = "", "unix"
@@ -218,17 +250,17 @@ class Server:
             else:
                 keep_urgent(connection)  # unix sockets do not inherit it
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
-            start(Connection(client, name, host, listener), client, lane)
+            listener = active.opened.listener
+            start = self._receive if listener.proxy_protocol else self._admit
+            start(Connection(client, name, host, listener), client, active.lane)
 
-        try:
-            room = None if is_tcp else partial(self.admission.wait_for_room, client_of(""))
-            await accept_connections(sock, self._make_room, poller, start_session, room)
-        finally:
-            if lane:
-                lane.close()
+        room = None if is_tcp else partial(self.admission.wait_for_room, client_of(""))
+        await accept_connections(sock, self._make_room, poller, start_session, room)
 
-    def _open_lane(self, listener: Listener, poller: Poller) -> Lane:
-        lane = Lane(listener, poller, self._deadlines, self._keepalive, self._start_session)
+    def _open_lane(self, listener: Listener) -> Lane | None:
+        if self._poller is None:
+            return None
+        lane = Lane(listener, self._poller, self._deadlines, self._keepalive, self._start_session)
         self._sessions.start_soon(self._run_lane, lane)
         return lane
 
@@ -331,10 +363,13 @@ async def open_server(
         OSError: an address is not available; ``filename`` says which.
     """
     anyio.current_time()  # loads anyio's backend now: the first session may have no file descriptor left for that
-    active = [_adopt(each) for each in opened] or _open_all(config.server.listen, config.server.keepalive)
     with ExitStack() as unused:
-        for each in active:
-            unused.push(each.resources)
+        listeners = opened or bind_listeners(config.server.listen)
+        for each in listeners:
+            unused.callback(each.close)
+        if not opened:
+            for each in listeners:
+                each.listen(config.server.keepalive)
         async with (
             open_poller() as poller,
             open_deadlines() as deadlines,
@@ -345,7 +380,7 @@ async def open_server(
             limiter = Limiter(trio.current_time, config.limits, counters.limit_reached if counters else None)
             service = Service(config, Logins(config.users), network, events, counters, limiter=limiter)
             async with trio.open_nursery() as accepting:
-                server = Server(service, active, poller, deadlines, keepalive, accepting, sessions, live)
+                server = Server(service, listeners, poller, deadlines, keepalive, accepting, sessions, live)
                 unused.pop_all()
                 yield server
                 accepting.cancel_scope.cancel()
@@ -366,25 +401,3 @@ def _close(waiting: _Waiting) -> None:
     """Reset a connection that has had no session."""
     reset_on_close(waiting.client)
     waiting.client.socket.close()
-
-
-def _open_all(listeners: Iterable[Listener], keepalive: float) -> list[_Active]:
-    """Open the sockets of all `listeners`, or of none.
-
-    Raises:
-        OSError: as `chainsocks.net.listeners.open_listeners`.
-    """
-    active = []
-    when_bound = partial(listen_tcp, keepalive=keepalive)
-    with ExitStack() as opened_so_far:
-        for listener in listeners:
-            resources = opened_so_far.enter_context(ExitStack())
-            active.append(_Active(resources.enter_context(open_listeners([listener], when_bound)), resources))
-        opened_so_far.pop_all()
-    return active
-
-
-def _adopt(opened: OpenListener) -> _Active:
-    resources = ExitStack()
-    resources.enter_context(opened.sock)
-    return _Active([opened], resources)

@@ -6,7 +6,7 @@
    service manager SIGTERM, to the parent and all workers at once, and the parent passes it on as well.
 3. SIGQUIT ends all sessions now: that is how the parent passes a second signal on.
 4. Signals are blocked until it can handle them. None is lost, and none kills it while it starts or ends.
-5. SIGHUP, SIGUSR1 and SIGUSR2 are the parent's, which a terminal sends its hang-up to as well.
+5. All other signals are the parent's, which a terminal sends its hang-up to as well.
 6. When the parent has died, it stops as after a first signal.
 """
 
@@ -30,15 +30,15 @@ from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.log import flush_log, restart_logging
 from chainsocks.observe.privacy import shown
 from chainsocks.observe.record import prefix_ids
-from chainsocks.server.other_signals import OTHER_SIGNALS
-from chainsocks.server.serve import serve
+from chainsocks.server.serve import open_logged_server
+from chainsocks.server.signals import SIGNALS
 
 __all__ = ["END_NOW", "Worker", "flush_output", "run_worker", "serve_as_worker"]
 
 log = logging.getLogger("chainsocks.server")
 
 END_NOW: signal.Signals = getattr(signal, "SIGQUIT", signal.SIGTERM)  # Windows has no SIGQUIT, and no workers
-SIGNALS = (signal.SIGTERM, signal.SIGINT, END_NOW)
+STOPPING = (signal.SIGTERM, signal.SIGINT, END_NOW)
 FAILED = 1
 
 
@@ -62,10 +62,10 @@ def run_worker(worker: Worker, inherited: Iterable[socket.socket]) -> NoReturn:
     """
     status = FAILED
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        for number in SIGNALS:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        for number in STOPPING:
             signal.signal(number, _ignore)  # for signals that come after the event loop has ended
-        for number in OTHER_SIGNALS:
+        for number in SIGNALS.difference(STOPPING):
             signal.signal(number, signal.SIG_IGN)  # they are the parent's
         for sock in inherited:
             sock.close()
@@ -95,8 +95,8 @@ async def serve_as_worker(worker: Worker) -> None:
     Unblocks the signals that the parent has blocked.
     """
     stopping = trio.Event()
-    with trio.open_signal_receiver(*SIGNALS) as signals:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*SIGNALS, signal.SIGCHLD, *OTHER_SIGNALS})
+    with trio.open_signal_receiver(*STOPPING) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*SIGNALS, signal.SIGCHLD})
         async with trio.open_nursery() as nursery:
 
             async def handle_signals() -> None:
@@ -113,7 +113,8 @@ async def serve_as_worker(worker: Worker) -> None:
 
             nursery.start_soon(handle_signals)
             nursery.start_soon(watch_parent)
-            await serve(worker.config, stopping, listeners=worker.listeners)
+            async with open_logged_server(worker.config, worker.listeners):
+                await stopping.wait()
             nursery.cancel_scope.cancel()
 
 

@@ -30,7 +30,7 @@ from chainsocks.config.models import Config, Server
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.net.listeners import OpenListener
 from chainsocks.net.sharing import can_share, listen_beside, reserve_listeners
-from chainsocks.server.other_signals import OTHER_SIGNALS, OtherSignals
+from chainsocks.server.signals import SIGNALS, STOP, Meaning, Meanings
 from chainsocks.server.worker import END_NOW, Worker, flush_output, run_worker
 from chainsocks.sockets import ANY_PORT
 
@@ -38,9 +38,7 @@ __all__ = ["count_workers", "next_pause", "serve_with_workers", "share_out", "sh
 
 log = logging.getLogger("chainsocks.server")
 
-STOP = {signal.SIGTERM, signal.SIGINT}
-
-BLOCKED = {*STOP, signal.SIGCHLD, *OTHER_SIGNALS} if hasattr(signal, "SIGCHLD") else STOP  # Windows has no workers
+BLOCKED = {*SIGNALS, signal.SIGCHLD} if hasattr(signal, "SIGCHLD") else SIGNALS  # Windows has no workers
 """What the parent waits for."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
@@ -141,7 +139,7 @@ class _WorkerPool:
         self._config = config
         self._reserved = reserved
         self._numbers = count(1)
-        self._others = OtherSignals()
+        self._meanings = Meanings()
         sessions = share_out(config.server.max_sessions, workers)
         self._slots = [*map(_Slot, sessions, share_ports(config.server.udp_ports, workers))]
         self._lifeline, self._workers_lifeline = socket.socketpair()
@@ -160,7 +158,10 @@ class _WorkerPool:
         while True:
             vacant = [slot for slot in self._slots if not slot.pid]
             received = _next_signal(min(slot.due for slot in vacant) if vacant else math.inf)
-            if received in STOP or (received in OTHER_SIGNALS and self._others.stops(received)):
+            meaning = self._meanings.of(received) if received in SIGNALS else Meaning.NOTHING
+            if received and meaning in (Meaning.RELOAD, Meaning.SHOW):
+                log.warning("%s is ignored: several workers cannot do that yet", received.name)
+            if received and meaning is Meaning.STOP:
                 return received
             for slot, code in self._reap():
                 slot.pause = next_pause(slot.pause, time.monotonic() - slot.started)
@@ -181,9 +182,7 @@ class _WorkerPool:
             if not any(slot.pid for slot in self._slots):
                 return
             received = _next_signal()
-            if received in OTHER_SIGNALS:
-                self._others.stops(received)  # kernel and shell may both send SIGHUP; that is no second signal
-            if received in STOP:
+            if received in STOP:  # kernel and shell may both send SIGHUP; that is no second signal
                 log.warning("%s again: ending all sessions now", received.name)
                 self._signal_all(next(harsher))
 

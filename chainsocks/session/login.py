@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -26,12 +27,22 @@ from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.messages import Method, UsernamePassword
 from chainsocks.shares import FairQueue, Shares
 
-__all__ = ["Logins"]
+__all__ = ["Known", "Logins"]
 
 THREADS = 2
 """Logins hashed at once: strangers can start it."""
 
 StartThread = Callable[[Callable[[], bool], Callable[[Outcome[bool]], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Logins that were right before."""
+
+    key: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
+    """That of the digests."""
+    usernames: dict[bytes, bytes] = field(default_factory=dict)
+    """By the digests."""
 
 
 class _Check:
@@ -50,18 +61,28 @@ class _Check:
 class Logins:
     """The declared users, and the logins that were right before. For `start_thread` see `Resolver`."""
 
-    def __init__(self, users: Sequence[User], start_thread: StartThread = trio.lowlevel.start_thread_soon) -> None:
+    def __init__(
+        self,
+        users: Sequence[User],
+        start_thread: StartThread = trio.lowlevel.start_thread_soon,
+        known: Known | None = None,
+    ) -> None:
         self._passwords = {user.name.encode(): user.password for user in users}
         self._nobody = PlainPassword(os.urandom(32))
         hashed = [user.password for user in users if isinstance(user.password, HashedPassword)]
         self._decoys = {password.setting: password.decoy() for password in hashed}
         self._is_slow = not all(isinstance(user.password, PlainPassword) for user in users)
-        self._key = os.urandom(32)
-        self._known: set[bytes] = set()
+        self._known = known or Known()
         self._start_thread = start_thread
         self._checks: dict[tuple[str, bytes], _Check] = {}
         self._threads = Shares(THREADS, reserve=THREADS - 1)
         self._waiting = FairQueue[tuple[bytes, _Check]](self._threads)
+
+    def renewed(self, users: Sequence[User]) -> Logins:
+        """Make those of other users. Logins of users whose passwords are the same remain known."""
+        same = {name for user in users if self._passwords.get(name := user.name.encode()) == user.password}
+        usernames = {digest: name for digest, name in self._known.usernames.copy().items() if name in same}
+        return Logins(users, self._start_thread, Known(self._known.key, usernames))
 
     @property
     def required(self) -> bool:
@@ -77,7 +98,7 @@ class Logins:
 
     def is_known(self, login: UsernamePassword) -> bool:
         """Whether a login needs no check: it was right before, or no login is required."""
-        return not self.required or self._digest(login) in self._known
+        return not self.required or self._digest(login) in self._known.usernames
 
     async def accept(self, login: UsernamePassword, client: str = "") -> bool:
         """Return whether a login is right; True for any login where none is required.
@@ -89,7 +110,7 @@ class Logins:
             return True
         digest = self._digest(login)
         if not self._is_slow:
-            return self._note(digest, right=self._is_right(login))
+            return self._note(digest, login, right=self._is_right(login))
         key = client, digest
         check = self._checks.get(key)
         if check is None:
@@ -111,7 +132,7 @@ class Logins:
         """Start checks that wait, as far as there are threads for their clients."""
         while entry := self._waiting.take():
             client, (digest, check) = entry
-            if digest in self._known:  # from another address, meanwhile
+            if digest in self._known.usernames:  # from another address, meanwhile
                 self._end(client, digest, check, outcome=True)
             elif self._checks.get((client, digest)) is check:
                 self._start(client, digest, check)
@@ -136,7 +157,7 @@ class Logins:
         """Take the result of a thread, and give the thread to another check."""
         self._threads.give_back(client)
         try:
-            outcome: bool | OSError = self._note(digest, right=result.unwrap())
+            outcome: bool | OSError = self._note(digest, check.login, right=result.unwrap())
         except Exception as error:  # noqa: BLE001  (out of memory, for one; it would end the server)
             outcome = OSError(errno.ENOMEM, str(error) or os.strerror(errno.ENOMEM))
         self._end(client, digest, check, outcome)
@@ -148,9 +169,9 @@ class Logins:
         check.outcome = outcome
         check.done.set()
 
-    def _note(self, digest: bytes, *, right: bool) -> bool:
+    def _note(self, digest: bytes, login: UsernamePassword, *, right: bool) -> bool:
         if right:
-            self._known.add(digest)
+            self._known.usernames[digest] = login.username
         return right
 
     def _is_right(self, login: UsernamePassword) -> bool:
@@ -164,4 +185,4 @@ class Logins:
 
     def _digest(self, login: UsernamePassword) -> bytes:
         message = bytes((len(login.username),)) + login.username + login.password
-        return hmac.digest(self._key, message, hashlib.sha256)
+        return hmac.digest(self._known.key, message, hashlib.sha256)

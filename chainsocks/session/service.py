@@ -1,13 +1,20 @@
-"""What all sessions of a server share."""
+"""What all sessions of a server share.
+
+A running server that gets another configuration makes a service for it from the one that it has (`Service.renewed`).
+What has been learnt stays: the health of hops and the turns of groups, logins that were right, the key of isolation,
+the counts of ports. Sessions of both services use it, so it is changed no sooner than the server changes to the new
+one (`Service.take_over`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 
 from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
 from chainsocks.chain.warm import WarmWays
+from chainsocks.config.chains import groups_of, hops_of
 from chainsocks.config.limits import Limits
 from chainsocks.config.models import Config
 from chainsocks.limits.limiter import Limiter
@@ -36,20 +43,38 @@ class Service:
     own_listeners: OwnListeners = field(default_factory=OwnListeners)
     limiter: Limiter | None = None
     """The limits of the server, which it has for all services one after another; None to make them here."""
+    former: InitVar[Service | None] = None
+    """The service that this one is made from."""
     limits: Limiter | None = field(init=False)
     """The same; None if nothing is limited."""
     policy: Policy = field(init=False)
     dialer: Dialer = field(init=False)
     port_shares: PortShares = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, former: Service | None) -> None:
         config, network, put = self.config, self.network, object.__setattr__
-        choices = Choices(Health(network.now, config.health))
+        choices = former.dialer.choices if former else Choices(Health(network.now, config.health))
         chains = [chain for chain in config.chains.values() if chain.warm]
         warm = WarmWays(chains, config.timeouts, network, choices, config.health, config.isolation_key)
         limiter = self.limiter or Limiter(network.now, config.limits)
         put(self, "limits", limiter if config.limits != Limits() else None)
         put(self, "policy", Policy.of(config))
-        put(self, "port_shares", PortShares(config.server.udp_ports))
+        ports = config.server.udp_ports
+        same_ports = former and former.port_shares.ports == ports
+        put(self, "port_shares", former.port_shares if former and same_ports else PortShares(ports))
         dialer = Dialer(network, config.timeouts, choices, warm=warm if chains else None, counters=self.counters)
         put(self, "dialer", dialer)
+
+    def renewed(self, config: Config) -> Service:
+        """Make a service for another configuration, which keeps what has been learnt. It may be made in a thread."""
+        config = replace(config, isolation_key=self.config.isolation_key)
+        return replace(self, config=config, logins=self.logins.renewed(config.users), former=self)
+
+    def take_over(self, former: Service) -> None:
+        """Have what has been learnt follow this configuration; called when the server changes to this service."""
+        if former.dialer.warm and self.dialer.warm:
+            self.dialer.warm.follow(former.dialer.warm)
+        chains = [*self.config.chains.values()]
+        choices = self.dialer.choices
+        choices.health.change(self.config.health, (hop for chain in chains for hop in hops_of(chain.hops)))
+        choices.picks.keep(group for chain in chains for group in groups_of(chain.hops))

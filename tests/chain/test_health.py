@@ -321,3 +321,24 @@ def test_a_failure_starts_the_count_of_lost_hedges_anew(health: Health, clock: C
     for _ in range(LOST_IN_A_ROW - 1):
         health.record_hedge_loss(PARIS)
         assert not health.in_backoff(PARIS)
+
+
+def test_hops_that_stay_are_remembered_and_others_forgotten(health: Health, clock: Clock) -> None:
+    for hop, at in ((PARIS, FailedAt.REQUEST), (OSAKA, FailedAt.CONNECT)):
+        health.record_pipelining([hop])
+        health.record_success([hop], 0.5)
+        health.record_failure(Suspect(hop, at), "refused")
+    renamed = replace(PARIS, name="another name for it")
+    health.change(SETTINGS, [renamed, make_hop(3)])
+    assert [health.in_backoff(hop) for hop in (renamed, OSAKA)] == [True, False]
+    assert [health.dial_time(hop) for hop in (renamed, OSAKA)] == [0.5, None]
+    assert [health.supports_pipelining(hop) for hop in (renamed, OSAKA)] == [True, False]
+
+
+def test_other_settings_hold_from_the_next_failure_on(health: Health, clock: Clock) -> None:
+    health.record_failure(FAILED, "refused")
+    health.change(HealthSettings(rest=50, longest_rest=50), [PARIS])
+    assert health.backoff_ends(PARIS) == clock.time + 2
+    clock.time += 2
+    health.record_failure(FAILED, "refused")
+    assert health.backoff_ends(PARIS) == clock.time + 50

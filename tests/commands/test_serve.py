@@ -41,7 +41,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Config]]:
     """The configurations that would have been served."""
     configs: list[Config] = []
 
-    async def serve(config: Config) -> None:
+    async def serve(config: Config, *_: object) -> None:
         await trio.lowlevel.checkpoint()
         assert gc.get_freeze_count() > 10_000, "a full collection would take as long as the start has left objects"
         configs.append(config)
@@ -57,7 +57,7 @@ def served_by(monkeypatch: pytest.MonkeyPatch, served: list[Config]) -> list[int
     """With how many processes they would have been served, where that is not one."""
     numbers: list[int] = []
 
-    def serve(config: Config, workers: int) -> None:
+    def serve(config: Config, workers: int, *_: object) -> None:
         assert gc.get_freeze_count() > 10_000, "as above"
         numbers.append(workers)
         served.append(config)

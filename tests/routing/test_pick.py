@@ -274,3 +274,12 @@ class TestBeside:
     @pytest.mark.parametrize(("passed_over", "down"), [("b", ""), ("", "b")])
     def test_there_may_be_nothing_to_change(self, passed_over: str, down: str) -> None:
         assert self.beside(Chain(C, Group(A, B, hedge=1)), passed_over, down) is None
+
+
+def test_groups_that_stay_go_on_with_their_turns_and_others_begin_again() -> None:
+    ours = picks()
+    one, other = Group(A, B, C, pick=Pick.ROUND_ROBIN), Group(C, D, pick=Pick.ROUND_ROBIN)
+    for group in (one, other):
+        ours.order(group, KEY, NOTHING)
+    ours.keep([one, Group(A, B)])
+    assert [names(ours.order(group, KEY, NOTHING)) for group in (one, other)] == ["bca", "cd"]

@@ -8,7 +8,7 @@ import math
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +22,12 @@ from chainsocks.chain.trip import CONNECT, OPEN
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.models import Config
+from chainsocks.config.rules import Rule
 from chainsocks.errors import Place
 from chainsocks.protocol.address import Address, parse_address
-from chainsocks.server.serve import serve, serve_until_signalled
+from chainsocks.server.reload import Read, Reading
+from chainsocks.server.serve import OneProcess, serve, serve_until_signalled
+from chainsocks.server.server import Server, open_server
 from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6, read_all, read_exactly
 from tests.observe.recorded import RecordedEvents
 from tests.server.serving import (
@@ -43,6 +46,12 @@ pytestmark = pytest.mark.usefixtures("each_session_way")
 Log = pytest.LogCaptureFixture
 
 DAY = 24 * 3600
+
+
+def unread() -> Reading:
+    """Fail: the configuration is not to be read."""
+    pytest.fail("it is read")
+
 
 # --- listening
 
@@ -274,22 +283,70 @@ async def test_the_second_signal_ends_everything_now(
 async def test_trouble_with_listening_comes_through_the_signal_handling() -> None:
     nowhere = Listener(UnixPath("/nonexistent/socket"))
     with pytest.raises(ExceptionGroup) as caught:
-        await serve_until_signalled(config_of(nowhere))
+        await serve_until_signalled(config_of(nowhere), unread)
     assert caught.group_contains(FileNotFoundError)
+
+
+async def test_sighup_reloads_and_sigusr1_shows_the_state(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    changed = replace(config_of(), rules=(Rule(1, None),))
+    async with until_signalled(config_of(), lambda: Reading(changed, "c.toml")) as (address, ended):
+        async with connect(address) as session:
+            await greet(session)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGHUP)
+            await trio.sleep(1)
+            assert "reloaded: new sessions use c.toml" in said(log, logging.INFO)
+            assert "state: 1 session" in said(log, logging.INFO)
+            os.kill(os.getpid(), signal.SIGUSR2)
+            await trio.sleep(1)
+            assert said(log, logging.WARNING) == ["SIGUSR2 is ignored: it has no meaning here"]
+        os.kill(os.getpid(), signal.SIGTERM)
+        await ended.wait()
+
+
+async def test_after_the_first_signal_only_those_that_stop_count(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    async with until_signalled(config_of(grace=60)) as (address, ended), connect(address) as session:
+        await greet(session)
+        os.kill(os.getpid(), signal.SIGQUIT)
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(os.getpid(), number)
+        await trio.sleep(1)
+        assert not ended.is_set()
+        await session.aclose()
+        await ended.wait()
+    assert said(log, logging.WARNING) == []
+    assert said(log, logging.ERROR) == []
+
+
+async def test_a_server_that_drains_accepts_for_the_delay(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    stopping = trio.Event()
+    async with open_server(config_of()) as server, trio.open_nursery() as nursery:
+        steering = OneProcess(server, unread, stopping, nursery)
+        states = [steering.is_draining]
+        steering.drain(5)
+        states.append(steering.is_draining)
+        assert states == [False, True]
+        await trio.sleep(4.9)
+        async with connect(str(server.listeners[0])) as client:
+            await greet(client)
+        assert not stopping.is_set()
+        await stopping.wait()
+        assert trio.current_time() == pytest.approx(5)
+    assert "draining: new connections for 5 s more" in said(log, logging.INFO)
 
 
 # --- helpers
 
 
 @asynccontextmanager
-async def until_signalled(config: Config) -> AsyncIterator[tuple[str, trio.Event]]:
+async def until_signalled(config: Config, read: Read = unread) -> AsyncIterator[tuple[str, trio.Event]]:
     """Run a server that listens to signals; yield its address, and the event of its end."""
     ended = trio.Event()
 
-    async def run(task_status: trio.TaskStatus[Sequence[str]]) -> None:
-        await serve_until_signalled(config, task_status)
+    async def run(task_status: trio.TaskStatus[Server]) -> None:
+        await serve_until_signalled(config, read, task_status)
         ended.set()
 
     async with trio.open_nursery() as nursery:
-        [address] = await nursery.start(run)
-        yield address, ended
+        server = await nursery.start(run)
+        yield str(server.listeners[0]), ended

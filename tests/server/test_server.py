@@ -16,12 +16,13 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Hop
+from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.config.rules import Rule
+from chainsocks.net.rearranging import rearranged
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address
 from chainsocks.server.server import Server, open_server
@@ -155,11 +156,17 @@ async def test_max_sessions_can_shrink_without_harm_to_those_that_run(sockets_on
 # --- listeners
 
 
+def listen(server: Server, *listeners: Listener) -> None:
+    """Have a server listen at these addresses and at no others."""
+    with rearranged(server.listeners, listeners) as sockets:
+        server.change_listeners(sockets)
+
+
 async def test_a_listener_can_be_added(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:
     path = tmp_path / "s"
     async with open_server(config_of()) as server:
         before = address_of(server)
-        server.open_listeners([ANY_PORT, Listener(UnixPath(str(path)))])
+        listen(server, ANY_PORT, Listener(Address("127.0.0.2", 0)), Listener(UnixPath(str(path))))
         assert [str(each) for each in server.listeners][::2] == [before, f"unix:{path}"]
         for each in server.listeners:
             async with connect(str(each)) as client:
@@ -167,15 +174,19 @@ async def test_a_listener_can_be_added(sockets_on_mock_clock: MockClock, tmp_pat
     assert not path.exists()
 
 
-async def test_a_listener_that_cannot_be_had_adds_none(sockets_on_mock_clock: MockClock, tmp_path: Path) -> None:
-    path = tmp_path / "s"
+async def test_a_listener_that_cannot_listen_leaves_the_others(sockets_on_mock_clock: MockClock) -> None:
     async with open_server(config_of()) as server:
-        before, taken = descriptors(), server.listeners[0].sock.getsockname()
-        with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is looked at below)
-            server.open_listeners([Listener(UnixPath(str(path))), ANY_PORT, Listener(Address(*taken))])
-        assert (caught.value.errno, caught.value.filename) == (errno.EADDRINUSE, address_of(server))
-        assert (len(server.listeners), descriptors(), path.exists()) == (1, before, False)
-        async with connect(address_of(server)) as client:
+        with rearranged(server.listeners, [ANY_PORT, Listener(Address("127.0.0.2", 0))]) as sockets:
+            socket.create_server(sockets[1].sock.getsockname()).close()  # as long as it does not listen
+            with socket.socket() as rival:
+                rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                rival.bind(sockets[1].sock.getsockname())
+                rival.listen()
+                with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is looked at below)
+                    server.change_listeners(sockets)
+        assert (caught.value.errno, caught.value.filename) == (errno.EADDRINUSE, "127.0.0.2:0")
+        [opened] = server.listeners
+        async with connect(str(opened)) as client:
             await greet(client)
 
 
@@ -190,10 +201,11 @@ async def test_a_listener_can_be_closed_while_its_sessions_go_on(
         connect(f"unix:{path}") as session,
     ):
         await open_session(session, destination)
-        await server.close_listener(listener)
+        listen(server, ANY_PORT)
         assert [each.listener for each in server.listeners] == [ANY_PORT]
+        await trio.sleep(1)
         assert not path.exists()
-        server.open_listeners([listener])
+        listen(server, ANY_PORT, listener)
         for each in server.listeners:
             async with connect(str(each)) as client:
                 await greet(client)
@@ -201,38 +213,61 @@ async def test_a_listener_can_be_closed_while_its_sessions_go_on(
         assert await read_exactly(session, 10) == b"still here"
 
 
-async def test_a_closed_port_is_free_at_once(sockets_on_mock_clock: MockClock) -> None:
+async def test_a_closed_port_is_free_once_a_task_has_run(sockets_on_mock_clock: MockClock) -> None:
     async with open_server(config_of()) as server:
         name = server.listeners[0].sock.getsockname()
-        await server.close_listener(ANY_PORT)
+        listen(server)
         assert server.listeners == []
+        await trio.sleep(1)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(name)
-        server.open_listeners([Listener(Address(*name))])
+        listen(server, Listener(Address(*name)))
         async with connect(address_of(server)) as client:
             await greet(client)
 
 
+async def test_a_closed_listener_serves_the_connections_that_it_has(sockets_on_mock_clock: MockClock) -> None:
+    """Also those that it has not accepted yet."""
+    async with echoing() as destination, open_server(config_of()) as server, connect(address_of(server)) as client:
+        listen(server)
+        await open_session(client, destination)
+        await client.send(b"hello")
+        assert await read_exactly(client, 5) == b"hello"
+
+
 async def test_a_listener_can_be_closed_while_its_connections_wait(sockets_on_mock_clock: MockClock) -> None:
     """They have been accepted, and are served as the sessions are that it has."""
-    async with echoing() as destination, open_server(config_of(max_sessions=1)) as server:
-        other = Listener(Address("127.0.0.2", 0))
-        server.open_listeners([other])
-        async with connect(address_of(server)) as session:
+    other = Listener(Address("127.0.0.2", 0))
+    async with echoing() as destination, open_server(config_of(ANY_PORT, other, max_sessions=1)) as server:
+        session = connect(address_of(server))
+        await open_session(session, destination)
+        async with connect(address_of(server, 1)) as waiting:
+            await waiting.send(GREETING)
+            assert not await is_served(waiting)
+            listen(server, ANY_PORT)
+            assert not await is_served(waiting)
+            await session.aclose()
+            assert await is_served(waiting)
+
+
+async def test_a_listener_that_stays_keeps_its_socket_and_has_the_new_terms(
+    sockets_on_mock_clock: MockClock,
+) -> None:
+    async with echoing() as destination, open_server(config_of()) as server:
+        [before] = server.listeners
+        async with connect(address_of(server)) as greeted, connect(address_of(server)) as session:
+            await greet(greeted)
             await open_session(session, destination)
-            async with connect(address_of(server, 1)) as waiting:
-                await waiting.send(GREETING)
-                assert not await is_served(waiting)
-                await server.close_listener(other)
-                assert not await is_served(waiting)
-                await session.aclose()
-                assert await is_served(waiting)
-
-
-async def test_what_was_not_opened_cannot_be_closed_and_is_no_error(sockets_on_mock_clock: MockClock) -> None:
-    async with open_server(config_of()) as server:
-        await server.close_listener(Listener(Address(LOOPBACK, 1)))
-        assert len(server.listeners) == 1
+            for names_only, code in ((NamesOnly.REFUSE, NOT_ALLOWED), (NamesOnly.OFF, SUCCEEDED)):
+                listen(server, replace(ANY_PORT, names_only=names_only))
+                [after] = server.listeners
+                assert (after.sock, after.listener.names_only) == (before.sock, names_only)
+                async with connect(address_of(server)) as new:
+                    await greet(new)
+                    assert await request(new, destination) == code
+            await session.send(b"still here")
+            assert await read_exactly(session, 10) == b"still here"
+            assert await request(greeted, destination) == SUCCEEDED
 
 
 async def test_without_a_poller_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

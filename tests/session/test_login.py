@@ -305,3 +305,16 @@ async def test_threads_of_the_system() -> None:
     logins = Logins([User("carol", Slow(b"right"))])
     assert await logins.accept(login(b"right"))
     assert not await logins.accept(login(b"wrong"))
+
+
+async def test_of_other_users_the_logins_remain_known_whose_passwords_are_the_same() -> None:
+    carol, dave, erin = (User(name, PlainPassword(name.encode())) for name in ("carol", "dave", "erin"))
+    former = Logins([carol, dave, erin])
+    for name in (b"carol", b"dave", b"erin"):
+        assert await former.accept(login(name, name))
+    logins = former.renewed([carol, User("dave", PlainPassword(b"another")), User("fred", PlainPassword(b"erin"))])
+    assert [logins.is_known(login(name, name)) for name in (b"carol", b"dave", b"erin")] == [True, False, False]
+    assert not await logins.accept(login(b"dave", b"dave"))
+    assert not await logins.accept(login(b"erin", b"erin"))
+    assert await logins.accept(login(b"another", b"dave"))
+    assert not former.is_known(login(b"another", b"dave"))
