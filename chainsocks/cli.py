@@ -160,6 +160,15 @@ def hash_password() -> None:
     """Print the configuration line for a password."""
 
 
+@cli.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+def import_() -> None:
+    """Print the configuration for a proxychains.conf.
+
+    FILE is that of proxychains-ng or of proxychains 3. Exit status 1: not all of it can be said; comments say what.
+    """
+
+
 @cli.command()
 @click.argument("topic", required=False, metavar="[TOPIC]")
 def manual() -> None:

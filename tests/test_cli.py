@@ -25,7 +25,7 @@ from tests.commands import CHAINSOCKS, run_main
 from tests.e2e.programs import PATIENCE, Process, clean_environment
 from tests.e2e.spawner import OWN
 
-COMMANDS = ["bench", "check", "demo", "hash-password", "manual", "probe", "serve"]
+COMMANDS = ["bench", "check", "demo", "hash-password", "import", "manual", "probe", "serve"]
 
 
 class TestHelp:

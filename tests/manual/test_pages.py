@@ -20,6 +20,9 @@ SECRETS = ("LIMA_PASSWORD", "PARIS_PASSWORD", "CAROL_PASSWORD")
 WIDTH = 78
 """Columns of code: what is left of 80 beside the margin of `chainsocks manual`."""
 
+SHELL = {">", "|"}
+"""Words that end the arguments of a command."""
+
 PROGRAM = re.compile(r"(?:[\w./-]*/)?chainsocks$")
 
 
@@ -38,8 +41,9 @@ def typed_lines() -> list[tuple[str, list[str]]]:
         for block in blocks(page, "sh", "console"):
             for line in block.text.replace("\\\n", " ").splitlines():
                 words = shlex.split(line.removeprefix("$ "), comments=True)
+                end = next((place for place, word in enumerate(words) if word in SHELL), len(words))
                 found += [
-                    (f"{block}: {line}", words[place + 1 :])
+                    (f"{block}: {line}", words[place + 1 : end])
                     for place, word in enumerate(words)
                     if PROGRAM.match(word) and words[place - 1 : place] not in (["-u"], ["now"])
                 ]

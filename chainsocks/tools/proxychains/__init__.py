@@ -1,0 +1,1 @@
+"""proxychains.conf: reading it, and saying the same in the form of this program's configuration."""

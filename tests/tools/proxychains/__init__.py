@@ -1,0 +1,1 @@
+"""Tests of reading proxychains.conf, and of saying the same as a configuration."""
