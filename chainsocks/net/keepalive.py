@@ -11,15 +11,16 @@ import math
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import trio
 from trio.lowlevel import checkpoint
 
 from chainsocks.net.stream import SocketStream
 
-__all__ = ["LASTING", "Keepalive", "has_vanished", "keep_alive", "open_keepalive"]
+__all__ = ["LASTING", "Keepalive", "Lasting", "Source", "has_vanished", "keep_alive", "open_keepalive"]
 
 LASTING = 30
 """Seconds after which a connection gets keepalive, at the latest after as long again; also between two looks at it."""
@@ -77,21 +78,45 @@ def has_vanished(sock: socket.socket, seconds: float) -> bool:
     return bool(max(retransmits, probes) >= UNANSWERED and last_acknowledgement >= seconds * 1000)
 
 
+class Lasting(Protocol):
+    """Something that has connections, and may last."""
+
+    @property
+    def began(self) -> float:
+        """When it began, on trio's clock."""
+
+    @property
+    def streams(self) -> Iterable[SocketStream]:
+        """Its TCP connections that are open."""
+
+
+class Source(Protocol):
+    """What has many of these; `Keepalive.notice` is called when it has none and gets one."""
+
+    @property
+    def sessions(self) -> Collection[Lasting]:
+        """Those that there are now."""
+
+
 class Keepalive:
     """Watches connections that last. `seconds`, as for `keep_alive`, may be changed at any time.
 
-    Connections are found by their descriptors. A short one is replaced by the next one with its descriptor, so there
-    are never more entries than descriptors.
+    Connections that are added are found by their descriptors. A short one is replaced by the next one with its
+    descriptor, so there are never more entries than descriptors.
     """
 
-    __slots__ = ("_added", "_old", "_settling", "_young", "seconds")
+    __slots__ = ("_added", "_lasted_since", "_old", "_settling", "_young", "seconds", "sources")
 
     def __init__(self, seconds: float = math.inf) -> None:
         self.seconds = seconds
+        self.sources: list[Source] = []
+        """Those whose connections are watched without being added."""
         self._added = trio.Event()
         self._young: dict[int, SocketStream] = {}
         self._settling: dict[int, SocketStream] = {}
         self._old: list[SocketStream] = []
+        self._lasted_since = -math.inf
+        """What has begun until then, among the sources, has keepalive."""
 
     def add(self, stream: SocketStream) -> None:
         """Watch a TCP stream if it lasts."""
@@ -99,35 +124,53 @@ class Keepalive:
             self._added.set()
         self._young[stream.socket.fileno()] = stream
 
+    def notice(self) -> None:
+        """Watch the sources: one of them had nothing until now."""
+        self._added.set()
+
     async def run(self) -> None:
         """Watch the streams until cancelled."""
         while True:
-            if not (self._young or self._settling or self._old):
+            if not (self._young or self._settling or self._old or any(source.sessions for source in self.sources)):
                 self._added = trio.Event()
                 await self._added.wait()
             await trio.sleep(LASTING)
             lasting = [*self._settling.values()]
             self._settling, self._young = self._young, {}
-            await self._watch(lasting)
+            old, self._old = self._old, []
+            if self.seconds == math.inf:
+                continue
+            await self._watch_sources(trio.current_time() - LASTING)
+            for count, stream in enumerate((*lasting, *old), 1):
+                if self._look_at(stream, is_new=count <= len(lasting)):
+                    self._old.append(stream)
+                if count % STREAMS_BEFORE_YIELD == 0:
+                    await checkpoint()
 
-    async def _watch(self, lasting: list[SocketStream]) -> None:
-        """Set keepalive for `lasting`, which are new, and break off all streams whose peers have vanished."""
-        streams, self._old = [*lasting, *self._old], []
-        if self.seconds == math.inf:
-            return
-        for count, stream in enumerate(streams, 1):
-            if stream.socket.fileno() >= 0:
-                try:
-                    if count <= len(lasting):
-                        keep_alive(stream.socket, self.seconds)
-                    if has_vanished(stream.socket, PATIENCE * self.seconds):
-                        stream.break_off()
-                    else:
-                        self._old.append(stream)
-                except OSError:
-                    pass  # reset meanwhile
-            if count % STREAMS_BEFORE_YIELD == 0:
-                await checkpoint()
+    async def _watch_sources(self, until: float) -> None:
+        """Look at what has begun before `until`."""
+        since, self._lasted_since = self._lasted_since, until
+        for source in [*self.sources]:
+            for count, each in enumerate([*source.sessions], 1):
+                if each.began <= until:
+                    for stream in each.streams:
+                        self._look_at(stream, is_new=each.began > since)
+                if count % STREAMS_BEFORE_YIELD == 0:
+                    await checkpoint()
+
+    def _look_at(self, stream: SocketStream, *, is_new: bool) -> bool:
+        """Set keepalive for a new stream, and break off one whose peer has vanished; return whether it goes on."""
+        if stream.socket.fileno() < 0:
+            return False
+        try:
+            if is_new:
+                keep_alive(stream.socket, self.seconds)
+            if not has_vanished(stream.socket, PATIENCE * self.seconds):
+                return True
+            stream.break_off()
+        except OSError:
+            pass  # reset meanwhile
+        return False
 
 
 @asynccontextmanager

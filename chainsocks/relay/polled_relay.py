@@ -64,11 +64,11 @@ class PolledRelay(Relay[PolledStream]):
                 await wait_task_rescheduled(self._abort)
         finally:
             error = self.stop()
-            self._client.take_back()
-            self._upstream.take_back()
+            self.client.take_back()
+            self.upstream.take_back()
         if error:
             raise error
-        if self._client.closed or self._upstream.closed:
+        if self.client.closed or self.upstream.closed:
             raise ClosedResourceError
 
     def start(self, owner: Owner, early_up: bytes) -> None:
@@ -91,7 +91,7 @@ class PolledRelay(Relay[PolledStream]):
 
     def on_stream_event(self, stream: PolledStream, events: int) -> None:
         """Move bytes; for the streams."""
-        if stream is self._client:
+        if stream is self.client:
             if events & READ_EVENTS and self._up_end is None:
                 self._up().source_event(events)
             if events & WRITE_EVENTS and self._flow_down:
@@ -104,8 +104,8 @@ class PolledRelay(Relay[PolledStream]):
         self._drop_idle_flows()
 
     def _start(self, early_up: bytes, early_down: bytes) -> None:
-        self._client.hand_over(self)
-        self._upstream.hand_over(self)
+        self.client.hand_over(self)
+        self.upstream.hand_over(self)
         up, down = self._up(), self._down()
         up.start(early_up)
         down.start(early_down)
@@ -121,7 +121,7 @@ class PolledRelay(Relay[PolledStream]):
         """Return the flow from the client to its upstream. One that only waits for its source is made anew."""
         flow = self._flow_up
         if flow is None:
-            flow = self._flow_up = Flow(self._client, self._upstream, self._moved_up, self._flow_up_ended)
+            flow = self._flow_up = Flow(self.client, self.upstream, self._moved_up, self._flow_up_ended)
             flow.sink_closes = self.closes_at_once and self._down_end is End.FINISHED
         return flow
 
@@ -129,7 +129,7 @@ class PolledRelay(Relay[PolledStream]):
         """Return the flow from the upstream to the client."""
         flow = self._flow_down
         if flow is None:
-            flow = self._flow_down = Flow(self._upstream, self._client, self._moved_down, self._flow_down_ended)
+            flow = self._flow_down = Flow(self.upstream, self.client, self._moved_down, self._flow_down_ended)
             flow.sink_closes = self.closes_at_once and self._up_end is End.FINISHED
         return flow
 
@@ -169,5 +169,5 @@ class PolledRelay(Relay[PolledStream]):
         if self._owner:
             self._owner.relay_over()
         elif self._task:  # it does not sleep where the relay was over at once
-            self._client.poller.wake(self._task)
+            self.client.poller.wake(self._task)
             self._task = None

@@ -67,20 +67,20 @@ class Relay(ABC, Generic[StreamT]):
 
     __slots__ = (
         "_broken",
-        "_client",
         "_down_end",
         "_half_close",
         "_idle",
         "_scope",
         "_traffic",
         "_up_end",
-        "_upstream",
+        "client",
         "closes_at_once",
+        "upstream",
     )
 
     def __init__(self, client: StreamT, upstream: StreamT, traffic: Traffic, *, idle: float, half_close: float) -> None:
-        self._client = client
-        self._upstream = upstream
+        self.client = client
+        self.upstream = upstream
         self._traffic = traffic
         self._idle = idle
         self._half_close = half_close
@@ -149,9 +149,9 @@ class Relay(ABC, Generic[StreamT]):
     def _reset_incomplete(self) -> None:
         """Have a stream reset on close that did not get all bytes and the end."""
         if self._up_end is not End.FINISHED:
-            reset_on_close(self._upstream)
+            reset_on_close(self.upstream)
         if self._down_end is not End.FINISHED:
-            reset_on_close(self._client)
+            reset_on_close(self.client)
 
 
 class PumpedRelay(Relay[ByteStream]):
@@ -163,7 +163,7 @@ class PumpedRelay(Relay[ByteStream]):
         """See `Relay.run`."""
 
         async def go_up() -> None:
-            self._up_ended(await pump(self._client, self._upstream, early_up, self._moved_up))
+            self._up_ended(await pump(self.client, self.upstream, early_up, self._moved_up))
             if self._is_over:
                 nursery.cancel_scope.cancel()
 
@@ -171,7 +171,7 @@ class PumpedRelay(Relay[ByteStream]):
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(go_up)
-                self._down_ended(await pump(self._upstream, self._client, early_down, self._moved_down))
+                self._down_ended(await pump(self.upstream, self.client, early_down, self._moved_down))
                 if self._is_over:
                     nursery.cancel_scope.cancel()
         finally:

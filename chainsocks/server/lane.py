@@ -79,6 +79,7 @@ class Lane:
     ) -> None:
         self._listener = listener
         self._sessions: set[LaneSession] = set()
+        self._keepalive = keepalive
         self._shared = Shared(poller, deadlines, keepalive, hand_over, self._left)
         self._terms: Terms | None = None
         self._is_closing = False
@@ -94,6 +95,8 @@ class Lane:
             terms = self._terms = Terms(self._listener, service)
         if not terms.are_open or self._is_closing or log.isEnabledFor(logging.DEBUG):  # it writes no debugging lines
             return False
+        if not self._sessions:
+            self._keepalive.notice()
         self._sessions.add(LaneSession(self._shared, terms, connection, client, place))
         return True
 
@@ -104,10 +107,12 @@ class Lane:
 
     async def run(self) -> None:
         """Own the sessions until `close` has been called and all have ended; cut them off when cancelled."""
+        self._keepalive.sources.append(self)
         try:
             await self._is_empty.wait()
         finally:
             self._is_closing = True
+            self._keepalive.sources.remove(self)
             for session in [*self._sessions]:
                 session.cut_off()
 

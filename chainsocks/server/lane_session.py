@@ -10,7 +10,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import trio
@@ -75,29 +75,52 @@ class Shared:
     """Called once for each session: it has ended, or is a task now."""
 
 
+class _Opening:
+    """What a session has until its relay runs; most of its time it is in the relay, and needs none of this."""
+
+    __slots__ = (
+        "answered",
+        "client_events",
+        "connection",
+        "decision",
+        "dial_began",
+        "early",
+        "has_left",
+        "heard",
+        "read_message",
+        "target",
+        "upstream",
+        "user",
+    )
+
+    target: Address
+    dial_began: float
+
+    def __init__(self, connection: Connection, read_message: Callable[[LaneSession, bytes], bytes]) -> None:
+        self.connection = connection
+        self.heard = self.early = b""
+        self.answered = self.client_events = 0
+        self.user: bytes | None = None
+        self.decision: RoutingDecision | None = None
+        self.has_left = False
+        """Whether the client has finished its side without a byte behind its request."""
+        self.upstream: PolledStream | None = None
+        self.read_message = read_message
+        """What reads the client's next message, and returns the bytes behind it."""
+
+
 class LaneSession(Deadline):
     """See the module. It owns `client`, and what it opens on its behalf, until it ends or is handed over."""
 
     __slots__ = (
-        "_answered",
         "_client",
-        "_client_events",
-        "_connection",
-        "_decision",
-        "_dial_began",
-        "_early",
         "_events",
-        "_has_left",
-        "_heard",
+        "_opening",
         "_place",
-        "_read_message",
         "_record",
         "_relay",
         "_shared",
-        "_target",
         "_terms",
-        "_upstream",
-        "_user",
     )
 
     def __init__(
@@ -106,20 +129,12 @@ class LaneSession(Deadline):
         service = terms.service
         self._shared = shared
         self._terms = terms
-        self._connection = connection
         self._client = client
         self._place = place
         self._record = record = Record(connection.name, began=place.began)
         self._events = SessionEvents(service.events, record) if service.events else None
-        self._heard = self._early = b""
-        self._answered = self._client_events = 0
-        self._user: bytes | None = None
-        self._decision: RoutingDecision | None = None
-        self._has_left = False
-        """Whether the client has finished its side without a byte behind its request."""
-        self._upstream: PolledStream | None = None
+        self._opening = _Opening(connection, LaneSession._read_first)  # not of the session: it would be a circle
         self._relay: PolledRelay | None = None
-        self._read_message = LaneSession._read_first  # without the session: it would be in a circle with itself
         super().__init__(shared.deadlines, record.began + terms.timeouts.handshake)
         shared.deadlines.opened()
         if self._events:
@@ -128,9 +143,10 @@ class LaneSession(Deadline):
 
     def on_stream_event(self, stream: PolledStream, events: int) -> None:
         """Go on with the story, until the relay does; for the streams."""
-        if stream is self._upstream:
-            self._upstream_answered(events)
-        elif self._upstream is None:
+        upstream = self._opening.upstream
+        if stream is upstream:
+            self._upstream_answered(stream, events)
+        elif upstream is None:
             self._client_spoke(events)
         else:
             self._client_spoke_early(events)
@@ -140,27 +156,45 @@ class LaneSession(Deadline):
         """What is known of the session. There is none once it has ended, or is a task."""
         return self._record
 
+    @property
+    def began(self) -> float:
+        """When the session began, on trio's clock."""
+        return self._record.began
+
+    @property
+    def streams(self) -> Iterable[PolledStream]:
+        """Its TCP connections, once both are open; see `chainsocks.net.keepalive`."""
+        relay = self._relay
+        if relay is None or self.closed:
+            return ()
+        return relay.client, relay.upstream
+
     def moment(self) -> Moment | None:
         """Return where the session is; see `chainsocks.observe.live.LiveSession`."""
         if self.closed:
             return None
         if self._relay:
             return Moment(Phase.RELAY, self.deadline, hops=())
-        if self._upstream is None or self._decision is None:
+        opening = self._opening
+        if opening.upstream is None or opening.decision is None:
             return Moment(Phase.REQUEST, self.deadline)
-        place = PlaceOfStep(None, self._decision.destination, CONNECT)
+        place = PlaceOfStep(None, opening.decision.destination, CONNECT)
         return Moment(Phase.DIAL, self.deadline, place, ())
 
     def kill(self) -> None:
         """End the session; see `chainsocks.observe.live.LiveSession`."""
         self._cut_off(KILLED, OutcomeKind.KILLED)
 
+    @property
+    def _upstream(self) -> PolledStream | None:
+        return self._relay.upstream if self._relay else self._opening.upstream
+
     # The request.
 
     def _client_spoke(self, events: int) -> None:
         """Read the client's next messages, each of which has to be whole."""
-        client = self._client
-        self._client_events |= events
+        client, opening = self._client, self._opening
+        opening.client_events |= events
         try:
             try:
                 data = client.socket.recv(MOST)
@@ -169,18 +203,18 @@ class LaneSession(Deadline):
             except OSError as error:
                 client.note_broken(error)
                 data = b""
-            self._heard = self._heard + data if self._heard else data
+            opening.heard = opening.heard + data if opening.heard else data
             if not data or events & MORE_EVENTS or len(data) == MOST:
                 self._hand_over()
                 return
-            self._client_events = 0  # a short read: there is nothing left of them
+            opening.client_events = 0  # a short read: there is nothing left of them
             while data:
-                data = self._read_message(self, data)
+                data = opening.read_message(self, data)
         except ProtocolError:
             self._hand_over()
         except Exception as error:  # noqa: BLE001  (the poller serves other sessions, too)
             self._fail(error)
-        if not (client.short_read_is_all or self.closed or self._upstream):
+        if not (client.short_read_is_all or self.closed or opening.upstream):
             self._client_spoke(0)  # a unix socket may hold another message
 
     def _read_first(self, data: bytes) -> bytes:
@@ -201,7 +235,7 @@ class LaneSession(Deadline):
         else:
             return self._hand_over()
         by_password = method is Method.USERNAME_PASSWORD
-        self._read_message = LaneSession._read_login if by_password else LaneSession._read_request
+        self._opening.read_message = LaneSession._read_login if by_password else LaneSession._read_request
         return self._answer(_CHOICES[method], data[end:])
 
     def _read_login(self, data: bytes) -> bytes:
@@ -213,8 +247,8 @@ class LaneSession(Deadline):
         if not logins.is_known(login):
             return self._hand_over()
         if logins.required:
-            self._user = login.username
-        self._read_message = LaneSession._read_request
+            self._opening.user = login.username
+        self._opening.read_message = LaneSession._read_request
         return self._answer(_LOGIN_ACCEPTED, data[end:])
 
     def _answer(self, answer: bytes, rest: bytes) -> bytes:
@@ -223,7 +257,7 @@ class LaneSession(Deadline):
             sent = self._client.send_nowait(answer)
         except BrokenResourceError:
             sent = 0  # the task will find that out
-        self._answered += sent
+        self._opening.answered += sent
         return rest if sent == len(answer) else self._hand_over()
 
     def _read_request(self, data: bytes) -> bytes:
@@ -237,11 +271,11 @@ class LaneSession(Deadline):
 
     def _route(self, request: Request, early: bytes) -> bytes:
         """Decide, and dial if that takes no more than a connect; `early` is the first data upstream."""
-        terms, record = self._terms, self._record
+        terms, record, opening = self._terms, self._record, self._opening
         if request.command is not Command.CONNECT or request.destination.is_link_local:
             return self._hand_over()
-        record.request, self._early = request, early
-        caller = Caller(self._connection.host, self._user)
+        record.request, opening.early = request, early
+        caller = Caller(opening.connection.host, opening.user)
         decision = route_at_once(request, caller, terms.service.policy, terms.listener.names_only)
         if decision is None or decision.refusal or not terms.allow(decision):
             return self._hand_over()
@@ -259,8 +293,8 @@ class LaneSession(Deadline):
             return self._hand_over()
         if not self._place.keep(caller.account):
             return self._hand_over()
-        if self._user is not None:
-            record.user = self._user.decode("utf-8", "surrogateescape")
+        if opening.user is not None:
+            record.user = opening.user.decode("utf-8", "surrogateescape")
         record.rule, record.chain = decision.matched, decision.chain
         self._dial(decision, address)
         return b""
@@ -279,15 +313,15 @@ class LaneSession(Deadline):
         return found[0] if found and len(found) == 1 else None
 
     def _dial(self, decision: RoutingDecision, address: Address) -> None:
-        shared, terms = self._shared, self._terms
+        shared, terms, opening = self._shared, self._terms, self._opening
         try:
             sock = tcp_socket(family_of(address))
         except OSError:
             self._hand_over()  # the task will say why
             return
-        self._decision, self._target = decision, address
-        self._upstream = upstream = PolledStream(sock, shared.poller, short_read_is_all=True, may_delay=True)
-        self._dial_began = now = trio.current_time()
+        opening.decision, opening.target = decision, address
+        opening.upstream = upstream = PolledStream(sock, shared.poller, short_read_is_all=True, may_delay=True)
+        opening.dial_began = now = trio.current_time()
         if self._events and address is not decision.destination:
             self._report(RESOLVE, now + terms.timeouts.resolve)
         self.deadline = now + terms.dial_limit(decision)
@@ -300,36 +334,35 @@ class LaneSession(Deadline):
 
     def _client_spoke_early(self, events: int) -> None:
         """Watch the client during the dial, as `chainsocks.session.client_watch` does."""
-        self._client_events |= events
+        opening = self._opening
+        opening.client_events |= events
         if not events & END_EVENTS:
             return
         try:
-            if not has_left(self._client.socket, events, self._early):
+            if not has_left(self._client.socket, events, opening.early):
                 return
             if events & RESET_EVENT:
                 self._abort()
             else:
-                self._has_left = True
+                opening.has_left = True
                 self.deadline = min(self.deadline, trio.current_time() + GRACE)
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
-    def _upstream_answered(self, events: int) -> None:
+    def _upstream_answered(self, upstream: PolledStream, events: int) -> None:
         """Go on when the connect has succeeded or failed."""
-        upstream = self._upstream
-        if upstream is None or not events & WRITE_EVENTS:
+        if not events & WRITE_EVENTS:
             return  # no news
         try:
             error = upstream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & END_EVENTS else 0
             try:
                 if error:
                     raise OSError(error, os.strerror(error))
-                name = upstream.note_connected(self._target.sockaddr)
+                name = upstream.note_connected(self._opening.target.sockaddr)
             except OSError as failure:
                 self._dial_failed(failure)
                 return
             upstream.note_events(events)
-            self._shared.keepalive.add(upstream)
             self._send_success(upstream, address_of(name), events)
         except Exception as error:  # noqa: BLE001
             self._fail(error)
@@ -337,19 +370,20 @@ class LaneSession(Deadline):
     def _dial_failed(self, error: OSError) -> None:
         """Leave the answer to the task."""
         trip = self._trip()
-        if self._target is not trip.destination:
+        if self._opening.target is not trip.destination:
             self._terms.network.forget(trip.destination)
         self._close_upstream()
         self._hand_over(connect_error(trip, None, error))
 
     def _trip(self) -> Trip:
         """Return the trip that a task would have made, where it has ended."""
-        decision, terms = self._decision, self._terms
+        opening, terms = self._opening, self._terms
+        decision, began = opening.decision, opening.dial_began
         if decision is None or decision.dialled is None or decision.dialled.route is None:
             raise RuntimeError("nothing has been dialled")
         destination = decision.destination
-        trip = Trip(decision.dialled.route, destination, terms.timeouts, terms.network, began=self._dial_began)
-        trip.allow(terms.timeouts.connect, destination, self._dial_began)
+        trip = Trip(decision.dialled.route, destination, terms.timeouts, terms.network, began=began)
+        trip.allow(terms.timeouts.connect, destination, began)
         trip.enter(None, CONNECT)
         return trip
 
@@ -357,9 +391,9 @@ class LaneSession(Deadline):
 
     def _send_success(self, upstream: PolledStream, bound: Address, events: int) -> None:
         """Tell the client that its way is open, and relay. `events` are those of `upstream`."""
-        record, client = self._record, self._client
+        record, client, opening = self._record, self._client, self._opening
         if (counters := self._terms.service.counters) and record.chain:
-            counters.dialled(record.chain.name, trio.current_time() - self._dial_began)
+            counters.dialled(record.chain.name, trio.current_time() - opening.dial_began)
         record.reply = ReplyCode.SUCCEEDED
         upstream.local_name = None  # it takes memory, and has been told
         self._report(OPEN, self.deadline)
@@ -372,19 +406,18 @@ class LaneSession(Deadline):
             self._abort()
             return
         if sent < len(answer):
-            self._answered += sent
+            opening.answered += sent
             upstream.take_back(events)
+            self._shared.keepalive.add(upstream)
             self._hand_over(Upstream(upstream, bound, b""))
             return
-        client.note_events(self._client_events)
+        client.note_events(opening.client_events)
         client.dry &= client.short_read_is_all
         timeouts = self._terms.timeouts
-        early = self._early
         self._relay = relay = PolledRelay(client, upstream, record, idle=timeouts.idle, half_close=timeouts.half_close)
         relay.closes_at_once = True
-        self._heard = self._early = b""
-        self._decision = None
-        relay.start(self, early)
+        del self._opening
+        relay.start(self, opening.early)
 
     def relay_over(self) -> None:
         """End with the relay, which calls this."""
@@ -404,16 +437,16 @@ class LaneSession(Deadline):
         try:
             if self._relay:
                 self.relay_over()
-            elif self._upstream is None:
-                self._hand_over()
+            elif upstream := self._opening.upstream:
+                self._dial_expired(upstream)
             else:
-                self._dial_expired(self._upstream)
+                self._hand_over()
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
     def _dial_expired(self, upstream: PolledStream) -> None:
         failure: DialError | RequestAbandoned
-        if self._has_left:
+        if self._opening.has_left:
             reset_on_close(upstream)
             failure = RequestAbandoned()
         else:
@@ -434,8 +467,8 @@ class LaneSession(Deadline):
 
     def _abort(self) -> None:
         """End a session whose client has left before its reply."""
-        if self._upstream:
-            reset_on_close(self._upstream)
+        if upstream := self._upstream:
+            reset_on_close(upstream)
         self._end(CLIENT_LEFT, OutcomeKind.CLIENT_LEFT)
 
     def _fail(self, error: Exception) -> None:
@@ -472,9 +505,10 @@ class LaneSession(Deadline):
     def _hand_over(self, dialled: Dialled = None) -> bytes:
         """Have a task go on; return nothing, which is what is left to read here."""
         self._leave()
-        self._client.take_back(self._client_events)
-        begun = Begun(self._record, self._events, self._heard, self._answered, dialled)
-        self._shared.hand_over(self._connection, self._terms.service, begun, self._place)
+        opening = self._opening
+        self._client.take_back(opening.client_events)
+        begun = Begun(self._record, self._events, opening.heard, opening.answered, dialled)
+        self._shared.hand_over(opening.connection, self._terms.service, begun, self._place)
         self._let_go()
         return b""
 
@@ -485,14 +519,15 @@ class LaneSession(Deadline):
 
     def _let_go(self) -> None:
         """Drop all that a session holds; the heap of the deadlines may keep this object for a while."""
-        del self._client, self._connection, self._record, self._place, self._terms
-        self._relay = self._upstream = self._decision = self._events = None
-        self._heard = self._early = b""
+        del self._client, self._record, self._place, self._terms
+        if not self._relay:
+            del self._opening
+        self._relay = self._events = None
 
     def _close_upstream(self) -> None:
-        if self._upstream:
-            self._upstream.close_soon()
+        if upstream := self._upstream:
+            upstream.close_soon()
 
     def _report(self, step: Step, deadline: float) -> None:
-        if self._events and self._decision:
-            self._events.step(PlaceOfStep(None, self._decision.destination, step), deadline)
+        if self._events and (decision := self._opening.decision):
+            self._events.step(PlaceOfStep(None, decision.destination, step), deadline)

@@ -305,8 +305,6 @@ class Server:
 
     def _begin(self, place: Place[_Waiting], connection: Connection, client: SocketStream, lane: Lane | None) -> None:
         """Begin a session, in the lane if that takes it."""
-        if connection.host:
-            self._keepalive.add(client)
         if not (lane and isinstance(client, PolledStream) and lane.begin(connection, client, self._service, place)):
             self._start_session(connection, self._service, None, place)
 
@@ -314,6 +312,8 @@ class Server:
         self, connection: Connection, service: Service, begun: Begun | None, place: SessionPlace
     ) -> None:
         """Start the task of a session, or of one that has `begun` in the lane."""
+        if connection.host and isinstance(connection.client, SocketStream):
+            self._keepalive.add(connection.client)
         self._sessions.start_soon(self._run_session, connection, service, begun, place, name=connection.name)
         if self._poller:
             self._poller.let_tasks_run()  # a callback may have started it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+from dataclasses import dataclass, field
 
 import pytest
 import trio
@@ -57,6 +58,48 @@ async def test_only_a_connection_that_lasts_gets_it(autojump_clock: MockClock) -
         assert not probes(near)
         await trio.sleep(LASTING + 1)
         assert probes(near)
+
+
+@dataclass
+class Session:
+    """Has connections."""
+
+    began: float
+    streams: list[SocketStream]
+
+
+@dataclass
+class Sessions:
+    """What runs at the moment."""
+
+    sessions: list[Session] = field(default_factory=list)
+
+
+async def test_connections_of_a_source_are_watched_without_being_added(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Sessions()
+    near, far = tcp_pair()
+    async with open_keepalive(60) as keepalive, SocketStream(near) as first, SocketStream(far) as second:
+        keepalive.sources += [Sessions(), source]
+        await trio.sleep(1000)
+        source.sessions.append(Session(trio.current_time(), [first]))
+        keepalive.notice()
+        await trio.sleep(LASTING - 5)
+        source.sessions.append(Session(trio.current_time(), [second]))
+        assert not probes(near)
+        await trio.sleep(10)
+        assert probes(near)
+        assert not probes(far)
+        keep_alive(near, math.inf)
+        await trio.sleep(LASTING)
+        assert probes(far)
+        assert not probes(near)  # it is set once
+        monkeypatch.setattr("chainsocks.net.keepalive.has_vanished", lambda sock, seconds: sock is near)
+        with pytest.raises(BrokenResourceError):
+            await first.receive()
+        source.sessions.clear()
+    assert not keepalive._old
 
 
 async def test_connections_that_end_leave_nothing_behind(autojump_clock: MockClock) -> None:

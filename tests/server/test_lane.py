@@ -19,11 +19,13 @@ from trio.testing import MockClock
 from chainsocks.config.models import User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import Cause, Place, Step
+from chainsocks.net.keepalive import LASTING
+from chainsocks.net.polled import PolledStream
 from chainsocks.observe.counters import Counters, SessionKey
 from chainsocks.observe.events import Events
 from chainsocks.observe.outcomes import Failure, OutcomeKind
 from chainsocks.observe.record import Record
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, SockAddr
 from chainsocks.protocol.messages import Command
 from chainsocks.relay.flow import Flow
 from chainsocks.relay.polled_relay import PolledRelay
@@ -304,6 +306,36 @@ async def test_a_client_that_breaks_off_during_the_dial(
             reset(client.socket)
             await trio.sleep(1)
             assert "the client left before its reply" in caplog.text
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+async def test_its_connections_get_keepalive_when_they_last(
+    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, *, handed_over: bool
+) -> None:
+    opened: list[PolledStream] = []
+    note_connected = PolledStream.note_connected
+
+    def noted(stream: PolledStream, address: SockAddr) -> SockAddr:
+        opened.append(stream)
+        return note_connected(stream, address)
+
+    monkeypatch.setattr(PolledStream, "note_connected", noted)
+    config = config_of()
+    config = replace(config, server=replace(config.server, keepalive=60))
+    async with echoing() as destination, open_server(config) as server, connect(str(server.listeners[0])) as client:
+        if handed_over:
+            await client.send(b"\5")
+            await trio.sleep(1)
+            await client.send(b"\1\0")
+        else:
+            await client.send(b"\5\1\0")
+        await client.send(request(destination))
+        await read_exactly(client, 12)
+        assert len(opened) == 1
+        await trio.sleep(LASTING / 2)
+        assert not opened[0].socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        await trio.sleep(2 * LASTING)
+        assert opened[0].socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 async def test_a_session_leaves_no_garbage(sockets_on_mock_clock: MockClock, seen: Seen) -> None:
