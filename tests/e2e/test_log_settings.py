@@ -1,8 +1,9 @@
-"""What the log of a server says of its clients: nothing, if it is told so, in either format and at every level."""
+"""The log of a server as `[log]` wants it: in either format, without clients, and without many lines of one kind."""
 
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,15 +12,28 @@ from pathlib import Path
 import pytest
 
 from chainsocks.config.passwords import hash_password
+from chainsocks.observe.log_repeats import FIRST
 from tests.e2e import targets
 from tests.e2e.programs import PATIENCE, SocketAddress, free_address, loopback_host
 from tests.e2e.servers import Chainsocks
 from tests.e2e.targets import serving
-from tests.e2e.wire import BIND, CONNECT, UDP_ASSOCIATE, read, read_to_end, socks5_login, socks5_request
+from tests.e2e.wire import (
+    BIND,
+    CONNECT,
+    UDP_ASSOCIATE,
+    ask_socks5,
+    connect,
+    read,
+    read_to_end,
+    socks5_login,
+    socks5_request,
+)
 
 CLIENT, DESTINATION, STRANGER = loopback_host(), loopback_host(), loopback_host()
 NAME, USER, WRONG_USER = "canary-name.invalid", "canary-user", "canary-guest"
 RESOLVE, RESOLVE_PTR = 0xF0, 0xF1
+REFUSED = 5
+"""The reply that the destination has refused the connection."""
 
 CANARIES = (CLIENT, DESTINATION, STRANGER, NAME, USER, WRONG_USER, "canary")
 
@@ -144,3 +158,27 @@ def test_each_line_of_a_log_in_json_is_an_object(tmp_path: Path, workers: int) -
     assert str(session["client"]).startswith(CLIENT)
     assert session.get("process") == (f"worker {str(session['id'])[0]}" if workers > 1 else None)
     assert objects[-1]["message"] == "stopped"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_that_stops_writes_how_many_lines_it_has_left_out(tmp_path: Path, workers: int) -> None:
+    config = tmp_path / "chainsocks.toml"
+    host, port = free_address()
+    config.write_text(f'[server]\nlisten = ["{host}:{port}"]\nworkers = {workers}\n')
+    server = Chainsocks(config, {}, "-q")
+    sessions, nothing = 3 * FIRST * workers, free_address()
+    try:
+        assert server.wait_until_it_listens((host, port))
+        for _ in range(sessions):
+            with connect((host, port)) as sock:
+                assert ask_socks5(sock, nothing) == REFUSED
+    finally:
+        status = server.stop()
+    assert status == 0
+    failed = [line for line in server.lines if "connection refused" in line]
+    left_out = [
+        int(found[1]) for line in failed if (found := re.search(r"and (\d+) more like this in \d+ s: id=", line))
+    ]
+    assert len(left_out) == workers
+    assert sum(left_out) + len(failed) - workers == sessions
+    assert len(failed) - workers == FIRST * workers
