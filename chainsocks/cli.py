@@ -98,7 +98,7 @@ def serve() -> None:
 @click.option(
     "--command", "what", type=click.Choice(["connect", "bind", "udp", "resolve"]), default="connect", show_default=True
 )
-@click.option("--socks", type=click.Choice(["4", "4a", "5"]), default="5", show_default=True)
+@click.option("--socks", type=click.Choice(["4", "4a", "5", "http"]), default="5", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check() -> None:
     """Check a configuration file.

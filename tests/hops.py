@@ -15,7 +15,7 @@ from chainsocks.chain.connect_errors import explain_connect_error
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop
-from chainsocks.config.kinds import HopProtocol
+from chainsocks.config.kinds import KINDS, HopProtocol
 from chainsocks.errors import reply_code_of
 from chainsocks.gss.stream import EncapsulatedStream
 from chainsocks.observe.record import Traffic
@@ -37,6 +37,14 @@ ANSWERS = {Command.RESOLVE: Address("192.0.2.99", 0), Command.RESOLVE_PTR: Addre
 """What an honest hop knows, whatever it is asked."""
 
 GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+REFUSALS = {
+    0x05: b"\x05\x05\x00\x01\0\0\0\0\0\0",
+    0x00: b"\0\x5b\0\0\0\0\0\0",
+    ord("H"): b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nsorry",
+}
+"""Refusals of a request by the first byte of an answer."""
 
 
 class Fault(StrEnum):
@@ -69,7 +77,7 @@ def make_hop(
     """Hop 1 is called paris, 2 osaka, 3 lima; each wants a login where its protocol has one."""
     name = ("paris", "osaka", "lima")[position - 1]
     if login is None:
-        login = UsernamePassword(b"bob", b"pw") if protocol is HopProtocol.SOCKS5 else UserId(b"fred")
+        login = UserId(b"fred") if UserId in KINDS[protocol].logins else UsernamePassword(b"bob", b"pw")
     return Hop(name, protocol, Address(f"10.0.0.{position}", 1080), login, timeout)
 
 
@@ -120,7 +128,7 @@ def _hop_handler(network: MemoryNetwork, hop: Hop, trouble: Trouble | None) -> H
             step = handshake.state
             handshake.receive_data(unread[:1])  # one by one, for what is behind a message has to be kept
             unread = b"" if step == loses_in and handshake.state is not step else unread[1:]
-            if isinstance(handshake, Socks5ServerHandshake) and handshake.state is State.LOGIN:
+            if handshake.state is State.LOGIN:
                 network.logins.append((hop.address.host, handshake.login.username, handshake.login.password))
                 handshake.accept_login()
             if isinstance(handshake, Socks5ServerHandshake) and handshake.token is not None:
@@ -258,7 +266,7 @@ async def _commit(trouble: Trouble, client: Line, answer: bytes) -> None:
                 State.SUB_NEGOTIATION: b"\x01\x01",
                 State.GSSAPI_CONTEXT: ABORT,
                 State.GSSAPI_PROTECTION: ABORT,
-                State.REQUEST: b"\x05\x05\x00\x01\0\0\0\0\0\0" if answer[0] == 5 else b"\0\x5b\0\0\0\0\0\0",
+                State.REQUEST: REFUSALS.get(answer[0], b""),
             }
             refusals[State.SECOND_REPLY] = refusals[State.REQUEST]
             await client.send(refusals[trouble.step])

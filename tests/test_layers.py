@@ -201,10 +201,11 @@ def imports_are_of_public_names(modules: Modules) -> Iterator[str]:
 
 
 def low_rooms_need_the_standard_library_only(modules: Modules) -> Iterator[str]:
+    """And h11, which does no I/O either."""
     for module in modules.values():
         for imported in module.imports:
             top = imported.module.partition(".")[0]
-            if module.room in {"protocol", "sockets"} and top not in {*sys.stdlib_module_names, "chainsocks"}:
+            if module.room in {"protocol", "sockets"} and top not in {*sys.stdlib_module_names, "chainsocks", "h11"}:
                 yield f"{module.name}:{imported.line} imports {imported.module}"
 
 

@@ -25,13 +25,13 @@ from chainsocks.chain.operations import Upstream
 from chainsocks.chain.readiness import carry_out
 from chainsocks.chain.steps import Followed, broken, negotiate, plan_to, resolve
 from chainsocks.chain.trip import OPEN, Trip
-from chainsocks.errors import Cause, ConnectError, Step
+from chainsocks.errors import Cause, ConnectError, RequestRefused, Step
 from chainsocks.network import PortListener
 from chainsocks.observe.privacy import private, shown
 from chainsocks.protocol.address import Address, AddressType, address_of, canonical
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.handshake import State
-from chainsocks.protocol.messages import Command, describe_reply
+from chainsocks.protocol.messages import Command, ReplyCode
 
 __all__ = ["LISTEN", "Binding", "IPAddress", "bind"]
 
@@ -87,6 +87,7 @@ async def bind(trip: Trip, advertised: IPAddress | None = None) -> Binding:
 
     Raises:
         DialError: one of its subclasses, by cause. Nothing is left open.
+        RequestRefused: the protocol of the last hop has no BIND.
     """
     return await _bind_at_hop(trip) if trip.route.hops else await _bind_here(trip, advertised)
 
@@ -116,7 +117,7 @@ class _HopBinding(Binding):
         await negotiate(trip, leg, handshake, stream)
         reply = handshake.reply
         if not reply.succeeded:
-            problem = f"it granted the port, and then refused {leg.target}: {describe_reply(reply.code)}"
+            problem = f"it granted the port, and then refused {leg.target}: {reply.described}"
             raise trip.refused(problem, Cause.REFUSED, reply.code)
         self._stream = None
         trip.enter(None, OPEN)
@@ -130,6 +131,8 @@ class _HopBinding(Binding):
 
 async def _bind_at_hop(trip: Trip) -> Binding:
     plan = plan_to(trip, trip.destination, Command.BIND)
+    if why := plan[-1].hop.has_no_bind:
+        raise RequestRefused(why, ReplyCode.COMMAND_NOT_SUPPORTED)
     way = await carry_out(trip, plan)
     trip.enter(None, OPEN)
     return _HopBinding(trip, plan[-1], way)

@@ -203,7 +203,7 @@ def _may_be_destination(error: DialError, leg: Leg) -> bool:
     A pipelined hop has the request before it has answered the greeting. What it answers then is its own, but it may
     hang up because of the destination, and a reset destroys the answers that were under way.
     """
-    if leg.next or error.place.end is not End.DESTINATION:
+    if leg.next or error.place.end is not End.DESTINATION or isinstance(error, HopAuthenticationError):
         return False
     if error.place.step == State.REQUEST:
         return True
@@ -213,12 +213,14 @@ def _may_be_destination(error: DialError, leg: Leg) -> bool:
 def _suspect(leg: Leg, error: DialError) -> Suspect:
     """Suspect the hop of the leg at which it went wrong."""
     step = error.place.step
+    if isinstance(error, HopAuthenticationError):  # HTTP carries the login in the request
+        return Suspect(leg.hop, FailedAt.LOGIN)
     if step == State.REQUEST:
         return Suspect(leg.hop, FailedAt.REQUEST)
     if step in (RESOLVE, CONNECT):
         return Suspect(leg.hop, FailedAt.CONNECT)
     pipelined = leg.pipeline is not Pipeline.OFF and step == State.SUB_NEGOTIATION
-    if pipelined and not isinstance(error, HopAuthenticationError):
+    if pipelined:
         # Sent one by one, as in a health check, the same messages may be answered: that would prove nothing.
         return Suspect(leg.hop, FailedAt.REQUEST, "it seems to lose what is sent behind its greeting: ")
     return Suspect(leg.hop, FailedAt.LOGIN)

@@ -40,7 +40,7 @@ from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, addre
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import ClientHandshake, State
-from chainsocks.protocol.messages import Command, Reply, ReplyCode, describe_reply
+from chainsocks.protocol.messages import Command, Reply, ReplyCode
 
 __all__ = [
     "Followed",
@@ -308,7 +308,7 @@ def broken(trip: Trip, leg: Leg, handshake: ClientHandshake, error: ProtocolErro
 
 def refusal(trip: Trip, leg: Leg, reply: Reply) -> HopRefused:
     """Return the error for a hop that did not grant what its leg asks for."""
-    target, said = leg.target, describe_reply(reply.code)
+    target, said = leg.target, reply.described
     if leg.next is None:
         asked = leg.command.name if leg.command is Command.UDP_ASSOCIATE else target
         problem = f"it refused {asked}: {said}"

@@ -242,16 +242,25 @@ class Hop:
             return f"hop {self.name} protects its messages by GSSAPI, and datagrams would not be protected"
         return None
 
+    @property
+    def has_no_bind(self) -> str | None:
+        """The reason why this hop cannot be asked to BIND; None when it can."""
+        if self.kind.has_bind:
+            return None
+        return f"hop {self.name} speaks {self.protocol}, and {which(lambda kind: kind.has_bind)} can BIND"
+
     def cannot_carry(self, target: Address) -> str | None:
         """Return why this hop cannot be asked for `target`, and what to do about it; None when it can."""
         is_name = target.type is AddressType.DOMAINNAME
         if self.kind.carries(target) or (is_name and self.resolve is Resolve.LOCAL):
             return None
-        if is_name:
+        if is_name and self.protocol is HopProtocol.SOCKS4:
             return (
                 f"plain {self.protocol} cannot carry the name in {target}; give this hop "
                 'protocol = "socks4a", or resolve = "local" (which shows the name to the local resolver)'
             )
+        if is_name:
+            return f"{self.protocol} cannot carry the name in {target}: no host name has such characters"
         what = f"the IPv6 address of {target}" if target.type is AddressType.IPV6 else str(target)
         return f"{self.protocol} cannot carry {what}; {which(lambda kind: kind.carries(target))} can"
 

@@ -16,6 +16,7 @@ from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import ClientHandshake, State
+from chainsocks.protocol.http_connect import MAX_PART, HttpConnectHandshake, can_be_authority
 from chainsocks.protocol.messages import (
     Command,
     Credentials,
@@ -56,9 +57,10 @@ class HopProtocol(StrEnum):
     SOCKS4 = "socks4"
     SOCKS4A = "socks4a"
     SOCKS5 = "socks5"
+    HTTP = "http"
 
 
-ProtocolText = Literal["socks4", "socks4a", "socks5"]
+ProtocolText = Literal["socks4", "socks4a", "socks5", "http"]
 """The protocols as they are written."""
 
 Login = Credentials | tuple[str | bytes, str | bytes]
@@ -78,6 +80,8 @@ class HopKind:
     carries: Callable[[Address], bool]
     """Whether a hop can be asked for an address."""
     carries_udp: bool
+    has_bind: bool
+    """Whether the protocol has the command BIND."""
     has_tor_commands: bool
     """Whether the protocol has tor's commands RESOLVE and RESOLVE_PTR."""
     open_handshake: Opener
@@ -90,6 +94,10 @@ class HopKind:
     """With the request alone, where `open_greeting` has done what comes before."""
     first_step: State
     """The step whose answer is the first one from the hop."""
+    longest_login: int = MAX_LOGIN
+    """Bytes that a username or a password may have."""
+    login_has_colon: bool = True
+    """Whether a username may have a colon."""
 
 
 def _carries_ipv4(target: Address) -> bool:
@@ -112,6 +120,12 @@ def _open_socks5(command: Command, target: Address, credentials: Credentials | N
     return socks5.ClientHandshake(Request(Version.SOCKS5, command, target, credentials))
 
 
+def _open_http(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
+    if command is not Command.CONNECT:
+        raise ValueError(f"HTTP has no {command.name}")
+    return HttpConnectHandshake(target, credentials if isinstance(credentials, UsernamePassword) else None)
+
+
 def _open_socks5_request(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
     return socks5.RequestHandshake(Request(Version.SOCKS5, command, target, credentials))
 
@@ -131,6 +145,7 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
                 logins=frozenset({UserId}),
                 carries=_carries_ipv4,
                 carries_udp=False,
+                has_bind=True,
                 has_tor_commands=False,
                 open_handshake=_open_socks4,
                 open_pipelined=_open_socks4,
@@ -145,6 +160,7 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
                 logins=frozenset({UserId}),
                 carries=_carries_ipv4_and_names,
                 carries_udp=False,
+                has_bind=True,
                 has_tor_commands=False,
                 open_handshake=_open_socks4,
                 open_pipelined=_open_socks4,
@@ -159,12 +175,30 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
                 logins=frozenset({UsernamePassword, IsolationLogin, Gssapi}),
                 carries=_carries_all,
                 carries_udp=True,
+                has_bind=True,
                 has_tor_commands=True,
                 open_handshake=_open_socks5,
                 open_pipelined=_open_socks5_pipelined,
                 open_greeting=socks5.GreetingHandshake,
                 open_request=_open_socks5_request,
                 first_step=State.METHOD_NEGOTIATION,
+            ),
+            HopKind(
+                HopProtocol.HTTP,
+                schemes=("http",),
+                default_port=80,
+                logins=frozenset({UsernamePassword}),
+                carries=can_be_authority,
+                carries_udp=False,
+                has_bind=False,
+                has_tor_commands=False,
+                open_handshake=_open_http,
+                open_pipelined=_open_http,
+                open_greeting=None,
+                open_request=_open_http,
+                first_step=State.REQUEST,
+                longest_login=MAX_PART,
+                login_has_colon=False,
             ),
         )
     }
@@ -176,7 +210,8 @@ SCHEMES: Mapping[str, HopKind] = MappingProxyType({scheme: kind for kind in KIND
 
 def which(can: Callable[[HopKind], bool]) -> str:
     """Name the protocols of which something holds, as in "only socks5"."""
-    return "only " + " and ".join(kind.protocol for kind in KINDS.values() if can(kind))
+    *others, last = [kind.protocol.value for kind in KINDS.values() if can(kind)]
+    return f"only {', '.join(others)} and {last}" if others else f"only {last}"
 
 
 def as_credentials(kind: HopKind, given: object) -> Credentials | None:
@@ -226,7 +261,9 @@ def make_credentials(kind: HopKind, user: bytes, password: bytes | None) -> Cred
         return UserId(user)
     if password is None:
         raise ValueError('a username needs a password, which may be empty: ""')
+    if b":" in user and not kind.login_has_colon:
+        raise ValueError("a username of HTTP's Basic login has no colon, which ends it (RFC 7617)")
     for what, text in (("username", user), ("password", password)):
-        if len(text) > MAX_LOGIN:
-            raise ValueError(f"a {what} has at most {MAX_LOGIN} bytes, this one has {len(text)}")
+        if len(text) > kind.longest_login:
+            raise ValueError(f"a {what} has at most {kind.longest_login} bytes, this one has {len(text)}")
     return UsernamePassword(user, password)

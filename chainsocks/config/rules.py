@@ -74,6 +74,7 @@ class Spoken(StrEnum):
     SOCKS4 = "4"
     SOCKS4A = "4a"
     SOCKS5 = "5"
+    HTTP = "http"
 
 
 class Family(Enum):

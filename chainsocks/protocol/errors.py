@@ -11,7 +11,7 @@ from typing import Any
 
 from chainsocks.protocol.address import printable
 
-__all__ = ["Cause", "ChainsocksError", "LoginRefused", "ProtocolError", "describe_opening", "not_socks"]
+__all__ = ["Cause", "ChainsocksError", "LoginRefused", "ProtocolError", "describe_opening", "unexpected_opening"]
 
 
 class Cause(StrEnum):
@@ -201,7 +201,7 @@ def describe_opening(data: bytes) -> tuple[Cause, str]:
     return Cause.NOT_SOCKS, f"looks like no known protocol ('{shown}')"
 
 
-def not_socks(problem: str, data: bytes) -> ProtocolError:
+def unexpected_opening(problem: str, data: bytes) -> ProtocolError:
     """Return the error for first bytes that are not the expected ones: `problem`, and a guess at what they are."""
     cause, looks = describe_opening(data)
     return ProtocolError(f"{problem}; it {looks}", cause)

@@ -24,7 +24,6 @@ from chainsocks.protocol.gssapi import (
     encode_message,
 )
 from chainsocks.protocol.handshake import ClientHandshake, Handshake, ServerHandshake, State
-from chainsocks.protocol.messages import Credentials
 
 __all__ = ["GssapiClientHandshake", "GssapiHandshake", "GssapiServerHandshake"]
 
@@ -77,11 +76,7 @@ class GssapiHandshake(Handshake):
 class GssapiServerHandshake(GssapiHandshake, ServerHandshake):
     """The side that accepts a context, and chooses the protection level."""
 
-    __slots__ = ("_credentials",)
-
-    def __init__(self, state: State) -> None:
-        super().__init__(state)
-        self._credentials: Credentials | None = None
+    __slots__ = ()
 
     def complete_context(self, token: bytes, principal: Principal) -> None:
         """Send the last token, if it is not empty, to a client that has proved its name. Call `data_to_send` next.

@@ -41,7 +41,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from chainsocks.protocol.errors import Cause, ProtocolError
-from chainsocks.protocol.messages import Command, Reply, Request
+from chainsocks.protocol.messages import Command, Credentials, Reply, Request, UsernamePassword
 
 __all__ = ["ClientHandshake", "Handshake", "ServerHandshake", "State"]
 
@@ -198,11 +198,52 @@ class ServerHandshake(Handshake):
     In LOGIN it waits for the driver to check the login, and in REPLY and SECOND_REPLY for `send_reply`.
     """
 
-    __slots__ = ("_request",)
+    __slots__ = ("_credentials", "_request")
 
     def __init__(self, state: State) -> None:
         super().__init__(state)
         self._request: Request | None = None
+        self._credentials: Credentials | None = None
+
+    @property
+    def login(self) -> UsernamePassword:
+        """The client's username and password.
+
+        Raises:
+            RuntimeError: they have not arrived yet: the state is one before LOGIN.
+        """
+        if not isinstance(self._credentials, UsernamePassword):
+            raise RuntimeError("the client has not logged in")
+        return self._credentials
+
+    def accept_login(self) -> None:
+        """Accept the login, and process the bytes that followed it. Call `data_to_send` next.
+
+        Raises:
+            ProtocolError: as `receive_data` does, for a request that arrived with the login.
+            RuntimeError: no login is waiting.
+        """
+        self._check_login_waits()
+        self._answer_login(accepted=True)
+        self._run()
+
+    def refuse_login(self) -> None:
+        """Refuse the login. The caller closes the connection after `data_to_send` (RFC 1929 section 2).
+
+        Raises:
+            RuntimeError: no login is waiting.
+        """
+        self._check_login_waits()
+        self._answer_login(accepted=False)
+        self._fail()
+
+    def _check_login_waits(self) -> None:
+        if self.state is not State.LOGIN:
+            raise RuntimeError(f"no login is waiting for a decision (state: {self.state})")
+
+    def _answer_login(self, *, accepted: bool) -> None:
+        """Queue the answer to a login; go on to the next state if it is accepted."""
+        raise NotImplementedError
 
     @property
     def request(self) -> Request:

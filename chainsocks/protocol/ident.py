@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from chainsocks.protocol.address import printable
-from chainsocks.protocol.errors import Cause, ProtocolError, not_socks
+from chainsocks.protocol.errors import Cause, ProtocolError, unexpected_opening
 
 __all__ = ["MAX_ANSWER", "Answer", "decode_answer", "encode_query"]
 
@@ -46,7 +46,7 @@ def decode_answer(data: bytes, theirs: int, ours: int) -> Answer | None:
     kind, colon, rest = rest.partition(b":")
     match = _PORTS.fullmatch(ports)
     if match is None or not colon:
-        raise not_socks("this is not an identd's answer", line)
+        raise unexpected_opening("this is not an identd's answer", line)
     if (int(match[1]), int(match[2])) != (theirs, ours):
         raise ProtocolError("the answer belongs to another connection", Cause.MISMATCH)
     match kind.strip(b" \t").upper():
@@ -55,4 +55,4 @@ def decode_answer(data: bytes, theirs: int, ours: int) -> Answer | None:
         case b"ERROR":
             return Answer(None, printable(rest.strip(b" \t").decode("latin-1")))
         case _:
-            raise not_socks("this is not an identd's answer", line)
+            raise unexpected_opening("this is not an identd's answer", line)

@@ -30,10 +30,12 @@ __all__ = [
 
 
 class Version(IntEnum):
-    """The first byte that a client sends."""
+    """The protocol of a request. Those of SOCKS are the first byte that a client sends."""
 
     SOCKS4 = 4
     SOCKS5 = 5
+    HTTP = ord("C")
+    """HTTP, by its CONNECT."""
 
 
 class Command(IntEnum):
@@ -200,8 +202,17 @@ class Reply:
 
     code: int
     bound: Address = UNSPECIFIED
+    status: str = ""
+    """The status line of an HTTP response, without its version: ``403 Forbidden``; empty in SOCKS."""
+    problem: str = ""
+    """The sentence that says why a request is refused, for protocols that can carry one."""
 
     @property
     def succeeded(self) -> bool:
         """Whether the request was granted."""
         return self.code == ReplyCode.SUCCEEDED
+
+    @property
+    def described(self) -> str:
+        """What the proxy said, in the words of its protocol."""
+        return self.status or describe_reply(self.code)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from chainsocks.protocol.address import Address, AddressType, canonical
-from chainsocks.protocol.errors import Cause, ProtocolError, not_socks
+from chainsocks.protocol.errors import Cause, ProtocolError, unexpected_opening
 
 __all__ = ["LOCAL", "MAX_V1", "UNKNOWN", "Ends", "HeaderReader", "encode_header"]
 
@@ -106,7 +106,7 @@ def _size_of(head: bytes) -> int | None:
         return _FIXED + int.from_bytes(head[14:16]) if len(head) >= _FIXED else None
     if _V1.startswith(head) or _SIGNATURE.startswith(head):
         return None
-    raise not_socks("this is no PROXY protocol header", head)
+    raise unexpected_opening("this is no PROXY protocol header", head)
 
 
 def _decode_v1(head: bytes) -> Ends | None:

@@ -8,7 +8,7 @@ user id.
 from __future__ import annotations
 
 from chainsocks.protocol.address import MAX_NAME, UNSPECIFIED, Address, AddressType
-from chainsocks.protocol.errors import Cause, ProtocolError, not_socks
+from chainsocks.protocol.errors import Cause, ProtocolError, unexpected_opening
 from chainsocks.protocol.handshake import ClientHandshake as BaseClientHandshake
 from chainsocks.protocol.handshake import ServerHandshake as BaseServerHandshake
 from chainsocks.protocol.handshake import State
@@ -49,7 +49,7 @@ def decode_request(data: bytes) -> tuple[Request, int] | None:
     if len(data) < _HEADER:
         return None
     if data[0] != Version.SOCKS4:
-        raise not_socks("the first byte is not SOCKS4's", data)
+        raise unexpected_opening("the first byte is not SOCKS4's", data)
     command = _COMMANDS.get(data[1])
     if command is None:
         raise ProtocolError(f"SOCKS4 has no command {data[1]}", Cause.UNKNOWN_COMMAND)
@@ -159,7 +159,7 @@ class ClientHandshake(BaseClientHandshake):
         if self.state not in (State.REQUEST, State.SECOND_REPLY) or not data:
             return False
         if data[0] != 0:
-            raise not_socks("this is not a SOCKS4 reply", data)
+            raise unexpected_opening("this is not a SOCKS4 reply", data)
         if len(data) < 2:
             return False
         code = _CODE_FROM_WIRE.get(data[1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chainsocks.protocol.address import UNSPECIFIED
-from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError, not_socks
+from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError, unexpected_opening
 from chainsocks.protocol.gssapi import Gssapi, token_size
 from chainsocks.protocol.gssapi_handshake import GssapiClientHandshake, GssapiServerHandshake
 from chainsocks.protocol.handshake import State
@@ -66,41 +66,10 @@ class ServerHandshake(GssapiServerHandshake):
         super().__init__(State.METHOD_NEGOTIATION)
         self._methods = methods
 
-    @property
-    def login(self) -> UsernamePassword:
-        """The client's username and password.
-
-        Raises:
-            RuntimeError: they have not arrived yet: the state is one before LOGIN.
-        """
-        if not isinstance(self._credentials, UsernamePassword):
-            raise RuntimeError("the client has not logged in")
-        return self._credentials
-
-    def accept_login(self) -> None:
-        """Accept the login, and process the bytes that followed it. Call `data_to_send` next.
-
-        Raises:
-            ProtocolError: as `receive_data` does, for a request that arrived with the login.
-            RuntimeError: no login is waiting.
-        """
-        self._answer_login(_LOGIN_ACCEPTED)
-        self.state = State.REQUEST
-        self._run()
-
-    def refuse_login(self) -> None:
-        """Refuse the login. The caller closes the connection after `data_to_send` (RFC 1929 section 2).
-
-        Raises:
-            RuntimeError: no login is waiting.
-        """
-        self._answer_login(_LOGIN_REFUSED)
-        self._fail()
-
-    def _answer_login(self, answer: bytes) -> None:
-        if self.state is not State.LOGIN:
-            raise RuntimeError(f"no login is waiting for a decision (state: {self.state})")
-        self._outgoing += answer
+    def _answer_login(self, *, accepted: bool) -> None:
+        self._outgoing += _LOGIN_ACCEPTED if accepted else _LOGIN_REFUSED
+        if accepted:
+            self.state = State.REQUEST
 
     def _advance(self) -> bool:
         data, state = self._incoming, self.state
@@ -236,7 +205,7 @@ class ClientHandshake(GssapiClientHandshake):
     def _read_method(self, data: bytes) -> bool:
         """Decode VER METHOD (RFC 1928 section 3)."""
         if data[0] != _SOCKS5:
-            raise not_socks("the answer to the method negotiation is not SOCKS5", data)
+            raise unexpected_opening("the answer to the method negotiation is not SOCKS5", data)
         if len(data) < 2:
             return False
         self._incoming = data[2:]

@@ -7,7 +7,7 @@ The handshakes (`chainsocks.protocol.socks5`) and the server's lane read the sam
 from __future__ import annotations
 
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
-from chainsocks.protocol.errors import Cause, ProtocolError, not_socks
+from chainsocks.protocol.errors import Cause, ProtocolError, unexpected_opening
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, UsernamePassword, Version
 
 __all__ = [
@@ -93,7 +93,7 @@ def decode_methods(data: bytes) -> tuple[bytes, int] | None:
         ProtocolError: this is not SOCKS5.
     """
     if data[0] != _SOCKS5:
-        raise not_socks("the first byte is not SOCKS5's", data)
+        raise unexpected_opening("the first byte is not SOCKS5's", data)
     if len(data) < 2 or len(data) < 2 + data[1]:
         return None
     end = 2 + data[1]

@@ -181,6 +181,8 @@ def _question(request: Request, caller: Caller, host: Host, port: int) -> Questi
     if request.version is Version.SOCKS4:
         by_name = request.destination.type is AddressType.DOMAINNAME
         version = Spoken.SOCKS4A if by_name else Spoken.SOCKS4
+    elif request.version is Version.HTTP:
+        version = Spoken.HTTP
     return Question(host, port, caller.ips, caller.user, request.command, version)
 
 

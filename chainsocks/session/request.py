@@ -84,7 +84,7 @@ class RequestReader:
         try:
             while True:
                 handshake.receive_data(data)
-                if handshake.state is State.LOGIN and isinstance(handshake, socks5.ServerHandshake):
+                if handshake.state is State.LOGIN:
                     if not (logins.is_known(handshake.login) or await self._is_right(handshake)):
                         handshake.refuse_login()
                         raise LoginRefused("wrong username or password", Cause.LOGIN_REFUSED)
@@ -99,7 +99,7 @@ class RequestReader:
             await self.send_answer(handshake)
             raise
 
-    async def _is_right(self, handshake: socks5.ServerHandshake) -> bool:
+    async def _is_right(self, handshake: ServerHandshake) -> bool:
         """Check a login that was not right before, for as long as the client is there."""
         service, (_, _, host, listener, _) = self._service, self._connection
         address = client_of(host)
@@ -130,7 +130,7 @@ class RequestReader:
     def refuse_login(self, problem: str) -> LoginRefused | None:
         """Refuse a login whose check has no more time; return the error to raise, None if no login waits."""
         handshake = self.handshake
-        if not isinstance(handshake, socks5.ServerHandshake) or handshake.state is not State.LOGIN:
+        if handshake is None or handshake.state is not State.LOGIN:
             return None
         handshake.refuse_login()
         return LoginRefused(problem, Cause.TIMED_OUT)

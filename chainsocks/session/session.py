@@ -451,7 +451,7 @@ class _Session:
             self._service.counters.dials_failed([refusal, *refusal.earlier])
         if handshake is None:
             return
-        handshake.send_reply(Reply(refusal.reply_code))
+        handshake.send_reply(Reply(refusal.reply_code, problem=str(refusal)))
         with trio.move_on_after(seconds) as scope:
             try:
                 await self._reader.send_answer(handshake)

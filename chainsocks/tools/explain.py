@@ -120,7 +120,7 @@ def read_question(
         raise ConfigError([Problem("--explain", str(error))]) from None
     if host is not None and Address(host or "?", 0).type is AddressType.DOMAINNAME:
         raise ConfigError([Problem("--from", f"found {describe(host)}, expected an IP address")])
-    version = Version.SOCKS5 if socks == Spoken.SOCKS5 else Version.SOCKS4
+    version = _VERSIONS[Spoken(socks)]
     if socks != Spoken.SOCKS5 and (problem := _unfit(address, command, socks)):
         raise ConfigError([Problem("--socks", problem)])
     if user is not None and (problem := _unknown(config, user, version)):
@@ -129,8 +129,18 @@ def read_question(
     return request, Caller(host or "", None if user is None else os.fsencode(user))
 
 
+_VERSIONS = {
+    Spoken.SOCKS4: Version.SOCKS4,
+    Spoken.SOCKS4A: Version.SOCKS4,
+    Spoken.SOCKS5: Version.SOCKS5,
+    Spoken.HTTP: Version.HTTP,
+}
+
+
 def _unfit(address: Address, command: str, socks: str) -> str:
-    """Say why there is no such request in SOCKS4."""
+    """Say why there is no such request in SOCKS4 or HTTP."""
+    if socks == Spoken.HTTP:
+        return "" if command == "connect" else f"HTTP has no {command}, only connect"
     if socks == Spoken.SOCKS4 and address.type is AddressType.DOMAINNAME:
         return "SOCKS4 has no names; 4a has"
     if address.type is AddressType.IPV6:

@@ -16,9 +16,16 @@ from anyio import BrokenResourceError
 from chainsocks.chain.bind import LISTEN, Binding
 from chainsocks.chain.operations import Upstream
 from chainsocks.config.chains import DIRECT, Chain
-from chainsocks.config.kinds import HopProtocol
+from chainsocks.config.kinds import KINDS, HopProtocol
 from chainsocks.config.models import Timeouts
-from chainsocks.errors import ConnectError, DialTimeout, HopProtocolError, HopRefused, UnsupportedAddress
+from chainsocks.errors import (
+    ConnectError,
+    DialTimeout,
+    HopProtocolError,
+    HopRefused,
+    RequestRefused,
+    UnsupportedAddress,
+)
 from chainsocks.protocol.address import Address
 from tests import dialing
 from tests.hops import add_hop, make_hop
@@ -193,7 +200,7 @@ async def test_when_listening_or_accepting_fails(nursery: trio.Nursery, monkeypa
 # --- through a chain
 
 
-@pytest.mark.parametrize("protocol", HopProtocol)
+@pytest.mark.parametrize("protocol", [kind.protocol for kind in KINDS.values() if kind.has_bind])
 @pytest.mark.parametrize("count", [1, 2, 3])
 async def test_the_last_hop_binds_and_its_addresses_are_passed_on(
     count: int, protocol: HopProtocol, nursery: trio.Nursery
@@ -209,6 +216,13 @@ async def test_the_last_hop_binds_and_its_addresses_are_passed_on(
     upstream = await bound.accept()
     assert upstream.bound == PEER
     await hear(upstream, far)
+
+
+async def test_a_hop_without_bind_is_asked_for_nothing(nursery: trio.Nursery) -> None:
+    network = MemoryNetwork(nursery)
+    with pytest.raises(RequestRefused, match="hop osaka speaks http, and only socks4, socks4a and socks5 can BIND"):
+        await bind(network, Chain(make_hop(1), make_hop(2, HopProtocol.HTTP)))
+    assert network.connects == []
 
 
 def scripted(*answers: bytes) -> Host:

@@ -171,10 +171,10 @@ async def test_what_trails_a_middle_reply_is_an_error(nursery: trio.Nursery) -> 
     ("protocol", "resolve", "destination", "says"),
     [
         (HopProtocol.SOCKS4, Resolve.REMOTE, NAMED, 'protocol = "socks4a", or resolve = "local"'),
-        (HopProtocol.SOCKS4, Resolve.REMOTE, SIX, "only socks5 can"),
-        (HopProtocol.SOCKS4A, Resolve.REMOTE, SIX, "only socks5 can"),
-        (HopProtocol.SOCKS4A, Resolve.LOCAL, SIX, "only socks5 can"),
-        (HopProtocol.SOCKS4, Resolve.REMOTE, Address("0.0.0.7", 80), "only socks5 can"),
+        (HopProtocol.SOCKS4, Resolve.REMOTE, SIX, "only socks5 and http can"),
+        (HopProtocol.SOCKS4A, Resolve.REMOTE, SIX, "only socks5 and http can"),
+        (HopProtocol.SOCKS4A, Resolve.LOCAL, SIX, "only socks5 and http can"),
+        (HopProtocol.SOCKS4, Resolve.REMOTE, Address("0.0.0.7", 80), "only socks5 and http can"),
     ],
 )
 async def test_an_address_that_a_hop_cannot_carry_is_refused_before_anything_is_opened(

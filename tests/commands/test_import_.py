@@ -22,7 +22,7 @@ def test_the_output_is_a_configuration(capsys: pytest.CaptureFixture[str], tmp_p
 
 
 def test_what_cannot_be_imported_is_exit_status_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    (tmp_path / "proxychains.conf").write_text(f"{FILE}http 192.0.2.2 8080 bob hunter2\n")
+    (tmp_path / "proxychains.conf").write_text(f"{FILE}raw 192.0.2.2 8080 bob hunter2\n")
     status, out, err = run_main(capsys, "import", tmp_path / "proxychains.conf")
     assert (status, err) == (
         1,

@@ -14,7 +14,7 @@ from chainsocks.errors import ConfigError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId
 
-SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
+SOCKS4, SOCKS4A, SOCKS5, HTTP = HopProtocol
 
 
 def test_a_chain_is_made_of_urls_and_hops_in_order() -> None:

@@ -131,7 +131,7 @@ def test_groups_in_groups_in_any_order() -> None:
             '[groups]\nx = { hops = ["y"], check = 5, check_target = "[2001:db8::1]:80" }\ny = ["osaka", "lima"]',
             [
                 "groups.x.check_target: hop 'lima': socks4 cannot carry the IPv6 address of [2001:db8::1]:80; "
-                "only socks5 can"
+                "only socks5 and http can"
             ],
         ),
         ('[groups]\nx = { hops = ["paris"], hege = 5 }', ["groups.x.hege: unknown key; did you mean 'hedge'?"]),

@@ -28,7 +28,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Credentials, IsolationLogin, UserId, UsernamePassword
 from tests.config.files import complaint_of
 
-SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
+SOCKS4, SOCKS4A, SOCKS5, HTTP = HopProtocol
 
 
 def login(username: str, password: str) -> UsernamePassword:
@@ -136,7 +136,7 @@ EXPECTED_ADDRESS = (
         pytest.param("alice:s://ecret@paris.example", f"expected {EXPECTED_URL}", id="no scheme but a login like one"),
         pytest.param("sock5://paris.example", "unknown scheme 'sock5'; did you mean 'socks5'?", id="misspelt"),
         pytest.param("SOKCS4A://paris.example", "unknown scheme 'SOKCS4A'; did you mean 'socks4a'?", id="misspelt 4a"),
-        pytest.param("http://paris.example", f"unknown scheme 'http'; use {EXPECTED_URL}", id="another protocol"),
+        pytest.param("ssh://paris.example", f"unknown scheme 'ssh'; use {EXPECTED_URL}", id="another protocol"),
         pytest.param(
             "socks5://@paris.example",
             "no login stands before the @: take it out, or write :@ for an empty username and password",
@@ -251,8 +251,8 @@ def test_what_a_hop_can_be_asked_for(protocol: HopProtocol, resolve: Resolve, ca
 @pytest.mark.parametrize(
     ("protocol", "target", "why"),
     [
-        (SOCKS4, IPV6, "socks4 cannot carry the IPv6 address of [2001:db8::1]:80; only socks5 can"),
-        (SOCKS4A, IPV6, "socks4a cannot carry the IPv6 address of [2001:db8::1]:80; only socks5 can"),
+        (SOCKS4, IPV6, "socks4 cannot carry the IPv6 address of [2001:db8::1]:80; only socks5 and http can"),
+        (SOCKS4A, IPV6, "socks4a cannot carry the IPv6 address of [2001:db8::1]:80; only socks5 and http can"),
         (
             SOCKS4,
             NAME,

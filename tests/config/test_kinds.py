@@ -10,13 +10,14 @@ from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, Credentials, IsolationLogin, UserId, UsernamePassword
 from tests.config.files import complaint_of
 
-SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
+SOCKS4, SOCKS4A, SOCKS5, HTTP = HopProtocol
 
 ADDRESSES = {
     "IPv4": Address("192.0.2.1", 80),
     "what 4a says before a name": Address("0.0.0.1", 80),
     "name": Address("example.org", 80),
     "IPv6": Address("2001:db8::1", 80),
+    "name that ends a line": Address("example.org\r\nX: y", 80),
 }
 
 LOGIN = UsernamePassword(b"bob", b"pw")
@@ -33,17 +34,24 @@ def test_each_protocol_has_a_row() -> None:
         "socks4a": SOCKS4A,
         "socks5": SOCKS5,
         "socks5h": SOCKS5,
+        "http": HTTP,
     }
 
 
 def test_which_protocols_can() -> None:
     assert which(lambda kind: kind.carries_udp) == "only socks5"
+    assert which(lambda kind: kind.has_bind) == "only socks4, socks4a and socks5"
     assert which(lambda kind: UserId in kind.logins) == "only socks4 and socks4a"
 
 
 @pytest.mark.parametrize(
     ("protocol", "carried"),
-    [(SOCKS4, {"IPv4"}), (SOCKS4A, {"IPv4", "name"}), (SOCKS5, set(ADDRESSES))],
+    [
+        (SOCKS4, {"IPv4"}),
+        (SOCKS4A, {"IPv4", "name", "name that ends a line"}),
+        (SOCKS5, set(ADDRESSES)),
+        (HTTP, set(ADDRESSES) - {"name that ends a line"}),
+    ],
 )
 def test_what_a_kind_carries_is_what_its_handshake_takes(protocol: HopProtocol, carried: set[str]) -> None:
     kind = KINDS[protocol]
@@ -51,7 +59,9 @@ def test_what_a_kind_carries_is_what_its_handshake_takes(protocol: HopProtocol, 
     for what, address in ADDRESSES.items():
         if what in carried:
             assert kind.open_handshake(Command.CONNECT, address, None).data_to_send()
-        elif what != "name":  # plain socks4 has the words for that, and few servers understand them
+        elif (
+            "name" not in what or protocol is HTTP
+        ):  # plain socks4 has the words for that, and few servers understand them
             with pytest.raises(ValueError, match="cannot carry"):
                 kind.open_handshake(Command.CONNECT, address, None)
 

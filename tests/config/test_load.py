@@ -26,7 +26,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId, UsernamePassword
 from tests.config.files import Toml, emit, problems, read, reading
 
-SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
+SOCKS4, SOCKS4A, SOCKS5, HTTP = HopProtocol
 HASH = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"
 
 # --- a file that is fine ----------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def test_several_mistakes_in_one_entry() -> None:
 
 
 def test_a_broken_hop_is_not_an_unknown_one() -> None:
-    assert problems('[hops]\nparis = "http://x"\n[chains]\ndefault = ["paris"]')[1:] == []
+    assert problems('[hops]\nparis = "ssh://x"\n[chains]\ndefault = ["paris"]')[1:] == []
 
 
 @pytest.mark.parametrize(
@@ -528,7 +528,7 @@ def test_a_good_user_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         pytest.param(lambda s: hop(f"alice:{s}@paris.example:1080"), id="url: no scheme"),
         pytest.param(lambda s: hop(f"sock5://alice:{s}@paris.example"), id="url: misspelt scheme"),
-        pytest.param(lambda s: hop(f"http://alice:{s}@paris.example"), id="url: another scheme"),
+        pytest.param(lambda s: hop(f"ssh://alice:{s}@paris.example"), id="url: another scheme"),
         pytest.param(lambda s: hop(f"socks5:/alice:{s}@paris.example"), id="url: one slash"),
         pytest.param(lambda s: hop(f"socks5://alice:{s}@paris.example:port"), id="url: bad port"),
         pytest.param(lambda s: hop(f"socks5://alice:{s}@paris.example:65536"), id="url: high port"),

@@ -16,7 +16,7 @@ from chainsocks.config.passwords import HashedPassword, PlainPassword
 from chainsocks.protocol.address import Address
 from tests.config.files import NOT_POSITIVE, problems, read
 
-SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
+SOCKS4, SOCKS4A, SOCKS5, HTTP = HopProtocol
 HASH = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"
 
 # --- [server] ---------------------------------------------------------------------------------------------------------

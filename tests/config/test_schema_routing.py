@@ -15,7 +15,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId, UsernamePassword
 from tests.config.files import NOT_POSITIVE, problems, read
 
-SOCKS4, SOCKS4A, SOCKS5 = HopProtocol
+SOCKS4, SOCKS4A, SOCKS5, HTTP = HopProtocol
 HASH = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"
 
 # --- [hops] -----------------------------------------------------------------------------------------------------------
@@ -128,15 +128,16 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
         ('{ protocol = "socks5" }', "hops.x: expected a url, or both protocol and address"),
         (
             f'{{ protocol = "socks", {ADDRESS} }}',
-            "hops.x.protocol: found 'socks', expected 'socks4' or 'socks4a' or 'socks5'; did you mean 'socks5'?",
+            "hops.x.protocol: found 'socks', expected 'socks4' or 'socks4a' or 'socks5' or 'http'; "
+            "did you mean 'socks5'?",
         ),
         (
-            f'{{ protocol = "http", {ADDRESS} }}',
-            "hops.x.protocol: found 'http', expected 'socks4' or 'socks4a' or 'socks5'",
+            f'{{ protocol = "ssh", {ADDRESS} }}',
+            "hops.x.protocol: found 'ssh', expected 'socks4' or 'socks4a' or 'socks5' or 'http'",
         ),
         (
             f"{{ protocol = 0x{'f' * 5000}, {ADDRESS} }}",
-            "hops.x.protocol: found a number that is too large, expected 'socks4' or 'socks4a' or 'socks5'",
+            "hops.x.protocol: found a number that is too large, expected 'socks4' or 'socks4a' or 'socks5' or 'http'",
         ),
         (
             f'{{ {SOCKS5_HOP}, resolve = "locl" }}',
@@ -329,7 +330,7 @@ NO_HOP = 'expected at least one hop; to go without hops, write "direct" in place
         ),
         (
             '{ hops = ["paris", "old"], resolver = "[2620:fe::fe]" }',
-            "chains.x.resolver: socks4a cannot carry the IPv6 address of [2620:fe::fe]:53; only socks5 can",
+            "chains.x.resolver: socks4a cannot carry the IPv6 address of [2620:fe::fe]:53; only socks5 and http can",
         ),
         ('["pariss"]', "chains.x[1]: no hop or group is called 'pariss'; did you mean 'paris'?"),
         ('{ hops = ["paris", "rot"] }', "chains.x.hops[2]: no hop or group is called 'rot'; known are old, paris, tor"),

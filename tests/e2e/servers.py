@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -136,6 +137,56 @@ def microsocks(login: str = "") -> Iterator[SocketAddress]:
     options = ["-u", user, "-P", password] if login else []
     with listening(lambda address: [path, "-i", address[0], "-p", str(address[1]), *options]) as address:
         yield address
+
+
+@contextmanager
+def tinyproxy(login: str = "") -> Iterator[SocketAddress]:
+    """Run tinyproxy, which connects to any port; a `login` is written ``name:password``."""
+    path = find_program("tinyproxy", "tinyproxy")
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / "tinyproxy.conf"
+
+        def command(address: SocketAddress) -> list[str | Path]:
+            lines = [f"Listen {address[0]}", f"Port {address[1]}", "Timeout 60", "MaxClients 50"]
+            lines += [f"BasicAuth {login.replace(':', ' ')}"] if login else []
+            config.write_text("\n".join(lines) + "\n")
+            return [path, "-d", "-c", config]
+
+        with listening(command) as address:
+            yield address
+
+
+@contextmanager
+def squid(login: str = "") -> Iterator[SocketAddress]:
+    """Run squid, which connects to any port; a `login` is written ``name:password``."""
+    path = find_program("squid", "squid")
+    service = f"chainsocks{secrets.token_hex(8)}"  # the name of its shared memory, which it leaves behind
+    user, _, password = login.partition(":")
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # it becomes another user
+        config, passwords = directory / "squid.conf", directory / "passwords"
+
+        def command(address: SocketAddress) -> list[str | Path]:
+            lines = [f"http_port {address[0]}:{address[1]}", "pid_filename none", "cache deny all", "access_log none"]
+            lines += ["cache_log /dev/null", "pinger_enable off", "netdb_filename none", "cache_effective_user nobody"]
+            lines += ["shutdown_lifetime 0 seconds", "max_filedescriptors 1024", f"coredump_dir {directory}"]
+            if login:
+                openssl = [find_program("openssl", "openssl"), "passwd", "-6", password]
+                crypted = subprocess.run(openssl, capture_output=True, text=True, check=True).stdout
+                passwords.write_text(f"{user}:{crypted}")
+                lines += [f"auth_param basic program /usr/lib/squid/basic_ncsa_auth {passwords}"]
+                lines += ["acl known proxy_auth REQUIRED", "http_access allow known", "http_access deny all"]
+            lines += ["http_access allow all"]
+            config.write_text("\n".join(lines) + "\n")
+            return [path, "-N", "-n", service, "-f", config]
+
+        try:
+            with listening(command) as address:
+                yield address
+        finally:
+            for left in Path("/dev/shm").glob(f"{service}*"):
+                left.unlink()
 
 
 @contextmanager

@@ -51,10 +51,9 @@ def still_serves(server: Chainsocks, echo: SocketAddress) -> Iterator[None]:
 
 
 STRANGERS = [
-    pytest.param(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", "looks like HTTP ('GET / HTTP/1.1", id="http"),
-    pytest.param(
-        b"CONNECT example.org:443 HTTP/1.1\r\n\r\n", "looks like HTTP: a request to an HTTP proxy", id="proxy"
-    ),
+    pytest.param(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", "client, request: GET is not supported", id="page"),
+    pytest.param(b"CONNECT /etc/passwd HTTP/1.1\r\n\r\n", "the target of its CONNECT is not host:port", id="target"),
+    pytest.param(b"CONNECT " + b"x" * 100_000, "its header is longer than", id="endless-line"),
     pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "looks like SSH", id="ssh"),
     pytest.param(b"EHLO example.org\r\n", "looks like SMTP", id="smtp"),
     pytest.param(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "looks like a PROXY protocol header", id="proxy-header"),

@@ -136,7 +136,7 @@ SESSIONS = {
     "UDP is refused": Case({}, ASSOCIATE, ONE_HOP.format("10.0.0.1", ', udp = "refuse"')),
     "SOCKS4 where a login is required": Case({}, SOCKS4, users=CAROL),
     "The login is wrong": Case({}, LOGIN, users=CAROL),
-    "The client does not speak SOCKS": Case({}, b"CONNECT example.org:443 HTTP/1.1\r\n\r\n"),
+    "The client does not speak SOCKS": Case({}, b"SSH-2.0-OpenSSH_9.2\r\n"),
     "The client says nothing": Case({}, b""),
     "Nothing was sent for a long time": Case({}, CONNECT_IP, "", destination(stay_silent)),
     "Something on the way broke the connection": Case({}, CONNECT_IP, "", destination(reset)),

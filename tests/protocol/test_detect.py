@@ -1,4 +1,4 @@
-"""One port for every version: the first byte decides, and takes nothing."""
+"""One port for every protocol: the first bytes decide, and none of them is taken."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from chainsocks.protocol import socks4, socks5
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.handshake import ServerHandshake, State
+from chainsocks.protocol.http_proxy import HttpServerHandshake
 from chainsocks.protocol.messages import Method
 from tests.protocol.playbook import play, wire
 
@@ -22,9 +23,12 @@ PRIVATE = (Method.USERNAME_PASSWORD,)
         ("04 01 0050 C0000201 00", socks4.ServerHandshake, State.REQUEST),
         ("05", socks5.ServerHandshake, State.METHOD_NEGOTIATION),
         ("05 01 00", socks5.ServerHandshake, State.METHOD_NEGOTIATION),
+        ("'C'", HttpServerHandshake, State.REQUEST),
+        ("'CONNECT a:443 HTTP/1.1' 0D0A", HttpServerHandshake, State.REQUEST),
+        ("'GET / HTTP/1.1' 0D0A", HttpServerHandshake, State.REQUEST),
     ],
 )
-def test_the_first_byte_decides(opening: str, handshake: type[ServerHandshake], state: State) -> None:
+def test_the_first_bytes_decide(opening: str, handshake: type[ServerHandshake], state: State) -> None:
     detected = server_handshake(wire(opening), OPEN)
     assert type(detected) is handshake
     play(detected).expect_state(state).expect_trailing("")
@@ -38,8 +42,9 @@ def test_socks5_accepts_the_methods_it_is_given(methods: tuple[Method, ...], ans
 @pytest.mark.parametrize(
     ("opening", "guess"),
     [
-        ("'GET / HTTP/1.1' 0D0A", "looks like HTTP"),
-        ("'CONNECT a:443 HTTP/1.1'", "looks like HTTP: a request to an HTTP proxy"),
+        ("'HTTP/1.1 200 OK' 0D0A", "looks like an HTTP server's answer"),
+        ("'CONECT a:443 HTTP/1.1'", "looks like no known protocol"),
+        ("'PROXY TCP4 '", "looks like a PROXY protocol header"),
         ("16 0301 0200 01", "looks like TLS"),
         ("'SSH-2.0-OpenSSH_9.6'", "looks like SSH"),
         ("00 5A", "looks like a SOCKS4 reply"),
@@ -48,5 +53,5 @@ def test_socks5_accepts_the_methods_it_is_given(methods: tuple[Method, ...], ans
     ],
 )
 def test_other_protocols_are_named(opening: str, guess: str) -> None:
-    with pytest.raises(ProtocolError, match=f"^this is not SOCKS; it {guess} "):
+    with pytest.raises(ProtocolError, match=f"^this is neither SOCKS nor HTTP; it {guess} "):
         server_handshake(wire(opening), OPEN)

@@ -17,7 +17,7 @@ from chainsocks.protocol.errors import (
     LoginRefused,
     ProtocolError,
     describe_opening,
-    not_socks,
+    unexpected_opening,
 )
 from chainsocks.protocol.gssapi import Gssapi, MessageType, decode_message
 from chainsocks.protocol.handshake import Handshake
@@ -106,7 +106,7 @@ def test_a_peer_cannot_forge_a_log_line() -> None:
 
 
 def test_the_error_has_the_guess_and_its_cause() -> None:
-    error = not_socks("this is not SOCKS", b"SSH-2.0")
+    error = unexpected_opening("this is not SOCKS", b"SSH-2.0")
     assert (str(error), error.cause) == ("this is not SOCKS; it looks like SSH ('SSH-2.0')", Cause.SSH)
 
 

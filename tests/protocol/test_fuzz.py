@@ -21,6 +21,7 @@ from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.gssapi import Gssapi, MessageType, Principal, Protection, decode_message, encode_message
 from chainsocks.protocol.gssapi_handshake import GssapiHandshake
 from chainsocks.protocol.handshake import ClientHandshake, Handshake, ServerHandshake, State
+from chainsocks.protocol.http_proxy import HttpServerHandshake, may_be_http
 from chainsocks.protocol.ident import decode_answer
 from chainsocks.protocol.messages import Command, Method, Reply, Request, UserId, UsernamePassword, Version
 from tests.protocol.drawing import addresses, conversations, fuzz
@@ -303,6 +304,8 @@ def test_any_gssapi_token_arrives_as_it_was_sent(kind: MessageType, token: bytes
 @given(conversations(SAID_BY_CLIENTS).filter(bool))
 def test_the_version_is_detected_or_refused(said: bytes) -> None:
     expected = {4: socks4.ServerHandshake, 5: socks5.ServerHandshake}.get(said[0])
+    if may_be_http(said):
+        expected = HttpServerHandshake
     if expected is not None:
         assert type(server_handshake(said, [NONE])) is expected
     else:

@@ -97,6 +97,8 @@ def _matches(rule: Rule, request: Request, caller: Caller, found: Found) -> bool
     if request.version is Version.SOCKS4:
         named = request.destination.type is AddressType.DOMAINNAME
         spoken = Spoken.SOCKS4A if named else Spoken.SOCKS4
+    if request.version is Version.HTTP:
+        spoken = Spoken.HTTP
     return (
         (not rule.written.get("to") or _is_to(rule, request.destination.host, found))
         and (not rule.ports or any(request.destination.port in ports for ports in rule.ports))

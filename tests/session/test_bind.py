@@ -10,7 +10,7 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.kinds import HopProtocol
+from chainsocks.config.kinds import KINDS, HopProtocol
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.session.client_watch import EARLY
@@ -65,7 +65,7 @@ async def test_both_replies_and_then_the_relay(
     assert 'outcome="finished"' in client.line
 
 
-@pytest.mark.parametrize("protocol", HopProtocol)
+@pytest.mark.parametrize("protocol", [kind.protocol for kind in KINDS.values() if kind.has_bind])
 async def test_through_a_chain(protocol: HopProtocol, caplog: pytest.LogCaptureFixture) -> None:
     hops = [make_hop(number, protocol) for number in (1, 2)]
     async with session(caplog, Config(chains={"default": Chain(*hops)})) as client:

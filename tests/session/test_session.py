@@ -150,7 +150,7 @@ async def test_a_silent_client_is_cut_too_and_its_step_named(
 
 
 REFUSALS = {
-    "HTTP": (b"GET / HTTP/1.1\r\n\r\n", "", "this is not SOCKS; it looks like HTTP ('GET / HTTP/1.1"),
+    "SSH": (b"SSH-2.0-OpenSSH_9.2\r\n", "", "this is neither SOCKS nor HTTP; it looks like SSH ('SSH-2.0-Open"),
     "no acceptable method": ("05 01 01", "05 ff", "the client offers the methods [01]; we accept 00 or 02"),
     "wrong login version": ("05 01 02 05 01 61", "05 02 01 01", "the login has version 5"),
     "unknown command": ("05 01 00 05 09 00 01", "05 00 05 07 00 01 00000000 0000", "SOCKS5 has no command 9"),
@@ -192,7 +192,7 @@ async def test_a_refused_client_that_stays_is_left_after_the_reply_limit(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with session(caplog, Config(timeouts=Timeouts(reply=4))) as client:
-        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        await client.send(b"SSH-2.0-OpenSSH_9.2\r\n")
         await client.expect_end()
         await trio.sleep(5)  # longer than it waits for us
     assert "duration=4.000" in client.line

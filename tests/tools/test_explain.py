@@ -20,7 +20,8 @@ from chainsocks.config.models import Config
 from chainsocks.protocol import socks4, socks5_messages
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.datagram import encode_header
-from chainsocks.protocol.messages import Command, Request, Version
+from chainsocks.protocol.http_connect import HttpConnectHandshake
+from chainsocks.protocol.messages import Command, Request, UsernamePassword, Version
 from chainsocks.routing.rules import Caller
 from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
@@ -125,6 +126,9 @@ async def answer(stream: MemoryStream, size: int) -> bool:
 
 def words(request: Request, caller: Caller) -> bytes:
     """All that a client says, at once."""
+    if request.version is Version.HTTP:
+        login = None if caller.user is None else UsernamePassword(caller.user, b"secret")
+        return HttpConnectHandshake(request.destination, login).data_to_send()
     if request.version is Version.SOCKS4:
         return socks4.ClientHandshake(request).data_to_send()
     asked = Address("0.0.0.0", 0) if request.command is Command.UDP_ASSOCIATE else request.destination
@@ -134,17 +138,24 @@ def words(request: Request, caller: Caller) -> bytes:
     return front + bytes((5, request.command, 0)) + socks5_messages.encode_address(asked)
 
 
+def may_be(request: Request) -> bool:
+    """Whether its protocol has such a request."""
+    match request.version:
+        case Version.SOCKS4:
+            has_address = request.destination.type is not AddressType.IPV6
+            return has_address and request.command is not Command.UDP_ASSOCIATE
+        case Version.HTTP:
+            return request.command is Command.CONNECT
+        case _:
+            return True
+
+
 requests = st.builds(
     Request,
     st.sampled_from(Version),
     st.sampled_from([Command.CONNECT, Command.CONNECT, Command.BIND, Command.UDP_ASSOCIATE]),
     st.builds(Address, st.sampled_from(HOSTS), st.sampled_from(PORTS)),
-).filter(
-    lambda request: (
-        request.version is Version.SOCKS5
-        or (request.command is not Command.UDP_ASSOCIATE and request.destination.type is not AddressType.IPV6)
-    )
-)
+).filter(may_be)
 
 
 @settings(max_examples=60)

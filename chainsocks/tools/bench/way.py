@@ -37,7 +37,6 @@ from chainsocks.errors import (
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.handshake import ClientHandshake, State
-from chainsocks.protocol.messages import describe_reply
 from chainsocks.sockets import local_address
 from chainsocks.tools.bench.loop import NEXT_IN, NEXT_OUT, Expired, Loop
 from chainsocks.tools.bench.target import LOOPBACK
@@ -206,7 +205,7 @@ class Route:
             raise self._error(HopProtocolError, leg, step, "the connection was reset", Cause.RESET, began) from None
         if not handshake.reply.succeeded:
             target = leg.next.name if leg.next else "the far end of the measurement"
-            problem = f"it could not reach {target} at {leg.target}, it says: {describe_reply(handshake.reply.code)}"
+            problem = f"it could not reach {target} at {leg.target}, it says: {handshake.reply.described}"
             cause, code = Cause.NEXT_NOT_REACHED if leg.next else Cause.REFUSED, handshake.reply.code
             place, elapsed = self._place(leg, State.REQUEST), time.monotonic() - began
             raise HopRefused(place, problem, cause, code=code, elapsed=elapsed, limit=self._limit(leg))

@@ -20,7 +20,7 @@ from chainsocks.tools.proxychains.parse import Kind, LocalNet, Mode, Names, Prox
 
 __all__ = ["Converted", "convert"]
 
-_PROTOCOLS: Mapping[Kind, str] = {Kind.SOCKS4: "socks4a", Kind.SOCKS5: "socks5"}
+_PROTOCOLS: Mapping[Kind, str] = {Kind.SOCKS4: "socks4a", Kind.SOCKS5: "socks5", Kind.HTTP: "http"}
 """The kinds of proxies that can be hops. What proxychains calls SOCKS4 is SOCKS4a for names."""
 
 _EVERYTHING_REFUSED = "Until then, this rule refuses everything, so that no request takes a chain without its proxies."
@@ -138,28 +138,25 @@ def _about_hops(file: ProxychainsFile, left_out: tuple[Proxy, ...]) -> Iterator[
     for proxy in left_out:
         words = [proxy.kind, proxy.host, str(proxy.port), proxy.user, proxy.password]
         yield f"Line {proxy.line}: {printable(' '.join(filter(None, words)))}"
-        if proxy.kind is Kind.HTTP:
-            yield "HTTP proxies cannot be hops yet."
-        else:
-            yield "There are no raw hops: one that only forwards what it is sent has no address to be asked for."
+        yield ("There are no raw hops: one that only forwards what it is sent has no address to be asked for.")
 
 
 def _identity(proxy: Proxy) -> tuple[Value, ...]:
     """Return what makes two lines the same proxy. A SOCKS4 login has no password."""
-    return proxy.kind, proxy.host, proxy.port, proxy.user, proxy.password if proxy.kind is Kind.SOCKS5 else ""
+    return proxy.kind, proxy.host, proxy.port, proxy.user, "" if proxy.kind is Kind.SOCKS4 else proxy.password
 
 
 def _hop(proxy: Proxy, names: Names) -> dict[str, Value]:
     address = str(Address(proxy.host, proxy.port))
     table: dict[str, Value] = {"protocol": _PROTOCOLS[proxy.kind], "address": address}
     if _is_text(proxy.user) and _is_text(proxy.password):
-        if proxy.kind is Kind.SOCKS5 and proxy.user:
+        if proxy.kind is not Kind.SOCKS4 and proxy.user:
             table |= {"username": proxy.user, "password": proxy.password}
         elif proxy.user:
             table["user_id"] = proxy.user
     else:
         login = [quote(fsencode(text), safe="") for text in (proxy.user, proxy.password)]
-        userinfo = ":".join(login) if proxy.kind is Kind.SOCKS5 else login[0]
+        userinfo = login[0] if proxy.kind is Kind.SOCKS4 else ":".join(login)
         table = {"url": f"{_PROTOCOLS[proxy.kind]}://{userinfo}@{address}"}
     if names is Names.HERE:
         table["resolve"] = "local"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -127,6 +126,7 @@ def test_logins() -> None:
         Proxy(4, Kind.SOCKS5, "192.0.2.4", 1080, "\udcff:", "\udcfe@%"),
         Proxy(5, Kind.SOCKS4, "192.0.2.5", 1080, "\udcff"),
         Proxy(6, Kind.SOCKS5, "::1", 1081),
+        Proxy(7, Kind.HTTP, "192.0.2.7", 8080, "carol", "x"),
     ]
     hops = config(ProxychainsFile(Mode.RANDOM, proxies=listed)).hops.values()
     assert [hop.credentials for hop in hops] == [
@@ -136,8 +136,10 @@ def test_logins() -> None:
         UsernamePassword(b"\xff:", b"\xfe@%"),
         UserId(b"\xff"),
         None,
+        UsernamePassword(b"carol", b"x"),
     ]
-    assert [hop.protocol for hop in islice(hops, 3)] == [HopProtocol.SOCKS5, HopProtocol.SOCKS5, HopProtocol.SOCKS4A]
+    socks4a, socks5 = HopProtocol.SOCKS4A, HopProtocol.SOCKS5
+    assert [hop.protocol for hop in hops] == [socks5, socks5, socks4a, socks5, socks4a, socks5, HopProtocol.HTTP]
 
 
 @pytest.mark.parametrize("names", Names)
@@ -168,19 +170,18 @@ def test_local_networks(tmp_path: Path) -> None:
 
 def test_a_list_without_one_of_its_proxies_is_not_used(tmp_path: Path) -> None:
     """A chain that lost a hop would show who the client is to where the hop was to hide it."""
-    text = "strict_chain\nlocalnet 10.0.0.0/8\n[ProxyList]\nsocks5 192.0.2.1 1080\nhttp 192.0.2.2 8080 bob x\n"
+    text = "strict_chain\nlocalnet 10.0.0.0/8\n[ProxyList]\nsocks5 192.0.2.1 1080\nraw 192.0.2.2 8080 bob x\n"
     (tmp_path / "proxychains.conf").write_text(text)
     out, is_whole = written(parse_proxychains(tmp_path / "proxychains.conf"))
     assert not is_whole
-    assert "# Line 5: http 192.0.2.2 8080 bob x\n# HTTP proxies cannot be hops yet.\n" in out
+    assert "# Line 5: raw 192.0.2.2 8080 bob x\n# There are no raw hops" in out
     read = parse_config(out)
     assert [rule.way for rule in read.rules] == ['chain = "direct"', "deny = true"]
     assert list(read.hops) == ["hop1"]
 
 
-@pytest.mark.parametrize("kind", [Kind.HTTP, Kind.RAW])
-def test_a_list_of_nothing_that_can_be_a_hop_does_not_go_direct(kind: Kind) -> None:
-    text, is_whole = written(ProxychainsFile(proxies=proxies(1, kind)))
+def test_a_list_of_nothing_that_can_be_a_hop_does_not_go_direct() -> None:
+    text, is_whole = written(ProxychainsFile(proxies=proxies(1, Kind.RAW)))
     assert not is_whole
     assert [rule.way for rule in parse_config(text).rules] == ["deny = true"]
 

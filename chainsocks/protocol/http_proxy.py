@@ -1,0 +1,177 @@
+"""The server's side of HTTP CONNECT (RFC 9110 section 9.3.6): the request of a client, and the answer to it.
+
+1. h11 reads the request. What h11 forgives and servers behind us may read in another way is refused before it: a line
+   that ends without CR, a continued line, a body that is announced twice or in two ways.
+2. Nothing of the request travels on: the way that it opens begins with the first byte behind its header section.
+3. A refusal is an answer with the status that its reply code stands for. Its body is the sentence of the log.
+4. A request that is not CONNECT gets an answer of 400 or 405: a web page that reaches this port gets nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPMethod, HTTPStatus
+
+import h11
+
+from chainsocks.protocol.address import Address, parse_address, printable
+from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError, unexpected_opening
+from chainsocks.protocol.handshake import ServerHandshake, State
+from chainsocks.protocol.http_connect import can_be_authority
+from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, Request, UsernamePassword, Version
+
+__all__ = ["MAX_HEADER", "HttpServerHandshake", "may_be_http", "status_of"]
+
+MAX_HEADER = 32 * 1024
+"""Bytes of the header section of a request."""
+
+_METHODS = tuple(b"%b " % method.encode() for method in HTTPMethod)
+_END = b"\r\n\r\n"
+_LONE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0").search
+_CONTINUED = re.compile(rb"\r\n[ \t]").search
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_SUCCESS = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+_STATUSES: Mapping[int, HTTPStatus] = {
+    ReplyCode.NOT_ALLOWED_BY_RULESET: HTTPStatus.FORBIDDEN,
+    ReplyCode.TTL_EXPIRED: HTTPStatus.GATEWAY_TIMEOUT,
+    ReplyCode.COMMAND_NOT_SUPPORTED: HTTPStatus.NOT_IMPLEMENTED,
+}
+_CHALLENGE = (b"Proxy-Authenticate", b'Basic realm="chainsocks", charset="UTF-8"')
+"""RFC 7617 section 2."""
+
+
+def may_be_http(data: bytes) -> bool:
+    """Whether `data` is the beginning of a request: a method, or a part of one."""
+    return any(data.startswith(method[: len(data)]) for method in _METHODS)
+
+
+def status_of(code: int) -> HTTPStatus:
+    """Return the status that a reply code stands for: 502 for everything that failed on the way."""
+    return _STATUSES.get(code, HTTPStatus.BAD_GATEWAY)
+
+
+class HttpServerHandshake(ServerHandshake):
+    """The server of one CONNECT. `methods` are those that SOCKS5 would accept: they say whether a login is wanted.
+
+    The handshake waits in LOGIN with `login` set, as that of SOCKS5 does.
+    """
+
+    __slots__ = ("_http", "_methods", "_searched")
+
+    def __init__(self, methods: Sequence[Method] = (Method.NO_AUTHENTICATION_REQUIRED,)) -> None:
+        super().__init__(State.REQUEST)
+        self._methods = methods
+        self._searched = 0
+        """How much of what has arrived has no end of the header section."""
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER)
+
+    def _advance(self) -> bool:
+        if self.state is not State.REQUEST:
+            return False
+        data = self._incoming
+        if not may_be_http(data):
+            raise unexpected_opening("this is neither SOCKS nor HTTP", data)
+        end = data.find(_END, max(0, self._searched - len(_END)), MAX_HEADER)
+        if end < 0:
+            self._searched = len(data)
+            if len(data) >= MAX_HEADER:
+                status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                raise self._bad(status, f"its header is longer than {MAX_HEADER} bytes", Cause.TOO_LONG)
+            return False
+        end += len(_END)
+        self._incoming = data[end:]
+        self._read_header(data[:end])
+        return False
+
+    def _read_header(self, header: bytes) -> None:
+        if _LONE(header) or _CONTINUED(header):
+            raise self._malformed("a line of its header does not end in CR LF, or is continued")
+        try:
+            self._http.receive_data(header)
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise self._malformed(f"its request is not HTTP: {printable(str(error))}") from None
+        if not isinstance(event, h11.Request):
+            raise self._malformed("its request is incomplete")
+        if event.http_version not in (b"1.0", b"1.1"):
+            status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+            raise self._bad(status, "its version of HTTP is neither 1.0 nor 1.1", Cause.WRONG_VERSION)
+        if event.method != b"CONNECT":
+            method = printable(event.method.decode("latin-1"))[:20]
+            problem = f"{method} is not supported, only CONNECT is"
+            status = HTTPStatus.BAD_REQUEST if event.target.startswith(b"/") else HTTPStatus.METHOD_NOT_ALLOWED
+            raise self._bad(status, problem, Cause.UNKNOWN_COMMAND)
+        if any(name in _FRAMING for name, _ in event.headers):
+            raise self._malformed("a CONNECT has no body, and its header announces one")
+        target, login = self._target(event.target), self._login(event.headers)
+        self._credentials = login if Method.USERNAME_PASSWORD in self._methods else None
+        self._request = Request(Version.HTTP, Command.CONNECT, target, self._credentials)
+        if self._credentials:
+            self.state = State.LOGIN
+        elif Method.NO_AUTHENTICATION_REQUIRED in self._methods:
+            self.state = State.REPLY
+        elif Method.USERNAME_PASSWORD in self._methods:
+            self._answer(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "a username and a password are required", _CHALLENGE)
+            raise LoginRefused("it sent no username and no password", Cause.LOGIN_REQUIRED)
+        else:
+            problem = "a login by GSSAPI is required, and HTTP has none"
+            raise self._bad(HTTPStatus.FORBIDDEN, problem, Cause.LOGIN_REQUIRED)
+
+    def _target(self, target: bytes) -> Address:
+        try:
+            address = parse_address(target.decode("ascii"))
+        except ValueError:
+            address = None
+        if address is None or not address.port or not can_be_authority(address):
+            raise self._malformed("the target of its CONNECT is not host:port")
+        return address
+
+    def _login(self, headers: Iterable[tuple[bytes, bytes]]) -> UsernamePassword | None:
+        given = [value for name, value in headers if name == b"proxy-authorization"]
+        if not given:
+            return None
+        scheme, _, encoded = given[0].partition(b" ")
+        try:
+            user, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
+        except ValueError:
+            colon = b""
+        if len(given) > 1 or scheme.lower() != b"basic" or not colon:
+            self._answer(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "only a login by Basic is supported", _CHALLENGE)
+            raise LoginRefused("its login is not one by Basic", Cause.NO_ACCEPTABLE_METHOD)
+        return UsernamePassword(user, password)
+
+    def _answer_login(self, *, accepted: bool) -> None:
+        if accepted:
+            self.state = State.REPLY
+        else:
+            self._answer(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "wrong username or password", _CHALLENGE)
+
+    def _encode_reply(self, reply: Reply) -> bytes:
+        if reply.succeeded:
+            return _SUCCESS
+        return self._encode(status_of(reply.code), reply.problem)
+
+    def _malformed(self, problem: str) -> ProtocolError:
+        return self._bad(HTTPStatus.BAD_REQUEST, problem, Cause.MALFORMED)
+
+    def _bad(self, status: HTTPStatus, problem: str, cause: Cause) -> ProtocolError:
+        """Queue an answer of `status`, and return the error to raise."""
+        self._answer(status, problem)
+        return ProtocolError(problem, cause)
+
+    def _answer(self, status: HTTPStatus, problem: str, *headers: tuple[bytes, bytes]) -> None:
+        self._outgoing += self._encode(status, problem, *headers)
+
+    def _encode(self, status: HTTPStatus, problem: str, *headers: tuple[bytes, bytes]) -> bytes:
+        body = f"{problem or status.phrase}\n".encode("utf-8", "replace")
+        lines = [
+            b"HTTP/1.1 %d %b" % (status, status.phrase.encode()),
+            *(b"%b: %b" % header for header in headers),
+            b"Content-Type: text/plain; charset=utf-8",
+            b"Content-Length: %d" % len(body),
+            b"Connection: close",
+        ]
+        return b"\r\n".join(lines) + _END + body

@@ -1,0 +1,211 @@
+"""The server of HTTP CONNECT: what it takes for a request, what it refuses, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError
+from chainsocks.protocol.handshake import State
+from chainsocks.protocol.http_connect import HttpConnectHandshake
+from chainsocks.protocol.http_proxy import MAX_HEADER, HttpServerHandshake
+from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, UsernamePassword, Version
+
+OPEN = (Method.NO_AUTHENTICATION_REQUIRED,)
+PRIVATE = (Method.USERNAME_PASSWORD,)
+BY_TICKET = (Method.GSSAPI,)
+CAROL = UsernamePassword(b"carol", b"open: sesame")
+LOGIN = b"Proxy-Authorization: Basic Y2Fyb2w6b3Blbjogc2VzYW1l\r\n"
+CONNECT = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n"
+
+
+def hear(handshake: HttpServerHandshake, request: bytes, step: int) -> None:
+    for start in range(0, len(request), step):
+        handshake.receive_data(request[start : start + step])
+
+
+def heard(request: bytes, methods: Sequence[Method] = OPEN, step: int = 1 << 20) -> HttpServerHandshake:
+    handshake = HttpServerHandshake(methods)
+    hear(handshake, request, step)
+    return handshake
+
+
+def answer_of(handshake: HttpServerHandshake) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Read what it answers as any client of HTTP does: status, header, and the whole body."""
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method=b"GET", target=b"/", headers=[(b"Host", b"x")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(handshake.data_to_send())
+    response = client.next_event()
+    assert isinstance(response, h11.Response)
+    body = b""
+    while isinstance(event := client.next_event(), h11.Data):
+        body += bytes(event.data)
+    assert isinstance(event, h11.EndOfMessage)
+    return response.status_code, dict(response.headers), body
+
+
+@pytest.mark.parametrize("step", [1, 5, 1 << 20])
+@pytest.mark.parametrize(
+    ("target", "address"),
+    [
+        (b"example.org:443", Address("example.org", 443)),
+        (b"192.0.2.1:80", Address("192.0.2.1", 80)),
+        (b"[2001:db8::1]:22", Address("2001:db8::1", 22)),
+    ],
+)
+def test_a_request(target: bytes, address: Address, step: int) -> None:
+    early = b"\x16\x03\x01 and more\r\n\r\n"
+    handshake = heard(b"CONNECT %b HTTP/1.1\r\nHost: elsewhere:1\r\nX: y\r\n\r\n" % target + early, step=step)
+    assert handshake.state is State.REPLY
+    assert (handshake.request.version, handshake.request.command) == (Version.HTTP, Command.CONNECT)
+    assert handshake.request.destination == address
+    assert handshake.request.credentials is None
+    handshake.send_reply(Reply(ReplyCode.SUCCEEDED, Address("192.0.2.9", 1)))
+    assert handshake.data_to_send() == b"HTTP/1.1 200 Connection established\r\n\r\n"
+    assert handshake.done
+    assert handshake.trailing_data == early
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (ReplyCode.GENERAL_FAILURE, 502),
+        (ReplyCode.NOT_ALLOWED_BY_RULESET, 403),
+        (ReplyCode.CONNECTION_REFUSED, 502),
+        (ReplyCode.TTL_EXPIRED, 504),
+        (0x77, 502),
+    ],
+)
+def test_a_refusal_says_why(code: int, status: int) -> None:
+    handshake = heard(CONNECT + b"\r\n")
+    handshake.send_reply(Reply(code, problem="hop osaka (2 of 3), TCP connect: no answer … \ud800"))
+    said, header, body = answer_of(handshake)
+    assert said == status
+    assert header[b"connection"] == b"close"
+    assert body == "hop osaka (2 of 3), TCP connect: no answer … ?\n".encode()
+    assert handshake.state is State.FAILED
+
+
+def test_a_login() -> None:
+    handshake = heard(CONNECT + LOGIN + b"\r\nearly", PRIVATE)
+    assert (handshake.state, handshake.login) == (State.LOGIN, CAROL)
+    handshake.accept_login()
+    assert handshake.state is State.REPLY
+    assert handshake.request.credentials == CAROL
+    handshake.send_reply(Reply(ReplyCode.SUCCEEDED))
+    assert handshake.trailing_data == b"early"
+
+
+def test_a_login_that_nobody_wants_is_dropped() -> None:
+    assert heard(CONNECT + LOGIN + b"\r\n").request.credentials is None
+
+
+def test_a_wrong_login() -> None:
+    handshake = heard(CONNECT + LOGIN + b"\r\n", PRIVATE)
+    handshake.refuse_login()
+    status, header, body = answer_of(handshake)
+    assert status == 407
+    assert header[b"proxy-authenticate"].startswith(b"Basic realm=")
+    assert b"sesame" not in body
+    assert handshake.state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("header", "methods", "status", "cause"),
+    [
+        (b"", PRIVATE, 407, Cause.LOGIN_REQUIRED),
+        (b"Proxy-Authorization: Digest username=x\r\n", PRIVATE, 407, Cause.NO_ACCEPTABLE_METHOD),
+        (b"Proxy-Authorization: Basic !!!\r\n", PRIVATE, 407, Cause.NO_ACCEPTABLE_METHOD),
+        (b"Proxy-Authorization: Basic Y2Fyb2w=\r\n", PRIVATE, 407, Cause.NO_ACCEPTABLE_METHOD),
+        (LOGIN + LOGIN, PRIVATE, 407, Cause.NO_ACCEPTABLE_METHOD),
+        (LOGIN, BY_TICKET, 403, Cause.LOGIN_REQUIRED),
+    ],
+)
+def test_logins_that_are_none(header: bytes, methods: Sequence[Method], status: int, cause: Cause) -> None:
+    handshake = HttpServerHandshake(methods)
+    with pytest.raises(ProtocolError) as error:
+        handshake.receive_data(CONNECT + header + b"\r\n")
+    assert error.value.cause is cause
+    assert isinstance(error.value, LoginRefused) or methods is BY_TICKET
+    said, fields, _ = answer_of(handshake)
+    assert (said, b"proxy-authenticate" in fields) == (status, status == 407)
+
+
+BAD = {
+    "a page": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a page of HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", 400),
+    "plain HTTP": (b"GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\n\r\n", 405),
+    "no port": (b"CONNECT example.org HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "port 0": (b"CONNECT example.org:0 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a URL": (b"CONNECT http://example.org:80/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a login in the target": (b"CONNECT a:b@example.org:80 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "bytes beyond ASCII": ("CONNECT bücher.example:80 HTTP/1.1\r\nHost: x\r\n\r\n".encode(), 400),
+    "no Host": (b"CONNECT example.org:443 HTTP/1.1\r\n\r\n", 400),
+    "two Hosts": (CONNECT + b"Host: b\r\n\r\n", 400),
+    "a lone LF": (CONNECT + b"A: b\nC: d\r\n\r\n", 400),
+    "a lone CR": (CONNECT + b"A: b\rC: d\r\n\r\n", 400),
+    "a NUL": (CONNECT + b"A: b\0\r\n\r\n", 400),
+    "a continued line": (CONNECT + b"A: b\r\n c\r\n\r\n", 400),
+    "a space before the colon": (CONNECT + b"A : b\r\n\r\n", 400),
+    "a length": (CONNECT + b"Content-Length: 5\r\n\r\nhello", 400),
+    "two lengths": (CONNECT + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
+    "chunked": (CONNECT + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "chunked and a length": (CONNECT + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", 400),
+    "another version": (b"CONNECT example.org:443 HTTP/3.0\r\nHost: x\r\n\r\n", 505),
+    "endless": (CONNECT + b"A: " + b"a" * MAX_HEADER, 431),
+    "endless lines": (CONNECT + b"A: b\r\n" * MAX_HEADER, 431),
+}
+
+
+@pytest.mark.parametrize("step", [1, 1 << 20])
+@pytest.mark.parametrize(("request_", "status"), BAD.values(), ids=BAD)
+def test_what_is_no_request(request_: bytes, status: int, step: int) -> None:
+    handshake = HttpServerHandshake(OPEN)
+    with pytest.raises(ProtocolError):
+        hear(handshake, request_, step)
+    assert answer_of(handshake)[0] == status
+    assert handshake.step is State.REQUEST
+
+
+@pytest.mark.parametrize(
+    "opening", [b"GETX / HTTP/1.1\r\n", b"get / HTTP/1.1\r\n", b"CONNECTION", b"PROXY TCP4", b"PRI * HTTP/2"]
+)
+def test_other_words_are_no_http(opening: bytes) -> None:
+    handshake = HttpServerHandshake(OPEN)
+    with pytest.raises(ProtocolError, match="this is neither SOCKS nor HTTP"):
+        hear(handshake, opening, 1)
+    assert handshake.data_to_send() == b""
+
+
+def test_client_and_server_understand_each_other() -> None:
+    for target in (Address("example.org", 443), Address("2001:db8::1", 1), Address("192.0.2.1", 65535)):
+        client, server = HttpConnectHandshake(target, CAROL), HttpServerHandshake(PRIVATE)
+        server.receive_data(client.data_to_send())
+        server.accept_login()
+        assert server.request.destination == target
+        server.send_reply(Reply(ReplyCode.SUCCEEDED))
+        client.receive_data(server.data_to_send())
+        assert client.reply.succeeded
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"\r\n", b"\n", b"\r", b" ", b":", b"\0", b"A: b", b"Host: x", b"\xff", b"Content-Length: 5"])
+    )
+)
+def test_any_header(parts: list[bytes]) -> None:
+    handshake = HttpServerHandshake(OPEN)
+    data = CONNECT + b"".join(parts) + b"\r\n\r\n"
+    try:
+        handshake.receive_data(data)
+    except ProtocolError:
+        assert answer_of(handshake)[0] in (400, 431)
+        return
+    assert handshake.state is State.REPLY
+    assert handshake.trailing_data == data[data.index(b"\r\n\r\n") + 4 :]
