@@ -183,7 +183,8 @@ def test_a_broken_hop_is_not_an_unknown_one() -> None:
         ("[[user]]", "user: unknown section; did you mean 'users'?"),
         (
             "workers = 1",
-            "workers: unknown section; known are chains, groups, health, hops, limits, rules, server, timeouts, users",
+            "workers: unknown section; known are chains, groups, health, hops, limits, log, rules, server, timeouts, "
+            "users",
         ),
         ("server = []", "server: expected a table, found a list"),
         ("[[server]]", "server: expected a table, found a list"),
