@@ -88,6 +88,7 @@ def serve() -> None:
 @cli.command()
 @file_argument
 @config_option
+@click.option("--print", "printed", is_flag=True, help="Print the whole configuration as TOML, without secrets.")
 @click.option("--explain", metavar="HOST:PORT", help="Show how a request for this would be routed, and why.")
 @click.option("--from", "host", metavar="IP", help="The client's address; by default one that no `from` has.")
 @click.option(
@@ -103,8 +104,9 @@ def serve() -> None:
 def check() -> None:
     """Check a configuration file.
 
-    Prints every problem with its place, or else the resulting chains, rules and deadlines. With --explain, shows
-    instead how one request would be routed; the exit status is then 0 if it is allowed, and 1 if not.
+    Prints every problem with its place, or else the resulting chains, rules and deadlines. With --print, prints the
+    file with all defaults instead. With --explain, shows instead how one request would be routed; the exit status is
+    then 0 if it is allowed, and 1 if not.
     """
 
 

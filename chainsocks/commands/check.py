@@ -26,6 +26,7 @@ def check(
     *,
     file: Path | None,
     path: Path | None,
+    printed: bool,
     explain: str | None,
     host: str | None,
     user: str | None,
@@ -47,6 +48,8 @@ def check(
         raise click.UsageError(f"{not_found()}; name it: chainsocks check FILE")
     if explain is None and (host is not None or user is not None):
         raise click.UsageError("--from and --user need --explain HOST:PORT")
+    if printed and (explain is not None or as_json):
+        raise click.UsageError("--print cannot be used together with --explain or --json")
     try:
         loaded = read_file(path, lint=True)
         if explain is None:
@@ -63,6 +66,9 @@ def check(
     found = [*map(str, loaded.warnings), *warnings(loaded.config)]
     if as_json:
         click.echo(as_document(path, loaded.config, warnings=found))
+        return 0
+    if printed:
+        load_command("print_config")(loaded, path)
         return 0
     if not named:
         click.echo(f"file: {printable(str(path.absolute()))}")

@@ -121,6 +121,8 @@ class Loaded:
     warnings: tuple[Problem, ...]
     holds_secrets: bool
     """Whether a password is written in it, or its hash."""
+    data: Mapping[str, Any]
+    """The file itself, as it is written."""
 
 
 def read_file(path: Path, *, lint: bool = False) -> Loaded:
@@ -157,7 +159,7 @@ def _read_text(text: str, source: str, folder: Path, missing: Missing) -> Loaded
     config = reader.read(data)
     if reader.problems:
         raise ConfigError(reader.problems, source)
-    return Loaded(config, tuple(reader.warnings), holds_secrets=_holds_secrets(data))
+    return Loaded(config, tuple(reader.warnings), _holds_secrets(data), data)
 
 
 class _Reader:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from chainsocks.protocol.socks5_messages import MAX_LOGIN
 
-__all__ = ["CREDENTIALS", "LARGEST_LIST", "Missing", "Secrets", "others_can_read"]
+__all__ = ["CREDENTIALS", "LARGEST_LIST", "VARIABLE", "Missing", "Secrets", "others_can_read"]
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """The environment variable with the folder of the credentials that ``LoadCredential=`` in a systemd unit names."""
@@ -27,7 +27,9 @@ CREDENTIALS = "CREDENTIALS_DIRECTORY"
 LARGEST_LIST = 8 * 2**20
 """Bytes of a list of users: some 60,000."""
 
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+"""The usual name of an environment variable. Another text may be a password in the wrong place."""
+
 _IN_CREDENTIALS = re.compile(r"\$(?:CREDENTIALS_DIRECTORY|\{CREDENTIALS_DIRECTORY\})/(.+)", re.DOTALL)
 
 
@@ -65,7 +67,7 @@ class Secrets:
         """
         if value := os.environ.get(name):
             return os.fsencode(value)
-        shown = name if _VARIABLE.fullmatch(name) else "of this name"
+        shown = name if VARIABLE.fullmatch(name) else "of this name"
         self._tell("password_env", _NotHere(f"the environment variable {shown} is not set"))
         return f"${name}".encode()[:MAX_LOGIN]  # two variables are two passwords
 
@@ -111,6 +113,13 @@ class Secrets:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise ValueError("the file is not UTF-8 text") from None
+
+    def has_file(self, path: str) -> bool:
+        """Return whether there is a file at a path, which then is no password in the wrong place."""
+        try:
+            return self._place(path).is_file()
+        except (OSError, ValueError):
+            return False
 
     def _tell(self, key: str, error: _NotHere) -> None:
         if self.missing is Missing.PROBLEM:

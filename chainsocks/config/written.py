@@ -41,17 +41,33 @@ class Part:
 
 
 def write_parts(parts: Iterable[Part]) -> str:
-    """Return the text of a file. A name stands in one part, and texts hold whole characters only, no surrogates.
+    """Return the text of a file. Texts hold whole characters only, no surrogates.
+
+    A name may stand in several parts, with tables for further names or in further lists.
 
     Raises:
         RuntimeError: what was written is not what is read again; a bug.
     """
     parts = list(parts)
     text = "\n".join(filter(None, map(_write, parts)))
-    expected = {name: tables for part in parts for name, tables in part.tables.items()}
+    expected: dict[str, Value] = {}
+    for part in parts:
+        for name, value in part.tables.items():
+            expected[name] = _both(expected.get(name), value)
     if tomllib.loads(text) != expected:
         raise RuntimeError("the configuration is not what was written")
     return text
+
+
+def _both(value: Value | None, more: Value) -> Value:
+    """Return what is under a name that stands in one part more."""
+    match value, more:
+        case Mapping(), Mapping():
+            return {**value, **more}
+        case list(), list():
+            return [*value, *more]
+        case _:
+            return more
 
 
 def _write(part: Part) -> str:
