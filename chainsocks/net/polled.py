@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Protocol
 
 import outcome
@@ -28,7 +29,7 @@ class StreamWatcher(Protocol):
 
 
 class _Waits:
-    """What waits for the events of a stream: tasks, and what is told of the peer's end."""
+    """The watcher of a stream that tasks use: they wait for its events, and something may be told of the peer's end."""
 
     __slots__ = ("end_events", "on_end", "reader", "writer")
 
@@ -38,15 +39,45 @@ class _Waits:
         self.reader: trio.lowlevel.Task | None = None
         self.writer: trio.lowlevel.Task | None = None
 
+    def on_stream_event(self, stream: PolledStream, events: int) -> None:
+        """Wake those that wait."""
+        if events & READ_EVENTS:
+            stream.note_events(events)
+            if events & END_EVENTS:
+                self.end_events = events
+                if self.on_end:
+                    self.on_end(events)
+            if self.reader:
+                stream.poller.wake(self.reader)
+                self.reader = None
+        if self.writer and events & WRITE_EVENTS:
+            stream.poller.wake(self.writer)
+            self.writer = None
+
+    def abort_read(self, _: object) -> Abort:
+        """Have the reader wait no more, which is cancelled."""
+        self.reader = None
+        return Abort.SUCCEEDED
+
+    def abort_write(self, _: object) -> Abort:
+        """Have the writer wait no more, which is cancelled."""
+        self.writer = None
+        return Abort.SUCCEEDED
+
+
+class _State(Enum):
+    NEW = auto()
+    WATCHED = auto()
+    """It is registered at the poller."""
+    CLOSED = auto()
+
 
 class PolledStream(SocketStream):
     """A `SocketStream` that waits through a `Poller`. It is registered there when it first has to wait."""
 
     __slots__ = (
-        "_registered",
-        "_waits",
+        "_state",
         "_watcher",
-        "closed",
         "dry",
         "may_delay",
         "poller",
@@ -65,11 +96,13 @@ class PolledStream(SocketStream):
         """Whether there is nothing to read before the next event."""
         self.may_delay = 2 if may_delay else 0
         """Which of the next sends needs TCP_NODELAY, so that `before_send` has to be called; 0 once it is set."""
-        self.closed = False
-        """Whether `aclose` has been called."""
-        self._registered = False
-        self._watcher: StreamWatcher | None = None
-        self._waits: _Waits | None = None  # most streams are in a relay most of the time, and need none
+        self._state = _State.NEW
+        self._watcher: StreamWatcher | None = None  # `_Waits`, or what the stream was handed over to
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream has been closed, or soon will be."""
+        return self._state is _State.CLOSED
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what has arrived, up to `max_bytes` bytes; wait until there is something."""
@@ -108,8 +141,7 @@ class PolledStream(SocketStream):
         gets one last event, an end.
         """
         self._watcher = watcher
-        self._waits = None
-        if not self._registered:
+        if self._state is not _State.WATCHED:
             self._register(mask)
             self.dry = True
 
@@ -117,8 +149,8 @@ class PolledStream(SocketStream):
         """Let events wake the waiting tasks again, after `hand_over`. `events` are those that came meanwhile."""
         self._watcher = None
         self.dry = False
-        if not self.closed:
-            self.on_event(events)
+        if events and not self.closed:
+            self._waits().on_stream_event(self, events)
 
     def note_events(self, events: int) -> None:
         """Note what events that reached a watcher say of the next reads."""
@@ -129,7 +161,7 @@ class PolledStream(SocketStream):
 
     def watch_end(self, on_end: Callable[[int], None] | None) -> None:
         """Call `on_end` with the events that end the peer's side, at once if they have come; None stops that."""
-        waits = self._begin_wait()
+        waits = self._waits()
         waits.on_end = on_end
         if on_end:
             self._register()
@@ -146,7 +178,7 @@ class PolledStream(SocketStream):
 
     def close_soon(self) -> None:
         """Close the socket after the events at hand (`Poller.close_soon`). No task may use the stream."""
-        self.closed = True
+        self._state = _State.CLOSED
         self._watcher = None
         self.poller.close_soon(self.socket)
 
@@ -154,72 +186,51 @@ class PolledStream(SocketStream):
         """Close the socket. Tasks that wait on it get ``ClosedResourceError``."""
         if self.closed:
             return
-        self.closed = True
+        self._state = _State.CLOSED
         self.poller.forget(self.socket.fileno())
         self.socket.close()
-        watcher, waits = self._watcher, self._waits
-        self._waits = None
-        if watcher:
-            watcher.on_stream_event(self, READ_EVENTS | WRITE_EVENTS)
-        for task in (waits.reader, waits.writer) if waits else ():
+        watcher = self._watcher
+        if not isinstance(watcher, _Waits):
+            if watcher:
+                watcher.on_stream_event(self, READ_EVENTS | WRITE_EVENTS)
+            return
+        self._watcher = None
+        for task in (watcher.reader, watcher.writer):
             if task:
                 trio.lowlevel.reschedule(task, outcome.Error(ClosedResourceError()))
 
     def on_event(self, events: int) -> None:
-        """Pass events on to what waits for them; for the poller."""
-        if self._watcher:
-            self._watcher.on_stream_event(self, events)
-            return
-        if events & READ_EVENTS:
-            self.note_events(events)
-            if events & END_EVENTS:
-                self._note_end(events)
-        waits = self._waits
-        if waits is None:
-            return
-        if waits.reader and events & READ_EVENTS:
-            self.poller.wake(waits.reader)
-            waits.reader = None
-        if waits.writer and events & WRITE_EVENTS:
-            self.poller.wake(waits.writer)
-            waits.writer = None
+        """Pass events on to the watcher; for the poller."""
+        watcher = self._watcher
+        if watcher is None:
+            watcher = self._waits()
+        watcher.on_stream_event(self, events)
 
-    def _note_end(self, events: int) -> None:
-        waits = self._begin_wait()
-        waits.end_events = events
-        if waits.on_end:
-            waits.on_end(events)
-
-    def _begin_wait(self) -> _Waits:
-        waits = self._waits
-        if waits is None:
-            waits = self._waits = _Waits()
+    def _waits(self) -> _Waits:
+        """Return the waits of tasks, whose stream this is."""
+        waits = self._watcher
+        if not isinstance(waits, _Waits):
+            waits = self._watcher = _Waits()
         return waits
 
     def _register(self, mask: int = READ) -> None:
         if self.closed:
             raise ClosedResourceError
-        if not self._registered:
-            self._registered = True
+        if self._state is _State.NEW:
+            self._state = _State.WATCHED
             self.poller.register(self.socket.fileno(), self, mask)
 
     async def _readable(self) -> None:
         self._register()
-        self._begin_wait().reader = current_task()
-        await wait_task_rescheduled(self._abort_read)
+        waits = self._waits()
+        waits.reader = current_task()
+        await wait_task_rescheduled(waits.abort_read)
 
     async def _writable(self) -> None:
         self.watch_writes()
-        self._begin_wait().writer = current_task()
-        await wait_task_rescheduled(self._abort_write)
-
-    def _abort_read(self, _: object) -> Abort:
-        self._begin_wait().reader = None
-        return Abort.SUCCEEDED
-
-    def _abort_write(self, _: object) -> Abort:
-        self._begin_wait().writer = None
-        return Abort.SUCCEEDED
+        waits = self._waits()
+        waits.writer = current_task()
+        await wait_task_rescheduled(waits.abort_write)
 
 
 class PolledListener:

@@ -36,6 +36,7 @@ from chainsocks.limits.limiter import Limiter
 from chainsocks.net.stream import SocketStream
 from chainsocks.observe.privacy import private
 from chainsocks.server.crowds import PATIENCE, TICK, Crowds
+from chainsocks.session.place import Kept
 from chainsocks.shares import FairQueue, Shares, reserve_of
 
 __all__ = ["Admission", "Place"]
@@ -94,9 +95,27 @@ class Place(Generic[WaitingT]):
             with suppress(OSError):
                 self.stream.break_off()
 
+    def settle(self) -> Kept:
+        """Return what to leave instead of this place, which `keep` has kept. It may be that of other sessions, too."""
+        return self._admission.settle(self)
+
     def leave(self) -> None:
         """Give the place back; the session has ended."""
         self._admission.leave(self)
+
+
+class _Kept(Generic[WaitingT]):
+    """A place like all those that the same client may keep: there is nothing left to tell them apart."""
+
+    __slots__ = ("_admission", "_client")
+
+    def __init__(self, admission: Admission[WaitingT], client: str) -> None:
+        self._admission = admission
+        self._client = client
+
+    def leave(self) -> None:
+        """Give one of the places back; its session has ended."""
+        self._admission.leave_kept(self._client)
 
 
 class Admission(Generic[WaitingT]):
@@ -127,6 +146,7 @@ class Admission(Generic[WaitingT]):
         self._slow = set[str]()
         self._waiting = FairQueue[tuple[SocketStream, WaitingT]](self)
         self._turns: dict[Place[WaitingT], None] = {}
+        self._kept: dict[str, _Kept[WaitingT]] = {}
         self._ending = 0
         self._is_waited = trio.Event()
         self._has_room = trio.lowlevel.ParkingLot()
@@ -261,6 +281,22 @@ class Admission(Generic[WaitingT]):
         if self._is_pressed:
             self._serve_waiting()
 
+    def settle(self, place: Place[WaitingT]) -> Kept:
+        """See `Place.settle`."""
+        if place in self._counted:
+            return place
+        client = place.client
+        kept = self._kept.get(client)
+        if kept is None:
+            kept = self._kept[client] = _Kept(self, client)
+        return kept
+
+    def leave_kept(self, client: str) -> None:
+        """Give back one place that `client` has kept."""
+        self._give_back_one(client)
+        if self._is_pressed:
+            self._serve_waiting()
+
     async def run(self) -> None:
         """Serve those that wait as time goes by, and report, until cancelled; then close what waits."""
         try:
@@ -309,12 +345,15 @@ class Admission(Generic[WaitingT]):
         return place
 
     def _give_back(self, place: Place[WaitingT]) -> None:
-        client = place.client
         if place.is_incomplete:
             self._note_complete(place)
+        self._give_back_one(place.client)
+
+    def _give_back_one(self, client: str) -> None:
         self._shares.give_back(client)
-        if self._slow and client not in self._shares.held:
+        if client not in self._shares.held:
             self._slow.discard(client)
+            self._kept.pop(client, None)
 
     # Those that wait.
 

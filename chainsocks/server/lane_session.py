@@ -42,7 +42,7 @@ from chainsocks.server.lane_terms import Terms
 from chainsocks.session.begun import CLIENT_LEFT, CUT_OFF, Begun, Dialled, describe_error
 from chainsocks.session.client_watch import GRACE, has_left
 from chainsocks.session.connection import Connection
-from chainsocks.session.place import Place
+from chainsocks.session.place import Kept, Place
 from chainsocks.session.routing_decision import RoutingDecision, asks_for_address, route_at_once
 from chainsocks.session.service import Service
 from chainsocks.sockets import family_of, tcp_socket
@@ -87,6 +87,7 @@ class _Opening:
         "early",
         "has_left",
         "heard",
+        "place",
         "read_message",
         "target",
         "upstream",
@@ -96,8 +97,11 @@ class _Opening:
     target: Address
     dial_began: float
 
-    def __init__(self, connection: Connection, read_message: Callable[[LaneSession, bytes], bytes]) -> None:
+    def __init__(
+        self, connection: Connection, place: Place, read_message: Callable[[LaneSession, bytes], bytes]
+    ) -> None:
         self.connection = connection
+        self.place = place
         self.heard = self.early = b""
         self.answered = self.client_events = 0
         self.user: bytes | None = None
@@ -130,10 +134,10 @@ class LaneSession(Deadline):
         self._shared = shared
         self._terms = terms
         self._client = client
-        self._place = place
+        self._place: Kept = place
         self._record = record = Record(connection.name, began=place.began)
         self._events = SessionEvents(service.events, record) if service.events else None
-        self._opening = _Opening(connection, LaneSession._read_first)  # not of the session: it would be a circle
+        self._opening = _Opening(connection, place, LaneSession._read_first)  # not of the session: it would be a circle
         self._relay: PolledRelay | None = None
         super().__init__(shared.deadlines, record.began + terms.timeouts.handshake)
         shared.deadlines.opened()
@@ -291,7 +295,7 @@ class LaneSession(Deadline):
             return self._hand_over()
         if terms.limits and self._is_refused(terms.limits, caller):
             return self._hand_over()
-        if not self._place.keep(caller.account):
+        if not opening.place.keep(caller.account):
             return self._hand_over()
         if opening.user is not None:
             record.user = opening.user.decode("utf-8", "surrogateescape")
@@ -301,7 +305,7 @@ class LaneSession(Deadline):
 
     def _is_refused(self, limits: Limiter, caller: Caller) -> bool:
         listener = self._terms.listener.address
-        return limits.refusal(self._place, caller.host, caller.account, listener) is not None
+        return limits.refusal(self._opening.place, caller.host, caller.account, listener) is not None
 
     def _address(self, decision: RoutingDecision) -> Address | None:
         """Return the only address to connect to; None where it is not known, or there is a choice."""
@@ -416,6 +420,7 @@ class LaneSession(Deadline):
         timeouts = self._terms.timeouts
         self._relay = relay = PolledRelay(client, upstream, record, idle=timeouts.idle, half_close=timeouts.half_close)
         relay.closes_at_once = True
+        self._place = opening.place.settle()
         del self._opening
         relay.start(self, opening.early)
 
@@ -508,7 +513,7 @@ class LaneSession(Deadline):
         opening = self._opening
         self._client.take_back(opening.client_events)
         begun = Begun(self._record, self._events, opening.heard, opening.answered, dialled)
-        self._shared.hand_over(opening.connection, self._terms.service, begun, self._place)
+        self._shared.hand_over(opening.connection, self._terms.service, begun, opening.place)
         self._let_go()
         return b""
 

@@ -11,10 +11,17 @@ from chainsocks.protocol.handshake import ServerHandshake
 from chainsocks.protocol.messages import ReplyCode
 from chainsocks.session.client_watch import until_client_leaves
 
-__all__ = ["Place", "wait_for_turn"]
+__all__ = ["Kept", "Place", "wait_for_turn"]
 
 
-class Place(Protocol):
+class Kept(Protocol):
+    """A place that its session may keep until it ends."""
+
+    def leave(self) -> None:
+        """Give the place back; the session has ended."""
+
+
+class Place(Kept, Protocol):
     """The place of one session. Until its request is complete, it may be given to another connection."""
 
     began: float
@@ -25,8 +32,8 @@ class Place(Protocol):
     def keep(self, client: str) -> bool:
         """Keep the place for a complete request of `client`; return False if the client has to wait for that."""
 
-    def leave(self) -> None:
-        """Give the place back; the session has ended."""
+    def settle(self) -> Kept:
+        """Return what to leave instead of this place, which `keep` has kept. It may be that of other sessions, too."""
 
     async def wait(self, seconds: float) -> bool:
         """Wait until the client may keep the place; return False if the time is over or another one needs it."""

@@ -109,6 +109,7 @@ async def house_of(total: int, waiting: int = 1000, limiter: Limiter | None = No
     house.leave(*house.places)
     admission = house.admission
     assert not admission._waiting
+    assert not admission._kept
     assert (admission.taken, admission._shares.held, admission._incomplete, admission._slow, admission._turns) == (
         0,
         {},
@@ -309,6 +310,33 @@ async def test_the_oldest_of_the_client_that_has_most_is_ended(autojump_clock: M
         assert house.ended == crowd[:2]
         assert house.running(B) == 3
         assert first in house.places
+
+
+async def test_places_that_are_kept_become_one_for_each_client(autojump_clock: MockClock) -> None:
+    async with house_of(4) as house:
+        names = [*house.come(A, 2, asks=True), *house.come(B, asks=True)]
+        kept = [house.places.pop(name).settle() for name in names]
+        assert kept[0] is kept[1] is not kept[2]
+        house.come(C, 2, asks=True)
+        assert (house.admission.taken, house.running(C)) == (4, 1)
+        kept[0].leave()
+        assert (house.admission.taken, house.running(C)) == (4, 2)
+        kept[1].leave()
+        kept[2].leave()
+        assert house.admission.taken == 2
+
+
+async def test_a_place_whose_session_counts_for_a_limit_stays_itself(autojump_clock: MockClock) -> None:
+    limiter = Limiter(trio.current_time, Limits(sessions_per_client=2))
+    async with house_of(4, limiter=limiter) as house:
+        names = house.come(A, 2, asks=True)
+        assert limiter.sessions.enter(house.places[names[0]], A, A) is None
+        counted, other = (house.places.pop(name).settle() for name in names)
+        assert not limiter.sessions.is_full(A)
+        assert limiter.sessions.enter(counted, A, A) is None
+        other.leave()
+        counted.leave()
+        assert not limiter.sessions.counted
 
 
 async def test_complete_requests_are_never_ended(autojump_clock: MockClock) -> None:

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from chainsocks.config.models import Config, Ident, Server, User
 from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
+from chainsocks.session.place import Kept
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
 from tests.memory import Host, MemoryNetwork, MemoryStream, memory_stream_pair
@@ -34,6 +35,9 @@ class PlaceOf:
     def keep(self, client: str) -> bool:
         self.kept.append(client)
         return self.may_keep
+
+    def settle(self) -> Kept:
+        raise AssertionError
 
     def leave(self) -> None:
         raise AssertionError
