@@ -215,6 +215,7 @@ BOUND = rb"(\x05\x00\x00\x01\x7f\x00\x00\x01|^\x00\x5a).."
 def masked(line: str) -> str:
     """Return a log line without what differs from session to session."""
     line = re.sub(r"id=\d+ client=\S+", "", line)
+    line = re.sub(r"no known protocol \(.*\)", "", line)  # it shows the request, with the destination's port
     return re.sub(r"duration=[\d.]+|\(\d+\.\d+ s", "", line)
 
 
