@@ -20,6 +20,7 @@ from chainsocks.config.chains import Chain, Route
 from chainsocks.config.models import Timeouts
 from chainsocks.network import Network
 from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.protocol.proxy_protocol import LOCAL
 
 __all__ = ["Dialer"]
 
@@ -55,12 +56,14 @@ class Dialer:
         abandoned: Abandonment | None = None,
         client: str = "",
         on_step: OnStep | None = None,
+        proxy_header: bytes = LOCAL,
     ) -> tuple[Trip, ResultT]:
         """Run `operation` along the only route of `chain`, or along one after the other until one succeeds.
 
         `key` tells requests apart where members of groups are sticky. `close` closes a result that came second;
         without it the attempts are not hedged. `limit` is the caller's block, whose deadline this moves. `known`,
-        `guard`, `abandoned` and `client` are those of `Trip`. Return the trip that succeeded, and its result.
+        `guard`, `abandoned`, `client` and `proxy_header` are those of `Trip`. Return the trip that succeeded, and its
+        result.
 
         Raises:
             DialError: the last attempt's error; those before are its `earlier`.
@@ -79,6 +82,7 @@ class Dialer:
                 abandoned=abandoned,
                 client=client,
                 warm=warm,
+                proxy_header=proxy_header,
                 counters=self.counters,
             )
             return trip, await trip.run(operation)
@@ -94,6 +98,7 @@ class Dialer:
             abandoned=abandoned,
             client=client,
             warm=warm,
+            proxy_header=proxy_header,
             counters=self.counters,
         )
         attempts = Attempts(
@@ -118,6 +123,7 @@ class Dialer:
         abandoned: Abandonment | None = None,
         client: str = "",
         warm: TakeWarm | None = None,
+        proxy_header: bytes = LOCAL,
         counters: DialCounters | None = None,
     ) -> Trip:
         """Make a trip along one route, with this dialer's network and limits; see `Trip` for the arguments."""
@@ -135,5 +141,6 @@ class Dialer:
             client=client,
             receives_exactly=self.receives_exactly,
             warm=warm,
+            proxy_header=proxy_header,
             counters=counters,
         )

@@ -79,7 +79,8 @@ async def check_pipelining(
         reason = "a login by GSSAPI is a conversation, in which no message can be sent early"
         return Finding(Support.UNKNOWN, Support.UNKNOWN, reason)
     hops = tuple(replace(one, pipeline=Pipeline.OFF) for one in (*(before.hops if before else ()), hop))
-    route, target = Route(Chain(*hops), hops), target or hop.address
+    route = Route(Chain(*hops, send_proxy=before is not None and before.chain.send_proxy), hops)
+    target = target or hop.address
 
     async def attempt(pipeline: Pipeline, ahead: bytes = b"") -> _Attempt:
         attempt = _Attempt()

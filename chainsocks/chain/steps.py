@@ -1,9 +1,11 @@
 """The steps that the operations of a trip share: resolve a name, connect, negotiate with one hop, follow a plan.
 
 1. No hop of a plan is ever left out, and a chain never becomes direct.
-2. Bytes behind the last hop's reply are returned, or with `Trip.receives_exactly` not received. A middle hop may send
+2. Where the chain has `send_proxy`, a PROXY protocol header is the first thing on the connection, in one write with
+   the first message where the plan has one.
+3. Bytes behind the last hop's reply are returned, or with `Trip.receives_exactly` not received. A middle hop may send
    nothing behind its reply, unless the next hop was asked along with it: then they are the next hop's answer.
-3. When a step fails, what it opened is closed before the error leaves.
+4. When a step fails, what it opened is closed before the error leaves.
 """
 
 from __future__ import annotations
@@ -91,14 +93,19 @@ async def follow(trip: Trip, plan: Sequence[Leg], start: Leg | None = None) -> F
         DialError: one of its subclasses, by cause.
     """
     check_targets(trip, plan)
-    stream = await connect(trip, start or (plan[0] if plan else None))
+    first = start or (plan[0] if plan else None)
+    stream = await connect(trip, first)
     try:
+        header = trip.proxy_header if trip.route.chain.send_proxy else b""
+        if header and not plan:
+            await _send_header(trip, first, stream, header)
         reply, trailing_data = Reply(ReplyCode.SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
         handshake: ClientHandshake | None = None
         for flight in flights(plan):
             if trailing_data:
                 raise unasked(trip, trailing_data)
-            stream, handshake = await _ask(trip, flight, stream)
+            stream, handshake = await _ask(trip, flight, stream, header)
+            header = b""
             reply, trailing_data = handshake.reply, handshake.trailing_data
     except BaseException:
         if trip.is_abandoned:
@@ -201,8 +208,23 @@ async def resolve(trip: Trip, leg: Leg | None, name: Address) -> list[Address]:
         raise trip.error(ConnectError, problem, cause, at_destination=own) from error
 
 
-async def _ask(trip: Trip, flight: Sequence[Leg], stream: ByteStream) -> tuple[ByteStream, ClientHandshake]:
-    """Have the hops of one flight, which are asked at once, do what their legs say; return the last one's handshake."""
+async def _send_header(trip: Trip, first: Leg | None, stream: ByteStream, header: bytes) -> None:
+    """Send a PROXY protocol header that no message of this plan follows."""
+    try:
+        await stream.send(header)
+    except BrokenResourceError:
+        own = first is None and trip.is_for_client
+        problem = "the connection was reset before its PROXY protocol header was sent"
+        raise trip.error(ConnectError, problem, Cause.RESET, at_destination=own) from None
+
+
+async def _ask(
+    trip: Trip, flight: Sequence[Leg], stream: ByteStream, header: bytes
+) -> tuple[ByteStream, ClientHandshake]:
+    """Have the hops of one flight, which are asked at once, do what their legs say; return the last one's handshake.
+
+    `header` goes before the first message.
+    """
     asked: list[tuple[Leg, ClientHandshake]] = []
     ahead = received = b""
     for leg in flight:
@@ -214,10 +236,11 @@ async def _ask(trip: Trip, flight: Sequence[Leg], stream: ByteStream) -> tuple[B
         asked.append((leg, handshake))
     for leg, handshake in asked:
         trip.allow(hop_limit(trip, leg), leg.target)
-        stream = await negotiate(trip, leg, handshake, stream, ahead, received)
+        stream = await negotiate(trip, leg, handshake, stream, ahead, received, header)
         if not handshake.reply.succeeded:
             raise refusal(trip, leg, handshake.reply)
-        ahead, received = b"", handshake.trailing_data
+        header = ahead = b""
+        received = handshake.trailing_data
     return stream, handshake
 
 
@@ -237,12 +260,18 @@ def hop_limit(trip: Trip, leg: Leg) -> float:
 
 
 async def negotiate(
-    trip: Trip, leg: Leg, handshake: ClientHandshake, stream: ByteStream, ahead: bytes = b"", received: bytes = b""
+    trip: Trip,
+    leg: Leg,
+    handshake: ClientHandshake,
+    stream: ByteStream,
+    ahead: bytes = b"",
+    received: bytes = b"",
+    header: bytes = b"",
 ) -> ByteStream:
     """Drive a handshake to its end: one send and one receive for each message, as far as the kernel allows.
 
-    `ahead` is appended to the first message. `received` holds bytes that the hop has sent already. Return the stream to
-    go on with, which GSSAPI may wrap.
+    `header` goes before the first message, and `ahead` behind it. `received` holds bytes that the hop has sent already.
+    Return the stream to go on with, which GSSAPI may wrap.
 
     Raises:
         DialError: the hop broke the protocol or the connection, or refused the login.
@@ -255,8 +284,8 @@ async def negotiate(
     try:
         while not handshake.done:
             trip.enter(leg, handshake.state)
-            if request := handshake.data_to_send() + ahead:
-                ahead = b""
+            if request := header + handshake.data_to_send() + ahead:
+                header = ahead = b""
                 if traced:
                     trip.trace(">", request)
                 await stream.send(request)

@@ -26,6 +26,7 @@ from chainsocks.observe.privacy import private, shown
 from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
+from chainsocks.protocol.proxy_protocol import LOCAL
 
 __all__ = [
     "CONNECT",
@@ -142,6 +143,7 @@ class Trip:
         "known",
         "leg",
         "network",
+        "proxy_header",
         "receives_exactly",
         "remark",
         "route",
@@ -167,6 +169,7 @@ class Trip:
         client: str = "",
         receives_exactly: bool = False,
         warm: TakeWarm | None = None,
+        proxy_header: bytes = LOCAL,
         counters: DialCounters | None = None,
     ) -> None:
         self.route = route
@@ -181,6 +184,8 @@ class Trip:
         Otherwise a message takes one call, and what came behind the last reply is handed over beside the stream.
         """
         self.take_warm = warm
+        self.proxy_header = proxy_header
+        """What each connection begins with where the chain has `send_proxy`; by default it tells of no client."""
         self.is_warm = False
         """Whether its request went along a way that was ready before."""
         self.known = known

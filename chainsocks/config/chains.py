@@ -189,6 +189,9 @@ class Chain:
     """Seconds after the last request until no way is kept open any more."""
     warm_age: float
     """Seconds for which a way is kept open, at most."""
+    send_proxy: bool
+    """Whether a PROXY protocol header comes first on each connection, to the first hop or a direct destination. It
+    tells of the client whose request it is."""
     route: Route | None = field(compare=False, repr=False)
     """The only route through this chain; None where there is a choice. Derived."""
     isolates: bool = field(compare=False, repr=False)
@@ -209,6 +212,7 @@ class Chain:
         warm: int = 0,
         warm_idle: float = WARM_IDLE,
         warm_age: float = WARM_AGE,
+        send_proxy: bool = False,
     ) -> None:
         members = _members(hops, "Chain")
         if resolver is not None:
@@ -225,7 +229,8 @@ class Chain:
         warm = as_count(warm, "warm")
         if not 0 <= warm <= MOST_WARM:
             raise ValueError(f"warm is {warm}; write a number of ways from 0 to {MOST_WARM}")
-        if warm and (problem := warm_problem(members)):
+        send_proxy = as_flag(send_proxy, "send_proxy")
+        if warm and (problem := warm_problem(members, send_proxy=send_proxy)):
             raise ValueError(problem)
         _fill(
             self,
@@ -242,6 +247,7 @@ class Chain:
             warm=warm,
             warm_idle=as_seconds(warm_idle, "warm_idle"),
             warm_age=as_seconds(warm_age, "warm_age"),
+            send_proxy=send_proxy,
         )
         _derive(self)
 
@@ -312,8 +318,10 @@ def same_members(members: Sequence[Hop | Group]) -> Iterator[SameMember]:
             yield SameMember(index, member, members[earlier])
 
 
-def warm_problem(members: tuple[Hop | Group, ...]) -> str | None:
+def warm_problem(members: tuple[Hop | Group, ...], *, send_proxy: bool) -> str | None:
     """Say why no way through the places of a chain can be opened before its session is known; None when it can be."""
+    if send_proxy:
+        return "warm ways are opened before their clients are known, which send_proxy tells of; take one of the two out"
     if not members:
         return "warm keeps ways through hops open, and the chain has no hops"
     for hop in hops_of(members):

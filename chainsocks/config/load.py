@@ -257,7 +257,8 @@ class _Reader:
                 if called not in declared:
                     self._add((*place, index), no_such_member(called, declared, _WRITE_DIRECT))
             if all(called in members for called in table.hops):
-                if table.warm and (problem := warm_problem(tuple(members[called] for called in table.hops))):
+                places = tuple(members[called] for called in table.hops)
+                if table.warm and (problem := warm_problem(places, send_proxy=table.send_proxy)):
                     self._add(("chains", name, "warm"), problem)
                     continue
                 try:

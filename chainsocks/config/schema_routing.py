@@ -231,10 +231,11 @@ class ChainTable(_ListOfHops):
     warm: Annotated[StrictInt, Field(ge=0, le=MOST_WARM)] = 0
     warm_idle: Duration = WARM_IDLE
     warm_age: Duration = WARM_AGE
+    send_proxy: StrictBool = False
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
-        if not self.hops and (unfit := self.model_fields_set - {"hops", "dial", "udp", "names_only"}):
+        if not self.hops and (unfit := self.model_fields_set - {"hops", "dial", "udp", "names_only", "send_proxy"}):
             raise ValueError(f"{', '.join(sorted(unfit))} cannot be used in a chain without hops")
         if self.length is not None and not self.skip_dead:
             raise ValueError("length needs skip_dead = true; without it, a chain uses all its hops")

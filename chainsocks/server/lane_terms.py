@@ -104,7 +104,7 @@ HONOURED: dict[type, frozenset[str]] = {
 STEPS_ASIDE: dict[type, frozenset[str]] = {
     Listener: frozenset({"proxy_protocol"}),
     Server: frozenset({"gssapi", "ident"}),
-    Chain: frozenset({"hops"}),
+    Chain: frozenset({"hops", "send_proxy"}),
 }
 """The keys that make sessions tasks. They need no entry here to do so: this is the list that a test compares."""
 

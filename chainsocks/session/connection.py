@@ -9,11 +9,13 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Server
+from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import address_of
-from chainsocks.protocol.proxy_protocol import Ends
+from chainsocks.protocol.messages import ReplyCode
+from chainsocks.protocol.proxy_protocol import UNKNOWN, Ends, encode_header
 from chainsocks.session.own_listeners import is_own
 
-__all__ = ["Connection", "connects_here", "ends_of"]
+__all__ = ["Connection", "connects_here", "ends_of", "proxy_header"]
 
 [DEFAULT_LISTENER] = Server().listen
 
@@ -53,3 +55,16 @@ def connects_here(told: Ends, real: Ends | None) -> bool:
     host = told.destination.host
     is_here = real is None or is_own(real.source.host)
     return is_own(host) and (is_here or not ip_address(host).is_loopback)
+
+
+def proxy_header(client: ByteStream, told: Ends | None) -> bytes:
+    """Return the header that tells another proxy of a client; `told` is what a load balancer has told of it.
+
+    Raises:
+        RequestRefused: the client is gone.
+    """
+    try:
+        ends = told or ends_of(client)
+    except OSError:
+        raise RequestRefused("the client is gone", ReplyCode.TTL_EXPIRED) from None
+    return encode_header(ends) if ends else UNKNOWN

@@ -50,6 +50,7 @@ from chainsocks.observe.tally import Tally
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable, with_scope
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Version
+from chainsocks.protocol.proxy_protocol import LOCAL
 from chainsocks.relay.datagrams import DatagramRelay
 from chainsocks.relay.polled_relay import relay_between
 from chainsocks.relay.relay import Relay
@@ -58,7 +59,7 @@ from chainsocks.session.access import Access, datagram_access
 from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.begun import CLIENT_LEFT, CUT_OFF, Begun, describe_error
 from chainsocks.session.client_watch import ClientWatch
-from chainsocks.session.connection import Connection
+from chainsocks.session.connection import Connection, proxy_header
 from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.place import Place, wait_for_turn
 from chainsocks.session.request import RequestReader
@@ -302,6 +303,7 @@ class _Session:
         chain = _chain_of(decision)
         key = b"" if chain.route else self._host.encode() + b"\0" + decision.destination.packed
         watch, access = self._watch, Access.of(self._service, self._listener, decision.rule)
+        header = proxy_header(self._reader.client, self._told) if chain.send_proxy else LOCAL
         began = self._service.network.now()
         trip, result = await watch.during(
             self._service.dialer.run(
@@ -316,6 +318,7 @@ class _Session:
                 on_step=self._on_step,
                 abandoned=watch.abandoned,
                 client=self._account,
+                proxy_header=header,
             )
         )
         if self._service.counters:

@@ -61,6 +61,7 @@ def _chain(chain: Chain, timeouts: Timeouts) -> dict[str, object]:
         "hops": [member_document(member) for member in chain.hops],
         "dial": None if math.isinf(dial) else dial,
         "udp": chain.udp,
+        "send_proxy": chain.send_proxy,
     }
 
 

@@ -77,6 +77,8 @@ class Explanation:
         if self.chain:
             members = [*map(_in_words, self.chain.hops), str(self.destination)]
             yield f"chain {printable(self.chain.name)}: {' -> '.join(members)}"
+        if self.chain and self.chain.send_proxy:
+            yield "the connection begins with a PROXY protocol header that tells of the client"
         if self.refused_at:
             yield f"but refused at {', '.join(printable(str(each)) for each in self.refused_at)} (names_only)"
         if self.private_at:
@@ -96,6 +98,7 @@ class Explanation:
                 "chain": self.chain.name if self.chain else None,
                 "refused_at": [str(each) for each in (*self.refused_at, *self.private_at)],
                 "hops": [member_document(member) for member in hops],
+                "send_proxy": self.chain is not None and self.chain.send_proxy,
             }
         )
 

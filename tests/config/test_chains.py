@@ -150,6 +150,15 @@ def test_a_number_of_warm_ways_that_cannot_be(warm: int) -> None:
         Chain("socks5://a", warm=warm)
 
 
+def test_no_warm_ways_that_would_tell_of_a_client() -> None:
+    complaint = "warm ways are opened before their clients are known, which send_proxy tells of"
+    with pytest.raises(ValueError, match=complaint):
+        Chain("socks5://a", warm=1, send_proxy=True)
+    text = '[hops]\na = "socks5://a"\n[chains]\nx = { hops = ["a"], warm = 1, send_proxy = true }\n'
+    with pytest.raises(ConfigError, match=rf"chains\.x\.warm: {complaint}"):
+        parse_config(text)
+
+
 def test_no_warm_ways_without_hops() -> None:
     with pytest.raises(ValueError, match="the chain has no hops"):
         Chain(warm=1)

@@ -259,6 +259,8 @@ PARIS_HOP, TOR_HOP = parse_hop_url("socks5://paris.example", "paris"), parse_hop
             Chain(TOR_HOP, name="x", warm=1, warm_idle=300, warm_age=math.inf),
         ),
         ('{ hops = ["tor"], warm = 0 }', Chain(TOR_HOP, name="x")),
+        ('{ hops = ["tor"], send_proxy = true }', Chain(TOR_HOP, name="x", send_proxy=True)),
+        ('{ hops = "direct", send_proxy = true }', Chain(name="x", send_proxy=True)),
         ('{ hops = ["tor"], dial = "off" }', Chain(TOR_HOP, name="x", dial=math.inf)),
         ('{ hops = ["tor"], resolver = "9.9.9.9" }', Chain(TOR_HOP, name="x", resolver=Address("9.9.9.9", 53))),
     ],
@@ -296,6 +298,7 @@ NO_HOP = 'expected at least one hop; to go without hops, write "direct" in place
             for key, value in (("resolver", '"9.9.9.9"'), ("hedge", 1), ("skip_dead", "true"), ("pipeline", '"hop"'))
         ),
         ('{ hops = "direct", warm = 2 }', "chains.x: warm cannot be used in a chain without hops"),
+        ('{ hops = ["paris"], send_proxy = 1 }', "chains.x.send_proxy: found 1, expected true or false"),
         ('{ hops = ["paris"], warm = -1 }', "chains.x.warm: found -1, expected at least 0"),
         ('{ hops = ["paris"], warm = 1001 }', "chains.x.warm: found 1001, expected at most 1000"),
         ('{ hops = ["paris"], warm = true }', "chains.x.warm: found true, expected a whole number"),

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+from chainsocks.errors import RequestRefused
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, address_of
-from chainsocks.protocol.proxy_protocol import Ends
+from chainsocks.protocol.proxy_protocol import UNKNOWN, Ends, encode_header
 from chainsocks.session import connection
-from chainsocks.session.connection import connects_here, ends_of
-from tests.net.sockets import tcp_pair, unix_pair
+from chainsocks.session.connection import connects_here, ends_of, proxy_header
+from tests.net.sockets import reset, tcp_pair, unix_pair
 
 OWN, LOOPBACK, OTHER = "198.51.100.9", "127.0.0.1", "203.0.113.9"
 
@@ -50,3 +51,22 @@ def test_where_a_client_has_connected_to(
     told = Ends(Address("192.0.2.7", 51234), Address(destination, 1080))
     real = Ends(Address(sender, 4711), Address("10.0.0.2", 1080)) if sender else None
     assert connects_here(told, real) is here
+
+
+@pytest.mark.parametrize("pair", [tcp_pair, unix_pair])
+async def test_what_another_proxy_is_told(pair: Callable[[], tuple[socket.socket, socket.socket]]) -> None:
+    near, far = pair()
+    told = Ends(Address("192.0.2.7", 51234), Address(OTHER, 1080))
+    async with SocketStream(near) as stream:
+        with far:
+            ends = ends_of(stream)
+            assert proxy_header(stream, None) == (encode_header(ends) if ends else UNKNOWN)
+            assert proxy_header(stream, told) == encode_header(told)
+
+
+async def test_nothing_is_told_of_a_client_that_is_gone() -> None:
+    near, far = tcp_pair()
+    async with SocketStream(near) as stream:
+        reset(far)
+        with pytest.raises(RequestRefused, match="gone"):
+            proxy_header(stream, None)

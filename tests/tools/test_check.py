@@ -335,6 +335,11 @@ def test_a_listener_for_load_balancers_is_shown() -> None:
     assert "private places: no direct way for clients of 127.0.0.1:7, unless a rule names them" in output
 
 
+def test_a_chain_that_tells_of_its_clients_is_shown() -> None:
+    text = "[chains]\ndefault = { hops = 'direct', send_proxy = true }\n"
+    assert "  30  sends a PROXY protocol header\n" in shown(parse_config(text))
+
+
 PIPELINED = """
 [hops]
 paris = "socks5://10.0.0.1"

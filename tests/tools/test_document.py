@@ -34,7 +34,7 @@ def test_a_good_file() -> None:
     assert (made["listen"], made["default"], len(made["rules"])) == (["127.0.0.1:1080"], "default", 1)
     assert (made["timeouts"]["idle"], made["timeouts"]["hop"]) == (None, 10)
     default = made["chains"]["default"]
-    assert default["dial"] == 5
+    assert (default["dial"], default["send_proxy"]) == (5, False)
     assert [member["name"] for member in default["hops"]] == ["lima", "exits"]
     assert default["hops"][1]["hops"][0] == {"name": "paris", "protocol": "socks5", "address": "10.0.0.1:1080"}
     assert "SECRET" not in text

@@ -295,7 +295,16 @@ def test_json(capsys: pytest.CaptureFixture[str], path: Path) -> None:
         "chain": "onion",
         "refused_at": [],
         "hops": [{"name": "tor", "protocol": "socks5", "address": "127.0.0.1:9050"}],
+        "send_proxy": False,
     }
+
+
+def test_a_header_that_tells_of_the_client(capsys: pytest.CaptureFixture[str], path: Path) -> None:
+    path.write_text('[chains]\ndefault = { hops = "direct", send_proxy = true }\n')
+    code, out, _ = run_main(capsys, "check", path, "--explain", "x.onion:80")
+    assert code == 0
+    assert out.splitlines()[3] == "the connection begins with a PROXY protocol header that tells of the client"
+    assert json.loads(run_main(capsys, "check", path, "--json", "--explain", "x.onion:80")[1])["send_proxy"] is True
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ class _Adviser:
 
     def advise(self) -> Iterator[str]:
         error = self._error
+        if self._chain.send_proxy and self._hop and not self._before and self._may_be_the_header(error):
+            yield "the chain has send_proxy: does this hop expect a PROXY protocol header, and from this machine?"
         match error:
             case DialTimeout():
                 yield from self._too_late(error)
@@ -56,6 +58,13 @@ class _Adviser:
                 yield from self._refused()
             case UnsupportedAddress():
                 yield "change the configuration as it says: nothing was sent to this hop"
+
+    @staticmethod
+    def _may_be_the_header(error: DialError) -> bool:
+        """Whether a hop that takes no header, or none from here, fails so: with its first answer, or without any."""
+        step = error.place.step
+        is_answer = isinstance(error, HopProtocolError | DialTimeout) and step not in (Step.CONNECT, Step.RESOLVE)
+        return is_answer or (isinstance(error, ConnectError) and error.cause is Cause.RESET)
 
     def _no_connection(self, error: DialError) -> Iterator[str]:
         address = error.place.address

@@ -34,7 +34,8 @@ async def reachable(walked: Walk, dialer: Dialer) -> int:
     if not may_be_pipelining(walked):
         return walked.answered
     hops = tuple(replace(hop, pipeline=Pipeline.OFF) for hop in walked.route.hops)
-    route = Route(Chain(*hops, dial=walked.route.chain.dial), hops)
+    chain = walked.route.chain
+    route = Route(Chain(*hops, dial=chain.dial, send_proxy=chain.send_proxy), hops)
     return (await walk(route, None, dialer)).answered
 
 

@@ -71,6 +71,11 @@ def show_summary(reports: Sequence[ProbeReport], console: Console) -> None:
 
 
 def _purpose(report: ProbeReport) -> str:
+    header = "; with a PROXY protocol header that tells of no client" if report.walk.route.chain.send_proxy else ""
+    return _way(report) + header
+
+
+def _way(report: ProbeReport) -> str:
     hops, destination = report.walk.route.hops, report.walk.destination
     if report.kind is Kind.HOP:
         return "reached directly, and sent no request"

@@ -119,6 +119,14 @@ async def test_without_a_destination(autojump_clock: MockClock, nursery: trio.Nu
     assert "  osaka: socks4 has no message before the request, so only the connection was tested" in text
 
 
+async def test_with_a_header_of_its_own(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    chain = Chain(make_hop(1), send_proxy=True)
+    text = shown(await probed_of(nursery, {"paris": Trouble(CONNECT, Fault.GARBAGE)}, chain=chain, destination=None))
+    first, *_ = text.splitlines()
+    assert first.endswith("; with a PROXY protocol header that tells of no client")
+    assert "  - the chain has send_proxy: does this hop expect a PROXY protocol header, and from this machine?" in text
+
+
 async def test_a_socks4_hop_that_was_asked_is_known(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     chain = Chain(make_hop(1), make_hop(2, HopProtocol.SOCKS4))
     text = shown(await probed_of(nursery, chain=chain, destination=Address("10.0.0.80", 80)))
