@@ -180,6 +180,85 @@ def manual() -> None:
     """
 
 
+control_option = click.option(
+    "--control", type=click.Path(path_type=Path), metavar="PATH", help="The control socket of the server."
+)
+server_option = click.option(
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Configuration file of the server, which may say where its control socket is.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@cli.command()
+@server_option
+@control_option
+@json_option
+def status() -> None:
+    """Say how the running server is.
+
+    Exit status 0: well; 1: something is degraded; 3: it is not running.
+    """
+
+
+@cli.command()
+@server_option
+@control_option
+@click.option(
+    "--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, metavar="S", help="Between looks."
+)
+def top() -> None:
+    """Watch the running server: sessions, hops, rates.
+
+    Keys sort, filter, pause and end a session; the last line names them.
+    """
+
+
+@cli.command()
+@server_option
+@control_option
+@click.option("--chain", metavar="NAME", help="Only those through this chain.")
+@click.option("--user", metavar="NAME", help="Only those of this user.")
+@click.option("--kill", metavar="ID", help="End this session; `all`: those of the --chain and the --user.")
+@json_option
+def sessions() -> None:
+    """List the sessions of the running server, or end some."""
+
+
+@cli.command()
+@server_option
+@control_option
+@click.option("--rest", metavar="NAME", help="Have requests avoid this hop, as if it had failed, until --wake.")
+@click.option("--wake", metavar="NAME", help="End the rest of this hop, or its backoff.")
+@json_option
+def hops() -> None:
+    """Show the health of the running server's hops, or change it."""
+
+
+@cli.command()
+@server_option
+@control_option
+def reload() -> None:
+    """Have the running server read its configuration again.
+
+    Exit status 2: the configuration has problems, and the server goes on with the one that it had.
+    """
+
+
+@cli.command()
+@server_option
+@control_option
+@click.option("--delay", type=click.FloatRange(0, 86400), default=0.0, metavar="S", help="Accept for S seconds more.")
+def drain() -> None:
+    """Stop the running server when its sessions have ended.
+
+    It accepts no new connections, and ends the sessions that still run after `grace`. Returns when it has ended.
+    """
+
+
 def main() -> None:
     """Run the command line; turn every error into a line or two and an exit status."""
     try:

@@ -25,7 +25,7 @@ from tests.commands import CHAINSOCKS, run_main
 from tests.e2e.programs import PATIENCE, Process, clean_environment
 from tests.e2e.spawner import OWN
 
-COMMANDS = ["bench", "check", "demo", "hash-password", "import", "manual", "probe", "serve"]
+COMMANDS = sorted(cli.commands)
 
 
 class TestHelp:
@@ -93,7 +93,7 @@ def test_what_fails_on_the_way_says_so_itself(
 class TestBugs:
     @pytest.fixture
     def buggy(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def serve(config: Config, *_: object) -> None:
+        async def serve(config: Config, *_: object, **__: object) -> None:
             async with trio.open_nursery():
                 raise RuntimeError(f"cannot serve {config.server.workers}")
 
@@ -192,7 +192,7 @@ def test_a_command_takes_the_options_that_are_declared_for_it(name: str) -> None
 def test_what_to_do_about_an_address(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, listen: str, number: int, advice: str
 ) -> None:
-    async def serve(config: Config, *_: object) -> None:
+    async def serve(config: Config, *_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), listen)
 
     monkeypatch.setattr("chainsocks.commands.serve.serve_until_signalled", serve)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from chainsocks.commands.configuration import Found, find, log_start, not_found, one_of, with_options
 from chainsocks.config.models import Config
+from chainsocks.control.place import open_control_socket
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.observe.log import change_logging, start_logging
 from chainsocks.server.file_limit import files_warning, raise_limit
@@ -59,7 +61,8 @@ def serve(
 
     gc.freeze()  # searching what the start has left for garbage would stop all sessions for 20 ms and more
     if processes == 1:
-        trio.run(serve_until_signalled, config, read)
+        with open_control_socket(config.control.socket) as control:
+            trio.run(partial(serve_until_signalled, config, read, control=control))
     else:
         serve_with_workers(config, processes)
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from chainsocks.config.chains import Chain, Group, warm_problem
+from chainsocks.config.control import Control
 from chainsocks.config.groups import link_groups, no_such_member, unfit
 from chainsocks.config.hops import Hop
 from chainsocks.config.identities import identity_problem
@@ -37,6 +38,7 @@ from chainsocks.config.models import (
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.config.rules import DIRECTLY, Rule
 from chainsocks.config.schema import (
+    ControlTable,
     HealthTable,
     LimitsTable,
     ListenTable,
@@ -190,6 +192,7 @@ class _Reader:
         health = self._table(HealthTable, data.get("health", {}), "health")
         limits = self._table(LimitsTable, data.get("limits", {}), "limits")
         log = self._table(LogTable, data.get("log", {}), "log")
+        control = self._table(ControlTable, data.get("control", {}), "control")
         groups = self._read_groups(data, hops)
         chains = self._read_chains(data, {**groups, **hops})
         users = self._read_users(data)
@@ -207,6 +210,7 @@ class _Reader:
             health.build() if health else HealthSettings(),
             limits.build() if limits else Limits(),
             log.build() if log else LogSettings(),
+            control=control.build() if control else Control(),
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))

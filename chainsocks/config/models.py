@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TypedDict, Unpack, cast
 
 from chainsocks.config.chains import DIRECT, Chain, Group
+from chainsocks.config.control import Control
 from chainsocks.config.hops import Hop
 from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener, UnixPath
@@ -245,6 +246,7 @@ class Config:
     log: LogSettings = LogSettings()
     isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
     """The key that logins of hops with `isolate` are derived from. All workers share it; a restart makes a new one."""
+    control: Control = field(default_factory=Control)
 
     @property
     def default_chain(self) -> Chain | None:

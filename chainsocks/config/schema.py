@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from chainsocks.config.control import Control, parse_control_socket
 from chainsocks.config.gssapi import (
     gather_gssapi,
     parse_keytab,
@@ -45,7 +46,16 @@ from chainsocks.config.values import (
     parse_trusted,
 )
 
-__all__ = ["HealthTable", "LimitsTable", "ListenTable", "LogTable", "ServerTable", "TimeoutsTable", "UserTable"]
+__all__ = [
+    "ControlTable",
+    "HealthTable",
+    "LimitsTable",
+    "ListenTable",
+    "LogTable",
+    "ServerTable",
+    "TimeoutsTable",
+    "UserTable",
+]
 
 
 ListenText = Annotated[ListenAddress, parsed(parse_listen), NUMBER]
@@ -188,6 +198,17 @@ class _LogTable(Table):
 
 
 LogTable = table_of(LogSettings, _LogTable)
+
+
+class _ControlTable(Table):
+    """``[control]``."""
+
+    def build(self) -> Control:
+        """Make the value."""
+        return Control(**self.given())
+
+
+ControlTable = table_of(Control, _ControlTable, {"socket": Annotated[str | None, parsed(parse_control_socket)]})
 
 
 class UserTable(Table):

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
 
-from chainsocks.config.schema import HealthTable, LimitsTable, LogTable, ServerTable, TimeoutsTable, UserTable
+from chainsocks.config.schema import (
+    ControlTable,
+    HealthTable,
+    LimitsTable,
+    LogTable,
+    ServerTable,
+    TimeoutsTable,
+    UserTable,
+)
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.config.tables import Table
 
@@ -43,6 +51,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "health": Section(HealthTable, Shape.ONE),
         "limits": Section(LimitsTable, Shape.ONE),
         "log": Section(LogTable, Shape.ONE),
+        "control": Section(ControlTable, Shape.ONE),
         "hops": Section(HopTable, Shape.NAMED),
         "groups": Section(GroupTable, Shape.NAMED),
         "chains": Section(ChainTable, Shape.NAMED),

@@ -47,6 +47,7 @@ __all__ = [
     "Status",
     "What",
     "Worker",
+    "as_document",
     "encode_answer",
     "encode_error",
     "encode_request",
@@ -115,7 +116,7 @@ class Request:
     session: str | None = None
     """Of `kill`: the id of the only session to end."""
     chain: str | None = None
-    """Of `kill`: the chain whose sessions are to end."""
+    """Of `kill`: the chain whose sessions are to end. With `user`, only those sessions that are of both."""
     user: str | None = None
     """Of `kill`: the user whose sessions are to end."""
     hop: str | None = None
@@ -176,6 +177,13 @@ class Status:
     trouble: tuple[str, ...]
     """What is degraded, a sentence each; empty if all is well."""
     workers: tuple[Worker, ...]
+    ended: int = 0
+    """Sessions that have ended since the start of their worker."""
+    failed: int = 0
+    """Those of them whose request failed."""
+    up: int = 0
+    """Bytes from clients, of all sessions since the start of their worker."""
+    down: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +336,8 @@ def _read_request(document: JSON) -> Request:
             good = isinstance(value, str)
         if not good:
             raise ControlError(Fault.BAD_REQUEST, f"{json.dumps(key)} of {what} has the wrong kind of value")
-    if what in (What.KILL, What.REST, What.WAKE) and len(given.keys() & set(takes)) != 1:
-        raise ControlError(Fault.BAD_REQUEST, f"{what} needs one of {', '.join(takes)}")
+    if what in (What.KILL, What.REST, What.WAKE) and not given.keys() & set(takes):
+        raise ControlError(Fault.BAD_REQUEST, f"{what} needs {' or '.join(takes)}")
     return Request(what=what, **given)
 
 
@@ -427,8 +435,13 @@ def _line(document: JSON) -> bytes:
     return json.dumps(document, default=_plain, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def _plain(value: object) -> object:
+def as_document(value: object) -> JSON:
     """Return a value of this module as JSON has it."""
+    document: JSON = json.loads(json.dumps(value, default=_plain))
+    return document
+
+
+def _plain(value: object) -> object:
     if not is_dataclass(value):
         raise TypeError(f"{type(value).__name__} has no form in JSON")
     return {name: getattr(value, name) for name in _converters(cast(Hashable, type(value)))}

@@ -27,6 +27,7 @@ __all__ = ["HONOURED", "STEPS_ASIDE", "Terms", "may_use_lane", "offers_lane"]
 HONOURED: dict[type, frozenset[str]] = {
     Config: frozenset(
         {
+            "control",
             "server",
             "timeouts",
             "hops",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,9 +14,12 @@ from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
+from chainsocks.observe.live import LiveSessions
+from chainsocks.server.control import serve_control_socket
 from chainsocks.server.reload import Outcome, Read, Reloader
 from chainsocks.server.server import Server, open_server
 from chainsocks.server.signals import SIGNALS, STOP, Meaning, Meanings
+from chainsocks.server.state import open_worker
 from chainsocks.server.summary import summarize
 
 __all__ = ["OneProcess", "open_logged_server", "serve", "serve_until_signalled"]
@@ -62,25 +66,32 @@ class OneProcess:
 
 
 async def serve_until_signalled(
-    config: Config, read: Read, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
+    config: Config,
+    read: Read,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+    control: socket.socket | None = None,
 ) -> None:
     """Serve until a signal says to stop, then drain; a second one ends all sessions. Otherwise as `serve`.
 
     `read` reads the configuration anew when it is to be reloaded. `chainsocks.server.signals` has the signals.
+    `control` is the listening control socket, if there is one. It is served to the end, and the caller closes it.
     """
+    counters, live = (Counters(), LiveSessions()) if control else (None, None)
     meanings = Meanings()
     with trio.open_signal_receiver(*SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
             stopping = trio.Event()
 
             async def run(task_status: trio.TaskStatus[Server]) -> None:
-                async with open_logged_server(config) as server:
+                async with open_logged_server(config, counters=counters, live=live) as server:
                     task_status.started(server)
                     await stopping.wait()
                 nursery.cancel_scope.cancel()
 
             server = await nursery.start(run)
             steering = OneProcess(server, read, stopping, nursery)
+            if control:
+                nursery.start_soon(serve_control_socket, control, open_worker(server, steering, nursery))
             task_status.started(server)
             async for number in signals:
                 if stopping.is_set():
@@ -126,13 +137,14 @@ async def open_logged_server(
     listeners: Sequence[OpenListener] = (),
     events: tuple[Events, ...] = (),
     counters: Counters | None = None,
+    live: LiveSessions | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server as `chainsocks.server.server.open_server` does, and log where it listens and that it has stopped.
 
     `listeners`, which the caller has opened and logged, replace those of `config`; with them these are debugging lines.
     """
     level = logging.DEBUG if listeners else logging.INFO
-    async with open_server(config, listeners, events, counters) as server:
+    async with open_server(config, listeners, events, counters, live) as server:
         log.log(level, "listening on %s", ", ".join(map(str, server.listeners)))
         yield server
     log.log(level, "stopped")

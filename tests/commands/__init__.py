@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from chainsocks.cli import main
-from tests.e2e.programs import PATIENCE, Command, Process, clean_environment
+from tests.e2e.programs import PATIENCE, RUNTIME, Command, Process, clean_environment, new_runtime_folder
 from tests.e2e.spawner import OWN
 
 __all__ = ["CHAINSOCKS", "Result", "run_main", "run_process", "run_program"]
@@ -30,6 +30,7 @@ def run_main(capsys: pytest.CaptureFixture[str], *arguments: str | Path, words: 
     """Call what the program calls, with `arguments`; `words` is its standard input."""
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch, _logging_kept():
+        patch.setenv(RUNTIME, new_runtime_folder())
         patch.setattr(sys, "argv", ["chainsocks", *map(str, arguments)])
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(words)))
         with pytest.raises(SystemExit) as caught:

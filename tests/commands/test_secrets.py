@@ -92,7 +92,7 @@ def files(name: str, key: str) -> Iterator[Data]:
 def started(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is served, and nothing connected to."""
 
-    async def serve(config: Config, *_: object) -> None:
+    async def serve(config: Config, *_: object, **__: object) -> None:
         await trio.lowlevel.checkpoint()
 
     monkeypatch.setattr("chainsocks.commands.serve.serve_until_signalled", serve)

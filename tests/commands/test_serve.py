@@ -41,7 +41,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Config]]:
     """The configurations that would have been served."""
     configs: list[Config] = []
 
-    async def serve(config: Config, *_: object) -> None:
+    async def serve(config: Config, *_: object, **__: object) -> None:
         await trio.lowlevel.checkpoint()
         assert gc.get_freeze_count() > 10_000, "a full collection would take as long as the start has left objects"
         configs.append(config)

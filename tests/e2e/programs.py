@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,6 +62,16 @@ def find_module(name: str, how: str) -> None:
         missing(f"the Python package {name} is not here ({how})")
 
 
+RUNTIME = "XDG_RUNTIME_DIR"
+_runtime = tempfile.TemporaryDirectory(prefix="chainsocks-")
+"""Has the runtime folder of each process: each server has its own control socket, whatever else runs here."""
+
+
+def new_runtime_folder() -> str:
+    """Make a runtime folder, which is there until the tests have ended."""
+    return tempfile.mkdtemp(dir=_runtime.name)
+
+
 def clean_environment(home: Path, **extra: str) -> dict[str, str]:
     """An environment in which no setting of this machine's user counts."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": str(home), **extra}
@@ -78,6 +89,8 @@ class Process:
         errors: int,
         input_: int | None = None,
     ) -> None:
+        if environment.get(RUNTIME) == os.environ.get(RUNTIME):
+            environment = {**environment, RUNTIME: new_runtime_folder()}
         self.args = [str(word) for word in command]
         self._code: int | None = None
         self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

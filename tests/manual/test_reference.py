@@ -14,6 +14,7 @@ import pytest
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config
 from chainsocks.config.schema import (
+    ControlTable,
     HealthTable,
     LimitsTable,
     ListenTable,
@@ -78,6 +79,7 @@ SECTIONS = {
     "`[health]`": Section(HealthTable, ("health",)),
     "`[limits]`": Section(LimitsTable, ("limits",)),
     "`[log]`": Section(LogTable, ("log",)),
+    "`[control]`": Section(ControlTable, ("control",)),
     "`[hops]`": Section(
         HopTable,
         ("hops", "one"),

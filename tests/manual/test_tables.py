@@ -13,11 +13,14 @@ import click
 import pytest
 
 import chainsocks
+import chainsocks.control.messages as messages
 from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.cli import cli
 from chainsocks.config.chains import Pick
 from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.models import Ident, Timeouts
+from chainsocks.control.messages import Fault, HopState, What
+from chainsocks.observe.live import Phase
 from chainsocks.observe.log_formats import JsonFormatter, Reader
 from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Record
@@ -37,6 +40,15 @@ VALUES: dict[tuple[str, str], type[StrEnum] | Iterable[str]] = {
     ("probe", "state"): Standing,
     ("bench", "part"): Part,
     ("deadlines", "`[timeouts]`"): [field.name for field in fields(Timeouts)],
+    ("control", "request"): What,
+    ("control", "code"): Fault,
+    ("control", "phase"): Phase,
+    ("control", "state of a hop"): HopState,
+    ("control", "key of status"): [field.name for field in fields(messages.Status)],
+    ("control", "key of a worker"): [field.name for field in fields(messages.Worker)],
+    ("control", "key of a session"): [field.name for field in fields(messages.Session)],
+    ("control", "key of a place"): [field.name for field in fields(messages.Place)],
+    ("control", "key of a hop"): [field.name for field in fields(messages.Hop)],
     ("log", "step"): [
         *(RESOLVE, CONNECT, State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION),
         *(State.GSSAPI_CONTEXT, State.GSSAPI_PROTECTION, State.REQUEST, State.SECOND_REPLY),

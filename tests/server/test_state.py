@@ -22,6 +22,7 @@ from chainsocks.errors import Problem
 from chainsocks.net.stream import SocketStream
 from chainsocks.observe.live import KILLED, LiveSessions, Phase
 from chainsocks.protocol.address import Address
+from chainsocks.server.lag import LagMeter
 from chainsocks.server.reload import Outcome
 from chainsocks.server.server import Server, open_server
 from chainsocks.server.state import SLICE, OneWorker
@@ -48,7 +49,7 @@ class FakeSteering:
 @asynccontextmanager
 async def working(config: Config, steering: FakeSteering | None = None) -> AsyncIterator[tuple[Server, OneWorker]]:
     async with open_server(config, live=LiveSessions()) as server:
-        yield server, OneWorker(server, steering or FakeSteering())
+        yield server, OneWorker(server, steering or FakeSteering(), LagMeter())
 
 
 async def rows(worker: OneWorker) -> list[Session]:

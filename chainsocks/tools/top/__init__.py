@@ -1,0 +1,1 @@
+"""`chainsocks top`: the running server, live on a terminal."""

@@ -1,0 +1,211 @@
+"""The picture that `chainsocks top` draws: exactly as many lines as the terminal has, each as wide as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from chainsocks.control.messages import Hop, HopState, ServerState, Session
+from chainsocks.observe.live import Phase
+from chainsocks.protocol.address import printable
+from chainsocks.tools.running import show_bytes, show_duration, show_state
+from chainsocks.tools.top.keys import HELP
+from chainsocks.tools.top.view import Ask, Order, Snapshot, View
+
+__all__ = ["draw"]
+
+WIDE = 110
+"""Columns from which on there is room for everything."""
+
+SOON = 3.0
+"""Seconds before a deadline from which on it is shown in red."""
+
+_COLOURS = {HopState.WELL: "green", HopState.BACKOFF: "red", HopState.RESTED: "yellow", HopState.UNKNOWN: "dim"}
+_PHASES = {Phase.RELAY: "", Phase.DIAL: "yellow", Phase.REQUEST: "cyan", Phase.ROUTE: "cyan", Phase.REPLY: "cyan"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the sessions. `share` is its part of the room that is left; 0 for a fixed width."""
+
+    heading: str
+    width: int
+    share: int = 0
+    right: bool = False
+
+
+def draw(view: View, width: int, height: int) -> list[Text]:
+    """Return the lines of the screen."""
+    snapshot = view.snapshot
+    if snapshot is None:
+        lines = [Text(view.message or "waiting for the server ...")]
+        return _fill(lines, width, height)
+    lines = [*_head(view, snapshot, width)]
+    if snapshot.hops:
+        room = max(1, min(len(snapshot.hops), (height - len(lines) - 4) // 3))
+        lines += _hops(snapshot.hops, width, room)
+    sessions = view.sessions()
+    columns = _columns(width)
+    lines.append(_heading(view, columns))
+    seen = view.scroll(sessions, max(1, height - len(lines) - 1))
+    lines += [_session(view, each, columns) for each in seen]
+    lines = _fill(lines, width, height - 1)
+    lines.append(_fit(_foot(view, len(sessions), len(snapshot.sessions), len(seen)), width))
+    return lines[:height]
+
+
+def _fill(lines: list[Text], width: int, height: int) -> list[Text]:
+    """Make lines fit a screen exactly."""
+    return [_fit(line, width) for line in lines[:height]] + [Text(" " * width)] * (height - len(lines))
+
+
+def _fit(line: Text, width: int) -> Text:
+    line.truncate(width, pad=True)
+    return line
+
+
+def _head(view: View, snapshot: Snapshot, width: int) -> Iterator[Text]:
+    status, total = snapshot.status, view.total
+    state = "paused" if view.is_paused else status.state
+    colour = "yellow" if view.is_paused or status.state is ServerState.DRAINING else "green"
+    first = Text.assemble(("chainsocks ", "bold"), (state, colour), f" for {show_duration(status.uptime)}")
+    if len(status.workers) > 1:
+        first.append(f", {len(status.workers)} workers")
+    listen = ", ".join(map(printable, status.listen))
+    first.append(f"  {listen}", "dim")
+    yield first
+    second = Text.assemble(
+        ("sessions ", "dim"),
+        (f"{status.sessions}", "bold"),
+        (f" of {status.max_sessions}", "dim"),
+        ("  up ", "dim"),
+        (f"{show_bytes(total.up)}/s", "bold"),
+        ("  down ", "dim"),
+        (f"{show_bytes(total.down)}/s", "bold"),
+    )
+    if width >= WIDE:
+        second.append(f"  ended {status.ended}, failed {status.failed}", "dim")
+        second.append(f"  in all {show_bytes(status.up)} up, {show_bytes(status.down)} down", "dim")
+    yield second
+    yield Text("; ".join(map(printable, status.trouble)), "red")
+
+
+def _hops(hops: Sequence[Hop], width: int, room: int) -> Iterator[Text]:
+    """Yield a heading and a line for each hop; those that are not well come first where not all have room."""
+    if len(hops) > room:
+        hops = sorted(hops, key=lambda hop: hop.state in (HopState.WELL, HopState.UNKNOWN))
+    name = min(max(cell_len(printable(hop.name)) for hop in hops), width // 4)
+    name = max(name, 4)
+    yield Text(
+        f"{_cell('HOP', name)}  {_cell('SESSIONS', 8, right=True)}  {_cell('DIAL', 7, right=True)}  STATE", "bold"
+    )
+    for hop in hops[:room]:
+        dial = "" if hop.dial_time is None else f"{hop.dial_time * 1000:.0f} ms"
+        state = show_state(hop) + (f": {printable(hop.why)}" if hop.why else "")
+        yield Text.assemble(
+            _hop_cells(printable(hop.name), str(hop.sessions), dial, name),
+            (state, _COLOURS[hop.state]),
+        )
+    if len(hops) > room:
+        yield Text(f"and {len(hops) - room} more hops", "dim")
+
+
+def _hop_cells(name: str, sessions: str, dial: str, width: int) -> str:
+    return f"{_cell(name, width)}  {_cell(sessions, 8, right=True)}  {_cell(dial, 7, right=True)}  "
+
+
+def _columns(width: int) -> list[_Column]:
+    fixed = [
+        _Column("ID", 7),
+        _Column(Order.CLIENT, 15, 2),
+        *([_Column("USER", 6, 1)] if width >= WIDE else []),
+        _Column(Order.DESTINATION, 14, 4),
+        *([_Column("CHAIN", 8, 2)] if width >= WIDE else []),
+        _Column("NOW", 9, 3),
+        _Column(Order.LEFT, 5, right=True),
+        _Column(Order.AGE, 5, right=True),
+        *([_Column(Order.BYTES, 8, right=True)] if width >= WIDE else []),
+        _Column(Order.RATE, 8, right=True),
+    ]
+    spare = width - sum(column.width for column in fixed) - len(fixed) + 1
+    shares = sum(column.share for column in fixed)
+    return [
+        _Column(column.heading, column.width + max(0, spare) * column.share // shares, column.share, column.right)
+        for column in fixed
+    ]
+
+
+def _heading(view: View, columns: Sequence[_Column]) -> Text:
+    line = Text(style="reverse")
+    arrow = "↑" if view.is_reversed else "↓"
+    for number, column in enumerate(columns):
+        is_order = column.heading == view.order
+        heading = f"{column.heading}{arrow}" if is_order and len(column.heading) < column.width else column.heading
+        line.append(" " if number else "")
+        line.append(_cell(heading, column.width, right=column.right), "bold" if is_order else "")
+    return line
+
+
+def _session(view: View, session: Session, columns: Sequence[_Column]) -> Text:
+    place, rate = session.place, view.rate(session)
+    now = f"{place.hop}: {place.step}" if place.hop else place.step or place.phase
+    is_late = place.phase is not Phase.RELAY and place.left is not None and place.left < SOON
+    cells = {
+        "ID": session.id,
+        Order.CLIENT: session.client,
+        "USER": session.user or "",
+        Order.DESTINATION: _destination(session),
+        "CHAIN": session.chain or "",
+        "NOW": now,
+        Order.LEFT: "" if place.left is None or place.phase is Phase.RELAY else f"{place.left:.1f}",
+        Order.AGE: _age(session.age),
+        Order.BYTES: show_bytes(session.up + session.down),
+        Order.RATE: f"{show_bytes(rate.up + rate.down)}" if rate.up or rate.down else "",
+    }
+    styles = {"NOW": _PHASES[place.phase], Order.LEFT: "bold red" if is_late else "", Order.RATE: "green"}
+    line = Text(style="reverse" if session.id == view.chosen else "")
+    for number, column in enumerate(columns):
+        line.append(" " if number else "")
+        line.append(
+            _cell(printable(cells[column.heading]), column.width, right=column.right), styles.get(column.heading, "")
+        )
+    return line
+
+
+def _destination(session: Session) -> str:
+    if session.destination is None:
+        return ""
+    return session.destination if session.command == "CONNECT" else f"{session.command} {session.destination}"
+
+
+def _age(seconds: float) -> str:
+    """Show an age in at most five columns."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def _foot(view: View, meant: int, total: int, seen: int) -> Text:
+    match view.ask:
+        case Ask.FILTER:
+            return Text.assemble(("filter: ", "bold"), printable(view.filter), ("_", "blink"))
+        case Ask.KILL:
+            return Text(f"end session {view.chosen}? y: yes, any other key: no", "bold red")
+    if view.message:
+        return Text(view.message, "bold yellow")
+    where = f"{view.first + 1}-{view.first + seen} of {meant}" if seen < meant else f"{meant}"
+    if view.filter:
+        where += f" (of {total}) with “{printable(view.filter)}”"
+    return Text.assemble((f"{where}  ", ""), (HELP, "dim"))
+
+
+def _cell(text: str, width: int, *, right: bool = False) -> str:
+    """Return a text that is exactly `width` columns wide; one that was cut ends in an ellipsis."""
+    size = cell_len(text)
+    if size > width:
+        return set_cell_size(text, width - 1) + "…"
+    return " " * (width - size) + text if right else text + " " * (width - size)
