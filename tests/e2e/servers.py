@@ -81,9 +81,12 @@ def chainsocks(
     chain: str = "",
     group: str | None = None,
     lane: bool = False,
+    tables: Sequence[str] = (),
     **timeouts: float,
 ) -> Iterator[Chainsocks]:
     """Run our server: its chain is `hops`, as URLs or tables, and `chain` is what else its table says.
+
+    Listeners are addresses or tables. `tables` are lines of further tables.
 
     With `group` they hold one place, as a group, and that is what its table says. With `lane` its log is not verbose,
     so that direct sessions use the lane.
@@ -97,7 +100,8 @@ def chainsocks(
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "chainsocks.toml"
         # A text, a list of texts and a number look the same in JSON and in TOML.
-        lines = ["[server]", f"listen = {json.dumps(list(listen))}"]
+        listeners = (each if each.startswith("{") else json.dumps(each) for each in listen)
+        lines = ["[server]", f"listen = [{', '.join(listeners)}]"]
         lines += [f"workers = {workers}", f"max_sessions = {max_sessions}", *server_lines, "[timeouts]"]
         lines += [f"{name} = {seconds}" for name, seconds in ({"grace": 1} | timeouts).items()]
         if hops:
@@ -107,6 +111,9 @@ def chainsocks(
                 lines += ["[groups.exits]", f"hops = {json.dumps(names)}", group]
                 names = ["exits"]
             lines += ["[chains.default]", f"hops = {json.dumps(names)}", chain]
+        elif chain:
+            lines += ["[chains.default]", 'hops = "direct"', chain]
+        lines += tables
         for name, password in (users or {}).items():
             lines += ["[[users]]", f'name = "{name}"', f'password_hash = "{hash_password(password.encode())}"']
         config.write_text("\n".join(lines))

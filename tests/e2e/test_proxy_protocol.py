@@ -1,0 +1,153 @@
+"""The PROXY protocol with HAProxy, nginx and curl: which client is told, on the way in and on the way out."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.balancers import haproxy, nginx
+from tests.e2e.curl import Curl
+from tests.e2e.programs import SocketAddress
+from tests.e2e.servers import Chainsocks, chainsocks
+from tests.e2e.targets import PAGE
+from tests.e2e.wire import connect, connected, read, read_to_end
+
+OPEN = ("private = true", "open = true")
+FOR_LOOPBACK = '{ address = "127.0.0.1:0", proxy_protocol = ["127.0.0.0/8"] }'
+FOR_OTHERS = '{ address = "127.0.0.1:0", proxy_protocol = ["192.0.2.0/24"] }'
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[Chainsocks]:
+    """Our server behind load balancers on this machine."""
+    with chainsocks(listen=[FOR_LOOPBACK], server_lines=OPEN) as server:
+        yield server
+
+
+# --- in
+
+
+@pytest.mark.parametrize("form", ["--socks5", "--socks4a", "--proxytunnel --proxy"])
+@pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"])
+def test_behind_haproxy(curl: Curl, behind: Chainsocks, page: SocketAddress, form: str, version: str) -> None:
+    with haproxy("mode tcp", f"server one {behind.listeners[0]} {version}") as (host, port):
+        answer = curl(*form.split(), f"{host}:{port}", f"http://127.0.0.1:{page[1]}/")
+        assert (answer.status, answer.page, answer.complaint) == (0, PAGE, "")
+        assert 'outcome="finished"' in behind.session(answer.client)
+
+
+def test_behind_nginx(curl: Curl, behind: Chainsocks, page: SocketAddress) -> None:
+    lines = [f"proxy_pass {behind.listeners[0]};", "proxy_protocol on;"]
+    with nginx(*lines, kind="stream") as (host, port):
+        answer = curl("--socks5", f"{host}:{port}", f"http://127.0.0.1:{page[1]}/")
+        assert (answer.status, answer.page) == (0, PAGE)
+        assert 'outcome="finished"' in behind.session(answer.client)
+
+
+def test_haproxys_own_checks_are_no_client(behind: Chainsocks) -> None:
+    """LOCAL: they are HAProxy's own connections, and say nothing."""
+    line = f"server one {behind.listeners[0]} send-proxy-v2 check-send-proxy check inter 100ms"
+    with haproxy("mode tcp", line):
+        behind.wait_for('client=127.0.0.1:.* outcome="client, first byte: it left without a word"')
+
+
+def test_the_header_that_curl_sends(curl: Curl, behind: Chainsocks) -> None:
+    answer = curl("--haproxy-protocol", f"http://{behind.listeners[0]}/")
+    assert "only CONNECT is" in answer.page.decode()
+    assert " command=- " in behind.session(answer.client)
+
+
+def test_rules_for_clients_behind_haproxy(curl: Curl, page: SocketAddress) -> None:
+    rules = ["[[rules]]", 'from = ["127.9.0.0/16"]', "deny = true"]
+    with (
+        chainsocks(listen=[FOR_LOOPBACK], server_lines=OPEN, tables=rules) as server,
+        haproxy("mode tcp", f"server one {server.listeners[0]} send-proxy-v2") as address,
+    ):
+        for host, reply in (("127.9.0.1", 2), ("127.8.0.1", 0)):
+            with socket.create_connection(address, 20, (host, 0)) as sock:
+                sock.sendall(b"\x05\x01\x00")
+                assert read(sock, 2) == b"\x05\x00"
+                sock.sendall(b"\x05\x01\x00\x01\x7f\x00\x00\x01" + page[1].to_bytes(2))
+                assert read(sock, 10)[1] == reply
+
+
+def test_bulk_behind_haproxy(behind: Chainsocks, echo: SocketAddress) -> None:
+    data = bytes(range(256)) * 256
+    with (
+        haproxy("mode tcp", f"server one {behind.listeners[0]} send-proxy-v2") as address,
+        connected(address, echo) as sock,
+    ):
+        for _ in range(100):
+            sock.sendall(data)
+            assert read(sock, len(data)) == data
+
+
+def test_from_elsewhere_nothing_is_told(page: SocketAddress) -> None:
+    with (
+        chainsocks(listen=[FOR_OTHERS], server_lines=OPEN) as server,
+        connect(server.address) as sock,
+    ):
+        name = sock.getsockname()
+        sock.sendall(b"PROXY TCP4 192.0.2.7 127.0.0.1 51234 1080\r\n\x05\x01\x00")
+        with pytest.raises(ConnectionResetError):
+            read_to_end(sock)
+        assert "refused: proxy_protocol of the listener does not name this address" in server.session(name)
+
+
+# --- out
+
+
+@pytest.mark.parametrize("way", ["haproxy", "nginx"])
+def test_a_destination_is_told(curl: Curl, way: str) -> None:
+    """The client's address, and the one that the client has connected to, as the foreign server understands them."""
+    if way == "haproxy":
+        text = 'string "%[src]:%[src_port] %[dst]:%[dst_port]"'
+        serve = haproxy(
+            "mode http", f"http-request return status 200 content-type text/plain lf-{text}", accept="accept-proxy"
+        )
+    else:
+        told = "$proxy_protocol_addr:$proxy_protocol_port $proxy_protocol_server_addr:$proxy_protocol_server_port"
+        serve = nginx(f'location / {{ return 200 "{told}"; }}', kind="http", accept="proxy_protocol")
+    with serve as (host, port), chainsocks(chain="send_proxy = true") as server:
+        answer = curl("--socks5", server.listeners[0], f"http://{host}:{port}/")
+        assert (answer.status, answer.complaint) == (0, "")
+        assert answer.page.decode() == f"{answer.client[0]}:{answer.client[1]} {server.listeners[0]}"
+
+
+@pytest.mark.parametrize("pipeline", ["off", "hop", "chain"])
+@pytest.mark.parametrize("between", [True, False], ids=["with HAProxy between", "hop by hop"])
+def test_the_client_is_told_through_all_of_ours(
+    curl: Curl, behind: Chainsocks, page: SocketAddress, pipeline: str, *, between: bool
+) -> None:
+    """client -> ours -> (HAProxy ->) ours: the last one knows the client that the first one has."""
+    line = f"server one {behind.listeners[0]} send-proxy-v2"
+    with haproxy("mode tcp", line, accept="accept-proxy") as (host, port):
+        hop = f"socks5://{host}:{port}" if between else behind.url
+        with chainsocks(hop, chain=f'send_proxy = true\npipeline = "{pipeline}"') as front:
+            answer = curl("--socks5", front.listeners[0], f"http://127.0.0.1:{page[1]}/")
+            assert (answer.status, answer.page, answer.complaint) == (0, PAGE, "")
+            assert "chain=default" in front.session(answer.client)
+            assert 'outcome="finished"' in behind.session(answer.client)
+
+
+def test_a_client_that_a_load_balancer_told_of_is_passed_on(
+    curl: Curl, behind: Chainsocks, page: SocketAddress
+) -> None:
+    with (
+        chainsocks(behind.url, chain="send_proxy = true", listen=[FOR_LOOPBACK], server_lines=OPEN) as middle,
+        haproxy("mode tcp", f"server one {middle.listeners[0]} send-proxy") as (host, port),
+    ):
+        answer = curl("--socks5", f"{host}:{port}", f"http://127.0.0.1:{page[1]}/")
+        assert (answer.status, answer.page) == (0, PAGE)
+        for server in (middle, behind):
+            assert 'outcome="finished"' in server.session(answer.client)
+
+
+def test_a_hop_that_takes_no_header(curl: Curl, page: SocketAddress, without_hops: Chainsocks) -> None:
+    with chainsocks(without_hops.url, chain="send_proxy = true") as front:
+        answer = curl("--socks5", front.listeners[0], f"http://127.0.0.1:{page[1]}/")
+        assert answer.status != 0
+        assert "hop1" in front.session(answer.client)
+    assert "it looks like a PROXY protocol header" in without_hops.said
