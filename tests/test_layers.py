@@ -82,6 +82,7 @@ NUMBERS = {
 
 WITHOUT_TESTS_OF_THEIR_OWN = {
     "chainsocks.network": "protocols, and a function that tests/net/test_stream.py tests",
+    "chainsocks.server.orders": "messages, which the tests of workers and of their parent send",
 }
 """Modules that have no test module at the mirrored path, each with its reason."""
 

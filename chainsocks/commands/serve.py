@@ -15,10 +15,11 @@ from chainsocks.config.models import Config
 from chainsocks.control.place import open_control_socket
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.observe.log import change_logging, start_logging
+from chainsocks.server.dealing import count_workers, share_out
 from chainsocks.server.file_limit import files_warning, raise_limit
 from chainsocks.server.reload import Reading
 from chainsocks.server.serve import serve_until_signalled
-from chainsocks.server.workers import count_workers, serve_with_workers, share_out
+from chainsocks.server.workers import serve_with_workers
 from chainsocks.tools.warnings import warnings
 
 __all__ = ["serve"]
@@ -64,7 +65,7 @@ def serve(
         with open_control_socket(config.control.socket) as control:
             trio.run(partial(serve_until_signalled, config, read, control=control))
     else:
-        serve_with_workers(config, processes)
+        serve_with_workers(config, processes, read)
 
 
 @dataclass(frozen=True, slots=True)

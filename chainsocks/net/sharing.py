@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from chainsocks.config.listeners import Listener
 from chainsocks.net.listeners import OpenListener, bind_listeners, tcp_socket
 
-__all__ = ["bind_beside", "can_share", "listen_beside", "reserve", "reserve_listeners"]
+__all__ = ["bind_beside", "can_share", "listen_beside", "reserve", "reserve_all", "reserve_listeners"]
 
 
 def can_share() -> bool:
@@ -28,13 +28,27 @@ def can_share() -> bool:
 @contextmanager
 def reserve_listeners(listeners: Iterable[Listener]) -> Iterator[list[OpenListener]]:
     """Reserve the addresses of `listeners` for `listen_beside`; otherwise as `open_listeners`."""
+    reserved = reserve_all(listeners)
     with ExitStack() as stack:
-        reserved = bind_listeners(listeners)
         for each in reserved:
             stack.callback(each.close)
+        yield reserved
+
+
+def reserve_all(listeners: Iterable[Listener]) -> list[OpenListener]:
+    """Reserve the addresses of all `listeners`, or of none; the caller closes them.
+
+    Raises:
+        OSError: as `chainsocks.net.listeners.open_listeners`.
+    """
+    reserved = bind_listeners(listeners)
+    with ExitStack() as on_failure:
+        for each in reserved:
+            on_failure.callback(each.close)
         for each in reserved:
             reserve(each)
-        yield reserved
+        on_failure.pop_all()
+    return reserved
 
 
 def reserve(bound: OpenListener) -> None:

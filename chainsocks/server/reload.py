@@ -29,9 +29,12 @@ from chainsocks.observe.log import change_logging
 from chainsocks.server.server import Server
 from chainsocks.session.service import Service
 
-__all__ = ["Outcome", "Read", "Reading", "Reloader", "Steering", "log_outcome", "read_anew"]
+__all__ = ["READING", "Outcome", "Read", "Reading", "Reloader", "Steering", "log_outcome", "outcome_of"]
 
 log = logging.getLogger("chainsocks.server")
+
+READING = "reading the configuration again"
+"""The line at the beginning of a reload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +89,15 @@ Raises:
 """
 
 
-def read_anew(read: Read, former: Config, refuse: Callable[[Config, Config], Iterator[Problem]]) -> Reading:
-    """Read the configuration anew, in place of `former`. `refuse` finds what cannot change while the server runs.
-
-    Raises:
-        ConfigError: it has problems.
-    """
-    log.info("reading the configuration again")
-    reading = read()
-    if problems := [*refuse(former, reading.config)]:
-        raise ConfigError(problems, reading.source)
-    return reading
+def outcome_of(error: Exception) -> Outcome:
+    """Return what a reload has led to that has failed. The server goes on, also if there is a bug."""
+    match error:
+        case ConfigError():
+            return Outcome(error.source, error.problems)
+        case OSError():
+            return Outcome("", (Problem("server.listen", f"{error.filename}: {error.strerror}"),))
+    log.debug("where it happened", exc_info=error)
+    return Outcome("", (Problem("", f"a bug in chainsocks: {type(error).__name__}: {error}"),))
 
 
 def log_outcome(outcome: Outcome) -> None:
@@ -131,22 +132,23 @@ class Reloader:
                     if (after := [*map(str, self._server.listeners)]) != before:
                         log.info("listening on %s", ", ".join(after))
                 outcome = Outcome(reading.source, warnings=reading.warnings)
-            except ConfigError as error:
-                outcome = Outcome(error.source, error.problems)
-            except OSError as error:
-                outcome = Outcome("", (Problem("server.listen", f"{error.filename}: {error.strerror}"),))
+            except Exception as error:  # noqa: BLE001  (the server goes on)
+                outcome = outcome_of(error)
             log_outcome(outcome)
             return outcome
 
     def _prepare(self, on_failure: ExitStack) -> tuple[Reading, Service, list[OpenListener]]:
         server = self._server
-        reading = read_anew(self._read, server.service.config, _refuse)
+        log.info(READING)
+        reading = self._read()
+        if problems := [*_unchangeable(reading.config)]:
+            raise ConfigError(problems, reading.source)
         service = server.service.renewed(reading.config)
         return reading, service, on_failure.enter_context(rearranged(server.listeners, reading.config.server.listen))
 
 
-def _refuse(former: Config, config: Config) -> Iterator[Problem]:
-    """Find what one process cannot change while it runs."""
+def _unchangeable(config: Config) -> Iterator[Problem]:
+    """Find what one process cannot change to while it runs."""
     if config.server.workers != 1:
         what = f"it cannot become {config.server.workers} while one process serves: restart the server"
         yield Problem("server.workers", what)

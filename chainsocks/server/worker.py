@@ -2,12 +2,13 @@
 
 1. Nothing of the parent continues in it. It first closes the sockets that it inherited and does not need, and the
    process ends in `run_worker`, whatever happens.
-2. SIGTERM and SIGINT stop it as they stop a server; repeating them changes nothing. A terminal sends SIGINT, and a
-   service manager SIGTERM, to the parent and all workers at once, and the parent passes it on as well.
-3. SIGQUIT ends all sessions now: that is how the parent passes a second signal on.
+2. SIGTERM, SIGINT and SIGQUIT stop it as they stop a server; repeating them changes nothing. A terminal sends SIGINT,
+   and a service manager SIGTERM, to the parent and all workers at once, and the parent passes it on as well.
+3. All else it is told by the parent, over its channel (`chainsocks.server.orders`): also to end all sessions now, after
+   a second signal.
 4. Signals are blocked until it can handle them. None is lost, and none kills it while it starts or ends.
 5. All other signals are the parent's, which a terminal sends its hang-up to as well.
-6. When the parent has died, it stops as after a first signal.
+6. When the parent has died, the channel ends, and it stops as after a first signal.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
@@ -27,19 +28,25 @@ import trio
 from chainsocks.chain.connect_errors import OUT_OF_DESCRIPTORS
 from chainsocks.config.models import Config
 from chainsocks.net.listeners import OpenListener
-from chainsocks.observe.log import flush_log, restart_logging
+from chainsocks.observe.log import change_logging, flush_log, restart_logging
 from chainsocks.observe.privacy import shown
 from chainsocks.observe.record import prefix_ids
+from chainsocks.server.channel import Channel, Received
+from chainsocks.server.orders import Changed, Order, Prepare, Prepared, Told
 from chainsocks.server.serve import open_logged_server
-from chainsocks.server.signals import SIGNALS
+from chainsocks.server.server import Server
+from chainsocks.server.signals import SIGNALS, STOP
+from chainsocks.server.summary import summarize
+from chainsocks.session.service import Service
 
-__all__ = ["END_NOW", "Worker", "flush_output", "run_worker", "serve_as_worker"]
+__all__ = ["Worker", "flush_output", "run_worker", "serve_as_worker"]
 
 log = logging.getLogger("chainsocks.server")
 
-END_NOW: signal.Signals = getattr(signal, "SIGQUIT", signal.SIGTERM)  # Windows has no SIGQUIT, and no workers
-STOPPING = (signal.SIGTERM, signal.SIGINT, END_NOW)
 FAILED = 1
+
+LOOK = 0.5
+"""Seconds between two looks whether the last session of a worker that retires has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +58,24 @@ class Worker:
     config: Config
     """The server's configuration, with this worker's share of `max_sessions`."""
     listeners: Sequence[OpenListener]
-    lifeline: socket.socket
-    """Readable when the parent has died, which alone holds the other end and never sends."""
+    channel: Channel
+    """To the parent."""
 
 
-def run_worker(worker: Worker, inherited: Iterable[socket.socket]) -> NoReturn:
+def run_worker(worker: Worker, leave_parent: Callable[[], None]) -> NoReturn:
     """Run `worker` in the process that was forked for it, and end that process.
 
-    The parent has blocked the signals that stop a worker. `inherited` are the parent's own sockets; they are closed.
+    The parent has blocked all `SIGNALS`. `leave_parent` closes what is the parent's own.
     """
     status = FAILED
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-        for number in STOPPING:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+        for number in STOP:
             signal.signal(number, _ignore)  # for signals that come after the event loop has ended
-        for number in SIGNALS.difference(STOPPING):
+        for number in SIGNALS - STOP:
             signal.signal(number, signal.SIG_IGN)  # they are the parent's
-        for sock in inherited:
-            sock.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        leave_parent()
         restart_logging(f"worker {worker.number}")
         prefix_ids(f"{worker.number}-")
         trio.run(serve_as_worker, worker)
@@ -90,32 +97,109 @@ def run_worker(worker: Worker, inherited: Iterable[socket.socket]) -> NoReturn:
 
 
 async def serve_as_worker(worker: Worker) -> None:
-    """Serve until a signal comes or the parent dies; otherwise as `chainsocks.server.serve.serve`.
+    """Serve until a signal or the parent says to stop, or the parent dies; otherwise as `open_logged_server`.
 
     Unblocks the signals that the parent has blocked.
     """
-    stopping = trio.Event()
-    with trio.open_signal_receiver(*STOPPING) as signals:
+    with trio.open_signal_receiver(*STOP) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*SIGNALS, signal.SIGCHLD})
         async with trio.open_nursery() as nursery:
-
-            async def handle_signals() -> None:
-                async for number in signals:
-                    if number == END_NOW:
-                        nursery.cancel_scope.cancel()
-                    stopping.set()
-
-            async def watch_parent() -> None:
-                await trio.lowlevel.wait_readable(worker.lifeline)
-                grace = worker.config.timeouts.grace
-                log.error("the parent process has died: no new connections, up to %g s for the open ones", grace)
-                stopping.set()
-
-            nursery.start_soon(handle_signals)
-            nursery.start_soon(watch_parent)
-            async with open_logged_server(worker.config, worker.listeners):
+            stopping = trio.Event()
+            async with open_logged_server(worker.config, worker.listeners) as server:
+                nursery.start_soon(_handle_signals, signals, stopping)
+                nursery.start_soon(_Orders(worker.channel, server, stopping, nursery).run)
                 await stopping.wait()
             nursery.cancel_scope.cancel()
+
+
+async def _handle_signals(signals: AsyncIterator[int], stopping: trio.Event) -> None:
+    async for _ in signals:
+        stopping.set()
+
+
+class _Orders:
+    """Carries out what the parent orders."""
+
+    def __init__(self, channel: Channel, server: Server, stopping: trio.Event, nursery: trio.Nursery) -> None:
+        self._channel = channel
+        self._server = server
+        self._stopping = stopping
+        self._nursery = nursery
+        self._prepared: tuple[Service, Sequence[OpenListener]] | None = None
+
+    async def run(self) -> None:
+        """Carry out one order after the other, to the end of the channel."""
+        try:
+            while True:
+                received = await self._channel.next()
+                await self._carry_out(received)
+        except EOFError:
+            if not self._stopping.is_set():
+                grace = self._server.service.config.timeouts.grace
+                log.error("the parent process has died: no new connections, up to %g s for the open ones", grace)
+                self._stopping.set()
+
+    async def _carry_out(self, received: Received) -> None:
+        match received.message:
+            case Order.STOP:
+                self._stopping.set()
+            case Order.END_NOW:
+                self._nursery.cancel_scope.cancel()
+            case Order.RETIRE:
+                self._server.change_listeners([])
+                self._nursery.start_soon(self._stop_after_the_last_session)
+            case Prepare() as change:
+                await self._prepare(change, received.sockets)
+            case Order.CHANGE:
+                self._change()
+            case Order.ABORT:
+                self._abort()
+            case Order.SHOW:
+                log.info("%s", summarize(self._server).line)
+            case Order.TELL:
+                self._answer(Told(summarize(self._server)))
+
+    async def _prepare(self, change: Prepare, sockets: Sequence[socket.socket]) -> None:
+        self._abort()
+        current, new = self._server.listeners, iter(sockets)
+        listeners = [
+            OpenListener(listener, next(new) if index is None else current[index].sock)
+            for listener, index in change.listeners
+        ]
+        try:
+            service = await trio.to_thread.run_sync(self._server.service.renewed, change.config)
+        except Exception as error:  # noqa: BLE001  (the parent says so, and nothing has changed)
+            for sock in sockets:
+                sock.close()
+            self._answer(Prepared(f"{type(error).__name__}: {shown(error)}"))
+            return
+        self._prepared = service, listeners
+        self._answer(Prepared())
+
+    def _change(self) -> None:
+        if self._prepared:
+            service, listeners = self._prepared
+            self._prepared = None
+            self._server.change(service, listeners)
+            change_logging(service.config.log)
+            self._answer(Changed())
+
+    def _abort(self) -> None:
+        if self._prepared:
+            current = [each.sock for each in self._server.listeners]
+            for each in self._prepared[1]:
+                if each.sock not in current:
+                    each.close()
+            self._prepared = None
+
+    async def _stop_after_the_last_session(self) -> None:
+        while self._server.admission.taken or self._server.admission.waiting:  # noqa: ASYNC110  (no event tells)
+            await trio.sleep(LOOK)
+        self._stopping.set()
+
+    def _answer(self, message: object) -> None:
+        with suppress(OSError):  # the parent has died
+            self._channel.send(message)
 
 
 def flush_output(seconds: float = 1.0) -> None:

@@ -10,17 +10,25 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
 from anyio import BrokenResourceError
 from trio.testing import MockClock
 
-from chainsocks.net.sharing import listen_beside, reserve_listeners
+from chainsocks.config.listeners import Listener
+from chainsocks.config.rules import Rule
+from chainsocks.net.listeners import OpenListener
+from chainsocks.net.sharing import bind_beside, listen_beside, reserve_listeners
+from chainsocks.protocol.address import Address
+from chainsocks.server.channel import Channel, open_channel
+from chainsocks.server.orders import Changed, Order, Prepare, Prepared, Told
+from chainsocks.server.summary import Summary
 from chainsocks.server.worker import Worker, serve_as_worker
+from chainsocks.session.service import Service
 from tests.e2e.programs import PATIENCE
-from tests.net.sockets import descriptors
+from tests.net.sockets import descriptors, read_exactly
 from tests.server.serving import ANY_PORT, config_of, connect, greet
 
 GRACE = 60
@@ -44,10 +52,11 @@ def signals_held() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Working:
-    """A worker at work, and the end of its lifeline that its parent would hold."""
+    """A worker at work, and the end of its channel that its parent would hold."""
 
     address: str
-    parent: socket.socket
+    parent: Channel
+    reserved: OpenListener
     ended: trio.Event = field(default_factory=trio.Event)
 
 
@@ -57,13 +66,15 @@ async def working(*early: signal.Signals) -> AsyncIterator[Working]:
     with signals_held(), ExitStack() as stack:
         for number in early:
             signal.raise_signal(number)
-        parent, lifeline = (stack.enter_context(sock) for sock in socket.socketpair())
+        parent, channel = open_channel()
+        for each in (parent, channel):
+            stack.callback(each.close)
         reserved = stack.enter_context(reserve_listeners([ANY_PORT]))
         listeners = stack.enter_context(listen_beside(reserved))
-        worker = Working(str(reserved[0]), parent)
+        worker = Working(str(reserved[0]), parent, reserved[0])
 
         async def run() -> None:
-            await serve_as_worker(Worker(7, config_of(grace=GRACE), listeners, lifeline))
+            await serve_as_worker(Worker(7, config_of(grace=GRACE), listeners, channel))
             worker.ended.set()
 
         async with trio.open_nursery() as nursery:
@@ -104,15 +115,102 @@ async def test_a_signal_lets_sessions_end_however_often_it_comes(
 
 
 @pytest.mark.parametrize("before", [[], [signal.SIGTERM]], ids=["first", "second"])
-async def test_sigquit_ends_everything_now(sockets_on_mock_clock: MockClock, before: Sequence[signal.Signals]) -> None:
+async def test_the_parent_can_have_everything_end_now(
+    sockets_on_mock_clock: MockClock, before: Sequence[signal.Signals]
+) -> None:
     async with working() as worker, connect(worker.address) as session:
         await greet(session)
         await kill(*before)
-        signal.raise_signal(signal.SIGQUIT)
+        worker.parent.send(Order.END_NOW)
         await worker.ended.wait()
         assert trio.current_time() == len(before)
         with pytest.raises(BrokenResourceError):
             await session.receive()
+
+
+async def test_the_parent_can_have_it_stop(sockets_on_mock_clock: MockClock) -> None:
+    async with working() as worker, connect(worker.address) as session:
+        await greet(session)
+        worker.parent.send(Order.STOP)
+        await worker.ended.wait()
+        assert trio.current_time() == GRACE
+
+
+async def test_a_worker_that_retires_ends_with_its_last_session(sockets_on_mock_clock: MockClock) -> None:
+    async with working() as worker, connect(worker.address) as session:
+        await greet(session)
+        worker.parent.send(Order.RETIRE)
+        await trio.sleep(1)
+        with pytest.raises(ConnectionRefusedError):
+            connect(worker.address)
+        await trio.sleep(10 * GRACE)
+        assert not worker.ended.is_set()
+        await session.aclose()
+        await worker.ended.wait()
+        assert trio.current_time() == pytest.approx(10 * GRACE + 1, abs=1)
+
+
+async def test_it_tells_its_state(sockets_on_mock_clock: MockClock, log: pytest.LogCaptureFixture) -> None:
+    async with working() as worker, connect(worker.address) as session:
+        await greet(session)
+        worker.parent.send(Order.SHOW)
+        worker.parent.send(Order.TELL)
+        assert (await worker.parent.next()).message == Told(Summary(1, 0))
+        await kill(signal.SIGTERM)
+        await session.aclose()
+    assert "state: 1 session" in [record.getMessage() for record in log.records]
+
+
+async def test_it_prepares_another_configuration_and_changes_when_it_is_told_to(
+    sockets_on_mock_clock: MockClock,
+) -> None:
+    changed = replace(config_of(grace=1), rules=(Rule(1, None),))
+    other = Listener(Address("127.0.0.2", 0))
+    async with working() as worker, connect(worker.address) as session:
+        await greet(session)
+        with reserve_listeners([other]) as [reserved]:
+            for order in (Order.ABORT, Order.CHANGE):
+                beside = bind_beside(reserved)
+                worker.parent.send(Prepare(changed, [(ANY_PORT, 0), (other, None)]), [beside.sock])
+                beside.close()
+                assert (await worker.parent.next()).message == Prepared()
+                with pytest.raises(ConnectionRefusedError):
+                    connect(str(reserved))
+                worker.parent.send(order)
+            assert (await worker.parent.next()).message == Changed()
+            for address in (worker.address, str(reserved)):
+                async with connect(address) as client:
+                    await greet(client)
+                    await client.send(bytes.fromhex("05 01 00 01 7f000001 0001"))
+                    assert (await read_exactly(client, 10))[1] == 2
+            await kill(signal.SIGTERM)
+            await worker.ended.wait()
+
+
+async def test_without_what_was_prepared_there_is_no_change(sockets_on_mock_clock: MockClock) -> None:
+    async with working() as worker:
+        worker.parent.send(Order.CHANGE)
+        worker.parent.send(Order.ABORT)
+        worker.parent.send(Order.TELL)
+        assert (await worker.parent.next()).message == Told(Summary(0, 0))
+        worker.parent.send(Order.STOP)
+
+
+async def test_what_cannot_be_prepared_is_said_and_leaves_no_socket(
+    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    async with working() as worker:
+        monkeypatch.setattr(Service, "renewed", fail)
+        await trio.sleep(1)
+        before = descriptors()
+        with socket.socket() as new:
+            worker.parent.send(Prepare(config_of(), [(ANY_PORT, None)]), [new])
+        assert (await worker.parent.next()).message == Prepared("MemoryError: ")
+        assert descriptors() == before
+        worker.parent.send(Order.STOP)
 
 
 async def test_without_its_parent_it_takes_no_new_connections_and_lets_sessions_end(
@@ -174,19 +272,20 @@ PROCESS = """
     from chainsocks.config.models import Config
     from chainsocks.observe.log import start_logging
     from chainsocks.server import worker
+    from chainsocks.server.channel import open_channel
     from chainsocks.observe.record import Record
 
     async def serve(its: worker.Worker) -> None:
-        print("open:", parent.fileno() != -1)
+        print("open:", parent.sock.fileno() != -1)
         logging.getLogger("chainsocks.session").info("%s", str(Record("a client")).partition(" command")[0])
         {}
 
     worker.serve_as_worker = serve
     start_logging(logging.INFO)
-    parent, lifeline = socket.socketpair()
+    parent, ours = open_channel()
     print("once")
     try:
-        worker.run_worker(worker.Worker(7, Config(), (), lifeline), [parent])
+        worker.run_worker(worker.Worker(7, Config(), (), ours), parent.close)
     finally:
         print("the parent goes on")
 """
