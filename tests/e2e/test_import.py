@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import queue
 import select
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Method, Reply, ReplyCode, UserId
@@ -54,6 +56,9 @@ class Hops:
     def _hop(self, number: int) -> Handler:
         def handle(sock: socket.socket) -> None:
             data, login = sock.recv(CHUNK), ""
+            if data.startswith(b"CONNECT "):
+                self._handle_http(number, sock, data)
+                return
             handshake = server_handshake(data, METHODS)
             while True:
                 handshake.receive_data(data)
@@ -69,13 +74,26 @@ class Hops:
             if isinstance(request.credentials, UserId):
                 login = request.credentials.user_id.decode()
             self.seen.put(Seen(number, str(request.destination), login))
-            host, port = request.destination.host, request.destination.port
-            with socket.create_connection(self.target if host == NAME else (host, port), PATIENCE) as onward:
+            with self._connect(request.destination) as onward:
                 handshake.send_reply(Reply(ReplyCode.SUCCEEDED))
                 sock.sendall(handshake.data_to_send())
                 pump(sock, onward)
 
         return handle
+
+    def _handle_http(self, number: int, sock: socket.socket, data: bytes) -> None:
+        while b"\r\n\r\n" not in data:
+            data += sock.recv(1) or b"\r\n\r\n"
+        request, *headers = data.decode().split("\r\n")
+        logins = [base64.b64decode(line.split()[2]).decode() for line in headers if "Basic" in line]
+        destination = parse_address(request.split()[1])
+        self.seen.put(Seen(number, str(destination), "".join(logins)))
+        with self._connect(destination) as onward:
+            sock.sendall(b"HTTP/1.0 200 Connected\r\n\r\n")
+            pump(sock, onward)
+
+    def _connect(self, to: Address) -> socket.socket:
+        return socket.create_connection(self.target if to.host == NAME else (to.host, to.port), PATIENCE)
 
 
 def pump(one: socket.socket, other: socket.socket) -> None:
@@ -146,6 +164,8 @@ def lines(hops: Hops, *kinds: str) -> str:
         ("strict_chain\nproxy_dns", ("socks5 alice se#cret", "socks4 fred", "socks5")),
         ("strict_chain\nproxy_dns_old", ("socks4", "socks5", "socks5")),
         ("strict_chain", ("socks5", "socks5 bob x", "socks4")),
+        ("strict_chain\nproxy_dns", ("http justu hid:den", "socks4", "http")),
+        ("round_robin_chain\nchain_len = 2", ("http", "socks5 a b", "http c:d e")),
         ("dynamic_chain\nproxy_dns", ("socks5", "socks5", "socks4")),
         ("proxy_dns", ("socks5", "socks4", "socks5")),
         ("round_robin_chain\nproxy_dns", ("socks5", "socks5", "socks4")),

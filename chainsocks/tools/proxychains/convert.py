@@ -138,24 +138,35 @@ def _about_hops(file: ProxychainsFile, left_out: tuple[Proxy, ...]) -> Iterator[
     for proxy in left_out:
         words = [proxy.kind, proxy.host, str(proxy.port), proxy.user, proxy.password]
         yield f"Line {proxy.line}: {printable(' '.join(filter(None, words)))}"
-        yield ("There are no raw hops: one that only forwards what it is sent has no address to be asked for.")
+        yield "There are no raw hops: one that forwards what it is sent cannot be asked for the next hop."
 
 
 def _identity(proxy: Proxy) -> tuple[Value, ...]:
-    """Return what makes two lines the same proxy. A SOCKS4 login has no password."""
-    return proxy.kind, proxy.host, proxy.port, proxy.user, "" if proxy.kind is Kind.SOCKS4 else proxy.password
+    """Return what makes two lines the same proxy."""
+    return proxy.kind, proxy.host, proxy.port, *_login(proxy)
+
+
+def _login(proxy: Proxy) -> tuple[str, str]:
+    """Return user and password as they are sent. SOCKS4 has no password, and HTTP's user ends at the first colon."""
+    if proxy.kind is Kind.SOCKS4:
+        return proxy.user, ""
+    if proxy.kind is Kind.HTTP and ":" in proxy.user:
+        user, _, rest = proxy.user.partition(":")
+        return user, f"{rest}:{proxy.password}"
+    return proxy.user, proxy.password
 
 
 def _hop(proxy: Proxy, names: Names) -> dict[str, Value]:
     address = str(Address(proxy.host, proxy.port))
     table: dict[str, Value] = {"protocol": _PROTOCOLS[proxy.kind], "address": address}
-    if _is_text(proxy.user) and _is_text(proxy.password):
+    user, password = _login(proxy)
+    if _is_text(user) and _is_text(password):
         if proxy.kind is not Kind.SOCKS4 and proxy.user:
-            table |= {"username": proxy.user, "password": proxy.password}
+            table |= {"username": user, "password": password}
         elif proxy.user:
-            table["user_id"] = proxy.user
+            table["user_id"] = user
     else:
-        login = [quote(fsencode(text), safe="") for text in (proxy.user, proxy.password)]
+        login = [quote(fsencode(text), safe="") for text in (user, password)]
         userinfo = login[0] if proxy.kind is Kind.SOCKS4 else ":".join(login)
         table = {"url": f"{_PROTOCOLS[proxy.kind]}://{userinfo}@{address}"}
     if names is Names.HERE:

@@ -126,7 +126,8 @@ def test_logins() -> None:
         Proxy(4, Kind.SOCKS5, "192.0.2.4", 1080, "\udcff:", "\udcfe@%"),
         Proxy(5, Kind.SOCKS4, "192.0.2.5", 1080, "\udcff"),
         Proxy(6, Kind.SOCKS5, "::1", 1081),
-        Proxy(7, Kind.HTTP, "192.0.2.7", 8080, "carol", "x"),
+        Proxy(7, Kind.HTTP, "192.0.2.7", 8080, "carol", "x:y"),
+        Proxy(8, Kind.HTTP, "192.0.2.8", 8080, "a:b", "c"),
     ]
     hops = config(ProxychainsFile(Mode.RANDOM, proxies=listed)).hops.values()
     assert [hop.credentials for hop in hops] == [
@@ -136,10 +137,11 @@ def test_logins() -> None:
         UsernamePassword(b"\xff:", b"\xfe@%"),
         UserId(b"\xff"),
         None,
-        UsernamePassword(b"carol", b"x"),
+        UsernamePassword(b"carol", b"x:y"),
+        UsernamePassword(b"a", b"b:c"),
     ]
     socks4a, socks5 = HopProtocol.SOCKS4A, HopProtocol.SOCKS5
-    assert [hop.protocol for hop in hops] == [socks5, socks5, socks4a, socks5, socks4a, socks5, HopProtocol.HTTP]
+    assert [hop.protocol for hop in hops] == [socks5, socks5, socks4a, socks5, socks4a, socks5, *[HopProtocol.HTTP] * 2]
 
 
 @pytest.mark.parametrize("names", Names)
