@@ -172,6 +172,14 @@ def import_() -> None:
 
 
 @cli.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration file.
+
+    An editor checks and completes a file by it. The manual's page "configuration" says how.
+    """
+
+
+@cli.command()
 @click.argument("topic", required=False, metavar="[TOPIC]")
 def manual() -> None:
     """Read the manual.

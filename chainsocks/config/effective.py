@@ -7,16 +7,13 @@ mask, equal ones the same one, so that two logins stay two.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
-from chainsocks.config.listeners import Listener
+from chainsocks.config.defaults import written_default
 from chainsocks.config.passwords import SCHEME
 from chainsocks.config.schema import ListenTable, ServerTable, UserTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable
@@ -73,7 +70,7 @@ class _Effective:
             key = field.alias or name
             if key in written:
                 continue
-            default = _default(field)
+            default = written_default(field.default)
             read = self._read(model, written | {key: _OFF if default is None else default})
             if read is None or (default is None and getattr(read, name) is not None):
                 unset.append(key)
@@ -121,22 +118,3 @@ def _as_table(model: type[Table], raw: object) -> Mapping[str, Any]:
         return raw
     key = {HopTable: "url", GroupTable: "hops", ChainTable: "hops", ListenTable: "address"}[model]
     return {key: raw}
-
-
-def _default(field: FieldInfo) -> Value | None:
-    """Return a default as it is written; None if there is none, or none that can be written."""
-    match field.default:
-        case Enum() as value:
-            return str(value.value)
-        case bool() | int() as value:
-            return value
-        case float() as value:
-            return "off" if math.isinf(value) else int(value) if value.is_integer() else value
-        case str() as value:
-            return value or None
-        case (Listener(), *_) as listeners:
-            return [{"address": str(each.address)} for each in listeners]
-        case (str(), *_) as texts:
-            return list(texts)
-        case _:
-            return None

@@ -6,7 +6,7 @@ The tables about the routes of requests are in `chainsocks.config.schema_routing
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -161,7 +161,12 @@ class _HealthTable(Table):
 HealthTable = table_of(HealthSettings, _HealthTable)
 
 
-Most = Annotated[int | None, BeforeValidator(parse_most)]
+Most = Annotated[
+    int | None, BeforeValidator(parse_most, json_schema_input_type=Annotated[int, Field(ge=1)] | Literal["off"])
+]
+Rate = Annotated[
+    float | None, BeforeValidator(parse_rate, json_schema_input_type=Annotated[float, Field(gt=0)] | Literal["off"])
+]
 
 
 class _LimitsTable(Table):
@@ -181,7 +186,7 @@ LimitsTable = table_of(
     {
         "sessions_per_client": Most,
         "sessions_per_user": Most,
-        "new_per_second": Annotated[float | None, BeforeValidator(parse_rate)],
+        "new_per_second": Rate,
         "handshakes": Most,
         "failed_logins": Most,
         "trusted": Annotated[tuple[Annotated[tuple[Network | UnixPath, ...], parsed(parse_trusted)], ...], LIST],

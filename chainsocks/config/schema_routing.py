@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import reduce
 from operator import or_
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -219,7 +219,9 @@ def _hops_of_a_chain(value: object) -> object:
 class ChainTable(_ListOfHops):
     """One of ``[chains]``: a list, a table, or ``"direct"`` for a chain without hops."""
 
-    hops: Annotated[list[StrictStr], BeforeValidator(_hops_of_a_chain)]
+    hops: Annotated[
+        list[StrictStr], BeforeValidator(_hops_of_a_chain, json_schema_input_type=list[str] | Literal["direct"])
+    ]
     dial: Duration | None = None
     udp: Udp | None = None
     resolver: ResolverText | None = None
@@ -266,10 +268,13 @@ class RuleTable(Table):
         Field(alias="from"),
     ] = ()
     users: Annotated[tuple[StrictStr, ...], LIST] = ()
-    commands: Annotated[tuple[Annotated[frozenset[Command], parsed(parse_commands)], ...], LIST] = ()
+    commands: Annotated[
+        tuple[Annotated[frozenset[Command], parsed(parse_commands, Literal["connect", "bind", "udp", "resolve"])], ...],
+        LIST,
+    ] = ()
     versions: Annotated[tuple[Annotated[Spoken, parsed(parse_spoken), NUMBER], ...], LIST] = ()
     chain: StrictStr | None = None
-    deny: Annotated[StrictBool | None, BeforeValidator(_denies)] = None
+    deny: Annotated[StrictBool | None, BeforeValidator(_denies, json_schema_input_type=Literal[True])] = None
     resolve: StrictBool = False
 
     @model_validator(mode="after")

@@ -7,10 +7,23 @@ value is made from those fields (`table_of`), so that a key, its type and its de
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields
-from typing import Annotated, Any, TypeVar, get_type_hints
+from dataclasses import MISSING, fields
+from dataclasses import Field as DataclassField
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictBool, StrictInt, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StrictBool,
+    StrictInt,
+    create_model,
+)
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from chainsocks.config.gssapi import parse_protection, parse_service
 from chainsocks.config.values import parse_duration
@@ -30,8 +43,8 @@ __all__ = [
 ]
 
 
-def parsed(parse: Callable[[str], object]) -> BeforeValidator:
-    """Have a text read by `parse`.
+def parsed(parse: Callable[[str], object], written: Any = str) -> BeforeValidator:
+    """Have a text read by `parse`; `written` is the type of the text, where it is one of a few.
 
     Anything else is an error that does not show the value: where a text is expected, it is often a secret.
     """
@@ -41,7 +54,7 @@ def parsed(parse: Callable[[str], object]) -> BeforeValidator:
             raise ValueError("expected a text in quotes")
         return parse(value)
 
-    return BeforeValidator(validate)
+    return BeforeValidator(validate, json_schema_input_type=written)
 
 
 def not_empty(value: object) -> object:
@@ -61,14 +74,30 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-NUMBER = BeforeValidator(_number_as_text)
+NUMBER = BeforeValidator(_number_as_text, json_schema_input_type=str | int)
 """A number may be written without the quotes."""
 
-LIST = BeforeValidator(listed)
+
+class _List:
+    """Has `listed` read a value, and says so in the JSON Schema."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(listed, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        several = handler(schema)
+        return {"anyOf": [several["items"], several | {"minItems": 1}]}
+
+
+LIST = _List()
 """A list. A single value may be written without the brackets."""
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-LeastProtection = Annotated[Protection, parsed(parse_protection)]
+_DurationText = Annotated[str, Field(pattern=r"^(off|(\d+(\.\d+)?(ms|s|m|h))+)$")]
+
+Duration = Annotated[
+    float, BeforeValidator(parse_duration, json_schema_input_type=Annotated[float, Field(gt=0)] | _DurationText)
+]
+LeastProtection = Annotated[Protection, parsed(parse_protection, Literal["none", "integrity", "confidentiality"])]
 ServiceName = Annotated[str, parsed(parse_service)]
 
 
@@ -103,5 +132,5 @@ def table_of(value: type[Any], base: type[TableT], kinds: Mapping[str, Any] | No
     return create_model(name, __base__=base, __module__=base.__module__, __doc__=base.__doc__, **keys, **more)
 
 
-def _default_of(field: Field[Any]) -> object:
+def _default_of(field: DataclassField[Any]) -> object:
     return ... if field.default is MISSING else field.default
