@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import socket
@@ -76,7 +77,11 @@ def visit(visitor: Visitor, target: SocketAddress) -> None:
     visitor.say(command=RESOLVE_PTR, to=(NAME, 0))
     visitor.say(command=BIND, to=nothing)
     visitor.say(command=UDP_ASSOCIATE, to=nothing)
+    visitor.say(f"SSH-2.0-{USER}\r\n".encode())
     visitor.say(f"GET http://{NAME}/ HTTP/1.1\r\n\r\n".encode())
+    login = base64.b64encode(f"{USER}:open sesame".encode()).decode()
+    head = f"CONNECT {NAME}:80 HTTP/1.1\r\nHost: {NAME}:80\r\nProxy-Authorization: Basic {login}\r\n\r\n"
+    visitor.say(head.encode())
     visitor.say(user=WRONG_USER)
 
 
@@ -128,7 +133,7 @@ def test_a_private_log_names_no_client_user_or_destination(tmp_path: Path, form:
         assert {*CANARIES} - {*found} == {WRONG_USER}, "the name of a login that is wrong is in no log"
         return
     assert found == []
-    for still_there in ("hop dead (1 of 1)", "connection refused", "timed out", "http request", "rule"):
+    for still_there in ("hop dead (1 of 1)", "connection refused", "timed out", "first byte: ssh", "rule"):
         assert still_there in server.said, f"{still_there}: {server.said}"
 
 
