@@ -41,7 +41,7 @@ class Owner(Protocol):
 class PolledRelay(Relay[PolledStream]):
     """See the module."""
 
-    __slots__ = ("_error", "_flow_down", "_flow_up", "_is_started", "_owner", "_task")
+    __slots__ = ("_error", "_flow_down", "_flow_up", "_waiting")
 
     def __init__(
         self, client: PolledStream, upstream: PolledStream, traffic: Traffic, *, idle: float, half_close: float
@@ -50,17 +50,16 @@ class PolledRelay(Relay[PolledStream]):
         self._flow_up: Flow | None = None
         self._flow_down: Flow | None = None
         self._error: Exception | None = None
-        self._owner: Owner | None = None
-        self._task: trio.lowlevel.Task | None = None
-        self._is_started = False
+        self._waiting: Owner | trio.lowlevel.Task | None = None
+        """What waits for the end, and is not told yet."""
 
     async def run(self, scope: Scope, early_up: bytes = b"", early_down: bytes = b"") -> None:
         """See `Relay.run`."""
         self._begin(scope)
         self._start(early_up, early_down)
         try:
-            if self._is_started:  # and not over already
-                self._task = current_task()
+            if not self._is_over:
+                self._waiting = current_task()
                 await wait_task_rescheduled(self._abort)
         finally:
             error = self.stop()
@@ -73,9 +72,10 @@ class PolledRelay(Relay[PolledStream]):
 
     def start(self, owner: Owner, early_up: bytes) -> None:
         """Pass bytes as `run` does, but without a task. `owner` is told of the end once; it may call `stop` before."""
-        self._owner = owner
         self._begin(owner)
         self._start(early_up, b"")
+        self._waiting = owner
+        self._report_if_over()
 
     def stop(self) -> Exception | None:
         """End what `start` began; return what went wrong at this end, if anything. The streams stay open, as for `run`.
@@ -85,7 +85,7 @@ class PolledRelay(Relay[PolledStream]):
         for flow in (self._flow_up, self._flow_down):
             if flow:
                 flow.stop()
-        self._flow_up = self._flow_down = self._owner = None
+        self._flow_up = self._flow_down = self._waiting = None
         self._reset_incomplete()
         return self._error
 
@@ -109,12 +109,10 @@ class PolledRelay(Relay[PolledStream]):
         up, down = self._up(), self._down()
         up.start(early_up)
         down.start(early_down)
-        self._is_started = True
         self._drop_idle_flows()
-        self._report_if_over()
 
     def _abort(self, _: object) -> Abort:
-        self._task = None
+        self._waiting = None
         return Abort.SUCCEEDED
 
     def _up(self) -> Flow:
@@ -163,11 +161,11 @@ class PolledRelay(Relay[PolledStream]):
             self._error = flow.error
 
     def _report_if_over(self) -> None:
-        if not (self._is_started and self._is_over):
+        waiting = self._waiting
+        if waiting is None or not self._is_over:
             return
-        self._is_started = False
-        if self._owner:
-            self._owner.relay_over()
-        elif self._task:  # it does not sleep where the relay was over at once
-            self.client.poller.wake(self._task)
-            self._task = None
+        self._waiting = None
+        if isinstance(waiting, trio.lowlevel.Task):
+            self.client.poller.wake(waiting)
+        else:
+            waiting.relay_over()

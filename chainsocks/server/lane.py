@@ -78,8 +78,9 @@ class Lane:
         hand_over: HandOver,
     ) -> None:
         self._listener = listener
-        self._sessions: set[LaneSession] = set()
+        self._sessions: dict[LaneSession, None] = {}  # a set would take up to twice the memory
         self._keepalive = keepalive
+        keepalive.sources.append(self)  # until `run` has ended
         self._shared = Shared(poller, deadlines, keepalive, hand_over, self._left)
         self._terms: Terms | None = None
         self._is_closing = False
@@ -97,17 +98,16 @@ class Lane:
             return False
         if not self._sessions:
             self._keepalive.notice()
-        self._sessions.add(LaneSession(self._shared, terms, connection, client, place))
+        self._sessions[LaneSession(self._shared, terms, connection, client, place)] = None
         return True
 
     @property
     def sessions(self) -> Collection[LaneSession]:
         """Those that run."""
-        return self._sessions
+        return self._sessions.keys()
 
     async def run(self) -> None:
         """Own the sessions until `close` has been called and all have ended; cut them off when cancelled."""
-        self._keepalive.sources.append(self)
         try:
             await self._is_empty.wait()
         finally:
@@ -123,6 +123,6 @@ class Lane:
             self._is_empty.set()
 
     def _left(self, session: LaneSession) -> None:
-        self._sessions.discard(session)
+        self._sessions.pop(session, None)
         if self._is_closing and not self._sessions:
             self._is_empty.set()
