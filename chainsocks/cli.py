@@ -11,12 +11,13 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from chainsocks.commands import load_command
+from chainsocks.commands import load_command, load_values
 from chainsocks.errors import ChainsocksError, ConfigError
 from chainsocks.observe.log import flush_log
 from chainsocks.protocol.masking import without_logins
@@ -44,6 +45,18 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Load the function, and call it with the parameters; it returns the exit status, or None for 0."""
         return ctx.invoke(load_command(self.name or ""), **ctx.params)
+
+
+Complete = Callable[[click.Context, click.Parameter, str], list[str]]
+
+
+def names_of(what: str) -> Complete:
+    """Return what completes a value: names that `chainsocks.tools.completion` lists, and that is loaded for."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in load_values(what)(context) if name.startswith(incomplete)]
+
+    return complete
 
 
 file_argument = click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
@@ -94,6 +107,7 @@ def serve() -> None:
 @click.option(
     "--user",
     metavar="NAME",
+    shell_complete=names_of("users"),
     help="The user that the client logs in as, or that its identd names.",
 )
 @click.option(
@@ -141,7 +155,12 @@ def bench() -> None:
 
 @cli.command()
 @config_option
-@click.option("--chain", metavar="NAME", help='The chain to test, "default" by default; "direct" has no hops.')
+@click.option(
+    "--chain",
+    metavar="NAME",
+    shell_complete=names_of("chains"),
+    help='The chain to test, "default" by default; "direct" has no hops.',
+)
 @click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of the chain to test, in order; repeatable.")
 @click.option("--all", "everything", is_flag=True, help="Test every hop by itself, and every chain.")
 @click.option("--count", type=click.IntRange(1, 1000), default=1, metavar="N", help="Repeat N times, and show medians.")
@@ -172,6 +191,15 @@ def import_() -> None:
 
 
 @cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion() -> None:
+    """Print the script by which a shell completes commands.
+
+    The manual's page "commands" says where to put it.
+    """
+
+
+@cli.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration file.
 
@@ -180,7 +208,7 @@ def schema() -> None:
 
 
 @cli.command()
-@click.argument("topic", required=False, metavar="[TOPIC]")
+@click.argument("topic", required=False, metavar="[TOPIC]", shell_complete=names_of("topics"))
 def manual() -> None:
     """Read the manual.
 
@@ -228,8 +256,8 @@ def top() -> None:
 @cli.command()
 @server_option
 @control_option
-@click.option("--chain", metavar="NAME", help="Only those through this chain.")
-@click.option("--user", metavar="NAME", help="Only those of this user.")
+@click.option("--chain", metavar="NAME", shell_complete=names_of("chains"), help="Only those through this chain.")
+@click.option("--user", metavar="NAME", shell_complete=names_of("users"), help="Only those of this user.")
 @click.option("--kill", metavar="ID", help="End this session; `all`: those of the --chain and the --user.")
 @json_option
 def sessions() -> None:
@@ -239,8 +267,15 @@ def sessions() -> None:
 @cli.command()
 @server_option
 @control_option
-@click.option("--rest", metavar="NAME", help="Have requests avoid this hop, as if it had failed, until --wake.")
-@click.option("--wake", metavar="NAME", help="End the rest of this hop, or its backoff.")
+@click.option(
+    "--rest",
+    metavar="NAME",
+    shell_complete=names_of("hops"),
+    help="Have requests avoid this hop, as if it had failed, until --wake.",
+)
+@click.option(
+    "--wake", metavar="NAME", shell_complete=names_of("hops"), help="End the rest of this hop, or its backoff."
+)
 @json_option
 def hops() -> None:
     """Show the health of the running server's hops, or change it."""

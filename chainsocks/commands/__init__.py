@@ -7,7 +7,7 @@ from importlib import import_module
 from keyword import iskeyword
 from typing import Any
 
-__all__ = ["load_command"]
+__all__ = ["load_command", "load_values"]
 
 
 def load_command(command: str) -> Any:
@@ -19,3 +19,8 @@ def load_command(command: str) -> Any:
     if iskeyword(name):
         name += "_"
     return getattr(import_module(f"{__name__}.{name}"), name)
+
+
+def load_values(what: str) -> Any:
+    """Return the function that lists what a shell completes, such as ``"chains"``."""
+    return import_module("chainsocks.tools.completion").VALUES[what]

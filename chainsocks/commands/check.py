@@ -9,7 +9,8 @@ import click
 from chainsocks.commands import load_command
 from chainsocks.commands.configuration import not_found, one_of
 from chainsocks.commands.console import open_console
-from chainsocks.config.load import Loaded, find_config, read_file
+from chainsocks.config.load import Loaded, read_file
+from chainsocks.config.places import find_config
 from chainsocks.errors import ConfigError
 from chainsocks.protocol.address import printable
 from chainsocks.session.own_listeners import hops_that_lead_back

@@ -14,8 +14,9 @@ from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import parse_hop_url
 from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener
-from chainsocks.config.load import config_places, find_config, read_file
+from chainsocks.config.load import read_file
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Server, Timeouts
+from chainsocks.config.places import config_places, find_config
 from chainsocks.config.values import parse_listen
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import printable

@@ -1,4 +1,4 @@
-"""Find, read and check a configuration file, and report all its problems at once.
+"""Read and check a configuration file, and report all its problems at once.
 
 A problem has a place (a dotted path), and says what was found and what was expected, with a "did you mean" for names
 that look misspelt. No problem shows a secret: what may be a login is masked (`chainsocks.protocol.masking`), and values
@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,7 +57,7 @@ from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.masking import masked, masked_name, may_be_login, without_logins
 
-__all__ = ["Loaded", "config_places", "find_config", "load_config", "parse_config", "read_file"]
+__all__ = ["Loaded", "load_config", "parse_config", "read_file"]
 
 _SECRETS = {"user_id", "username", "password", "password_env", "password_file", "users_file"}
 _TYPES = {
@@ -84,26 +83,6 @@ Place = tuple[str | int, ...]
 """The keys and indices that lead to a value."""
 
 TableT = TypeVar("TableT", bound=Table)
-
-
-def find_config() -> Path | None:
-    """Return the first configuration file that exists in the folders that are searched, or None.
-
-    A link that leads nowhere counts: reading it fails, instead of a start without the hops of the file that was meant.
-    """
-    for place in config_places():
-        with suppress(OSError):  # a folder without permission to search it
-            if place.is_file() or place.is_symlink():
-                return place
-    return None
-
-
-def config_places() -> list[Path]:
-    """Return where a configuration file is searched, in order."""
-    folders = [Path()]
-    with suppress(RuntimeError):  # a user without a home
-        folders.append(Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "chainsocks")
-    return [folder / "chainsocks.toml" for folder in (*folders, Path("/etc/chainsocks"))]
 
 
 def load_config(path: Path) -> Config:

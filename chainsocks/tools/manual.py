@@ -19,11 +19,9 @@ from rich.theme import Theme
 from chainsocks.config.suggest import describe, suggest
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import printable
+from chainsocks.tools.topics import INDEX, topics
 
-__all__ = ["INDEX", "read_page", "show_page", "topics"]
-
-INDEX = "README"
-"""The page that lists the others. GitHub shows a file of this name below the folder."""
+__all__ = ["read_page", "show_page"]
 
 WIDEST = 100
 """Columns. Longer lines are hard to read, however wide the terminal is."""
@@ -34,12 +32,6 @@ _THEME = Theme({"markdown.code": "cyan", "markdown.h1": "bold reverse", "markdow
 _RULES = {"h1": "=", "h2": "-", "h3": "~"}
 
 _RELATIVE_LINK = re.compile(r"\[([^\]]+)\]\((?!\w+:)[^)]+\)")
-
-
-def topics() -> list[str]:
-    """Return the topics that have a page, in alphabetical order."""
-    names = (page.name for page in (files("chainsocks") / "manual").iterdir())
-    return sorted(name.removesuffix(".md") for name in names if name.endswith(".md") and name != f"{INDEX}.md")
 
 
 def read_page(topic: str) -> str:

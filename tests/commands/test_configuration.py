@@ -32,7 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, which is the only one that is searched."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "chainsocks.config.load.config_places", lambda: [Path("chainsocks.toml"), tmp_path / "etc" / "chainsocks.toml"]
+        "chainsocks.config.places.config_places",
+        lambda: [Path("chainsocks.toml"), tmp_path / "etc" / "chainsocks.toml"],
     )
     monkeypatch.setattr(
         "chainsocks.commands.configuration.config_places",

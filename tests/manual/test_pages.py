@@ -11,7 +11,7 @@ import pytest
 
 from chainsocks.cli import cli
 from chainsocks.config.load import parse_config
-from chainsocks.tools.manual import INDEX, topics
+from chainsocks.tools.topics import INDEX, topics
 from tests.manual.pages import DOCUMENTS, MANUAL, ROOT, Block, anchors, blocks, inline_code, links, write_secrets
 
 SECRETS = ("LIMA_PASSWORD", "PARIS_PASSWORD", "CAROL_PASSWORD")
@@ -20,7 +20,7 @@ SECRETS = ("LIMA_PASSWORD", "PARIS_PASSWORD", "CAROL_PASSWORD")
 WIDTH = 78
 """Columns of code: what is left of 80 beside the margin of `chainsocks manual`."""
 
-SHELL = {">", "|"}
+SHELL = {">", ">>", "|"}
 """Words that end the arguments of a command."""
 
 PROGRAM = re.compile(r"(?:[\w./-]*/)?chainsocks$")
