@@ -42,6 +42,7 @@ class Drop(StrEnum):
     OVERFLOW = "too many at once"
     UNSENT = "not taken by the network"
     FORBIDDEN = "not allowed to go there"
+    LIMITED = "over the bandwidth"
 
 
 class DropDatagram(Exception):

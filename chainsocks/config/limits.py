@@ -18,6 +18,8 @@ class Limit(StrEnum):
     SESSIONS_PER_USER = "sessions_per_user"
     NEW_PER_SECOND = "new_per_second"
     HANDSHAKES = "handshakes"
+    BANDWIDTH = "bandwidth"
+    BANDWIDTH_PER_USER = "bandwidth_per_user"
     FAILED_LOGINS = "failed_logins"
 
 
@@ -33,6 +35,10 @@ class Limits:
     """New sessions a second of one client: of a user who has logged in, otherwise of an address."""
     handshakes: int | None = None
     """Connections at a time without a complete request."""
+    bandwidth: int | None = None
+    """Bytes a second that all relays pass together, in both directions."""
+    bandwidth_per_user: int | None = None
+    """The same of one user who has logged in, or of an address without a login."""
     failed_logins: int | None = None
     """Wrong logins of one address before its next ones are delayed."""
     trusted: tuple[Network | UnixPath, ...] = ()

@@ -36,6 +36,8 @@ from chainsocks.config.suggest import MAX_INTEGER
 from chainsocks.config.tables import LIST, NUMBER, LeastProtection, ServiceName, Table, not_empty, parsed, table_of
 from chainsocks.config.users_file import check_user_name
 from chainsocks.config.values import (
+    LEAST_BANDWIDTH,
+    parse_bandwidth,
     parse_group,
     parse_ip,
     parse_listen,
@@ -167,6 +169,10 @@ Most = Annotated[
 Rate = Annotated[
     float | None, BeforeValidator(parse_rate, json_schema_input_type=Annotated[float, Field(gt=0)] | Literal["off"])
 ]
+BytesPerSecond = Annotated[
+    int | None,
+    BeforeValidator(parse_bandwidth, json_schema_input_type=Annotated[int, Field(ge=LEAST_BANDWIDTH)] | Literal["off"]),
+]
 
 
 class _LimitsTable(Table):
@@ -188,6 +194,8 @@ LimitsTable = table_of(
         "sessions_per_user": Most,
         "new_per_second": Rate,
         "handshakes": Most,
+        "bandwidth": BytesPerSecond,
+        "bandwidth_per_user": BytesPerSecond,
         "failed_logins": Most,
         "trusted": Annotated[tuple[Annotated[tuple[Network | UnixPath, ...], parsed(parse_trusted)], ...], LIST],
     },

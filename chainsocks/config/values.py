@@ -14,6 +14,8 @@ from chainsocks.config.suggest import MAX_INTEGER, describe
 from chainsocks.protocol.address import Address, parse_address
 
 __all__ = [
+    "LEAST_BANDWIDTH",
+    "parse_bandwidth",
     "parse_duration",
     "parse_group",
     "parse_ip",
@@ -27,6 +29,9 @@ __all__ = [
     "parse_target",
     "parse_trusted",
 ]
+
+LEAST_BANDWIDTH = 1000
+"""Bytes a second."""
 
 DNS_PORT = 53
 """The port that IANA assigns to DNS, over TCP too."""
@@ -69,17 +74,26 @@ def _seconds(value: object) -> float:
             return math.nan
 
 
-def parse_most(value: object) -> int | None:
-    """Read how many there may be, 1 or more; None for ``"off"``.
+def parse_most(value: object, least: int = 1) -> int | None:
+    """Read how many there may be, `least` or more; None for ``"off"``.
 
     Raises:
         ValueError: it is neither.
     """
     if value == "off":
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_INTEGER:
-        raise ValueError(f'found {describe(value)}, expected a whole number of at least 1, or "off"')
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_INTEGER:
+        raise ValueError(f'found {describe(value)}, expected a whole number of at least {least}, or "off"')
     return value
+
+
+def parse_bandwidth(value: object) -> int | None:
+    """Read a number of bytes a second; None for ``"off"``.
+
+    Raises:
+        ValueError: it is neither, or so little that sessions would come to their idle timeout.
+    """
+    return parse_most(value, LEAST_BANDWIDTH)
 
 
 def parse_rate(value: object) -> float | None:

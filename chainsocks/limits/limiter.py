@@ -5,16 +5,20 @@ A reload has new limits hold from then on, also for what began before. What was 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import trio
 
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.config.listeners import ListenAddress
+from chainsocks.limits.bandwidth import Bandwidth, Share
 from chainsocks.limits.logins import FailedLogins
 from chainsocks.limits.sessions import LimitReached, SessionLimits
 from chainsocks.limits.trust import Trust
 from chainsocks.shares import client_of
 
-__all__ = ["Limiter"]
+__all__ = ["Limiter", "open_limiter"]
 
 
 def _ignore(limit: Limit) -> None:
@@ -27,12 +31,13 @@ class Limiter:
     `count` is called each time that a limit has refused, ended or dropped something.
     """
 
-    __slots__ = ("_failed_logins", "_now", "_trust", "count", "sessions")
+    __slots__ = ("_failed_logins", "_now", "_trust", "bandwidth", "count", "sessions")
 
     def __init__(self, now: Callable[[], float], limits: Limits, count: Callable[[Limit], None] | None = None) -> None:
         self.count = count or _ignore
         self._now = now
         self._failed_logins: FailedLogins | None = None
+        self.bandwidth = Bandwidth(now, self.count)
         self.sessions = SessionLimits(now)
         self.change(limits)
 
@@ -40,12 +45,17 @@ class Limiter:
         """Have other limits from now on."""
         self._trust = Trust(limits)
         self.sessions.change(limits)
+        self.bandwidth.change(limits.bandwidth, limits.bandwidth_per_user)
         if limits.failed_logins is None:
             self._failed_logins = None
         elif self._failed_logins is None:
             self._failed_logins = FailedLogins(self._now, limits.failed_logins, lambda: self.count(Limit.FAILED_LOGINS))
         else:
             self._failed_logins.most = limits.failed_logins
+
+    def share(self, host: str, account: str, listener: ListenAddress) -> Share | None:
+        """Return a client's share of the bandwidth, for one relay that closes it; None if it has no limit."""
+        return None if self._trust.covers(host, listener) else self.bandwidth.share_of(account)
 
     def failed_logins(self, host: str, listener: ListenAddress) -> FailedLogins | None:
         """Return what may delay the logins of a client; None if nothing does."""
@@ -60,3 +70,15 @@ class Limiter:
         if self._trust.covers(host, listener):
             return None
         return self.sessions.enter(session, client_of(host), account)
+
+
+@asynccontextmanager
+async def open_limiter(
+    now: Callable[[], float], limits: Limits, count: Callable[[Limit], None] | None = None
+) -> AsyncIterator[Limiter]:
+    """Make a limiter, and give the turns of its bandwidth for as long as the block runs."""
+    limiter = Limiter(now, limits, count)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(limiter.bandwidth.run)
+        yield limiter
+        nursery.cancel_scope.cancel()

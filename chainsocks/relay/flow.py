@@ -22,12 +22,12 @@ from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import MORE_EVENTS
 from chainsocks.relay.pump import CHUNK, End
 
-__all__ = ["Flow"]
+__all__ = ["Flow", "State"]
 
 SPLICE_AVAILABLE = hasattr(os, "splice")
 """Whether this system has splice(2). Tests set it to False to run what other systems run."""
 
-STEP = 1024 * 1024
+STEP = PIPE_SIZE
 """Bytes that a bulk flow moves before the next flow has its turn: some 200 microseconds."""
 
 SMALL = CHUNK // 4
@@ -39,10 +39,17 @@ _CANNOT_SPLICE = {errno.EINVAL, errno.ENOMEM, errno.ENOBUFS}
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 
-class _State(Enum):
+class State(Enum):
+    """What a flow waits for."""
+
     READING = auto()
+    """Its source."""
     WRITING = auto()
+    """Its sink."""
     QUEUED = auto()
+    """The other bulk flows."""
+    PAUSED = auto()
+    """Its part of a limited bandwidth (`chainsocks.relay.throttled`)."""
     STOPPED = auto()
 
 
@@ -69,6 +76,11 @@ class Flow:
         "sink_closes",
     )
 
+    chunk = CHUNK
+    """Bytes to read at once; a read of so many makes it a bulk flow."""
+    step = STEP
+    """Bytes to move in a step of a bulk flow."""
+
     def __init__(
         self,
         source: PolledStream,
@@ -83,7 +95,7 @@ class Flow:
         self._pipe: Pipe | None = None
         self._moved = moved
         self._ended = ended
-        self._state = _State.READING
+        self._state = State.READING
         self._bulk = False
         self._small_reads = 0
         self._is_last = False
@@ -100,19 +112,19 @@ class Flow:
             if self._rest or self._is_last or not self._source.dry:
                 self._copy(until_dry=self._is_last or not self._source.dry)
             else:
-                self._state = _State.READING
+                self._state = State.READING
         except Exception as error:  # noqa: BLE001  (`error` has it)
             self._fail(error)
 
     def stop(self) -> None:
         """Ignore all later events, and release the pipe."""
-        self._state = _State.STOPPED
+        self._state = State.STOPPED
         self._release_pipe()
 
     @property
     def is_idle(self) -> bool:
         """Whether it only waits for its source, and has nothing to remember."""
-        return self._state is _State.READING and not (self._bulk or self._is_last)
+        return self._state is State.READING and not (self._bulk or self._is_last)
 
     def drain(self) -> None:
         """Move what the source has sent already, and end as soon as it has no more: its connection is lost.
@@ -121,13 +133,13 @@ class Flow:
         """
         if self._source.socket.family in (socket.AF_INET, socket.AF_INET6):
             self._is_last = True
-            if self._state is _State.READING:
+            if self._state is State.READING:
                 self._queue()
 
     def source_event(self, events: int) -> None:
         """Continue: the source may be readable."""
         try:
-            if self._state is _State.READING:
+            if self._state is State.READING:
                 if self._bulk:
                     self._queue()
                 else:
@@ -138,7 +150,7 @@ class Flow:
     def sink_event(self) -> None:
         """Continue: the sink may be writable."""
         try:
-            if self._state is _State.WRITING:
+            if self._state is State.WRITING:
                 if self._bulk:
                     self._queue()
                 else:
@@ -147,11 +159,11 @@ class Flow:
             self._fail(error)
 
     def _queue(self) -> None:
-        self._state = _State.QUEUED
+        self._state = State.QUEUED
         self._source.poller.enqueue(self._step)
 
     def _step(self) -> None:
-        if self._state is not _State.QUEUED:
+        if self._state is not State.QUEUED:
             return
         try:
             if self._pipe is None and self._splices and not self._rest:
@@ -169,7 +181,7 @@ class Flow:
 
     def _copy(self, *, until_dry: bool) -> None:
         """Receive and send until the source would block, or, without `until_dry`, until a short read (epoll(7), Q9)."""
-        receive, send = self._source.socket.recv, self._sink.socket.send
+        receive, send, chunk = self._source.socket.recv, self._sink.socket.send, self.chunk
         data = self._rest
         while True:
             if data:
@@ -191,14 +203,14 @@ class Flow:
                     self._wait_for_sink()
                     return
                 self._rest = b""
-                if size == CHUNK:
+                if size == chunk:
                     self._bulk = True
                     self._queue()
                     return
                 if not until_dry:
                     break
             try:
-                data = receive(CHUNK)
+                data = receive(chunk)
             except BlockingIOError:
                 break
             except OSError:
@@ -207,20 +219,20 @@ class Flow:
             if not data:
                 self._finish(End.SOURCE_BROKEN if self._source.was_reset else End.FINISHED)
                 return
-        self._state = _State.READING
+        self._state = State.READING
         if self._is_last:
             self._finish(End.SOURCE_BROKEN)
 
     def _splice(self, pipe: Pipe) -> None:
-        """Move up to `STEP` bytes through the pipe."""
+        """Move about `step` bytes through the pipe."""
         source, sink = self._source.socket.fileno(), self._sink.socket.fileno()
         if self._sink.may_delay:
             self._sink.before_send()
-        left = STEP
+        left = step = self.step
         while left > 0:
             if not pipe.held:
                 try:
-                    pipe.held = os.splice(source, pipe.writer, PIPE_SIZE, flags=_FLAGS)
+                    pipe.held = os.splice(source, pipe.writer, step, flags=_FLAGS)
                 except BlockingIOError:
                     pass  # as for 0 bytes: recv shows what it means
                 except OSError as error:
@@ -269,7 +281,7 @@ class Flow:
         self._copy(until_dry=True)
 
     def _wait_for_sink(self) -> None:
-        self._state = _State.WRITING
+        self._state = State.WRITING
         self._sink.watch_writes()
 
     def _release_pipe(self) -> None:

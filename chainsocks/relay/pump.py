@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
 from anyio import BrokenResourceError, EndOfStream
@@ -29,8 +29,16 @@ class End(Enum):
     """An error of this machine, as for lack of memory."""
 
 
-async def pump(source: ByteStream, sink: ByteStream, early_data: bytes, moved: Callable[[int], None]) -> End:
+async def pump(
+    source: ByteStream,
+    sink: ByteStream,
+    early_data: bytes,
+    moved: Callable[[int], None],
+    turn: Callable[[], Awaitable[None]] | None = None,
+) -> End:
     """Send `early_data`, then everything from `source`, then its end; call `moved` with the size of each chunk.
+
+    `turn` waits until a chunk may be read; without it, it always may.
 
     *Closing*: closes neither stream. *Raises*: nothing for network errors; `End` reports those.
     """
@@ -46,6 +54,8 @@ async def pump(source: ByteStream, sink: ByteStream, early_data: bytes, moved: C
         rounds += 1
         if rounds % ROUNDS_BEFORE_YIELD == 0:
             await checkpoint()
+        if turn:
+            await turn()
         try:
             data = await source.receive(CHUNK)
         except EndOfStream:

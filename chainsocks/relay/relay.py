@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -159,11 +160,14 @@ class PumpedRelay(Relay[ByteStream]):
 
     __slots__ = ()
 
+    turn: Callable[[], Awaitable[None]] | None = None
+    """Waits until a chunk may be read; for a subclass."""
+
     async def run(self, scope: Scope, early_up: bytes = b"", early_down: bytes = b"") -> None:
         """See `Relay.run`."""
 
         async def go_up() -> None:
-            self._up_ended(await pump(self.client, self.upstream, early_up, self._moved_up))
+            self._up_ended(await pump(self.client, self.upstream, early_up, self._moved_up, self.turn))
             if self._is_over:
                 nursery.cancel_scope.cancel()
 
@@ -171,7 +175,7 @@ class PumpedRelay(Relay[ByteStream]):
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(go_up)
-                self._down_ended(await pump(self.upstream, self.client, early_down, self._moved_down))
+                self._down_ended(await pump(self.upstream, self.client, early_down, self._moved_down, self.turn))
                 if self._is_over:
                     nursery.cancel_scope.cancel()
         finally:

@@ -21,6 +21,7 @@ from chainsocks.chain.steps import connect_error
 from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE, RequestAbandoned, Trip
 from chainsocks.errors import DialError, RequestRefused, Step
 from chainsocks.errors import Place as PlaceOfStep
+from chainsocks.limits.bandwidth import Share
 from chainsocks.limits.limiter import Limiter
 from chainsocks.net.keepalive import Keepalive
 from chainsocks.net.polled import PolledStream
@@ -36,6 +37,7 @@ from chainsocks.protocol.address import Address, AddressType, address_of
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, Request, Version
 from chainsocks.relay.polled_relay import PolledRelay
+from chainsocks.relay.throttled import ThrottledRelay
 from chainsocks.routing.rules import Caller
 from chainsocks.server.deadlines import Deadline, Deadlines
 from chainsocks.server.lane_terms import Terms
@@ -418,11 +420,22 @@ class LaneSession(Deadline):
         client.note_events(opening.client_events)
         client.dry &= client.short_read_is_all
         timeouts = self._terms.timeouts
-        self._relay = relay = PolledRelay(client, upstream, record, idle=timeouts.idle, half_close=timeouts.half_close)
+        share = self._open_share(self._terms.limits) if self._terms.limits else None
+        if share:
+            idle, half_close = timeouts.idle, timeouts.half_close
+            relay: PolledRelay = ThrottledRelay(client, upstream, record, share, idle=idle, half_close=half_close)
+        else:
+            relay = PolledRelay(client, upstream, record, idle=timeouts.idle, half_close=timeouts.half_close)
+        self._relay = relay
         relay.closes_at_once = True
         self._place = opening.place.settle()
         del self._opening
         relay.start(self, opening.early)
+
+    def _open_share(self, limits: Limiter) -> Share | None:
+        """Open the client's share of the bandwidth; None where that is not limited."""
+        caller = Caller(self._opening.connection.host, self._opening.user)
+        return limits.share(caller.host, caller.account, self._terms.listener.address)
 
     def relay_over(self) -> None:
         """End with the relay, which calls this."""

@@ -76,7 +76,16 @@ HONOURED: dict[type, frozenset[str]] = {
     HealthSettings: frozenset({"longest_rest", "remeasure", "rest"}),
     User: frozenset({"name", "password"}),
     Limits: frozenset(
-        {"failed_logins", "handshakes", "new_per_second", "sessions_per_client", "sessions_per_user", "trusted"}
+        {
+            "bandwidth",
+            "bandwidth_per_user",
+            "failed_logins",
+            "handshakes",
+            "new_per_second",
+            "sessions_per_client",
+            "sessions_per_user",
+            "trusted",
+        }
     ),
     Chain: frozenset(
         {

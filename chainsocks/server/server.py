@@ -26,7 +26,7 @@ import trio
 
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
-from chainsocks.limits.limiter import Limiter
+from chainsocks.limits.limiter import open_limiter
 from chainsocks.net.keepalive import Keepalive, keep_alive, open_keepalive
 from chainsocks.net.listeners import OpenListener, bind_listeners
 from chainsocks.net.polled import PolledStream
@@ -374,10 +374,10 @@ async def open_server(
             open_poller() as poller,
             open_deadlines() as deadlines,
             open_keepalive(config.server.keepalive) as keepalive,
+            open_limiter(trio.current_time, config.limits, counters.limit_reached if counters else None) as limiter,
             trio.open_nursery() as sessions,
         ):
             network = TrioNetwork(poller, deadlines, keepalive)
-            limiter = Limiter(trio.current_time, config.limits, counters.limit_reached if counters else None)
             service = Service(config, Logins(config.users), network, events, counters, limiter=limiter)
             async with trio.open_nursery() as accepting:
                 server = Server(service, listeners, poller, deadlines, keepalive, accepting, sessions, live)

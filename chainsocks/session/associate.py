@@ -20,6 +20,7 @@ from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Server
 from chainsocks.datagrams import Tunnel
 from chainsocks.errors import RequestRefused
+from chainsocks.limits.bandwidth import Share
 from chainsocks.network import DatagramSocket, Network
 from chainsocks.observe.tally import Tally
 from chainsocks.protocol.address import Address, AddressType, canonical
@@ -30,6 +31,7 @@ from chainsocks.relay.direct import Allowed, DirectPath
 from chainsocks.relay.filter import FilteredPath
 from chainsocks.relay.lookups import Lookups
 from chainsocks.relay.nested import NestedPath
+from chainsocks.relay.throttled import ThrottledPath
 from chainsocks.session.connection import connects_here, ends_of
 from chainsocks.session.routing_decision import Filter
 from chainsocks.session.service import Service
@@ -49,13 +51,14 @@ async def open_datagram_relay(
     passes: Filter | None = None,
     allowed: Allowed | None = None,
     told: Ends | None = None,
+    open_share: Callable[[], Share | None] = lambda: None,
 ) -> AsyncIterator[tuple[DatagramRelay, Address]]:
     """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
 
     `account` is the client, see `chainsocks.shares`. `associate` opens associations at all hops, which are closed here.
     `passes` decides which datagrams may leave (`chainsocks.relay.filter`), and `allowed` where they may go directly;
     without these all of them may, anywhere. `told` are the ends of the client's connection where a load balancer has
-    told of them.
+    told of them, and `open_share` opens the client's share of the bandwidth, if that is limited.
 
     *Closing*: all of it is closed at the end of the block.
 
@@ -85,6 +88,9 @@ async def open_datagram_relay(
                     lookups = Lookups(resolve, config.timeouts.resolve, tally.drops)
                 outer = _open_udp(network, any_host, sockets)
                 way = NestedPath(outer, Tunnel(association.relays), association.streams, tally, lookups)
+            if share := open_share():
+                streams.callback(share.close)
+                way = ThrottledPath(way, share, tally.drops)
             if passes:
                 way = FilteredPath(way, passes, tally.drops)
             port = _declared_port(request.destination, there.host)

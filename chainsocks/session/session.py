@@ -39,6 +39,7 @@ from chainsocks.chain.trip import RequestAbandoned
 from chainsocks.config.chains import Chain
 from chainsocks.errors import Cause, DialError, LoginRefused, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
+from chainsocks.limits.bandwidth import Share
 from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
@@ -54,6 +55,7 @@ from chainsocks.protocol.proxy_protocol import LOCAL
 from chainsocks.relay.datagrams import DatagramRelay
 from chainsocks.relay.polled_relay import relay_between
 from chainsocks.relay.relay import Relay
+from chainsocks.relay.throttled import throttled_relay_between
 from chainsocks.routing.rules import Caller
 from chainsocks.session.access import Access, datagram_access
 from chainsocks.session.associate import open_datagram_relay
@@ -372,6 +374,7 @@ class _Session:
             passes,
             datagram_access(service, self._listener, request, caller),
             self._told,
+            self._open_share,
         ) as (relay, bound):
             await self._send_success(handshake, bound)
             self._enter(relay)
@@ -395,13 +398,7 @@ class _Session:
         client = self._reader.client
         try:
             await self._send_success(handshake, upstream.bound)
-            relay = relay_between(
-                client,
-                upstream.stream,
-                self._record,
-                idle=self._timeouts.idle,
-                half_close=self._timeouts.half_close,
-            )
+            relay = self._relay_with(upstream)
             relay.closes_at_once = True
             self._enter(relay)
             # Each call in between would take memory for as long as the relay runs.
@@ -416,6 +413,19 @@ class _Session:
             raise
         finally:
             await upstream.stream.aclose()
+
+    def _relay_with(self, upstream: Upstream) -> Relay[Any]:
+        """Return the relay with an upstream."""
+        client, stream, record, share = self._reader.client, upstream.stream, self._record, self._open_share()
+        idle, half_close = self._timeouts.idle, self._timeouts.half_close
+        if share:
+            return throttled_relay_between(client, stream, record, share, idle=idle, half_close=half_close)
+        return relay_between(client, stream, record, idle=idle, half_close=half_close)
+
+    def _open_share(self) -> Share | None:
+        """Open the client's share of the bandwidth; None where that is not limited."""
+        limits = self._service.limits
+        return limits.share(self._host, self._account, self._listener.address) if limits else None
 
     def _enter(self, relay: Relay[Any] | DatagramRelay) -> None:
         """Note that the session ends with `relay`, which is run next."""

@@ -29,6 +29,8 @@ def test_limits_are_read() -> None:
         "new_per_second = 0.5",
         "handshakes = 300",
         "failed_logins = 5",
+        "bandwidth = 12_500_000",
+        "bandwidth_per_user = 1000",
         'trusted = ["10.0.0.0/8", "unix:/run/chainsocks.sock", "192.0.2.0-192.0.2.2"]',
     ) == Limits(
         sessions_per_client=50,
@@ -36,6 +38,8 @@ def test_limits_are_read() -> None:
         new_per_second=0.5,
         handshakes=300,
         failed_logins=5,
+        bandwidth=12_500_000,
+        bandwidth_per_user=1000,
         trusted=(
             ip_network("10.0.0.0/8"),
             UnixPath("/run/chainsocks.sock"),
@@ -57,6 +61,7 @@ COUNT = 'expected a whole number of at least 1, or "off"'
         ("sessions_per_client = 0", f"limits.sessions_per_client: found 0, {COUNT}"),
         ("sessions_per_user = true", f"limits.sessions_per_user: found true, {COUNT}"),
         ("sessions_per_user = 1.5", f"limits.sessions_per_user: found 1.5, {COUNT}"),
+        ("bandwidth = 999", 'limits.bandwidth: found 999, expected a whole number of at least 1000, or "off"'),
         ("new_per_second = 0", 'limits.new_per_second: found 0, expected a number above 0, or "off"'),
         ("new_per_second = nan", 'limits.new_per_second: found nan, expected a number above 0, or "off"'),
         (

@@ -167,7 +167,7 @@ def test_drops_in_words() -> None:
     assert str(Drops()) == ""
     assert str(Drops({reason: number for number, reason in enumerate(Drop, 1)})) == (
         "1 from strangers, 2 in fragments, 3 malformed, 4 to names without an address, 5 too many at once, "
-        "6 not taken by the network, 7 not allowed to go there"
+        "6 not taken by the network, 7 not allowed to go there, 8 over the bandwidth"
     )
 
 

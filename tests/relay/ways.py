@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from functools import partial
 from hashlib import sha256
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from anyio import ClosedResourceError
 from anyio.abc import ByteStream
 
 from chainsocks.gss.stream import EncapsulatedStream
+from chainsocks.limits.bandwidth import Bandwidth, Share, Waiter
 from chainsocks.net.pipes import PIPE_SIZE
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import READ_EVENTS, WRITE_EVENTS, Poller
@@ -30,6 +32,7 @@ from chainsocks.relay.flow import Flow
 from chainsocks.relay.polled_relay import relay_between
 from chainsocks.relay.pump import CHUNK, End, pump
 from chainsocks.relay.relay import Outcome
+from chainsocks.relay.throttled import ThrottledFlow
 from tests.mechanism import agreed
 from tests.memory import memory_stream_pair
 from tests.net.sockets import PATIENCE, reset, tcp_pair, unix_pair
@@ -173,7 +176,35 @@ class FlowWatcher:
             self.flow.source_event(events)
 
 
-async def flow(source: ByteStream, sink: ByteStream, early_data: bytes, moved: Callable[[int], None]) -> End:
+class Turns(Share):
+    """A share that makes a flow wait for its turn before each read, which comes with the poller's next step."""
+
+    def __init__(self, poller: Poller) -> None:
+        super().__init__(Bandwidth(lambda: 0.0, lambda _: None), "", None)
+        self._poller = poller
+
+    @property
+    def may_move(self) -> bool:
+        return False
+
+    def wait(self, waiter: Waiter) -> None:
+        self._poller.enqueue(waiter.resume)
+
+
+async def throttled_flow(source: ByteStream, sink: ByteStream, early_data: bytes, moved: Callable[[int], None]) -> End:
+    """Run one flow by itself that waits for its turns."""
+    assert isinstance(source, PolledStream)
+    share = Turns(source.poller)
+    return await flow(source, sink, early_data, moved, partial(ThrottledFlow, share=share))
+
+
+async def flow(
+    source: ByteStream,
+    sink: ByteStream,
+    early_data: bytes,
+    moved: Callable[[int], None],
+    make: Callable[..., Flow] = Flow,
+) -> End:
     """Run one flow by itself, as a pump."""
     assert isinstance(source, PolledStream)
     assert isinstance(sink, PolledStream)
@@ -184,7 +215,7 @@ async def flow(source: ByteStream, sink: ByteStream, early_data: bytes, moved: C
         ends.append(end)
         ended.set()
 
-    flow = Flow(source, sink, moved, end_with)
+    flow = make(source, sink, moved, end_with)
     watcher = FlowWatcher(flow, source)
     source.hand_over(watcher)
     sink.hand_over(watcher)
@@ -206,6 +237,15 @@ WAYS = [
     Way("pump, unix", pump, unix_line, line_holds=4 * ROOM),
     Way("pump, tcp", pump, tcp_line, line_holds=16 * ROOM, resets=True),
     Way("flow, tcp", flow, polled_line, line_holds=16 * ROOM, relay_holds=CHUNK + PIPE_SIZE, polled=True, tasks=0),
+    Way(
+        "flow, tcp, in turns",
+        throttled_flow,
+        polled_line,
+        line_holds=16 * ROOM,
+        relay_holds=CHUNK + PIPE_SIZE,
+        polled=True,
+        tasks=0,
+    ),
     Way("flow, tcp, no splice", flow, polled_line, line_holds=16 * ROOM, polled=True, splices=False, tasks=0),
     Way(
         "flow, unix",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
@@ -15,6 +16,7 @@ import trio
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.config.models import Timeouts, User
 from chainsocks.config.passwords import PlainPassword
+from chainsocks.datagrams import Drop
 from chainsocks.net.stream import SocketStream
 from chainsocks.observe.counters import Counters
 from chainsocks.protocol.address import Address
@@ -37,6 +39,8 @@ class Clients:
     address: str
     destination: Address
     open: AsyncExitStack
+    udp_port: int = 0
+    """Where the last association takes datagrams."""
 
     async def ask(self, *, login: bytes = b"", command: int = 1) -> tuple[int, SocketStream]:
         """Ask for the destination by SOCKS5; return the reply's code and the client, which stays open."""
@@ -45,7 +49,9 @@ class Clients:
         await read_exactly(client, 4 if login else 2)
         where = self.destination.packed + self.destination.port.to_bytes(2, "big")
         await client.send(bytes((5, command, 0, 1)) + where)
-        return (await read_exactly(client, 10))[1], client
+        reply = await read_exactly(client, 10)
+        self.udp_port = int.from_bytes(reply[8:], "big")
+        return reply[1], client
 
     async def codes(self, count: int, login: bytes = b"") -> list[int]:
         return [(await self.ask(login=login))[0] for _ in range(count)]
@@ -148,6 +154,37 @@ async def test_failed_logins(log: Log) -> None:
         *['"client, login check: wrong username or password"'] * 2,
     ]
     assert counters.limited == {Limit.FAILED_LOGINS: 1}
+
+
+async def test_bandwidth() -> None:
+    counters, data = Counters(), bytes(200_000)
+    async with clients_of(Limits(bandwidth=1_000_000), counters=counters) as clients:
+        _, client = await clients.ask()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, data)
+            assert await read_exactly(client, len(data)) == data
+    assert counters.limited[Limit.BANDWIDTH] > 0
+
+
+async def test_bandwidth_of_datagrams() -> None:
+    counters = Counters()
+    with closing(socket.socket(type=socket.SOCK_DGRAM)) as target, closing(socket.socket(type=target.type)) as sender:
+        for each in (target, sender):
+            each.bind((LOOPBACK, 0))
+        async with clients_of(Limits(bandwidth_per_user=10_000), counters=counters) as clients:
+            declared = replace(clients, destination=Address(LOOPBACK, sender.getsockname()[1]))
+            _, control = await declared.ask(command=3)
+            header = b"\0\0\0\x01" + socket.inet_aton(LOOPBACK) + target.getsockname()[1].to_bytes(2, "big")
+            for _ in range(100):
+                sender.sendto(header + bytes(1000), (LOOPBACK, declared.udp_port))
+            for _ in range(1000):
+                if (datagrams := counters.datagrams).up + datagrams.drops[Drop.LIMITED] == 100:
+                    break
+                await trio.sleep(0.01)
+            else:
+                pytest.fail(f"of 100 datagrams {datagrams.up} were passed on, and {datagrams.drops} dropped")
+            await control.aclose()
+    assert datagrams.up < 50
 
 
 async def test_a_client_at_its_limit_is_refused_at_once_where_others_wait() -> None:
