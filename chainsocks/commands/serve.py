@@ -61,11 +61,11 @@ def serve(
         return Reading(changed, str(again.path), _warnings(again, changed))
 
     gc.freeze()  # searching what the start has left for garbage would stop all sessions for 20 ms and more
-    if processes == 1:
-        with open_control_socket(config.control.socket) as control:
+    with open_control_socket(config.control.socket) as control:
+        if processes == 1:
             trio.run(partial(serve_until_signalled, config, read, control=control))
-    else:
-        serve_with_workers(config, processes, read)
+        else:
+            serve_with_workers(config, processes, read, control)
 
 
 @dataclass(frozen=True, slots=True)

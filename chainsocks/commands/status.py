@@ -48,7 +48,7 @@ def _lines(found: Status) -> Iterator[str]:
     )
     yield f"hops: {found.hops_well} of {found.hops} well"
     yield f"listening on {', '.join(map(printable, found.listen)) or 'nothing'}"
-    if len(found.workers) > 1 or found.workers[0].number:
+    if any(worker.number for worker in found.workers):
         for worker in found.workers:
             load = f"sessions: {worker.sessions} of {worker.max_sessions}" if worker.answers else "does not answer"
             yield f"worker {worker.number}: pid {worker.pid}, {load}"

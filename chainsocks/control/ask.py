@@ -42,7 +42,8 @@ class Asker:
         self._lines = LineReader(stream, LONGEST)
         self._turn = trio.Lock()
         self._ids = count(1)
-        self._is_broken = False
+        self.is_broken = False
+        """Whether the stream cannot be used any more: the server is gone."""
 
     async def ask(self, request: Request, within: float = math.inf) -> list[Answer]:
         """Send a request, and return all parts of its answer. The `id` of the request is set here.
@@ -76,13 +77,13 @@ class Asker:
         await self._stream.aclose()
 
     async def _ask(self, request: Request) -> list[Answer]:
-        if self._is_broken:
+        if self.is_broken:
             raise ControlError(Fault.UNAVAILABLE, "the server is gone")
         parts: list[Answer] = []
         try:
-            self._is_broken = True  # for a request that is cancelled half-way
+            self.is_broken = True  # for a request that is cancelled half-way
             await self._stream.send_all(encode_request(request))
-            self._is_broken = False
+            self.is_broken = False
             while not parts or parts[-1].more:
                 line = await self._lines.read()
                 if line is None:
@@ -96,6 +97,6 @@ class Asker:
                 if answer.id == request.id:
                     parts.append(answer)
         except (trio.BrokenResourceError, trio.ClosedResourceError, LineTooLongError):
-            self._is_broken = True
+            self.is_broken = True
             raise ControlError(Fault.UNAVAILABLE, "the server is gone") from None
         return parts

@@ -15,7 +15,18 @@ from chainsocks.config.models import Config
 from chainsocks.server.reload import Outcome
 from chainsocks.server.summary import Summary
 
-__all__ = ["Changed", "DrainPlease", "Order", "Prepare", "Prepared", "ReloadPlease", "Reloaded", "Told"]
+__all__ = [
+    "Changed",
+    "DrainPlease",
+    "Joined",
+    "Order",
+    "Prepare",
+    "Prepared",
+    "ReloadPlease",
+    "Reloaded",
+    "Settings",
+    "Told",
+]
 
 
 class Order(Enum):
@@ -35,6 +46,8 @@ class Order(Enum):
     """Write the state into the log."""
     TELL = auto()
     """Answer with `Told`."""
+    SERVE_CONTROL = auto()
+    """Serve the control protocol on the stream that comes with it, which leads to the control process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,23 @@ class Reloaded:
     """What a reload has led to."""
 
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Tells the control process of a worker, which answers on the stream that comes with it."""
+
+    number: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Tells the control process what holds for the server from now on."""
+
+    workers: int
+    """How many there are to be."""
+    grace: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -113,6 +113,12 @@ class Pool:
     """Workers that accept no more connections, because there are to be fewer, and end with their last sessions."""
     asked: list[tuple[Channel, object]] = field(default_factory=list)
     """Messages of other processes than workers, with the channels that they came on."""
+    on_start: Callable[[Slot], None] = lambda _: None
+    """Called with each slot whose worker has started."""
+    is_watched: bool = False
+    """Whether workers keep what the control socket shows."""
+    unwanted: Sequence[socket.socket] = ()
+    """Sockets that workers inherit and close."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     # Their processes.
@@ -305,11 +311,11 @@ class Pool:
                 stack.callback(theirs.close)
                 unused = stack.enter_context(ExitStack())
                 unused.callback(channel.close)
-                worker = Worker(slot.number, replace(self.config, server=server), listeners, theirs)
+                worker = Worker(slot.number, replace(self.config, server=server), listeners, theirs, self.is_watched)
                 pid = os.fork()
                 if pid == 0:
                     channel.close()
-                    run_worker(worker, self._leave)
+                    run_worker(worker, self.leave)
                 unused.pop_all()
         except OSError as error:
             raise OSError(error.errno, error.strerror, f"worker {slot.number}") from error
@@ -317,9 +323,16 @@ class Pool:
         slot.pid, slot.channel, slot.started = pid, channel, time.monotonic()
         slot.answer = slot.told = None
         log.info("%s has started", slot.worker)
+        self.on_start(slot)
 
-    def _leave(self) -> None:
-        """Close what is the parent's, in a process that was forked."""
+    def leave(self) -> None:
+        """Close what is the parent's, in the process of a worker that was forked."""
+        self.leave_to_desk()
+        for sock in self.unwanted:
+            sock.close()
+
+    def leave_to_desk(self) -> None:
+        """Close what is the parent's, in the control process."""
         self.inbox.leave()
         for each in self.reserved:
             each.sock.close()  # and the files of unix sockets stay

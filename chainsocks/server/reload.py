@@ -29,7 +29,7 @@ from chainsocks.observe.log import change_logging
 from chainsocks.server.server import Server
 from chainsocks.session.service import Service
 
-__all__ = ["READING", "Outcome", "Read", "Reading", "Reloader", "Steering", "log_outcome", "outcome_of"]
+__all__ = ["READING", "Outcome", "Read", "Reading", "Reloader", "Steering", "log_outcome", "outcome_of", "unchangeable"]
 
 log = logging.getLogger("chainsocks.server")
 
@@ -141,14 +141,21 @@ class Reloader:
         server = self._server
         log.info(READING)
         reading = self._read()
-        if problems := [*_unchangeable(reading.config)]:
+        if problems := [*_unchangeable(server.service.config, reading.config)]:
             raise ConfigError(problems, reading.source)
         service = server.service.renewed(reading.config)
         return reading, service, on_failure.enter_context(rearranged(server.listeners, reading.config.server.listen))
 
 
-def _unchangeable(config: Config) -> Iterator[Problem]:
-    """Find what one process cannot change to while it runs."""
+def unchangeable(former: Config, config: Config) -> Iterator[Problem]:
+    """Find what no server can change while it runs."""
+    if former.control.socket != config.control.socket:
+        yield Problem("control.socket", "it cannot change while the server runs: restart the server")
+
+
+def _unchangeable(former: Config, config: Config) -> Iterator[Problem]:
+    """Find what one process cannot change while it runs."""
+    yield from unchangeable(former, config)
     if config.server.workers != 1:
         what = f"it cannot become {config.server.workers} while one process serves: restart the server"
         yield Problem("server.workers", what)

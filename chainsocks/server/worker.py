@@ -27,15 +27,21 @@ import trio
 
 from chainsocks.chain.connect_errors import OUT_OF_DESCRIPTORS
 from chainsocks.config.models import Config
+from chainsocks.control.messages import ControlError, Fault
+from chainsocks.control.serve import serve_control
 from chainsocks.net.listeners import OpenListener
+from chainsocks.observe.counters import Counters
+from chainsocks.observe.live import LiveSessions
 from chainsocks.observe.log import change_logging, flush_log, restart_logging
 from chainsocks.observe.privacy import shown
 from chainsocks.observe.record import prefix_ids
 from chainsocks.server.channel import Channel, Received
 from chainsocks.server.orders import Changed, Order, Prepare, Prepared, Told
+from chainsocks.server.reload import Outcome
 from chainsocks.server.serve import open_logged_server
 from chainsocks.server.server import Server
 from chainsocks.server.signals import SIGNALS, STOP
+from chainsocks.server.state import open_worker
 from chainsocks.server.summary import summarize
 from chainsocks.session.service import Service
 
@@ -60,6 +66,8 @@ class Worker:
     listeners: Sequence[OpenListener]
     channel: Channel
     """To the parent."""
+    is_watched: bool = False
+    """Whether it keeps what the control socket shows."""
 
 
 def run_worker(worker: Worker, leave_parent: Callable[[], None]) -> NoReturn:
@@ -105,9 +113,10 @@ async def serve_as_worker(worker: Worker) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*SIGNALS, signal.SIGCHLD})
         async with trio.open_nursery() as nursery:
             stopping = trio.Event()
-            async with open_logged_server(worker.config, worker.listeners) as server:
+            counters, live = (Counters(), LiveSessions()) if worker.is_watched else (None, None)
+            async with open_logged_server(worker.config, worker.listeners, (), counters, live) as server:
                 nursery.start_soon(_handle_signals, signals, stopping)
-                nursery.start_soon(_Orders(worker.channel, server, stopping, nursery).run)
+                nursery.start_soon(_Orders(worker, server, stopping, nursery).run)
                 await stopping.wait()
             nursery.cancel_scope.cancel()
 
@@ -117,11 +126,32 @@ async def _handle_signals(signals: AsyncIterator[int], stopping: trio.Event) -> 
         stopping.set()
 
 
+class _Steering:
+    """What a worker can say of the server as a whole: a `chainsocks.server.reload.Steering`. The parent steers it."""
+
+    def __init__(self, stopping: trio.Event) -> None:
+        self._stopping = stopping
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether this worker stops."""
+        return self._stopping.is_set()
+
+    async def reload(self) -> Outcome:
+        """Refuse: one worker does not reload alone."""
+        raise ControlError(Fault.UNAVAILABLE, "a worker does not reload alone")
+
+    def drain(self, delay: float) -> None:
+        """Refuse: one worker does not stop alone."""
+        raise ControlError(Fault.UNAVAILABLE, "a worker does not stop alone")
+
+
 class _Orders:
     """Carries out what the parent orders."""
 
-    def __init__(self, channel: Channel, server: Server, stopping: trio.Event, nursery: trio.Nursery) -> None:
-        self._channel = channel
+    def __init__(self, worker: Worker, server: Server, stopping: trio.Event, nursery: trio.Nursery) -> None:
+        self._channel = worker.channel
+        self._answers = open_worker(server, _Steering(stopping), nursery, worker.number) if worker.is_watched else None
         self._server = server
         self._stopping = stopping
         self._nursery = nursery
@@ -156,6 +186,10 @@ class _Orders:
                 self._abort()
             case Order.SHOW:
                 log.info("%s", summarize(self._server).line)
+            case Order.SERVE_CONTROL if self._answers:
+                [sock] = received.sockets
+                stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+                self._nursery.start_soon(serve_control, stream, self._answers)
             case Order.TELL:
                 self._answer(Told(summarize(self._server)))
 

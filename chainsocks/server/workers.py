@@ -14,30 +14,37 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from chainsocks.config.models import Config
+from chainsocks.errors import ConfigError
 from chainsocks.net.rearranging import rearranged
 from chainsocks.net.sharing import reserve_all
 from chainsocks.server.channel import Channel
 from chainsocks.server.dealing import count_workers
+from chainsocks.server.desk import Desk
 from chainsocks.server.inbox import opened_inbox
 from chainsocks.server.orders import DrainPlease, Order, Reloaded, ReloadPlease
 from chainsocks.server.pool import Pool, next_pause
-from chainsocks.server.reload import READING, Outcome, Read, log_outcome, outcome_of
+from chainsocks.server.reload import READING, Outcome, Read, log_outcome, outcome_of, unchangeable
 from chainsocks.server.signals import STOP, Meaning, Meanings
 
 __all__ = ["serve_with_workers"]
 
 log = logging.getLogger("chainsocks.server")
 
+AGAIN = 5.0
+"""Seconds until the next attempt to start a control process."""
 
-def serve_with_workers(config: Config, workers: int, read: Read) -> None:
+
+def serve_with_workers(config: Config, workers: int, read: Read, control: socket.socket | None = None) -> None:
     """Serve with that many processes until a signal says to stop. The caller has no other thread and no event loop.
 
-    `read` reads the configuration anew when it is to be reloaded.
+    `read` reads the configuration anew when it is to be reloaded. `control` is the listening control socket, if there
+    is one; the caller closes it.
 
     Raises:
         OSError: an address is not available, and ``filename`` says which; or so many processes cannot be started.
@@ -46,22 +53,37 @@ def serve_with_workers(config: Config, workers: int, read: Read) -> None:
     with opened_inbox() as inbox, ExitStack() as stack:
         pool = Pool(config, reserve_all(config.server.listen), inbox)
         stack.callback(pool.release)
+        desk = _open_desk(pool, workers, control, stack) if control else None
         stack.callback(pool.close)
         pool.start(workers)
         log.info("listening on %s", ", ".join(map(str, pool.reserved)))
-        parent = _Parent(pool, read, meanings)
+        parent = _Parent(pool, read, meanings, desk)
         why = parent.supervise()
         log.info("%s: no new connections, up to %g s for the open ones", why, pool.config.timeouts.grace)
         pool.release()
+        if desk:
+            desk.stop_soon()
         parent.shutdown()
     log.info("stopped")
+
+
+def _open_desk(pool: Pool, workers: int, control: socket.socket, stack: ExitStack) -> Desk:
+    """Start the control process, and have each worker that starts answer it."""
+    desk = Desk(control, pool.inbox, pool.leave_to_desk, pool.config.timeouts.grace)
+    stack.callback(desk.close)
+    desk.expect(workers, desk.grace)
+    desk.start()
+    pool.is_watched, pool.unwanted = True, [control]
+    pool.on_start = lambda slot: desk.introduce(slot.number, slot.pid, slot.tell)
+    return desk
 
 
 class _Parent:
     """What the parent does between the start of the workers and their end."""
 
-    def __init__(self, pool: Pool, read: Read, meanings: Meanings) -> None:
+    def __init__(self, pool: Pool, read: Read, meanings: Meanings, desk: Desk | None) -> None:
         self._pool = pool
+        self._desk = desk
         self._read = read
         self._meanings = meanings
         self._signals: list[signal.Signals] = []
@@ -73,7 +95,8 @@ class _Parent:
         pool = self._pool
         while time.monotonic() < self._drained_at:
             if not self._signals:
-                self._signals += pool.wait(min(pool.due, self._drained_at))
+                due = self._desk.due if self._desk else math.inf
+                self._signals += pool.wait(min(pool.due, self._drained_at, due))
             while self._signals:
                 received = self._signals.pop(0)
                 if received is signal.SIGCHLD:
@@ -92,7 +115,20 @@ class _Parent:
                     log.log(logging.WARNING if code else logging.INFO, "%s %s", slot.worker, _describe_exit(code))
                 slot.vacate()
             pool.fill()
+            if self._desk and self._desk.reap():
+                self._reopen(self._desk)
         return "drained"
+
+    def _reopen(self, desk: Desk) -> None:
+        """Start the control process anew, and have all workers answer it."""
+        try:
+            desk.start()
+        except OSError as error:
+            log.error("the control process cannot start: %s", error.strerror)
+            desk.due = time.monotonic() + AGAIN
+            return
+        for slot in self._pool.workers:
+            self._pool.on_start(slot)
 
     def shutdown(self) -> None:
         """Stop all workers and wait until they have ended; each further signal is passed on as a harsher one."""
@@ -130,7 +166,9 @@ class _Parent:
         """Do what another process of the server asks for."""
         match message:
             case ReloadPlease():
-                channel.send(Reloaded(self._reload()))
+                outcome = self._reload()
+                with suppress(OSError):  # it has died meanwhile
+                    channel.send(Reloaded(outcome))
             case DrainPlease(delay):
                 log.info("draining: new connections for %g s more", delay)
                 self._drained_at = min(self._drained_at, time.monotonic() + delay)
@@ -141,6 +179,8 @@ class _Parent:
         try:
             log.info(READING)
             reading = self._read()
+            if problems := [*unchangeable(pool.config, reading.config)]:
+                raise ConfigError(problems, reading.source)
             config = replace(reading.config, isolation_key=pool.config.isolation_key)
             with rearranged(pool.reserved, config.server.listen) as arranged:
                 self._signals += pool.change(config, count_workers(config.server), arranged)
@@ -149,6 +189,8 @@ class _Parent:
             outcome = outcome_of(error)
         if (after := [*map(str, pool.reserved)]) != before:
             log.info("listening on %s", ", ".join(after))
+        if self._desk:
+            self._desk.expect(len(pool.slots), pool.config.timeouts.grace)
         log_outcome(outcome)
         return outcome
 

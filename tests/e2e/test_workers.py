@@ -21,12 +21,15 @@ from tests.e2e.programs import PATIENCE, Program, SocketAddress, clean_environme
 from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.wire import GREETING, ask_socks5, connect, connected, read
 
+NO_CONTROL = ["[control]", 'socket = "off"']
+"""All children of the server are workers then."""
+
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chainsocks]:
     """A server with three workers, on TCP and on a unix socket."""
     path = tmp_path_factory.mktemp("three") / "s"
-    with chainsocks(listen=["127.0.0.1:0", f"unix:{path}"], workers=3) as server:
+    with chainsocks(listen=["127.0.0.1:0", f"unix:{path}"], workers=3, server_lines=NO_CONTROL) as server:
         server.wait_for(r" has started$", times=3)
         yield server
     assert not path.exists()

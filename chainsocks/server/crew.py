@@ -1,0 +1,239 @@
+"""All workers of a server behind one control socket: questions go to each of them, and the answers become one.
+
+Each worker serves the very protocol of the control socket, on a stream to the process that asks here.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import TypeVar
+
+import trio
+
+from chainsocks.control.ask import Asker
+from chainsocks.control.fleet import SendSessions, WorkerMetrics
+from chainsocks.control.messages import (
+    ControlError,
+    Count,
+    Draining,
+    Fault,
+    Hop,
+    HopState,
+    Reloaded,
+    Request,
+    ServerState,
+    Session,
+    Status,
+    What,
+    Worker,
+    from_document,
+)
+
+__all__ = ["PATIENCE", "Crew", "Helm", "Member"]
+
+PATIENCE = 3.0
+"""Seconds that a worker has for an answer. One that is stuck must not keep the others' answers from being read."""
+
+SLICE = 200
+"""Sessions that are sent at once."""
+
+_WORST = (HopState.RESTED, HopState.BACKOFF, HopState.WELL, HopState.UNKNOWN)
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A worker."""
+
+    number: int
+    pid: int
+    asker: Asker
+
+
+@dataclass(frozen=True, slots=True)
+class Helm:
+    """What is asked of the server as a whole."""
+
+    reload: Callable[[], Awaitable[Reloaded]]
+    drain: Callable[[float], None]
+    pid: int
+    """Of the process that ends with the server."""
+    grace: Callable[[], float]
+
+
+class Crew:
+    """A `chainsocks.control.fleet.Fleet` of several workers. `began` is on the monotonic clock."""
+
+    def __init__(self, helm: Helm, began: float) -> None:
+        self._helm = helm
+        self._began = began
+        self._members: list[Member] = []
+        self._rested: set[str] = set()
+        self.expected = 0
+        """How many workers there are to be."""
+        self.is_draining = False
+        self.complete = trio.Event()
+        """Set once so many workers have joined."""
+
+    async def join(self, member: Member) -> None:
+        """Ask a further worker from now on. It is told which hops `rest` has been called for."""
+        self._members.append(member)
+        if len(self._members) >= self.expected:
+            self.complete.set()
+        for hop in sorted(self._rested):
+            try:
+                await member.asker.ask(Request(what=What.REST, hop=hop), PATIENCE)
+            except ControlError:
+                pass  # it has no such hop any more, or will be asked in vain for other things as well
+
+    async def status(self) -> Status:
+        """See `chainsocks.control.fleet.Fleet`."""
+        answers = await self._ask(lambda asker: asker.status(PATIENCE))
+        told = [status for _, status in answers if isinstance(status, Status)]
+        workers = [_worker_of(member, status) for member, status in answers]
+        trouble = [f"worker {worker.number} does not answer" for worker in workers if not worker.answers]
+        if len(workers) < self.expected:
+            trouble.append(f"{len(workers)} of {self.expected} workers run")
+        hops = [hop for hop in await self.hops() if hop.workers_avoiding]
+        trouble += [f"hop {hop.name} is avoided" + _where(hop) for hop in hops]
+        if waiting := sum(status.waiting for status in told):
+            trouble.append(f"connections wait for a session to end: {waiting}")
+        if self.is_draining:
+            trouble.append("the server is about to stop")
+        count = max((status.hops for status in told), default=0)
+        return Status(
+            ServerState.DRAINING if self.is_draining else ServerState.RUNNING,
+            version("chainsocks"),
+            self._helm.pid,
+            time.monotonic() - self._began,
+            tuple(dict.fromkeys(address for status in told for address in status.listen)),
+            sum(status.sessions for status in told),
+            sum(status.max_sessions for status in told),
+            waiting,
+            count,
+            count - len(hops),
+            tuple(trouble),
+            tuple(workers),
+            sum(status.ended for status in told),
+            sum(status.failed for status in told),
+            sum(status.up for status in told),
+            sum(status.down for status in told),
+        )
+
+    async def sessions(self, send: SendSessions) -> None:
+        """See `chainsocks.control.fleet.Fleet`."""
+        answers = await self._ask(lambda asker: asker.sessions(PATIENCE))
+        for _, sessions in answers:
+            found: Sequence[Session] = sessions or ()
+            for start in range(0, len(found), SLICE):
+                await send(found[start : start + SLICE])
+
+    async def hops(self) -> Sequence[Hop]:
+        """See `chainsocks.control.fleet.Fleet`."""
+        answers = await self._ask(lambda asker: asker.hops(PATIENCE))
+        by_name: dict[str, list[Hop]] = {}
+        for _, hops in answers:
+            for hop in hops or ():
+                by_name.setdefault(hop.name, []).append(hop)
+        return [*map(_merge, by_name.values())]
+
+    async def metrics(self) -> Sequence[WorkerMetrics]:
+        """See `chainsocks.control.fleet.Fleet`."""
+
+        async def ask(asker: Asker) -> Sequence[WorkerMetrics]:
+            [answer] = await asker.ask(Request(what=What.METRICS), PATIENCE)
+            workers: Sequence[WorkerMetrics] = answer.document["workers"]
+            return workers
+
+        return [worker for _, workers in await self._ask(ask) for worker in workers or ()]
+
+    async def kill(self, which: Request) -> int:
+        """See `chainsocks.control.fleet.Fleet`."""
+        return sum(await self._count(which))
+
+    async def rest(self, hop: str) -> int:
+        """See `chainsocks.control.fleet.Fleet`."""
+        found = max(await self._count(Request(what=What.REST, hop=hop)), default=0)
+        if found:
+            self._rested.add(hop)
+        return found
+
+    async def wake(self, hop: str) -> int:
+        """See `chainsocks.control.fleet.Fleet`."""
+        self._rested.discard(hop)
+        return max(await self._count(Request(what=What.WAKE, hop=hop)), default=0)
+
+    async def reload(self) -> Reloaded:
+        """See `chainsocks.control.fleet.Fleet`."""
+        return await self._helm.reload()
+
+    async def drain(self, delay: float) -> Draining:
+        """See `chainsocks.control.fleet.Fleet`."""
+        self.is_draining = True
+        self._helm.drain(delay)
+        grace = self._helm.grace()
+        return Draining(self._helm.pid, delay, None if math.isinf(grace) else grace)
+
+    async def _count(self, request: Request) -> list[int]:
+        async def ask(asker: Asker) -> int:
+            [answer] = await asker.ask(request, PATIENCE)
+            return from_document(Count, answer.document).count
+
+        return [count for _, count in await self._ask(ask) if count is not None]
+
+    async def _ask(self, question: Callable[[Asker], Awaitable[ResultT]]) -> list[tuple[Member, ResultT | None]]:
+        """Ask all workers at a time; return their answers in the order of the workers, None where there is none.
+
+        A worker that is gone is left out from now on.
+        """
+        answers: dict[Member, ResultT | None] = dict.fromkeys(self._members)
+
+        async def ask(member: Member) -> None:
+            try:
+                answers[member] = await question(member.asker)
+            except ControlError as error:
+                if member.asker.is_broken:
+                    del answers[member]
+                    if member in self._members:
+                        self._members.remove(member)
+                        await member.asker.aclose()
+                elif error.fault is Fault.BUG:
+                    raise
+
+        async with trio.open_nursery() as nursery:
+            for member in answers:
+                nursery.start_soon(ask, member)
+        return [*answers.items()]
+
+
+def _worker_of(member: Member, status: Status | None) -> Worker:
+    if status is None:
+        return Worker(member.number, member.pid, 0, 0, 0, answers=False)
+    return status.workers[0]
+
+
+def _merge(known: Sequence[Hop]) -> Hop:
+    """Return what several workers know of a hop: the worst of it."""
+    worst = min(known, key=lambda hop: (_WORST.index(hop.state), -(hop.retry or 0)))
+    times = [hop.dial_time for hop in known if hop.dial_time is not None]
+    return replace(
+        worst,
+        dial_time=sum(times) / len(times) if times else None,
+        success=_least(hop.success for hop in known),
+        sessions=sum(hop.sessions for hop in known),
+        workers=len(known),
+        workers_avoiding=sum(hop.workers_avoiding for hop in known),
+    )
+
+
+def _where(hop: Hop) -> str:
+    return "" if hop.workers_avoiding == hop.workers else f" in {hop.workers_avoiding} of {hop.workers} workers"
+
+
+def _least(values: Iterable[float | None]) -> float | None:
+    return min((value for value in values if value is not None), default=None)

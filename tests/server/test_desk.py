@@ -1,0 +1,142 @@
+"""The control process: what it asks of the parent, and what the parent tells it."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from chainsocks.control.client import ControlClient
+from chainsocks.control.messages import ControlError
+from chainsocks.control.messages import Reloaded as ReloadedAnswer
+from chainsocks.errors import Problem
+from chainsocks.server import orders
+from chainsocks.server.channel import Channel, open_channel
+from chainsocks.server.crew import Crew, Helm
+from chainsocks.server.desk import Desk, _ToParent
+from chainsocks.server.inbox import Inbox, opened_inbox
+from chainsocks.server.reload import Outcome
+from tests.control.answering import short_folder
+from tests.net.sockets import nothing_left_open
+
+__all__ = ["nothing_left_open"]
+
+pytestmark = pytest.mark.usefixtures("nothing_left_open")
+
+
+@asynccontextmanager
+async def to_parent() -> AsyncIterator[tuple[_ToParent, Channel, Crew]]:
+    ours, theirs = open_channel()
+    parent = _ToParent(ours)
+    crew = Crew(Helm(parent.reload, parent.drain, os.getpid(), lambda: parent.grace), 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(parent.listen, crew, nursery)
+        yield parent, theirs, crew
+        theirs.close()
+    ours.close()
+
+
+async def test_reloads_get_their_own_answers_even_if_one_was_given_up() -> None:
+    async with to_parent() as (parent, theirs, _):
+        with trio.move_on_after(0.01):
+            await parent.reload()
+        results: list[ReloadedAnswer] = []
+
+        async def reload() -> None:
+            results.append(await parent.reload())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reload)
+            for number in range(2):
+                assert (await theirs.next()).message == orders.ReloadPlease()
+                problems = (Problem("server", "is odd"),) if number else ()
+                theirs.send(orders.Reloaded(Outcome("c.toml", problems, ("mind it",))))
+        assert results == [ReloadedAnswer("c.toml", ("c.toml: server: is odd",), ("mind it",))]
+
+
+async def test_a_server_that_stops_does_not_reload() -> None:
+    async with to_parent() as (parent, theirs, crew):
+        async with trio.open_nursery() as nursery:
+
+            async def stop() -> None:
+                await theirs.next()
+                theirs.send(orders.Order.STOP)
+
+            nursery.start_soon(stop)
+            with pytest.raises(ControlError, match="about to stop"):
+                await parent.reload()
+        assert crew.is_draining
+        with pytest.raises(ControlError, match="about to stop"):
+            await parent.reload()
+
+
+async def test_a_drain_is_passed_on() -> None:
+    async with to_parent() as (parent, theirs, crew):
+        theirs.send(orders.Settings(2, 7.0))
+        await trio.sleep(0.05)
+        draining = await crew.drain(1.5)
+        assert (draining.grace, crew.expected, parent.grace) == (7, 2, 7)
+        assert (await theirs.next()).message == orders.DrainPlease(1.5)
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with short_folder() as folder, socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(folder / "control"))
+        sock.listen()
+        sock.settimeout(0)
+        yield sock
+
+
+def reaped(desk: Desk, inbox: Inbox) -> bool:
+    """Wait as the parent does until its process has died; return whether another one is due then."""
+    while desk.pid:
+        inbox.wait(time.monotonic() + 1)
+        is_due = desk.reap()
+    return is_due
+
+
+def ask_status(listening: socket.socket) -> tuple[int, float]:
+    with ControlClient([Path(listening.getsockname())]) as client:
+        status = client.status()
+    return status.pid, status.uptime
+
+
+def test_it_is_started_anew_and_ends_with_the_server(listening: socket.socket) -> None:
+    with opened_inbox() as inbox:
+        desk = Desk(listening, inbox, inbox.leave, math.inf)
+        desk.start()
+        first = desk.pid
+        pid, uptime = ask_status(listening)
+        assert pid == os.getpid()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(first, number)
+        assert ask_status(listening)[1] > uptime
+        os.kill(first, signal.SIGKILL)
+        assert not reaped(desk, inbox)
+        assert 0 < desk.due - time.monotonic() < 2
+        desk.start()
+        assert desk.pid != first
+        assert ask_status(listening)[1] > uptime
+        desk.close()
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
+def test_it_ends_when_the_parent_is_gone(listening: socket.socket) -> None:
+    with opened_inbox() as inbox:
+        desk = Desk(listening, inbox, inbox.leave, math.inf)
+        desk.start()
+        ask_status(listening)
+        pid = desk.pid
+        desk._hang_up()
+        assert os.waitpid(pid, 0)[1] == 0
+        desk.pid = 0
