@@ -294,6 +294,30 @@ async def test_a_server_that_stops_waits_for_headers_too(sockets_on_mock_clock: 
     ]
 
 
+async def test_a_header_that_comes_when_a_full_server_stops(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    """Nothing would give its connection a place any more."""
+    config = behind_a_balancer(limit=60)
+    config = replace(config, server=replace(config.server, max_sessions=1))
+    async with trio.open_nursery() as nursery, echoing() as destination, server_of(config) as (_, address):
+        session, late = connect(address), connect(address)
+        await session.send(HEADER)
+        await open_session(session, destination)
+
+        async def tell_late() -> None:
+            began = trio.current_time()
+            await trio.sleep(3)
+            await late.send(HEADER + GREETING)
+            with pytest.raises(trio.BrokenResourceError):
+                await as_trio(late)
+            assert trio.current_time() - began < 4
+            await late.aclose()
+            await session.aclose()
+
+        await wait_all_tasks_blocked(0.01)
+        nursery.start_soon(tell_late)
+    assert len(lines(log)) == 1
+
+
 # --- helpers
 
 
