@@ -52,9 +52,13 @@ def connects_here(told: Ends, real: Ends | None) -> bool:
     `real` are the ends of the load balancer's own connection; None on a unix socket. Loopback is this machine's only if
     the load balancer is on it.
     """
-    host = told.destination.host
-    is_here = real is None or is_own(real.source.host)
-    return is_own(host) and (is_here or not ip_address(host).is_loopback)
+    if ip_address(told.destination.host).is_loopback:
+        return real is None or _is_of_this_machine(real.source.host)
+    return is_own(told.destination.host)
+
+
+def _is_of_this_machine(host: str) -> bool:
+    return is_own(host) or ip_address(host).is_loopback  # of 127.0.0.0/8, the former is true for one only
 
 
 def proxy_header(client: ByteStream, told: Ends | None) -> bytes:

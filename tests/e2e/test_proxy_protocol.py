@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
+from benchmarks.datagrams import echoing
 from tests.e2e.balancers import haproxy, nginx
 from tests.e2e.curl import Curl
-from tests.e2e.programs import SocketAddress
+from tests.e2e.programs import PATIENCE, SocketAddress
 from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.targets import PAGE
-from tests.e2e.wire import connect, connected, read, read_to_end
+from tests.e2e.wire import (
+    GREETING,
+    UDP_ASSOCIATE,
+    connect,
+    connected,
+    read,
+    read_socks5_reply,
+    read_to_end,
+    socks5_request,
+)
 
 OPEN = ("private = true", "open = true")
 FOR_LOOPBACK = '{ address = "127.0.0.1:0", proxy_protocol = ["127.0.0.0/8"] }'
@@ -82,6 +93,54 @@ def test_bulk_behind_haproxy(behind: Chainsocks, echo: SocketAddress) -> None:
         for _ in range(100):
             sock.sendall(data)
             assert read(sock, len(data)) == data
+
+
+def test_workers_behind_haproxy(curl: Curl, page: SocketAddress) -> None:
+    with (
+        chainsocks(listen=[FOR_LOOPBACK], server_lines=OPEN, workers=2) as server,
+        haproxy("mode tcp", f"server one {server.listeners[0]} send-proxy-v2") as (host, port),
+    ):
+        for _ in range(6):
+            answer = curl("--socks5", f"{host}:{port}", f"http://127.0.0.1:{page[1]}/")
+            assert (answer.status, answer.page) == (0, PAGE)
+            assert 'outcome="finished"' in server.session(answer.client)
+
+
+def test_datagrams_go_past_haproxy(behind: Chainsocks) -> None:
+    """Between the client itself and the address that it has connected to, which is one of this machine."""
+    line = f"server one {behind.listeners[0]} send-proxy-v2"
+    with haproxy("mode tcp", line) as address, echoing() as target, connect(address) as control:
+        control.sendall(GREETING + socks5_request(("0.0.0.0", 0), UDP_ASSOCIATE))
+        assert read(control, 2) == b"\x05\x00"
+        code, relay = read_socks5_reply(control)
+        assert (code, socket.inet_ntoa(relay[:4])) == (0, address[0])
+        with socket.socket(type=socket.SOCK_DGRAM) as sock, socket.socket(type=socket.SOCK_DGRAM) as stranger:
+            sock.settimeout(PATIENCE)
+            sock.bind((control.getsockname()[0], 0))
+            stranger.bind(("127.0.0.1", 0))
+            datagram = b"\0\0\0" + socks5_request((target.host, target.port))[3:] + b"question"
+            to = address[0], int.from_bytes(relay[4:])
+            stranger.sendto(datagram, to)
+            sock.sendto(datagram, to)
+            assert sock.recvfrom(512) == (datagram, to)
+        name = control.getsockname()
+    assert "1 from strangers" in behind.session(name)
+
+
+def test_no_byte_comes_back_for_a_mutated_header(behind: Chainsocks) -> None:
+    """The answer to the greeting behind it, where it is a header all the same; otherwise nothing."""
+    line = b"PROXY TCP4 127.9.9.9 127.0.0.1 51234 1080\r\n"
+    for header in (line, bytes.fromhex("0d0a0d0a000d0a515549540a2111000c7f0909097f000001c8220438")):
+        for at in range(len(header)):
+            mutated = header[:at] + bytes((header[at] ^ 0x21,)) + header[at + 1 :]
+            with connect(behind.address) as sock:
+                answer = b""
+                with suppress(OSError):  # reset, sooner or later
+                    sock.sendall(mutated + GREETING)
+                    sock.shutdown(socket.SHUT_WR)
+                    while more := sock.recv(99):
+                        answer += more
+                assert answer in (b"", b"\x05\x00")
 
 
 def test_from_elsewhere_nothing_is_told(page: SocketAddress) -> None:

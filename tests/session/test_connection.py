@@ -42,12 +42,15 @@ async def test_the_ends_of_a_connection(pair: Callable[[], tuple[socket.socket, 
         (LOOPBACK, OWN, True),
         (LOOPBACK, None, True),
         (LOOPBACK, OTHER, False),
+        ("127.1.2.3", "127.3.2.1", True),
+        ("127.1.2.3", OTHER, False),
+        ("::1", "::1", True),
     ],
 )
 def test_where_a_client_has_connected_to(
     monkeypatch: pytest.MonkeyPatch, destination: str, sender: str | None, *, here: bool
 ) -> None:
-    monkeypatch.setattr(connection, "is_own", lambda host: host in (OWN, LOOPBACK))
+    monkeypatch.setattr(connection, "is_own", lambda host: host == OWN)
     told = Ends(Address("192.0.2.7", 51234), Address(destination, 1080))
     real = Ends(Address(sender, 4711), Address("10.0.0.2", 1080)) if sender else None
     assert connects_here(told, real) is here
