@@ -304,6 +304,7 @@ def drain() -> None:
 
 def main() -> None:
     """Run the command line; turn every error into a line or two and an exit status."""
+    _fill_standard_descriptors()
     try:
         status = cli.main(prog_name="chainsocks", standalone_mode=False)
     except BaseException as error:  # noqa: BLE001  (the user gets no traceback)
@@ -312,6 +313,18 @@ def main() -> None:
         sys.exit(_explain(_leaf(error)))
     flush_log()
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fill_standard_descriptors() -> None:
+    """Open the null device in place of standard descriptors that are closed, for this process and its children.
+
+    The next file or socket would otherwise get such a number, and be read or written in place of what was closed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003
 
 
 def _without_logins(text: str) -> str:
