@@ -23,13 +23,13 @@ from chainsocks.config.groups import link_groups, no_such_member, unfit
 from chainsocks.config.hops import Hop
 from chainsocks.config.identities import identity_problem
 from chainsocks.config.limits import Limits
+from chainsocks.config.log_settings import LogSettings
 from chainsocks.config.models import (
     IDLE_WORKERS,
     OPEN_PROXY,
     Config,
     HealthSettings,
     Ident,
-    LogSettings,
     Server,
     Timeouts,
     User,
@@ -161,17 +161,17 @@ class _Reader:
         for key in data:
             if key not in SECTIONS:
                 self._add((key,), f"unknown section{suggest(key, SECTIONS)}")
-        server = self._table(ServerTable, data.get("server", {}), "server")
-        timeouts = self._table(TimeoutsTable, data.get("timeouts", {}), "timeouts")
+        server = self._single(ServerTable, data, "server")
+        timeouts = self._single(TimeoutsTable, data, "timeouts")
         hops = {
             name: table.build(name)
             for name, raw in self._entries(data, "hops")
             if (table := self._table(HopTable, raw, "hops", name))
         }
-        health = self._table(HealthTable, data.get("health", {}), "health")
-        limits = self._table(LimitsTable, data.get("limits", {}), "limits")
-        log = self._table(LogTable, data.get("log", {}), "log")
-        control = self._table(ControlTable, data.get("control", {}), "control")
+        health = self._single(HealthTable, data, "health")
+        limits = self._single(LimitsTable, data, "limits")
+        log = self._single(LogTable, data, "log")
+        control = self._single(ControlTable, data, "control")
         groups = self._read_groups(data, hops)
         chains = self._read_chains(data, {**groups, **hops})
         users = self._read_users(data)
@@ -202,7 +202,8 @@ class _Reader:
             self._add(("server", "gssapi"), say)
         self._check_rules(config, data)
         bad_rules = any(problem.path.startswith("rules") for problem in self.problems)
-        if server and data.get("users", []) == [] and users_file is None and not bad_rules:
+        has_server = server or "server" not in data
+        if has_server and data.get("users", []) == [] and users_file is None and not bad_rules:
             for listener in config.exposed:
                 self._add(("server", "listen"), f"{listener} {OPEN_PROXY}")
         return config
@@ -331,6 +332,10 @@ class _Reader:
             yield from entries.items()
         elif report:
             self._add((section,), f"expected a table [{section}], found {_describe_kind(entries)}")
+
+    def _single(self, model: type[TableT], data: Mapping[str, Any], name: str) -> TableT | None:
+        """Read a table that stands once; None where it does not stand at all, and its model need not be built."""
+        return self._table(model, data[name], name) if name in data else None
 
     def _table(self, model: type[TableT], raw: object, *place: str | int) -> TableT | None:
         self._place = place

@@ -20,6 +20,7 @@ from chainsocks.config.control import Control
 from chainsocks.config.hops import Hop
 from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.config.log_settings import LogSettings
 from chainsocks.config.options import as_seconds
 from chainsocks.config.passwords import Password
 from chainsocks.config.rules import Family, Rule, allows_unknown_clients
@@ -33,9 +34,6 @@ __all__ = [
     "Config",
     "HealthSettings",
     "Ident",
-    "LogFormat",
-    "LogSettings",
-    "Privacy",
     "Server",
     "ServerGssapi",
     "TimeoutKeywords",
@@ -198,30 +196,6 @@ class HealthSettings:
     """How long a measured dial time is valid, in groups that pick the fastest member."""
 
 
-class LogFormat(StrEnum):
-    """How the lines of the log are written."""
-
-    PLAIN = "plain"
-    JSON = "json"
-    """One JSON object per line."""
-
-
-class Privacy(StrEnum):
-    """Whether the log leaves out what would tell which client went where."""
-
-    NONE = "none"
-    FULL = "full"
-    """No line names a client, a user or a destination."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogSettings:
-    """``[log]``."""
-
-    format: LogFormat = LogFormat.PLAIN
-    privacy: Privacy = Privacy.NONE
-
-
 @dataclass(frozen=True, slots=True)
 class User:
     """One of ``[[users]]``: a client that may log in."""
@@ -243,7 +217,7 @@ class Config:
     groups: Mapping[str, Group] = field(default_factory=lambda: MappingProxyType({}))
     health: HealthSettings = HealthSettings()
     limits: Limits = field(default_factory=Limits)
-    log: LogSettings = LogSettings()
+    log: LogSettings = field(default_factory=LogSettings)
     isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
     """The key that logins of hops with `isolate` are derived from. All workers share it; a restart makes a new one."""
     control: Control = field(default_factory=Control)

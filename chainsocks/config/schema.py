@@ -28,7 +28,8 @@ from chainsocks.config.gssapi import (
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import ListenAddress, Listener, Senders, UnixPath, parse_sender
-from chainsocks.config.models import HealthSettings, LogSettings, Server, ServerGssapi, Timeouts, User
+from chainsocks.config.log_settings import LogSettings
+from chainsocks.config.models import HealthSettings, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.rules import Network
 from chainsocks.config.secrets import Secrets

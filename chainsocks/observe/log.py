@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from chainsocks.config.models import LogSettings, Privacy
+from chainsocks.config.log_settings import LogSettings, Privacy
 from chainsocks.observe.log_formats import Line, LineFormatter, current_session, make_formatter
 from chainsocks.observe.log_writer import LogWriter
 from chainsocks.observe.privacy import set_private

@@ -22,7 +22,7 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import Protocol
 
-from chainsocks.config.models import LogFormat
+from chainsocks.config.log_settings import LogFormat
 from chainsocks.observe.privacy import is_private
 from chainsocks.protocol.address import printable
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from chainsocks.config.models import LogFormat, LogSettings, Privacy
+from chainsocks.config.log_settings import LogFormat, LogSettings, Privacy
 from chainsocks.observe.log import change_logging, flush_log, restart_logging, start_logging, write_line
 from chainsocks.observe.log_repeats import FIRST
 from chainsocks.observe.privacy import is_private

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainsocks.config.models import LogFormat
+from chainsocks.config.log_settings import LogFormat
 from chainsocks.observe.log_formats import (
     JsonFormatter,
     PlainFormatter,
