@@ -18,7 +18,7 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 from trio.testing import MockClock
 
-from chainsocks.config.listeners import Listener
+from chainsocks.config.listeners import Listener, parse_sender
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import User
 from chainsocks.config.passwords import HashedPassword, PlainPassword
@@ -149,6 +149,8 @@ OTHERS = {
     "An environment variable is missing",
     "The login was not checked",
     "The client made room",
+    "The load balancer sends no header",
+    "The load balancer is not expected",
     "Groups change their hop",
     "Datagrams are missing",
     "File descriptors",
@@ -186,6 +188,22 @@ async def test_a_client_that_makes_room(caplog: pytest.LogCaptureFixture) -> Non
             await other.send(GREETING)
             await read_exactly(other, 2)
     assert any(shows(EXAMPLES["The client made room"], line) for line in caplog.messages), caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("heading", "senders"),
+    [("The load balancer sends no header", "127.0.0.1"), ("The load balancer is not expected", "192.0.2.1")],
+)
+async def test_connections_without_a_load_balancer(
+    heading: str, senders: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "chainsocks")
+    listener = Listener(Address("127.0.0.1", 0), proxy_protocol=parse_sender(senders))
+    async with serving(config_of(listener)) as server, connect(server.address) as client:
+        await client.send(GREETING)
+        with suppress(EndOfStream, BrokenResourceError):
+            await client.receive()
+    assert any(shows(EXAMPLES[heading], line) for line in caplog.messages), caplog.messages
 
 
 async def test_datagrams_that_are_dropped(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,6 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener, Senders, UnixPath, parse_sender
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.config.rules import Rule, parse_networks
@@ -216,6 +217,19 @@ async def test_its_place_is_that_of_the_client_that_is_told(sockets_on_mock_cloc
         await client.send(HEADER)
         await greet(client)
         assert server.admission._shares.held == {CARD.host: 1}
+
+
+async def test_limits_are_those_of_the_client_that_is_told(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    config = replace(behind_a_balancer(), limits=Limits(sessions_per_client=1))
+    other = encode_header(Ends(Address("198.51.100.7", 1), Address("198.51.100.9", 1080)))
+    async with server_of(config) as (_, address), echoing() as destination, connect(address) as first:
+        await first.send(HEADER)
+        await open_session(first, destination)
+        for header, reply in ((HEADER, 2), (other, 0)):
+            async with connect(address) as client:
+                await client.send(header)
+                await greet(client)
+                assert await request(client, destination) == reply
 
 
 async def test_a_client_on_loopback_is_on_the_load_balancers_machine(
