@@ -19,6 +19,7 @@ from chainsocks.server.dealing import count_workers, share_out
 from chainsocks.server.file_limit import files_warning, raise_limit
 from chainsocks.server.reload import Reading
 from chainsocks.server.serve import serve_until_signalled
+from chainsocks.server.service_manager import ServiceManager
 from chainsocks.server.workers import serve_with_workers
 from chainsocks.tools.warnings import warnings
 
@@ -60,12 +61,13 @@ def serve(
         changed = options.apply(again)
         return Reading(changed, str(again.path), _warnings(again, changed))
 
+    manager = ServiceManager.of_environment()
     gc.freeze()  # searching what the start has left for garbage would stop all sessions for 20 ms and more
     with open_control_socket(config.control.socket) as control:
         if processes == 1:
-            trio.run(partial(serve_until_signalled, config, read, control=control))
+            trio.run(partial(serve_until_signalled, config, read, control=control, manager=manager))
         else:
-            serve_with_workers(config, processes, read, control)
+            serve_with_workers(config, processes, read, control, manager)
 
 
 @dataclass(frozen=True, slots=True)

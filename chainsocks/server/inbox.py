@@ -40,7 +40,7 @@ class Inbox:
 
     def wait(self, until: float = math.inf) -> tuple[Sequence[signal.Signals], Sequence[Channel]]:
         """Wait for signals and for channels that can be read, until `until` on the monotonic clock."""
-        timeout = None if math.isinf(until) else max(0, math.ceil((until - time.monotonic()) * 1000))
+        timeout = None if until == math.inf else max(0, math.ceil((until - time.monotonic()) * 1000))
         signals: list[signal.Signals] = []
         channels = []
         for descriptor, _ in self._poll.poll(timeout):

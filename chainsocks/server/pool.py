@@ -32,6 +32,7 @@ from chainsocks.server.channel import MOST_SOCKETS, Channel, open_channel
 from chainsocks.server.dealing import share_out, share_ports
 from chainsocks.server.inbox import Inbox
 from chainsocks.server.orders import Changed, Order, Prepare, Prepared, Told
+from chainsocks.server.summary import Summary
 from chainsocks.server.worker import Worker, flush_output, run_worker
 
 __all__ = ["Pool", "Slot", "next_pause"]
@@ -74,7 +75,11 @@ class Slot:
     answer: object = None
     """What the worker has said last."""
     told: Told | None = None
-    """Its state when it last told that; None once it has been asked again."""
+    """Its state when it last told that; None while it is to tell it anew."""
+    summary: Summary = field(default_factory=lambda: Summary(0, 0))
+    """The same, for as long as there is no newer one."""
+    is_asked: bool = False
+    """Whether it has been asked for its state, and has not told it yet."""
     started: float = 0
     pause: float = 0
     """Seconds from the death of the worker to the start of its replacement."""
@@ -202,7 +207,7 @@ class Pool:
         if slot is None:
             self.asked.append((channel, message))
         elif isinstance(message, Told):
-            slot.told = message
+            slot.told, slot.summary, slot.is_asked = message, message.summary, False
         else:
             slot.answer = message
 
@@ -322,6 +327,7 @@ class Pool:
         self.inbox.add(channel)
         slot.pid, slot.channel, slot.started = pid, channel, time.monotonic()
         slot.answer = slot.told = None
+        slot.is_asked = False
         log.info("%s has started", slot.worker)
         self.on_start(slot)
 

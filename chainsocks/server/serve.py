@@ -18,6 +18,7 @@ from chainsocks.observe.live import LiveSessions
 from chainsocks.server.control import serve_control_socket
 from chainsocks.server.reload import Outcome, Read, Reloader
 from chainsocks.server.server import Server, open_server
+from chainsocks.server.service_manager import ServiceManager
 from chainsocks.server.signals import SIGNALS, STOP, Meaning, Meanings
 from chainsocks.server.state import open_worker
 from chainsocks.server.summary import summarize
@@ -30,8 +31,16 @@ log = logging.getLogger("chainsocks.server")
 class OneProcess:
     """Steers a server that is one process: a `chainsocks.server.reload.Steering`. `stopping` is set to stop it."""
 
-    def __init__(self, server: Server, read: Read, stopping: trio.Event, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        server: Server,
+        read: Read,
+        stopping: trio.Event,
+        nursery: trio.Nursery,
+        manager: ServiceManager | None = None,
+    ) -> None:
         self._server = server
+        self._manager = manager or ServiceManager()
         self._reloader = Reloader(server, read)
         self._stopping = stopping
         self._nursery = nursery
@@ -44,7 +53,10 @@ class OneProcess:
 
     async def reload(self) -> Outcome:
         """Read the configuration anew and apply it."""
-        return await self._reloader.reload()
+        self._manager.is_reloading()
+        outcome = await self._reloader.reload()
+        self._manager.is_ready(summarize(self._server))
+        return outcome
 
     def drain(self, delay: float) -> None:
         """Stop after `delay` seconds of accepting."""
@@ -62,7 +74,15 @@ class OneProcess:
             self._is_draining = True
             grace = self._server.service.config.timeouts.grace
             log.info("%s: no new connections, up to %g s for the open ones", why, grace)
+            self._manager.is_stopping(grace)
             self._stopping.set()
+
+    async def keep_manager_informed(self) -> None:
+        """Tell the service manager that the event loop moves, and how the server is, until cancelled."""
+        self._manager.is_ready(summarize(self._server))
+        while True:
+            await trio.sleep(self._manager.interval)
+            self._manager.is_alive(summarize(self._server))
 
 
 async def serve_until_signalled(
@@ -70,11 +90,13 @@ async def serve_until_signalled(
     read: Read,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
     control: socket.socket | None = None,
+    manager: ServiceManager | None = None,
 ) -> None:
     """Serve until a signal says to stop, then drain; a second one ends all sessions. Otherwise as `serve`.
 
     `read` reads the configuration anew when it is to be reloaded. `chainsocks.server.signals` has the signals.
     `control` is the listening control socket, if there is one. It is served to the end, and the caller closes it.
+    `manager` is told how the server is.
     """
     counters, live = (Counters(), LiveSessions()) if control else (None, None)
     meanings = Meanings()
@@ -89,7 +111,8 @@ async def serve_until_signalled(
                 nursery.cancel_scope.cancel()
 
             server = await nursery.start(run)
-            steering = OneProcess(server, read, stopping, nursery)
+            steering = OneProcess(server, read, stopping, nursery, manager)
+            nursery.start_soon(steering.keep_manager_informed)
             if control:
                 nursery.start_soon(serve_control_socket, control, open_worker(server, steering, nursery))
             task_status.started(server)

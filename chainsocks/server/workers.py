@@ -29,7 +29,9 @@ from chainsocks.server.desk import Desk
 from chainsocks.server.inbox import opened_inbox
 from chainsocks.server.orders import DrainPlease, Order, Reloaded, ReloadPlease
 from chainsocks.server.pool import Pool, next_pause
+from chainsocks.server.pulse import Pulse
 from chainsocks.server.reload import READING, Outcome, Read, log_outcome, outcome_of, unchangeable
+from chainsocks.server.service_manager import ServiceManager
 from chainsocks.server.signals import STOP, Meaning, Meanings
 
 __all__ = ["serve_with_workers"]
@@ -40,11 +42,17 @@ AGAIN = 5.0
 """Seconds until the next attempt to start a control process."""
 
 
-def serve_with_workers(config: Config, workers: int, read: Read, control: socket.socket | None = None) -> None:
+def serve_with_workers(
+    config: Config,
+    workers: int,
+    read: Read,
+    control: socket.socket | None = None,
+    manager: ServiceManager | None = None,
+) -> None:
     """Serve with that many processes until a signal says to stop. The caller has no other thread and no event loop.
 
     `read` reads the configuration anew when it is to be reloaded. `control` is the listening control socket, if there
-    is one; the caller closes it.
+    is one; the caller closes it. `manager` is told how the server is.
 
     Raises:
         OSError: an address is not available, and ``filename`` says which; or so many processes cannot be started.
@@ -57,9 +65,11 @@ def serve_with_workers(config: Config, workers: int, read: Read, control: socket
         stack.callback(pool.close)
         pool.start(workers)
         log.info("listening on %s", ", ".join(map(str, pool.reserved)))
-        parent = _Parent(pool, read, meanings, desk)
+        manager = manager or ServiceManager()
+        parent = _Parent(pool, read, meanings, desk, manager)
         why = parent.supervise()
         log.info("%s: no new connections, up to %g s for the open ones", why, pool.config.timeouts.grace)
+        manager.is_stopping(pool.config.timeouts.grace)
         pool.release()
         if desk:
             desk.stop_soon()
@@ -81,9 +91,11 @@ def _open_desk(pool: Pool, workers: int, control: socket.socket, stack: ExitStac
 class _Parent:
     """What the parent does between the start of the workers and their end."""
 
-    def __init__(self, pool: Pool, read: Read, meanings: Meanings, desk: Desk | None) -> None:
+    def __init__(self, pool: Pool, read: Read, meanings: Meanings, desk: Desk | None, manager: ServiceManager) -> None:
         self._pool = pool
         self._desk = desk
+        self._manager = manager
+        self._pulse = Pulse(pool, manager)
         self._read = read
         self._meanings = meanings
         self._signals: list[signal.Signals] = []
@@ -93,10 +105,11 @@ class _Parent:
     def supervise(self) -> str:
         """Replace workers that die and do what is asked for, until the server is to stop; return why it is."""
         pool = self._pool
+        self._manager.is_ready(self._pulse.summary)
         while time.monotonic() < self._drained_at:
             if not self._signals:
                 due = self._desk.due if self._desk else math.inf
-                self._signals += pool.wait(min(pool.due, self._drained_at, due))
+                self._signals += pool.wait(min(pool.due, self._drained_at, self._pulse.due, due))
             while self._signals:
                 received = self._signals.pop(0)
                 if received is signal.SIGCHLD:
@@ -115,6 +128,7 @@ class _Parent:
                     log.log(logging.WARNING if code else logging.INFO, "%s %s", slot.worker, _describe_exit(code))
                 slot.vacate()
             pool.fill()
+            self._pulse.take()
             if self._desk and self._desk.reap():
                 self._reopen(self._desk)
         return "drained"
@@ -142,7 +156,8 @@ class _Parent:
             if not pool.workers:
                 return
             if not self._signals:
-                self._signals += pool.wait()
+                self._signals += pool.wait(self._pulse.due)
+            self._pulse.take()
             while self._signals:
                 received = self._signals.pop(0)
                 if received in STOP:  # kernel and shell may both send SIGHUP; that is no second signal
@@ -175,6 +190,7 @@ class _Parent:
 
     def _reload(self) -> Outcome:
         pool = self._pool
+        self._manager.is_reloading()
         before = [*map(str, pool.reserved)]
         try:
             log.info(READING)
@@ -192,6 +208,7 @@ class _Parent:
         if self._desk:
             self._desk.expect(len(pool.slots), pool.config.timeouts.grace)
         log_outcome(outcome)
+        self._manager.is_ready(self._pulse.summary)
         return outcome
 
 
