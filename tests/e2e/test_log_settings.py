@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -187,3 +188,38 @@ def test_a_server_that_stops_writes_how_many_lines_it_has_left_out(tmp_path: Pat
     assert len(left_out) == workers
     assert sum(left_out) + len(failed) - workers == sessions
     assert len(failed) - workers == FIRST * workers
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_changes_the_format_and_the_privacy(tmp_path: Path, workers: int) -> None:
+    config, (host, port) = tmp_path / "chainsocks.toml", free_address()
+    head = f'[server]\nlisten = ["{host}:{port}"]\nworkers = {workers}\n'
+    config.write_text(head)
+    server = Chainsocks(config, {})
+
+    def visit() -> None:
+        """Have each worker end a session, and hardly ever none."""
+        for _ in range(20):
+            with socket.create_connection((host, port), PATIENCE, (CLIENT, 0)) as sock:
+                assert ask_socks5(sock, (DESTINATION, nothing[1])) == REFUSED
+
+    nothing = free_address()
+    try:
+        assert server.wait_until_it_listens((host, port))
+        visit()
+        server.wait_for(f"client={CLIENT}:.* destination={DESTINATION}:", times=20)
+        config.write_text(head + '[log]\nformat = "json"\nprivacy = "full"\n')
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("reloaded: ")
+        before = len(server.lines)
+        visit()
+        server.wait_for('"event":"session"', times=20)
+    finally:
+        status = server.stop()
+    assert status == 0
+    objects = read_objects(server.lines[before:])
+    assert sum(each["event"] == "session" for each in objects) == 20
+    processes = {f"worker {number}" for number in range(1, workers + 1)} if workers > 1 else {None}
+    assert {each.get("process") for each in objects} >= processes
+    for canary in (CLIENT, DESTINATION):
+        assert canary not in "\n".join(server.lines[before:])
