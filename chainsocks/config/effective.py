@@ -76,9 +76,14 @@ class _Effective:
                 unset.append(key)
             else:
                 written[key] = _OFF if default is None else default
+        comments = [f"Not set: {', '.join(unset)}."] if unset else []
+        if model is ServerTable:
+            listeners = [self._table(ListenTable, each) for each in listed(written["listen"])]
+            written["listen"] = [table for table, _ in listeners]
+            comments += [f"Listener {table['address']}: {said}" for table, each in listeners for said in each]
         keys = (field.alias or name for name, field in model.model_fields.items())
         table = {key: self._shown(model, key, written[key]) for key in keys if key in written}
-        return table, ((f"Not set: {', '.join(unset)}.",) if unset else ())
+        return table, tuple(comments)
 
     def _read(self, model: type[Table], raw: Mapping[str, Any]) -> Table | None:
         try:
@@ -87,8 +92,6 @@ class _Effective:
             return None
 
     def _shown(self, model: type[Table], key: str, value: Any) -> Value:
-        if model is ServerTable and key == "listen":
-            return [self._table(ListenTable, each)[0] for each in listed(value)]
         if isinstance(value, str):
             if hide := self._hide.get(model, {}).get(key):
                 return hide(value)

@@ -135,7 +135,7 @@ class Secrets:
                     raise ValueError("expected a regular file")
                 content = file.read(size + 1)
         except OSError as error:
-            begins = "" if path.startswith(("/", "$")) else "; a relative path begins in the folder of this file"
+            begins = "" if path.startswith(("/", "$")) else "; a relative path begins at the configuration file"
             raise _NotHere(f"the file cannot be read: {error.strerror}{begins}") from None
         if others_can_read(place):
             self.warn(key, f"every user of this machine can read the file: chmod o= {shlex.quote(str(place))}")

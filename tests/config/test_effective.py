@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,14 +116,21 @@ def test_every_key_of_the_models_is_printed(monkeypatch: pytest.MonkeyPatch, nam
     for part in parts:
         table: Any
         [table] = [part.tables[name]] if section.shape is Shape.ONE else _entries(part.tables[name])
-        unset = {key for comment in part.comments for key in comment.removeprefix("Not set: ")[:-1].split(", ")}
+        unset = _unset("Not set: ", part.comments)
         assert isinstance(table, Mapping)
         assert table.keys() | unset == set(_keys(section.model))
         assert not table.keys() & unset
     if name == "server":
         assert isinstance(data, Mapping)
         for listener in table["listen"]:
-            assert listener.keys() <= set(_keys(ListenTable))
+            unset = _unset(f"Listener {listener['address']}: Not set: ", part.comments)
+            assert listener.keys() | unset == set(_keys(ListenTable))
+
+
+def _unset(start: str, comments: Sequence[str]) -> set[str]:
+    """The keys of which a comment says that they are not set."""
+    lists = [comment.removeprefix(start)[:-1] for comment in comments if comment.startswith(start)]
+    return {key for text in lists for key in text.split(", ")}
 
 
 def _entries(value: Any) -> list[Any]:

@@ -85,7 +85,7 @@ def test_a_file_that_holds_no_password(tmp_path: Path, content: bytes, complaint
     assert complaint_of(Secrets(tmp_path).from_file, "it") == complaint
 
 
-RELATIVE = "; a relative path begins in the folder of this file"
+RELATIVE = "; a relative path begins at the configuration file"
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

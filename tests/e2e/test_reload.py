@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from chainsocks.config.passwords import hash_password
 from tests.e2e.programs import SocketAddress, free_address
-from tests.e2e.servers import Chainsocks
+from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.wire import GREETING, ask_socks5, connect, connected, read, socks5_login, socks5_request
 
 
@@ -208,3 +209,40 @@ def open_files(server: Chainsocks) -> list[int]:
     pid = server.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [len([*Path(f"/proc/{each}/fd").iterdir()]) for each in (pid, *children)]
+
+
+@both
+def test_a_list_of_users_changes_and_is_never_emptied(tmp_path: Path, workers: int) -> None:
+    address, users = free_address(), tmp_path / "users"
+    text = f"[server]\nlisten = '{at(address)}'\nworkers = {workers}\nusers_file = 'users'\n"
+    users.write_text(f"carol:{hash_password(b'one')}\n")
+    with reloadable(tmp_path, text) as server:
+        assert server.address == address
+        assert [greet(address, name, "one") for name in ("carol", "dave")] == [True, False]
+        users.write_text(f"# carol has left\ndave:{hash_password(b'one')}\n")
+        server.reload()
+        assert [greet(address, name, "one") for name in ("carol", "dave")] == [False, True]
+        for number, content in enumerate(("", "dave:hunter2\n", None), 1):
+            if content is None:
+                users.unlink()
+            else:
+                users.write_text(content)
+            server.reload()
+            server.wait_for("not reloaded: ", times=number)
+            assert [greet(address, name, "one") for name in ("carol", "dave")] == [False, True]
+        assert "hunter2" not in server.said
+
+
+def test_the_password_of_a_hop_changes(tmp_path: Path, echo: SocketAddress) -> None:
+    address, secret = free_address(), tmp_path / "secret"
+    with chainsocks(users={"bob": "new"}) as hop:
+        login = f"protocol = 'socks5', address = '{at(hop.address)}', username = 'bob', password_file = '{secret}'"
+        text = f"[server]\nlisten = '{at(address)}'\n[hops]\na = {{ {login} }}\n[chains]\ndefault = ['a']\n"
+        secret.write_text("old\n")
+        with reloadable(tmp_path, text) as server:
+            with connect(server.address) as sock:
+                assert ask_socks5(sock, echo) == 1
+            secret.write_text("new\n")
+            server.reload()
+            with connected(address, echo) as sock:
+                talk(sock)
