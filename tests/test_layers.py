@@ -57,6 +57,7 @@ SIDE_ROOMS = {
     "datagrams": SideRoom(frozenset({"protocol"}), users=3),
     "observe": SideRoom(frozenset({"protocol", "errors", "datagrams", "config"}), users=3),
     "control": SideRoom(frozenset({"protocol", "errors", "config", "observe"}), users=5),
+    "web": SideRoom(frozenset({"protocol", "errors", "config", "observe", "control"}), users=99),  # its own process
     "client": SideRoom(
         frozenset({"protocol", "errors", "network", "sockets", "datagrams", "config", "routing", "chain"}), users=6
     ),
@@ -77,6 +78,10 @@ NUMBERS = {
     ("chainsocks.server.admission", "TICK"): "it looks again whether a session makes room; nothing ends with it",
     ("chainsocks.control.serve", "TAKE_LIMIT"): "clients of the control socket are commands, and no sessions",
     ("chainsocks.server.desk", "GATHERING"): "the start of the control process, which has no sessions",
+    (
+        "chainsocks.server.web",
+        "LEAVING",
+    ): "a process that has nothing left to serve, and is killed then",
     ("chainsocks.session.lingering_close", "LINGER"): "RFC 1928's ten seconds for a client that was refused",
 }
 """Seconds that bound something and are no deadline of ``[timeouts]``, each with its reason."""

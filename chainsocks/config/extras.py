@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+from collections.abc import Sequence
 
-__all__ = ["DNS", "GSSAPI", "PLOT", "require"]
+__all__ = ["DNS", "GSSAPI", "PLOT", "WEB", "require", "require_installed"]
 
 DNS = "dns.message", "dns"
 """The module that a resolver needs (`chainsocks.chain.dns_messages`), and the extra that installs it."""
@@ -14,6 +15,12 @@ GSSAPI = "gssapi", "gssapi"
 
 PLOT = "matplotlib.figure", "plot"
 """The module that the charts of `chainsocks bench` need (`chainsocks.tools.bench.plot`), and its extra."""
+
+WEB = ("hypercorn", "starlette", "prometheus_client"), "web"
+"""The packages that the web server needs (`chainsocks.web`), and their extra. Its own process loads them."""
+
+
+_MISSING = "an optional package is not installed: pip install 'chainsocks[{}]'"
 
 
 def require(module: str, extra: str) -> None:
@@ -25,4 +32,14 @@ def require(module: str, extra: str) -> None:
     try:
         importlib.import_module(module)
     except ImportError:
-        raise ValueError(f"an optional package is not installed: pip install 'chainsocks[{extra}]'") from None
+        raise ValueError(_MISSING.format(extra)) from None
+
+
+def require_installed(packages: Sequence[str], extra: str) -> None:
+    """Check that optional packages can be imported, without doing so.
+
+    Raises:
+        ValueError: as `require`.
+    """
+    if any(importlib.util.find_spec(package) is None for package in packages):
+        raise ValueError(_MISSING.format(extra))

@@ -47,12 +47,14 @@ from chainsocks.config.schema import (
     UserTable,
 )
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
+from chainsocks.config.schema_web import WebTable
 from chainsocks.config.secrets import Missing, Secrets, others_can_read
 from chainsocks.config.sections import SECTIONS
 from chainsocks.config.suggest import describe, none_of, suggest
 from chainsocks.config.tables import Table
 from chainsocks.config.toml import parse_toml
 from chainsocks.config.users_file import parse_users
+from chainsocks.config.web import Web
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.masking import masked, masked_name, may_be_login, without_logins
@@ -172,6 +174,7 @@ class _Reader:
         limits = self._single(LimitsTable, data, "limits")
         log = self._single(LogTable, data, "log")
         control = self._single(ControlTable, data, "control")
+        web = self._single(WebTable, data, "web")
         groups = self._read_groups(data, hops)
         chains = self._read_chains(data, {**groups, **hops})
         users = self._read_users(data)
@@ -190,6 +193,7 @@ class _Reader:
             limits.build() if limits else Limits(),
             log.build() if log else LogSettings(),
             control=control.build() if control else Control(),
+            web=web.build() if web else Web(),
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))

@@ -25,6 +25,7 @@ from chainsocks.config.options import as_seconds
 from chainsocks.config.passwords import Password
 from chainsocks.config.rules import Family, Rule, allows_unknown_clients
 from chainsocks.config.suggest import did_you_mean
+from chainsocks.config.web import Web
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.gssapi import Protection
 
@@ -218,6 +219,7 @@ class Config:
     health: HealthSettings = HealthSettings()
     limits: Limits = field(default_factory=Limits)
     log: LogSettings = field(default_factory=LogSettings)
+    web: Web = field(default_factory=Web)
     isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
     """The key that logins of hops with `isolate` are derived from. All workers share it; a restart makes a new one."""
     control: Control = field(default_factory=Control)

@@ -59,8 +59,8 @@ class Secrets:
     warn: Callable[[str, str], None] = _ignore
     """Takes a warning: the key that it is about, and what it says."""
 
-    def from_variable(self, name: str) -> bytes:
-        """Return the password in the environment variable that ``password_env`` names, byte for byte.
+    def from_variable(self, name: str, key: str = "password_env") -> bytes:
+        """Return the secret in the environment variable that `key` names, byte for byte.
 
         Raises:
             ValueError: it is not set, or empty.
@@ -68,7 +68,7 @@ class Secrets:
         if value := os.environ.get(name):
             return os.fsencode(value)
         shown = name if VARIABLE.fullmatch(name) else "of this name"
-        self._tell("password_env", _NotHere(f"the environment variable {shown} is not set"))
+        self._tell(key, _NotHere(f"the environment variable {shown} is not set"))
         return f"${name}".encode()[:MAX_LOGIN]  # two variables are two passwords
 
     def from_file(self, path: str) -> bytes:

@@ -20,6 +20,7 @@ from chainsocks.config.schema import (
     UserTable,
 )
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
+from chainsocks.config.schema_web import WebTable
 from chainsocks.config.tables import Table
 
 __all__ = ["SECTIONS", "Section", "Shape"]
@@ -52,6 +53,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "limits": Section(LimitsTable, Shape.ONE),
         "log": Section(LogTable, Shape.ONE),
         "control": Section(ControlTable, Shape.ONE),
+        "web": Section(WebTable, Shape.ONE),
         "hops": Section(HopTable, Shape.NAMED),
         "groups": Section(GroupTable, Shape.NAMED),
         "chains": Section(ChainTable, Shape.NAMED),

@@ -31,7 +31,7 @@ from chainsocks.protocol.messages import Command
 
 __all__ = ["BOUNDS", "RECENT", "Counters", "Datagrams", "Ended", "Histogram", "SessionKey", "SessionTotals"]
 
-BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """The upper bounds of the buckets of a histogram, in seconds; one without a bound follows."""
 
 RECENT = 20

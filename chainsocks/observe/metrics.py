@@ -27,6 +27,7 @@ __all__ = [
     "HOP_BACKOFFS",
     "HOP_BACKOFF_SECONDS",
     "HOP_UP",
+    "LIMITED",
     "LOOP_LAG",
     "METRICS",
     "OPEN_FILES",
@@ -110,6 +111,7 @@ DIAL_FAILURES = Metric(
     "Failed attempts of dials, by the hop that failed (empty at the destination), the step and the cause.",
     ("hop", "step", "cause"),
 )
+LIMITED = Metric("chainsocks_limited_total", _COUNTER, "What each limit has refused, ended or dropped.", ("limit",))
 DIAL_SECONDS = Metric(
     "chainsocks_dial_seconds", _HISTOGRAM, "How long dials took that succeeded, by chain.", ("chain",)
 )
@@ -166,6 +168,7 @@ METRICS: Mapping[str, Metric] = {
         DIAL_SECONDS,
         STEP_SECONDS,
         DIAL_FAILURES,
+        LIMITED,
         HOP_UP,
         HOP_BACKOFF_SECONDS,
         HOP_BACKOFFS,
@@ -240,6 +243,8 @@ def samples_of(counters: Counters, live: Live) -> Iterator[Sample]:
         yield Sample(STEP_SECONDS, (_shown(hop), step), _buckets(histogram))
     for failure, count in counters.failures.items():
         yield Sample(DIAL_FAILURES, (_shown(failure.hop), failure.step, failure.cause), count)
+    for limit, count in counters.limited.items():
+        yield Sample(LIMITED, (limit,), count)
     datagrams = counters.datagrams
     yield Sample(DATAGRAMS, ("up",), datagrams.up)
     yield Sample(DATAGRAMS, ("down",), datagrams.down)

@@ -39,6 +39,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "isolation_key",
             "limits",
             "log",
+            "web",
         },
     ),
     Listener: frozenset({"address", "group", "kind", "mode", "names_only"}),

@@ -27,6 +27,7 @@ from chainsocks.net.listeners import OpenListener
 from chainsocks.net.rearranging import rearranged
 from chainsocks.observe.log import change_logging
 from chainsocks.server.server import Server
+from chainsocks.server.web import WebServer
 from chainsocks.session.service import Service
 
 __all__ = ["READING", "Outcome", "Read", "Reading", "Reloader", "Steering", "log_outcome", "outcome_of", "unchangeable"]
@@ -115,8 +116,9 @@ def log_outcome(outcome: Outcome) -> None:
 class Reloader:
     """Reloads the server of this process, which is the only one."""
 
-    def __init__(self, server: Server, read: Read) -> None:
+    def __init__(self, server: Server, read: Read, web: WebServer | None = None) -> None:
         self._server = server
+        self._web = web or WebServer(server.service.config)
         self._read = read
         self._turn = trio.Lock()
 
@@ -125,10 +127,12 @@ class Reloader:
         async with self._turn:
             try:
                 with ExitStack() as on_failure:
-                    reading, service, listeners = await trio.to_thread.run_sync(self._prepare, on_failure)
+                    prepared = await trio.to_thread.run_sync(self._prepare, on_failure)
+                    reading, service, listeners, web = prepared
                     before = [*map(str, self._server.listeners)]
                     self._server.change(service, listeners)
                     change_logging(reading.config.log)
+                    self._web.change(reading.config, web)
                     if (after := [*map(str, self._server.listeners)]) != before:
                         log.info("listening on %s", ", ".join(after))
                 outcome = Outcome(reading.source, warnings=reading.warnings)
@@ -137,14 +141,24 @@ class Reloader:
             log_outcome(outcome)
             return outcome
 
-    def _prepare(self, on_failure: ExitStack) -> tuple[Reading, Service, list[OpenListener]]:
+    def _prepare(self, on_failure: ExitStack) -> tuple[Reading, Service, list[OpenListener], list[OpenListener]]:
         server = self._server
         log.info(READING)
         reading = self._read()
-        if problems := [*_unchangeable(server.service.config, reading.config)]:
+        config = reading.config
+        if problems := [*_unchangeable(server.service.config, config)]:
             raise ConfigError(problems, reading.source)
-        service = server.service.renewed(reading.config)
-        return reading, service, on_failure.enter_context(rearranged(server.listeners, reading.config.server.listen))
+        if config.web.listen and not server.service.counters:
+            what = "the server was started without it and without a control socket, and counts nothing: restart it"
+            raise ConfigError([Problem("web.listen", what)], reading.source)
+        service = server.service.renewed(config)
+        listeners = on_failure.enter_context(rearranged(server.listeners, config.server.listen))
+        try:
+            web = on_failure.enter_context(self._web.prepare(config))
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}"
+            raise ConfigError([Problem("web.listen", what)], reading.source) from error
+        return reading, service, listeners, web
 
 
 def unchangeable(former: Config, config: Config) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ from chainsocks.server.service_manager import ServiceManager
 from chainsocks.server.signals import SIGNALS, STOP, Meaning, Meanings
 from chainsocks.server.state import open_worker
 from chainsocks.server.summary import summarize
+from chainsocks.server.web import WebServer, open_web_server
 
 __all__ = ["OneProcess", "open_logged_server", "serve", "serve_until_signalled"]
 
@@ -38,10 +39,11 @@ class OneProcess:
         stopping: trio.Event,
         nursery: trio.Nursery,
         manager: ServiceManager | None = None,
+        web: WebServer | None = None,
     ) -> None:
         self._server = server
         self._manager = manager or ServiceManager()
-        self._reloader = Reloader(server, read)
+        self._reloader = Reloader(server, read, web)
         self._stopping = stopping
         self._nursery = nursery
         self._is_draining = False
@@ -98,9 +100,9 @@ async def serve_until_signalled(
     `control` is the listening control socket, if there is one. It is served to the end, and the caller closes it.
     `manager` is told how the server is.
     """
-    counters, live = (Counters(), LiveSessions()) if control else (None, None)
     meanings = Meanings()
-    with trio.open_signal_receiver(*SIGNALS) as signals:
+    with open_web_server(config) as web, trio.open_signal_receiver(*SIGNALS) as signals:
+        counters, live = (Counters(), LiveSessions()) if control or web.opened else (None, None)
         async with trio.open_nursery() as nursery:
             stopping = trio.Event()
 
@@ -111,10 +113,13 @@ async def serve_until_signalled(
                 nursery.cancel_scope.cancel()
 
             server = await nursery.start(run)
-            steering = OneProcess(server, read, stopping, nursery, manager)
+            steering = OneProcess(server, read, stopping, nursery, manager, web)
             nursery.start_soon(steering.keep_manager_informed)
-            if control:
-                nursery.start_soon(serve_control_socket, control, open_worker(server, steering, nursery))
+            if counters:
+                worker = open_worker(server, steering, nursery)
+                nursery.start_soon(web.run, worker)
+                if control:
+                    nursery.start_soon(serve_control_socket, control, worker)
             task_status.started(server)
             async for number in signals:
                 if stopping.is_set():

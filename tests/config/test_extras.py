@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from chainsocks.config.extras import DNS, GSSAPI, PLOT, require
+from chainsocks.config.extras import DNS, GSSAPI, PLOT, WEB, require, require_installed
 from tests.config.files import complaint_of
 
 MISSING = "an optional package is not installed: pip install 'chainsocks[dns]'"
@@ -25,3 +25,11 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert complaint_of(require, *GSSAPI) == MISSING.replace("dns", "gssapi")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert complaint_of(require, *PLOT) == MISSING.replace("dns", "plot")
+
+
+def test_a_package_can_be_asked_for_without_loading_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = {*sys.modules}
+    require_installed(("pyftpdlib",), "test")
+    assert {*sys.modules} - loaded == set()
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    assert complaint_of(require_installed, *WEB) == MISSING.replace("dns", "web")

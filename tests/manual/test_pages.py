@@ -14,7 +14,7 @@ from chainsocks.config.load import parse_config
 from chainsocks.tools.topics import INDEX, topics
 from tests.manual.pages import DOCUMENTS, MANUAL, ROOT, Block, anchors, blocks, inline_code, links, write_secrets
 
-SECRETS = ("LIMA_PASSWORD", "PARIS_PASSWORD", "CAROL_PASSWORD")
+SECRETS = ("LIMA_PASSWORD", "PARIS_PASSWORD", "CAROL_PASSWORD", "WEB_TOKEN")
 """The environment variables that examples name."""
 
 WIDTH = 78
@@ -64,12 +64,13 @@ def context() -> click.Context:
 def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An environment and a folder in which examples can be loaded, on a machine without a keytab and Kerberos."""
     for name in SECRETS:
-        monkeypatch.setenv(name, "secret")
+        monkeypatch.setenv(name, "secret-of-an-example")
     write_secrets(tmp_path)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("chainsocks.config.gssapi.os.access", lambda path, mode: True)
     monkeypatch.setattr("chainsocks.config.gssapi.require", lambda module, extra: None)
+    monkeypatch.setattr("chainsocks.config.schema_web.require_installed", lambda packages, extra: None)
 
 
 def test_the_index_lists_each_topic_once() -> None:

@@ -24,6 +24,7 @@ from chainsocks.config.schema import (
     UserTable,
 )
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
+from chainsocks.config.schema_web import WebTable
 from chainsocks.config.tables import Table
 from chainsocks.errors import ConfigError
 from tests.manual.pages import MANUAL, write_secrets
@@ -80,6 +81,7 @@ SECTIONS = {
     "`[limits]`": Section(LimitsTable, ("limits",)),
     "`[log]`": Section(LogTable, ("log",)),
     "`[control]`": Section(ControlTable, ("control",)),
+    "`[web]`": Section(WebTable, ("web",)),
     "`[hops]`": Section(
         HopTable,
         ("hops", "one"),
@@ -175,12 +177,13 @@ def keys_of(model: type[Table]) -> list[str]:
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Passwords, also in files, and no need for a keytab or Kerberos."""
-    for name in ("LIMA_PASSWORD", "CAROL_PASSWORD"):
-        monkeypatch.setenv(name, f"the secret of {name}")
+    for name in ("LIMA_PASSWORD", "CAROL_PASSWORD", "WEB_TOKEN"):
+        monkeypatch.setenv(name, f"the-secret-of-{name}")
     write_secrets(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("chainsocks.config.gssapi.os.access", lambda path, mode: True)
     monkeypatch.setattr("chainsocks.config.gssapi.require", lambda module, extra: None)
+    monkeypatch.setattr("chainsocks.config.schema_web.require_installed", lambda packages, extra: None)
 
 
 def test_every_table_has_a_section() -> None:

@@ -22,6 +22,7 @@ from chainsocks.config.models import Ident, Timeouts
 from chainsocks.control.messages import Fault, HopState, What
 from chainsocks.observe.live import Phase
 from chainsocks.observe.log_formats import JsonFormatter, Reader
+from chainsocks.observe.metrics import METRICS
 from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Record
 from chainsocks.protocol.gssapi import Protection
@@ -54,6 +55,7 @@ VALUES: dict[tuple[str, str], type[StrEnum] | Iterable[str]] = {
         *(State.GSSAPI_CONTEXT, State.GSSAPI_PROTECTION, State.REQUEST, State.SECOND_REPLY),
     ],
     ("log", "`kind`"): OutcomeKind,
+    ("web", "metric"): list(METRICS),
 }
 """By page and first heading of a table: the values in its first column, in their order."""
 
@@ -78,6 +80,12 @@ def test_a_table_has_every_value(page: str, heading: str) -> None:
 def test_every_limit_has_its_default() -> None:
     defaults = {row[0].strip("`"): float(row[1]) for row in table("deadlines", "`[timeouts]`")}
     assert defaults == {field.name: field.default for field in fields(Timeouts)}
+
+
+def test_every_metric_has_its_type_and_labels() -> None:
+    for name, kind, labels, _ in table("web", "metric"):
+        metric = METRICS[name.strip("`")]
+        assert (kind, tuple(words(labels))) == (metric.kind, metric.all_labels)
 
 
 def test_every_outcome_of_a_relay_is_listed() -> None:

@@ -56,8 +56,8 @@ async def say_nothing(client: Client) -> None:
     await trio.sleep(20)
 
 
-async def speak_http(client: Client) -> None:
-    await client.send(b"GET / HTTP/1.0\r\n\r\n")
+async def speak_tls(client: Client) -> None:
+    await client.send(b"\x16\x03\x01\x02\x00\x01\x00")
     await client.expect_end()
 
 
@@ -84,7 +84,7 @@ async def fall_silent(client: Client) -> None:
         pytest.param(finish, Config(), ("CONNECT", "direct", "finished", 0), id="finished"),
         pytest.param(fall_silent, Config(), ("CONNECT", "direct", "idle", 0), id="idle"),
         pytest.param(say_nothing, Config(), (None, "", "no_request", None), id="silent"),
-        pytest.param(speak_http, Config(), (None, "", "bad_request", None), id="http"),
+        pytest.param(speak_tls, Config(), (None, "", "bad_request", None), id="tls"),
         pytest.param(log_in_wrongly, Config(users=USERS), (None, "", "login_refused", None), id="login"),
         pytest.param(be_refused, Config(chains=NO_DEFAULT), ("CONNECT", "", "refused", 2), id="rule"),
     ],

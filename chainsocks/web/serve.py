@@ -1,0 +1,123 @@
+"""Serve HTTP until the server is gone that this process asks, or until a signal.
+
+The process is started with its listening sockets and one end of a pair of sockets, on which it speaks the control
+protocol as a client. Whatever a terminal sends to all processes is left to the server: this one ends with it, so that
+it can say until then that the server is draining.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve as serve_asgi
+
+from chainsocks.config.log_settings import LogFormat, LogSettings
+from chainsocks.control.ask import Asker
+from chainsocks.web.app import build_app
+from chainsocks.web.feed import Feed
+from chainsocks.web.guard import Rules
+from chainsocks.web.source import Source
+
+__all__ = ["GRACE", "Given", "parse_arguments", "serve"]
+
+GRACE = 0.2
+"""Seconds that requests under way have at the end. Pages that watch would keep them all."""
+
+
+PEEK = 0.2
+"""Seconds from one look at a socket with data on it to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the process is started with."""
+
+    control: int
+    """The descriptor of a connected socket."""
+    listen: tuple[int, ...]
+    """The descriptors of listening sockets."""
+    rules: Rules
+    log: LogSettings
+    level: int
+
+
+def parse_arguments(arguments: Sequence[str]) -> Given:
+    """Read the command line; the token is in the environment, where other users of the machine do not see it."""
+    parser = argparse.ArgumentParser("chainsocks.web", description="Started by the server; not for use by hand.")
+    parser.add_argument("--control", type=int, required=True)
+    parser.add_argument("--listen", type=int, action="append", required=True)
+    parser.add_argument("--host", action="append", default=[])
+    parser.add_argument("--token-env")
+    parser.add_argument("--guard-reads", action="store_true")
+    parser.add_argument("--log-format", type=LogFormat, default=LogFormat.PLAIN)
+    parser.add_argument("--log-level", type=int, default=logging.INFO)
+    given = parser.parse_args(arguments)
+    token = os.fsencode(os.environ[given.token_env]) if given.token_env else None
+    hosts = frozenset({"localhost", *(host.lower() for host in given.host)})
+    rules = Rules(hosts, token, given.guard_reads)
+    return Given(given.control, tuple(given.listen), rules, LogSettings(given.log_format), given.log_level)
+
+
+async def serve(given: Given) -> None:
+    """Serve until the other end of the control socket is closed, or until SIGTERM.
+
+    *Closing*: all sockets that were given.
+    """
+    control = socket.socket(fileno=given.control)
+    control.settimeout(0)
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(control))
+    stopping = trio.Event()
+    source = Source(Asker(stream))
+    feed = Feed(source)
+    app = build_app(source, feed, given.rules)
+
+    async def stop_on_signal(task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                stopping.set()
+
+    async def stop_with_the_server() -> None:
+        await _until_closed(control)
+        stopping.set()
+
+    async with stream, trio.open_nursery() as nursery:
+        await nursery.start(stop_on_signal)
+        nursery.start_soon(stop_with_the_server)
+        nursery.start_soon(feed.run)
+        await serve_asgi(app, _configure(given.listen), shutdown_trigger=stopping.wait)
+        nursery.cancel_scope.cancel()
+
+
+async def _until_closed(control: socket.socket) -> None:
+    """Wait until the other end of a socket is closed, without reading from it."""
+    with socket.socket(fileno=os.dup(control.fileno())) as watched:
+        watched.settimeout(0)
+        while True:
+            await trio.lowlevel.wait_readable(watched)
+            try:
+                if not watched.recv(1, socket.MSG_PEEK):
+                    return
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+            await trio.sleep(PEEK)  # an answer that another task is about to read
+
+
+def _configure(listen: Sequence[int]) -> Config:
+    config = Config()
+    config.bind = [f"fd://{number}" for number in listen]
+    config.graceful_timeout = GRACE
+    config.keep_alive_max_requests = 100_000  # monitoring systems keep one connection for ever
+    config.include_server_header = False
+    config.errorlog = None  # the routes log what goes wrong
+    return config
