@@ -11,9 +11,10 @@ from pathlib import Path
 import trio
 
 from chainsocks.commands.configuration import Found, find, log_start, not_found, one_of, with_options
-from chainsocks.config.models import Config
+from chainsocks.config.models import OPEN_PROXY, Config
 from chainsocks.control.place import open_control_socket
 from chainsocks.errors import ConfigError, Problem
+from chainsocks.net.activation import activation
 from chainsocks.observe.log import change_logging, start_logging
 from chainsocks.server.dealing import count_workers, share_out
 from chainsocks.server.file_limit import files_warning, raise_limit
@@ -45,6 +46,7 @@ def serve(
         OSError: an address is not available; ``filename`` says which.
     """
     start_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    activation.take()
     options = _Options(listen, hops, workers)
     found = find(one_of(file, path))
     config = options.apply(found)
@@ -84,7 +86,10 @@ class _Options:
         Raises:
             ConfigError: an option is not valid with it.
         """
-        return with_options(found.config, self.listen, self.hops, self.workers)
+        config = with_options(found.config, self.listen, self.hops, self.workers)
+        if exposed := activation.with_addresses(config).exposed:
+            raise ConfigError([Problem("server.listen", f"{each} {OPEN_PROXY}") for each in exposed])
+        return config
 
 
 def _warnings(found: Found, config: Config) -> tuple[str, ...]:

@@ -17,7 +17,16 @@ from chainsocks.config.hops import NamesOnly
 from chainsocks.config.rules import Network, parse_networks
 from chainsocks.protocol.address import Address, AddressType
 
-__all__ = ["ListenAddress", "Listener", "ListenerKind", "Senders", "UnixPath", "is_loopback", "parse_sender"]
+__all__ = [
+    "ListenAddress",
+    "Listener",
+    "ListenerKind",
+    "Senders",
+    "SystemdSocket",
+    "UnixPath",
+    "is_loopback",
+    "parse_sender",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,17 @@ class UnixPath:
         return f"unix:{self.path}"
 
 
-ListenAddress = Address | UnixPath
+@dataclass(frozen=True, slots=True)
+class SystemdSocket:
+    """The name of sockets that the service manager opens, and passes to the server when it starts it."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"systemd:{self.name}"
+
+
+ListenAddress = Address | UnixPath | SystemdSocket
 
 
 class ListenerKind(StrEnum):
@@ -102,6 +121,8 @@ def is_loopback(address: ListenAddress) -> bool:
     """Whether only this machine can reach an address. A name other than ``localhost`` is taken to be reachable."""
     if isinstance(address, UnixPath):
         return True
+    if isinstance(address, SystemdSocket):
+        return False  # it has an address when the server runs: see `chainsocks.net.activation`
     if address.type is AddressType.DOMAINNAME:
         return address.host == "localhost"
     return ip_address(address.host).is_loopback

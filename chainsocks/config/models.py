@@ -19,7 +19,7 @@ from chainsocks.config.chains import DIRECT, Chain, Group
 from chainsocks.config.control import Control
 from chainsocks.config.hops import Hop
 from chainsocks.config.limits import Limits
-from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.config.listeners import Listener, SystemdSocket, UnixPath
 from chainsocks.config.log_settings import LogSettings
 from chainsocks.config.options import as_seconds
 from chainsocks.config.passwords import Password
@@ -240,7 +240,10 @@ class Config:
 
     @property
     def exposed(self) -> tuple[Listener, ...]:
-        """The listeners through which any host may use the server without a login, according to the rules."""
+        """The listeners through which any host may use the server without a login, according to the rules.
+
+        Where sockets of the service manager listen is not known here (`chainsocks.net.activation`).
+        """
         if self.users or self.server.open or self.requires_gssapi:
             return ()
         return tuple(each for each in self.server.listen if not each.is_local and self._admits(_families(each)))
@@ -256,7 +259,7 @@ class Config:
 def _families(listener: Listener) -> tuple[Family, ...]:
     """Return the kinds of addresses that the clients of a listener may have."""
     address = listener.address
-    if isinstance(address, UnixPath) and listener.is_local:
+    if isinstance(address, SystemdSocket) or (isinstance(address, UnixPath) and listener.is_local):
         return ()
     if isinstance(address, UnixPath) or listener.proxy_protocol or address.type is AddressType.DOMAINNAME:
         return tuple(Family)

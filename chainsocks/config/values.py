@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from chainsocks.config.extras import DNS, require
 from chainsocks.config.hops import can_be_host, check_link_local, parse_hop_address
-from chainsocks.config.listeners import ListenAddress, UnixPath
+from chainsocks.config.listeners import ListenAddress, SystemdSocket, UnixPath
 from chainsocks.config.rules import Network, parse_networks
 from chainsocks.config.suggest import MAX_INTEGER, describe
 from chainsocks.protocol.address import Address, parse_address
@@ -39,6 +39,7 @@ DNS_PORT = 53
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _MODE = re.compile(r"0?[0-7]{3}")
 _GROUP = re.compile(r"[\w.][\w.-]*\$?")
+_SYSTEMD_NAME = re.compile(r"[!-9;-~]{1,255}")  # systemd.socket(5), FileDescriptorName=
 _MAX_PORT = 65535
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
@@ -122,7 +123,7 @@ def parse_trusted(value: str) -> tuple[Network | UnixPath, ...]:
 
 
 def parse_listen(value: str) -> ListenAddress:
-    """Read ``host:port``, ``[::1]:1080`` or ``unix:/path``.
+    """Read ``host:port``, ``[::1]:1080``, ``unix:/path`` or ``systemd:NAME``.
 
     Raises:
         ValueError: it is not one; the message says why.
@@ -132,6 +133,11 @@ def parse_listen(value: str) -> ListenAddress:
         if not path.startswith("/"):
             raise ValueError("the path of a unix socket starts with /, as in unix:/run/chainsocks.sock")
         return UnixPath(path)
+    if value.startswith("systemd:"):
+        name = value.removeprefix("systemd:")
+        if not _SYSTEMD_NAME.fullmatch(name):
+            raise ValueError("expected systemd:NAME, with a name as FileDescriptorName= of a socket unit may have it")
+        return SystemdSocket(name)
     if "@" in value:
         raise ValueError("a listener's address cannot contain a login; declare [[users]] instead")
     port = value.removeprefix(":")

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.config.listeners import Listener, SystemdSocket, UnixPath
+from chainsocks.net.activation import activation, real_address
 from chainsocks.net.keepalive import keep_alive
 from chainsocks.protocol.address import Address
 from chainsocks.sockets import keep_urgent
@@ -44,6 +45,16 @@ class OpenListener:
             return f"{name[0]}:{name[1]}"
         return f"[{name[0]}]:{name[1]}" if self.sock.family is socket.AF_INET6 else f"unix:{name}"
 
+    @property
+    def terms(self) -> Listener:
+        """The listener, with the address at which it listens if the service manager has opened the socket."""
+        return real_address(self.listener, self.sock)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all processes of a server accept from this very socket."""
+        return self.sock.family is socket.AF_UNIX or isinstance(self.listener.address, SystemdSocket)
+
     def listen(self, keepalive: float = math.inf) -> None:
         """Start listening. What a TCP socket accepts inherits `keepalive` (`chainsocks.net.keepalive`).
 
@@ -52,6 +63,8 @@ class OpenListener:
         """
         if self.sock.family is not socket.AF_UNIX:
             keep_alive(self.sock, keepalive)  # before that: what waits in the backlog has inherited already
+        if isinstance(self.listener.address, SystemdSocket):
+            return  # it does
         with _naming(self.listener):
             self.sock.listen(BACKLOG)
 
@@ -109,6 +122,8 @@ def bind_listeners(listeners: Iterable[Listener], former: Iterable[OpenListener]
             with _naming(listener):
                 if isinstance(address, UnixPath):
                     bound.append(_bind_unix(address, listener, stack))
+                elif isinstance(address, SystemdSocket):
+                    bound += [OpenListener(listener, sock) for sock in activation.copies(address.name, stack)]
                 else:
                     bound += [OpenListener(listener, sock) for sock in _bind_tcp(address, stack, tcp)]
         stack.pop_all()

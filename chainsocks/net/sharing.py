@@ -3,7 +3,8 @@
 1. A reserved TCP address belongs to the process that reserved it, also while no process listens there, and port 0 has
    become a port. The socket that reserves it receives no connections. Beside it the kernel admits only sockets of the
    same user with SO_REUSEPORT; `reserve_listeners` binds without that option, so a second server cannot reserve it.
-2. The kernel spreads connections over the TCP listeners at an address. A unix socket has one queue, shared by all.
+2. The kernel spreads connections over the TCP listeners at an address. A unix socket, and one that the service manager
+   has opened, has one queue, shared by all.
 3. A unix socket is removed by the process that reserved it, and by no other.
 """
 
@@ -52,13 +53,13 @@ def reserve_all(listeners: Iterable[Listener]) -> list[OpenListener]:
 
 
 def reserve(bound: OpenListener) -> None:
-    """Keep the address of a bound TCP socket without listening; listen at a unix socket.
+    """Keep the address of a bound TCP socket without listening; listen at a socket that is shared.
 
     A TCP socket was bound without SO_REUSEPORT, and so not beside another server. From now on it shares its address
     with sockets that set that option, and with no others. SO_REUSEADDR was for connections in TIME_WAIT; it is cleared,
     since it would let any program listen here while none of our processes does.
     """
-    if bound.sock.family is socket.AF_UNIX:
+    if bound.is_shared:
         bound.listen()
     else:
         bound.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -77,19 +78,19 @@ def listen_beside(reserved: Iterable[OpenListener], keepalive: float = math.inf)
         for each in reserved:
             beside = bind_beside(each)
             stack.callback(beside.close)
-            if beside.sock.family is not socket.AF_UNIX:
+            if not beside.is_shared:
                 beside.listen(keepalive)
             opened.append(beside)
         yield opened
 
 
 def bind_beside(reserved: OpenListener) -> OpenListener:
-    """Bind a socket at a reserved TCP address, without listening, or share a unix socket; the caller closes it.
+    """Bind a socket at a reserved TCP address, without listening, or share the very socket; the caller closes it.
 
     Raises:
         OSError: the system has no more sockets.
     """
-    if reserved.sock.family is socket.AF_UNIX:
+    if reserved.is_shared:
         return OpenListener(reserved.listener, reserved.sock.dup())
     with ExitStack() as stack:
         sock = stack.enter_context(tcp_socket(reserved.sock.family))

@@ -236,7 +236,7 @@ class Pool:
             what = f"{len(new)} new addresses are too many for one reload, which may have {MOST_SOCKETS}"
             raise ConfigError([Problem("server.listen", what)])
         for each in new:
-            if each.sock.family is not socket.AF_UNIX:
+            if not each.is_shared:
                 reserve(each)
         staying = [slot for slot in self.slots[:workers] if slot.pid]
         try:
@@ -259,7 +259,7 @@ class Pool:
         kept = {each.sock for each in arranged}
         gone = [each for each in self.reserved if each.sock not in kept]
         for each in arranged:
-            if each.sock.family is socket.AF_UNIX:
+            if each.is_shared:
                 reserve(each)
         self.config, self.reserved = config, arranged
         change_logging(config.log)

@@ -66,6 +66,8 @@ class _Active:
     """A socket that is accepted from, and how to stop that."""
 
     opened: OpenListener
+    terms: Listener
+    """Those of its clients."""
     lane: Lane | None
     """What ordinary direct sessions use."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -212,11 +214,11 @@ class Server:
         if opened.listener != active.opened.listener:
             if active.lane:
                 active.lane.close()
-            active.lane = self._open_lane(opened.listener)
-        active.opened = opened
+            active.lane = self._open_lane(opened.terms)
+        active.opened, active.terms = opened, opened.terms
 
     def _start(self, opened: OpenListener) -> None:
-        active = _Active(opened, self._open_lane(opened.listener))
+        active = _Active(opened, opened.terms, self._open_lane(opened.terms))
         self._active.append(active)
         if active.is_tcp:
             self.own_listeners.add(address_of(opened.sock.getsockname()))
@@ -250,7 +252,7 @@ class Server:
             else:
                 keep_urgent(connection)  # unix sockets do not inherit it
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
-            listener = active.opened.listener
+            listener = active.terms
             start = self._receive if listener.proxy_protocol else self._admit
             start(Connection(client, name, host, listener), client, active.lane)
 

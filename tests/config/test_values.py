@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainsocks.config.listeners import ListenAddress, UnixPath
+from chainsocks.config.listeners import ListenAddress, SystemdSocket, UnixPath
 from chainsocks.config.suggest import describe
 from chainsocks.config.values import parse_duration, parse_ip, parse_listen, parse_ports, parse_resolver
 from chainsocks.protocol.address import Address
@@ -105,6 +105,7 @@ def test_a_duration_is_positive_or_refused(written: Toml) -> None:
         pytest.param("127.0.0.1:0", Address("127.0.0.1", 0), id="port 0: the system chooses"),
         ("unix:/run/chainsocks.sock", UnixPath("/run/chainsocks.sock")),
         ("unix:/run/user@1000/chain socks", UnixPath("/run/user@1000/chain socks")),
+        ("systemd:chainsocks.socket", SystemdSocket("chainsocks.socket")),
     ],
 )
 def test_a_listener(written: str, listen: ListenAddress) -> None:
@@ -125,6 +126,8 @@ def test_a_listener(written: str, listen: ListenAddress) -> None:
         ("unix:", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
         ("unix:chainsocks.sock", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
         ("unix:@abstract", "the path of a unix socket starts with /, as in unix:/run/chainsocks.sock"),
+        ("systemd:", "expected systemd:NAME, with a name as FileDescriptorName= of a socket unit may have it"),
+        ("systemd:a:b", "expected systemd:NAME, with a name as FileDescriptorName= of a socket unit may have it"),
         ("carol:secret@127.0.0.1:1080", "a listener's address cannot contain a login; declare [[users]] instead"),
     ],
 )
