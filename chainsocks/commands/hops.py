@@ -42,7 +42,7 @@ def hops(*, path: Path | None, control: Path | None, rest: str | None, wake: str
 
 def _table(found: Iterable[Hop]) -> Table:
     table = plain_table("hop", "address", "chains", "state")
-    for name in ("sessions", "dial"):
+    for name in ("sessions", "latency"):
         table.add_column(name, justify="right")
     table.add_column("last success")
     table.add_column("why")
@@ -53,7 +53,7 @@ def _table(found: Iterable[Hop]) -> Table:
             printable(", ".join(each.chains)),
             show_state(each),
             str(each.sessions),
-            "" if each.dial_time is None else f"{each.dial_time * 1000:.0f} ms",
+            "" if each.latency is None else f"{each.latency * 1000:.1f} ms",
             "" if each.success is None else f"{show_duration(each.success)} ago",
             printable(each.why or ""),
         )

@@ -231,6 +231,8 @@ class HopState(StrEnum):
     UNKNOWN = "unknown"
     """No dial or check has gone through it."""
     WELL = "well"
+    FAILING = "failing"
+    """The last dials have failed there. Requests use it all the same: its chain has no other hop for its place."""
     BACKOFF = "backoff"
     """It has failed, and requests avoid it."""
     RESTED = "rested"
@@ -248,15 +250,15 @@ class Hop:
     """The chains that use it."""
     state: HopState
     why: str | None = None
-    """The failure that has put it into backoff."""
+    """The last failure, if it is failing or in backoff."""
     since: float | None = None
-    """For how long it has been in backoff or rested."""
+    """For how long it has been failing, in backoff or rested."""
     retry: float | None = None
     """In how many seconds it is tried again; 0 where the next request does that."""
     failures: int = 0
     """In a row."""
     dial_time: float | None = None
-    """What dials through it take on average."""
+    """What dials through it take on average, where a group has to know."""
     success: float | None = None
     """How long ago a dial or a check last went through it."""
     sessions: int = 0
@@ -265,6 +267,8 @@ class Hop:
     """How many workers know it."""
     workers_avoiding: int = 0
     """In how many of them it is in backoff or rested."""
+    latency: float | None = None
+    """What its own steps of a dial take on average, all together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,24 @@ import trio
 
 from chainsocks.config.limits import Limit
 from chainsocks.datagrams import Drop
-from chainsocks.errors import DialError, Step
+from chainsocks.errors import DialError, HopRefused, Step
 from chainsocks.observe.outcomes import Failure, OutcomeKind
 from chainsocks.observe.record import Record
 from chainsocks.observe.tally import Tally
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
 
-__all__ = ["BOUNDS", "RECENT", "Counters", "Datagrams", "Ended", "Histogram", "SessionKey", "SessionTotals"]
+__all__ = [
+    "BOUNDS",
+    "RECENT",
+    "Counters",
+    "Datagrams",
+    "Ended",
+    "Histogram",
+    "HopTrouble",
+    "SessionKey",
+    "SessionTotals",
+]
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """The upper bounds of the buckets of a histogram, in seconds; one without a bound follows."""
@@ -58,6 +68,21 @@ class SessionTotals:
     count: int = 0
     up: int = 0
     down: int = 0
+
+
+@dataclass(slots=True)
+class HopTrouble:
+    """The failures of a hop in a row, on dials that have no other hop for its place or have not had one yet."""
+
+    since: float
+    """When the first of them was, on trio's clock."""
+    requests: int
+    """How many requests it had carried out then."""
+    why: str = ""
+    """The last of them."""
+    count: int = 0
+    are_certain: bool = False
+    """Whether one of them was before the request, so that its destination had no part in it."""
 
 
 class Ended(NamedTuple):
@@ -109,6 +134,7 @@ class Counters:
         "recent_failures",
         "sessions",
         "steps",
+        "troubles",
     )
 
     def __init__(self) -> None:
@@ -122,6 +148,8 @@ class Counters:
         """The dials that succeeded, by chain."""
         self.steps: dict[tuple[str, State | Step], Histogram] = {}
         """The steps that succeeded, by hop and step."""
+        self.troubles: dict[str, HopTrouble] = {}
+        """By hop; ask `trouble` which of them last."""
         self.recent_failures: deque[Ended] = deque(maxlen=RECENT)
         """The last failed sessions, the earliest first."""
         self._associations: set[Tally] = set()
@@ -164,6 +192,33 @@ class Counters:
         """Count attempts that have failed, without their `earlier`."""
         for error in errors:
             self.failures[Failure.of(error)] += 1
+            if error.place.hop is not None and not isinstance(error, HopRefused):  # a hop that answers works
+                self._note_trouble(error.place.hop, error)
+
+    def trouble(self, hop: str) -> HopTrouble | None:
+        """Return the failures of a hop since it has carried out a request; None if there are none."""
+        trouble = self.troubles.get(hop)
+        return trouble if trouble and trouble.requests == self.requests(hop) else None
+
+    def requests(self, hop: str) -> int:
+        """Return how many requests a hop has carried out."""
+        histogram = self.steps.get((hop, State.REQUEST))
+        return sum(histogram.counts) if histogram else 0
+
+    def latencies(self) -> dict[str, float]:
+        """Return how long the steps of a dial at each hop take on average, all together."""
+        found: dict[str, float] = {}
+        for (hop, _), histogram in self.steps.items():
+            found[hop] = found.get(hop, 0) + histogram.sum / max(1, sum(histogram.counts))
+        return found
+
+    def _note_trouble(self, hop: str, error: DialError) -> None:
+        trouble = self.trouble(hop)
+        if trouble is None:
+            trouble = self.troubles[hop] = HopTrouble(trio.current_time(), self.requests(hop))
+        trouble.count += 1
+        trouble.why = str(error)
+        trouble.are_certain |= error.place.step != State.REQUEST
 
     @contextmanager
     def association(self, tally: Tally) -> Iterator[None]:

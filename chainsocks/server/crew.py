@@ -32,6 +32,7 @@ from chainsocks.control.messages import (
     Worker,
     from_document,
 )
+from chainsocks.server.hop_state import BAD, trouble_of
 
 __all__ = ["PATIENCE", "Crew", "Helm", "Member"]
 
@@ -41,7 +42,7 @@ PATIENCE = 3.0
 SLICE = 200
 """Sessions that are sent at once."""
 
-_WORST = (HopState.RESTED, HopState.BACKOFF, HopState.WELL, HopState.UNKNOWN)
+_WORST = (HopState.RESTED, HopState.FAILING, HopState.BACKOFF, HopState.WELL, HopState.UNKNOWN)
 
 ResultT = TypeVar("ResultT")
 
@@ -99,13 +100,12 @@ class Crew:
         trouble = [f"worker {worker.number} does not answer" for worker in workers if not worker.answers]
         if len(workers) < self.expected:
             trouble.append(f"{len(workers)} of {self.expected} workers run")
-        hops = [hop for hop in await self.hops() if hop.workers_avoiding]
-        trouble += [f"hop {hop.name} is avoided" + _where(hop) for hop in hops]
+        hops = await self.hops()
+        trouble += filter(None, map(trouble_of, hops))
         if waiting := sum(status.waiting for status in told):
             trouble.append(f"connections wait for a session to end: {waiting}")
         if self.is_draining:
             trouble.append("the server is about to stop")
-        count = max((status.hops for status in told), default=0)
         return Status(
             ServerState.DRAINING if self.is_draining else ServerState.RUNNING,
             version("chainsocks"),
@@ -115,8 +115,8 @@ class Crew:
             sum(status.sessions for status in told),
             sum(status.max_sessions for status in told),
             waiting,
-            count,
-            count - len(hops),
+            len(hops),
+            sum(hop.state not in BAD for hop in hops),
             tuple(trouble),
             tuple(workers),
             sum(status.ended for status in told),
@@ -220,10 +220,10 @@ def _worker_of(member: Member, status: Status | None) -> Worker:
 def _merge(known: Sequence[Hop]) -> Hop:
     """Return what several workers know of a hop: the worst of it."""
     worst = min(known, key=lambda hop: (_WORST.index(hop.state), -(hop.retry or 0)))
-    times = [hop.dial_time for hop in known if hop.dial_time is not None]
     return replace(
         worst,
-        dial_time=sum(times) / len(times) if times else None,
+        dial_time=_average(hop.dial_time for hop in known),
+        latency=_average(hop.latency for hop in known),
         success=_least(hop.success for hop in known),
         sessions=sum(hop.sessions for hop in known),
         workers=len(known),
@@ -231,8 +231,9 @@ def _merge(known: Sequence[Hop]) -> Hop:
     )
 
 
-def _where(hop: Hop) -> str:
-    return "" if hop.workers_avoiding == hop.workers else f" in {hop.workers_avoiding} of {hop.workers} workers"
+def _average(values: Iterable[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return sum(found) / len(found) if found else None
 
 
 def _least(values: Iterable[float | None]) -> float | None:

@@ -9,20 +9,18 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import TypeVar
 
 import trio
 
 import chainsocks.control.messages as messages
-from chainsocks.config.chains import DIRECT, hops_of
-from chainsocks.config.hops import Hop
-from chainsocks.config.models import Config
 from chainsocks.control.fleet import SendSessions, WorkerMetrics
-from chainsocks.control.messages import Draining, HopState, Reloaded, Request, ServerState, Status, Worker
+from chainsocks.control.messages import Draining, Reloaded, Request, ServerState, Status, Worker
+from chainsocks.observe.counters import Counters
 from chainsocks.observe.live import LiveSession
-from chainsocks.protocol.address import printable
+from chainsocks.server.hop_state import BAD, all_hops, read_hops, trouble_of
 from chainsocks.server.lag import LagMeter
 from chainsocks.server.metrics import Condition, read_metrics
 from chainsocks.server.reload import Steering
@@ -53,12 +51,10 @@ class OneWorker:
     async def status(self) -> Status:
         """See `chainsocks.control.fleet.Fleet`."""
         server, admission = self._server, self._server.admission
-        config, health = server.service.config, server.service.dialer.choices.health
-        hops = _hops(config)
-        avoided = [name for name, hop in hops.items() if health.in_backoff(hop)]
+        hops = self._hops({})
         worker = Worker(self._number, os.getpid(), admission.taken, admission.total, admission.waiting, self._lag.worst)
         totals = self._totals()
-        trouble = [f"hop {printable(name)} is avoided" for name in avoided]
+        trouble = [*filter(None, map(trouble_of, hops))]
         if admission.waiting:
             trouble.append(f"connections wait for a session to end: {admission.waiting}")
         is_draining = self._steering.is_draining
@@ -74,11 +70,16 @@ class OneWorker:
             worker.max_sessions,
             worker.waiting,
             len(hops),
-            len(hops) - len(avoided),
+            sum(hop.state not in BAD for hop in hops),
             tuple(trouble),
             (worker,),
             *totals,
         )
+
+    def _hops(self, using: Mapping[str, int]) -> list[messages.Hop]:
+        service = self._server.service
+        health, counters = service.dialer.choices.health, service.counters or Counters()
+        return read_hops(service.config, health, counters, using, trio.current_time())
 
     def _totals(self) -> tuple[int, int, int, int]:
         """Return how many sessions have ended and failed, and the bytes both ways of those and of those that run.
@@ -105,8 +106,6 @@ class OneWorker:
 
     async def hops(self) -> Sequence[messages.Hop]:
         """See `chainsocks.control.fleet.Fleet`."""
-        service = self._server.service
-        health, now = service.dialer.choices.health, trio.current_time()
         using: dict[str, int] = {}
         for some in _slices([*self._server.live], MANY):
             for session in some:
@@ -114,30 +113,7 @@ class OneWorker:
                 for hop in (moment and moment.hops) or ():
                     using[hop.name] = using.get(hop.name, 0) + 1
             await trio.lowlevel.checkpoint()
-        found = []
-        for name, hop in _hops(service.config).items():
-            known = health.outlook(hop)
-            is_rested, is_down = known.rested_since is not None, known.failed_since is not None
-            since = known.failed_since if known.rested_since is None else known.rested_since
-            good = HopState.UNKNOWN if math.isinf(known.last_success) else HopState.WELL
-            found.append(
-                messages.Hop(
-                    name,
-                    hop.protocol,
-                    str(hop.address),
-                    tuple(chain.name for chain in service.config.chains.values() if hop in [*hops_of(chain.hops)]),
-                    HopState.RESTED if is_rested else HopState.BACKOFF if is_down else good,
-                    known.why if is_down else None,
-                    None if since is None else now - since,
-                    max(0, known.retry - now) if is_down and not is_rested else None,
-                    known.failures,
-                    known.dial_time,
-                    None if math.isinf(known.last_success) else now - known.last_success,
-                    using.get(hop.name, 0),
-                    workers_avoiding=int(health.in_backoff(hop)),
-                )
-            )
-        return found
+        return self._hops(using)
 
     async def metrics(self) -> Sequence[WorkerMetrics]:
         """See `chainsocks.control.fleet.Fleet`."""
@@ -145,7 +121,7 @@ class OneWorker:
         if counters is None:
             return []
         condition = Condition(self._number, self._started, self._lag.worst, self._steering.is_draining)
-        return [read_metrics(server, counters, _hops(server.service.config), condition)]
+        return [read_metrics(server, counters, all_hops(server.service.config), condition)]
 
     async def kill(self, which: Request) -> int:
         """See `chainsocks.control.fleet.Fleet`."""
@@ -160,14 +136,14 @@ class OneWorker:
 
     async def rest(self, hop: str) -> int:
         """See `chainsocks.control.fleet.Fleet`."""
-        found = _hops(self._server.service.config).get(hop)
+        found = all_hops(self._server.service.config).get(hop)
         if found:
             self._server.service.dialer.choices.health.rest(found)
         return int(found is not None)
 
     async def wake(self, hop: str) -> int:
         """See `chainsocks.control.fleet.Fleet`."""
-        found = _hops(self._server.service.config).get(hop)
+        found = all_hops(self._server.service.config).get(hop)
         if found:
             self._server.service.dialer.choices.health.wake(found)
         return int(found is not None)
@@ -227,12 +203,6 @@ def _is_meant(session: LiveSession, which: Request) -> bool:
         and (which.chain is None or (record.chain is not None and record.chain.name == which.chain))
         and (which.user is None or record.user == which.user)
     )
-
-
-def _hops(config: Config) -> dict[str, Hop]:
-    """Return all hops by name: those that the file declares, and those of chains that options give."""
-    in_chains = {hop.name: hop for chain in (*config.chains.values(), DIRECT) for hop in hops_of(chain.hops)}
-    return {**in_chains, **config.hops}
 
 
 def _slices(items: Sequence[ItemT], size: int = SLICE) -> Iterator[Sequence[ItemT]]:

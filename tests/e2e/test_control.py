@@ -46,7 +46,7 @@ def test_a_dial_is_seen_with_its_step(tmp_path: Path) -> None:
         assert ask(path, "hops")[1].splitlines()[1].split()[:5] == ["hop1", "socks5", hop[9:], "default", "unknown"]
         assert ask(path, "hops", "--rest", "hop1")[0] == 0
         status, out = ask(path, "status")
-        assert (status, "trouble: hop hop1 is avoided" in out) == (1, True)
+        assert (status, "trouble: hop hop1 is rested" in out) == (1, True)
         assert ask(path, "hops", "--wake", "hop1")[0] == 0
         assert ask(path, "status")[0] == 0
 

@@ -89,7 +89,7 @@ def test_a_rested_hop_stays_so_in_a_worker_that_is_replaced() -> None:
         os.kill(workers(server)[1], signal.SIGKILL)
         wait_until(lambda: 3 in workers(server))
         wait_until(lambda: "2 of 2 workers run" not in ask(path, "status")[1])
-        wait_until(lambda: "trouble: hop hop1 is avoided\n" in ask(path, "status")[1])
+        wait_until(lambda: "trouble: hop hop1 is rested\n" in ask(path, "status")[1])
 
 
 def test_reload_and_drain() -> None:

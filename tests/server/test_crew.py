@@ -111,7 +111,7 @@ async def test_a_hop_is_shown_at_its_worst() -> None:
         assert (hop.workers, hop.workers_avoiding, hop.sessions) == (3, 1, 6)
         assert hop.dial_time == pytest.approx(0.2)
         assert hop.success == 1.0
-        assert (await crew.status()).trouble == ("hop osaka is avoided in 1 of 3 workers",)
+        assert (await crew.status()).trouble == ("hop osaka is in backoff in 1 of 3 workers: no answer",)
 
 
 async def test_orders_go_to_all() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -23,7 +23,13 @@ WIDE = 110
 SOON = 3.0
 """Seconds before a deadline from which on it is shown in red."""
 
-_COLOURS = {HopState.WELL: "green", HopState.BACKOFF: "red", HopState.RESTED: "yellow", HopState.UNKNOWN: "dim"}
+_COLOURS = {
+    HopState.FAILING: "red",
+    HopState.WELL: "green",
+    HopState.BACKOFF: "red",
+    HopState.RESTED: "yellow",
+    HopState.UNKNOWN: "dim",
+}
 _PHASES = {Phase.RELAY: "", Phase.DIAL: "yellow", Phase.REQUEST: "cyan", Phase.ROUTE: "cyan", Phase.REPLY: "cyan"}
 
 
@@ -34,6 +40,8 @@ class _Column:
     heading: str
     width: int
     share: int = 0
+    order: Order | None = None
+    """The order that it shows."""
     right: bool = False
 
 
@@ -99,79 +107,81 @@ def _hops(hops: Sequence[Hop], width: int, room: int) -> Iterator[Text]:
         hops = sorted(hops, key=lambda hop: hop.state in (HopState.WELL, HopState.UNKNOWN))
     name = min(max(cell_len(printable(hop.name)) for hop in hops), width // 4)
     name = max(name, 4)
-    yield Text(
-        f"{_cell('HOP', name)}  {_cell('SESSIONS', 8, right=True)}  {_cell('DIAL', 7, right=True)}  STATE", "bold"
-    )
+    yield Text(_hop_cells("HOP", "SESSIONS", "LATENCY", name) + "STATE", "bold")
     for hop in hops[:room]:
-        dial = "" if hop.dial_time is None else f"{hop.dial_time * 1000:.0f} ms"
+        latency = "" if hop.latency is None else f"{hop.latency * 1000:.0f} ms"
         state = show_state(hop) + (f": {printable(hop.why)}" if hop.why else "")
         yield Text.assemble(
-            _hop_cells(printable(hop.name), str(hop.sessions), dial, name),
+            _hop_cells(printable(hop.name), str(hop.sessions), latency, name),
             (state, _COLOURS[hop.state]),
         )
     if len(hops) > room:
         yield Text(f"and {len(hops) - room} more hops", "dim")
 
 
-def _hop_cells(name: str, sessions: str, dial: str, width: int) -> str:
-    return f"{_cell(name, width)}  {_cell(sessions, 8, right=True)}  {_cell(dial, 7, right=True)}  "
+def _hop_cells(name: str, sessions: str, latency: str, width: int) -> str:
+    return f"{_cell(name, width)}  {_cell(sessions, 8, right=True)}  {_cell(latency, 7, right=True)}  "
 
 
 def _columns(width: int) -> list[_Column]:
+    is_wide = width >= WIDE
     fixed = [
-        _Column("ID", 7),
-        _Column(Order.CLIENT, 15, 2),
-        *([_Column("USER", 6, 1)] if width >= WIDE else []),
-        _Column(Order.DESTINATION, 14, 4),
-        *([_Column("CHAIN", 8, 2)] if width >= WIDE else []),
-        _Column("NOW", 9, 3),
-        _Column(Order.LEFT, 5, right=True),
-        _Column(Order.AGE, 5, right=True),
-        *([_Column(Order.BYTES, 8, right=True)] if width >= WIDE else []),
-        _Column(Order.RATE, 8, right=True),
+        _Column("ID", 6),
+        _Column("CLIENT", 15, 2, Order.CLIENT),
+        *([_Column("USER", 6, 1)] if is_wide else []),
+        _Column("DESTINATION", 14, 4, Order.DESTINATION),
+        *([_Column("CHAIN", 8, 2)] if is_wide else []),
+        _Column("NOW", 9, 4),
+        _Column("LEFT", 4, order=Order.LEFT, right=True),
+        _Column("AGE", 4, order=Order.AGE, right=True),
+        *([_Column("UP", 5, order=Order.BYTES, right=True)] if is_wide else []),
+        *([_Column("DOWN", 5, order=Order.BYTES, right=True)] if is_wide else []),
+        _Column("UP/s", 6, order=Order.RATE, right=True),
+        _Column("DOWN/s", 6, order=Order.RATE, right=True),
     ]
     spare = width - sum(column.width for column in fixed) - len(fixed) + 1
     shares = sum(column.share for column in fixed)
     return [
-        _Column(column.heading, column.width + max(0, spare) * column.share // shares, column.share, column.right)
+        replace(column, width=column.width + max(0, spare) * column.share // shares) if column.share else column
         for column in fixed
     ]
 
 
 def _heading(view: View, columns: Sequence[_Column]) -> Text:
     line = Text(style="reverse")
-    arrow = "↑" if view.is_reversed else "↓"
     for number, column in enumerate(columns):
-        is_order = column.heading == view.order
-        heading = f"{column.heading}{arrow}" if is_order and len(column.heading) < column.width else column.heading
         line.append(" " if number else "")
-        line.append(_cell(heading, column.width, right=column.right), "bold" if is_order else "")
+        style = "bold underline" if column.order is view.order else ""
+        padding = " " * (column.width - len(column.heading))
+        line.append_text(Text.assemble(padding if column.right else "", (column.heading, style)))
+        line.append("" if column.right else padding)
     return line
 
 
 def _session(view: View, session: Session, columns: Sequence[_Column]) -> Text:
     place, rate = session.place, view.rate(session)
-    now = f"{place.hop}: {place.step}" if place.hop else place.step or place.phase
-    is_late = place.phase is not Phase.RELAY and place.left is not None and place.left < SOON
+    is_relayed = place.phase is Phase.RELAY
     cells = {
         "ID": session.id,
-        Order.CLIENT: session.client,
+        "CLIENT": session.client,
         "USER": session.user or "",
-        Order.DESTINATION: _destination(session),
+        "DESTINATION": _destination(session),
         "CHAIN": session.chain or "",
-        "NOW": now,
-        Order.LEFT: "" if place.left is None or place.phase is Phase.RELAY else f"{place.left:.1f}",
-        Order.AGE: _age(session.age),
-        Order.BYTES: show_bytes(session.up + session.down),
-        Order.RATE: f"{show_bytes(rate.up + rate.down)}" if rate.up or rate.down else "",
+        "NOW": f"{place.hop}: {place.step}" if place.hop else place.step or place.phase,
+        "LEFT": "" if place.left is None or is_relayed else _age(place.left),
+        "AGE": _age(session.age),
+        "UP": _short(session.up),
+        "DOWN": _short(session.down),
+        "UP/s": _short(rate.up) if rate.up else "",
+        "DOWN/s": _short(rate.down) if rate.down else "",
     }
-    styles = {"NOW": _PHASES[place.phase], Order.LEFT: "bold red" if is_late else "", Order.RATE: "green"}
+    is_late = not is_relayed and place.left is not None and place.left < SOON
+    styles = {"NOW": _PHASES[place.phase], "LEFT": "bold red" if is_late else "", "UP/s": "green", "DOWN/s": "green"}
     line = Text(style="reverse" if session.id == view.chosen else "")
     for number, column in enumerate(columns):
         line.append(" " if number else "")
-        line.append(
-            _cell(printable(cells[column.heading]), column.width, right=column.right), styles.get(column.heading, "")
-        )
+        cell = _cell(printable(cells[column.heading]), column.width, right=column.right)
+        line.append(cell, styles.get(column.heading, ""))
     return line
 
 
@@ -182,11 +192,21 @@ def _destination(session: Session) -> str:
 
 
 def _age(seconds: float) -> str:
-    """Show an age in at most five columns."""
+    """Show seconds in at most four columns."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
+    return f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}s"
+
+
+def _short(amount: float) -> str:
+    """Show an amount of bytes in at most five columns."""
+    unit = ""
+    for larger in "KMGT":
+        if amount < 1000:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.1f}{unit}" if unit and amount < 100 else f"{amount:.0f}{unit}"
 
 
 def _foot(view: View, meant: int, total: int, seen: int) -> Text:
@@ -200,6 +220,7 @@ def _foot(view: View, meant: int, total: int, seen: int) -> Text:
     where = f"{view.first + 1}-{view.first + seen} of {meant}" if seen < meant else f"{meant}"
     if view.filter:
         where += f" (of {total}) with “{printable(view.filter)}”"
+    where += f" by {view.order}" + (", reversed" if view.is_reversed else "")
     return Text.assemble((f"{where}  ", ""), (HELP, "dim"))
 
 

@@ -36,17 +36,17 @@ class Rate:
 
 
 class Order(StrEnum):
-    """What sessions are sorted by. The values are the headings of their columns."""
+    """What sessions are sorted by."""
 
-    AGE = "AGE"
+    AGE = "age"
     """The youngest first."""
-    CLIENT = "CLIENT"
-    DESTINATION = "DESTINATION"
-    LEFT = "LEFT"
+    CLIENT = "client"
+    DESTINATION = "destination"
+    LEFT = "time left"
     """The one that has the least time for its step first; relays last."""
-    RATE = "RATE"
+    RATE = "rate"
     """The fastest first, both ways together."""
-    BYTES = "BYTES"
+    BYTES = "bytes"
     """The one with the most first, both ways together."""
 
 

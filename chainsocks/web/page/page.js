@@ -123,7 +123,7 @@ function drawHop(hop, name) {
   const box = make("div", `hop ${hop ? hop.state : "unknown"}`);
   box.append(make("span", "name", name));
   if (!hop) return box;
-  const told = { well: "", unknown: "no success yet", backoff: "in backoff", rested: "rested by hand" }[hop.state];
+  const told = { well: "", unknown: "no success yet", failing: "fails", backoff: "in backoff", rested: "rested by hand" }[hop.state];
   if (told) box.append(" ", make("span", "told", told));
   const facts = [];
   if (hop.dial_time !== null) facts.push(`dial ${duration(hop.dial_time)}`);

@@ -37,22 +37,29 @@ def test_a_picture_fills_the_screen_exactly(size: tuple[int, int], count: int, h
 
 def test_at_80_by_24() -> None:
     view = view_of(500, HOP, replace(HOP, name="paris", state=HopState.WELL, why=None, since=None, retry=None))
-    view.rates = {"1": Rate(1000, 2000)}
+    view.rates = {"1": Rate(1024, 2048)}
     lines = text(view)
     assert lines[0].rstrip() == "chainsocks running for 1 min  127.0.0.1:1080"
     assert lines[1].rstrip() == "sessions 500 of 100  up 1.0 KiB/s  down 2.0 KiB/s"
     assert lines[2].rstrip() == "hop osaka is avoided"
-    assert lines[3].split() == ["HOP", "SESSIONS", "DIAL", "STATE"]
+    assert lines[3].split() == ["HOP", "SESSIONS", "LATENCY", "STATE"]
     assert lines[4].rstrip().endswith("backoff, for 2.5 s, tried again in 1.5 s: no answer")
-    assert lines[6].split() == ["ID", "CLIENT", "DESTINATION", "NOW", "LEFT", "AGE", "RATE↓"]
+    assert lines[6].split() == ["ID", "CLIENT", "DESTINATION", "NOW", "LEFT", "AGE", "UP/s", "DOWN/s"]
     assert lines[7].split()[:3] == ["1", "127.0.0.1:40000", "example.org:443"]
-    assert lines[7].split()[-4:] == ["3.2", "2s", "2.9", "KiB"]
-    assert lines[-1].startswith("1-16 of 500  q quit")
+    assert lines[7].split()[-4:] == ["3.2", "1.5", "1.0K", "2.0K"]
+    assert lines[-1].startswith("1-16 of 500 by rate  q quit")
 
 
 def test_when_wide_there_is_more() -> None:
     lines = text(view_of(3, HOP), 120, 40)
-    assert lines[5].split() == ["ID", "CLIENT", "USER", "DESTINATION", "CHAIN", "NOW", "LEFT", "AGE", "BYTES", "RATE↓"]
+    assert lines[5].split() == [
+        "ID",
+        "CLIENT",
+        "USER",
+        "DESTINATION",
+        "CHAIN",
+        *["NOW", "LEFT", "AGE", "UP", "DOWN", "UP/s", "DOWN/s"],
+    ]
     assert "carol" in lines[6]
 
 
@@ -66,7 +73,7 @@ def test_troubled_hops_come_first_where_not_all_have_room() -> None:
 def test_what_the_last_line_asks_and_tells() -> None:
     view = view_of(3)
     view.filter = "osa"
-    assert text(view)[-1].startswith("3 (of 3) with “osa”  q quit")
+    assert text(view)[-1].startswith("3 (of 3) with “osa” by rate  q quit")
     view.ask = Ask.FILTER
     assert text(view)[-1].rstrip() == "filter: osa_"
     view.ask, view.chosen = Ask.KILL, "2"
