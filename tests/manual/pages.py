@@ -29,7 +29,9 @@ ROOT = Path(__file__).parent.parent.parent
 MANUAL = ROOT / "chainsocks" / "manual"
 
 DOCUMENTS = sorted(
-    page for folder in (".", ".github", "chainsocks/manual", "examples") for page in ROOT.glob(f"{folder}/*.md")
+    page
+    for folder in (".", ".github", "chainsocks/manual", "examples", "examples/cluster")
+    for page in ROOT.glob(f"{folder}/*.md")
 )
 """Every file that users read."""
 

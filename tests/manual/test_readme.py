@@ -20,8 +20,6 @@ README = ROOT / "README.md"
 TYPED = sections(README, "sh")
 FILES = sections(README, "toml") | sections(README, "python")
 RECIPES = [heading for heading in TYPED if heading in FILES and FILES[heading].startswith("# ")]
-SERVICE = (ROOT / "examples" / "9_chainsocks.service").read_text("utf-8")
-
 
 WAYS = {"www.example.org:80": "tunnel", "203.0.113.9:80": "tunnel", "other.example:80": "direct"}
 """Destinations, and the chains of the split tunnel that they go through."""
@@ -97,12 +95,3 @@ def test_the_failure_can_be_had(tmp_path: Path, page: int) -> None:
             said = said.replace(real, written)
         said = re.sub(r"\d\.\d\d s", "0.00 s", said[said.index("BROKEN") :].partition("\n")[0])
     assert shows(blocks(README, "")[2].text, said), said
-
-
-def test_the_service_is_the_one_of_the_manual() -> None:
-    [unit] = [block.text for block in blocks(MANUAL / "getting-started.md", "ini")]
-    assert SERVICE.endswith("\n\n" + unit)
-    typed = re.findall(r"^#     (.+)$", SERVICE, re.MULTILINE)
-    [setup, started] = blocks(MANUAL / "getting-started.md", "sh")[-2:]
-    assert set(setup.text.splitlines()) <= set(typed)
-    assert set(started.text.splitlines()) - {"journalctl -u chainsocks -f"} <= set(typed)
