@@ -57,6 +57,7 @@ __all__ = [
     "HopAuthenticationError",
     "HopProtocolError",
     "HopRefused",
+    "HopTlsError",
     "LoginRefused",
     "NotFoundError",
     "Place",
@@ -145,6 +146,7 @@ class Step(StrEnum):
 
     RESOLVE = "name look-up"
     CONNECT = "TCP connect"
+    TLS = "TLS handshake"
     LISTEN = "TCP listen"
     AFTER_REPLY = "what comes behind its request"
     """Waiting for the destination's own first bytes, after the last hop's reply."""
@@ -343,6 +345,10 @@ class HopProtocolError(DialError):
 
 class HopAuthenticationError(DialError):
     """A hop refused our login, or accepts no login method that is configured for it."""
+
+
+class HopTlsError(DialError):
+    """The TLS handshake with a hop failed, or its certificate was not accepted."""
 
 
 class HopRefused(DialError):

@@ -10,6 +10,7 @@ from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
+from chainsocks.config.tls import Tls
 from chainsocks.errors import (
     Cause,
     ChainsocksError,
@@ -22,6 +23,7 @@ from chainsocks.errors import (
     HopAuthenticationError,
     HopProtocolError,
     HopRefused,
+    HopTlsError,
     LoginRefused,
     ProtocolError,
     RequestRefused,
@@ -52,6 +54,7 @@ __all__ = [
     "HopProtocol",
     "HopProtocolError",
     "HopRefused",
+    "HopTlsError",
     "Isolate",
     "LoginRefused",
     "NamesOnly",
@@ -63,6 +66,7 @@ __all__ = [
     "Resolve",
     "ResolverError",
     "Timeouts",
+    "Tls",
     "UDPAssociation",
     "Udp",
     "UdpRelay",

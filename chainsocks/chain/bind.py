@@ -114,7 +114,7 @@ class _HopBinding(Binding):
             handshake.expect_second_reply()
         except ProtocolError as error:
             raise broken(trip, leg, handshake, error) from None
-        await negotiate(trip, leg, handshake, stream)
+        await negotiate(trip, leg, handshake, stream, is_new=False)
         reply = handshake.reply
         if not reply.succeeded:
             problem = f"it granted the port, and then refused {leg.target}: {reply.described}"

@@ -54,6 +54,8 @@ def legs(
         own = hop.pipelined(pipeline)
         if position < len(hops):
             after = hops[position]
+            if after.tls and own is Pipeline.CHAIN:
+                own = Pipeline.HOP  # a TLS handshake is a dialogue, whose first message is not that of the protocol
             planned.append(Leg(position, hop, after.address, before, after, CONNECT, own, previous_pipeline))
         else:
             planned.append(Leg(position, hop, destination, before, None, command, own, previous_pipeline))

@@ -149,7 +149,7 @@ async def _converse(
         leg = await with_address(trip, leg)
     handshake = open_handshake(leg.hop, leg.target, pipeline=pipeline)
     trip.allow(hop_limit(trip, leg), leg.target)
-    await negotiate(trip, leg, handshake, stream, ahead)
+    stream = await negotiate(trip, leg, handshake, stream, ahead)
     attempt.replied = True
     if not handshake.reply.succeeded:
         raise refusal(trip, leg, handshake.reply)

@@ -103,7 +103,7 @@ async def _ask_at_once(trip: Trip, leg: Leg, stream: ByteStream) -> Followed | N
             leg = await with_address(trip, leg)
         handshake = leg.hop.kind.open_request(leg.command, leg.target, leg.hop.credentials)
         trip.allow(hop_limit(trip, leg), leg.target)
-        stream = await negotiate(trip, leg, handshake, stream)
+        stream = await negotiate(trip, leg, handshake, stream, is_new=False)
         if not handshake.reply.succeeded:
             raise refusal(trip, leg, handshake.reply)
     except BaseException as error:

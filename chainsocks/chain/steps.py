@@ -26,6 +26,7 @@ from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.pipeline import flights
 from chainsocks.chain.trip import CONNECT, RESOLVE, Guard, Trip
 from chainsocks.config.hops import Pipeline, Resolve
+from chainsocks.config.tls import Tls, context_of
 from chainsocks.errors import (
     Cause,
     ConnectError,
@@ -33,9 +34,12 @@ from chainsocks.errors import (
     HopAuthenticationError,
     HopProtocolError,
     HopRefused,
+    HopTlsError,
+    Step,
     UnsupportedAddress,
 )
 from chainsocks.gss.stream import CapsuleError
+from chainsocks.net.tls import TlsError, TlsStream
 from chainsocks.network import Rest, reset_on_close
 from chainsocks.protocol import socks5
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, interleave, printable
@@ -56,6 +60,7 @@ __all__ = [
     "plan_to",
     "refusal",
     "resolve",
+    "start_tls",
     "unasked",
     "unsupported",
     "with_address",
@@ -267,15 +272,20 @@ async def negotiate(
     ahead: bytes = b"",
     received: bytes = b"",
     header: bytes = b"",
+    *,
+    is_new: bool = True,
 ) -> ByteStream:
     """Drive a handshake to its end: one send and one receive for each message, as far as the kernel allows.
 
-    `header` goes before the first message, and `ahead` behind it. `received` holds bytes that the hop has sent already.
-    Return the stream to go on with, which GSSAPI may wrap.
+    `header` goes before the first message, and before TLS; `ahead` goes behind the first message. `received` holds
+    bytes that the hop has sent already. Unless `is_new`, the hop has done a handshake on `stream` before. Return the
+    stream to go on with, which TLS and GSSAPI may wrap.
 
     Raises:
         DialError: the hop broke the protocol or the connection, or refused the login.
     """
+    if leg.hop.tls and is_new:
+        stream, header = await start_tls(trip, leg, leg.hop.tls, stream, header), b""
     login = leg.hop.credentials
     by_gssapi = HopLogin(login, leg.hop.address.host, leg.command) if isinstance(login, Gssapi) else None
     traced = trip.traced
@@ -312,6 +322,29 @@ async def negotiate(
     return stream
 
 
+async def start_tls(trip: Trip, leg: Leg, tls: Tls, stream: ByteStream, header: bytes = b"") -> TlsStream:
+    """Speak TLS with the hop of a leg from now on, behind a `header` in the clear.
+
+    Raises:
+        DialError: the connection broke, or the hop has the wrong certificate.
+    """
+    trip.enter(leg, Step.TLS)
+    secured = TlsStream(stream, context_of(tls), tls.name or leg.hop.address.host, tls.pins)
+    try:
+        if header:
+            await stream.send(header)
+        await secured.handshake()
+    except TlsError as error:
+        raise trip.error(HopTlsError, f"{error}{_seen_through(leg)}", error.cause) from None
+    except BrokenResourceError:
+        raise trip.error(HopTlsError, f"the connection was reset{_seen_through(leg)}", Cause.RESET) from None
+    return secured
+
+
+def _seen_through(leg: Leg) -> str:
+    return f" (as seen through {leg.previous.name})" if leg.previous else ""
+
+
 async def _receive_exactly(stream: ByteStream, handshake: ClientHandshake, *, first: bool) -> bytes:
     """Receive at most the bytes that the handshake misses, unless the peer's first message is not SOCKS."""
     wanted = handshake.missing
@@ -328,11 +361,9 @@ def broken(trip: Trip, leg: Leg, handshake: ClientHandshake, error: ProtocolErro
     if isinstance(error, LoginRefused):
         return trip.error(HopAuthenticationError, str(error), error.cause)
     problem, cause = "the connection was reset", Cause.RESET
-    if isinstance(error, ProtocolError | CapsuleError):
+    if isinstance(error, ProtocolError | CapsuleError | TlsError):
         problem, cause = str(error), error.cause
-    if leg.previous:
-        problem += f" (as seen through {leg.previous.name})"
-    return trip.error(HopProtocolError, problem, cause)
+    return trip.error(HopProtocolError, f"{problem}{_seen_through(leg)}", cause)
 
 
 def refusal(trip: Trip, leg: Leg, reply: Reply) -> HopRefused:

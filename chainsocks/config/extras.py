@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
-__all__ = ["DNS", "GSSAPI", "PLOT", "WEB", "require", "require_installed"]
+__all__ = ["DNS", "GSSAPI", "PLOT", "TLS", "WEB", "require", "require_installed"]
 
 DNS = "dns.message", "dns"
 """The module that a resolver needs (`chainsocks.chain.dns_messages`), and the extra that installs it."""
@@ -15,6 +15,9 @@ GSSAPI = "gssapi", "gssapi"
 
 PLOT = "matplotlib.figure", "plot"
 """The module that the charts of `chainsocks bench` need (`chainsocks.tools.bench.plot`), and its extra."""
+
+TLS = "cryptography.x509", "tls"
+"""The module that pins of certificates need (`chainsocks.net.pins`), and its extra."""
 
 WEB = ("hypercorn", "starlette", "prometheus_client"), "web"
 """The packages that the web server needs (`chainsocks.web`), and their extra. Its own process loads them."""

@@ -16,6 +16,7 @@ from chainsocks.config.kinds import (
     DEFAULT_PORT,
     KINDS,
     SCHEMES,
+    TLS_SCHEMES,
     HopKind,
     HopProtocol,
     Login,
@@ -26,6 +27,7 @@ from chainsocks.config.kinds import (
 )
 from chainsocks.config.options import AddressLike, as_address, as_choice, as_flag, as_seconds, as_text, shown
 from chainsocks.config.suggest import did_you_mean
+from chainsocks.config.tls import Tls
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Credentials, IsolationLogin, UsernamePassword
@@ -116,7 +118,7 @@ _NOT_IN_A_HOST = re.compile(r"[\s/?#,;|]")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Identity:
-    """What makes two hops the same proxy to us: protocol, address and login, whatever their names are.
+    """What makes two hops the same proxy to us: protocol, address, login and TLS, whatever their names are.
 
     Failures count for an identity, but for a failed TCP connection, which counts for its address: the login was not
     needed for that. An identity holds secrets. It is compared and never printed, and its ``repr`` tells nothing.
@@ -125,16 +127,17 @@ class Identity:
     protocol: HopProtocol
     address: Address
     login: Credentials | None
+    tls: Tls | None = None
     _hash: int = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.protocol, self.address, self.login)))
+        object.__setattr__(self, "_hash", hash((self.protocol, self.address, self.login, self.tls)))
 
     def __hash__(self) -> int:  # computed once: a request looks each member of a group up several times
         return self._hash
 
     def __reduce__(self) -> tuple[type[Identity], tuple[object, ...]]:  # hashes differ from process to process
-        return Identity, (self.protocol, self.address, self.login)
+        return Identity, (self.protocol, self.address, self.login, self.tls)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -166,6 +169,8 @@ class Hop:
     udp_relay: UdpRelay | Address
     """The host to which its datagrams are sent. An `Address` stands in place of what it reports; port 0 leaves the
     reported port."""
+    tls: Tls | None
+    """How TLS is spoken to it, around its protocol; None for no TLS."""
     identity: Identity = field(init=False, repr=False, compare=False)
     """What makes it the same proxy as another hop. A login derived for isolation is no part of that."""
 
@@ -181,12 +186,15 @@ class Hop:
         tor: bool = False,  # noqa: FBT001, FBT002
         isolate: Isolate | IsolateText = Isolate.OFF,
         udp_relay: UdpRelay | Address | str = UdpRelay.HOP,
+        tls: Tls | None = None,
     ) -> None:
         put = object.__setattr__
         put(self, "name", as_text(name, "the name of a hop"))
         put(self, "protocol", as_choice(HopProtocol, protocol, "the protocol of a hop"))
+        put(self, "tls", tls)
         kind = self.kind
-        put(self, "address", as_address(address, "the address of a hop", partial(_parse, kind.default_port)))
+        port = kind.default_tls_port if tls else kind.default_port
+        put(self, "address", as_address(address, "the address of a hop", partial(_parse, port)))
         put(self, "credentials", as_credentials(kind, credentials))
         put(self, "timeout", None if timeout is None else as_seconds(timeout, "the timeout of a hop"))
         put(self, "resolve", as_choice(Resolve, resolve, "resolve"))
@@ -195,7 +203,7 @@ class Hop:
         put(self, "isolate", as_choice(Isolate, isolate, "isolate"))
         put(self, "udp_relay", as_udp_relay(udp_relay))
         login = None if isinstance(self.credentials, IsolationLogin) else self.credentials
-        put(self, "identity", Identity(self.protocol, self.address, login))
+        put(self, "identity", Identity(self.protocol, self.address, login, self.tls))
         self._check()
 
     def _check(self) -> None:
@@ -217,6 +225,11 @@ class Hop:
             raise ValueError("isolate makes up the username and the password: take yours out")
 
     @property
+    def scheme(self) -> str:
+        """The protocol with its TLS, as in ``socks5+tls``; HTTP in TLS is ``https``."""
+        return self.kind.tls_scheme if self.tls else self.protocol.value
+
+    @property
     def kind(self) -> HopKind:
         """What depends on its protocol."""
         return KINDS[self.protocol]
@@ -236,6 +249,8 @@ class Hop:
     @property
     def carries_no_udp(self) -> str | None:
         """The reason why there is no UDP through this hop; None when there may be."""
+        if self.tls:
+            return f"hop {self.name} is spoken to in TLS, and datagrams would go in the clear beside it"
         if not self.kind.carries_udp:
             return f"hop {self.name} speaks {self.protocol}, and {which(lambda kind: kind.carries_udp)} carries UDP"
         if isinstance(self.credentials, Gssapi) and self.credentials.protection is not Protection.NONE:
@@ -276,19 +291,24 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
     """
     scheme, separator, rest = url.partition("://")
     expected = "a URL such as socks5://host:1080, socks4a://host:1080 or socks4://user@host:1080"
-    if not separator or not scheme.isalnum():  # "alice:p://word@host": not a scheme, but a piece of a login
+    if (
+        not separator or not scheme.replace("+", "").isalnum()
+    ):  # "alice:p://word@host": not a scheme, but a piece of a login
         raise ValueError(f"expected {expected}")
-    kind = SCHEMES.get(scheme.lower())
+    kind, tls = SCHEMES.get(scheme.lower()), None
     if kind is None:
-        raise ValueError(f"unknown scheme {scheme!r}" + (did_you_mean(scheme.lower(), SCHEMES) or f"; use {expected}"))
+        kind, tls = TLS_SCHEMES.get(scheme.lower()), Tls()
+    if kind is None:
+        known = [*SCHEMES, *TLS_SCHEMES]
+        raise ValueError(f"unknown scheme {scheme!r}" + (did_you_mean(scheme.lower(), known) or f"; use {expected}"))
     userinfo, at, host = rest.rpartition("@")
-    address = parse_hop_address(host.rstrip("/"), kind.default_port)
+    address = parse_hop_address(host.rstrip("/"), kind.default_tls_port if tls else kind.default_port)
     user, colon, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
     if at and not userinfo and UsernamePassword in kind.logins:
         raise ValueError("no login stands before the @: take it out, or write :@ for an empty username and password")
     with_password = colon or UsernamePassword in kind.logins
     credentials = make_credentials(kind, user, password if with_password else None) if at else None
-    return Hop(name or str(address), kind.protocol, address, credentials)
+    return Hop(name or str(address), kind.protocol, address, credentials, tls=tls)
 
 
 def as_udp_relay(value: object) -> UdpRelay | Address:

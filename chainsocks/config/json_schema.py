@@ -14,7 +14,7 @@ from pydantic_core.core_schema import CoreSchema, NullableSchema, WithDefaultSch
 from chainsocks.config.defaults import written_default
 from chainsocks.config.rules import DIRECTLY
 from chainsocks.config.schema import ListenTable
-from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable
+from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, TlsTable
 from chainsocks.config.sections import SECTIONS, Section, Shape
 from chainsocks.config.tables import Table
 
@@ -29,6 +29,7 @@ _SHORT_FORMS: Mapping[type[Table], list[JsonSchemaValue]] = {
     GroupTable: [_NAMES],
     ChainTable: [_NAMES, {"const": DIRECTLY}],
     ListenTable: [{"type": "string"}, {"type": "integer"}],
+    TlsTable: [{"const": True}],
 }
 """What may stand in place of a table."""
 

@@ -35,6 +35,7 @@ __all__ = [
     "DEFAULT_PORT",
     "KINDS",
     "SCHEMES",
+    "TLS_SCHEMES",
     "HopKind",
     "HopProtocol",
     "Login",
@@ -74,7 +75,10 @@ class HopKind:
     protocol: HopProtocol
     schemes: tuple[str, ...]
     """In the URLs of hops."""
+    tls_scheme: str
+    """In the URL of a hop that speaks it in TLS."""
     default_port: int
+    default_tls_port: int
     logins: frozenset[type[Credentials]]
     """The kinds of credentials that it takes."""
     carries: Callable[[Address], bool]
@@ -141,7 +145,9 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
             HopKind(
                 HopProtocol.SOCKS4,
                 schemes=("socks4",),
+                tls_scheme="socks4+tls",
                 default_port=DEFAULT_PORT,
+                default_tls_port=DEFAULT_PORT,
                 logins=frozenset({UserId}),
                 carries=_carries_ipv4,
                 carries_udp=False,
@@ -156,7 +162,9 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
             HopKind(
                 HopProtocol.SOCKS4A,
                 schemes=("socks4a",),
+                tls_scheme="socks4a+tls",
                 default_port=DEFAULT_PORT,
+                default_tls_port=DEFAULT_PORT,
                 logins=frozenset({UserId}),
                 carries=_carries_ipv4_and_names,
                 carries_udp=False,
@@ -171,7 +179,9 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
             HopKind(
                 HopProtocol.SOCKS5,
                 schemes=("socks5", "socks5h"),  # curl's word for "the proxy resolves names"; ours always do
+                tls_scheme="socks5+tls",
                 default_port=DEFAULT_PORT,
+                default_tls_port=DEFAULT_PORT,
                 logins=frozenset({UsernamePassword, IsolationLogin, Gssapi}),
                 carries=_carries_all,
                 carries_udp=True,
@@ -186,7 +196,9 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
             HopKind(
                 HopProtocol.HTTP,
                 schemes=("http",),
+                tls_scheme="https",
                 default_port=80,
+                default_tls_port=443,
                 logins=frozenset({UsernamePassword}),
                 carries=can_be_authority,
                 carries_udp=False,
@@ -206,6 +218,9 @@ KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
 
 SCHEMES: Mapping[str, HopKind] = MappingProxyType({scheme: kind for kind in KINDS.values() for scheme in kind.schemes})
 """Kinds of hops by the schemes of their URLs."""
+
+TLS_SCHEMES: Mapping[str, HopKind] = MappingProxyType({kind.tls_scheme: kind for kind in KINDS.values()})
+"""The same for hops that are spoken to in TLS."""
 
 
 def which(can: Callable[[HopKind], bool]) -> str:

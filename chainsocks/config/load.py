@@ -46,7 +46,7 @@ from chainsocks.config.schema import (
     TimeoutsTable,
     UserTable,
 )
-from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
+from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable, TlsTable
 from chainsocks.config.schema_web import WebTable
 from chainsocks.config.secrets import Missing, Secrets, others_can_read
 from chainsocks.config.sections import SECTIONS
@@ -390,7 +390,7 @@ def _explain(model: type[Table], detail: Any) -> str:
     """Describe one of pydantic's errors."""
     match detail["type"]:
         case "extra_forbidden":
-            inner = ListenTable if model is ServerTable and len(detail["loc"]) > 1 else model
+            inner = _WITHIN.get(model, model) if len(detail["loc"]) > 1 else model
             known = [field.alias or name for name, field in inner.model_fields.items()]
             return f"unknown key{suggest(detail['loc'][-1], known)}"
         case "missing":
@@ -405,6 +405,10 @@ def _explain(model: type[Table], detail: Any) -> str:
             expected = _TYPES.get(kind, "another kind of value").format(**detail.get("ctx", {}))
             found = "something else" if _SECRETS.intersection(detail["loc"]) else describe(detail["input"])
             return f"found {found}, expected {expected}"
+
+
+_WITHIN: Mapping[type[Table], type[Table]] = {ServerTable: ListenTable, HopTable: TlsTable}
+"""The table that a table may have within it."""
 
 
 def _as_written(raw: Mapping[str, Any], location: Place) -> Place:

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from chainsocks.config.chains import MOST_WARM, WARM_AGE, WARM_IDLE, Chain, Group, Pick, Udp
+from chainsocks.config.extras import TLS, require
 from chainsocks.config.gssapi import (
     gather_gssapi,
     parse_service_host,
@@ -53,6 +54,7 @@ from chainsocks.config.rules import (
     parse_to,
 )
 from chainsocks.config.secrets import Secrets
+from chainsocks.config.suggest import describe
 from chainsocks.config.tables import (
     LIST,
     NUMBER,
@@ -64,12 +66,13 @@ from chainsocks.config.tables import (
     not_empty,
     parsed,
 )
+from chainsocks.config.tls import Tls, context_of, parse_pin
 from chainsocks.config.values import parse_part_address, parse_ports, parse_resolver, parse_target
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.messages import Command, Credentials, UserId
 
-__all__ = ["ChainTable", "GroupTable", "HopTable", "RuleTable"]
+__all__ = ["ChainTable", "GroupTable", "HopTable", "RuleTable", "TlsTable"]
 
 
 def _denies(value: object) -> object:
@@ -83,6 +86,42 @@ PASSWORDS = {"password", "password_env", "password_file"}
 
 HopAddress = Annotated[Address, parsed(parse_part_address)]
 ResolverText = Annotated[Address, parsed(parse_resolver)]
+
+
+def _as_tls(value: object) -> object:
+    if value is False:
+        raise ValueError("found false, expected true or a table; leave tls out of a hop without it")
+    if not isinstance(value, bool | dict):
+        raise ValueError(f"expected true or a table, found {describe(value)}")
+    return {} if value is True else value
+
+
+class TlsTable(Table):
+    """``tls`` in one of ``[hops]``: true, or a table."""
+
+    name: Annotated[StrictStr, Field(min_length=1)] | None = None
+    ca: StrictStr | None = None
+    pin: Annotated[list[Annotated[bytes, parsed(parse_pin)]], BeforeValidator(listed)] | None = None
+    client_cert: StrictStr | None = None
+    client_key: StrictStr | None = None
+    alpn: Annotated[list[StrictStr], BeforeValidator(listed)] | None = None
+
+    def build(self, secrets: Secrets) -> Tls:
+        """Make the value.
+
+        Raises:
+            ValueError: a file is missing or has the wrong contents, or a package is not installed.
+        """
+        files = {key: getattr(self, key) for key in ("ca", "client_cert", "client_key")}
+        places = {key: secrets.path_of(path) for key, path in files.items() if path is not None}
+        if self.pin:
+            require(*TLS)
+        tls = Tls(self.name, pins=tuple(self.pin or ()), alpn=tuple(self.alpn or ()), **places)
+        context_of(tls)
+        return tls
+
+
+_BESIDE_A_URL = {"url", "timeout", "resolve", "pipeline", "tor", "isolate", "udp_relay", "tls"}
 
 
 class HopTable(Table):
@@ -105,6 +144,7 @@ class HopTable(Table):
     gssapi: LeastProtection | None = None
     gssapi_service: ServiceName = ""
     gssapi_host: Annotated[str, parsed(parse_service_host)] = ""
+    tls: Annotated[TlsTable | None, BeforeValidator(_as_tls)] = None
     _hop: Hop
 
     @model_validator(mode="before")
@@ -115,13 +155,13 @@ class HopTable(Table):
     @model_validator(mode="after")
     def _assemble(self, info: ValidationInfo) -> Self:
         if self.url:
-            parts = self.model_fields_set - {"url", "timeout", "resolve", "pipeline", "tor", "isolate", "udp_relay"}
+            parts = self.model_fields_set - _BESIDE_A_URL
             if parts := {part for part in parts if not part.startswith("gssapi")}:
                 raise ValueError(f"the url contains these already: remove {', '.join(sorted(parts))}")
             hop = self.url
         elif self.protocol and self.address:
             credentials = self._credentials(KINDS[self.protocol], info.context or Secrets())
-            hop = Hop("", self.protocol, self.address, credentials)
+            hop = Hop("", self.protocol, self.address, credentials, tls=Tls() if self.tls else None)
         else:
             raise ValueError("expected a url, or both protocol and address")
         if login := gather_gssapi(Gssapi, self.given()):
@@ -134,6 +174,7 @@ class HopTable(Table):
             tor=self.tor,
             isolate=self.isolate,
             udp_relay=self.udp_relay,
+            tls=self.tls.build(info.context or Secrets()) if self.tls else hop.tls,
         )
         return self
 

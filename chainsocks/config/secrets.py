@@ -121,6 +121,14 @@ class Secrets:
         except (OSError, ValueError):
             return False
 
+    def path_of(self, path: str) -> str:
+        """Return the place of a file that is no secret, whose path is written as those of secrets are.
+
+        Raises:
+            ValueError: it is no path.
+        """
+        return str(self._place(path))
+
     def _tell(self, key: str, error: _NotHere) -> None:
         if self.missing is Missing.PROBLEM:
             raise error

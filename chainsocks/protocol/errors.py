@@ -83,6 +83,16 @@ class Cause(StrEnum):
     """The proxy requires a login, and none is configured for it."""
     NO_ACCEPTABLE_METHOD = auto()
     """None of the offered login methods is accepted."""
+    TLS_FAILED = auto()
+    """The TLS handshake failed, for a reason that no other cause describes."""
+    CERTIFICATE_NAME = auto()
+    """The certificate is for another name."""
+    CERTIFICATE_EXPIRED = auto()
+    """The certificate is not valid any more, or not yet."""
+    CERTIFICATE_UNTRUSTED = auto()
+    """No authority that is trusted here has signed the certificate."""
+    PIN_MISMATCH = auto()
+    """The public key of the certificate is none of those that are pinned."""
     GSSAPI_FAILED = auto()
     """The GSSAPI mechanism failed, or one of its messages could not be verified."""
     GSSAPI_ABORTED = auto()

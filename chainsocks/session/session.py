@@ -41,6 +41,7 @@ from chainsocks.errors import Cause, DialError, LoginRefused, ProtocolError, Req
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.limits.bandwidth import Share
 from chainsocks.net.stream import SocketStream
+from chainsocks.net.tls import TlsStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
 from chainsocks.observe.live import KILLED, LiveSessions, Moment, Phase
@@ -406,7 +407,7 @@ class _Session:
             outcome = relay.outcome
             self._record.outcome, self._record.kind = outcome, outcome.kind
             for stream in (client, upstream.stream):
-                if isinstance(stream, EncapsulatedStream) and stream.problem:
+                if isinstance(stream, EncapsulatedStream | TlsStream) and stream.problem:
                     self._record.outcome += f": {stream.problem}"
         except _ClientLeft:
             reset_on_close(upstream.stream)

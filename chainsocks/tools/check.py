@@ -78,7 +78,7 @@ def _rows(
     name = f"{prefix}{printable(member.name)}"
     if isinstance(member, Hop):
         limit = timeouts.hop if member.timeout is None else member.timeout
-        yield name, member.protocol.value, str(member.address), _seconds(limit), ", ".join(_hop_remarks(member, chain))
+        yield name, member.scheme, str(member.address), _seconds(limit), ", ".join(_hop_remarks(member, chain))
         return
     yield name, "group", member.pick.value, "", ", ".join(_group_remarks(member))
     for one in member.hops:

@@ -105,7 +105,7 @@ class Explanation:
 
 def _in_words(member: Hop | Group) -> str:
     if isinstance(member, Hop):
-        return f"{printable(member.name)} ({member.protocol} {member.address})"
+        return f"{printable(member.name)} ({member.scheme} {member.address})"
     return f"{printable(member.name)} ({member.pick}: {', '.join(map(_in_words, member.hops))})"
 
 

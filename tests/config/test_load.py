@@ -205,7 +205,8 @@ def test_sections_of_the_wrong_name_or_type(text: str, problem: str) -> None:
 def test_nothing_in_a_problem_breaks_its_line() -> None:
     assert problems('[hops]\n"a\\nb" = { "c\\u001b" = 5 }\n[chains]\nx = ["\\n"]') == [
         r"hops.a\nb.c\x1b: unknown key; known are address, gssapi, gssapi_host, gssapi_service, isolate, password, "
-        "password_env, password_file, pipeline, protocol, resolve, timeout, tor, udp_relay, url, user_id, username",
+        "password_env, password_file, pipeline, protocol, resolve, timeout, tls, tor, udp_relay, url, user_id, "
+        "username",
         r"chains.x[1]: no hop or group is called '\n'; known are a\nb",
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chainsocks.config.schema import ListenTable
+from chainsocks.config.schema_routing import TlsTable
 from chainsocks.config.sections import SECTIONS, Shape
 from chainsocks.config.tables import Table
 from tests.config.files import problems, read
@@ -19,7 +20,7 @@ def _leaves(table: type[Table] = Table) -> set[type[Table]]:
 
 def test_every_model_is_that_of_a_table_or_within_one() -> None:
     models = {each for each in _leaves() if each.__module__.startswith("chainsocks.")}
-    assert models == {section.model for section in SECTIONS.values()} | {ListenTable}
+    assert models == {section.model for section in SECTIONS.values()} | {ListenTable, TlsTable}
 
 
 @pytest.mark.parametrize("name", SECTIONS)

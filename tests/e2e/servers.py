@@ -164,6 +164,22 @@ def tinyproxy(login: str = "") -> Iterator[SocketAddress]:
 
 
 @contextmanager
+def stunnel(directory: Path, behind: SocketAddress, certificate: Path, *lines: str) -> Iterator[SocketAddress]:
+    """Run stunnel as a TLS server in front of another one."""
+    path = find_program("stunnel4", "stunnel4")
+    config = directory / "stunnel.conf"
+
+    def command(address: SocketAddress) -> list[str | Path]:
+        settings = ["foreground = yes", "pid =", "syslog = no", "[tls]", f"accept = {address[0]}:{address[1]}"]
+        settings += [f"connect = {behind[0]}:{behind[1]}", f"cert = {certificate}", *lines]
+        config.write_text("\n".join(settings) + "\n")
+        return [path, config]
+
+    with listening(command) as address:
+        yield address
+
+
+@contextmanager
 def squid(login: str = "") -> Iterator[SocketAddress]:
     """Run squid, which connects to any port; a `login` is written ``name:password``."""
     path = find_program("squid", "squid")

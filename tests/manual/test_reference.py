@@ -23,10 +23,11 @@ from chainsocks.config.schema import (
     TimeoutsTable,
     UserTable,
 )
-from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
+from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable, TlsTable
 from chainsocks.config.schema_web import WebTable
 from chainsocks.config.tables import Table
 from chainsocks.errors import ConfigError
+from tests.certificates import authority
 from tests.manual.pages import MANUAL, write_secrets
 
 PAGE = (MANUAL / "configuration.md").read_text("utf-8")
@@ -96,6 +97,12 @@ SECTIONS = {
             "gssapi_service": GSSAPI,
             "gssapi_host": GSSAPI,
         },
+    ),
+    "TLS at a hop": Section(
+        TlsTable,
+        ("hops", "one", "tls"),
+        beside={"hops": {"one": {"protocol": "socks5", "address": "10.0.0.1"}}},
+        with_key={"client_key": {"client_cert": "carol.pem"}},
     ),
     "`[groups]`": Section(
         GroupTable,
@@ -180,10 +187,19 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("LIMA_PASSWORD", "CAROL_PASSWORD", "WEB_TOKEN"):
         monkeypatch.setenv(name, f"the-secret-of-{name}")
     write_secrets(tmp_path)
+    write_certificates(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("chainsocks.config.gssapi.os.access", lambda path, mode: True)
     monkeypatch.setattr("chainsocks.config.gssapi.require", lambda module, extra: None)
     monkeypatch.setattr("chainsocks.config.schema_web.require_installed", lambda packages, extra: None)
+
+
+def write_certificates(directory: Path) -> None:
+    """Write what the keys about certificates name."""
+    (directory / "ca.pem").write_bytes(authority().ca.cert_pem.bytes())
+    leaf = authority().issue()
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(directory / "carol.pem"))
+    leaf.private_key_pem.write_to_path(str(directory / "carol.key"))
 
 
 def test_every_table_has_a_section() -> None:

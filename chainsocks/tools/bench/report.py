@@ -67,7 +67,7 @@ def as_json(results: Results, subjects: Sequence[Subject], seconds: float) -> st
     for subject in subjects:
         medians = {figure.key: results.median(figure, subject.way.name) for figure in FIGURES}
         figures = {key: value for key, value in medians.items() if value is not None}
-        hops = [f"{hop.protocol}://{hop.address}" for hop in subject.way.hops]
+        hops = [f"{hop.scheme}://{hop.address}" for hop in subject.way.hops]
         ways.append({"name": subject.way.name, "hops": hops, "figures": figures})
     return json.dumps({"seconds": seconds, "ways": ways, "notes": results.note_lines}, indent=2)
 

@@ -107,7 +107,7 @@ def _step_table(report: ProbeReport) -> Table:
 
 def _add_hop(table: Table, report: HopReport) -> None:
     otherwise = "connected" if report.state is HopState.PASSED else "not reached"
-    add_steps(table, report.label, report.hop.protocol.value, report.hop.address, report.steps, otherwise)
+    add_steps(table, report.label, report.hop.scheme, report.hop.address, report.steps, otherwise)
 
 
 def _hop_table(report: ProbeReport) -> Table:

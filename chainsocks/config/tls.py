@@ -1,0 +1,121 @@
+"""TLS at a hop: what its certificate has to be, and what is shown to it.
+
+A pin is the SHA-256 of a certificate's public key (SubjectPublicKeyInfo), written ``sha256/...`` in base64 as curl and
+RFC 7469 have it. It stays the same when a certificate is renewed with the same key.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["Tls", "context_of", "parse_pin", "show_pin"]
+
+_PIN = re.compile(r"sha256/(?:/)?([A-Za-z0-9+/]{43}=)").fullmatch
+_CONTEXTS = 256
+"""Contexts that are kept, each with the authorities that it trusts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How TLS is spoken to a hop.
+
+    Without `ca` the authorities that this machine trusts are trusted. `pins` decide alone: with them neither the
+    authority nor the name nor the dates of a certificate matter.
+
+    Raises:
+        ValueError: the key without its certificate.
+    """
+
+    name: str | None = None
+    """The name that the certificate has to be for, and that is sent as SNI; None for the host of the hop's address."""
+    ca: str | None = None
+    """The path of a file with certificates of authorities (PEM)."""
+    pins: tuple[bytes, ...] = ()
+    client_cert: str | None = None
+    """The path of the certificate to show, with its chain (PEM)."""
+    client_key: str | None = None
+    """The path of its key (PEM); None if that is in the same file."""
+    alpn: tuple[str, ...] = ()
+    """The protocols to offer (RFC 7301)."""
+    _stamps: tuple[tuple[int, int] | None, ...] = field(init=False, repr=False)
+    """Change when a file changes, so that a reload reads it again."""
+
+    def __post_init__(self) -> None:
+        if self.client_key and not self.client_cert:
+            raise ValueError("client_key needs client_cert")
+        files = (self.ca, self.client_cert, self.client_key)
+        object.__setattr__(self, "_stamps", tuple(map(_stamp, files)))
+
+
+def _stamp(path: str | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(_CONTEXTS)
+def context_of(tls: Tls) -> ssl.SSLContext:
+    """Return the context for connections to a hop; it is made once. That reads files.
+
+    Raises:
+        ValueError: a file is missing, or has no certificates or keys in it.
+    """
+    context = ssl.create_default_context()
+    if tls.ca:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _load("ca", tls.ca, context.load_verify_locations)
+    if tls.pins:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.client_cert:
+        cert, key = tls.client_cert, tls.client_key
+        _load("client_cert", cert, lambda path: context.load_cert_chain(path, key, password=_no_password))
+    if tls.alpn:
+        context.set_alpn_protocols(tls.alpn)
+    return context
+
+
+def _load(key: str, path: str, load: object) -> None:
+    try:
+        load(path)  # type: ignore[operator]
+    except ssl.SSLError as error:
+        reason = (error.reason or "no certificate").replace("_", " ").lower()
+        raise ValueError(f"{key}: {path} is not what is expected, PEM: {reason}") from None
+    except OSError as error:
+        raise ValueError(f"{key}: {path}: {error.strerror}") from None
+
+
+def _no_password() -> str:
+    raise ValueError("client_key: it is encrypted, and there is no place for its password; decrypt it")
+
+
+def parse_pin(text: str) -> bytes:
+    """Read ``sha256/`` and 44 characters of base64.
+
+    Raises:
+        ValueError: it is no pin.
+    """
+    match = _PIN(text)
+    if match is None:
+        raise ValueError('expected "sha256/" and 44 characters of base64, as `chainsocks probe` prints them')
+    return b64decode(match[1])
+
+
+def show_pin(pin: bytes) -> str:
+    """Return a pin as it is written."""
+    return f"sha256/{b64encode(pin).decode()}"
+
+
+def as_pins(given: Sequence[str | bytes]) -> tuple[bytes, ...]:
+    """Return pins that are given as text or as 32 bytes."""
+    return tuple(each if isinstance(each, bytes) else parse_pin(each) for each in given)

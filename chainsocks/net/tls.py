@@ -1,0 +1,278 @@
+"""TLS over any byte stream, with a half-close, by the standard library's `ssl.MemoryBIO`.
+
+anyio's and trio's TLS streams can end both directions only. Here `send_eof` sends a close_notify, and reading goes on
+until the peer's (RFC 8446 section 6.1).
+
+1. An end without a close_notify breaks the stream: the reader must not take a part for the whole.
+2. Reading may have to send something, such as the answer to a key update. It leaves that to a task that is sending
+   anyway: waiting for it, two peers that both send a lot would stop reading.
+3. Before its close_notify is sent, what has arrived is decrypted: OpenSSL would drop it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import anyio
+from anyio import BrokenResourceError, EndOfStream
+from anyio.abc import ByteStream
+from anyio.lowlevel import checkpoint
+
+from chainsocks.config.tls import show_pin
+from chainsocks.protocol.address import printable
+from chainsocks.protocol.errors import Cause, describe_opening
+
+__all__ = ["TlsError", "TlsStream"]
+
+CHUNK = 64 * 1024
+"""Bytes that are encrypted before they are sent."""
+
+_OPENING = 24
+_NOT_TLS = {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE"}
+_RECORDS = (b"", b"\x15", b"\x16")
+"""How an answer of TLS begins: with an alert, or a handshake."""
+_NAMES, _EXPIRED, _NOT_YET = {62, 63, 64}, 10, 9  # X509_V_ERR_*
+
+
+class TlsError(BrokenResourceError):
+    """TLS broke the stream; the message says why."""
+
+    def __init__(self, message: str, cause: Cause) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class _Certificate(Protocol):
+    def get_info(self) -> dict[str, Any]: ...
+
+
+class _Pins(Protocol):
+    def pin_of(self, certificate: bytes) -> bytes: ...
+
+
+class TlsStream(ByteStream):
+    """TLS over `stream`; call `handshake` first. A client verifies `name`, and sends it as SNI.
+
+    *Closing*: it owns `stream`, and closes it without a close_notify.
+
+    *Raises*: as ``anyio.abc.ByteStream`` says; `TlsError` where TLS broke the stream.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        context: ssl.SSLContext,
+        name: str | None = None,
+        pins: Sequence[bytes] = (),
+        *,
+        is_server: bool = False,
+    ) -> None:
+        self._stream = stream
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, is_server, name)
+        self._name = name
+        self._pins = pins
+        self._opening = b""
+        """The first bytes from the peer."""
+        self._early = bytearray()
+        """What was decrypted before our close_notify."""
+        self._has_ended = False
+        self._sending = anyio.Lock()
+        self._senders = 0
+        self.problem: str | None = None
+        """Why nothing more can be received, if TLS broke the stream."""
+
+    async def handshake(self) -> None:
+        """Agree on keys, and verify the peer's certificate.
+
+        Raises:
+            TlsError: it failed, and `Cause` says why.
+            BrokenResourceError: the connection broke.
+        """
+        while True:
+            try:
+                self._object.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._fetch()
+            except (ssl.SSLError, ssl.CertificateError) as error:
+                failure = self._explain(error)
+                try:
+                    await self._flush()  # the alert
+                except BrokenResourceError:
+                    pass  # the peer has no interest in it
+                raise failure from None
+            else:
+                break
+        await self._flush()
+        self._check_pins()
+
+    @property
+    def version(self) -> str:
+        """The version of TLS, as in ``TLSv1.3``."""
+        return self._object.version() or "no TLS"
+
+    @property
+    def certificate(self) -> bytes:
+        """The peer's certificate (DER)."""
+        return self._object.getpeercert(binary_form=True) or b""
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return decrypted bytes, up to `max_bytes`; wait until there are some."""
+        if self._early:
+            await checkpoint()
+            data = bytes(self._early[:max_bytes])
+            del self._early[:max_bytes]
+            return data
+        waited = False
+        while True:
+            decrypted = self._read(max_bytes)
+            if decrypted:
+                if not waited:
+                    await checkpoint()
+                return decrypted
+            if decrypted is not None:
+                raise EndOfStream
+            if not self._senders:
+                await self._flush()
+            await self._fetch()
+            waited = True
+
+    async def send(self, item: bytes) -> None:
+        """Encrypt and send `item`."""
+        with memoryview(item) as view:
+            for start in range(0, len(item), CHUNK):
+                try:
+                    self._object.write(view[start : start + CHUNK])
+                except ssl.SSLError as error:
+                    raise self._broken(error) from None
+                await self._flush()
+
+    async def send_eof(self) -> None:
+        """Send a close_notify; the other direction stays open."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        while data := self._read(CHUNK):
+            self._early += data
+        try:
+            self._object.unwrap()
+        except ssl.SSLWantReadError:
+            pass  # it is queued, and the peer's is not there
+        except ssl.SSLError as error:
+            raise self._broken(error) from None
+        await self._flush()
+
+    async def aclose(self) -> None:
+        """Close the inner stream."""
+        await self._stream.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Those of the inner stream."""
+        return self._stream.extra_attributes
+
+    def _read(self, max_bytes: int) -> bytes | None:
+        """Return decrypted bytes, none at the peer's close_notify; None while more has to arrive."""
+        try:
+            return self._object.read(max_bytes)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLError as error:
+            raise self._broken(error) from None
+
+    async def _fetch(self) -> None:
+        try:
+            data = await self._stream.receive()
+        except EndOfStream:
+            self._incoming.write_eof()
+            return
+        if len(self._opening) < _OPENING:
+            self._opening += data[:_OPENING]
+        self._incoming.write(data)
+
+    async def _flush(self) -> None:
+        """Send what is encrypted, in order, whatever task has written it."""
+        if self._outgoing.pending:
+            self._senders += 1
+            try:
+                async with self._sending:
+                    while data := self._outgoing.read():
+                        await self._stream.send(data)
+            finally:
+                self._senders -= 1
+
+    def _broken(self, error: ssl.SSLError) -> TlsError:
+        failure = self._explain(error)
+        self.problem = str(failure)
+        return failure
+
+    def _explain(self, error: ssl.SSLError | ssl.CertificateError) -> TlsError:
+        """Return the error for people and programs."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return self._explain_certificate(error)
+        reason = getattr(error, "reason", None) or ""
+        words = reason.lower().replace("_", " ")
+        if self._object.version() is None and (reason in _NOT_TLS or self._opening[:1] not in _RECORDS):
+            cause, looks = describe_opening(self._opening)
+            return TlsError(f"it does not speak TLS; it {looks}", cause)
+        if isinstance(error, ssl.SSLEOFError) or "UNEXPECTED_EOF" in reason:
+            return TlsError("the connection ended without TLS's own end (close_notify)", Cause.CLOSED)
+        if "CERTIFICATE_REQUIRED" in reason:
+            return TlsError("it requires a client certificate; give this hop client_cert", Cause.LOGIN_REQUIRED)
+        if "ALERT" in reason:
+            said = words.rpartition("alert ")[2]
+            return TlsError(f"it ended TLS with the alert: {said}", Cause.TLS_ALERT)
+        return TlsError(f"TLS failed: {words or printable(str(error))}", Cause.TLS_FAILED)
+
+    def _explain_certificate(self, error: ssl.SSLCertVerificationError) -> TlsError:
+        info, code = self._unverified(), error.verify_code
+        if code in _NAMES:
+            names = ", ".join(printable(str(value)) for _, value in info.get("subjectAltName", ())[:4])
+            own = f"is for {names}" if names else "has no name"
+            return TlsError(f"its certificate {own}, and not for {self._name}", Cause.CERTIFICATE_NAME)
+        if code == _EXPIRED:
+            return TlsError(f"its certificate expired{_since(info.get('notAfter'))}", Cause.CERTIFICATE_EXPIRED)
+        if code == _NOT_YET:
+            return TlsError(
+                f"its certificate is not valid yet{_until(info.get('notBefore'))}", Cause.CERTIFICATE_EXPIRED
+            )
+        why = error.verify_message
+        return TlsError(f"its certificate is not trusted: {why}", Cause.CERTIFICATE_UNTRUSTED)
+
+    def _unverified(self) -> dict[str, Any]:
+        """Return the fields of a certificate that was not accepted, for the message; none where Python hides them."""
+        try:
+            chain: list[_Certificate] = self._object._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # noqa: SLF001
+            return chain[0].get_info()
+        except (AttributeError, IndexError, TypeError, ValueError):
+            return {}
+
+    def _check_pins(self) -> None:
+        if self._pins:
+            pins = cast(_Pins, importlib.import_module("chainsocks.net.pins"))
+            pin = pins.pin_of(self.certificate)
+            if pin not in self._pins:
+                self.problem = f"its pin does not match: got {show_pin(pin)}"
+                raise TlsError(self.problem, Cause.PIN_MISMATCH)
+
+
+def _since(date: str | None) -> str:
+    return f" {_span(time.time() - ssl.cert_time_to_seconds(date))} ago" if date else ""
+
+
+def _until(date: str | None) -> str:
+    return f", for another {_span(ssl.cert_time_to_seconds(date) - time.time())}" if date else ""
+
+
+def _span(seconds: float) -> str:
+    for length, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if (count := int(seconds // length)) > 0:
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    return "moments"
