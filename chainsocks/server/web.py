@@ -120,7 +120,8 @@ def _command(config: Config, opened: Sequence[OpenListener]) -> list[str]:
     """Return the command line without the control socket. -P: nothing is loaded from the current folder."""
     web = config.web
     hosts = (*web.hosts, *([web.listen.host] if web.listen else []))
-    command = [sys.executable, "-P", "-m", "chainsocks.web", "--log-format", config.log.format]
+    command = [sys.executable, "-P", "-m", "chainsocks.web"]
+    command += ["--log-format", config.log.format, "--log-privacy", config.log.privacy]
     command += ["--log-level", str(logging.getLogger("chainsocks").getEffectiveLevel())]
     for each in opened:
         command += ["--listen", str(each.sock.fileno())]

@@ -23,6 +23,8 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 
+from chainsocks.observe.privacy import shown
+
 __all__ = ["PUBLIC", "Guard", "Rules"]
 
 log = logging.getLogger("chainsocks.web")
@@ -87,7 +89,7 @@ class Guard:
         try:
             await (refusal or self._app)(scope, receive, send_with_headers)
         except Exception as error:  # the client has its 500 already
-            log.error("a bug in chainsocks: %s: %s (in the web server)", type(error).__name__, error)
+            log.error("a bug in chainsocks: %s: %s (in the web server)", type(error).__name__, shown(error))
             log.debug("where it happened", exc_info=error)
 
     def _refusal(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:

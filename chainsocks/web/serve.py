@@ -19,7 +19,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve as serve_asgi
 
-from chainsocks.config.log_settings import LogFormat, LogSettings
+from chainsocks.config.log_settings import LogFormat, LogSettings, Privacy
 from chainsocks.control.ask import Asker
 from chainsocks.web.app import build_app
 from chainsocks.web.feed import Feed
@@ -58,12 +58,14 @@ def parse_arguments(arguments: Sequence[str]) -> Given:
     parser.add_argument("--token-env")
     parser.add_argument("--guard-reads", action="store_true")
     parser.add_argument("--log-format", type=LogFormat, default=LogFormat.PLAIN)
+    parser.add_argument("--log-privacy", type=Privacy, default=Privacy.NONE)
     parser.add_argument("--log-level", type=int, default=logging.INFO)
     given = parser.parse_args(arguments)
     token = os.fsencode(os.environ[given.token_env]) if given.token_env else None
     hosts = frozenset({"localhost", *(host.lower() for host in given.host)})
+    log = LogSettings(given.log_format, given.log_privacy)
     rules = Rules(hosts, token, given.guard_reads)
-    return Given(given.control, tuple(given.listen), rules, LogSettings(given.log_format), given.log_level)
+    return Given(given.control, tuple(given.listen), rules, log, given.log_level)
 
 
 async def serve(given: Given) -> None:

@@ -11,7 +11,7 @@ import trio
 for package in ("hypercorn", "starlette", "prometheus_client"):
     pytest.importorskip(package, reason="the extra `web` is not installed")
 
-from chainsocks.config.log_settings import LogFormat  # noqa: E402  (behind the skip)
+from chainsocks.config.log_settings import LogFormat, LogSettings, Privacy  # noqa: E402  (behind the skip)
 from chainsocks.config.web import Web  # noqa: E402
 from chainsocks.protocol.address import Address  # noqa: E402
 from chainsocks.web.guard import Rules  # noqa: E402
@@ -28,11 +28,12 @@ ANY = Address("0.0.0.0", 0)
 def test_arguments_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEB_TOKEN", TOKEN)
     words = ["--control", "5", "--listen", "6", "--listen", "7", "--host", "A.example", "--host", "[::1]"]
-    words += ["--token-env", "WEB_TOKEN", "--guard-reads", "--log-format", "json", "--log-level", "10"]
+    words += ["--token-env", "WEB_TOKEN", "--guard-reads", "--log-format", "json", "--log-privacy", "full"]
+    words += ["--log-level", "10"]
     given = parse_arguments(words)
     assert (given.control, given.listen, given.level) == (5, (6, 7), logging.DEBUG)
     assert given.rules == Rules(frozenset({"localhost", "a.example", "[::1]"}), TOKEN.encode(), guards_reads=True)
-    assert given.log.format is LogFormat.JSON
+    assert given.log == LogSettings(LogFormat.JSON, Privacy.FULL)
 
 
 def test_arguments_are_few_by_default() -> None:
