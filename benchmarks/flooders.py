@@ -1,10 +1,11 @@
 """Clients that keep a server busy, in a process of their own that takes as little CPU as it can.
 
-1. Each holds a number of connections, and opens a new one, with a pause, for each that the server ends.
+1. Each holds a number of connections, and opens a new one, with a pause, for each that the server ends. With a pace, it
+   opens so many a second from its beginning on.
 2. A connection says all that it ever says at once, and listens until the server ends it.
 3. For UDP, each connection is an association, and names new destinations again and again.
 
-A flood begins with all connections opened, and ends with standard input.
+A flood begins when so many were opened, and ends with standard input.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import count
 
 from benchmarks.lab import ATTACKER, SILENT
 from benchmarks.names import DEAD
@@ -96,9 +96,15 @@ def _login(name: bytes, password: bytes) -> bytes:
 
 
 @contextmanager
-def open_flood(flood: Flood, server: Address, echo: Address, connections: int) -> Iterator[int]:
-    """Run a flood with so many connections at a time; yield its process when all of them were opened."""
-    with open_child("benchmarks.flooders", flood.name, str(server), str(echo), str(connections)) as child:
+def open_flood(
+    flood: Flood, server: Address, echo: Address, connections: int, pace: float | None = None
+) -> Iterator[int]:
+    """Run a flood with so many connections at a time; yield its process when so many were opened.
+
+    With a `pace` in connections a second, that is the rate from the beginning, and the process is yielded at once.
+    """
+    words = [flood.name, str(server), str(echo), str(connections), *([f"{pace:g}"] if pace else [])]
+    with open_child("benchmarks.flooders", *words) as child:
         yield child.pid
 
 
@@ -116,26 +122,31 @@ class _Connection:
 
 
 class _Flooder:
-    def __init__(self, flood: Flood, server: Address, echo: Address, connections: int) -> None:
+    def __init__(self, flood: Flood, server: Address, echo: Address, connections: int, pace: float | None) -> None:
         self._flood = flood
         self._server = server.host, server.port
         self._echo = echo
         self._wanted = connections
-        self._numbers = count()
+        self._pace = pace
+        self._opened = 0
         self._open: dict[int, _Connection] = {}
         self._poll = select.epoll()
 
     def run(self, ready: Callable[[], None]) -> None:
         self._poll.register(sys.stdin, select.EPOLLIN)
-        per_turn, next_turn, turns = AT_FIRST, time.monotonic(), 0
+        at_first, next_turn, turns, due = self._pace is None, time.monotonic(), 0, 0.0
+        per_turn = LATER if self._pace is None else self._pace * TICK
+        if not at_first:
+            ready()
         while True:
             if time.monotonic() >= next_turn:
                 next_turn += TICK
                 turns += 1
-                for _ in range(min(per_turn, self._wanted - len(self._open))):
+                due = AT_FIRST if at_first else due % 1 + per_turn
+                for _ in range(min(int(due), self._wanted - len(self._open))):
                     self._connect()
-                if per_turn == AT_FIRST and len(self._open) == self._wanted:
-                    per_turn = LATER
+                if at_first and self._opened >= self._wanted:
+                    at_first, due = False, 0.0
                     ready()
                 if self._flood is Flood.UDP:
                     self._send_datagrams(turns)
@@ -151,7 +162,8 @@ class _Flooder:
         sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((ATTACKER, 0))
         sock.connect_ex(self._server)
-        self._open[sock.fileno()] = _Connection(sock, next(self._numbers))
+        self._open[sock.fileno()] = _Connection(sock, self._opened)
+        self._opened += 1
         self._poll.register(sock, select.EPOLLOUT)
 
     def _handle(self, connection: _Connection, events: int) -> None:
@@ -194,10 +206,11 @@ IP_BIND_ADDRESS_NO_PORT = 24
 """Ports are chosen by the connect, as without a bind, so that there are enough of them (ip(7))."""
 
 
-def main(flood: str, server: str, echo: str, connections: str) -> None:
+def main(flood: str, server: str, echo: str, connections: str, pace: str = "") -> None:
     """Run a flood until standard input ends."""
     raise_limit()
-    flooder = _Flooder(Flood[flood], parse_address(server), parse_address(echo), int(connections))
+    limits = int(connections), float(pace) if pace else None
+    flooder = _Flooder(Flood[flood], parse_address(server), parse_address(echo), *limits)
     flooder.run(say_ready)
 
 

@@ -56,6 +56,9 @@ MAX_SESSIONS = 500
 HOUSEFUL = 600
 """Connections of a flood that wants to hold all sessions that the server may have."""
 
+CROWD = 5000
+"""Connections of a flood that the server may hold all, unless a limit says otherwise."""
+
 PASSWORD = "right"
 
 LIMIT, RATIO = 0.02, 2.0
@@ -97,6 +100,9 @@ class Case:
     """What the configuration says besides ``[server]``."""
     rate: float = 1
     """Of the innocent sessions, as a part of `Effort.rate`."""
+    max_sessions: int = MAX_SESSIONS
+    pace: float | None = None
+    """Connections of the flood a second; None for as many as there are to be, and 200 a second after that."""
     log_is_unread: bool = False
     """The server logs each step, to a pipe that nothing reads during the flood."""
 
@@ -133,6 +139,17 @@ def _users(count: int) -> list[str]:
 
 USERS = _users(200)
 
+HANDSHAKES = ["[limits]", "handshakes = 500"]
+FAILED_LOGINS = ["[limits]", "failed_logins = 5"]
+
+SLOW: tuple[tuple[str, Flood, Callable[[Target], Iterator[Route]], list[str]], ...] = (
+    ("silent", Flood.SILENT, _to_address, []),
+    ("half a greeting", Flood.HALF_GREETING, _to_address, []),
+    ("half a login", Flood.HALF_LOGIN, _with_login, USERS),
+    ("half a request", Flood.HALF_REQUEST, _to_address, []),
+)
+"""Each step of the handshake at which a client can be slow."""
+
 CASES = (
     Case("dead names", Flood.NAMES, 300, _to_names),
     Case("UDP to dead names", Flood.UDP, 40, _to_names),
@@ -144,6 +161,29 @@ CASES = (
     Case("half a request", Flood.HALF_REQUEST, HOUSEFUL, _to_address),
     Case("silent destination", Flood.NO_ANSWER, HOUSEFUL, _to_address),
     Case("unread log", Flood.SESSIONS, 20, _to_address, log_is_unread=True),
+    *(
+        Case(f"{CROWD} {name}{remark}", flood, CROWD, routes, [*limits, *server], max_sessions=2 * CROWD)
+        for name, flood, routes, server in SLOW
+        for remark, limits in (("", []), (", handshakes = 500", HANDSHAKES))
+    ),
+    Case("50 wrong logins a second", Flood.LOGINS, CROWD, _with_login, USERS, pace=50),
+    Case(
+        "50 wrong logins a second, failed_logins = 5",
+        Flood.LOGINS,
+        CROWD,
+        _with_login,
+        [*FAILED_LOGINS, *USERS],
+        pace=50,
+    ),
+    Case(
+        "50 wrong logins a second, failed_logins = 5, first login",
+        Flood.LOGINS,
+        CROWD,
+        _with_first_logins,
+        [*FAILED_LOGINS, *USERS],
+        rate=0.05,
+        pace=50,
+    ),
 )
 
 
@@ -178,7 +218,7 @@ def run_pair(case: Case, effort: Effort, prefix: Sequence[str], target: Target, 
         quiet = run(effort.seconds)
         if reader:
             reader.send_signal(signal.SIGSTOP)
-        with open_flood(case.flood, LISTEN, target.echo, case.connections) as pid:
+        with open_flood(case.flood, LISTEN, target.echo, case.connections, case.pace) as pid:
             time.sleep(SETTLE)
             began, used = time.monotonic(), cpu_seconds([pid])
             beside = run(effort.seconds)
@@ -190,7 +230,7 @@ def run_pair(case: Case, effort: Effort, prefix: Sequence[str], target: Target, 
 def _open_server(case: Case, prefix: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes] | None]:
     """Run the server of a case; yield the reader of its log, if it logs to a pipe."""
     config, pipe = folder / "chainsocks.toml", folder / "log"
-    lines = ["[server]", f'listen = ["{LISTEN}"]', f"max_sessions = {MAX_SESSIONS}", "open = true", *case.server]
+    lines = ["[server]", f'listen = ["{LISTEN}"]', f"max_sessions = {case.max_sessions}", "open = true", *case.server]
     config.write_text("\n".join(lines) + "\n")
     command: list[str | Path] = [*prefix, Path(sysconfig.get_path("scripts")) / "chainsocks", "serve", "-c", config]
     with ExitStack() as stack:
