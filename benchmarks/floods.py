@@ -230,7 +230,8 @@ def run_pair(case: Case, effort: Effort, prefix: Sequence[str], target: Target, 
 def _open_server(case: Case, prefix: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes] | None]:
     """Run the server of a case; yield the reader of its log, if it logs to a pipe."""
     config, pipe = folder / "chainsocks.toml", folder / "log"
-    lines = ["[server]", f'listen = ["{LISTEN}"]', f"max_sessions = {case.max_sessions}", "open = true", *case.server]
+    lines = ["[server]", f'listen = ["{LISTEN}"]', f"max_sessions = {case.max_sessions}", "open = true"]
+    lines += ["[control]", 'socket = "off"', *case.server]
     config.write_text("\n".join(lines) + "\n")
     command: list[str | Path] = [*prefix, Path(sysconfig.get_path("scripts")) / "chainsocks", "serve", "-c", config]
     with ExitStack() as stack:

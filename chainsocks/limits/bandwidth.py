@@ -5,7 +5,9 @@
 2. Users take turns, and the directions of a user take turns within that. In a turn, some 20 ms' worth of bytes is
    moved. An address without a login is a user here.
 3. What was moved beyond the limit is made up for. What was not used is kept for a moment (`BURST`).
-4. Datagrams do not wait: those that there is nothing left for are dropped (`chainsocks.relay.throttled`).
+4. Workers tell one another how many of their users move bytes, and each has the part of the limits that its users
+   are of all. So the bytes of all workers together are limited, and one alone may move them all.
+5. Datagrams do not wait: those that there is nothing left for are dropped (`chainsocks.relay.throttled`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Protocol
 import trio
 
 from chainsocks.config.limits import Limit
+from chainsocks.limits.board import Column
 
 __all__ = ["BURST", "LARGEST_TURN", "SMALLEST_TURN", "TICK", "Bandwidth", "Share", "Waiter"]
 
@@ -33,8 +36,15 @@ SMALLEST_TURN, LARGEST_TURN = 4 * 1024, 1024 * 1024
 TICK = 0.01
 """Seconds between two looks for what may go on, while anything waits."""
 
+TELL = 0.1
+"""Seconds between two looks at what the other workers need."""
+
 TURNS_BEFORE_YIELD = 16
 """Turns after which other tasks run: each may take some 200 microseconds."""
+
+
+_ALL, _USER = "\0all", "\0user "
+"""What stands for all users, and before a user, beside the clients of other limits."""
 
 
 class Waiter(Protocol):
@@ -88,7 +98,7 @@ class _Level:
 class Share:
     """What one user may move; made by `Bandwidth.share_of`. `close` gives it back."""
 
-    __slots__ = ("_bandwidth", "account", "is_listed", "level", "users", "waiting")
+    __slots__ = ("_bandwidth", "account", "has_moved", "is_listed", "is_told", "level", "users", "waiting")
 
     def __init__(self, bandwidth: Bandwidth, account: str, level: _Level | None) -> None:
         self._bandwidth = bandwidth
@@ -98,6 +108,8 @@ class Share:
         self.users = 0
         """Relays that have it."""
         self.waiting: dict[Waiter, None] = {}
+        self.has_moved = self.is_told = False
+        """Whether it has moved bytes since the other workers were told, and whether they know that it does."""
         self.is_listed = False
         """Whether the bandwidth knows that anything waits here."""
 
@@ -119,6 +131,7 @@ class Share:
 
     def spend(self, size: int) -> None:
         """Note bytes that were moved."""
+        self.has_moved = True
         if self._bandwidth.total:
             self._bandwidth.total.spend(size)
         if self.level:
@@ -174,9 +187,9 @@ class _Sleeper:
 
 
 class Bandwidth:
-    """See the module. `run` serves what waits. Without limits, there are no shares."""
+    """See the module. `run` serves what waits. Without limits, there are no shares. `others` are the other workers."""
 
-    def __init__(self, now: Callable[[], float], count: Callable[[Limit], None]) -> None:
+    def __init__(self, now: Callable[[], float], count: Callable[[Limit], None], others: Column | None = None) -> None:
         self.count = count
         """Called for each wait."""
         self.total: _Level | None = None
@@ -185,8 +198,11 @@ class Bandwidth:
         """Shares in which something waits, but for those whose user has used up the own limit."""
         self.wanted = trio.Event()
         self._now = now
-        self._per_user: float | None = None
-        self._is_limited = False
+        self._others = others
+        self._told = 0
+        """The users that the other workers know of."""
+        self._limits: tuple[float | None, float | None] = None, None
+        self._has_limits = trio.Event()
         self._used_up = deque[Share]()
         self._shares: dict[str, Share] = {}  # the one that was opened last comes last
 
@@ -196,8 +212,11 @@ class Bandwidth:
 
     def change(self, total: float | None, per_user: float | None) -> None:
         """Have other limits from now on, in bytes a second; None is no limit."""
-        self._is_limited = total is not None or per_user is not None
-        self._per_user = per_user
+        self._limits = total, per_user
+        if total is not None or per_user is not None:
+            self._has_limits.set()
+        elif self._has_limits.is_set():
+            self._has_limits = trio.Event()
         self.total = self._changed(self.total, total)
         for share in self._shares.values():
             share.level = self._changed(share.level, per_user)
@@ -214,11 +233,11 @@ class Bandwidth:
 
     def share_of(self, account: str) -> Share | None:
         """Return the share of a user, for one relay more; None without limits. The caller closes it."""
-        if not self._is_limited:
+        if not self._has_limits.is_set():
             return None
         share = self._shares.pop(account, None)
         if share is None:
-            share = Share(self, account, self._changed(None, self._per_user))
+            share = Share(self, account, self._changed(None, self._limits[1]))
         self._shares[account] = share
         share.users += 1
         return share
@@ -230,11 +249,39 @@ class Bandwidth:
             if oldest is None:
                 return
             del self._shares[oldest.account]
-            if oldest.users or not (oldest.level is None or oldest.level.is_full):
+            if oldest.users or oldest.is_told or not (oldest.level is None or oldest.level.is_full):
                 self._shares[oldest.account] = oldest  # it is looked at again after the others
 
     async def run(self) -> None:
-        """Give turns, until cancelled."""
+        """Give turns, and tell the other workers, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            if self._others:
+                nursery.start_soon(self._agree, self._others)
+            await self._give_turns()
+
+    async def _agree(self, others: Column) -> None:
+        """Tell the other workers which users move bytes, and have the part of the limits that is due to them."""
+        while True:
+            await self._has_limits.wait()
+            total, per_user = self._limits
+            active = 0
+            for share in self._shares.values():
+                is_active = share.has_moved or bool(share.waiting)
+                share.has_moved = False
+                active += is_active
+                if is_active is not share.is_told:
+                    share.is_told = is_active
+                    others.add(_USER + share.account, 1 if is_active else -1)
+                if share.level and per_user and is_active:
+                    share.level.change(per_user / (1 + others.of_others(_USER + share.account)))
+            others.add(_ALL, active - self._told)
+            self._told = active
+            if self.total and total:
+                ours = max(active, 1)
+                self.total.change(total * ours / (ours + others.of_others(_ALL)))
+            await trio.sleep(TELL)
+
+    async def _give_turns(self) -> None:
         while True:
             await self.wanted.wait()
             self._serve()

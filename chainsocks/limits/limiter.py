@@ -13,6 +13,7 @@ import trio
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.config.listeners import ListenAddress
 from chainsocks.limits.bandwidth import Bandwidth, Share
+from chainsocks.limits.board import Column
 from chainsocks.limits.logins import FailedLogins
 from chainsocks.limits.sessions import LimitReached, SessionLimits
 from chainsocks.limits.trust import Trust
@@ -28,17 +29,23 @@ def _ignore(limit: Limit) -> None:
 class Limiter:
     """See the module. `now` returns seconds on a clock that never goes back.
 
-    `count` is called each time that a limit has refused, ended or dropped something.
+    `count` is called each time that a limit has refused, ended or dropped something. `others` are the other workers.
     """
 
     __slots__ = ("_failed_logins", "_now", "_trust", "bandwidth", "count", "sessions")
 
-    def __init__(self, now: Callable[[], float], limits: Limits, count: Callable[[Limit], None] | None = None) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        limits: Limits,
+        count: Callable[[Limit], None] | None = None,
+        others: Column | None = None,
+    ) -> None:
         self.count = count or _ignore
         self._now = now
         self._failed_logins: FailedLogins | None = None
-        self.bandwidth = Bandwidth(now, self.count)
-        self.sessions = SessionLimits(now)
+        self.bandwidth = Bandwidth(now, self.count, others)
+        self.sessions = SessionLimits(now, others)
         self.change(limits)
 
     def change(self, limits: Limits) -> None:
@@ -74,10 +81,13 @@ class Limiter:
 
 @asynccontextmanager
 async def open_limiter(
-    now: Callable[[], float], limits: Limits, count: Callable[[Limit], None] | None = None
+    now: Callable[[], float],
+    limits: Limits,
+    count: Callable[[Limit], None] | None = None,
+    others: Column | None = None,
 ) -> AsyncIterator[Limiter]:
     """Make a limiter, and give the turns of its bandwidth for as long as the block runs."""
-    limiter = Limiter(now, limits, count)
+    limiter = Limiter(now, limits, count, others)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(limiter.bandwidth.run)
         yield limiter

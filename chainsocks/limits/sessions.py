@@ -4,7 +4,8 @@
    identd says is no login.
 2. A request over a limit is refused, and does not count. So neither does a client that comes back at once.
 3. A session that goes on as a task after the lane is asked about again, and counts once.
-4. A session that began while nothing was limited does not count.
+4. The sessions of the other workers count, too (`chainsocks.limits.board`).
+5. A session that began while nothing was limited does not count.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.errors import RequestRefused
+from chainsocks.limits.board import Column
 from chainsocks.limits.buckets import Buckets
 from chainsocks.protocol.messages import ReplyCode
 
@@ -38,10 +40,11 @@ class LimitReached(RequestRefused):
 class SessionLimits:
     """See the module. A session is known by any object that is its own."""
 
-    __slots__ = ("_buckets", "_held", "_limits", "_now", "counted")
+    __slots__ = ("_buckets", "_held", "_limits", "_now", "_others", "counted")
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], others: Column | None = None) -> None:
         self._now = now
+        self._others = others
         self._limits = Limits()
         self._buckets: Buckets | None = None
         self._held: dict[str, int] = {}
@@ -66,27 +69,30 @@ class SessionLimits:
         """
         if session in self.counted:
             return None
-        limits, held = self._limits, self._held
+        limits = self._limits
         is_user = account != address
         refusal = None
-        if (most := limits.sessions_per_client) is not None and held.get(address, 0) >= most:
+        if (most := limits.sessions_per_client) is not None and self._count(address) >= most:
             refusal = LimitReached(Limit.SESSIONS_PER_CLIENT, most)
-        elif is_user and (most := limits.sessions_per_user) is not None and held.get(account, 0) >= most:
+        elif is_user and (most := limits.sessions_per_user) is not None and self._count(account) >= most:
             refusal = LimitReached(Limit.SESSIONS_PER_USER, most)
         elif self._buckets is not None and not self._buckets.take(account, self._now()):
             refusal = LimitReached(Limit.NEW_PER_SECOND, self._buckets.rate)
         if refusal:
             return refusal
         self.counted[session] = address, account
-        held[address] = held.get(address, 0) + 1
-        if is_user:
-            held[account] = held.get(account, 0) + 1
+        for client in (address, account) if is_user else (address,):
+            self._held[client] = self._held.get(client, 0) + 1
+            if self._others:
+                self._others.add(client, 1)
         return None
 
     def leave(self, session: object) -> None:
         """Count a session no more; one that does not count is ignored."""
         if entry := self.counted.pop(session, None):
             for client in {*entry}:
+                if self._others:
+                    self._others.add(client, -1)
                 left = self._held[client] - 1
                 if left:
                     self._held[client] = left
@@ -96,4 +102,8 @@ class SessionLimits:
     def is_full(self, address: str) -> bool:
         """Whether any request from an address is refused now."""
         most = self._limits.sessions_per_client
-        return most is not None and self._held.get(address, 0) >= most
+        return most is not None and self._count(address) >= most
+
+    def _count(self, client: str) -> int:
+        """Return the sessions of a client, in all workers."""
+        return self._held.get(client, 0) + (self._others.of_others(client) if self._others else 0)

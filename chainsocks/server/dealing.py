@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
+from chainsocks.config.limits import Limits
 from chainsocks.config.models import Server
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.net.sharing import can_share
 from chainsocks.sockets import ANY_PORT
 
-__all__ = ["count_workers", "share_out", "share_ports"]
+__all__ = ["count_workers", "share_limits", "share_out", "share_ports"]
 
 
 def count_workers(server: Server) -> int:
@@ -34,6 +36,16 @@ def share_out(total: int, workers: int) -> list[int]:
     """Divide `total` as evenly as possible."""
     share, left = divmod(total, workers)
     return [share + (index < left) for index in range(workers)]
+
+
+def share_limits(limits: Limits, workers: int) -> Limits:
+    """Return what each worker has of the limits that it keeps by itself: of handshakes, one at least."""
+    rate, handshakes = limits.new_per_second, limits.handshakes
+    return replace(
+        limits,
+        new_per_second=None if rate is None else rate / workers,
+        handshakes=None if handshakes is None else -(-handshakes // workers),
+    )
 
 
 def share_ports(ports: range, workers: int) -> list[range]:

@@ -25,11 +25,12 @@ from itertools import count
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
 from chainsocks.errors import ConfigError, Problem
+from chainsocks.limits.board import Board
 from chainsocks.net.listeners import OpenListener
 from chainsocks.net.sharing import bind_beside, listen_beside, reserve
 from chainsocks.observe.log import change_logging
 from chainsocks.server.channel import MOST_SOCKETS, Channel, open_channel
-from chainsocks.server.dealing import share_out, share_ports
+from chainsocks.server.dealing import share_limits, share_out, share_ports
 from chainsocks.server.inbox import Inbox
 from chainsocks.server.orders import Changed, Order, Prepare, Prepared, Told
 from chainsocks.server.summary import Summary
@@ -70,6 +71,8 @@ class Slot:
     number: int = 0
     pid: int = 0
     """0 while it is vacant."""
+    column: int | None = None
+    """That of its worker on the board; None while it is vacant, or if there is none left."""
     channel: Channel | None = None
     """To the worker; None while it is vacant, and once the worker has closed its end."""
     answer: object = None
@@ -125,6 +128,8 @@ class Pool:
     unwanted: Sequence[socket.socket] = ()
     """Sockets that workers inherit and close."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    board: Board = field(default_factory=Board)
+    """What the workers tell one another, for limits."""
 
     # Their processes.
 
@@ -165,6 +170,7 @@ class Pool:
             pid, status = os.waitpid(slot.pid, os.WNOHANG)
             if pid:
                 self._hang_up(slot)
+                self._give_back_column(slot)
                 yield slot, os.waitstatus_to_exitcode(status)
         self.retiring = [slot for slot in self.retiring if slot.pid]
 
@@ -185,6 +191,11 @@ class Pool:
         for each in self.reserved:
             each.close()
         self.reserved = ()
+
+    def _give_back_column(self, slot: Slot) -> None:
+        if slot.column is not None:
+            self.board.give_back(slot.column)
+            slot.column = None
 
     # What they say.
 
@@ -296,9 +307,9 @@ class Pool:
 
     def _shares(self, config: Config, workers: int) -> list[Config]:
         """Return the configuration for each worker."""
-        server = config.server
+        server, limits = config.server, share_limits(config.limits, workers)
         return [
-            replace(config, server=replace(server, max_sessions=sessions, udp_ports=ports))
+            replace(config, server=replace(server, max_sessions=sessions, udp_ports=ports), limits=limits)
             for sessions, ports in zip(
                 share_out(server.max_sessions, workers), share_ports(server.udp_ports, workers), strict=True
             )
@@ -316,13 +327,17 @@ class Pool:
                 stack.callback(theirs.close)
                 unused = stack.enter_context(ExitStack())
                 unused.callback(channel.close)
-                worker = Worker(slot.number, replace(self.config, server=server), listeners, theirs, self.is_watched)
+                config = replace(self.config, server=server, limits=share_limits(self.config.limits, len(self.slots)))
+                slot.column = self.board.take_column()
+                others = None if slot.column is None else self.board.column(slot.column)
+                worker = Worker(slot.number, config, listeners, theirs, self.is_watched, others)
                 pid = os.fork()
                 if pid == 0:
                     channel.close()
                     run_worker(worker, self.leave)
                 unused.pop_all()
         except OSError as error:
+            self._give_back_column(slot)
             raise OSError(error.errno, error.strerror, f"worker {slot.number}") from error
         self.inbox.add(channel)
         slot.pid, slot.channel, slot.started = pid, channel, time.monotonic()

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from chainsocks.config.models import Config
+from chainsocks.limits.board import Column
 from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
@@ -166,13 +167,14 @@ async def open_logged_server(
     events: tuple[Events, ...] = (),
     counters: Counters | None = None,
     live: LiveSessions | None = None,
+    others: Column | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server as `chainsocks.server.server.open_server` does, and log where it listens and that it has stopped.
 
     `listeners`, which the caller has opened and logged, replace those of `config`; with them these are debugging lines.
     """
     level = logging.DEBUG if listeners else logging.INFO
-    async with open_server(config, listeners, events, counters, live) as server:
+    async with open_server(config, listeners, events, counters, live, others) as server:
         log.log(level, "listening on %s", ", ".join(map(str, server.listeners)))
         yield server
     log.log(level, "stopped")

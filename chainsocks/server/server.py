@@ -26,6 +26,7 @@ import trio
 
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
+from chainsocks.limits.board import Column
 from chainsocks.limits.limiter import open_limiter
 from chainsocks.net.keepalive import Keepalive, keep_alive, open_keepalive
 from chainsocks.net.listeners import OpenListener, bind_listeners
@@ -354,16 +355,19 @@ async def open_server(
     events: tuple[Events, ...] = (),
     counters: Counters | None = None,
     live: LiveSessions | None = None,
+    others: Column | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server for `config` for as long as the block does, and then until its sessions have ended.
 
     The listeners are those of `config`, unless `opened` has some; `opened` is closed here. `events` are listeners to
-    the events of all sessions, `counters` counts them, and `live` has them while they run. After the block there are no
-    new connections; sessions that still run after the `grace` of the configuration are cancelled.
+    the events of all sessions, `counters` counts them, and `live` has them while they run. `others` are the other
+    workers, for limits. After the block there are no new connections; sessions that still run after the `grace` of the
+    configuration are cancelled.
 
     Raises:
         OSError: an address is not available; ``filename`` says which.
     """
+    count = counters.limit_reached if counters else None
     anyio.current_time()  # loads anyio's backend now: the first session may have no file descriptor left for that
     with ExitStack() as unused:
         listeners = opened or bind_listeners(config.server.listen)
@@ -376,7 +380,7 @@ async def open_server(
             open_poller() as poller,
             open_deadlines() as deadlines,
             open_keepalive(config.server.keepalive) as keepalive,
-            open_limiter(trio.current_time, config.limits, counters.limit_reached if counters else None) as limiter,
+            open_limiter(trio.current_time, config.limits, count, others) as limiter,
             trio.open_nursery() as sessions,
         ):
             network = TrioNetwork(poller, deadlines, keepalive)

@@ -29,6 +29,7 @@ from chainsocks.chain.connect_errors import OUT_OF_DESCRIPTORS
 from chainsocks.config.models import Config
 from chainsocks.control.messages import ControlError, Fault
 from chainsocks.control.serve import serve_control
+from chainsocks.limits.board import Column
 from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.counters import Counters
 from chainsocks.observe.live import LiveSessions
@@ -68,6 +69,8 @@ class Worker:
     """To the parent."""
     is_watched: bool = False
     """Whether it keeps what the control socket shows."""
+    others: Column | None = None
+    """What it and the other workers tell one another, for limits."""
 
 
 def run_worker(worker: Worker, leave_parent: Callable[[], None]) -> NoReturn:
@@ -114,7 +117,7 @@ async def serve_as_worker(worker: Worker) -> None:
         async with trio.open_nursery() as nursery:
             stopping = trio.Event()
             counters, live = (Counters(), LiveSessions()) if worker.is_watched else (None, None)
-            async with open_logged_server(worker.config, worker.listeners, (), counters, live) as server:
+            async with open_logged_server(worker.config, worker.listeners, (), counters, live, worker.others) as server:
                 nursery.start_soon(_handle_signals, signals, stopping)
                 nursery.start_soon(_Orders(worker, server, stopping, nursery).run)
                 await stopping.wait()

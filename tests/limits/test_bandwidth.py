@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chainsocks.config.limits import Limit
 from chainsocks.limits.bandwidth import BURST, LARGEST_TURN, SMALLEST_TURN, TICK, Bandwidth, Share
+from chainsocks.limits.board import Board
 
 RATE = 1_000_000
 
@@ -215,3 +216,44 @@ async def test_waits_are_counted(autojump_clock: MockClock) -> None:
     share.spend(RATE)
     Hungry(share)
     assert counted == [Limit.BANDWIDTH, Limit.BANDWIDTH_PER_USER]
+
+
+async def test_workers_have_the_part_that_their_users_need(autojump_clock: MockClock) -> None:
+    board = Board()
+    workers = [Bandwidth(trio.current_time, lambda _: None, board.column(board.take_column() or 0)) for _ in range(2)]
+    async with trio.open_nursery() as nursery:
+        for each in workers:
+            each.change(RATE, None)
+            nursery.start_soon(each.run)
+        one = Hungry(workers[0].share_of("a"))
+        await trio.sleep(10)
+        assert one.moved == about(10 * RATE)
+        others = [Hungry(workers[1].share_of(name)) for name in "bcd"]
+        await trio.sleep(1)
+        before = one.moved, sum(each.moved for each in others)
+        await trio.sleep(40)
+        assert one.moved - before[0] == about(10 * RATE)
+        assert sum(each.moved for each in others) - before[1] == about(30 * RATE)
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_limit_of_a_user_is_for_all_workers(autojump_clock: MockClock) -> None:
+    board = Board()
+    workers = [Bandwidth(trio.current_time, lambda _: None, board.column(board.take_column() or 0)) for _ in range(2)]
+    async with trio.open_nursery() as nursery:
+        for each in workers:
+            each.change(None, RATE)
+            nursery.start_soon(each.run)
+        user = [Hungry(each.share_of("a")) for each in workers]
+        other = Hungry(workers[0].share_of("b"))
+        await trio.sleep(1)
+        before = [hungry.moved for hungry in (*user, other)]
+        await trio.sleep(20)
+        moved = [hungry.moved - then for hungry, then in zip((*user, other), before, strict=True)]
+        assert moved == [about(10 * RATE), about(10 * RATE), about(20 * RATE)]
+        for hungry in user:
+            hungry.share.forget(hungry)
+            hungry.share.close()
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert [board.column(5).of_others(f"\0user {name}") for name in "ab"] == [0, 1]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from dataclasses import replace
 
 import pytest
 
+from chainsocks.config.limits import Limits
 from chainsocks.config.models import Server
 from chainsocks.errors import ConfigError
-from chainsocks.server.dealing import count_workers, share_out, share_ports
+from chainsocks.server.dealing import count_workers, share_limits, share_out, share_ports
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,10 @@ def test_a_system_without_what_workers_need(monkeypatch: pytest.MonkeyPatch, mod
 def test_where_cores_cannot_be_counted_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
     assert count_workers(Server(workers=0)) == 1
+
+
+def test_limits_that_each_worker_keeps_by_itself_are_divided() -> None:
+    limits = Limits(sessions_per_client=5, new_per_second=1, handshakes=5, bandwidth=1000, failed_logins=3)
+    assert share_limits(limits, 4) == replace(limits, new_per_second=0.25, handshakes=2)
+    assert share_limits(Limits(handshakes=1), 4) == Limits(handshakes=1)
+    assert share_limits(Limits(), 4) == Limits()
