@@ -26,6 +26,7 @@ from chainsocks.errors import ConfigError, Problem
 from chainsocks.net.listeners import OpenListener
 from chainsocks.net.rearranging import rearranged
 from chainsocks.observe.log import change_logging
+from chainsocks.server.dealing import count_workers
 from chainsocks.server.server import Server
 from chainsocks.server.web import WebServer
 from chainsocks.session.service import Service
@@ -170,6 +171,6 @@ def unchangeable(former: Config, config: Config) -> Iterator[Problem]:
 def _unchangeable(former: Config, config: Config) -> Iterator[Problem]:
     """Find what one process cannot change while it runs."""
     yield from unchangeable(former, config)
-    if config.server.workers != 1:
-        what = f"it cannot become {config.server.workers} while one process serves: restart the server"
+    if (workers := count_workers(config.server)) != 1:
+        what = f"it cannot become {workers} while one process serves: restart the server"
         yield Problem("server.workers", what)

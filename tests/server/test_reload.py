@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,6 +14,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from chainsocks.config.chains import Chain, Group
+from chainsocks.config.hops import Hop, NamesOnly
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.models import Config, Server, User
 from chainsocks.config.passwords import PlainPassword
@@ -21,6 +26,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.server import server as running
 from chainsocks.server.reload import Outcome, Reading, Reloader
 from chainsocks.server.server import open_server
+from chainsocks.session.service import Service
 from tests.net.sockets import descriptors, read_exactly
 from tests.server.serving import ANY_PORT, GREETING, config_of, connect, echoing, greet, open_session, said
 
@@ -131,6 +137,16 @@ async def test_the_same_file_is_a_reload_too(sockets_on_mock_clock: MockClock, l
         assert server.service.config == service.config
 
 
+async def test_a_worker_for_each_core_is_one_process_where_there_is_one_core(
+    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with reloadable(config_of()) as (_, file, reloader):
+        file.found = Config(Server(listen=(ANY_PORT,), workers=0))
+        for cores, is_applied in ((1, True), (2, False)):
+            monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+            assert (await reloader.reload()).is_applied is is_applied
+
+
 async def test_several_at_a_time_are_done_one_after_the_other(sockets_on_mock_clock: MockClock, log: Log) -> None:
     async with reloadable(config_of()) as (_, _, reloader):
         before = descriptors()
@@ -151,3 +167,29 @@ async def test_a_unix_socket_that_is_not_wanted_any_more_is_removed(
             assert (await reloader.reload()).is_applied
             await trio.sleep(1)
             assert (tmp_path / "s").exists() is exists
+
+
+async def test_fifty_reloads_leave_no_task_no_socket_and_no_service(sockets_on_mock_clock: MockClock) -> None:
+    """One session runs all the time, and holds the service that it has; all others are gone."""
+    strict = replace(ANY_PORT, names_only=NamesOnly.REFUSE)
+    hop = Hop("a", HopProtocol.SOCKS5, Address("127.0.0.1", 1))
+    chains = {"c": Chain(Group(hop, check=1000, name="g"), name="c", warm=2)}
+    turns = [config_of(ANY_PORT), config_of(strict, Listener(Address("127.0.0.2", 0)))]
+    turns.append(replace(turns[0], chains=chains, hops={"a": hop}, rules=NO_ENTRY))
+    async with echoing() as destination, reloadable(turns[0]) as (server, file, reloader):
+        session = connect(str(server.listeners[0]))
+        await open_session(session, destination)
+        counts = []
+        for number in range(50):
+            file.found = turns[number % len(turns)]
+            assert (await reloader.reload()).is_applied
+            if number in (4, 49):  # the same configuration
+                await trio.sleep(1)
+                gc.collect()
+                services = sum(isinstance(each, Service) for each in gc.get_objects())
+                counts.append((trio.lowlevel.current_statistics().tasks_living, descriptors(), services))
+        assert counts[0] == counts[1]
+        assert counts[0][2] == 2
+        await session.send(b"still here")
+        assert await read_exactly(session, 10) == b"still here"
+        await session.aclose()
