@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from chainsocks.config.load import parse_config
 from tests.e2e.programs import find_program
 from tests.manual.pages import MANUAL, ROOT, blocks
 
 UNITS = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "examples" / "systemd").iterdir())}
+SERVICE, SOCKET = "chainsocks.service", "chainsocks.socket"
 INSTALLED, HERE = "/opt/chainsocks/bin/chainsocks", str(Path(sys.executable).parent / "chainsocks")
 
 SAFE = 20
@@ -60,7 +62,7 @@ def test_systemd_would_complain(place: Callable[..., list[Path]], part: str, rep
 
 @pytest.mark.parametrize(("removed", "is_safe"), [("", True), ("CapabilityBoundingSet=\n", False)])
 def test_the_service_can_do_little_harm(place: Callable[..., list[Path]], removed: str, *, is_safe: bool) -> None:
-    [service] = place(removed)
+    [service, _] = place(removed)
     done = analyze("security", "--offline=true", f"--threshold={SAFE}", "--json=short", service)
     assert (done.returncode == 0) is is_safe, done.stderr
     assert {each["name"] for each in json.loads(done.stdout)} > {"NoNewPrivileges=", "PrivateUsers="}
@@ -68,7 +70,8 @@ def test_the_service_can_do_little_harm(place: Callable[..., list[Path]], remove
 
 def test_the_units_are_those_of_the_manual() -> None:
     page = [block.text for block in blocks(MANUAL / "systemd.md", "ini")]
-    assert page[:1] == [text[text.index("[Unit]") :] for text in UNITS.values()]
+    assert page[:2] == [text[text.index("[Unit]") :] for text in UNITS.values()]
+    assert [*UNITS] == [SERVICE, SOCKET]
 
 
 def test_the_lines_to_type_are_those_of_the_manual() -> None:
@@ -76,6 +79,7 @@ def test_the_lines_to_type_are_those_of_the_manual() -> None:
     shown = [block.text.splitlines() for block in blocks(MANUAL / "systemd.md", "sh")]
     service = [line for line in [*shown[0], *shown[1]] if not line.startswith("journalctl")]
     assert set(service) <= set(typed[0])
+    assert set(shown[2]) <= set(typed[1])
 
 
 def test_the_options_of_the_commands_exist(tmp_path: Path) -> None:
@@ -83,3 +87,10 @@ def test_the_options_of_the_commands_exist(tmp_path: Path) -> None:
     for command in re.findall(rf"^Exec\w+={INSTALLED} (.+)$", "\n".join(UNITS.values()), re.MULTILINE):
         done = subprocess.run([HERE, *command.split(), "--help"], capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+
+
+def test_the_sockets_are_named_in_the_configuration() -> None:
+    head, _, unit = UNITS[SOCKET].partition("[Unit]")
+    config = parse_config("\n".join(re.findall(r"^#     (\[server\]|listen = .+)$", head, re.MULTILINE)))
+    [name] = re.findall(r"^FileDescriptorName=(.+)$", unit, re.MULTILINE)
+    assert [str(listener) for listener in config.server.listen] == [f"systemd:{name}"]
