@@ -42,7 +42,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "web",
         },
     ),
-    Listener: frozenset({"address", "group", "kind", "mode", "names_only"}),
+    Listener: frozenset({"address", "group", "kind", "mode", "names_only", "proxy_protocol"}),
     Server: frozenset(
         {
             "bind_address",
@@ -113,7 +113,6 @@ HONOURED: dict[type, frozenset[str]] = {
 """The keys that the lane honours, or that say nothing about its sessions."""
 
 STEPS_ASIDE: dict[type, frozenset[str]] = {
-    Listener: frozenset({"proxy_protocol"}),
     Server: frozenset({"gssapi", "ident"}),
     Chain: frozenset({"hops", "send_proxy"}),
 }

@@ -13,10 +13,13 @@
 3. No place is held meanwhile, since the client that would hold it is not known. At most `MOST` connections wait here;
    for a further one, the oldest is ended.
 4. No byte behind the header is read, so that the session finds the client's stream as if there had been no header.
+5. A header that has arrived with its connection is read as that is accepted, without a task, and the session may use
+   the lane.
 """
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
 
 import trio
@@ -57,6 +60,21 @@ class Reception:
     def __init__(self) -> None:
         self._waiting: dict[SocketStream, None] = {}  # the oldest first
 
+    @staticmethod
+    def receive_at_once(connection: Connection, client: SocketStream) -> Connection | None:
+        """Do as `receive` where the header has arrived already, as it mostly has; otherwise return None."""
+        reader = HeaderReader()
+        try:
+            _check_sender(connection)
+            taken = reader.receive_data(client.socket.recv(MOST_AT_ONCE, socket.MSG_PEEK))
+            if not reader.done:
+                return None
+            while taken:
+                taken -= len(client.socket.recv(taken))
+        except (OSError, ProtocolError, _NotReceived):
+            return None  # `receive` comes to the same, and says so
+        return _as_told(connection, reader.ends)
+
     async def receive(self, connection: Connection, client: SocketStream, service: Service) -> Connection | None:
         """Read the header of a connection, and return it with the client that it tells of; None if it was ended.
 
@@ -78,7 +96,7 @@ class Reception:
             record = Record(connection.name, began=began, outcome=CUT_OFF, kind=OutcomeKind.CUT_OFF)
             await _end(client, record, service)
             raise
-        return _as_told(connection, told) if told else connection
+        return _as_told(connection, told)
 
     async def _read_header(self, client: SocketStream) -> Ends | None:
         """Read a header, and no byte behind it.
@@ -129,7 +147,9 @@ def _check_sender(connection: Connection) -> None:
         raise _NotReceived("refused: proxy_protocol of the listener does not name this address", OutcomeKind.REFUSED)
 
 
-def _as_told(connection: Connection, told: Ends) -> Connection:
+def _as_told(connection: Connection, told: Ends | None) -> Connection:
+    if told is None:
+        return connection
     return connection._replace(name=str(told.source), host=told.source.host, told=told)
 
 

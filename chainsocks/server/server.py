@@ -277,8 +277,11 @@ class Server:
     def _make_room(self) -> bool:
         return self.admission.make_room() or self._reception.make_room()
 
-    def _receive(self, connection: Connection, client: SocketStream, _: Lane | None) -> None:
-        """Have the header of a load balancer's connection read; its session is a task."""
+    def _receive(self, connection: Connection, client: SocketStream, lane: Lane | None) -> None:
+        """Have the header of a load balancer's connection read."""
+        if told := self._reception.receive_at_once(connection, client):
+            self._admit(told, client, lane)
+            return
         self._sessions.start_soon(self._run_reception, connection, client)
         if self._poller:
             self._poller.let_tasks_run()

@@ -30,10 +30,10 @@ FOR_LOOPBACK = '{ address = "127.0.0.1:0", proxy_protocol = ["127.0.0.0/8"] }'
 FOR_OTHERS = '{ address = "127.0.0.1:0", proxy_protocol = ["192.0.2.0/24"] }'
 
 
-@pytest.fixture(scope="module")
-def behind() -> Iterator[Chainsocks]:
+@pytest.fixture(scope="module", params=[True, False], ids=["lane", "task"])
+def behind(request: pytest.FixtureRequest) -> Iterator[Chainsocks]:
     """Our server behind load balancers on this machine."""
-    with chainsocks(listen=[FOR_LOOPBACK], server_lines=OPEN) as server:
+    with chainsocks(listen=[FOR_LOOPBACK], server_lines=OPEN, lane=request.param) as server:
         yield server
 
 

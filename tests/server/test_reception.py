@@ -28,6 +28,8 @@ from chainsocks.server.server import Server, open_server
 from tests.net.sockets import LOOPBACK, read_all, read_exactly, reset
 from tests.server.serving import GREETING, WELCOME, config_of, connect, echoing, greet, is_served, open_session, said
 
+pytestmark = pytest.mark.usefixtures("each_session_way")
+
 Log = pytest.LogCaptureFixture
 
 CARD = Address("192.0.2.7", 51234)
@@ -83,6 +85,23 @@ async def test_the_client_that_a_header_tells_of(
     [line] = lines(log)
     assert f" client={CARD} " in line
     assert "up=5 down=5 " in line
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_the_lane_takes_a_client_whose_header_has_come_with_its_connection(
+    sockets_on_mock_clock: MockClock,
+    log: Log,
+    each_session_way: str,
+    is_late: bool,  # noqa: FBT001
+) -> None:
+    config = behind_a_balancer()
+    async with server_of(config) as (server, address), echoing() as destination, connect(address) as client:
+        if is_late:
+            await wait_all_tasks_blocked(0.01)
+        await client.send(HEADER)
+        await open_session(client, destination)
+        assert len([*server._lanes[0].sessions]) == (each_session_way == "lane" and not is_late)
+    assert f" client={CARD} " in lines(log)[0]
 
 
 async def test_what_follows_the_header_at_once_is_the_clients(sockets_on_mock_clock: MockClock, log: Log) -> None:
@@ -268,7 +287,7 @@ async def test_many_without_a_header_leave_room_for_others(
 ) -> None:
     monkeypatch.setattr(reception, "MOST", 3)
     async with server_of(behind_a_balancer()) as (_, address):
-        silent = [connect(address) for _ in range(3)]
+        silent = [connect(address) for _ in range(4)]
         await wait_all_tasks_blocked(0.01)
         async with connect(address) as client:
             await client.send(HEADER + GREETING)
