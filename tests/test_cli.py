@@ -200,3 +200,14 @@ def test_what_to_do_about_an_address(
     assert (status, out) == (1, "")
     start = f"chainsocks: {listen}: {os.strerror(number)}"
     assert err.startswith(f"{start}; {advice}" if advice else f"{start}\n")
+
+
+@pytest.mark.parametrize("command", ["hash-password", "no-such-command"])
+def test_loading_a_command_leaves_the_collector_on_and_little_for_it(command: str) -> None:
+    script = (
+        "import contextlib, gc, sys; from chainsocks.commands import load_command\n"
+        "with contextlib.suppress(ImportError): load_command(sys.argv[1])\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, command], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
