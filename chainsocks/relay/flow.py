@@ -16,13 +16,14 @@ import os
 import socket
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import NamedTuple
 
 from chainsocks.net.pipes import PIPE_SIZE, Pipe
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import MORE_EVENTS
 from chainsocks.relay.pump import CHUNK, End
 
-__all__ = ["Flow", "State"]
+__all__ = ["Flow", "Left", "State", "copy_little"]
 
 SPLICE_AVAILABLE = hasattr(os, "splice")
 """Whether this system has splice(2). Tests set it to False to run what other systems run."""
@@ -37,6 +38,45 @@ _CANNOT_SPLICE = {errno.EINVAL, errno.ENOMEM, errno.ENOBUFS}
 """Errors of splice(2) that are not about the connection: the socket is of another kind, or the kernel has no memory."""
 
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
+
+
+class Left(NamedTuple):
+    """What `copy_little` leaves to a flow."""
+
+    moved: int
+    """Bytes that the sink has taken."""
+    rest: bytes | memoryview
+    """What was read and the sink has not taken."""
+    end: End | None
+    """How the direction ends, if it does."""
+
+
+def copy_little(source: PolledStream, sink: PolledStream) -> int | Left:
+    """Copy what a source has, if that is little and the sink takes it; return its size, or what is left for a flow.
+
+    It may raise what a flow would keep as its `error`.
+    """
+    try:
+        data = source.socket.recv(CHUNK)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return Left(0, b"", End.SOURCE_BROKEN)
+    size = len(data)
+    if size == CHUNK:
+        return Left(0, data, None)
+    if not size:
+        return Left(0, data, End.SOURCE_BROKEN if source.was_reset else End.FINISHED)
+    if sink.may_delay:
+        sink.before_send()
+    try:
+        sent = sink.socket.send(data)
+    except BlockingIOError:
+        sent = 0
+    except OSError as error:
+        sink.note_broken(error)
+        return Left(0, b"", End.SINK_BROKEN)
+    return size if sent == size else Left(sent, memoryview(data)[sent:], None)
 
 
 class State(Enum):
@@ -114,7 +154,25 @@ class Flow:
             else:
                 self._state = State.READING
         except Exception as error:  # noqa: BLE001  (`error` has it)
-            self._fail(error)
+            self.fail(error)
+
+    def go_on(self, left: Left) -> None:
+        """Go on where `copy_little` has stopped."""
+        try:
+            if left.moved:
+                self._moved(left.moved)
+            if left.end:
+                self._finish(left.end)
+            else:
+                self._rest = left.rest
+                self._copy(until_dry=False)
+        except Exception as error:  # noqa: BLE001
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """End because of an error that is not the connections'."""
+        self.error = error
+        self._finish(End.FAILED)
 
     def stop(self) -> None:
         """Ignore all later events, and release the pipe."""
@@ -145,7 +203,7 @@ class Flow:
                 else:
                     self._copy(until_dry=bool(events & MORE_EVENTS) or not self._source.short_read_is_all)
         except Exception as error:  # noqa: BLE001
-            self._fail(error)
+            self.fail(error)
 
     def sink_event(self) -> None:
         """Continue: the sink may be writable."""
@@ -156,7 +214,7 @@ class Flow:
                 else:
                     self._copy(until_dry=True)
         except Exception as error:  # noqa: BLE001
-            self._fail(error)
+            self.fail(error)
 
     def _queue(self) -> None:
         self._state = State.QUEUED
@@ -173,11 +231,7 @@ class Flow:
             else:
                 self._splice(self._pipe)
         except Exception as error:  # noqa: BLE001
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        self.error = error
-        self._finish(End.FAILED)
+            self.fail(error)
 
     def _copy(self, *, until_dry: bool) -> None:
         """Receive and send until the source would block, or, without `until_dry`, until a short read (epoll(7), Q9)."""

@@ -70,7 +70,7 @@ class ThrottledFlow(Flow):
             try:
                 self._copy(until_dry=True)
             except Exception as error:  # noqa: BLE001  (as in `Flow`)
-                self._fail(error)
+                self.fail(error)
 
     def stop(self) -> None:
         """See `Flow.stop`."""
@@ -100,6 +100,8 @@ class ThrottledRelay(PolledRelay):
     """A `PolledRelay` with a share of the bandwidth, which it closes."""
 
     __slots__ = ("_share",)
+
+    _copies_little = False
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.observe.record import Traffic
-from chainsocks.relay.flow import STEP
+from chainsocks.relay.flow import STEP, Left, copy_little
 from chainsocks.relay.polled_relay import relay_between
 from chainsocks.relay.pump import CHUNK, End
 from chainsocks.relay.relay import Outcome, Relay
@@ -373,3 +373,79 @@ async def test_the_side_that_was_reset_first_is_the_one_that_is_named(poller: Po
             with trio.CancelScope() as scope:
                 await relay.run(scope)
         assert relay.outcome is first.source_broken
+
+
+# --- without a flow
+
+
+async def test_what_is_little_is_copied_without_a_flow(poller: Poller) -> None:
+    with polled_line(poller) as client, polled_line(poller) as upstream:
+        source, sink = client.near, upstream.near
+        assert isinstance(source, PolledStream)
+        assert isinstance(sink, PolledStream)
+        assert copy_little(source, sink) == 0
+        await client.far.send(b"little")
+        assert copy_little(source, sink) == 6
+        assert await read_exactly(upstream.far, 6) == b"little"
+
+        await client.far.send(much := noise(CHUNK))
+        assert copy_little(source, sink) == Left(0, much, None)
+
+        while sink.send_nowait(noise(CHUNK)):
+            pass
+        await client.far.send(b"rest")
+        left = copy_little(source, sink)
+        assert isinstance(left, Left)
+        assert (left.moved, bytes(left.rest), left.end) == (0, b"rest", None)
+
+        await client.far.send_eof()
+        assert copy_little(source, sink) == Left(0, b"", End.FINISHED)
+
+
+@pytest.mark.parametrize("broken", ["source", "sink"])
+async def test_what_breaks_is_left_to_a_flow(poller: Poller, broken: str) -> None:
+    with polled_line(poller) as client, polled_line(poller) as upstream:
+        source, sink = client.near, upstream.near
+        assert isinstance(source, PolledStream)
+        assert isinstance(sink, PolledStream)
+        await client.far.send(b"lost")
+        if broken == "source":
+            assert copy_little(source, sink) == 4
+            client.reset()
+            assert copy_little(source, sink) == Left(0, b"", End.SOURCE_BROKEN)
+        else:
+            upstream.reset()
+            assert copy_little(source, sink) == Left(0, b"", End.SINK_BROKEN)
+            assert sink.was_reset
+
+
+async def test_a_flow_goes_on_with_what_is_left(poller: Poller) -> None:
+    """A sink that took a part only: it gets the rest, and all of it is counted."""
+    with polled_line(poller) as client, polled_line(poller) as upstream:
+        relay = relay_between(client.near, upstream.near, traffic := Traffic(), idle=math.inf, half_close=math.inf)
+        assert isinstance(upstream.near, PolledStream)
+        send = upstream.near.socket.send
+
+        class Partial:
+            """A socket whose first send takes two bytes."""
+
+            def __init__(self, sock: socket.socket) -> None:
+                self.sends = 0
+                self.sock = sock
+
+            def send(self, data: bytes) -> int:
+                self.sends += 1
+                return send(data[:2] if self.sends == 1 else data)
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(self.sock, name)
+
+        upstream.near.socket = Partial(upstream.near.socket)  # type: ignore[assignment]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay.run, trio.CancelScope())
+            await wait_all_tasks_blocked()
+            await client.far.send(b"two and more")
+            assert await read_exactly(upstream.far, 12) == b"two and more"
+            await wait_all_tasks_blocked()
+            assert traffic.up == 12
+            nursery.cancel_scope.cancel()
