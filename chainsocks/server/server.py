@@ -146,8 +146,8 @@ class Server:
         Raises:
             OSError: as `change_listeners`.
         """
-        self.change_service(service)
         self.change_listeners(listeners)
+        self.change_service(service)
 
     @property
     def live(self) -> Iterator[LiveSession]:
@@ -188,28 +188,21 @@ class Server:
         *Closing*: the server closes the sockets. Those that are left out have been closed once a task has run.
 
         Raises:
-            OSError: a new one cannot listen. The others are served.
+            OSError: a new one cannot listen. Nothing has changed, and the caller closes the new ones.
         """
         former = {active.opened.sock: active for active in self._active}
-        self._active = []
-        failures = []
         for opened in listeners:
-            active = former.pop(opened.sock, None)
-            if active:
+            if opened.sock not in former:
+                opened.listen(self._keepalive.seconds)
+        self._active = []
+        for opened in listeners:
+            if active := former.pop(opened.sock, None):
                 self._active.append(active)
                 self._change_terms(active, opened)
-                continue
-            try:
-                opened.listen(self._keepalive.seconds)
-            except OSError as error:
-                opened.close()
-                failures.append(error)
             else:
                 self._start(opened)
         for active in former.values():
             active.scope.cancel()
-        if failures:
-            raise failures[0]
 
     def _change_terms(self, active: _Active, opened: OpenListener) -> None:
         if opened.listener != active.opened.listener:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -22,6 +23,7 @@ from chainsocks.config.models import Config, Server, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.config.rules import Rule
 from chainsocks.errors import ConfigError, Problem
+from chainsocks.net.listeners import OpenListener
 from chainsocks.protocol.address import Address
 from chainsocks.server import server as running
 from chainsocks.server.reload import Outcome, Reading, Reloader
@@ -193,3 +195,21 @@ async def test_fifty_reloads_leave_no_task_no_socket_and_no_service(sockets_on_m
         await session.send(b"still here")
         assert await read_exactly(session, 10) == b"still here"
         await session.aclose()
+
+
+async def test_a_new_listener_that_cannot_listen_changes_nothing(
+    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its address was free when it was bound, and another program was faster."""
+
+    def fail(opened: OpenListener, _: float) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use", str(opened.listener))
+
+    async with reloadable(config_of()) as (server, file, reloader):
+        before, service = descriptors(), server.service
+        file.found = replace(config_of(ANY_PORT, Listener(Address("127.0.0.2", 0))), rules=NO_ENTRY)
+        with monkeypatch.context() as patch:
+            patch.setattr(OpenListener, "listen", fail)
+            assert str(await reloader.reload()) == "server.listen: 127.0.0.2:0: Address already in use"
+        assert (descriptors(), server.service) == (before, service)
+        assert (await reloader.reload()).is_applied

@@ -174,7 +174,7 @@ async def test_a_listener_can_be_added(sockets_on_mock_clock: MockClock, tmp_pat
     assert not path.exists()
 
 
-async def test_a_listener_that_cannot_listen_leaves_the_others(sockets_on_mock_clock: MockClock) -> None:
+async def test_a_listener_that_cannot_listen_changes_nothing(sockets_on_mock_clock: MockClock) -> None:
     async with open_server(config_of()) as server:
         with rearranged(server.listeners, [ANY_PORT, Listener(Address("127.0.0.2", 0))]) as sockets:
             socket.create_server(sockets[1].sock.getsockname()).close()  # as long as it does not listen
@@ -184,6 +184,7 @@ async def test_a_listener_that_cannot_listen_leaves_the_others(sockets_on_mock_c
                 rival.listen()
                 with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is looked at below)
                     server.change_listeners(sockets)
+            sockets[1].close()
         assert (caught.value.errno, caught.value.filename) == (errno.EADDRINUSE, "127.0.0.2:0")
         [opened] = server.listeners
         async with connect(str(opened)) as client:
