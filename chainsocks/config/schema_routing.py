@@ -101,10 +101,10 @@ class TlsTable(Table):
 
     name: Annotated[StrictStr, Field(min_length=1)] | None = None
     ca: StrictStr | None = None
-    pin: Annotated[list[Annotated[bytes, parsed(parse_pin)]], BeforeValidator(listed)] | None = None
+    pin: Annotated[list[Annotated[bytes, parsed(parse_pin)]], LIST] | None = None
     client_cert: StrictStr | None = None
     client_key: StrictStr | None = None
-    alpn: Annotated[list[StrictStr], BeforeValidator(listed)] | None = None
+    alpn: Annotated[list[StrictStr], LIST] | None = None
 
     def build(self, secrets: Secrets) -> Tls:
         """Make the value.

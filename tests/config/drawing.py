@@ -26,13 +26,17 @@ def some(required: Mapping[str, st.SearchStrategy[Any]], **optional: st.SearchSt
 
 
 URLS = st.builds(
-    "{}://{}{}".format, st.sampled_from(["socks5", "socks5h"]), st.sampled_from(["", "u:p@", "t@", "v:p@"]), ADDRESSES
+    "{}://{}{}".format,
+    st.sampled_from(["socks5", "socks5h", "http", "socks5+tls"]),
+    st.sampled_from(["", "u:p@", "t@", "v:p@"]),
+    ADDRESSES,
 )
 HOP_KEYS: Mapping[str, st.SearchStrategy[Any]] = {
     "timeout": DURATIONS,
     "resolve": st.sampled_from(["remote", "local"]),
     "pipeline": st.sampled_from(["off", "hop", "chain"]),
     "tor": st.booleans(),
+    "tls": st.sampled_from([True, {"name": "hop.example"}, {"alpn": "x"}, {"alpn": ["x", "y"]}]),
     "udp_relay": st.sampled_from(["hop", "reported", "192.0.2.7"]),
 }
 HOPS = (
