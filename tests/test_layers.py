@@ -572,6 +572,9 @@ def test_the_library_is_light() -> None:
         pytest.param("hash-password", set(), id="hash-password"),
         pytest.param("manual", {"rich"}, id="manual"),
         pytest.param("check FILE", {"rich", "pydantic"}, id="check"),
+        pytest.param("status --control FILE", set(), id="status"),
+        pytest.param("drain --control FILE", set(), id="drain"),
+        pytest.param("hops --control FILE", {"rich"}, id="hops"),
     ],
 )
 def test_a_command_starts_without_libraries_that_it_does_not_need(

@@ -25,7 +25,7 @@ from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from chainsocks.errors import ChainsocksError
-from chainsocks.observe.live import Phase
+from chainsocks.observe.phase import Phase
 
 __all__ = [
     "MAX_LINE",

@@ -6,31 +6,17 @@ Nothing is recorded for that: a session is asked when somebody looks, and answer
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from chainsocks.config.hops import Hop
 from chainsocks.errors import Place
+from chainsocks.observe.phase import Phase
 from chainsocks.observe.record import Record
 
-__all__ = ["KILLED", "LiveSession", "LiveSessions", "Moment", "Phase"]
+__all__ = ["KILLED", "LiveSession", "LiveSessions", "Moment"]
 
 KILLED = "ended by request over the control socket"
 """The outcome of a session that was killed."""
-
-
-class Phase(StrEnum):
-    """How far a session has come."""
-
-    REQUEST = "request"
-    """Its client has not sent a complete request."""
-    ROUTE = "route"
-    """It waits for a look-up that a rule needs, or until its user may have one more session."""
-    DIAL = "dial"
-    """It is on the way to its destination."""
-    REPLY = "reply"
-    """The client is to take its reply."""
-    RELAY = "relay"
 
 
 class Moment(NamedTuple):

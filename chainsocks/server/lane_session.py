@@ -28,8 +28,9 @@ from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_AND_WRITE, RESET_EVENT, WRITE_EVENTS, Poller
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
-from chainsocks.observe.live import KILLED, Moment, Phase
+from chainsocks.observe.live import KILLED, Moment
 from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.observe.phase import Phase
 from chainsocks.observe.privacy import shown
 from chainsocks.observe.record import Record
 from chainsocks.protocol import socks4, socks5_messages

@@ -106,6 +106,7 @@ class OneWorker:
 
     async def hops(self) -> Sequence[messages.Hop]:
         """See `chainsocks.control.fleet.Fleet`."""
+        self._lag.look_closely()
         using: dict[str, int] = {}
         for some in _slices([*self._server.live], MANY):
             for session in some:
@@ -120,6 +121,7 @@ class OneWorker:
         server, counters = self._server, self._server.service.counters
         if counters is None:
             return []
+        self._lag.look_closely()
         condition = Condition(self._number, self._started, self._lag.worst, self._steering.is_draining)
         return [read_metrics(server, counters, all_hops(server.service.config), condition)]
 

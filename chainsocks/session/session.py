@@ -44,8 +44,9 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.net.tls import TlsStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
-from chainsocks.observe.live import KILLED, LiveSessions, Moment, Phase
+from chainsocks.observe.live import KILLED, LiveSessions, Moment
 from chainsocks.observe.outcomes import Failure, OutcomeKind
+from chainsocks.observe.phase import Phase
 from chainsocks.observe.privacy import private, shown
 from chainsocks.observe.record import Record
 from chainsocks.observe.tally import Tally

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chainsocks.control.messages import Hop, HopState, Place, Session
-from chainsocks.observe.live import Phase
+from chainsocks.observe.phase import Phase
 from chainsocks.protocol.address import printable
 
 __all__ = ["show_bytes", "show_duration", "show_place", "show_state", "show_way"]

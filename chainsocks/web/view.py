@@ -14,8 +14,8 @@ import trio
 
 from chainsocks.config.chains import DIRECT
 from chainsocks.control.messages import Hop, Status
-from chainsocks.observe.live import Phase
 from chainsocks.observe.metrics import BYTES, DIAL_FAILURES, SESSIONS, SESSIONS_OPEN, STEP_SECONDS, Buckets, Metric
+from chainsocks.observe.phase import Phase
 from chainsocks.web.source import JSON, Chain, Measured, Source
 
 __all__ = ["MOST_ROWS", "WINDOW", "History", "build_view"]

@@ -18,7 +18,7 @@ from chainsocks.control.messages import (
     Status,
     Worker,
 )
-from chainsocks.observe.live import Phase
+from chainsocks.observe.phase import Phase
 
 __all__ = ["HOP", "SESSION", "STATUS", "FakeFleet", "some_sessions"]
 

@@ -20,10 +20,10 @@ from chainsocks.config.chains import Pick
 from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.models import Ident, Timeouts
 from chainsocks.control.messages import Fault, HopState, What
-from chainsocks.observe.live import Phase
 from chainsocks.observe.log_formats import JsonFormatter, Reader
 from chainsocks.observe.metrics import METRICS
 from chainsocks.observe.outcomes import OutcomeKind
+from chainsocks.observe.phase import Phase
 from chainsocks.observe.record import Record
 from chainsocks.protocol.gssapi import Protection
 from chainsocks.protocol.handshake import State

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from chainsocks.observe.live import LiveSession, LiveSessions, Moment, Phase
+from chainsocks.observe.live import LiveSession, LiveSessions, Moment
+from chainsocks.observe.phase import Phase
 from chainsocks.observe.record import Record
 
 

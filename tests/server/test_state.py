@@ -20,7 +20,8 @@ from chainsocks.config.models import Config, Timeouts
 from chainsocks.control.messages import HopState, Place, Request, ServerState, Session, What
 from chainsocks.errors import Problem
 from chainsocks.net.stream import SocketStream
-from chainsocks.observe.live import KILLED, LiveSessions, Phase
+from chainsocks.observe.live import KILLED, LiveSessions
+from chainsocks.observe.phase import Phase
 from chainsocks.protocol.address import Address
 from chainsocks.server.lag import LagMeter
 from chainsocks.server.reload import Outcome

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from chainsocks.control.messages import Hop, HopState, Place
-from chainsocks.observe.live import Phase
+from chainsocks.observe.phase import Phase
 from chainsocks.tools.running import show_bytes, show_duration, show_place, show_state, show_way
 from tests.control.fleets import HOP, SESSION
 

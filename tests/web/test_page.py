@@ -24,7 +24,7 @@ from playwright.sync_api import Page, sync_playwright  # noqa: E402  (behind the
 
 from chainsocks.config.web import Web  # noqa: E402
 from chainsocks.control.messages import HopState, Place, Request  # noqa: E402
-from chainsocks.observe.live import Phase  # noqa: E402
+from chainsocks.observe.phase import Phase  # noqa: E402
 from chainsocks.protocol.address import Address  # noqa: E402
 from chainsocks.web.view import MOST_ROWS  # noqa: E402
 from tests.control.fleets import HOP, SESSION, FakeFleet  # noqa: E402

@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.control.messages import Place
-from chainsocks.observe.live import Phase
 from chainsocks.observe.metrics import BYTES, SESSIONS, STEP_SECONDS, Buckets, Sample
+from chainsocks.observe.phase import Phase
 from chainsocks.web.source import Measured
 from chainsocks.web.view import MOST_ROWS, PAUSE, WINDOW, History, build_view
 from tests.control.fleets import SESSION, FakeFleet, some_sessions

@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from chainsocks.control.messages import Hop, HopState, ServerState, Session
-from chainsocks.observe.live import Phase
+from chainsocks.observe.phase import Phase
 from chainsocks.protocol.address import printable
 from chainsocks.tools.running import show_bytes, show_duration, show_state
 from chainsocks.tools.top.keys import HELP

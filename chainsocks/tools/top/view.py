@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
 from chainsocks.control.messages import Hop, Session, Status
-from chainsocks.observe.live import Phase
+from chainsocks.observe.phase import Phase
 from chainsocks.tools.running import show_place, show_way
 
 __all__ = ["Ask", "Order", "Rate", "Snapshot", "View"]

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from chainsocks.control.messages import Hop, HopState, Place
-from chainsocks.observe.live import Phase
+from chainsocks.observe.phase import Phase
 from chainsocks.tools.top.picture import draw
 from chainsocks.tools.top.view import Ask, Rate, Snapshot, View
 from tests.control.fleets import HOP, SESSION, STATUS, some_sessions

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from chainsocks.control.messages import Place, Session
-from chainsocks.observe.live import Phase
+from chainsocks.observe.phase import Phase
 from chainsocks.tools.top.view import Order, Rate, Snapshot, View
 from tests.control.fleets import HOP, SESSION, STATUS
 
