@@ -5,14 +5,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from benchmarks.datagrams import echoing
+from tests.certificates import authority
 from tests.e2e.balancers import haproxy, nginx
 from tests.e2e.curl import Curl
-from tests.e2e.programs import PATIENCE, SocketAddress
+from tests.e2e.programs import PATIENCE, Program, SocketAddress
 from tests.e2e.servers import Chainsocks, chainsocks
+from tests.e2e.spawner import OWN
 from tests.e2e.targets import PAGE
 from tests.e2e.wire import (
     GREETING,
@@ -189,6 +192,31 @@ def test_the_client_is_told_through_all_of_ours(
             assert (answer.status, answer.page, answer.complaint) == (0, PAGE, "")
             assert "chain=default" in front.session(answer.client)
             assert 'outcome="finished"' in behind.session(answer.client)
+
+
+@pytest.mark.parametrize("is_probe", [False, True], ids=["a session", "a probe"])
+def test_the_header_comes_before_tls(
+    curl: Curl,
+    behind: Chainsocks,
+    page: SocketAddress,
+    tmp_path: Path,
+    is_probe: bool,  # noqa: FBT001
+) -> None:
+    """In the clear, as HAProxy expects it; also where `probe` greets the hop and goes no further."""
+    ca, server = authority().write(tmp_path, "paris.example")
+    line = f"server one {behind.listeners[0]} send-proxy-v2"
+    with haproxy("mode tcp", line, accept=f"accept-proxy ssl crt {server}") as (host, port):
+        hop = f'{{ url = "socks5://{host}:{port}", tls = {{ ca = "{ca}", name = "paris.example" }} }}'
+        with chainsocks(hop, chain="send_proxy = true") as front:
+            if is_probe:
+                config = next(Path(word) for word in front.process.args if word.endswith(".toml"))
+                probe = Program([OWN, "probe", "-c", config])
+                assert probe.ended() == 0
+                assert "with a PROXY protocol header that tells of no client" in probe.said
+            else:
+                answer = curl("--socks5", front.listeners[0], f"http://127.0.0.1:{page[1]}/")
+                assert (answer.status, answer.page) == (0, PAGE)
+                assert 'outcome="finished"' in behind.session(answer.client)
 
 
 def test_a_client_that_a_load_balancer_told_of_is_passed_on(
