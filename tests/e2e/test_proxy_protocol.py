@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -96,6 +97,27 @@ def test_bulk_behind_haproxy(behind: Chainsocks, echo: SocketAddress) -> None:
         for _ in range(100):
             sock.sendall(data)
             assert read(sock, len(data)) == data
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_makes_a_listener_one_for_load_balancers(curl: Curl, page: SocketAddress, workers: int) -> None:
+    url = f"http://127.0.0.1:{page[1]}/"
+    with chainsocks(server_lines=OPEN, workers=workers) as server:
+        address = server.listeners[0]
+        assert curl("--socks5", address, url).page == PAGE
+        config = next(Path(word) for word in server.process.args if word.endswith(".toml"))
+        plain, changed = 'listen = ["127.0.0.1:0"]', f"listen = [{FOR_LOOPBACK}]"
+        assert plain in config.read_text()
+        config.write_text(config.read_text().replace(plain, changed))
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("reloaded")
+        refused = curl("--socks5", address, url)
+        assert refused.status != 0
+        assert "PROXY header: this is no PROXY protocol header" in server.session(refused.client)
+        with haproxy("mode tcp", f"server one {address} send-proxy-v2") as (host, port):
+            answer = curl("--socks5", f"{host}:{port}", url)
+            assert (answer.status, answer.page) == (0, PAGE)
+            assert 'outcome="finished"' in server.session(answer.client)
 
 
 def test_workers_behind_haproxy(curl: Curl, page: SocketAddress) -> None:
