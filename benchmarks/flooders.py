@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -153,9 +154,16 @@ class _Flooder:
             for fd, events in self._poll.poll(max(0.0, next_turn - time.monotonic())):
                 if fd == sys.stdin.fileno():
                     if not os.read(fd, 100):
+                        self._break_off()
                         return
                 else:
                     self._handle(self._open[fd], events)
+
+    def _break_off(self) -> None:
+        """Reset all connections: their ports are free for the next flood then, which needs thousands again."""
+        for connection in self._open.values():
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
 
     def _connect(self) -> None:
         sock = socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

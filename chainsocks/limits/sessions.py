@@ -5,7 +5,7 @@
 2. A request over a limit is refused, and does not count. So neither does a client that comes back at once.
 3. A session that goes on as a task after the lane is asked about again, and counts once.
 4. The sessions of the other workers count, too (`chainsocks.limits.board`).
-5. A session that began while nothing was limited does not count.
+5. A session that began while none of these limits was set does not count.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ class LimitReached(RequestRefused):
 class SessionLimits:
     """See the module. A session is known by any object that is its own."""
 
-    __slots__ = ("_buckets", "_held", "_limits", "_now", "_others", "counted")
+    __slots__ = ("_buckets", "_held", "_is_on", "_limits", "_now", "_others", "counted")
 
     def __init__(self, now: Callable[[], float], others: Column | None = None) -> None:
         self._now = now
         self._others = others
         self._limits = Limits()
+        self._is_on = False
         self._buckets: Buckets | None = None
         self._held: dict[str, int] = {}
         self.counted: dict[object, tuple[str, str]] = {}
@@ -55,6 +56,7 @@ class SessionLimits:
         """Have other limits from now on. A lower one ends no session."""
         self._limits = limits
         rate = limits.new_per_second
+        self._is_on = any(each is not None for each in (limits.sessions_per_client, limits.sessions_per_user, rate))
         if rate is None:
             self._buckets = None
         elif self._buckets is not None:
@@ -67,9 +69,9 @@ class SessionLimits:
 
         `address` and `account` are its clients by `chainsocks.shares.client_of`, without and with its login.
         """
-        if session in self.counted:
-            return None
         limits = self._limits
+        if session in self.counted or not self._is_on:
+            return None
         is_user = account != address
         refusal = None
         if (most := limits.sessions_per_client) is not None and self._count(address) >= most:

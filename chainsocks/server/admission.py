@@ -22,9 +22,7 @@ dictionary operations.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -34,23 +32,18 @@ import trio
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.limits.limiter import Limiter
 from chainsocks.net.stream import SocketStream
-from chainsocks.observe.privacy import private
 from chainsocks.server.crowds import PATIENCE, TICK, Crowds
+from chainsocks.server.pressure import Pressure
 from chainsocks.session.place import Kept
 from chainsocks.shares import FairQueue, Shares, reserve_of
 
 __all__ = ["Admission", "Place"]
-
-log = logging.getLogger("chainsocks.server")
 
 ENDING = 128
 """Sessions that were ended to make room and still run, at most: their files are in use until they have ended."""
 
 SERVE_INTERVAL = 0.01
 """Seconds between looks for sessions that may be ended by now, while connections wait."""
-
-REPORT_INTERVAL = 60
-"""Seconds between two lines in the log that say how many connections were ended."""
 
 WaitingT = TypeVar("WaitingT")
 
@@ -154,9 +147,7 @@ class Admission(Generic[WaitingT]):
         """Whether nothing can wait any more."""
         self._is_pressed = False
         """Whether anything waits for a session to end."""
-        self._was_full = self._was_nearly_full = self._was_busy = False
-        self._ended = Counter[str]()  # since the last report, by client
-        self._has_ended = trio.Event()
+        self._pressure = Pressure()
 
     @property
     def taken(self) -> int:
@@ -211,7 +202,7 @@ class Admission(Generic[WaitingT]):
 
     def enter(self, client: str, stream: SocketStream) -> Place[WaitingT] | None:
         """Return a place for a new connection; None if it has to wait."""
-        if self.allows(client):
+        if self._shares.allows(client) and (self._handshakes is None or self._handshakes.allows(client)):
             return self._place(client, stream)
         return self._place_to_refuse(client, stream) if self._counted else None
 
@@ -223,7 +214,7 @@ class Admission(Generic[WaitingT]):
         self._say_full(client)
         if len(self._waiting) >= self._most_waiting:
             crowd, (_, oldest) = self._waiting.drop()
-            self._count_ended(crowd)
+            self._pressure.count_ended(crowd)
             self._close(oldest)
         self._waiting.put(client, (stream, waiting))
         self._serve_waiting()
@@ -301,7 +292,7 @@ class Admission(Generic[WaitingT]):
         """Serve those that wait as time goes by, and report, until cancelled; then close what waits."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._report)
+                nursery.start_soon(self._pressure.report)
                 while True:
                     await self._is_waited.wait()
                     await trio.sleep(SERVE_INTERVAL)
@@ -400,41 +391,14 @@ class Admission(Generic[WaitingT]):
         self._slow.add(client)
         self._give_back(place)
         self._ending += 1
-        self._count_ended(client)
+        self._pressure.count_ended(client)
         place.end()
         return True
 
-    # The log.
-
     def _say_full(self, client: str) -> None:
         if self._handshakes and self._shares.allows(client):
-            if not self._was_busy:
-                what = "handshakes (%d) is reached: further connections wait until others have sent their requests"
-                log.warning(what, self._handshakes.total)
-                self._was_busy = True
-            return
-        is_full = self._shares.taken >= self.total
-        if is_full and not self._was_full:
-            log.warning("%s is reached: further connections wait", self.limited_by)
-            self._was_full = True
-        elif not is_full and not self._was_nearly_full:
-            what = "one client has reached %s but for a reserve for others: its further connections wait"
-            log.warning(what, self.limited_by)
-            self._was_nearly_full = True
-
-    def _count_ended(self, client: str) -> None:
-        self._ended[client] += 1
-        self._has_ended.set()
-
-    async def _report(self) -> None:
-        """Say how many connections were ended, the first time at once."""
-        while True:
-            await self._has_ended.wait()
-            [(client, most)] = self._ended.most_common(1)
-            what = (
-                "connections ended to make room for others, before their requests were complete: %d, %d of them of %s"
-            )
-            log.warning(what, self._ended.total(), most, private(client or "unix sockets", "one client"))
-            self._ended.clear()
-            self._has_ended = trio.Event()
-            await trio.sleep(REPORT_INTERVAL)
+            self._pressure.handshakes_are_taken(self._handshakes.total)
+        elif self._shares.taken >= self.total:
+            self._pressure.sessions_are_taken(self.limited_by)
+        else:
+            self._pressure.one_client_has_most(self.limited_by)

@@ -102,8 +102,10 @@ def test_other_limits_hold_at_once_for_what_began_before() -> None:
     assert enter(sessions, (A, A), (A, A)) == [None, Limit.NEW_PER_SECOND]
     sessions.change(Limits(new_per_second=1))
     assert enter(sessions, (A, A)) == [Limit.NEW_PER_SECOND], "what was used is remembered"
-    sessions.change(Limits())
+    sessions.change(Limits(bandwidth=1000))
+    counted = len(sessions.counted)
     assert enter(sessions, *[(A, A)] * 10) == [None] * 10
+    assert len(sessions.counted) == counted
 
 
 @pytest.mark.parametrize("copied", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])

@@ -18,6 +18,7 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 from trio.testing import MockClock
 
+from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener, parse_sender
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import User
@@ -149,6 +150,7 @@ OTHERS = {
     "An environment variable is missing",
     "The login was not checked",
     "The client made room",
+    "The client has reached a limit",
     "The load balancer sends no header",
     "The load balancer is not expected",
     "Groups change their hop",
@@ -188,6 +190,17 @@ async def test_a_client_that_makes_room(caplog: pytest.LogCaptureFixture) -> Non
             await other.send(GREETING)
             await read_exactly(other, 2)
     assert any(shows(EXAMPLES["The client made room"], line) for line in caplog.messages), caplog.messages
+
+
+async def test_a_client_that_has_reached_a_limit(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "chainsocks")
+    config = replace(config_of(), limits=Limits(sessions_per_client=1))
+    async with echoing() as target, serving(config) as server, connect(server.address) as first:
+        await open_session(first, target)
+        async with connect(server.address) as second:
+            await second.send(GREETING + b"\x05\x01" + encode_header(target)[2:])
+            await read_exactly(second, 12)
+    assert any(shows(EXAMPLES["The client has reached a limit"], line) for line in caplog.messages), caplog.messages
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.limits.limiter import Limiter
 from chainsocks.net.stream import SocketStream
-from chainsocks.server.admission import ENDING, REPORT_INTERVAL, Admission, Place
+from chainsocks.server.admission import ENDING, Admission, Place
 from chainsocks.server.crowds import PATIENCE, TICK
+from chainsocks.server.pressure import REPORT_INTERVAL
 from tests.server.serving import said
 
 A, B, C = "192.0.2.1", "192.0.2.2", "2001:db8::"
