@@ -42,7 +42,7 @@ class Seen:
 
 
 class Hops:
-    """SOCKS servers that tell of each request in order, and resolve `NAME` to the target."""
+    """Proxies that tell of each request in order, and resolve ``.example`` to this machine."""
 
     def __init__(self, count: int, target: SocketAddress, stack: ExitStack) -> None:
         self.target = target
@@ -93,7 +93,8 @@ class Hops:
             pump(sock, onward)
 
     def _connect(self, to: Address) -> socket.socket:
-        return socket.create_connection(self.target if to.host == NAME else (to.host, to.port), PATIENCE)
+        host = "127.0.0.1" if to.host.endswith(".example") else to.host
+        return socket.create_connection((host, to.port), PATIENCE)
 
 
 def pump(one: socket.socket, other: socket.socket) -> None:
@@ -183,6 +184,21 @@ def test_the_same_hops_in_the_same_order(tmp_path: Path, hops: Hops, options: st
     assert len(expected) >= len(urls)
     with imported(conf) as server:
         through_us(tmp_path, server.address, urls, names=names)
+    assert hops.take() == expected
+
+
+def test_proxies_with_names(tmp_path: Path, hops: Hops) -> None:
+    """The hop before resolves them."""
+    conf = tmp_path / "proxychains.conf"
+    first, *others = lines(hops, "socks5", "socks4", "http").partition("\n")[2].splitlines()
+    named = [line.replace("127.0.0.1", f"hop{number}.example") for number, line in enumerate(others, 2)]
+    conf.write_text("\n".join(["strict_chain", "proxy_dns", "[ProxyList]", first, *named]))
+    urls = [f"http://{NAME}:{hops.target[1]}/"]
+    through_proxychains(tmp_path, conf, urls)
+    expected = hops.take()
+    assert expected[0].destination.startswith("hop2.example:")
+    with imported(conf) as server:
+        through_us(tmp_path, server.address, urls, names=True)
     assert hops.take() == expected
 
 

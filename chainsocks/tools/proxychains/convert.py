@@ -132,7 +132,7 @@ def _about_hops(file: ProxychainsFile, left_out: tuple[Proxy, ...]) -> Iterator[
         case Names.HERE:
             yield 'Without proxy_dns, names are resolved by this machine: resolve = "local".'
         case Names.THREAD:
-            yield "As with proxy_dns, names go to the last proxy. Those in /etc/hosts do so here, too."
+            yield "As with proxy_dns, names go to the last proxy; here, those that are in /etc/hosts do so as well."
         case Names.SCRIPT | Names.DAEMON:
             yield f"Names go to the last proxy; {file.names} is not needed for that."
     for proxy in left_out:
