@@ -1,4 +1,6 @@
-"""The control process of a server with several workers: it serves the control socket, and carries no sessions.
+"""The control process of a server with several workers: it serves the control socket and has the web server.
+
+It carries no sessions.
 
 1. The parent forks it, as it forks workers, and starts it anew when it has died. No session notices that.
 2. For each worker the parent makes a pair of streams. One end goes to the worker, which serves the control protocol on
@@ -22,9 +24,11 @@ from typing import NoReturn
 
 import trio
 
+from chainsocks.config.models import Config
 from chainsocks.control.ask import Asker
 from chainsocks.control.messages import ControlError, Fault, Reloaded
-from chainsocks.observe.log import restart_logging
+from chainsocks.net.listeners import OpenListener
+from chainsocks.observe.log import change_logging, restart_logging
 from chainsocks.observe.privacy import shown
 from chainsocks.server import orders
 from chainsocks.server.channel import Channel, open_channel
@@ -32,6 +36,7 @@ from chainsocks.server.control import serve_control_socket
 from chainsocks.server.crew import Crew, Helm, Member
 from chainsocks.server.inbox import Inbox
 from chainsocks.server.signals import SIGNALS
+from chainsocks.server.web import WebServer, web_listeners
 from chainsocks.server.worker import flush_output
 
 __all__ = ["Desk"]
@@ -55,8 +60,10 @@ BEFORE_FORK = 0.1
 class Desk:
     """The parent's view of the control process."""
 
-    listening: socket.socket
-    """The control socket."""
+    listening: socket.socket | None
+    """The control socket, if there is one."""
+    web: WebServer
+    """Its process is started in the control process; here it only has the sockets."""
     inbox: Inbox
     leave_parent: Callable[[], None]
     """Closes what is the parent's own, in a process that was forked."""
@@ -67,6 +74,12 @@ class Desk:
     _channel: Channel | None = None
     _expected: int = 0
     _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """The sockets that only this process needs."""
+        control = [self.listening] if self.listening else []
+        return [*control, *(each.sock for each in self.web.opened)]
 
     def start(self) -> None:
         """Start the process.
@@ -84,7 +97,7 @@ class Desk:
             pid = os.fork()
             if pid == 0:
                 channel.close()
-                _run(_Process(theirs, self.listening, os.getppid(), self._began), self.leave_parent)
+                _run(_Process(theirs, self.listening, self.web, os.getppid(), self._began), self.leave_parent)
             unused.pop_all()
         self.inbox.add(channel)
         self.pid, self._channel, self.due = pid, channel, math.inf
@@ -103,6 +116,11 @@ class Desk:
         """Note how many workers there are to be, and how long sessions have when the server stops."""
         self._expected, self.grace = workers, grace
         self._tell(orders.Settings(workers, grace))
+
+    def change_web(self, config: Config, opened: Sequence[OpenListener]) -> None:
+        """Have the web server change to a configuration, on sockets that its `prepare` has yielded."""
+        self.web.change(config, opened)
+        self._tell(orders.WebChanged(config), [each.sock for each in opened])
 
     def stop_soon(self) -> None:
         """Say that the server stops; the process answers until `close`."""
@@ -151,7 +169,8 @@ class _Process:
     """What the parent gives to the control process."""
 
     channel: Channel
-    listening: socket.socket
+    listening: socket.socket | None
+    web: WebServer
     parent: int
     """The pid of the parent."""
     began: float
@@ -183,10 +202,12 @@ def _run(process: _Process, leave_parent: Callable[[], None]) -> NoReturn:
 
 async def _serve(process: _Process) -> None:
     """Serve the control socket until the parent closes the channel."""
-    parent = _ToParent(process.channel)
+    parent = _ToParent(process.channel, process.web)
     crew = Crew(Helm(parent.reload, parent.drain, process.parent, lambda: parent.grace), process.began)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_answer_clients, process.listening, crew)
+        nursery.start_soon(process.web.run, crew)
+        if process.listening:
+            nursery.start_soon(_answer_clients, process.listening, crew)
         await parent.listen(crew, nursery)
         nursery.cancel_scope.cancel()
 
@@ -201,8 +222,9 @@ async def _answer_clients(listening: socket.socket, crew: Crew) -> None:
 class _ToParent:
     """The channel to the parent, as the control process has it."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, web: WebServer) -> None:
         self._channel = channel
+        self._web = web
         self._asked = 0
         self._reloads: dict[int, orders.Reloaded | None] = {}
         """What has come of each reload, by the number of its question; they are answered in order."""
@@ -224,6 +246,10 @@ class _ToParent:
                     nursery.start_soon(crew.join, Member(number, pid, Asker(stream)))
                 case orders.Settings(workers, grace):
                     crew.expected, self.grace = workers, grace
+                case orders.WebChanged(config):
+                    change_logging(config.log)
+                    listeners = web_listeners(config) * len(received.sockets)  # a name may have several addresses
+                    self._web.change(config, [*map(OpenListener, listeners, received.sockets)])
                 case orders.Reloaded() as reloaded:
                     self._reloads[min(number for number, answer in self._reloads.items() if answer is None)] = reloaded
                     self._wake()

@@ -26,6 +26,7 @@ __all__ = [
     "Reloaded",
     "Settings",
     "Told",
+    "WebChanged",
 ]
 
 
@@ -107,6 +108,13 @@ class Settings:
     workers: int
     """How many there are to be."""
     grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class WebChanged:
+    """Tells the control process of another configuration. The sockets of the web server come with it."""
+
+    config: Config
 
 
 @dataclass(frozen=True, slots=True)

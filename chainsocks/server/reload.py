@@ -149,16 +149,10 @@ class Reloader:
         config = reading.config
         if problems := [*_unchangeable(server.service.config, config)]:
             raise ConfigError(problems, reading.source)
-        if config.web.listen and not server.service.counters:
-            what = "the server was started without it and without a control socket, and counts nothing: restart it"
-            raise ConfigError([Problem("web.listen", what)], reading.source)
         service = server.service.renewed(config)
         listeners = on_failure.enter_context(rearranged(server.listeners, config.server.listen))
-        try:
-            web = on_failure.enter_context(self._web.prepare(config))
-        except OSError as error:
-            what = f"{error.filename}: {error.strerror}"
-            raise ConfigError([Problem("web.listen", what)], reading.source) from error
+        counts = server.service.counters is not None
+        web = on_failure.enter_context(self._web.prepare_reload(config, counts=counts))
         return reading, service, listeners, web
 
 

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import trio
 
@@ -21,10 +21,11 @@ from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
 from chainsocks.control.fleet import Fleet
 from chainsocks.control.serve import serve_control
+from chainsocks.errors import ConfigError, Problem
 from chainsocks.net.listeners import OpenListener
 from chainsocks.net.rearranging import rearranged
 
-__all__ = ["LEAVING", "WebServer", "next_pause", "open_web_server"]
+__all__ = ["LEAVING", "WebServer", "next_pause", "open_web_server", "web_listeners"]
 
 log = logging.getLogger("chainsocks.web")
 
@@ -55,6 +56,11 @@ def open_web_server(config: Config) -> Iterator[WebServer]:
             each.close()
 
 
+def web_listeners(config: Config) -> list[Listener]:
+    """Return where the web server of a configuration listens; empty for none."""
+    return [Listener(config.web.listen)] if config.web.listen else []
+
+
 class WebServer:
     """The web server of a configuration: its process runs while `run` does. `open_web_server` gives it its sockets."""
 
@@ -71,11 +77,27 @@ class WebServer:
         Raises:
             OSError: the address is not available, and all is as it was before; ``filename`` says which.
         """
-        address = config.web.listen
-        with rearranged(self.opened, [Listener(address)] if address else []) as opened:
+        with rearranged(self.opened, web_listeners(config)) as opened:
             for each in opened:
                 if each.sock not in {one.sock for one in self.opened}:
                     each.listen()
+            yield opened
+
+    @contextmanager
+    def prepare_reload(self, config: Config, *, counts: bool) -> Iterator[list[OpenListener]]:
+        """Do the same for a server that reloads, and that `counts` what the web server is to show, or does not.
+
+        Raises:
+            ConfigError: the address is not available, or nothing has been counted.
+        """
+        if config.web.listen and not counts:
+            what = "the server was started without it and without a control socket, and counts nothing: restart it"
+            raise ConfigError([Problem("web.listen", what)])
+        with ExitStack() as on_failure:
+            try:
+                opened = on_failure.enter_context(self.prepare(config))
+            except OSError as error:
+                raise ConfigError([Problem("web.listen", f"{error.filename}: {error.strerror}")]) from error
             yield opened
 
     def change(self, config: Config, opened: Sequence[OpenListener]) -> None:

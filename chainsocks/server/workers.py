@@ -33,6 +33,7 @@ from chainsocks.server.pulse import Pulse
 from chainsocks.server.reload import READING, Outcome, Read, log_outcome, outcome_of, unchangeable
 from chainsocks.server.service_manager import ServiceManager
 from chainsocks.server.signals import STOP, Meaning, Meanings
+from chainsocks.server.web import WebServer, open_web_server
 
 __all__ = ["serve_with_workers"]
 
@@ -61,12 +62,13 @@ def serve_with_workers(
     with opened_inbox() as inbox, ExitStack() as stack:
         pool = Pool(config, reserve_all(config.server.listen), inbox)
         stack.callback(pool.release)
-        desk = _open_desk(pool, workers, control, stack) if control else None
+        web = stack.enter_context(open_web_server(config))
+        desk = _open_desk(pool, workers, control, web, stack) if control or web.opened else None
         stack.callback(pool.close)
         pool.start(workers)
         log.info("listening on %s", ", ".join(map(str, pool.reserved)))
         manager = manager or ServiceManager()
-        parent = _Parent(pool, read, meanings, desk, manager)
+        parent = _Parent(pool, read, meanings, desk, manager, web)
         why = parent.supervise()
         log.info("%s: no new connections, up to %g s for the open ones", why, pool.config.timeouts.grace)
         manager.is_stopping(pool.config.timeouts.grace)
@@ -77,13 +79,13 @@ def serve_with_workers(
     log.info("stopped")
 
 
-def _open_desk(pool: Pool, workers: int, control: socket.socket, stack: ExitStack) -> Desk:
+def _open_desk(pool: Pool, workers: int, control: socket.socket | None, web: WebServer, stack: ExitStack) -> Desk:
     """Start the control process, and have each worker that starts answer it."""
-    desk = Desk(control, pool.inbox, pool.leave_to_desk, pool.config.timeouts.grace)
+    desk = Desk(control, web, pool.inbox, pool.leave_to_desk, pool.config.timeouts.grace)
     stack.callback(desk.close)
     desk.expect(workers, desk.grace)
     desk.start()
-    pool.is_watched, pool.unwanted = True, [control]
+    pool.is_watched, pool.unwanted = True, desk.sockets
     pool.on_start = lambda slot: desk.introduce(slot.number, slot.pid, slot.tell)
     return desk
 
@@ -91,8 +93,17 @@ def _open_desk(pool: Pool, workers: int, control: socket.socket, stack: ExitStac
 class _Parent:
     """What the parent does between the start of the workers and their end."""
 
-    def __init__(self, pool: Pool, read: Read, meanings: Meanings, desk: Desk | None, manager: ServiceManager) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        read: Read,
+        meanings: Meanings,
+        desk: Desk | None,
+        manager: ServiceManager,
+        web: WebServer,
+    ) -> None:
         self._pool = pool
+        self._web = web
         self._desk = desk
         self._manager = manager
         self._pulse = Pulse(pool, manager)
@@ -198,8 +209,13 @@ class _Parent:
             if problems := [*unchangeable(pool.config, reading.config)]:
                 raise ConfigError(problems, reading.source)
             config = replace(reading.config, isolation_key=pool.config.isolation_key)
-            with rearranged(pool.reserved, config.server.listen) as arranged:
+            with ExitStack() as on_failure:
+                arranged = on_failure.enter_context(rearranged(pool.reserved, config.server.listen))
+                opened = on_failure.enter_context(self._web.prepare_reload(config, counts=self._desk is not None))
                 self._signals += pool.change(config, count_workers(config.server), arranged)
+            if self._desk:
+                self._desk.change_web(config, opened)
+                pool.unwanted = self._desk.sockets
             outcome = Outcome(reading.source, warnings=reading.warnings)
         except Exception as error:  # noqa: BLE001  (the server goes on)
             outcome = outcome_of(error)

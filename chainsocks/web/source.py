@@ -126,7 +126,7 @@ class Source:
     async def order(self, request: Request) -> JSON:
         """Have the server do something; return its answer."""
         [answer] = await self._asker.ask(request)
-        for kept in (self._status, self._hops, self._sessions):
+        for kept in (self._status, self._hops, self._sessions, self._measured):
             kept.drop()
         return answer.document
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from chainsocks.config.models import Config
 from chainsocks.control.client import ControlClient
 from chainsocks.control.messages import ControlError
 from chainsocks.control.messages import Reloaded as ReloadedAnswer
@@ -24,6 +25,7 @@ from chainsocks.server.crew import Crew, Helm
 from chainsocks.server.desk import Desk, _ToParent
 from chainsocks.server.inbox import Inbox, opened_inbox
 from chainsocks.server.reload import Outcome
+from chainsocks.server.web import WebServer
 from tests.control.answering import short_folder
 from tests.net.sockets import nothing_left_open
 
@@ -35,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left_open")
 @asynccontextmanager
 async def to_parent() -> AsyncIterator[tuple[_ToParent, Channel, Crew]]:
     ours, theirs = open_channel()
-    parent = _ToParent(ours)
+    parent = _ToParent(ours, WebServer(Config()))
     crew = Crew(Helm(parent.reload, parent.drain, os.getpid(), lambda: parent.grace), 0)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parent.listen, crew, nursery)
@@ -112,7 +114,7 @@ def ask_status(listening: socket.socket) -> tuple[int, float]:
 
 def test_it_is_started_anew_and_ends_with_the_server(listening: socket.socket) -> None:
     with opened_inbox() as inbox:
-        desk = Desk(listening, inbox, inbox.leave, math.inf)
+        desk = Desk(listening, WebServer(Config()), inbox, inbox.leave, math.inf)
         desk.start()
         first = desk.pid
         pid, uptime = ask_status(listening)
@@ -133,7 +135,7 @@ def test_it_is_started_anew_and_ends_with_the_server(listening: socket.socket) -
 
 def test_it_ends_when_the_parent_is_gone(listening: socket.socket) -> None:
     with opened_inbox() as inbox:
-        desk = Desk(listening, inbox, inbox.leave, math.inf)
+        desk = Desk(listening, WebServer(Config()), inbox, inbox.leave, math.inf)
         desk.start()
         ask_status(listening)
         pid = desk.pid
