@@ -32,12 +32,14 @@ from tests.e2e.wire import (
 )
 
 CLIENT, DESTINATION, STRANGER = loopback_host(), loopback_host(), loopback_host()
+TOLD = "203.0.113.77"
+"""The client that a load balancer tells of."""
 NAME, USER, WRONG_USER = "canary-name.invalid", "canary-user", "canary-guest"
 RESOLVE, RESOLVE_PTR = 0xF0, 0xF1
 REFUSED = 5
 """The reply that the destination has refused the connection."""
 
-CANARIES = (CLIENT, DESTINATION, STRANGER, NAME, USER, WRONG_USER, "canary")
+CANARIES = (CLIENT, DESTINATION, STRANGER, TOLD, NAME, USER, WRONG_USER, "canary")
 
 
 class Visitor:
@@ -86,6 +88,14 @@ def visit(visitor: Visitor, target: SocketAddress) -> None:
     visitor.say(user=WRONG_USER)
 
 
+def visit_behind_a_load_balancer(visitor: Visitor, target: SocketAddress) -> None:
+    header = f"PROXY TCP4 {TOLD} 192.0.2.1 40000 1080\r\n".encode()
+    request = b"\x05\x01\x02" + socks5_login(USER, "open sesame") + socks5_request(target)
+    visitor.say(header + request)
+    visitor.say(f"PROXY TCP4 {TOLD} {NAME}\r\n".encode())
+    visitor.say(socks5_request(target))
+
+
 @pytest.mark.parametrize("form", ["plain", "json"])
 @pytest.mark.parametrize(
     "privacy",
@@ -100,7 +110,10 @@ def test_a_private_log_names_no_client_user_or_destination(tmp_path: Path, form:
         dead = free_address()
         config.write_text(f"""
             [server]
-            listen = [{{ address = "127.0.0.1:0", names_only = "warn" }}]
+            listen = [
+                {{ address = "127.0.0.1:0", names_only = "warn" }},
+                {{ address = "127.0.0.1:0", proxy_protocol = ["{CLIENT}"] }},
+            ]
             [log]
             format = "{form}"
             privacy = "{privacy}"
@@ -124,8 +137,9 @@ def test_a_private_log_names_no_client_user_or_destination(tmp_path: Path, form:
         """)
         server = Chainsocks(config, {}, "-v")
         try:
-            [_, port] = server.wait_for(r"listening on ([\d.]+):(\d+)").groups()
-            visit(Visitor(("127.0.0.1", int(port))), target)
+            ports = server.wait_for(r"listening on 127.0.0.1:(\d+), 127.0.0.1:(\d+)").groups()
+            visit(Visitor(("127.0.0.1", int(ports[0]))), target)
+            visit_behind_a_load_balancer(Visitor(("127.0.0.1", int(ports[1]))), target)
         finally:
             status = server.stop()
     assert status == 0
