@@ -190,7 +190,7 @@ class PolledRelay(Relay[PolledStream]):
         if waiting is None or not self._is_over:
             return
         self._waiting = None
-        if isinstance(waiting, trio.lowlevel.Task):
+        if type(waiting) is trio.lowlevel.Task:  # `isinstance` is slow with its metaclass
             self.client.poller.wake(waiting)
         else:
             waiting.relay_over()

@@ -115,7 +115,10 @@ class Relay(ABC, Generic[StreamT]):
     def _is_over(self) -> bool:
         """Whether both directions have ended, or the relay is broken."""
         up, down = self._up_end, self._down_end
-        return (up is not None and down is not None) or up in _LAST or down in _LAST
+        if up is None or down is None:
+            end = up or down
+            return end is not None and end in _LAST
+        return True
 
     def _begin(self, scope: Scope) -> None:
         """Start the idle timer."""
