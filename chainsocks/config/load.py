@@ -7,8 +7,6 @@ of secret keys are left out. Entries of lists are counted from 1, as rules are i
 
 from __future__ import annotations
 
-import os
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from chainsocks.config.chains import Chain, Group, warm_problem
+from chainsocks.config.complaints import Place, as_written, describe_kind, explain
 from chainsocks.config.control import Control
 from chainsocks.config.groups import link_groups, no_such_member, unfit
 from chainsocks.config.hops import Hop
@@ -34,26 +33,24 @@ from chainsocks.config.models import (
     Timeouts,
     User,
 )
-from chainsocks.config.passwords import PlainPassword
 from chainsocks.config.rules import DIRECTLY, Rule
 from chainsocks.config.schema import (
     ControlTable,
     HealthTable,
     LimitsTable,
-    ListenTable,
     LogTable,
     ServerTable,
     TimeoutsTable,
     UserTable,
 )
-from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable, TlsTable
+from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, RuleTable
 from chainsocks.config.schema_web import WebTable
 from chainsocks.config.secrets import Missing, Secrets, others_can_read
 from chainsocks.config.sections import SECTIONS
-from chainsocks.config.suggest import describe, none_of, suggest
+from chainsocks.config.suggest import describe, suggest
 from chainsocks.config.tables import Table
 from chainsocks.config.toml import parse_toml
-from chainsocks.config.users_file import parse_users
+from chainsocks.config.users_file import read_users
 from chainsocks.config.web import Web
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import Address, printable
@@ -61,28 +58,7 @@ from chainsocks.protocol.masking import masked, masked_name, may_be_login, witho
 
 __all__ = ["Loaded", "load_config", "parse_config", "read_file"]
 
-_SECRETS = {"user_id", "username", "password", "password_env", "password_file", "users_file"}
-_TYPES = {
-    "string_type": "a text in quotes",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a number",
-    "bool_type": "true or false",
-    "dict_type": "a table, as in {{ paris = 3, osaka = 1 }}",
-    "list_type": "a list, in square brackets",
-    "tuple_type": "a list, in square brackets",
-    "greater_than": "more than {gt:g}",
-    "greater_than_equal": "at least {ge}",
-    "less_than_equal": "at most {le}",
-}
-
-MOST_PROBLEMS = 20
-"""How many problems of a list of users are reported, each with its line."""
-
 _WRITE_DIRECT = f'write "{DIRECTLY}" in place of the list'
-
-Place = tuple[str | int, ...]
-"""The keys and indices that lead to a value."""
 
 TableT = TypeVar("TableT", bound=Table)
 
@@ -274,31 +250,12 @@ class _Reader:
 
     def _read_users_file(self, path: str, others: tuple[User, ...]) -> tuple[User, ...]:
         """Return the users of the file that ``users_file`` names; `others` are those of ``[[users]]``."""
-        place = ("server", "users_file")
-        self._place = place[:1]
-        problems: list[str] = []
-        found: dict[str, User] = {}
-        where = {user.name: "in [[users]]" for user in others}
-        try:
-            text = self._secrets.list_from_file("users_file", path)
-        except ValueError as error:
-            text, problems = "", [str(error)]
-        if text is None:
-            self._knows_users = False
-            return (User("those of users_file", PlainPassword(os.urandom(16))),)
-        for line, user in parse_users(text, lambda line, problem: problems.append(f"line {line}: {problem}")):
-            if earlier := where.get(user.name):
-                problems.append(f"line {line}: the user is declared {earlier} already; remove one")
-            found.setdefault(user.name, user)
-            where.setdefault(user.name, f"on line {line}")
-        if not problems and not found:
-            problems.append("there is no user in the file, so every client would be let in; add one as NAME:HASH")
-        for problem in problems[:MOST_PROBLEMS]:
-            self._add(place, problem)
-        if len(problems) > MOST_PROBLEMS:
-            self._add(place, f"{len(problems) - MOST_PROBLEMS} more lines have problems")
-        self._knows_users &= not problems
-        return tuple(found.values())
+        self._place = ("server",)
+        listed = read_users(self._secrets, path, others)
+        for problem in listed.problems:
+            self._add(("server", "users_file"), problem)
+        self._knows_users &= listed.is_complete
+        return listed.users
 
     def _read_rules(self, data: Mapping[str, Any]) -> tuple[Rule, ...]:
         raw_rules = data.get("rules", [])
@@ -335,7 +292,7 @@ class _Reader:
                 self._add((section, name), "this name may hold a login, and the log shows names; choose another")
             yield from entries.items()
         elif report:
-            self._add((section,), f"expected a table [{section}], found {_describe_kind(entries)}")
+            self._add((section,), f"expected a table [{section}], found {describe_kind(entries)}")
 
     def _single(self, model: type[TableT], data: Mapping[str, Any], name: str) -> TableT | None:
         """Read a table that stands once; None where it does not stand at all, and its model need not be built."""
@@ -351,8 +308,8 @@ class _Reader:
                 if isinstance(raw, str | list):  # the short form: the user did not write the key
                     location = location[1:]
                 elif isinstance(raw, dict):
-                    location = _as_written(raw, location)
-                self._add((*place, *location), _explain(model, detail))
+                    location = as_written(raw, location)
+                self._add((*place, *location), explain(model, detail))
             return None
 
     def _warn(self, key: str, message: str) -> None:
@@ -384,58 +341,3 @@ def _exposure(path: Path, loaded: Loaded) -> Iterator[Problem]:
 def _path(place: Place) -> str:
     path = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{masked_name(part)}" for part in place)
     return printable(path.lstrip("."))
-
-
-def _explain(model: type[Table], detail: Any) -> str:
-    """Describe one of pydantic's errors."""
-    match detail["type"]:
-        case "extra_forbidden":
-            inner = _WITHIN.get(model, model) if len(detail["loc"]) > 1 else model
-            known = [field.alias or name for name, field in inner.model_fields.items()]
-            return f"unknown key{suggest(detail['loc'][-1], known)}"
-        case "missing":
-            return "this key is missing"
-        case "value_error":
-            return str(detail["ctx"]["error"])
-        case "enum" | "literal_error":
-            return none_of(re.findall(r"'([^']*)'", detail["ctx"]["expected"]), detail["input"])
-        case "model_type":
-            return f"expected {_shape(model)}, found {_describe_kind(detail['input'])}"
-        case kind:
-            expected = _TYPES.get(kind, "another kind of value").format(**detail.get("ctx", {}))
-            found = "something else" if _SECRETS.intersection(detail["loc"]) else describe(detail["input"])
-            return f"found {found}, expected {expected}"
-
-
-_WITHIN: Mapping[type[Table], type[Table]] = {ServerTable: ListenTable, HopTable: TlsTable}
-"""The table that a table may have within it."""
-
-
-def _as_written(raw: Mapping[str, Any], location: Place) -> Place:
-    """Remove from a place the parts that a short form does not have: the index of a single value, the key of a text."""
-    here: Any = raw
-    written: list[str | int] = []
-    for part in location:
-        if isinstance(part, str):
-            if not isinstance(here, dict):
-                break
-            here = here.get(part)
-        elif isinstance(here, list):
-            here = here[part]
-        else:
-            continue
-        written.append(part)
-    return tuple(written)
-
-
-def _shape(model: type[Table]) -> str:
-    if model is HopTable:
-        return "a URL or a table"
-    if model is ChainTable:
-        return f'a list of hop names, a table, or "{DIRECTLY}"'
-    return "a list of hop names or a table" if model is GroupTable else "a table"
-
-
-def _describe_kind(value: object) -> str:
-    """Describe a value in the place of a table. A text is not shown, since it may be "user:password"."""
-    return "a text" if isinstance(value, str) else describe(value)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from chainsocks.config.load import MOST_PROBLEMS, read_file
+from chainsocks.config.load import read_file
 from chainsocks.config.models import User
 from chainsocks.config.passwords import HashedPassword, hash_password
-from chainsocks.config.users_file import parse_users
+from chainsocks.config.users_file import MOST_PROBLEMS, parse_users
 from chainsocks.errors import ConfigError
 
 HASH = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"
