@@ -13,6 +13,7 @@
         ├── UnsupportedAddress          a hop's protocol cannot carry this kind of address
         ├── ConnectError                no TCP connection to the first hop, or to the destination without a hop
         │   └── DestinationRefused, ConnectionRefusedError      the destination refused that connection
+        ├── HopTlsError                 the TLS handshake with a hop failed, or its certificate was not accepted
         ├── HopProtocolError            a hop broke the protocol, or closed the connection
         ├── HopAuthenticationError      a hop refused our login
         ├── HopRefused                  a hop answered our request with a refusal
