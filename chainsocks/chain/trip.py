@@ -254,11 +254,12 @@ class Trip:
 
     def _count_step(self, counters: DialCounters, leg: Leg | None, step: State | Step) -> None:
         """Count the step that ends with the start of another one, if it was a hop's."""
-        if step is self.step and leg is self.leg:
-            return  # the answer comes in pieces
+        former = self.leg
+        if (step is self.step and leg is former) or not (leg or former):
+            return  # the answer comes in pieces; or there is no hop
         now = self.network.now()
-        if self.leg:
-            counters.step_passed(self.leg.hop.name, self.step, now - self._entered)
+        if former:
+            counters.step_passed(former.hop.name, self.step, now - self._entered)
         self._entered = now
 
     def allow(self, seconds: float, target: Address | None, since: float | None = None) -> None:
