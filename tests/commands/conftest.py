@@ -10,7 +10,13 @@ import pytest
 from tests.control.answering import answering
 from tests.control.fleets import FakeFleet
 
-__all__ = ["fleet", "path"]
+__all__ = ["fleet", "no_other_server", "path"]
+
+
+@pytest.fixture(autouse=True)
+def no_other_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the commands away from the servers of this machine, which a test of ``drain`` would stop."""
+    monkeypatch.setattr("chainsocks.control.place.SYSTEM_PLACE", tmp_path / "system" / "control")
 
 
 @pytest.fixture
