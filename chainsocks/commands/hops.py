@@ -13,7 +13,7 @@ from chainsocks.commands.console import open_console
 from chainsocks.commands.running import ask_server
 from chainsocks.control.messages import Count, Hop, Request, What, as_document, from_document
 from chainsocks.protocol.address import printable
-from chainsocks.tools.running import show_duration, show_state
+from chainsocks.tools.running import show_duration, show_latency, show_state
 from chainsocks.tools.tables import plain_table, print_table
 
 __all__ = ["hops"]
@@ -53,7 +53,7 @@ def _table(found: Iterable[Hop]) -> Table:
             printable(", ".join(each.chains)),
             show_state(each),
             str(each.sessions),
-            "" if each.latency is None else f"{each.latency * 1000:.1f} ms",
+            "" if each.latency is None else show_latency(each.latency),
             "" if each.success is None else f"{show_duration(each.success)} ago",
             printable(each.why or ""),
         )

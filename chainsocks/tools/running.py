@@ -6,7 +6,7 @@ from chainsocks.control.messages import Hop, HopState, Place, Session
 from chainsocks.observe.phase import Phase
 from chainsocks.protocol.address import printable
 
-__all__ = ["show_bytes", "show_duration", "show_place", "show_state", "show_way"]
+__all__ = ["show_bytes", "show_duration", "show_latency", "show_place", "show_state", "show_way"]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEPS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -35,6 +35,11 @@ def show_way(session: Session) -> str:
     """Say which way the request of a session goes: the chain, and its hops once they are chosen."""
     hops = ", ".join(session.hops or ())
     return f"{session.chain or ''}: {hops}" if hops else session.chain or ""
+
+
+def show_latency(seconds: float) -> str:
+    """Show how long something took that is short."""
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
 
 
 def show_place(place: Place) -> str:

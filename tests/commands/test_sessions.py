@@ -20,7 +20,7 @@ def test_sessions(capsys: Capture, path: Path) -> None:
     assert (status, err) == (0, "")
     heading, row = out.splitlines()
     assert heading.split() == ["id", "client", "user", "request", "way", "now", "age", "up", "down"]
-    step = "osaka: SOCKS5 method negotiation, 3.2 s left"
+    step = "osaka: username/password sub-negotiation, 3.2 s left"
     cells = ["2-17", "127.0.0.1:40000", "carol", "CONNECT example.org:443", "default: paris, osaka", step]
     assert [cell for cell in row.split("  ") if cell] == [*cells, "1.5 s", "10 B", "20 B"]
 

@@ -107,7 +107,7 @@ def test_it_says_so_when_the_server_ends() -> None:
     with ExitStack() as server:
         path = server.enter_context(answering(FakeFleet(some_sessions(3))))
         with top(path) as (screen, process):
-            screen.wait_for("3 by rate  q quit")
+            screen.wait_for("3 by rate  q:quit")
             server.close()
             screen.wait_for("trying again")
             screen.press(b"q")

@@ -4,7 +4,7 @@ import pytest
 
 from chainsocks.control.messages import Hop, HopState, Place
 from chainsocks.observe.phase import Phase
-from chainsocks.tools.running import show_bytes, show_duration, show_place, show_state, show_way
+from chainsocks.tools.running import show_bytes, show_duration, show_latency, show_place, show_state, show_way
 from tests.control.fleets import HOP, SESSION
 
 
@@ -38,6 +38,10 @@ def test_bytes(amount: float, shown: str) -> None:
 )
 def test_durations(seconds: float, shown: str) -> None:
     assert show_duration(seconds) == shown
+
+
+def test_latencies() -> None:
+    assert (show_latency(0.00012), show_latency(0.25)) == ("0.1 ms", "250 ms")
 
 
 @pytest.mark.parametrize(

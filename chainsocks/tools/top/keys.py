@@ -10,7 +10,7 @@ from chainsocks.tools.top.view import Ask, Order, View
 
 __all__ = ["HELP", "Wish", "press", "read_keys"]
 
-HELP = "q quit  s sort  r reverse  / filter  p pause  ↑↓ choose  k kill"
+HELP = "q:quit s:sort r:turn /:filter p:pause ↑↓ k:kill"
 
 _ESCAPES = {
     "[A": "up",

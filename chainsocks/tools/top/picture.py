@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from chainsocks.control.messages import Hop, HopState, ServerState, Session
+from chainsocks.control.messages import Hop, HopState, Place, ServerState, Session
+from chainsocks.errors import Step
 from chainsocks.observe.phase import Phase
 from chainsocks.protocol.address import printable
-from chainsocks.tools.running import show_bytes, show_duration, show_state
+from chainsocks.protocol.handshake import State
+from chainsocks.tools.running import show_bytes, show_duration, show_latency, show_state
 from chainsocks.tools.top.keys import HELP
 from chainsocks.tools.top.view import Ask, Order, Snapshot, View
 
@@ -22,6 +24,20 @@ WIDE = 110
 
 SOON = 3.0
 """Seconds before a deadline from which on it is shown in red."""
+
+_BRIEF: Mapping[str, str] = {
+    Step.RESOLVE: "look-up",
+    Step.CONNECT: "connect",
+    Step.TLS: "TLS",
+    Step.LISTEN: "listen",
+    Step.AFTER_REPLY: "first bytes",
+    State.METHOD_NEGOTIATION: "greeting",
+    State.SUB_NEGOTIATION: "login",
+    State.GSSAPI_CONTEXT: "GSSAPI",
+    State.GSSAPI_PROTECTION: "GSSAPI",
+    State.SECOND_REPLY: "peer",
+}
+"""Words for steps where there is little room; the others are brief as they are."""
 
 _COLOURS = {
     HopState.FAILING: "red",
@@ -59,7 +75,7 @@ def draw(view: View, width: int, height: int) -> list[Text]:
     columns = _columns(width)
     lines.append(_heading(view, columns))
     seen = view.scroll(sessions, max(1, height - len(lines) - 1))
-    lines += [_session(view, each, columns) for each in seen]
+    lines += [_session(view, each, columns, briefly=width < WIDE) for each in seen]
     lines = _fill(lines, width, height - 1)
     lines.append(_fit(_foot(view, len(sessions), len(snapshot.sessions), len(seen)), width))
     return lines[:height]
@@ -109,7 +125,7 @@ def _hops(hops: Sequence[Hop], width: int, room: int) -> Iterator[Text]:
     name = max(name, 4)
     yield Text(_hop_cells("HOP", "SESSIONS", "LATENCY", name) + "STATE", "bold")
     for hop in hops[:room]:
-        latency = "" if hop.latency is None else f"{hop.latency * 1000:.0f} ms"
+        latency = "" if hop.latency is None else show_latency(hop.latency)
         state = show_state(hop) + (f": {printable(hop.why)}" if hop.why else "")
         yield Text.assemble(
             _hop_cells(printable(hop.name), str(hop.sessions), latency, name),
@@ -127,11 +143,11 @@ def _columns(width: int) -> list[_Column]:
     is_wide = width >= WIDE
     fixed = [
         _Column("ID", 6),
-        _Column("CLIENT", 15, 2, Order.CLIENT),
+        _Column("CLIENT", 15, 1, Order.CLIENT),
         *([_Column("USER", 6, 1)] if is_wide else []),
         _Column("DESTINATION", 14, 4, Order.DESTINATION),
         *([_Column("CHAIN", 8, 2)] if is_wide else []),
-        _Column("NOW", 9, 4),
+        _Column("NOW", 15, 4),
         _Column("LEFT", 4, order=Order.LEFT, right=True),
         _Column("AGE", 4, order=Order.AGE, right=True),
         *([_Column("UP", 5, order=Order.BYTES, right=True)] if is_wide else []),
@@ -158,7 +174,7 @@ def _heading(view: View, columns: Sequence[_Column]) -> Text:
     return line
 
 
-def _session(view: View, session: Session, columns: Sequence[_Column]) -> Text:
+def _session(view: View, session: Session, columns: Sequence[_Column], *, briefly: bool) -> Text:
     place, rate = session.place, view.rate(session)
     is_relayed = place.phase is Phase.RELAY
     cells = {
@@ -167,7 +183,7 @@ def _session(view: View, session: Session, columns: Sequence[_Column]) -> Text:
         "USER": session.user or "",
         "DESTINATION": _destination(session),
         "CHAIN": session.chain or "",
-        "NOW": f"{place.hop}: {place.step}" if place.hop else place.step or place.phase,
+        "NOW": _now(place, briefly=briefly),
         "LEFT": "" if place.left is None or is_relayed else _age(place.left),
         "AGE": _age(session.age),
         "UP": _short(session.up),
@@ -183,6 +199,11 @@ def _session(view: View, session: Session, columns: Sequence[_Column]) -> Text:
         cell = _cell(printable(cells[column.heading]), column.width, right=column.right)
         line.append(cell, styles.get(column.heading, ""))
     return line
+
+
+def _now(place: Place, *, briefly: bool) -> str:
+    step = _BRIEF.get(place.step or "", place.step) if briefly else place.step
+    return f"{place.hop}: {step}" if place.hop else step or place.phase
 
 
 def _destination(session: Session) -> str:

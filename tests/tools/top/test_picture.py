@@ -46,8 +46,9 @@ def test_at_80_by_24() -> None:
     assert lines[4].rstrip().endswith("backoff, for 2.5 s, tried again in 1.5 s: no answer")
     assert lines[6].split() == ["ID", "CLIENT", "DESTINATION", "NOW", "LEFT", "AGE", "UP/s", "DOWN/s"]
     assert lines[7].split()[:3] == ["1", "127.0.0.1:40000", "example.org:443"]
+    assert "osaka: login" in lines[7]
     assert lines[7].split()[-4:] == ["3.2", "1.5", "1.0K", "2.0K"]
-    assert lines[-1].startswith("1-16 of 500 by rate  q quit")
+    assert lines[-1].startswith("1-16 of 500 by rate  q:quit")
 
 
 def test_when_wide_there_is_more() -> None:
@@ -73,7 +74,7 @@ def test_troubled_hops_come_first_where_not_all_have_room() -> None:
 def test_what_the_last_line_asks_and_tells() -> None:
     view = view_of(3)
     view.filter = "osa"
-    assert text(view)[-1].startswith("3 (of 3) with “osa” by rate  q quit")
+    assert text(view)[-1].startswith("3 (of 3) with “osa” by rate  q:quit")
     view.ask = Ask.FILTER
     assert text(view)[-1].rstrip() == "filter: osa_"
     view.ask, view.chosen = Ask.KILL, "2"
