@@ -13,6 +13,7 @@ from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import flights, round_trips
 from chainsocks.config.chains import DIRECT, Chain, Group, Udp
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
+from chainsocks.config.limits import Limit, Limits
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.gssapi import Gssapi
@@ -53,6 +54,18 @@ def _settings(config: Config) -> Iterator[str]:
         yield f"bind_address: {config.server.bind_address}"
     if config.server.ident is not Ident.OFF:
         yield f"ident: {config.server.ident.value}"
+    if limits := ", ".join(_limits(config.limits)):
+        yield f"limits: {limits}"
+
+
+def _limits(limits: Limits) -> Iterator[str]:
+    """Yield the limits that are set, and the clients that they are not for."""
+    for limit in Limit:
+        most = getattr(limits, limit)
+        if most is not None:
+            yield f"{limit} {most:g}" if isinstance(most, float) else f"{limit} {most}"
+    if limits.trusted:
+        yield f"trusted {' '.join(map(str, limits.trusted))}"
 
 
 def _chains(config: Config) -> Table:

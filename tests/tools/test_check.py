@@ -28,6 +28,11 @@ listen = ["127.0.0.1:1081", "[::1]:1081", "unix:/run/chainsocks.sock"]
 bind_address = "203.0.113.7"
 ident = "check"
 
+[limits]
+sessions_per_client = 200
+new_per_second = 2.5
+trusted = ["10.0.0.0/8", "unix:/run/chainsocks.sock"]
+
 [timeouts]
 idle = "1m30s"
 bind = "off"
@@ -56,6 +61,7 @@ users: carol
 udp: any port at the address that the client connected to
 bind_address: 203.0.113.7
 ident: check
+limits: sessions_per_client 200, new_per_second 2.5, trusted 10.0.0.0/8 unix:/run/chainsocks.sock
 
 chain    hop      protocol  address             seconds
 default  1 paris  socks5    10.0.0.1:1080           0.5  with login
