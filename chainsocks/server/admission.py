@@ -37,10 +37,14 @@ from chainsocks.server.pressure import Pressure
 from chainsocks.session.place import Kept
 from chainsocks.shares import FairQueue, Shares, reserve_of
 
-__all__ = ["Admission", "Place"]
+__all__ = ["ENDING", "ENDS_AT_ONCE", "Admission", "Place"]
 
 ENDING = 128
 """Sessions that were ended to make room and still run, at most: their files are in use until they have ended."""
+
+ENDS_PER_SECOND, ENDS_AT_ONCE = 1000, 16
+"""How fast sessions are ended to make room. Thousands of slow connections would be turned over in one go otherwise, for
+hundreds of milliseconds in which no other session moves."""
 
 SERVE_INTERVAL = 0.01
 """Seconds between looks for sessions that may be ended by now, while connections wait."""
@@ -141,6 +145,9 @@ class Admission(Generic[WaitingT]):
         self._turns: dict[Place[WaitingT], None] = {}
         self._kept: dict[str, _Kept[WaitingT]] = {}
         self._ending = 0
+        self._may_end = float(ENDS_AT_ONCE)
+        self._may_end_at = trio.current_time()
+        """How many may be ended, and when that was so."""
         self._is_waited = trio.Event()
         self._has_room = trio.lowlevel.ParkingLot()
         self._is_over = False
@@ -380,6 +387,10 @@ class Admission(Generic[WaitingT]):
         if self._ending >= ENDING or not self._incomplete:
             return False
         now = trio.current_time()
+        self._may_end = min(self._may_end + (now - self._may_end_at) * ENDS_PER_SECOND, ENDS_AT_ONCE)
+        self._may_end_at = now
+        if self._may_end < 1:
+            return False
         if self._crowds.is_outdated(now):
             self._crowds = Crowds(self._incomplete, now)
         place = self._crowds.oldest(self._slow, now)
@@ -391,6 +402,7 @@ class Admission(Generic[WaitingT]):
         self._slow.add(client)
         self._give_back(place)
         self._ending += 1
+        self._may_end -= 1
         self._pressure.count_ended(client)
         place.end()
         return True

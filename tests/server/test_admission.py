@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.limits.limiter import Limiter
 from chainsocks.net.stream import SocketStream
-from chainsocks.server.admission import ENDING, Admission, Place
+from chainsocks.server.admission import ENDING, ENDS_AT_ONCE, Admission, Place
 from chainsocks.server.crowds import PATIENCE, TICK
 from chainsocks.server.pressure import REPORT_INTERVAL
 from tests.server.serving import said
@@ -367,12 +367,26 @@ async def test_only_so_many_are_ending_at_once(autojump_clock: MockClock) -> Non
     async with house_of(3 * ENDING) as house:
         house.come(A, 3 * ENDING)
         house.come(B, 3 * ENDING)
-        await trio.sleep(LATER)
+        await trio.sleep(1.5 * PATIENCE)
         assert len(house.ended) == ENDING
         assert house.admission.taken <= 4 * ENDING
         house.run()
         await trio.sleep(TICK)
         assert len(house.ended) > 0
+
+
+async def test_a_crowd_is_not_ended_in_one_go(autojump_clock: MockClock) -> None:
+    """Other sessions have to move in between."""
+    async with house_of(300) as house:
+        house.come(A, 300)
+        house.come(B, 300)
+        most, before = 0, trio.current_time()
+        while trio.current_time() < before + 2 * PATIENCE:
+            await trio.sleep(0.001)
+            most = max(most, len(house.ended))
+            house.run()
+        assert house.left > 250
+        assert most <= ENDS_AT_ONCE
 
 
 async def test_beyond_those_that_may_wait_the_oldest_of_the_client_with_the_most_is_closed(
