@@ -148,6 +148,7 @@ class Health:
         self._backoffs = {key: backoff for key, backoff in self._backoffs.items() if key in kept}
         self._records = {key: record for key, record in self._records.items() if key in kept}
         self._pipelining &= {key for key in kept if isinstance(key, Identity)}
+        self._rested = {key: since for key, since in self._rested.items() if key in kept}
 
     def in_backoff(self, hop: Hop) -> bool:
         """Tell whether requests should avoid it; see `chainsocks.routing.pick.Known`."""

@@ -52,6 +52,42 @@ def test_no_hop_is_in_backoff_before_it_has_failed(health: Health) -> None:
     assert not health.in_backoff(PARIS)
 
 
+def test_a_hop_rests_until_it_is_woken_whatever_it_does(health: Health, clock: Clock) -> None:
+    health.rest(PARIS)
+    clock.time += 100
+    health.rest(PARIS)
+    health.record_success([PARIS], 1.0)
+    assert health.in_backoff(PARIS)
+    assert not health.in_backoff(OSAKA)
+    assert health.outlook(PARIS).rested_since == 1000
+    health.change(SETTINGS, [PARIS])
+    assert health.in_backoff(PARIS)
+    health.wake(PARIS)
+    assert not health.in_backoff(PARIS)
+    health.rest(PARIS)
+    health.change(SETTINGS, [OSAKA])
+    assert not health.in_backoff(PARIS)
+
+
+def test_waking_ends_a_backoff(health: Health, clock: Clock) -> None:
+    health.record_failure(FAILED, "refused")
+    clock.time += 1
+    outlook = health.outlook(PARIS)
+    assert (outlook.failed_since, outlook.failures, outlook.why, outlook.retry) == (1000, 1, "refused", 1002)
+    health.wake(PARIS)
+    assert not health.in_backoff(PARIS)
+    assert health.outlook(PARIS).failed_since is None
+
+
+def test_a_backoff_lasts_since_the_first_failure_of_those_in_a_row(health: Health, clock: Clock) -> None:
+    for why in ("refused", "silent"):
+        health.record_failure(FAILED, why)
+        clock.time += 2
+        health.record_start([PARIS])
+    outlook = health.outlook(PARIS)
+    assert (outlook.failed_since, outlook.failures, outlook.why) == (1000, 2, "silent")
+
+
 def test_each_failure_doubles_the_backoff_up_to_the_longest(health: Health, clock: Clock) -> None:
     for backoff in (2, 4, 8, 10, 10):
         health.record_start([PARIS])

@@ -167,6 +167,32 @@ async def test_a_killed_session_is_reset_and_says_so(
     assert lines[-1].endswith(f'outcome="{KILLED}"')
 
 
+BIND, ASSOCIATE = bytes.fromhex("05 02 00 01 7f 00 00 01 00 00"), bytes.fromhex("05 03 00 01 00 00 00 00 00 00")
+
+
+@pytest.mark.parametrize(
+    ("request_", "place"),
+    [
+        pytest.param(BIND, Place(Phase.DIAL, step="second reply", left=about(60)), id="bind"),
+        pytest.param(ASSOCIATE, Place(Phase.RELAY, left=about(50, 50 / 8 + 0.1)), id="associate"),
+    ],
+)
+async def test_other_requests_are_seen_and_ended(
+    sockets_on_mock_clock: MockClock, log: pytest.LogCaptureFixture, request_: bytes, place: Place
+) -> None:
+    config = replace(config_of(), timeouts=Timeouts(bind=60, udp_idle=50))
+    async with working(config) as (server, worker), client_of(server) as client:
+        await greet(client)
+        await client.send(request_)
+        assert (await read_exactly(client, 10))[:2] == b"\5\0"
+        [row] = await rows(worker)
+        assert row.place == place
+        assert await worker.kill(Request(what=What.KILL, chain="direct")) == 1
+        with pytest.raises(BrokenResourceError):
+            await read_exactly(client, 1)
+    assert [line for line in log.messages if line.startswith("id=")][-1].endswith(f'outcome="{KILLED}"')
+
+
 @ways
 async def test_many_sessions_are_read_some_at_a_time(sockets_on_mock_clock: MockClock) -> None:
     turns = 0
