@@ -162,7 +162,10 @@ async def _run_once(command: Sequence[str], opened: Sequence[OpenListener], flee
         files = [theirs.fileno(), *(each.sock.fileno() for each in opened)]
         try:
             process = await trio.lowlevel.open_process(
-                [*command, "--control", str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=files
+                [*command, "--control", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=files,
+                start_new_session=True,  # the signals of a terminal are for the server, also while this one starts
             )
         except OSError as error:
             return f"cannot start: {error.strerror}"

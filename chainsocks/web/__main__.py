@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 
@@ -11,6 +12,8 @@ from chainsocks.observe.log import flush_log, restart_logging, start_logging
 from chainsocks.web.serve import parse_arguments, serve
 
 __all__ = ["main"]
+
+log = logging.getLogger("chainsocks.web")
 
 LEFT_TO_THE_SERVER = ("SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 """Signals that a terminal, or an operator who means the server, sends to all of its processes."""
@@ -26,6 +29,10 @@ def main() -> None:
     restart_logging("web")
     try:
         trio.run(serve, given)
+    except Exception as error:  # the process ends here: it can only be logged
+        log.error("a bug in chainsocks ended the web server: %s: %s", type(error).__name__, error)
+        log.debug("where it happened", exc_info=error)
+        sys.exit(1)
     finally:
         flush_log()
 

@@ -30,8 +30,9 @@ def readiness_problem(status: Status) -> str | None:
 
 
 def chain_problem(chain: Chain, hops: Sequence[Hop]) -> str | None:
-    """Say which place of a chain has no hop that requests may use; None if each has one."""
-    avoided = {hop.name for hop in hops if hop.state in (HopState.BACKOFF, HopState.RESTED)}
+    """Say which place of a chain has no hop that works, as far as is known; None if each has one."""
+    useless = (HopState.FAILING, HopState.BACKOFF, HopState.RESTED)
+    avoided = {hop.name for hop in hops if hop.state in useless}
     for number, place in enumerate(chain.places, 1):
         if not _can_be_used(place, avoided):
             return f"place {number} of chain {chain.name} has no hop that works: {place.hop or place.group}"

@@ -56,6 +56,7 @@ VALUES: dict[tuple[str, str], type[StrEnum] | Iterable[str]] = {
     ],
     ("log", "`kind`"): OutcomeKind,
     ("web", "metric"): list(METRICS),
+    ("control", "key of a worker's metrics"): ["worker", "metrics", "chains", "failures"],
 }
 """By page and first heading of a table: the values in its first column, in their order."""
 

@@ -73,6 +73,7 @@ async def test_a_process_says_how_it_is(sockets_on_mock_clock: MockClock) -> Non
         with socket.socket(), socket.socket():
             later, _ = ask(server)
     assert answer["worker"] == 3
+    assert [*answer] == ["worker", "metrics", "chains", "failures"]  # as the manual has it
     assert found[LOOP_LAG, ()] == 0.25
     assert found[START_TIME, ()] == 1000.5
     assert 5e6 < found[RESIDENT_BYTES, ()] < 5e9

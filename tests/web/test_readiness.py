@@ -40,7 +40,7 @@ def test_a_server_is_alive_and_ready(status: Status, life: str | None, readiness
         ("osaka lima", "place 2 of chain default has no hop that works: exits"),
     ],
 )
-@pytest.mark.parametrize("state", [HopState.BACKOFF, HopState.RESTED])
+@pytest.mark.parametrize("state", [HopState.FAILING, HopState.BACKOFF, HopState.RESTED])
 def test_each_place_of_a_chain_needs_a_hop(down: str, problem: str | None, state: HopState) -> None:
     hops = [
         replace(HOP, name=name, state=state if name in down.split() else HopState.UNKNOWN)
