@@ -10,8 +10,8 @@ __all__ = ["LONGEST_PATH", "OFF", "Control", "parse_control_socket"]
 
 OFF = "off"
 
-LONGEST_PATH = 107
-"""Bytes of the path of a unix socket (unix(7))."""
+LONGEST_PATH = 100
+"""Bytes. A unix socket may have 107 (unix(7)), and a few are for the name under which it is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,5 +34,5 @@ def parse_control_socket(value: str) -> str:
     if not path.startswith("/"):
         raise ValueError(f'found {describe(value)}, expected "off", or a path that starts with /')
     if len(path.encode()) > LONGEST_PATH:
-        raise ValueError(f"the path of a unix socket has at most {LONGEST_PATH} bytes, this one has more")
+        raise ValueError(f"the path has at most {LONGEST_PATH} bytes, this one has more")
     return path

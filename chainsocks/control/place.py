@@ -89,7 +89,7 @@ def _listen(path: Path) -> socket.socket:
         OSError: a server answers there, something else is in the way, or the folder is not usable.
     """
     _check_free(path)
-    passing = path.with_name(f".{path.name}.{os.getpid()}")
+    passing = path.with_name(f".{os.getpid():x}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         passing.unlink(missing_ok=True)

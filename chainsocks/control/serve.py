@@ -45,9 +45,9 @@ async def serve_control(stream: trio.abc.Stream, fleet: Fleet, silence: float = 
     *Closing*: the stream is closed on return and on cancellation.
     """
     async with stream:
-        client = _Client(stream, fleet)
+        client = _Client(stream, fleet, silence)
         try:
-            await client.run(silence)
+            await client.run()
         except trio.BrokenResourceError:
             pass  # it has left
         except trio.TooSlowError:
@@ -55,25 +55,25 @@ async def serve_control(stream: trio.abc.Stream, fleet: Fleet, silence: float = 
 
 
 class _Client:
-    def __init__(self, stream: trio.abc.Stream, fleet: Fleet) -> None:
+    def __init__(self, stream: trio.abc.Stream, fleet: Fleet, silence: float) -> None:
         self._stream = stream
         self._fleet = fleet
+        self._silence = silence
 
-    async def run(self, silence: float) -> None:
+    async def run(self) -> None:
         lines = LineReader(self._stream, MAX_LINE)
-        while True:
-            with trio.move_on_after(silence):
-                try:
-                    line = await lines.read()
-                except LineTooLongError:
-                    problem = f"a request has at most {MAX_LINE} bytes"
-                    await self._send(encode_error(None, ControlError(Fault.BAD_REQUEST, problem)))
-                    return
-                if line is None:
-                    return
+        try:
+            while (line := await self._read(lines)) is not None:
                 await self._handle(line)
-                continue
-            return
+        except LineTooLongError:
+            problem = f"a request has at most {MAX_LINE} bytes"
+            await self._send(encode_error(None, ControlError(Fault.BAD_REQUEST, problem)))
+
+    async def _read(self, lines: LineReader) -> bytes | None:
+        """Return the next request; None if the client has left or is silent."""
+        with trio.move_on_after(self._silence):
+            return await lines.read()
+        return None
 
     async def _handle(self, line: bytes) -> None:
         """Answer one request."""
@@ -116,6 +116,7 @@ class _Client:
                 answer = await fleet.reload()
             case What.DRAIN:
                 answer = await fleet.drain(request.delay)
+                self._silence = math.inf  # the client waits for the end of the connection
         await self._send(encode_answer(request.id, answer))
 
     def _sender_of(self, request: Request) -> SendSessions:

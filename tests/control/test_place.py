@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from chainsocks.config.control import LONGEST_PATH, parse_control_socket
 from chainsocks.control.place import default_places, open_control_socket
 from tests.control.answering import short_folder
 from tests.net.sockets import nothing_left_open
@@ -70,6 +71,13 @@ def test_its_mode_does_not_depend_on_the_umask_and_is_right_from_the_start(
     finally:
         os.umask(before)
     assert [*folder.iterdir()] == []
+
+
+def test_the_longest_path_can_be_had(folder: Path) -> None:
+    path = folder / ("x" * (LONGEST_PATH - len(str(folder)) - 1))
+    assert len(str(path)) == LONGEST_PATH
+    with open_control_socket(parse_control_socket(str(path))):
+        assert answers(path)
 
 
 def test_off_is_none(folder: Path) -> None:

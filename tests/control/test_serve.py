@@ -89,6 +89,18 @@ async def test_a_client_that_takes_no_answer_is_dropped(autojump_clock: trio.tes
     assert trio.current_time() == TAKE_LIMIT
 
 
+async def test_a_client_that_waits_for_the_end_of_a_drain_is_kept(autojump_clock: trio.testing.MockClock) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_control, theirs, FakeFleet(), 60)
+        await ours.send_all(ask(What.DRAIN))
+        assert await ours.receive_some()
+        with trio.move_on_after(1000) as waiting:
+            await ours.receive_some()
+        assert waiting.cancelled_caught
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_silent_client_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     await serve_control(theirs, FakeFleet(), silence=60)
