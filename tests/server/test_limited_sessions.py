@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from chainsocks.config.limits import Limit, Limits
+from chainsocks.config.listeners import Listener, parse_sender
 from chainsocks.config.models import Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.datagrams import Drop
@@ -154,6 +155,21 @@ async def test_failed_logins(log: Log) -> None:
         *['"client, login check: wrong username or password"'] * 2,
     ]
     assert counters.limited == {Limit.FAILED_LOGINS: 1}
+
+
+async def test_the_client_that_a_load_balancer_tells_of_is_the_one_that_counts() -> None:
+    listener = Listener(Address(LOOPBACK, 0), proxy_protocol=parse_sender(LOOPBACK))
+    config = config_of(listener)
+    config = replace(config, server=replace(config.server, private=True), limits=Limits(sessions_per_client=1))
+    async with serving(config) as server, echoing() as destination, AsyncExitStack() as clients:
+        codes = []
+        for told in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
+            client = await clients.enter_async_context(connect(server.address))
+            await client.send(f"PROXY TCP4 {told} 192.0.2.100 5555 1080\r\n".encode())
+            where = destination.packed + destination.port.to_bytes(2, "big")
+            await client.send(b"\x05\x01\x00\x05\x01\x00\x01" + where)
+            codes.append((await read_exactly(client, 12))[3])
+        assert codes == [GRANTED, GRANTED, NOT_ALLOWED]
 
 
 async def test_bandwidth() -> None:
