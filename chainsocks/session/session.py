@@ -37,7 +37,7 @@ from chainsocks.chain.operations import Upstream, close_upstream, open_connectio
 from chainsocks.chain.resolve import resolve
 from chainsocks.chain.trip import RequestAbandoned
 from chainsocks.config.chains import Chain
-from chainsocks.errors import Cause, DialError, LoginRefused, ProtocolError, RequestRefused
+from chainsocks.errors import DialError, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.limits.bandwidth import Share
 from chainsocks.net.stream import SocketStream
@@ -65,6 +65,7 @@ from chainsocks.session.begun import CLIENT_LEFT, CUT_OFF, Begun, describe_error
 from chainsocks.session.client_watch import ClientWatch
 from chainsocks.session.connection import Connection, proxy_header
 from chainsocks.session.lingering_close import linger_and_close
+from chainsocks.session.outcome import ClientLeft, SessionOver, kind_of_error, kind_of_refusal, relay_over
 from chainsocks.session.place import Place, wait_for_turn
 from chainsocks.session.request import RequestReader
 from chainsocks.session.routing_decision import (
@@ -122,21 +123,6 @@ async def serve_session(
         if events:
             events.ended()
         await client.aclose()
-
-
-class _SessionOver(Exception):
-    """The session ends without an answer to the client; its text is the outcome."""
-
-    def __init__(self, outcome: str, kind: OutcomeKind) -> None:
-        super().__init__(outcome)
-        self.kind = kind
-
-
-class _ClientLeft(_SessionOver):
-    """The client cannot take the reply that it is owed."""
-
-    def __init__(self) -> None:
-        super().__init__(CLIENT_LEFT, OutcomeKind.CLIENT_LEFT)
 
 
 class _Session:
@@ -199,7 +185,7 @@ class _Session:
         """End the session; see `chainsocks.observe.live.LiveSession`."""
         client = self._reader.client
         reset_on_close(client)
-        self._limit.expired = lambda: _SessionOver(KILLED, OutcomeKind.KILLED)
+        self._limit.expired = lambda: SessionOver(KILLED, OutcomeKind.KILLED)
         self._limit.scope.cancel()
         if self._record.reply and isinstance(client, SocketStream):  # refused, and out of that scope
             with suppress(OSError):
@@ -211,10 +197,10 @@ class _Session:
         try:
             with self._limit:
                 await self._serve()
-        except _SessionOver as over:
+        except SessionOver as over:
             record.outcome, record.kind = str(over), over.kind
         except ProtocolError as error:
-            record.outcome, record.kind = self._reader.explain(error), _kind_of(error)
+            record.outcome, record.kind = self._reader.explain(error), kind_of_error(error)
             await self._reader.close(self._timeouts.reply)
         except RequestAbandoned:
             await self._abandon()
@@ -228,7 +214,7 @@ class _Session:
         """Read the request, route it, and do what it asks for.
 
         Raises:
-            _SessionOver: the session ends, and the client is owed nothing.
+            SessionOver: the session ends, and the client is owed nothing.
             ProtocolError: the client broke the protocol or may not come in; what it is owed has been sent.
             RequestRefused, DialError: it is owed a refusal.
             RequestAbandoned: it has left.
@@ -271,7 +257,7 @@ class _Session:
             return await self._reader.read()
         except BrokenResourceError as error:
             problem = str(error) if isinstance(error, CapsuleError) else "it reset the connection"
-            raise _SessionOver(self._reader.explain(problem), OutcomeKind.NO_REQUEST) from None
+            raise SessionOver(self._reader.explain(problem), OutcomeKind.NO_REQUEST) from None
 
     def _on_its_link(self, request: Request) -> Request:
         """Return a request whose link-local destination is on the link that the client came in by, if it did so.
@@ -410,7 +396,7 @@ class _Session:
             for stream in (client, upstream.stream):
                 if isinstance(stream, EncapsulatedStream | TlsStream) and stream.problem:
                     self._record.outcome += f": {stream.problem}"
-        except _ClientLeft:
+        except ClientLeft:
             reset_on_close(upstream.stream)
             raise
         finally:
@@ -431,19 +417,19 @@ class _Session:
 
     def _enter(self, relay: Relay[Any] | DatagramRelay) -> None:
         """Note that the session ends with `relay`, which is run next."""
-        self._limit.expired = lambda: _relay_over(relay)
+        self._limit.expired = lambda: relay_over(relay)
         self._watch.abandoned.let_go()
 
     async def _send_success(self, handshake: ServerHandshake, bound: Address) -> None:
         """Tell the client that its way is open.
 
         Raises:
-            _SessionOver: the client has left.
+            SessionOver: the client has left.
         """
         client, limit = self._reader.client, self._limit
         self._record.reply = ReplyCode.SUCCEEDED
         if self._watch.abandoned.declared and self._service.network.now() >= limit.scope.deadline:
-            raise _ClientLeft  # just as its way opened
+            raise ClientLeft  # just as its way opened
         limit.expired = self._reply_not_taken
         handshake.send_reply(Reply(ReplyCode.SUCCEEDED, bound))
         answer = self._reader.answer(handshake)
@@ -453,12 +439,12 @@ class _Session:
                 limit.scope.deadline = self._service.network.now() + self._timeouts.reply
                 await client.send(answer[sent:])
         except BrokenResourceError:
-            raise _ClientLeft from None
+            raise ClientLeft from None
 
     async def _refuse(self, refusal: RequestRefused | DialError) -> None:
         """Tell the client that its way is not open, if it is still there."""
         record, handshake, seconds = self._record, self._reader.handshake, self._timeouts.reply
-        record.outcome, record.kind = shown(refusal), _kind_of_refusal(refusal)
+        record.outcome, record.kind = shown(refusal), kind_of_refusal(refusal)
         if isinstance(refusal, DialError):
             record.failure = Failure.of(refusal)
         record.reply = refusal.reply_code
@@ -494,7 +480,7 @@ class _Session:
         if self._record.reply is not None:
             self._record.outcome = f"the client left before its peer came{private(self._remark, '')}"
         elif self._watch.was_reset:
-            self._record.outcome = str(_ClientLeft())
+            self._record.outcome = str(ClientLeft())
         else:
             problem = "the client finished its side, and may have left; its dial had no more time"
             await self._refuse(RequestRefused(problem, ReplyCode.TTL_EXPIRED))
@@ -503,32 +489,11 @@ class _Session:
     def _no_request(self) -> Exception:
         late = f"(within {self._timeouts.handshake:g} s)"
         unchecked = self._reader.refuse_login(f"not checked, others were before it {late}")
-        return unchecked or _SessionOver(self._reader.explain(f"no complete request {late}"), OutcomeKind.NO_REQUEST)
+        return unchecked or SessionOver(self._reader.explain(f"no complete request {late}"), OutcomeKind.NO_REQUEST)
 
-    def _reply_not_taken(self) -> _SessionOver:
+    def _reply_not_taken(self) -> SessionOver:
         problem = f"client, reply: not taken (within {self._timeouts.reply:g} s)"
-        return _SessionOver(problem, OutcomeKind.CLIENT_LEFT)
-
-
-def _relay_over(relay: Relay[Any] | DatagramRelay) -> _SessionOver:
-    kind = relay.outcome.kind if isinstance(relay, Relay) else relay.kind
-    return _SessionOver(relay.outcome, kind)
-
-
-def _kind_of(error: ProtocolError) -> OutcomeKind:
-    """Return the kind of outcome of a client that broke the protocol, or may not come in."""
-    if error.cause is Cause.SYSTEM_ERROR:
-        return OutcomeKind.LOCAL_ERROR
-    if isinstance(error, LoginRefused):
-        return OutcomeKind.LOGIN_REFUSED
-    return OutcomeKind.NO_REQUEST if error.cause is Cause.CLOSED else OutcomeKind.BAD_REQUEST
-
-
-def _kind_of_refusal(refusal: RequestRefused | DialError) -> OutcomeKind:
-    if not refusal.is_failure:
-        return OutcomeKind.REFUSED
-    is_local = isinstance(refusal, RequestRefused) and refusal.reply_code == ReplyCode.GENERAL_FAILURE
-    return OutcomeKind.LOCAL_ERROR if is_local else OutcomeKind.DIAL_FAILED
+        return SessionOver(problem, OutcomeKind.CLIENT_LEFT)
 
 
 def _check_bound(version: Version, bound: Address) -> None:
