@@ -67,6 +67,10 @@ log = logging.getLogger("chainsocks.dial")
 class DialCounters(Protocol):
     """What is counted of dials, as by `chainsocks.observe.counters.Counters`."""
 
+    @property
+    def now(self) -> Callable[[], float]:
+        """The clock of durations, in seconds."""
+
     def step_passed(self, hop: str, step: State | Step, seconds: float, /) -> None:
         """Count a step at a hop that has succeeded."""
 
@@ -257,7 +261,7 @@ class Trip:
         former = self.leg
         if (step is self.step and leg is former) or not (leg or former):
             return  # the answer comes in pieces; or there is no hop
-        now = self.network.now()
+        now = counters.now()
         if former:
             counters.step_passed(former.hop.name, self.step, now - self._entered)
         self._entered = now

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import NamedTuple
 
 import trio
@@ -131,13 +132,16 @@ class Counters:
         "dials",
         "failures",
         "limited",
+        "now",
         "recent_failures",
         "sessions",
         "steps",
         "troubles",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = perf_counter) -> None:
+        self.now = now
+        """The clock of durations, in seconds. It is not trio's, which takes five times as long to read."""
         self.sessions: dict[SessionKey, SessionTotals] = {}
         """The sessions that have ended."""
         self.failures: Counter[Failure] = Counter()
@@ -182,7 +186,8 @@ class Counters:
         histogram = self.steps.get(key)
         if histogram is None:
             histogram = self.steps[key] = Histogram()
-        histogram.observe(seconds)
+        histogram.counts[bisect_left(BOUNDS, seconds)] += 1  # `observe` without its frame: each step comes by
+        histogram.sum += seconds
 
     def limit_reached(self, limit: Limit) -> None:
         """Count what a limit is for, and has refused, ended or dropped."""

@@ -294,7 +294,8 @@ class _Session:
         key = b"" if chain.route else self._host.encode() + b"\0" + decision.destination.packed
         watch, access = self._watch, Access.of(self._service, self._listener, decision.rule)
         header = proxy_header(self._reader.client, self._told) if chain.send_proxy else LOCAL
-        began = self._service.network.now()
+        counters = self._service.counters
+        began = counters.now() if counters else 0
         trip, result = await watch.during(
             self._service.dialer.run(
                 chain,
@@ -311,8 +312,8 @@ class _Session:
                 proxy_header=header,
             )
         )
-        if self._service.counters:
-            self._service.counters.dialled(chain.name, self._service.network.now() - began)
+        if counters:
+            counters.dialled(chain.name, counters.now() - began)
         self._record.warm = trip.is_warm
         if not chain.route:
             self._record.route = trip.route

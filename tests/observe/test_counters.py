@@ -122,7 +122,7 @@ async def test_a_session_that_is_cut_off(caplog: pytest.LogCaptureFixture) -> No
 
 
 async def test_a_dial_counts_its_steps_and_time(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
-    counters = Counters()
+    counters = Counters(trio.current_time)
     config = Config(timeouts=TIMEOUTS, chains={"default": Chain(PARIS, name="default")})
     async with session(caplog, config, counters=counters) as client:
         add_hop(client.network, PARIS)

@@ -19,6 +19,7 @@ const bytes = (count) => {
 };
 const rate = (count) => `${bytes(count)}/s`;
 const duration = (seconds) => {
+  if (seconds < 0.00005) return "< 0.1 ms";
   if (seconds < 0.0995) return `${(seconds * 1000).toFixed(seconds < 0.00995 ? 1 : 0)} ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
@@ -78,7 +79,7 @@ function drawTotals() {
     pair.append(make("dt", "", title), make("dd", "", value));
     return pair;
   }));
-  say(server.trouble.join("; "));
+  say(server.trouble.join("\n"));
 }
 
 function setState(text, kind) {
