@@ -12,7 +12,7 @@ from chainsocks.commands.console import open_console
 from chainsocks.commands.running import ask_server
 from chainsocks.control.messages import Count, Request, Session, What, as_document, from_document
 from chainsocks.protocol.address import printable
-from chainsocks.tools.running import show_bytes, show_duration, show_place, show_way
+from chainsocks.tools.running import brief_bytes, brief_duration, show_destination, show_place, show_way
 from chainsocks.tools.tables import plain_table, print_table
 
 __all__ = ["sessions"]
@@ -50,19 +50,21 @@ def sessions(
 
 
 def _table(found: list[Session]) -> Table:
-    table = plain_table("id", "client", "user", "request", "way", "now")
+    """Return a table that fits 80 columns, as long as names are short; users have a column if there are any."""
+    has_users = any(each.user for each in found)
+    table = plain_table("id", "client", *(["user"] if has_users else []), "destination", "way", "now")
     for name in ("age", "up", "down"):
         table.add_column(name, justify="right")
     for each in found:
         table.add_row(
             each.id,
             each.client,
-            printable(each.user or ""),
-            printable(f"{each.command} {each.destination}") if each.command else "",
+            *([printable(each.user or "")] if has_users else []),
+            printable(show_destination(each)),
             printable(show_way(each)),
             show_place(each.place),
-            show_duration(each.age),
-            show_bytes(each.up),
-            show_bytes(each.down),
+            brief_duration(each.age),
+            brief_bytes(each.up),
+            brief_bytes(each.down),
         )
     return table

@@ -6,7 +6,17 @@ from chainsocks.control.messages import Hop, HopState, Place, Session
 from chainsocks.observe.phase import Phase
 from chainsocks.protocol.address import printable
 
-__all__ = ["show_bytes", "show_duration", "show_latency", "show_place", "show_state", "show_way"]
+__all__ = [
+    "brief_bytes",
+    "brief_duration",
+    "show_bytes",
+    "show_destination",
+    "show_duration",
+    "show_latency",
+    "show_place",
+    "show_state",
+    "show_way",
+]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEPS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -35,6 +45,31 @@ def show_way(session: Session) -> str:
     """Say which way the request of a session goes: the chain, and its hops once they are chosen."""
     hops = ", ".join(session.hops or ())
     return f"{session.chain or ''}: {hops}" if hops else session.chain or ""
+
+
+def brief_duration(seconds: float) -> str:
+    """Show seconds in at most four columns."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}s"
+
+
+def brief_bytes(amount: float) -> str:
+    """Show an amount of bytes in at most five columns."""
+    unit = ""
+    for larger in "KMGT":
+        if amount < 1000:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.1f}{unit}" if unit and amount < 100 else f"{amount:.0f}{unit}"
+
+
+def show_destination(session: Session) -> str:
+    """Show what the client asked for; a command that is not the usual one, too."""
+    if session.destination is None:
+        return ""
+    return session.destination if session.command == "CONNECT" else f"{session.command} {session.destination}"
 
 
 def show_latency(seconds: float) -> str:

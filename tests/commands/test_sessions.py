@@ -19,10 +19,10 @@ def test_sessions(capsys: Capture, path: Path) -> None:
     status, out, err = run_main(capsys, "sessions", "--control", path)
     assert (status, err) == (0, "")
     heading, row = out.splitlines()
-    assert heading.split() == ["id", "client", "user", "request", "way", "now", "age", "up", "down"]
+    assert heading.split() == ["id", "client", "user", "destination", "way", "now", "age", "up", "down"]
     step = "osaka: username/password sub-negotiation, 3.2 s left"
-    cells = ["2-17", "127.0.0.1:40000", "carol", "CONNECT example.org:443", "default: paris, osaka", step]
-    assert [cell for cell in row.split("  ") if cell] == [*cells, "1.5 s", "10 B", "20 B"]
+    cells = ["2-17", "127.0.0.1:40000", "carol", "example.org:443", "default: paris, osaka", step]
+    assert [cell for cell in row.split("  ") if cell] == [*cells, "1.5", "10", "20"]
 
 
 def test_sessions_are_chosen(capsys: Capture, fleet: FakeFleet, path: Path) -> None:

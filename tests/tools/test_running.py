@@ -4,7 +4,17 @@ import pytest
 
 from chainsocks.control.messages import Hop, HopState, Place
 from chainsocks.observe.phase import Phase
-from chainsocks.tools.running import show_bytes, show_duration, show_latency, show_place, show_state, show_way
+from chainsocks.tools.running import (
+    brief_bytes,
+    brief_duration,
+    show_bytes,
+    show_destination,
+    show_duration,
+    show_latency,
+    show_place,
+    show_state,
+    show_way,
+)
 from tests.control.fleets import HOP, SESSION
 
 
@@ -38,6 +48,27 @@ def test_bytes(amount: float, shown: str) -> None:
 )
 def test_durations(seconds: float, shown: str) -> None:
     assert show_duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [(0, "0"), (999, "999"), (1000, "1.0K"), (150_000, "146K"), (2**30, "1.0G"), (2**50, "1024T")],
+)
+def test_brief_bytes(amount: float, shown: str) -> None:
+    assert brief_bytes(amount) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0.0"), (9.9, "9.9"), (59, "59s"), (125, "2m"), (7200, "2h"), (200_000, "2d")]
+)
+def test_brief_durations(seconds: float, shown: str) -> None:
+    assert brief_duration(seconds) == shown
+
+
+def test_destinations() -> None:
+    assert show_destination(SESSION) == "example.org:443"
+    assert show_destination(replace(SESSION, command="BIND")) == "BIND example.org:443"
+    assert show_destination(replace(SESSION, command=None, destination=None)) == ""
 
 
 def test_latencies() -> None:

@@ -13,7 +13,15 @@ from chainsocks.errors import Step
 from chainsocks.observe.phase import Phase
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.handshake import State
-from chainsocks.tools.running import show_bytes, show_duration, show_latency, show_state
+from chainsocks.tools.running import (
+    brief_bytes,
+    brief_duration,
+    show_bytes,
+    show_destination,
+    show_duration,
+    show_latency,
+    show_state,
+)
 from chainsocks.tools.top.keys import HELP
 from chainsocks.tools.top.view import Ask, Order, Snapshot, View
 
@@ -181,15 +189,15 @@ def _session(view: View, session: Session, columns: Sequence[_Column], *, briefl
         "ID": session.id,
         "CLIENT": session.client,
         "USER": session.user or "",
-        "DESTINATION": _destination(session),
+        "DESTINATION": show_destination(session),
         "CHAIN": session.chain or "",
         "NOW": _now(place, briefly=briefly),
-        "LEFT": "" if place.left is None or is_relayed else _age(place.left),
-        "AGE": _age(session.age),
-        "UP": _short(session.up),
-        "DOWN": _short(session.down),
-        "UP/s": _short(rate.up) if rate.up else "",
-        "DOWN/s": _short(rate.down) if rate.down else "",
+        "LEFT": "" if place.left is None or is_relayed else brief_duration(place.left),
+        "AGE": brief_duration(session.age),
+        "UP": brief_bytes(session.up),
+        "DOWN": brief_bytes(session.down),
+        "UP/s": brief_bytes(rate.up) if rate.up else "",
+        "DOWN/s": brief_bytes(rate.down) if rate.down else "",
     }
     is_late = not is_relayed and place.left is not None and place.left < SOON
     styles = {"NOW": _PHASES[place.phase], "LEFT": "bold red" if is_late else "", "UP/s": "green", "DOWN/s": "green"}
@@ -204,30 +212,6 @@ def _session(view: View, session: Session, columns: Sequence[_Column], *, briefl
 def _now(place: Place, *, briefly: bool) -> str:
     step = _BRIEF.get(place.step or "", place.step) if briefly else place.step
     return f"{place.hop}: {step}" if place.hop else step or place.phase
-
-
-def _destination(session: Session) -> str:
-    if session.destination is None:
-        return ""
-    return session.destination if session.command == "CONNECT" else f"{session.command} {session.destination}"
-
-
-def _age(seconds: float) -> str:
-    """Show seconds in at most four columns."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}s"
-
-
-def _short(amount: float) -> str:
-    """Show an amount of bytes in at most five columns."""
-    unit = ""
-    for larger in "KMGT":
-        if amount < 1000:
-            break
-        amount, unit = amount / 1024, larger
-    return f"{amount:.1f}{unit}" if unit and amount < 100 else f"{amount:.0f}{unit}"
 
 
 def _foot(view: View, meant: int, total: int, seen: int) -> Text:
