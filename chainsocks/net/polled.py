@@ -214,11 +214,12 @@ class PolledStream(SocketStream):
         return waits
 
     def _register(self, mask: int = READ) -> None:
+        if self._state is _State.WATCHED:
+            return
         if self.closed:
             raise ClosedResourceError
-        if self._state is _State.NEW:
-            self._state = _State.WATCHED
-            self.poller.register(self.socket.fileno(), self, mask)
+        self._state = _State.WATCHED
+        self.poller.register(self.socket.fileno(), self, mask)
 
     async def _readable(self) -> None:
         self._register()

@@ -526,6 +526,8 @@ class LaneSession(Deadline):
         self._leave()
         opening = self._opening
         self._client.take_back(opening.client_events)
+        if opening.connection.host:
+            self._shared.keepalive.add(self._client)
         begun = Begun(self._record, self._events, opening.heard, opening.answered, dialled)
         self._shared.hand_over(opening.connection, self._terms.service, begun, opening.place)
         self._let_go()

@@ -305,14 +305,14 @@ class Server:
     def _begin(self, place: Place[_Waiting], connection: Connection, client: SocketStream, lane: Lane | None) -> None:
         """Begin a session, in the lane if that takes it."""
         if not (lane and isinstance(client, PolledStream) and lane.begin(connection, client, self._service, place)):
+            if connection.host:
+                self._keepalive.add(client)
             self._start_session(connection, self._service, None, place)
 
     def _start_session(
         self, connection: Connection, service: Service, begun: Begun | None, place: SessionPlace
     ) -> None:
         """Start the task of a session, or of one that has `begun` in the lane."""
-        if connection.host and isinstance(connection.client, SocketStream):
-            self._keepalive.add(connection.client)
         self._sessions.start_soon(self._run_session, connection, service, begun, place, name=connection.name)
         if self._poller:
             self._poller.let_tasks_run()  # a callback may have started it
