@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +22,10 @@ __all__ = [
     "pytest_runtest_teardown",
     "pytest_xdist_auto_num_workers",
 ]
+
+_runtime = tempfile.TemporaryDirectory(prefix="chainsocks-")
+os.environ["XDG_RUNTIME_DIR"] = _runtime.name
+"""No server of the tests has its control socket where one of this machine may be."""
 
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
