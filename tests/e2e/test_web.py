@@ -23,7 +23,7 @@ from tests.e2e import targets  # noqa: E402
 from tests.e2e.control import silent_hop, target  # noqa: E402
 from tests.e2e.programs import PATIENCE, SocketAddress, free_address  # noqa: E402
 from tests.e2e.servers import Chainsocks  # noqa: E402
-from tests.e2e.wire import ask_socks5, connect  # noqa: E402
+from tests.e2e.wire import ask_socks5, connect, reset  # noqa: E402, reset
 
 TOKEN = "0123456789abcdef"
 
@@ -118,6 +118,7 @@ def test_a_draining_server_says_so_until_its_last_session_has_ended(tmp_path: Pa
             wait_until(partial(server.says, "/readyz", 503))
             assert server.ask("/readyz")[1] == "it is draining\n"
             assert server.says("/healthz", 200)
+            reset(client)  # the destination never closes
         server.process.wait(PATIENCE)
 
 
