@@ -19,12 +19,17 @@ from chainsocks.observe.privacy import is_private, private
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.messages import Request, show_code
 
-__all__ = ["Record", "Traffic", "prefix_ids"]
+__all__ = ["Record", "Traffic", "prefix_ids", "sessions_begun"]
 
 log = logging.getLogger("chainsocks.session")
 _DIFFICULT = re.compile('[ "=]').search
 _ids = count(1)
 _prefix = ""
+
+
+def sessions_begun() -> int:
+    """Return how many sessions have begun in this process: each takes an id."""
+    return int(repr(_ids).removeprefix("count(").removesuffix(")")) - 1  # it cannot be asked without being changed
 
 
 def prefix_ids(prefix: str) -> None:

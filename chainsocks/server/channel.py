@@ -34,6 +34,8 @@ class _InMemory:
     """Stands for a message in the memory whose descriptor comes with it."""
 
     size: int
+    memory: int = -1
+    """The descriptor, at the receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,11 @@ class Channel:
         Raises:
             EOFError: the other end is gone.
         """
+        received = self._receive()
+        return _load(received) if received else None
+
+    def _receive(self) -> Received | None:
+        """Return the next message, or what stands for it."""
         try:
             data, descriptors, *_ = socket.recv_fds(self.sock, 2 * LONGEST, MOST_SOCKETS + 1)
         except BlockingIOError:
@@ -96,25 +103,35 @@ class Channel:
             raise EOFError
         message: Any = pickle.loads(data)  # noqa: S301  (from a process of this server)
         if isinstance(message, _InMemory):
-            with os.fdopen(descriptors.pop(), "rb") as file:
-                file.seek(0)
-                message = pickle.load(file)  # noqa: S301
+            message = _InMemory(message.size, descriptors.pop())
         return Received(message, tuple(socket.socket(fileno=each) for each in descriptors))
 
     async def next(self) -> Received:
-        """Wait for the next message. It is read in a thread: a configuration may take a while.
+        """Wait for the next message. A long one is read in a thread: a configuration may take a while.
 
         Raises:
             EOFError: the other end is gone.
         """
         while True:
             await trio.lowlevel.wait_readable(self.sock)
-            if received := await trio.to_thread.run_sync(self.receive):
+            if received := self._receive():
+                if isinstance(received.message, _InMemory):
+                    return await trio.to_thread.run_sync(_load, received)
                 return received
 
     def close(self) -> None:
         """Close this end."""
         self.sock.close()
+
+
+def _load(received: Received) -> Received:
+    """Read a message that is in memory; return any other as it is."""
+    message = received.message
+    if not isinstance(message, _InMemory):
+        return received
+    with os.fdopen(message.memory, "rb") as file:
+        file.seek(0)
+        return Received(pickle.load(file), received.sockets)  # noqa: S301  (from a process of this server)
 
 
 def open_channel() -> tuple[Channel, Channel]:

@@ -92,6 +92,11 @@ class Crew:
             except ControlError:
                 pass  # it has no such hop any more, or will be asked in vain for other things as well
 
+    async def aclose(self) -> None:
+        """Close the streams to all workers."""
+        while self._members:
+            await self._members.pop().asker.aclose()
+
     async def status(self) -> Status:
         """See `chainsocks.control.fleet.Fleet`."""
         answers = await self._ask(lambda asker: asker.status(PATIENCE))

@@ -210,6 +210,7 @@ async def _serve(process: _Process) -> None:
             nursery.start_soon(_answer_clients, process.listening, crew)
         await parent.listen(crew, nursery)
         nursery.cancel_scope.cancel()
+    await crew.aclose()
 
 
 async def _answer_clients(listening: socket.socket, crew: Crew) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chainsocks.config.chains import hops_of
+from chainsocks.observe.record import sessions_begun
 from chainsocks.protocol.address import printable
 from chainsocks.server.server import Server
 
@@ -21,6 +22,10 @@ class Summary:
     """Those of all chains."""
     resting: Sequence[str] = ()
     """The names of hops in backoff."""
+    waiting: int = 0
+    """Connections that wait for a session to end."""
+    begun: int = 0
+    """Sessions since the start of the process."""
 
     def __str__(self) -> str:
         """Return it as ``213 sessions, 2 of 3 hops well``."""
@@ -32,8 +37,12 @@ class Summary:
     @property
     def line(self) -> str:
         """All of it, in a line for the log."""
-        names = ", ".join(map(printable, self.resting))
-        return f"state: {self}{f'; in backoff: {names}' if names else ''}"
+        parts = [f"state: {self}", f"sessions since the start: {self.begun}"]
+        if self.waiting:
+            parts.append(f"connections that wait: {self.waiting}")
+        if self.resting:
+            parts.append(f"in backoff: {', '.join(map(printable, self.resting))}")
+        return "; ".join(parts)
 
 
 def summarize(server: Server) -> Summary:
@@ -42,5 +51,9 @@ def summarize(server: Server) -> Summary:
     health = service.dialer.choices.health
     hops = {hop.identity: hop for chain in service.config.chains.values() for hop in hops_of(chain.hops)}
     return Summary(
-        server.admission.taken, len(hops), tuple(hop.name for hop in hops.values() if health.in_backoff(hop))
+        server.admission.taken,
+        len(hops),
+        tuple(hop.name for hop in hops.values() if health.in_backoff(hop)),
+        server.admission.waiting,
+        sessions_begun(),
     )

@@ -14,7 +14,7 @@ from chainsocks.errors import Cause, HopRefused, Place
 from chainsocks.observe.log import current_session
 from chainsocks.observe.outcomes import Failure, OutcomeKind
 from chainsocks.observe.privacy import set_private
-from chainsocks.observe.record import Record, prefix_ids
+from chainsocks.observe.record import Record, prefix_ids, sessions_begun
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, Request, UserId, UsernamePassword, Version
@@ -171,3 +171,11 @@ async def test_a_private_line_names_no_client_user_or_destination() -> None:
     for canary in ("192.0.2.1", "carol", "canary.example"):
         assert canary in whole
         assert canary not in f"{line} {fields}"
+
+
+async def test_the_sessions_that_have_begun_are_counted_by_their_ids() -> None:
+    before = sessions_begun()
+    assert sessions_begun() == before
+    records = [Record("a client") for _ in range(3)]
+    assert sessions_begun() == before + len(records)
+    assert records[-1].id == sessions_begun()

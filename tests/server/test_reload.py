@@ -1,4 +1,4 @@
-"""Reloading a server of one process, over real sockets."""
+"""Reloading a server of one process, over real sockets, and on the real clock: a thread takes part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Hop, NamesOnly
@@ -67,9 +66,7 @@ async def reloadable(config: Config) -> AsyncIterator[tuple[running.Server, File
 NO_ENTRY = (Rule(1, None),)
 
 
-async def test_new_sessions_have_the_new_configuration_and_running_ones_go_on(
-    sockets_on_mock_clock: MockClock, log: Log
-) -> None:
+async def test_new_sessions_have_the_new_configuration_and_running_ones_go_on(log: Log) -> None:
     other = Listener(Address("127.0.0.2", 0))
     async with echoing() as destination, reloadable(config_of()) as (server, file, reloader):
         [before] = server.listeners
@@ -115,9 +112,7 @@ def refused_files(taken: Address) -> Iterator[tuple[Config | ConfigError, list[s
 
 
 @pytest.mark.parametrize("index", range(3), ids=["wrong-file", "workers", "address-in-use"])
-async def test_what_is_wrong_changes_nothing_and_is_listed(
-    sockets_on_mock_clock: MockClock, log: Log, index: int
-) -> None:
+async def test_what_is_wrong_changes_nothing_and_is_listed(log: Log, index: int) -> None:
     async with echoing() as destination, reloadable(config_of()) as (server, file, reloader):
         file.found, lines = [*refused_files(destination)][index]
         before, sockets, service = descriptors(), server.listeners, server.service
@@ -131,7 +126,7 @@ async def test_what_is_wrong_changes_nothing_and_is_listed(
     assert said(log, logging.ERROR) == [*lines, failed] * 2
 
 
-async def test_the_same_file_is_a_reload_too(sockets_on_mock_clock: MockClock, log: Log) -> None:
+async def test_the_same_file_is_a_reload_too(log: Log) -> None:
     async with reloadable(config_of()) as (server, _, reloader):
         service = server.service
         assert (await reloader.reload()).is_applied
@@ -139,9 +134,7 @@ async def test_the_same_file_is_a_reload_too(sockets_on_mock_clock: MockClock, l
         assert server.service.config == service.config
 
 
-async def test_a_worker_for_each_core_is_one_process_where_there_is_one_core(
-    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_worker_for_each_core_is_one_process_where_there_is_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     async with reloadable(config_of()) as (_, file, reloader):
         file.found = Config(Server(listen=(ANY_PORT,), workers=0))
         for cores, is_applied in ((1, True), (2, False)):
@@ -149,7 +142,7 @@ async def test_a_worker_for_each_core_is_one_process_where_there_is_one_core(
             assert (await reloader.reload()).is_applied is is_applied
 
 
-async def test_several_at_a_time_are_done_one_after_the_other(sockets_on_mock_clock: MockClock, log: Log) -> None:
+async def test_several_at_a_time_are_done_one_after_the_other(log: Log) -> None:
     async with reloadable(config_of()) as (_, _, reloader):
         before = descriptors()
         async with trio.open_nursery() as nursery:
@@ -159,19 +152,17 @@ async def test_several_at_a_time_are_done_one_after_the_other(sockets_on_mock_cl
     assert said(log, logging.INFO).count("reloaded: new sessions use c.toml") == 10
 
 
-async def test_a_unix_socket_that_is_not_wanted_any_more_is_removed(
-    sockets_on_mock_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_unix_socket_that_is_not_wanted_any_more_is_removed(tmp_path: Path) -> None:
     unix = Listener(UnixPath(str(tmp_path / "s")))
     async with reloadable(config_of(ANY_PORT, unix)) as (_, file, reloader):
         for found, exists in ((config_of(), False), (config_of(unix), True), (config_of(unix, ANY_PORT), True)):
             file.found = found
             assert (await reloader.reload()).is_applied
-            await trio.sleep(1)
+            await trio.sleep(0.05)
             assert (tmp_path / "s").exists() is exists
 
 
-async def test_fifty_reloads_leave_no_task_no_socket_and_no_service(sockets_on_mock_clock: MockClock) -> None:
+async def test_fifty_reloads_leave_no_task_no_socket_and_no_service() -> None:
     """One session runs all the time, and holds the service that it has; all others are gone."""
     strict = replace(ANY_PORT, names_only=NamesOnly.REFUSE)
     hop = Hop("a", HopProtocol.SOCKS5, Address("127.0.0.1", 1))
@@ -186,7 +177,7 @@ async def test_fifty_reloads_leave_no_task_no_socket_and_no_service(sockets_on_m
             file.found = turns[number % len(turns)]
             assert (await reloader.reload()).is_applied
             if number in (4, 49):  # the same configuration
-                await trio.sleep(1)
+                await trio.sleep(0.05)
                 gc.collect()
                 services = sum(isinstance(each, Service) for each in gc.get_objects())
                 counts.append((trio.lowlevel.current_statistics().tasks_living, descriptors(), services))
@@ -197,9 +188,7 @@ async def test_fifty_reloads_leave_no_task_no_socket_and_no_service(sockets_on_m
         await session.aclose()
 
 
-async def test_a_new_listener_that_cannot_listen_changes_nothing(
-    sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_new_listener_that_cannot_listen_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its address was free when it was bound, and another program was faster."""
 
     def fail(opened: OpenListener, _: float) -> None:

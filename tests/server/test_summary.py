@@ -6,6 +6,7 @@ import pytest
 from trio.testing import MockClock
 
 from chainsocks.chain.blame import FailedAt, Suspect
+from chainsocks.observe.record import sessions_begun
 from chainsocks.server.server import open_server
 from chainsocks.server.summary import Summary, summarize
 from tests.config.files import read
@@ -18,12 +19,17 @@ __all__ = ["sockets_on_mock_clock"]
 @pytest.mark.parametrize(
     ("summary", "sentence", "line"),
     [
-        (Summary(0, 0), "0 sessions", "state: 0 sessions"),
-        (Summary(1, 1), "1 session, 1 of 1 hop well", "state: 1 session, 1 of 1 hop well"),
+        (Summary(0, 0), "0 sessions", "state: 0 sessions; sessions since the start: 0"),
         (
-            Summary(213, 3, ("lima", "pa\nris")),
+            Summary(1, 1, begun=7),
+            "1 session, 1 of 1 hop well",
+            "state: 1 session, 1 of 1 hop well; sessions since the start: 7",
+        ),
+        (
+            Summary(213, 3, ("lima", "pa\nris"), 5, 8000),
             "213 sessions, 1 of 3 hops well",
-            "state: 213 sessions, 1 of 3 hops well; in backoff: lima, pa\\nris",
+            "state: 213 sessions, 1 of 3 hops well; sessions since the start: 8000; connections that wait: 5; "
+            "in backoff: lima, pa\\nris",
         ),
     ],
 )
@@ -39,4 +45,8 @@ async def test_it_is_about_sessions_and_hops(sockets_on_mock_clock: MockClock) -
         await greet(client)
         hop = server.service.config.hops["b"]
         server.service.dialer.choices.health.record_failure(Suspect(hop, FailedAt.REQUEST), "refused")
-        assert summarize(server) == Summary(1, 2, ("b",))
+        before = sessions_begun()
+        assert summarize(server) == Summary(1, 2, ("b",), 0, before)
+        async with connect(str(server.listeners[0])) as other:
+            await greet(other)
+            assert summarize(server) == Summary(2, 2, ("b",), 0, before + 1)
