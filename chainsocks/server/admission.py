@@ -42,7 +42,7 @@ __all__ = ["ENDING", "ENDS_AT_ONCE", "Admission", "Place"]
 ENDING = 128
 """Sessions that were ended to make room and still run, at most: their files are in use until they have ended."""
 
-ENDS_PER_SECOND, ENDS_AT_ONCE = 1000, 16
+ENDS_PER_SECOND, ENDS_AT_ONCE = 400, 16
 """How fast sessions are ended to make room. Thousands of slow connections would be turned over in one go otherwise, for
 hundreds of milliseconds in which no other session moves."""
 

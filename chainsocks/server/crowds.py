@@ -3,7 +3,7 @@
 1. A session has `PATIENCE` to receive its request. Many connections that come at once, and would all send their
    requests, do not end one another in that time.
 2. A client that had a session ended has shown to be slow. The patience with its further ones is divided by the
-   square root of their number: 100 of them have 0.1 s, and at most 1,000 of them end in a second.
+   square root of their number: 100 of them have 0.1 s.
 """
 
 from __future__ import annotations

@@ -367,7 +367,7 @@ async def test_only_so_many_are_ending_at_once(autojump_clock: MockClock) -> Non
     async with house_of(3 * ENDING) as house:
         house.come(A, 3 * ENDING)
         house.come(B, 3 * ENDING)
-        await trio.sleep(1.5 * PATIENCE)
+        await trio.sleep(2 * PATIENCE)
         assert len(house.ended) == ENDING
         assert house.admission.taken <= 4 * ENDING
         house.run()
