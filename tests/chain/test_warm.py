@@ -497,7 +497,7 @@ class TestWhichOnes:
                 party.add_exit(hop)
             await party.request(chain)
             await party.rest()
-            assert all([await _one_request(party, chain) for _ in range(12)])
+            assert all([await _one_request(party, chain) for _ in range(60)])
             used = {hop.name for hop in (A, B, C) if party.exits[hop.address].requests}
             assert used == {"a", "b", "c"}
 
