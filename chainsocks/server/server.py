@@ -166,9 +166,11 @@ class Server:
     def change_service(self, service: Service) -> None:
         """Have new sessions use `service`; set places, keepalive, health checks and warm ways by its configuration.
 
-        Sessions that run keep the service that they have. Listeners stay as they are.
+        Sessions that run keep the service that they have. Listeners stay as they are. Names are looked up again.
         """
         service.take_over(self._service)
+        if isinstance(service.network, TrioNetwork):
+            service.network.resolver.clear()
         self._service = service
         if service.limiter:
             service.limiter.change(service.config.limits)

@@ -78,6 +78,26 @@ async def test_the_users_of_the_new_service_have_to_log_in(sockets_on_mock_clock
             assert await read_exactly(client, 2) == bytes.fromhex("05 FF")
 
 
+async def test_names_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def answer(host: str, port: int, *_: object, **__: object) -> list[object]:
+        nonlocal asked
+        asked += 1
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr("chainsocks.net.names.socket.getaddrinfo", answer)
+    async with open_server(config_of()) as server:
+        network, name = server.service.network, Address("paris.example", 80)
+        await network.resolve(name)
+        before = asked
+        await network.resolve(name)
+        assert asked == before
+        server.change_service(service_for(server, config_of()))
+        await network.resolve(name)
+        assert asked > before
+
+
 async def test_the_new_service_has_the_say_on_grace(sockets_on_mock_clock: MockClock) -> None:
     async with open_server(config_of(grace=60)) as server:
         client = connect(address_of(server))
