@@ -93,7 +93,8 @@ def open_ours(folder: Path, *lines: str, workers: int = 1, address: Address | No
 
 def _ours(folder: Path, *lines: str, workers: int = 1, address: Address | None = None) -> list[Program]:
     listen, config = address or free_address(), folder / "chainsocks.toml"
-    server = ["[server]", f'listen = ["{listen}"]', f"workers = {workers}"]
+    # Several workers would have a control process beside them, and all servers of a user the same control socket.
+    server = ["[control]", 'socket = "off"', "[server]", f'listen = ["{listen}"]', f"workers = {workers}"]
     config.write_text("\n".join([*server, *lines]) + "\n")
     return [Program([Path(sysconfig.get_path("scripts")) / "chainsocks", "serve", "-c", config], listen)]
 
