@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import ssl
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -70,9 +70,8 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     Raises:
         ValueError: a file is missing, or has no certificates or keys in it.
     """
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls.ca else ssl.create_default_context()
     if tls.ca:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         _load("ca", tls.ca, context.load_verify_locations)
     if tls.pins:
         context.check_hostname = False
@@ -85,9 +84,9 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def _load(key: str, path: str, load: object) -> None:
+def _load(key: str, path: str, load: Callable[[str], None]) -> None:
     try:
-        load(path)  # type: ignore[operator]
+        load(path)
     except ssl.SSLError as error:
         reason = (error.reason or "no certificate").replace("_", " ").lower()
         raise ValueError(f"{key}: {path} is not what is expected, PEM: {reason}") from None
@@ -114,8 +113,3 @@ def parse_pin(text: str) -> bytes:
 def show_pin(pin: bytes) -> str:
     """Return a pin as it is written."""
     return f"sha256/{b64encode(pin).decode()}"
-
-
-def as_pins(given: Sequence[str | bytes]) -> tuple[bytes, ...]:
-    """Return pins that are given as text or as 32 bytes."""
-    return tuple(each if isinstance(each, bytes) else parse_pin(each) for each in given)

@@ -140,11 +140,16 @@ class PolledRelay(Relay[PolledStream]):
         self._waiting = None
         return Abort.SUCCEEDED
 
+    def _make_flow(
+        self, source: PolledStream, sink: PolledStream, moved: Callable[[int], None], ended: Callable[[End], None]
+    ) -> Flow:
+        return Flow(source, sink, moved, ended)
+
     def _up(self) -> Flow:
         """Return the flow from the client to its upstream. One that only waits for its source is made anew."""
         flow = self._flow_up
         if flow is None:
-            flow = self._flow_up = Flow(self.client, self.upstream, self._moved_up, self._flow_up_ended)
+            flow = self._flow_up = self._make_flow(self.client, self.upstream, self._moved_up, self._flow_up_ended)
             flow.sink_closes = self.closes_at_once and self._down_end is End.FINISHED
         return flow
 
@@ -152,7 +157,9 @@ class PolledRelay(Relay[PolledStream]):
         """Return the flow from the upstream to the client."""
         flow = self._flow_down
         if flow is None:
-            flow = self._flow_down = Flow(self.upstream, self.client, self._moved_down, self._flow_down_ended)
+            flow = self._flow_down = self._make_flow(
+                self.upstream, self.client, self._moved_down, self._flow_down_ended
+            )
             flow.sink_closes = self.closes_at_once and self._up_end is End.FINISHED
         return flow
 

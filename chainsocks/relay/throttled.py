@@ -121,23 +121,10 @@ class ThrottledRelay(PolledRelay):
         self._share.close()
         return super().stop()
 
-    def _up(self) -> Flow:
-        flow = self._flow_up
-        if flow is None:
-            client, upstream = self.client, self.upstream
-            moved, ended = self._moved_up, self._flow_up_ended
-            flow = self._flow_up = ThrottledFlow(client, upstream, moved, ended, self._share)
-            flow.sink_closes = self.closes_at_once and self._down_end is End.FINISHED
-        return flow
-
-    def _down(self) -> Flow:
-        flow = self._flow_down
-        if flow is None:
-            client, upstream = self.client, self.upstream
-            moved, ended = self._moved_down, self._flow_down_ended
-            flow = self._flow_down = ThrottledFlow(upstream, client, moved, ended, self._share)
-            flow.sink_closes = self.closes_at_once and self._up_end is End.FINISHED
-        return flow
+    def _make_flow(
+        self, source: PolledStream, sink: PolledStream, moved: Callable[[int], None], ended: Callable[[End], None]
+    ) -> Flow:
+        return ThrottledFlow(source, sink, moved, ended, self._share)
 
     def _moved_up(self, size: int) -> None:
         self._share.spend(size)
