@@ -70,7 +70,7 @@ from time import perf_counter
 from typing import Protocol
 
 import trio
-from trio.lowlevel import checkpoint, wait_readable
+from trio.lowlevel import checkpoint, enable_ki_protection, wait_readable
 
 from chainsocks.net.pipes import Pipes
 
@@ -199,8 +199,9 @@ class Poller:
         self._task_woken = True
         trio.lowlevel.reschedule(task)
 
+    @enable_ki_protection
     async def run(self) -> None:
-        """Serve all registered sockets until cancelled."""
+        """Serve all registered sockets until cancelled. Ctrl-C is not raised in a callback, but in the main task."""
         descriptor = self._epoll.fileno()
         while True:
             if self._queue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -269,6 +270,27 @@ async def test_it_runs_for_as_long_as_its_block_and_closes_what_it_opened() -> N
         await wait_all_tasks_blocked()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(pipe.reader)
+
+
+def test_ctrl_c_does_not_interrupt_a_callback(pair: Pair) -> None:
+    """It is raised in the main task, so no callback leaves a thing half done: here, a socket that is to be closed."""
+    near, far = pair
+
+    async def run() -> None:
+        async with open_poller() as poller:
+            assert poller
+
+            def close() -> None:
+                poller.close_soon(near)
+                signal.raise_signal(signal.SIGINT)
+
+            poller.register(near.fileno(), Watching(close))
+            far.send(b"x")
+            await trio.sleep_forever()
+
+    with pytest.RaisesGroup(KeyboardInterrupt):
+        trio.run(run)
+    assert near.fileno() == -1
 
 
 async def test_where_there_is_no_epoll_there_is_no_poller(monkeypatch: pytest.MonkeyPatch) -> None:
