@@ -22,6 +22,9 @@ from chainsocks.protocol.address import SockAddr
 
 __all__ = ["SocketStream"]
 
+_TCP_INQ = 36
+"""A Linux socket option, and the type of its control message, that the socket module does not name (tcp(7))."""
+
 _NO_RESET = {errno.EPIPE, errno.ENOTCONN}
 """Errors that do not tell whether the peer closed or reset its side."""
 
@@ -41,8 +44,9 @@ class SocketStream(ByteStream):
         self.socket = sock
         self.local_name: SockAddr | None = None
         """The local address and port, once `connect` has returned."""
-        self.was_reset = False
-        """Whether a send has failed with a reset. The kernel reports it once: the next receive sees a regular end."""
+        self.was_reset: bool | None = False
+        """Whether a send has failed with a reset; None if a splice may have. The kernel reports a reset once: the next
+        receive finds an end, and `ended_by_reset` tells what kind of end it is."""
 
     def avoid_delay(self) -> None:
         """Have the kernel send small messages at once (TCP_NODELAY).
@@ -95,7 +99,7 @@ class SocketStream(ByteStream):
             else:
                 if data:
                     return data
-                if self.was_reset:
+                if self.ended_by_reset():
                     raise BrokenResourceError("the connection was reset")
                 raise EndOfStream
 
@@ -167,6 +171,21 @@ class SocketStream(ByteStream):
             SocketAttribute.remote_address: self.socket.getpeername,
         }
 
+    def note_short_splice(self) -> None:
+        """Note that a splice into the socket has written less than it could.
+
+        splice(2) writes 16 pages at a time. If a reset comes between two writes, the kernel reports it to the second
+        one, and splice returns the size of the first.
+        """
+        if not self.was_reset:
+            self.was_reset = None
+
+    def ended_by_reset(self) -> bool:
+        """Whether the end that a receive has found, an empty read, is a reset that the kernel has reported already."""
+        if self.was_reset is None:
+            self.was_reset = not _has_finished(self.socket)
+        return self.was_reset
+
     def note_broken(self, error: OSError) -> None:
         """Note whether a failed call on the socket means a reset."""
         if error.errno not in _NO_RESET:
@@ -189,3 +208,16 @@ class SocketStream(ByteStream):
             await wait_writable(self.socket)
         except trio.ClosedResourceError:
             raise ClosedResourceError from None
+
+
+def _has_finished(sock: socket.socket) -> bool:
+    """Whether the peer of a TCP socket, which has nothing more to read, has closed its side regularly.
+
+    For such a socket, TCP_INQ reports one byte that is left to read, and after a reset none (Linux 4.18).
+    """
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_INQ, 1)
+        _, messages, _, _ = sock.recvmsg(1, socket.CMSG_SPACE(4))
+    except OSError:
+        return True  # no TCP socket, or an older kernel
+    return all(any(left) for level, kind, left in messages if (level, kind) == (socket.IPPROTO_TCP, _TCP_INQ))

@@ -5,7 +5,7 @@
 3. A bulk flow works in bounded steps, and each step queues behind those of the other flows.
 4. A flow holds a pipe only while it moves bytes. Without a pipe, or without splice, bytes are copied.
 5. Only recv(2) shows the end of a stream, or that it has no bytes now. splice(2) returns 0 or EAGAIN also at the mark
-   of urgent data and for lack of memory.
+   of urgent data and for lack of memory. It also keeps a reset to itself (`SocketStream.note_short_splice`).
 6. A callback does not raise. An unexpected error is kept in `Flow.error` and ends the flow.
 """
 
@@ -66,7 +66,7 @@ def copy_little(source: PolledStream, sink: PolledStream) -> int | Left:
     if size == CHUNK:
         return Left(0, data, None)
     if not size:
-        return Left(0, data, End.SOURCE_BROKEN if source.was_reset else End.FINISHED)
+        return Left(0, data, End.SOURCE_BROKEN if source.ended_by_reset() else End.FINISHED)
     if sink.may_delay:
         sink.before_send()
     try:
@@ -271,7 +271,7 @@ class Flow:
                 self._finish(End.SOURCE_BROKEN)
                 return
             if not data:
-                self._finish(End.SOURCE_BROKEN if self._source.was_reset else End.FINISHED)
+                self._finish(End.SOURCE_BROKEN if self._source.ended_by_reset() else End.FINISHED)
                 return
         self._state = State.READING
         if self._is_last:
@@ -315,6 +315,8 @@ class Flow:
                 self._wait_for_sink()
                 return
             pipe.held -= sent
+            if pipe.held:
+                self._sink.note_short_splice()
             self._moved(sent)
             left -= sent
             if self._small_reads > 1 and not pipe.held:

@@ -25,7 +25,7 @@ from chainsocks.limits.bandwidth import Share
 from chainsocks.limits.limiter import Limiter
 from chainsocks.net.keepalive import Keepalive
 from chainsocks.net.polled import PolledStream
-from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_AND_WRITE, RESET_EVENT, WRITE_EVENTS, Poller
+from chainsocks.net.poller import END_EVENTS, MORE_EVENTS, READ_AND_WRITE, WRITE_EVENTS, Poller
 from chainsocks.network import reset_on_close
 from chainsocks.observe.events import SessionEvents
 from chainsocks.observe.live import KILLED, Moment
@@ -346,9 +346,9 @@ class LaneSession(Deadline):
         if not events & END_EVENTS:
             return
         try:
-            if not has_left(self._client.socket, events, opening.early):
+            if not has_left(self._client, events, opening.early):
                 return
-            if events & RESET_EVENT:
+            if self._client.was_reset:
                 self._abort()
             else:
                 opening.has_left = True

@@ -63,16 +63,16 @@ class ClientWatch:
         client = self._client
         if not isinstance(client, PolledStream):
             return await self._during_reads(operation)
-        client.watch_end(partial(self._note_end, client.socket))
+        client.watch_end(partial(self._note_end, client))
         try:
             return await operation
         finally:
             client.watch_end(None)
 
-    def _note_end(self, client: socket.socket, events: int) -> None:
+    def _note_end(self, client: PolledStream, events: int) -> None:
         """Note that the client has left, if that is what `events` mean."""
         if has_left(client, events, self._handshake.trailing_data):
-            self._note_left(reset=bool(events & RESET_EVENT))
+            self._note_left(reset=bool(client.was_reset))
 
     def _note_left(self, *, reset: bool) -> None:
         self.was_reset = reset
@@ -113,7 +113,7 @@ def until_client_leaves(client: ByteStream, handshake: ServerHandshake) -> Itera
             return
 
         def note_end(events: int) -> None:
-            if has_left(client.socket, events, handshake.trailing_data):
+            if has_left(client, events, handshake.trailing_data):
                 scope.cancel()
 
         client.watch_end(note_end)
@@ -123,12 +123,17 @@ def until_client_leaves(client: ByteStream, handshake: ServerHandshake) -> Itera
             client.watch_end(None)
 
 
-def has_left(client: socket.socket, events: int, early_data: bytes) -> bool:
-    """Whether an end is more than a half-close behind data, which stays in the socket or is `early_data`."""
+def has_left(client: PolledStream, events: int, early_data: bytes) -> bool:
+    """Whether an end is more than a half-close behind data, which stays in the socket or is `early_data`.
+
+    `client.was_reset` then says whether it is a reset.
+    """
     if events & RESET_EVENT:
+        client.was_reset = True
         return True
     try:
-        has_data = bool(client.recv(1, socket.MSG_PEEK))
-    except OSError:
-        has_data = False
+        has_data = bool(client.socket.recv(1, socket.MSG_PEEK))
+    except OSError as error:  # a reset behind those events, which the kernel reports once
+        client.note_broken(error)
+        return True
     return not (has_data or early_data)

@@ -28,8 +28,11 @@ from chainsocks.relay.flow import STEP, Left, copy_little
 from chainsocks.relay.polled_relay import relay_between
 from chainsocks.relay.pump import CHUNK, End
 from chainsocks.relay.relay import Outcome, Relay
-from tests.net.sockets import read_all, read_exactly
+from tests.net.sockets import read_all, read_exactly, tcp_pair
 from tests.relay.ways import Direction, Line, Relaying, digest, flow, noise, polled_line, polled_unix_line
+
+TCP_REPAIR = 19
+"""A socket in this mode is closed without a word to its peer."""
 
 SEVERAL_MIB = 5 * 1024 * 1024 + 1
 Splice = Callable[..., int]
@@ -354,6 +357,60 @@ async def test_the_other_direction_notes_a_reset_that_its_splice_has_seen(
             nursery.start_soon(read_exactly, client.far, CHUNK)
             await expect_a_reset_of_upstream(relay, upstream)
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("finished", "outcome"), [(False, End.SOURCE_BROKEN), (True, End.FINISHED)])
+async def test_the_other_direction_notes_a_reset_that_its_splice_has_used_up(
+    flowing: Flowing, monkeypatch: pytest.MonkeyPatch, *, finished: bool, outcome: End
+) -> None:
+    """splice(2) returns what it wrote before the reset, and the kernel reports that no more.
+
+    The peer's side ends with the reset, unless the peer has finished it before.
+    """
+    upstream, client = flowing.source, flowing.sink
+    assert isinstance(client.near, PolledStream)
+    splice, sink = os.splice, client.near.socket
+
+    def reset_amid(source: int, destination: int, size: int, **options: int) -> int:
+        sent = splice(source, destination, min(size, CHUNK) if destination == sink.fileno() else size, **options)
+        if destination == sink.fileno():
+            client.reset()
+            with pytest.raises(ConnectionError):
+                sink.send(b"x")
+        return sent
+
+    await client.far.send(b"said before")
+    if finished:
+        await client.far.send_eof()
+    await upstream.far.send(noise(3 * CHUNK))
+    monkeypatch.setattr("chainsocks.relay.flow.os.splice", reset_amid)
+    flowing.start()
+    await flowing.ended.wait()
+    assert flowing.ends == [End.SINK_BROKEN]
+    assert await flow(client.near, upstream.near, b"", lambda _: None) is outcome
+    assert await read_exactly(upstream.far, 11) == b"said before"
+
+
+def test_the_kernel_does_not_report_a_reset_amid_a_splice() -> None:
+    """The peer vanishes without a word, and answers the first of several writes with a reset."""
+    near, far = tcp_pair(buffers=1 << 20)
+    pipe = Pipes().acquire()
+    assert pipe
+    with near, far:
+        try:
+            far.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        except PermissionError:
+            pytest.skip("TCP_REPAIR takes CAP_NET_ADMIN")
+        far.close()
+        for _ in range(40):
+            os.write(pipe.writer, bytes(4096))
+        assert 0 < os.splice(pipe.reader, near.fileno(), 40 * 4096, flags=os.SPLICE_F_NONBLOCK) < 40 * 4096
+        stream = SocketStream(near)
+        assert near.recv(1) == b""
+        assert not stream.ended_by_reset()
+        stream.note_short_splice()
+        assert stream.ended_by_reset()
+    pipe.close()
 
 
 @pytest.mark.parametrize("first", Direction)

@@ -9,9 +9,12 @@ from trio.testing import MockClock
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.models import Config, Timeouts
-from chainsocks.session.client_watch import GRACE
+from chainsocks.net.polled import PolledStream
+from chainsocks.net.poller import READ_EVENTS, RESET_EVENT, open_poller
+from chainsocks.session.client_watch import GRACE, has_left
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.memory import Host
+from tests.net.sockets import reset, tcp_pair
 from tests.session.serving import CONNECT5, GRANTED5, echo, session
 
 Log = pytest.LogCaptureFixture
@@ -79,3 +82,16 @@ async def test_no_other_member_is_tried_for_it_and_none_is_blamed(autojump_clock
         await trio.sleep(20)
         assert [address for _, address in client.network.connects] == [PARIS.address]
     assert "backoff" not in caplog.text
+
+
+@pytest.mark.parametrize("early_data", [b"", b"early"])
+async def test_a_reset_behind_an_end_is_noted(early_data: bytes) -> None:
+    """The events tell of the end alone; the look for data behind it takes the reset from the kernel."""
+    near, far = tcp_pair()
+    async with open_poller() as poller:
+        assert poller
+        stream = PolledStream(near, poller)
+        reset(far)
+        assert has_left(stream, READ_EVENTS & ~RESET_EVENT, early_data)
+        assert stream.was_reset
+        await stream.aclose()
