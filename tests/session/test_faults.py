@@ -16,32 +16,25 @@ from itertools import groupby
 
 import pytest
 import trio
-from anyio import EndOfStream
 
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Pipeline
 from chainsocks.config.kinds import HopProtocol
-from chainsocks.config.models import Config, Timeouts
+from chainsocks.config.models import Config
 from chainsocks.errors import Step
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command
-from chainsocks.session.connection import Connection
-from chainsocks.session.login import Logins
-from chainsocks.session.service import Service
-from chainsocks.session.session import serve_session
 from tests.hops import Fault, Trouble, add_hop, make_hop
 from tests.mechanism import FakeMechanism
-from tests.memory import Host, MemoryNetwork, MemoryStream, WatchedNetwork, memory_stream_pair
+from tests.memory import Host, MemoryNetwork
+from tests.session.asking import DESTINATION, NAMES, TIMEOUTS, ask_a_session, echo
 
 CONTEXT, LEVEL = State.GSSAPI_CONTEXT, State.GSSAPI_PROTECTION
 METHOD, LOGIN, REQUEST = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
 SECOND = State.SECOND_REPLY
-TIMEOUTS = Timeouts(connect=4, hop=1.5, dial=30, bind=7)
-DESTINATION = Address("example.org", 80)
-NAMES = ("paris", "osaka", "lima")
 
 
 @dataclass(frozen=True)
@@ -201,13 +194,13 @@ async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
 ) -> None:
     caplog.set_level(logging.INFO, "chainsocks")
     FakeMechanism().install(monkeypatch)
-    network = MemoryNetwork(nursery, {DESTINATION: Host(_echo)})
+    network = MemoryNetwork(nursery, {DESTINATION: Host(echo)})
     hops = [replace(make_hop(number, login=login), tor=True) for number in (1, 2, 3)]
     for number, hop in enumerate(hops, 1):
         add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
     blamed = position - 1 if case.step == CONNECT and case.found == REQUEST else position
 
-    reply, seconds = await _ask(
+    reply, seconds = await ask_a_session(
         network, Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops, pipeline=pipeline)}), command=command
     )
 
@@ -243,12 +236,14 @@ async def test_a_reset_that_overtakes_answers_is_blamed_as_far_as_it_is_known(
     be blamed instead, and with ``chain`` an earlier hop, whose reply was on its way when it was reset itself.
     """
     caplog.set_level(logging.INFO, "chainsocks")
-    network = MemoryNetwork(nursery, {DESTINATION: Host(_echo)})
+    network = MemoryNetwork(nursery, {DESTINATION: Host(echo)})
     hops = [make_hop(number) for number in (1, 2, 3)]
     for number, hop in enumerate(hops, 1):
         add_hop(network, hop, Trouble(step, Fault.OVERTAKING) if number == position else None)
 
-    reply, _ = await _ask(network, Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops, pipeline=pipeline)}))
+    reply, _ = await ask_a_session(
+        network, Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops, pipeline=pipeline)})
+    )
 
     assert reply == b"\x05\x01\x00\x01\0\0\0\0\0\0"
     line = caplog.records[0].getMessage()
@@ -291,51 +286,16 @@ async def test_the_same_holds_for_socks4_hops_and_a_socks4_client(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "chainsocks")
-    network = MemoryNetwork(nursery, {Address("10.9.9.9", 80): Host(_echo)})
+    network = MemoryNetwork(nursery, {Address("10.9.9.9", 80): Host(echo)})
     hops = [make_hop(number, protocol) for number in (1, 2, 3)]
     for number, hop in enumerate(hops, 1):
         add_hop(network, hop, Trouble(case.step, case.fault) if number == position else None)
     config = Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops, pipeline=pipeline)})
 
-    reply, seconds = await _ask(network, config, b"\x04\x01\x00\x50\x0a\x09\x09\x09\x00")
+    reply, seconds = await ask_a_session(network, config, b"\x04\x01\x00\x50\x0a\x09\x09\x09\x00")
 
     assert reply == bytes((0, case.code, 0, 0, 0, 0, 0, 0))
     assert seconds == case.seconds
     line = caplog.records[0].getMessage()
     assert f"hop {NAMES[position - 1]} ({position} of 3)" in line
     assert case.says in line
-
-
-async def _ask(
-    network: MemoryNetwork, config: Config, request: bytes = b"", command: Command = Command.CONNECT
-) -> tuple[bytes, float]:
-    """Have a session serve one client; return the last reply it gets, and when. Nothing of the session may remain."""
-    network = WatchedNetwork(network)
-    client, ours = memory_stream_pair(label="client")
-    ours.ends = (network.host, 1080), ("192.0.2.1", 5555)
-    service = Service(config, Logins(()), network)
-    began = answered = trio.current_time()
-    answers = b""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, Connection(ours, "the client"), service)
-        await client.send(request or b"\x05\x01\x00")
-        if not request:
-            assert await client.receive() == b"\x05\x00"
-            ip = command is Command.RESOLVE_PTR  # the only one that no name will do for
-            host = b"\x01\xc0\x00\x02\x50" if ip else b"\x03\x0bexample.org"
-            await client.send(bytes((5, command, 0)) + host + b"\x00\x50")
-        try:
-            while True:
-                answers += await client.receive()
-                answered = trio.current_time()
-        except EndOfStream:
-            await client.aclose()
-    assert ours.closed
-    assert network.left_open == []
-    assert network.sockets == {}
-    return answers, answered - began
-
-
-async def _echo(stream: MemoryStream) -> None:
-    while True:
-        await stream.send(await stream.receive())
