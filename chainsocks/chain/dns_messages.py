@@ -77,7 +77,7 @@ def questions(command: Command, subject: Address) -> Sequence[Question]:
         return (Question(dns.reversename.from_address(subject.host), dns.rdatatype.PTR),)
     labels = subject.packed.removesuffix(b".").split(b".")
     if labels[-1].lower() == b"onion":
-        raise ValueError("onion services are in no DNS, and none shall hear of them (RFC 7686)")
+        raise ValueError("onion services are not in DNS, and a query would reveal them (RFC 7686)")
     try:
         name = dns.name.Name([*labels, b""])
     except dns.exception.DNSException as error:

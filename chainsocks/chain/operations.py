@@ -53,7 +53,7 @@ async def close_upstream(upstream: Upstream) -> None:
 async def greet(trip: Trip) -> None:
     """Go as far as the last hop's readiness for a request, send it none, and close the connection.
 
-    The last hop is greeted and logged in to, so that no hop or destination behind it hears of this. Where the
+    The greeting and the login go to the last hop, and nothing behind it is contacted. Where the
     protocol has no message before the request (`HopKind.open_greeting`), the operation ends with the connection to it.
 
     Raises:

@@ -95,7 +95,7 @@ class Server:
     max_sessions: int = 10_000
     """Sessions at a time, in all workers together."""
     keepalive: float = 60
-    """Silence before a TCP peer is probed; one that has vanished is found within twice that."""
+    """Seconds without traffic before TCP probes a peer. A peer that has vanished is found within twice that time."""
     open: bool = False
     """Whether clients from beyond this machine may use the server without a login."""
     private: bool = False

@@ -1,6 +1,6 @@
 """The sessions that run, for what shows them or ends one.
 
-Nothing is recorded for that: a session is asked when somebody looks, and answers from what it has for its own use.
+Nothing is recorded for that. A session answers each question from what it has for its own use.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Moment(NamedTuple):
 
     phase: Phase
     deadline: float
-    """When the step has to end, on trio's clock; in a relay, when silence lasts too long. ``inf`` for never."""
+    """When the step has to end, on trio's clock; in a relay, when its idle timeout ends. ``inf`` for never."""
     place: Place | None = None
     """Of a dial: the hop and the step. Of several attempts at a time, the latest one's."""
     hops: Sequence[Hop] | None = None

@@ -292,7 +292,7 @@ class ClientHandshake(GssapiClientHandshake):
 class GreetingHandshake(ClientHandshake):
     """A method negotiation and a login without a request: `done` where that would come, and without a `reply`.
 
-    It tests a proxy, and no destination hears of that.
+    It tests a proxy without a connection to any destination.
 
     Raises:
         ValueError: the username or the password is over 255 bytes.

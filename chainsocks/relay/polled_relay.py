@@ -55,7 +55,7 @@ class PolledRelay(Relay[PolledStream]):
         self._flow_down: Flow | None = None
         self._error: Exception | None = None
         self._waiting: Owner | trio.lowlevel.Task | None = None
-        """What waits for the end, and is not told yet."""
+        """What waits for the end, until the relay reports that."""
 
     async def run(self, scope: Scope, early_up: bytes = b"", early_down: bytes = b"") -> None:
         """See `Relay.run`."""
@@ -75,7 +75,10 @@ class PolledRelay(Relay[PolledStream]):
             raise ClosedResourceError
 
     def start(self, owner: Owner, early_up: bytes) -> None:
-        """Pass bytes as `run` does, but without a task. `owner` is told of the end once; it may call `stop` before."""
+        """Pass bytes as `run` does, but without a task.
+
+        The relay calls `owner.relay_over` once, at the end; `owner` may call `stop` before.
+        """
         self._begin(owner)
         self._start(early_up, b"")
         self._waiting = owner

@@ -1,6 +1,6 @@
 """Values that a shell completes: names from the configuration file, and topics of the manual.
 
-The file is only parsed, and neither checked nor complained of: a shell asks while somebody types.
+The file is parsed and not checked: a shell runs this at each press of the tab key.
 """
 
 from __future__ import annotations
