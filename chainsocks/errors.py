@@ -13,6 +13,7 @@
         ├── UnsupportedAddress          a hop's protocol cannot carry this kind of address
         ├── ConnectError                no TCP connection to the first hop, or to the destination without a hop
         │   └── DestinationRefused, ConnectionRefusedError      the destination refused that connection
+        ├── DestinationTlsError         the TLS handshake with the destination failed, or its certificate was bad
         ├── HopTlsError                 the TLS handshake with a hop failed, or its certificate was not accepted
         ├── HopProtocolError            a hop broke the protocol, or closed the connection
         ├── HopAuthenticationError      a hop refused our login
@@ -51,6 +52,7 @@ __all__ = [
     "ConnectError",
     "DestinationRefused",
     "DestinationRefusedHop",
+    "DestinationTlsError",
     "DialError",
     "DialTimeout",
     "End",
@@ -350,6 +352,10 @@ class HopAuthenticationError(DialError):
 
 class HopTlsError(DialError):
     """The TLS handshake with a hop failed, or its certificate was not accepted."""
+
+
+class DestinationTlsError(DialError):
+    """The TLS handshake with the destination failed, or its certificate was not accepted."""
 
 
 class HopRefused(DialError):

@@ -5,8 +5,9 @@ It works under trio and asyncio, and imports neither. The server is `chainsocks.
 
 from chainsocks.client.datagrams import UDPAssociation, open_udp
 from chainsocks.client.names import resolve, resolve_ptr
+from chainsocks.client.stream import ChainStream
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
-from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Udp
+from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
@@ -18,6 +19,7 @@ from chainsocks.errors import (
     ConnectError,
     DestinationRefused,
     DestinationRefusedHop,
+    DestinationTlsError,
     DialError,
     DialTimeout,
     HopAuthenticationError,
@@ -40,11 +42,13 @@ __all__ = [
     "BoundPort",
     "Cause",
     "Chain",
+    "ChainStream",
     "ChainsocksError",
     "ConfigError",
     "ConnectError",
     "DestinationRefused",
     "DestinationRefusedHop",
+    "DestinationTlsError",
     "DialError",
     "DialTimeout",
     "Group",
@@ -65,6 +69,7 @@ __all__ = [
     "RequestRefused",
     "Resolve",
     "ResolverError",
+    "Route",
     "Timeouts",
     "Tls",
     "UDPAssociation",

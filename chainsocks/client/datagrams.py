@@ -17,8 +17,7 @@ from anyio import BrokenResourceError, ClosedResourceError
 from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association, associate
-from chainsocks.client.isolation import own_circuit
-from chainsocks.client.network import make_dialer
+from chainsocks.client.call import Call
 from chainsocks.config.chains import DIRECT, Chain, Udp
 from chainsocks.config.hops import Resolve
 from chainsocks.config.idn import destination_of
@@ -38,8 +37,16 @@ REMEMBERED = 1024
 """Destinations that are kept at least, so that they may reply, and names whose addresses are kept at least."""
 
 
-async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -> UDPAssociation:
+async def open_udp(
+    *,
+    chain: Chain = DIRECT,
+    timeout: float | None = None,
+    timeouts: Timeouts | None = None,
+    isolation: str | None = None,
+) -> UDPAssociation:
     """Open a UDP association at every hop of `chain`; without hops, a socket.
+
+    `timeout` is the limit of all of it, in seconds, beside those of `timeouts`; `isolation` is as in `connect_tcp`.
 
     *Closing*: the caller closes the association. Nothing is left open when this raises, or is cancelled.
 
@@ -47,10 +54,10 @@ async def open_udp(*, chain: Chain = DIRECT, timeouts: Timeouts | None = None) -
         DialError: one of its subclasses; it names the hop, the step, the time spent and the limit.
         RequestRefused: the chain carries no UDP, see `chainsocks.config.chains.Udp`.
     """
-    chain = own_circuit(chain)
+    call = Call(chain, timeouts, timeout, isolation=isolation)
+    chain, dialer = call.chain, call.dialer
     if chain.udp is Udp.REFUSE:
         raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
-    dialer = make_dialer(timeouts)
     _, association = await dialer.run(chain, associate)
     try:
         hops = association.hops

@@ -33,9 +33,9 @@ LARGEST = 65536
 """Bytes: more than any datagram has."""
 
 
-def make_dialer(timeouts: Timeouts | None) -> Dialer:
+def make_dialer(timeouts: Timeouts | None, network: AnyioNetwork | None = None) -> Dialer:
     """Return a dialer with these limits, the server's own by default."""
-    return Dialer(AnyioNetwork(), checked_timeouts(timeouts), CHOICES, receives_exactly=True)
+    return Dialer(network or AnyioNetwork(), checked_timeouts(timeouts), CHOICES, receives_exactly=True)
 
 
 class _Listener:
@@ -86,10 +86,16 @@ class _Datagrams:
 
 
 class AnyioNetwork:
-    """A `chainsocks.network.Network` on anyio."""
+    """A `chainsocks.network.Network` on anyio. Its connections leave from `source`, where a step names no other."""
+
+    def __init__(self, source: Address | None = None) -> None:
+        self.source = source
 
     async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
         """Connect to an IP address."""
+        source = source or self.source
+        if source and source.type is not address.type:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         stream = await anyio.connect_tcp(address.zoned, address.port, local_host=source.zoned if source else None)
         if stream.extra(SocketAttribute.local_address) == stream.extra(SocketAttribute.remote_address):
             # Nothing listened there, and the kernel's choice of a local port fell on that of the destination.

@@ -265,6 +265,13 @@ class Chain:
         _derive(chain)
         return chain
 
+    def within(self, seconds: float) -> Chain:
+        """Return the same chain with `seconds` for the whole dial."""
+        chain = _with_hops(self, self.hops)
+        _fill(chain, dial=seconds)
+        _derive(chain)
+        return chain
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -57,6 +57,8 @@ class _Pins(Protocol):
 class TlsStream(ByteStream):
     """TLS over `stream`; call `handshake` first. A client verifies `name`, and sends it as SNI.
 
+    `remedy` is what an error advises where the peer requires a client certificate.
+
     *Closing*: it owns `stream`, and closes it without a close_notify.
 
     *Raises*: as ``anyio.abc.ByteStream`` says; `TlsError` where TLS broke the stream.
@@ -70,12 +72,14 @@ class TlsStream(ByteStream):
         pins: Sequence[bytes] = (),
         *,
         is_server: bool = False,
+        remedy: str = "give this hop client_cert",
     ) -> None:
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, is_server, name)
         self._name = name
         self._pins = pins
+        self._remedy = remedy
         self._opening = b""
         """The first bytes from the peer."""
         self._early = bytearray()
@@ -110,6 +114,11 @@ class TlsStream(ByteStream):
                 break
         await self._flush()
         self._check_pins()
+
+    @property
+    def ssl_object(self) -> ssl.SSLObject:
+        """The state of TLS, to ask and not to use: what it encrypts would be lost."""
+        return self._object
 
     @property
     def version(self) -> str:
@@ -225,7 +234,7 @@ class TlsStream(ByteStream):
         if isinstance(error, ssl.SSLEOFError) or "UNEXPECTED_EOF" in reason:
             return TlsError("the connection ended without TLS's own end (close_notify)", Cause.CLOSED)
         if "CERTIFICATE_REQUIRED" in reason:
-            return TlsError("it requires a client certificate; give this hop client_cert", Cause.LOGIN_REQUIRED)
+            return TlsError(f"it requires a client certificate; {self._remedy}", Cause.LOGIN_REQUIRED)
         if "ALERT" in reason:
             said = words.rpartition("alert ")[2]
             return TlsError(f"it ended TLS with the alert: {said}", Cause.TLS_ALERT)

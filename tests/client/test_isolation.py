@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from chainsocks.client.isolation import own_circuit
 from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, Isolate
@@ -34,3 +36,18 @@ def test_there_are_destinations() -> None:
 def test_there_is_one_user_and_one_client() -> None:
     for isolate in (Isolate.USER, Isolate.CLIENT):
         assert own_circuit(chain(isolate), SITE) == own_circuit(chain(isolate), OTHER)
+
+
+@pytest.mark.parametrize("isolate", [Isolate.SESSION, Isolate.USER, Isolate.CLIENT, Isolate.DESTINATION])
+def test_calls_of_one_text_share_a_circuit(isolate: Isolate) -> None:
+    one = own_circuit(chain(isolate), SITE, "account-7")
+    assert one == own_circuit(chain(isolate), SITE, "account-7")
+    assert one != own_circuit(chain(isolate), SITE, "account-8")
+    assert one != own_circuit(chain(isolate), SITE)
+    assert (one == own_circuit(chain(isolate), OTHER, "account-7")) is (isolate is not Isolate.DESTINATION)
+
+
+@pytest.mark.parametrize("isolation", [7, b"account", True])
+def test_what_is_no_text(isolation: object) -> None:
+    with pytest.raises(ValueError, match=r"isolation is .*; write a text"):
+        own_circuit(chain(Isolate.SESSION), SITE, isolation)  # type: ignore[arg-type]

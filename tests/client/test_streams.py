@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 import trio
 from anyio import EndOfStream
-from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.abc import ByteStream, SocketAttribute
 
 import chainsocks
 from chainsocks import Address, Chain
@@ -51,7 +51,7 @@ async def all_of(stream: ByteStream, size: int) -> bytes:
 
 async def hear(chain: Chain, timing: str) -> tuple[type[ByteStream], bytes]:
     async with await chainsocks.connect_tcp("far.example", 25, chain=chain) as stream:
-        assert isinstance(stream, SocketStream)
+        assert isinstance(stream, chainsocks.ChainStream)
         assert stream.extra(SocketAttribute.raw_socket).fileno() >= 0
         return type(stream), await all_of(stream, len(HELLO)) if timing != "silent" else b""
 
