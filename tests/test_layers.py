@@ -52,18 +52,22 @@ SIDE_ROOMS = {
     "errors": SideRoom(frozenset({"protocol"}), users=1),
     "network": SideRoom(frozenset({"protocol"}), users=2),
     "sockets": SideRoom(frozenset({"protocol"}), users=2),
+    "signals": SideRoom(frozenset(), users=5),
     "shares": SideRoom(frozenset({"protocol"}), users=2),
     "limits": SideRoom(frozenset({"protocol", "errors", "config", "shares"}), users=3),
     "datagrams": SideRoom(frozenset({"protocol"}), users=3),
     "observe": SideRoom(frozenset({"protocol", "errors", "datagrams", "config"}), users=3),
     "control": SideRoom(frozenset({"protocol", "errors", "config", "observe"}), users=5),
-    "web": SideRoom(frozenset({"protocol", "errors", "config", "observe", "control"}), users=99),  # its own process
+    "web": SideRoom(  # its own process
+        frozenset({"protocol", "errors", "config", "observe", "control", "signals"}), users=99
+    ),
     "client": SideRoom(
         frozenset({"protocol", "errors", "network", "sockets", "datagrams", "config", "routing", "net", "chain"}),
         users=6,
     ),  # of net it needs TLS, which takes any stream; the sockets there are trio's
     "library": SideRoom(frozenset({"protocol", "errors", "config", "client"}), users=99),
     "chainsocks": SideRoom(frozenset(), users=99),  # the front door, which loads the library on first use
+    "__main__": SideRoom(frozenset({"signals"}), users=99),  # the program, which loads the command line
 }
 
 SCOPES = {"CancelScope", "fail_after", "fail_at", "move_on_after", "move_on_at"}

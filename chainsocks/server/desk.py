@@ -35,9 +35,9 @@ from chainsocks.server.channel import Channel, open_channel
 from chainsocks.server.control import serve_control_socket
 from chainsocks.server.crew import Crew, Helm, Member
 from chainsocks.server.inbox import Inbox
-from chainsocks.server.signals import SIGNALS
 from chainsocks.server.web import WebServer, web_listeners
 from chainsocks.server.worker import flush_output
+from chainsocks.signals import SIGNALS
 
 __all__ = ["Desk"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from chainsocks.server.channel import Channel
-from chainsocks.server.signals import SIGNALS
+from chainsocks.signals import SIGNALS, signals_delivered
 
 __all__ = ["Inbox", "opened_inbox"]
 
@@ -77,7 +77,8 @@ def opened_inbox() -> Iterator[Inbox]:
     handlers = {number: signal.signal(number, _ignore) for number in WATCHED}
     woken_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
-        yield Inbox(reading, writing)
+        with signals_delivered():
+            yield Inbox(reading, writing)
     finally:
         signal.set_wakeup_fd(woken_before)
         for number, handler in handlers.items():

@@ -20,10 +20,11 @@ from chainsocks.server.control import serve_control_socket
 from chainsocks.server.reload import Outcome, Read, Reloader
 from chainsocks.server.server import Server, open_server
 from chainsocks.server.service_manager import ServiceManager
-from chainsocks.server.signals import SIGNALS, STOP, Meaning, Meanings
+from chainsocks.server.signals import Meaning, Meanings
 from chainsocks.server.state import open_worker
 from chainsocks.server.summary import summarize
 from chainsocks.server.web import WebServer, open_web_server
+from chainsocks.signals import SIGNALS, STOP, signals_delivered
 
 __all__ = ["OneProcess", "open_logged_server", "serve", "serve_until_signalled"]
 
@@ -102,7 +103,7 @@ async def serve_until_signalled(
     `manager` is told how the server is.
     """
     meanings = Meanings()
-    with open_web_server(config) as web, trio.open_signal_receiver(*SIGNALS) as signals:
+    with open_web_server(config) as web, trio.open_signal_receiver(*SIGNALS) as signals, signals_delivered():
         counters, live = (Counters(), LiveSessions()) if control or web.opened else (None, None)
         async with trio.open_nursery() as nursery:
             stopping = trio.Event()

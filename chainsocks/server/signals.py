@@ -3,7 +3,7 @@
 - SIGTERM, SIGINT and SIGQUIT stop the server.
 - SIGHUP reloads the configuration. It stops the server if the terminal that it was started from is gone.
 - SIGUSR1 writes the state into the log.
-- The others of `SIGNALS` would end a process by default. They are ignored, with a warning.
+- The others of `chainsocks.signals.SIGNALS` would end a process by default. They are ignored, with a warning.
 """
 
 from __future__ import annotations
@@ -14,23 +14,12 @@ import signal
 from enum import Enum, auto
 
 from chainsocks.chain.connect_errors import OUT_OF_DESCRIPTORS
+from chainsocks.signals import SIGNALS, STOP
 
-__all__ = ["SIGNALS", "STOP", "Meaning", "Meanings", "has_terminal"]
+__all__ = ["Meaning", "Meanings", "has_terminal"]
 
 log = logging.getLogger("chainsocks.server")
 
-
-def _that_exist(*names: str) -> frozenset[signal.Signals]:
-    """Return the signals of these names; Windows has few of them."""
-    return frozenset(getattr(signal, name) for name in names if hasattr(signal, name))
-
-
-STOP = _that_exist("SIGTERM", "SIGINT", "SIGQUIT")
-
-SIGNALS = STOP | _that_exist(
-    "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPOLL", "SIGPWR", "SIGSTKFLT"
-)
-"""The signals that have a `Meaning`."""
 
 HANG_UP = getattr(signal, "SIGHUP", None)
 SHOW = getattr(signal, "SIGUSR1", None)

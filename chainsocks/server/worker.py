@@ -41,10 +41,10 @@ from chainsocks.server.orders import Changed, Order, Prepare, Prepared, Told
 from chainsocks.server.reload import Outcome
 from chainsocks.server.serve import open_logged_server
 from chainsocks.server.server import Server
-from chainsocks.server.signals import SIGNALS, STOP
 from chainsocks.server.state import open_worker
 from chainsocks.server.summary import summarize
 from chainsocks.session.service import Service
+from chainsocks.signals import SIGNALS, STOP
 
 __all__ = ["Worker", "flush_output", "run_worker", "serve_as_worker"]
 

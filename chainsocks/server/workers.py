@@ -32,8 +32,9 @@ from chainsocks.server.pool import Pool, next_pause
 from chainsocks.server.pulse import Pulse
 from chainsocks.server.reload import READING, Outcome, Read, log_outcome, outcome_of, unchangeable
 from chainsocks.server.service_manager import ServiceManager
-from chainsocks.server.signals import STOP, Meaning, Meanings
+from chainsocks.server.signals import Meaning, Meanings
 from chainsocks.server.web import WebServer, open_web_server
+from chainsocks.signals import STOP
 
 __all__ = ["serve_with_workers"]
 

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,12 +22,15 @@ from hypercorn.trio import serve as serve_asgi
 
 from chainsocks.config.log_settings import LogFormat, LogSettings, Privacy
 from chainsocks.control.ask import Asker
+from chainsocks.observe.log import flush_log, restart_logging, start_logging
 from chainsocks.web.app import build_app
 from chainsocks.web.feed import Feed
 from chainsocks.web.guard import Rules
 from chainsocks.web.source import Source
 
-__all__ = ["GRACE", "Given", "parse_arguments", "serve"]
+__all__ = ["GRACE", "Given", "parse_arguments", "run", "serve"]
+
+log = logging.getLogger("chainsocks.web")
 
 GRACE = 0.2
 """Seconds that requests under way have at the end. Pages that watch would keep them all."""
@@ -66,6 +70,21 @@ def parse_arguments(arguments: Sequence[str]) -> Given:
     log = LogSettings(given.log_format, given.log_privacy)
     rules = Rules(hosts, token, given.guard_reads)
     return Given(given.control, tuple(given.listen), rules, log, given.log_level)
+
+
+def run() -> None:
+    """Run this process, to its end."""
+    given = parse_arguments(sys.argv[1:])
+    start_logging(given.level, given.log)
+    restart_logging("web")
+    try:
+        trio.run(serve, given)
+    except Exception as error:  # the process ends here: it can only be logged
+        log.error("a bug in chainsocks ended the web server: %s: %s", type(error).__name__, error)
+        log.debug("where it happened", exc_info=error)
+        sys.exit(1)
+    finally:
+        flush_log()
 
 
 async def serve(given: Given) -> None:

@@ -1,4 +1,4 @@
-"""Signals without a meaning, sent to the server as users start it; and a terminal that goes away."""
+"""Signals sent to the server as users start it: without a meaning, and during the start; and a terminal that goes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import os
 import pty
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 
-from tests.e2e.programs import SocketAddress
+from tests.background import wait_until
+from tests.e2e.programs import Program, SocketAddress, clean_environment
 from tests.e2e.servers import chainsocks
 from tests.e2e.wire import connected, read
 
@@ -26,6 +31,42 @@ def test_other_signals_end_no_session(echo: SocketAddress, workers: int) -> None
         sock.sendall(b"data")
         assert read(sock, 4) == b"data"
     assert server.said.count(" is ignored: ") == 4
+
+
+@contextmanager
+def awaited(pipe: Path) -> Iterator[TextIO]:
+    """A named pipe for writing, once it is being read; what reads it goes on at the end."""
+    writing: list[int] = []
+
+    def is_read() -> bool:
+        with suppress(OSError):
+            writing.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(writing)
+
+    wait_until(is_read)
+    with os.fdopen(writing[0], "w") as file:
+        yield file
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_signals_that_come_during_the_start_are_acted_on_after_it(tmp_path: Path, workers: int) -> None:
+    """The start waits for its file until they have come, and so does the reload."""
+    file = tmp_path / "c.toml"
+    text = f"[server]\nlisten = ['127.0.0.1:0']\nworkers = {workers}\n[control]\nsocket = 'off'\n"
+    os.mkfifo(file, 0o600)
+    command = [sys.executable, "-m", "chainsocks", "serve", "-c", str(file)]
+    program = Program(command, clean_environment(tmp_path))
+    with awaited(file) as start:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM):
+            program.process.send_signal(number)
+        start.write(text)
+    program.wait_for("reading the configuration again")
+    with awaited(file) as reload:
+        reload.write(text)
+    program.wait_for("INFO reloaded: ")
+    program.wait_for(" state: ", times=workers)
+    program.wait_for("WARNING SIGALRM is ignored: ")
+    assert program.stop() == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from chainsocks.server import signals
-from chainsocks.server.signals import SIGNALS, STOP, Meaning, Meanings, has_terminal
+from chainsocks.server.signals import Meaning, Meanings, has_terminal
+from chainsocks.signals import SIGNALS, STOP
 
 Log = pytest.LogCaptureFixture
 
