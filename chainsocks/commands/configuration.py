@@ -82,7 +82,7 @@ def log_start(found: Found, config: Config, hops: tuple[str, ...], log: logging.
     `config` is that of `found`, changed by options, of which `hops` are the hops.
     """
     default = config.default_chain
-    if found.path is None and default == DIRECT:
+    if found.path is None and default == DIRECT and config.direct == DIRECT:
         log.warning("%s; everything goes direct", not_found())
         return
     log.info("%s", printable(f"configuration: {found.path.absolute()}" if found.path else not_found()))

@@ -192,6 +192,10 @@ class Chain:
     send_proxy: bool
     """Whether a PROXY protocol header comes first on each connection, to the first hop or a direct destination. It
     tells of the client whose request it is."""
+    idle: float | None
+    """Seconds without data after which a server ends a relay; None for ``[timeouts] idle``, ``math.inf`` for never."""
+    half_close: float | None
+    """The same after one side has finished; None for ``[timeouts] half_close``."""
     route: Route | None = field(compare=False, repr=False)
     """The only route through this chain; None where there is a choice. Derived."""
     isolates: bool = field(compare=False, repr=False)
@@ -213,6 +217,8 @@ class Chain:
         warm_idle: float = WARM_IDLE,
         warm_age: float = WARM_AGE,
         send_proxy: bool = False,
+        idle: float | None = None,
+        half_close: float | None = None,
     ) -> None:
         members = _members(hops, "Chain")
         if resolver is not None:
@@ -248,6 +254,8 @@ class Chain:
             warm_idle=as_seconds(warm_idle, "warm_idle"),
             warm_age=as_seconds(warm_age, "warm_age"),
             send_proxy=send_proxy,
+            idle=None if idle is None else as_seconds(idle, "idle"),
+            half_close=None if half_close is None else as_seconds(half_close, "half_close"),
         )
         _derive(self)
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from chainsocks.config.defaults import written_default
 from chainsocks.config.passwords import SCHEME
+from chainsocks.config.rules import DIRECTLY
 from chainsocks.config.schema import ListenTable, ServerTable, UserTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, TlsTable
 from chainsocks.config.secrets import VARIABLE, Secrets
@@ -55,6 +56,8 @@ class _Effective:
                     yield Part({name: table}, comments)
                 case Shape.NAMED:
                     for entry, value in (raw or {}).items():
+                        if section.model is ChainTable and entry == DIRECTLY:
+                            value = {"hops": DIRECTLY} | value
                         table, comments = self._table(section.model, value)
                         yield Part({name: {entry: table}}, comments)
                 case Shape.LISTED:

@@ -14,13 +14,16 @@ from pydantic_core.core_schema import CoreSchema, NullableSchema, WithDefaultSch
 from chainsocks.config.defaults import written_default
 from chainsocks.config.rules import DIRECTLY
 from chainsocks.config.schema import ListenTable
-from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, TlsTable
+from chainsocks.config.schema_routing import WITHOUT_HOPS, ChainTable, GroupTable, HopTable, TlsTable
 from chainsocks.config.sections import SECTIONS, Section, Shape
 from chainsocks.config.tables import Table
 
 __all__ = ["DIALECT", "json_schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_DIRECT = "DirectTable"
+"""The name of what stands under ``[chains] direct``."""
 
 _NAMES = {"type": "array", "items": {"type": "string"}}
 
@@ -52,6 +55,9 @@ def json_schema(descriptions: Mapping[tuple[type[Table], str], str]) -> JsonSche
         del table["title"]
         if forms := _SHORT_FORMS.get(model):
             definitions[model.__name__] = {"anyOf": [*forms, table]}
+    *_, chain = definitions[ChainTable.__name__]["anyOf"]
+    keys = {key: value for key, value in chain["properties"].items() if key in WITHOUT_HOPS}
+    definitions[_DIRECT] = chain | {"properties": keys | {"hops": {"const": DIRECTLY}}, "required": []}
     return {
         "$schema": DIALECT,
         "title": whole["title"],
@@ -70,7 +76,9 @@ def _shaped(section: Section, table: JsonSchemaValue) -> JsonSchemaValue:
         case Shape.ONE:
             return table
         case Shape.NAMED:
-            return {"type": "object", "additionalProperties": table}
+            named = {"type": "object", "additionalProperties": table}
+            own = {"properties": {DIRECTLY: {"$ref": f"#/$defs/{_DIRECT}"}}} if section.model is ChainTable else {}
+            return named | own
         case Shape.LISTED:
             return {"type": "array", "items": table}
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from chainsocks.config.chains import Chain, Group, warm_problem
+from chainsocks.config.chains import DIRECT, Chain, Group, warm_problem
 from chainsocks.config.complaints import Place, as_written, describe_kind, explain
 from chainsocks.config.control import Control
 from chainsocks.config.groups import link_groups, no_such_member, unfit
@@ -170,6 +170,7 @@ class _Reader:
             log.build() if log else LogSettings(),
             control=control.build() if control else Control(),
             web=web.build() if web else Web(),
+            direct=self._read_direct(data),
         )
         if config.server.has_idle_workers:
             self._add(("server", "workers"), IDLE_WORKERS.format(config.server))
@@ -212,7 +213,7 @@ class _Reader:
         chains = {}
         for name, raw in self._entries(data, "chains"):
             if name == DIRECTLY:
-                self._add(("chains", name), '"direct" is reserved for the chain without hops; choose another name')
+                continue
             table = self._table(ChainTable, raw, "chains", name)
             if table is None:
                 continue
@@ -233,6 +234,17 @@ class _Reader:
                 for where, why in unfit(chains[name]):
                     self._add((*place, where) if isinstance(where, int) else ("chains", name, where), why)
         return chains
+
+    def _read_direct(self, data: Mapping[str, Any]) -> Chain:
+        """Return the way without hops, which ``[chains] direct`` may change."""
+        chains = data.get("chains")
+        raw = chains.get(DIRECTLY, {}) if isinstance(chains, dict) else {}
+        if not isinstance(raw, dict) or raw.get("hops", DIRECTLY) != DIRECTLY:
+            problem = f'"{DIRECTLY}" is the way without hops: write a table without `hops`, or choose another name'
+            self._add(("chains", DIRECTLY), problem)
+            return DIRECT
+        table = self._table(ChainTable, raw | {"hops": DIRECTLY}, "chains", DIRECTLY)
+        return table.build(DIRECTLY, {}) if table else DIRECT
 
     def _read_users(self, data: Mapping[str, Any]) -> tuple[User, ...]:
         raw_users = data.get("users", [])
@@ -268,7 +280,7 @@ class _Reader:
 
     def _check_rules(self, config: Config, data: Mapping[str, Any]) -> None:
         """Check that the chains and users that rules name exist."""
-        chains = [DIRECTLY, *(name for name, _ in self._entries(data, "chains", report=False))]
+        chains = list(dict.fromkeys([DIRECTLY, *(name for name, _ in self._entries(data, "chains", report=False))]))
         users = [user.name for user in config.users]
         gssapi, ident = config.server.gssapi is not None, config.server.ident is not Ident.OFF
         for rule in config.rules:

@@ -223,15 +223,17 @@ class Config:
     isolation_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False, compare=False)
     """The key that logins of hops with `isolate` are derived from. All workers share it; a restart makes a new one."""
     control: Control = field(default_factory=Control)
+    direct: Chain = DIRECT
+    """The way without hops, as ``[chains] direct`` has it."""
 
     @property
     def default_chain(self) -> Chain | None:
-        """The chain called "default"; the direct chain if the file has neither chains nor hops; otherwise None.
+        """The chain called "default"; the direct way if the file has neither chains nor hops; otherwise None.
 
         None means that requests without a matching rule are refused. A file with hops in no chain is a mistake, and a
         direct connection would bypass them.
         """
-        return self.chains.get("default") if self.chains or self.hops else DIRECT
+        return self.chains.get("default") if self.chains or self.hops else self.direct
 
     @property
     def requires_gssapi(self) -> bool:

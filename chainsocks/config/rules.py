@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,6 +115,10 @@ class Rule:
     versions: frozenset[Spoken] = frozenset()
     resolve: bool = False
     """Whether a name is resolved locally, and matched by its addresses."""
+    idle: float | None = None
+    """Seconds without data after which a relay ends; None for what the chain has."""
+    half_close: float | None = None
+    """The same after one side has finished."""
     written: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}), compare=False)
     """The conditions as written in the file."""
 
@@ -147,7 +152,16 @@ class Rule:
 
     def __str__(self) -> str:
         parts = [f"{key} = {_listed(values)}" for key, values in self.written.items()]
-        return ", ".join([*parts, *(["resolve = true"] if self.resolve else []), self.way])
+        return ", ".join([*parts, *(["resolve = true"] if self.resolve else []), self.way, *self.limits])
+
+    @property
+    def limits(self) -> list[str]:
+        """The limits that it sets, as they may be written in the file."""
+        return [
+            f"{key} = {value:g}" if value < math.inf else f'{key} = "off"'
+            for key, value in (("idle", self.idle), ("half_close", self.half_close))
+            if value is not None
+        ]
 
 
 def _is_narrow(network: Network) -> bool:

@@ -72,7 +72,7 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.messages import Command, Credentials, UserId
 
-__all__ = ["ChainTable", "GroupTable", "HopTable", "RuleTable", "TlsTable"]
+__all__ = ["WITHOUT_HOPS", "ChainTable", "GroupTable", "HopTable", "RuleTable", "TlsTable"]
 
 
 def _denies(value: object) -> object:
@@ -257,6 +257,10 @@ def _hops_of_a_chain(value: object) -> object:
     return value
 
 
+WITHOUT_HOPS = {"hops", "dial", "udp", "names_only", "send_proxy", "idle", "half_close"}
+"""The keys of a chain without hops."""
+
+
 class ChainTable(_ListOfHops):
     """One of ``[chains]``: a list, a table, or ``"direct"`` for a chain without hops."""
 
@@ -275,10 +279,12 @@ class ChainTable(_ListOfHops):
     warm_idle: Duration = WARM_IDLE
     warm_age: Duration = WARM_AGE
     send_proxy: StrictBool = False
+    idle: Duration | None = None
+    half_close: Duration | None = None
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
-        if not self.hops and (unfit := self.model_fields_set - {"hops", "dial", "udp", "names_only", "send_proxy"}):
+        if not self.hops and (unfit := self.model_fields_set - WITHOUT_HOPS):
             raise ValueError(f"{', '.join(sorted(unfit))} cannot be used in a chain without hops")
         if self.length is not None and not self.skip_dead:
             raise ValueError("length needs skip_dead = true; without it, a chain uses all its hops")
@@ -296,6 +302,10 @@ class ChainTable(_ListOfHops):
             ValueError: a hop cannot do what `udp` or `warm` requires.
         """
         return Chain(*(members[hop] for hop in self.hops), name=name, **self._rest())
+
+
+_NO_CONDITIONS = {"chain", "deny", "resolve", "idle", "half_close"}
+"""The keys of a rule that say what it does, and not what it matches."""
 
 
 class RuleTable(Table):
@@ -317,6 +327,8 @@ class RuleTable(Table):
     chain: StrictStr | None = None
     deny: Annotated[StrictBool | None, BeforeValidator(_denies, json_schema_input_type=Literal[True])] = None
     resolve: StrictBool = False
+    idle: Duration | None = None
+    half_close: Duration | None = None
 
     @model_validator(mode="after")
     def _decides(self) -> Self:
@@ -324,11 +336,13 @@ class RuleTable(Table):
             raise ValueError(f'expected either chain = NAME, which may be "{DIRECTLY}", or deny = true')
         if self.resolve and not any(hosts.networks for hosts in self.to):
             raise ValueError("resolve needs an IP address or a network in `to`, to compare resolved addresses with")
+        if self.deny and (unused := self.model_fields_set & {"idle", "half_close"}):
+            raise ValueError(f"{', '.join(sorted(unused))} cannot be used with deny: a denied request has no relay")
         return self
 
     def build(self, number: int, raw: Mapping[str, Any]) -> Rule:
         """Make the value. `raw` is the table as written in the file, for the display of the rule."""
-        conditions = {key: listed(values) for key, values in raw.items() if key not in {"chain", "deny", "resolve"}}
+        conditions = {key: listed(values) for key, values in raw.items() if key not in _NO_CONDITIONS}
         return Rule(
             number,
             self.chain,
@@ -339,5 +353,7 @@ class RuleTable(Table):
             frozenset().union(*self.commands),
             frozenset(self.versions),
             self.resolve,
+            self.idle,
+            self.half_close,
             MappingProxyType({key: tuple(map(json.dumps, values)) for key, values in conditions.items()}),
         )

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, inet_pton
 
-from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.chains import Chain
 from chainsocks.config.hosts import Host, host_of, host_of_ip, spelt_out
 from chainsocks.config.identities import Proof
 from chainsocks.config.models import Config
@@ -86,7 +86,7 @@ class Router:
     """The rules of a configuration, ready for many requests."""
 
     def __init__(self, config: Config) -> None:
-        self._chains = {**config.chains, DIRECTLY: DIRECT}
+        self._chains = {**config.chains, DIRECTLY: config.direct}
         self.default = config.default_chain
         """The chain for requests that no rule matches; None to refuse them."""
         self._rules = {rule.number: rule for rule in config.rules}

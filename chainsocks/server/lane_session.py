@@ -46,6 +46,7 @@ from chainsocks.session.begun import CLIENT_LEFT, CUT_OFF, Begun, Dialled, descr
 from chainsocks.session.client_watch import GRACE, has_left
 from chainsocks.session.connection import Connection
 from chainsocks.session.place import Kept, Place
+from chainsocks.session.relay_limits import RelayLimits
 from chainsocks.session.routing_decision import RoutingDecision, asks_for_address, route_at_once
 from chainsocks.session.service import Service
 from chainsocks.sockets import family_of, tcp_socket
@@ -90,6 +91,7 @@ class _Opening:
         "early",
         "has_left",
         "heard",
+        "limits",
         "place",
         "read_message",
         "target",
@@ -99,6 +101,8 @@ class _Opening:
 
     target: Address
     dial_began: float
+    limits: RelayLimits
+    """Those of its relay, once the way is decided on."""
 
     def __init__(
         self, connection: Connection, place: Place, read_message: Callable[[LaneSession, bytes], bytes]
@@ -284,8 +288,12 @@ class LaneSession(Deadline):
         record.request, opening.early = request, early
         caller = Caller(opening.connection.host, opening.user)
         decision = route_at_once(request, caller, terms.service.policy, terms.listener.names_only)
-        if decision is None or decision.refusal or not terms.allow(decision):
+        if decision is None or decision.refusal:
             return self._hand_over()
+        limits = terms.allow(decision)
+        if limits is None:
+            return self._hand_over()
+        opening.limits = limits
         if decision.warns and asks_for_address(request):
             return self._hand_over()
         address = self._address(decision)
@@ -420,13 +428,12 @@ class LaneSession(Deadline):
             return
         client.note_events(opening.client_events)
         client.dry &= client.short_read_is_all
-        timeouts = self._terms.timeouts
+        idle, half_close = opening.limits
         share = self._open_share(self._terms.limits) if self._terms.limits else None
         if share:
-            idle, half_close = timeouts.idle, timeouts.half_close
             relay: PolledRelay = ThrottledRelay(client, upstream, record, share, idle=idle, half_close=half_close)
         else:
-            relay = PolledRelay(client, upstream, record, idle=timeouts.idle, half_close=timeouts.half_close)
+            relay = PolledRelay(client, upstream, record, idle=idle, half_close=half_close)
         self._relay = relay
         relay.closes_at_once = True
         self._place = opening.place.settle()

@@ -19,6 +19,7 @@ from chainsocks.config.rules import Rule
 from chainsocks.protocol.address import Address
 from chainsocks.server.network import TrioNetwork
 from chainsocks.session.access import Access
+from chainsocks.session.relay_limits import RelayLimits, relay_limits
 from chainsocks.session.routing_decision import RoutingDecision
 from chainsocks.session.service import Service
 
@@ -28,6 +29,7 @@ HONOURED: dict[type, frozenset[str]] = {
     Config: frozenset(
         {
             "control",
+            "direct",
             "server",
             "timeouts",
             "hops",
@@ -91,7 +93,9 @@ HONOURED: dict[type, frozenset[str]] = {
     Chain: frozenset(
         {
             "dial",
+            "half_close",
             "hedge",
+            "idle",
             "isolates",
             "length",
             "name",
@@ -107,7 +111,20 @@ HONOURED: dict[type, frozenset[str]] = {
         }
     ),
     Rule: frozenset(
-        {"chain", "clients", "commands", "number", "ports", "resolve", "to", "users", "versions", "written"}
+        {
+            "chain",
+            "clients",
+            "commands",
+            "half_close",
+            "idle",
+            "number",
+            "ports",
+            "resolve",
+            "to",
+            "users",
+            "versions",
+            "written",
+        }
     ),
 }
 """The keys that the lane honours, or that say nothing about its sessions."""
@@ -131,7 +148,7 @@ def _chains_of(config: Config) -> Iterator[Chain]:
         yield config.default_chain
     for rule in config.rules:
         if rule.chain:
-            yield config.chains.get(rule.chain, DIRECT)
+            yield config.chains.get(rule.chain, config.direct)
 
 
 def may_use_lane(listener: Listener, config: Config, decision: RoutingDecision) -> bool:
@@ -161,7 +178,7 @@ class Terms:
         """Where sessions that no rule decides on may connect to."""
         self.are_open = offers_lane(listener, service.config)
         """Whether any session may use the lane."""
-        self._verdicts: dict[tuple[int, int], bool] = {}
+        self._verdicts: dict[tuple[int, int], RelayLimits | None] = {}
 
     def known(self, name: Address) -> Sequence[Address] | None:
         """Return the addresses of a name that need no look-up; None where there are none."""
@@ -174,15 +191,20 @@ class Terms:
         dial = timeouts.dial if chain is None or chain.dial is None else chain.dial
         return min(timeouts.connect, dial)
 
-    def allow(self, decision: RoutingDecision) -> bool:
-        """Whether a session may use the lane; remembered for each chain and rule, which live as long as the service."""
+    def allow(self, decision: RoutingDecision) -> RelayLimits | None:
+        """Return the limits of a session's relay in the lane, or None if the session may not use the lane.
+
+        They are remembered for each chain and rule, which live as long as the service.
+        """
         key = id(decision.dialled), id(decision.rule)
-        verdict = self._verdicts.get(key)
-        if verdict is None:
+        try:
+            return self._verdicts[key]
+        except KeyError:
             if decision.dialled is not decision.chain:
-                return False  # it has been made for this session only
-            verdict = self._verdicts[key] = may_use_lane(self.listener, self.service.config, decision)
-        return verdict
+                return None  # it has been made for this session only
+            may = may_use_lane(self.listener, self.service.config, decision)
+            limits = self._verdicts[key] = relay_limits(decision, self.timeouts) if may else None
+            return limits
 
 
 def _is_honoured(value: Any) -> bool:

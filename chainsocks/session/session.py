@@ -67,6 +67,7 @@ from chainsocks.session.connection import Connection, proxy_header
 from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.outcome import ClientLeft, SessionOver, kind_of_error, kind_of_refusal, relay_over
 from chainsocks.session.place import Place, wait_for_turn
+from chainsocks.session.relay_limits import RelayLimits, relay_limits
 from chainsocks.session.request import RequestReader
 from chainsocks.session.routing_decision import (
     RoutingDecision,
@@ -326,7 +327,7 @@ class _Session:
         upstream = self._dialled
         if upstream is None:
             upstream = await self._dial(decision, open_connection, close=close_upstream)
-        await self._reply_and_relay(handshake, upstream)
+        await self._reply_and_relay(handshake, upstream, relay_limits(decision, self._timeouts))
 
     async def _bind(self, handshake: ServerHandshake, decision: RoutingDecision) -> None:
         """Have a port opened, reply, wait for the peer, reply again, relay."""
@@ -338,7 +339,7 @@ class _Session:
         finally:
             self._remark = binding.trip.remark
             await binding.aclose()
-        await self._reply_and_relay(handshake, upstream)
+        await self._reply_and_relay(handshake, upstream, relay_limits(decision, self._timeouts))
 
     async def _associate(self, handshake: ServerHandshake, decision: RoutingDecision, caller: Caller) -> None:
         """Open associations at all hops, reply, and relay datagrams."""
@@ -382,12 +383,12 @@ class _Session:
         self._record.outcome, self._record.kind = f"answered {answered}", OutcomeKind.ANSWERED
         await linger_and_close(self._reader.client, self._timeouts.reply)
 
-    async def _reply_and_relay(self, handshake: ServerHandshake, upstream: Upstream) -> None:
+    async def _reply_and_relay(self, handshake: ServerHandshake, upstream: Upstream, limits: RelayLimits) -> None:
         """Report success and relay; `upstream` is closed at the end."""
         client = self._reader.client
         try:
             await self._send_success(handshake, upstream.bound)
-            relay = self._relay_with(upstream)
+            relay = self._relay_with(upstream, limits)
             relay.closes_at_once = True
             self._enter(relay)
             # Each call in between would take memory for as long as the relay runs.
@@ -403,10 +404,10 @@ class _Session:
         finally:
             await upstream.stream.aclose()
 
-    def _relay_with(self, upstream: Upstream) -> Relay[Any]:
+    def _relay_with(self, upstream: Upstream, limits: RelayLimits) -> Relay[Any]:
         """Return the relay with an upstream."""
         client, stream, record, share = self._reader.client, upstream.stream, self._record, self._open_share()
-        idle, half_close = self._timeouts.idle, self._timeouts.half_close
+        idle, half_close = limits
         if share:
             return throttled_relay_between(client, stream, record, share, idle=idle, half_close=half_close)
         return relay_between(client, stream, record, idle=idle, half_close=half_close)

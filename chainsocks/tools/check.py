@@ -72,7 +72,8 @@ def _chains(config: Config) -> Table:
     table = plain_table("chain", "hop", "protocol", "address")
     table.add_column("seconds", justify="right")
     table.add_column("")
-    for chain in config.chains.values() or (DIRECT,):
+    direct = () if config.chains and config.direct == DIRECT else (config.direct,)
+    for chain in (*config.chains.values(), *direct):
         name = printable(chain.name)
         for position, member in enumerate(chain.hops, 1):
             for row in _rows(f"{position} ", member, chain, config.timeouts):
@@ -125,6 +126,10 @@ def _chain_remarks(chain: Chain) -> Iterator[str]:
         yield "dead hops are skipped" if chain.length is None else f"the first {chain.length} hops that work"
     if chain.send_proxy:
         yield "sends a PROXY protocol header"
+    if chain.idle is not None:
+        yield f"idle {_seconds(chain.idle)} s"
+    if chain.half_close is not None:
+        yield f"half_close {_seconds(chain.half_close)} s"
     yield from _pipelining_remarks(chain)
     yield from _warm_remarks(chain)
 

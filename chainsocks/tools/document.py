@@ -49,6 +49,7 @@ def _configuration(config: Config) -> dict[str, object]:
         "users": [masked_name(user.name) for user in config.users],
         "default": None if default is None else default.name,
         "chains": {name: _chain(chain, config.timeouts) for name, chain in config.chains.items()},
+        "direct": _chain(config.direct, config.timeouts),
         "rules": [str(rule) for rule in config.rules],
         "timeouts": _seconds(config.timeouts),
         "health": _seconds(config.health),

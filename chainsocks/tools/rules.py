@@ -53,7 +53,7 @@ def _other_conditions(rule: Rule) -> Iterator[str]:
 
 
 def _action(rule: Rule) -> str:
-    return "deny" if rule.chain is None else printable(rule.chain)
+    return ", ".join(["deny" if rule.chain is None else printable(rule.chain), *rule.limits])
 
 
 def _values(values: Sequence[str]) -> str:

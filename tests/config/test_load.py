@@ -255,9 +255,34 @@ def test_each_leg_of_a_chain_is_checked() -> None:
     assert [problem.partition(":")[0] for problem in problems(text)] == ["chains.x[1]", "chains.x[4]"]
 
 
-def test_direct_is_reserved() -> None:
-    assert problems('[hops]\nparis = "socks5://paris.example"\n[chains]\ndirect = ["paris"]') == [
-        'chains.direct: "direct" is reserved for the chain without hops; choose another name'
+@pytest.mark.parametrize("value", ['["paris"]', '{ hops = ["paris"] }', '"paris"', '"direct"', "{ hops = [] }"])
+def test_direct_is_the_way_without_hops(value: str) -> None:
+    assert problems(f'[hops]\nparis = "socks5://paris.example"\n[chains]\ndirect = {value}') == [
+        'chains.direct: "direct" is the way without hops: write a table without `hops`, or choose another name'
+    ]
+
+
+def test_the_way_without_hops_can_be_changed() -> None:
+    config = parse_config("[chains]\ndirect = { idle = 7 }")
+    assert config.direct == Chain(name="direct", idle=7)
+    assert config.chains == {}
+    assert config.default_chain == config.direct
+    config = parse_config('[chains]\ndirect = { hops = "direct", idle = 7 }\nother = "direct"')
+    assert config.direct == Chain(name="direct", idle=7)
+    assert config.default_chain is None, "a chain is declared, and none is the default"
+    assert config.chains == {"other": Chain(name="other")}
+
+
+def test_the_way_without_hops_has_no_keys_about_hops() -> None:
+    assert problems("[chains]\ndirect = { warm = 2, skip_dead = true }") == [
+        "chains.direct: skip_dead, warm cannot be used in a chain without hops"
+    ]
+
+
+@pytest.mark.parametrize("key", ["idle", "half_close"])
+def test_a_denied_request_has_no_relay(key: str) -> None:
+    assert problems(f"[[rules]]\ndeny = true\n{key} = 7") == [
+        f"rules[1]: {key} cannot be used with deny: a denied request has no relay"
     ]
 
 

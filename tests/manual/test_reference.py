@@ -123,7 +123,12 @@ SECTIONS = {
         ("rules",),
         {"deny": True},
         {"users": [{"name": "carol", "password_env": "CAROL_PASSWORD"}]},
-        {"chain": {"deny": None}, "resolve": {"to": "10.0.0.0/8"}},
+        {
+            "chain": {"deny": None},
+            "resolve": {"to": "10.0.0.0/8"},
+            "idle": {"deny": None, "chain": "direct"},
+            "half_close": {"deny": None, "chain": "direct"},
+        },
     ),
     "`[[users]]`": Section(
         UserTable,

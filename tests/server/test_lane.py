@@ -19,8 +19,10 @@ from anyio import BrokenResourceError
 from trio.testing import MockClock
 
 import chainsocks
+from chainsocks.config.chains import Chain
 from chainsocks.config.models import User
 from chainsocks.config.passwords import PlainPassword
+from chainsocks.config.rules import Rule
 from chainsocks.errors import Cause, Place, Step
 from chainsocks.net.keepalive import LASTING
 from chainsocks.net.polled import PolledStream
@@ -398,3 +400,18 @@ def count(kinds: Sequence[type[object]]) -> list[int]:
     """Return how many objects of each kind there are, those that other tests have left included."""
     found = Counter(map(type, gc.get_objects()))
     return [found[kind] for kind in kinds]
+
+
+@pytest.mark.parametrize("by_rule", [False, True])
+async def test_the_rule_or_the_chain_says_how_long_a_session_may_be_idle(
+    each_session_way: str, sockets_on_mock_clock: MockClock, *, by_rule: bool
+) -> None:
+    direct = Chain(name="direct", idle=9 if by_rule else 40)
+    config = replace(config_of(), direct=direct, rules=(Rule(1, "direct", idle=40 if by_rule else None),))
+    async with serving(config) as server, echoing() as destination, connect(server.address) as client:
+        await client.send(b"\5\1\0" + request(destination))
+        await read_exactly(client, 12)
+        began = trio.current_time()
+        with pytest.raises(BrokenResourceError):
+            await client.receive()
+        assert 40 <= trio.current_time() - began <= 45

@@ -20,9 +20,10 @@ from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
 from chainsocks.chain.trip import OPEN, OnStep
-from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.models import Config, Timeouts
+from chainsocks.config.rules import DIRECTLY
 from chainsocks.config.suggest import describe, suggest
 from chainsocks.errors import ConfigError, Place, Problem
 from chainsocks.protocol.address import Address, parse_address, printable
@@ -153,8 +154,8 @@ def _chosen(config: Config, options: Options, chains: dict[str, Chain]) -> Chain
             what = f'no chain is called "default"; choose one with --chain{suggest("default", chains)}'
             raise ConfigError([Problem("", what)])
         return chain
-    if options.chain == DIRECT.name:
-        return DIRECT
+    if options.chain == DIRECTLY:
+        return config.direct
     if options.chain not in chains:
         what = f"no chain is called {printable(describe(options.chain))}{suggest(options.chain, chains)}"
         raise ConfigError([Problem("--chain", what)])
