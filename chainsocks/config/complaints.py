@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chainsocks.config.rules import DIRECTLY
-from chainsocks.config.schema import ListenTable, ServerTable
+from chainsocks.config.schema import ListenerTlsTable, ListenTable, ServerTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, TlsTable
 from chainsocks.config.suggest import describe, none_of, suggest
 from chainsocks.config.tables import Table
@@ -37,7 +37,8 @@ def explain(model: type[Table], detail: Any) -> str:
     """Describe one of pydantic's errors."""
     match detail["type"]:
         case "extra_forbidden":
-            inner = _WITHIN.get(model, model) if len(detail["loc"]) > 1 else model
+            above = detail["loc"][:-1]
+            inner = _WITHIN.get((model, "tls" in above), model) if above else model
             known = [field.alias or name for name, field in inner.model_fields.items()]
             return f"unknown key{suggest(detail['loc'][-1], known)}"
         case "missing":
@@ -54,8 +55,12 @@ def explain(model: type[Table], detail: Any) -> str:
             return f"found {found}, expected {expected}"
 
 
-_WITHIN: Mapping[type[Table], type[Table]] = {ServerTable: ListenTable, HopTable: TlsTable}
-"""The table that a table may have within it."""
+_WITHIN: Mapping[tuple[type[Table], bool], type[Table]] = {
+    (ServerTable, False): ListenTable,
+    (ServerTable, True): ListenerTlsTable,
+    (HopTable, True): TlsTable,
+}
+"""The table that a table may have within it, and whether that is under ``tls``."""
 
 
 def as_written(raw: Mapping[str, Any], location: Place) -> Place:

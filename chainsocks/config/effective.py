@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from chainsocks.config.defaults import written_default
 from chainsocks.config.passwords import SCHEME
 from chainsocks.config.rules import DIRECTLY
-from chainsocks.config.schema import ListenTable, ServerTable, UserTable
+from chainsocks.config.schema import ListenerTlsTable, ListenTable, ServerTable, UserTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, TlsTable
 from chainsocks.config.secrets import VARIABLE, Secrets
 from chainsocks.config.sections import SECTIONS, Shape
@@ -95,8 +95,8 @@ class _Effective:
             return None
 
     def _shown(self, model: type[Table], key: str, value: Any) -> Value:
-        if model is HopTable and key == "tls":
-            return self._table(TlsTable, {} if value is True else value)[0]
+        if key == "tls":
+            return self._table(TlsTable if model is HopTable else ListenerTlsTable, {} if value is True else value)[0]
         if isinstance(value, str):
             if hide := self._hide.get(model, {}).get(key):
                 return hide(value)

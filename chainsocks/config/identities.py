@@ -1,8 +1,8 @@
 """Identities of clients, as rules and logs write them: a login and the kind of proof behind it.
 
-``carol`` is one of ``[[users]]``, ``gssapi:carol@REALM`` a Kerberos principal, and ``ident:carol`` a user id that the
-identd of a SOCKS4 client has confirmed. Without the kind, an identd that says ``carol@REALM`` would pass for that
-principal.
+``carol`` is one of ``[[users]]``, ``gssapi:carol@REALM`` a Kerberos principal, ``ident:carol`` a user id that the
+identd of a SOCKS4 client has confirmed, and ``cert:carol`` the name in a client's certificate. Without the kind, an
+identd that says ``carol@REALM`` would pass for that principal.
 """
 
 from __future__ import annotations
@@ -23,28 +23,31 @@ class Proof(StrEnum):
     CERTIFICATE = "cert:"
 
 
-def identity_problem(identity: str, users: Collection[str], *, gssapi: bool, ident: bool) -> str | None:
+_NEEDED = {
+    Proof.GSSAPI: "set gssapi in [server]",
+    Proof.IDENT: "set ident in [server]",
+    Proof.CERTIFICATE: "give a listener tls with client_ca",
+}
+
+
+def identity_problem(identity: str, users: Collection[str], proofs: Collection[Proof]) -> str | None:
     """Say why no client can have an identity, and what to write; None when one can.
 
-    `users` are the names of ``[[users]]``; `gssapi` and `ident` say whether clients can log in that way.
+    `users` are the names of ``[[users]]``; `proofs` are those that clients can give.
     """
     if identity in users:
         return None
-    for proof, available in ((Proof.GSSAPI, gssapi), (Proof.IDENT, ident), (Proof.CERTIFICATE, False)):
+    for proof in Proof:
         if identity.startswith(proof):
-            return None if available else f"found {describe(identity)}, and no client can prove that: {_needed(proof)}"
-    if gssapi and "@" in identity:
+            can = proof in proofs
+            return None if can else f"found {describe(identity)}, and no client can prove that: {_NEEDED[proof]}"
+    if Proof.GSSAPI in proofs and "@" in identity:
         return (
             f"found {describe(identity)}, which is none of [[users]]; write '{Proof.GSSAPI}{identity}' for a principal"
         )
-    if ident and not users:
-        return f"found {describe(identity)}, and there are no [[users]]; write '{Proof.IDENT}{identity}' for a user id"
+    for proof, named in ((Proof.IDENT, "a user id"), (Proof.CERTIFICATE, "the name in a certificate")):
+        if proof in proofs and not users:
+            return f"found {describe(identity)}, and there are no [[users]]; write '{proof}{identity}' for {named}"
     if not users:
         return "no client logs in: declare [[users]], or set ident or gssapi in [server]"
     return f"no user is called {describe(identity)}{suggest(identity, users)}"
-
-
-def _needed(proof: Proof) -> str:
-    if proof is Proof.CERTIFICATE:
-        return "this version has no client certificates"
-    return f"set {proof.removesuffix(':')} in [server]"

@@ -13,7 +13,7 @@ from pydantic_core.core_schema import CoreSchema, NullableSchema, WithDefaultSch
 
 from chainsocks.config.defaults import written_default
 from chainsocks.config.rules import DIRECTLY
-from chainsocks.config.schema import ListenTable
+from chainsocks.config.schema import ListenerTlsTable, ListenTable
 from chainsocks.config.schema_routing import WITHOUT_HOPS, ChainTable, GroupTable, HopTable, TlsTable
 from chainsocks.config.sections import SECTIONS, Section, Shape
 from chainsocks.config.tables import Table
@@ -47,7 +47,7 @@ def json_schema(descriptions: Mapping[tuple[type[Table], str], str]) -> JsonSche
         schema_generator=_Schema,
     )
     definitions = whole["$defs"]
-    for model in models | _SHORT_FORMS.keys():
+    for model in models | _SHORT_FORMS.keys() | {ListenerTlsTable}:
         table = definitions[model.__name__]
         for key, value in table["properties"].items():
             if description := descriptions.get((model, key)):

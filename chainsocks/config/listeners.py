@@ -15,6 +15,7 @@ from typing import Self
 
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.rules import Network, parse_networks
+from chainsocks.config.tls import ListenerTls
 from chainsocks.protocol.address import Address, AddressType
 
 __all__ = [
@@ -106,9 +107,16 @@ class Listener:
     """The group of a unix socket, as a name or a number; None for that of the process."""
     proxy_protocol: Senders | None = None
     """From where connections are accepted, with a PROXY protocol header; None for clients that connect themselves."""
+    tls: ListenerTls | None = None
+    """How clients speak TLS, inside of which they send their requests; None for no TLS."""
 
     def __str__(self) -> str:
         return str(self.address)
+
+    @property
+    def asks_certificates(self) -> bool:
+        """Whether each client proves by a certificate who it is; then it needs no other login."""
+        return self.tls is not None and self.tls.client_ca is not None
 
     @property
     def is_local(self) -> bool:

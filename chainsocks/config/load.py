@@ -28,7 +28,6 @@ from chainsocks.config.models import (
     OPEN_PROXY,
     Config,
     HealthSettings,
-    Ident,
     Server,
     Timeouts,
     User,
@@ -282,7 +281,6 @@ class _Reader:
         """Check that the chains and users that rules name exist."""
         chains = list(dict.fromkeys([DIRECTLY, *(name for name, _ in self._entries(data, "chains", report=False))]))
         users = [user.name for user in config.users]
-        gssapi, ident = config.server.gssapi is not None, config.server.ident is not Ident.OFF
         for rule in config.rules:
             place = ("rules", rule.number - 1)
             if rule.chain is not None and rule.chain not in chains:
@@ -290,9 +288,7 @@ class _Reader:
                 self._add((*place, "chain"), f"no chain is called {found}{suggest(rule.chain, chains)}")
             if not self._knows_users:
                 continue
-            problems = (
-                identity_problem(user.decode(), users, gssapi=gssapi, ident=ident) for user in sorted(rule.users)
-            )
+            problems = (identity_problem(user.decode(), users, config.server.proofs) for user in sorted(rule.users))
             for problem in dict.fromkeys(filter(None, problems)):
                 self._add((*place, "users"), problem)
 

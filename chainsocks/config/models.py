@@ -18,6 +18,7 @@ from typing import TypedDict, Unpack, cast
 from chainsocks.config.chains import DIRECT, Chain, Group
 from chainsocks.config.control import Control
 from chainsocks.config.hops import Hop
+from chainsocks.config.identities import Proof
 from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener, SystemdSocket, UnixPath
 from chainsocks.config.log_settings import LogSettings
@@ -110,6 +111,16 @@ class Server:
     """The IP address that replies to BIND name, for peers of its family; None for the one that is listened on."""
     ident: Ident = Ident.OFF
     gssapi: ServerGssapi | None = None
+
+    @property
+    def proofs(self) -> frozenset[Proof]:
+        """How clients can prove who they are, beside a password."""
+        possible = {
+            Proof.GSSAPI: self.gssapi is not None,
+            Proof.IDENT: self.ident is not Ident.OFF,
+            Proof.CERTIFICATE: any(each.asks_certificates for each in self.listen),
+        }
+        return frozenset(proof for proof, is_possible in possible.items() if is_possible)
 
     @property
     def has_idle_workers(self) -> bool:
@@ -248,7 +259,11 @@ class Config:
         """
         if self.users or self.server.open or self.requires_gssapi:
             return ()
-        return tuple(each for each in self.server.listen if not each.is_local and self._admits(_families(each)))
+        return tuple(
+            each
+            for each in self.server.listen
+            if not (each.is_local or each.asks_certificates) and self._admits(_families(each))
+        )
 
     def _admits(self, families: tuple[Family, ...]) -> bool:
         """Whether a client that no rule names, with an address of one of `families`, gets anything."""

@@ -5,7 +5,9 @@ The tables about the routes of requests are in `chainsocks.config.schema_routing
 
 from __future__ import annotations
 
+import shlex
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -32,9 +34,10 @@ from chainsocks.config.log_settings import LogSettings
 from chainsocks.config.models import HealthSettings, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
 from chainsocks.config.rules import Network
-from chainsocks.config.secrets import Secrets
+from chainsocks.config.secrets import Secrets, others_can_read
 from chainsocks.config.suggest import MAX_INTEGER
 from chainsocks.config.tables import LIST, NUMBER, LeastProtection, ServiceName, Table, not_empty, parsed, table_of
+from chainsocks.config.tls import ListenerTls, listener_context_of
 from chainsocks.config.users_file import check_user_name
 from chainsocks.config.values import (
     LEAST_BANDWIDTH,
@@ -54,6 +57,7 @@ __all__ = [
     "HealthTable",
     "LimitsTable",
     "ListenTable",
+    "ListenerTlsTable",
     "LogTable",
     "ServerTable",
     "TimeoutsTable",
@@ -66,6 +70,26 @@ IPText = Annotated[IPv4Address | IPv6Address, parsed(parse_ip)]
 PasswordHash = Annotated[HashedPassword, parsed(parse_hash)]
 
 
+class ListenerTlsTable(Table):
+    """``tls`` of a listener."""
+
+    cert: Annotated[StrictStr, Field(min_length=1)]
+    key: StrictStr | None = None
+    client_ca: StrictStr | None = None
+
+    def build(self, secrets: Secrets) -> ListenerTls:
+        """Make the value.
+
+        Raises:
+            ValueError: a file is missing or has the wrong contents.
+        """
+        tls = ListenerTls(**{key: secrets.path_of(path) for key, path in self.given().items()})
+        listener_context_of(tls)
+        if others_can_read(place := Path(tls.key or tls.cert)):
+            secrets.warn("listen", f"every user of this machine can read the key: chmod o= {shlex.quote(str(place))}")
+        return tls
+
+
 class ListenTable(Table):
     """One of ``listen`` in ``[server]``: an address, or a table with it and more."""
 
@@ -74,9 +98,13 @@ class ListenTable(Table):
     mode: Annotated[int | None, parsed(parse_mode)] = None
     group: Annotated[str | None, parsed(parse_group), NUMBER] = None
     proxy_protocol: Annotated[tuple[Annotated[Senders, parsed(parse_sender)], ...], LIST] = ()
+    tls: ListenerTlsTable | None = None
+    _tls: ListenerTls | None = None
 
     @model_validator(mode="after")
-    def _fit(self) -> Self:
+    def _fit(self, info: ValidationInfo) -> Self:
+        if self.tls:
+            self._tls = self.tls.build(info.context or Secrets())
         senders = sum(self.proxy_protocol, Senders())
         if senders.unix and not isinstance(self.address, UnixPath):
             raise ValueError('proxy_protocol = ["unix"] is for a unix socket; name the networks of the load balancers')
@@ -96,7 +124,7 @@ class ListenTable(Table):
         given = self.given()
         if "proxy_protocol" in given:
             given["proxy_protocol"] = sum(self.proxy_protocol, Senders())
-        return Listener(**given)
+        return Listener(**given | {"tls": self._tls})
 
 
 class _ServerTable(Table):

@@ -1,4 +1,4 @@
-"""TLS at a hop: what its certificate has to be, and what is shown to it.
+"""TLS at a hop and at a listener: which certificate is shown, and which one the other side has to have.
 
 A pin is the SHA-256 of a certificate's public key (SubjectPublicKeyInfo), written ``sha256/...`` in base64 as curl and
 RFC 7469 have it. It stays the same when a certificate is renewed with the same key.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["Tls", "context_of", "parse_pin", "show_pin"]
+__all__ = ["ListenerTls", "Tls", "context_of", "listener_context_of", "parse_pin", "show_pin"]
 
 _PIN = re.compile(r"sha256/(?:/)?([A-Za-z0-9+/]{43}=)").fullmatch
 _CONTEXTS = 256
@@ -53,6 +53,23 @@ class Tls:
         object.__setattr__(self, "_stamps", tuple(map(_stamp, files)))
 
 
+@dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """How clients speak TLS to a listener."""
+
+    cert: str
+    """The path of its certificate, with its chain (PEM)."""
+    key: str | None = None
+    """The path of its key (PEM); None if that is in the same file."""
+    client_ca: str | None = None
+    """The path of a file with the authorities (PEM) of which each client needs a certificate; None if none does."""
+    _stamps: tuple[tuple[int, int] | None, ...] = field(init=False, repr=False)
+    """As those of `Tls`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_stamps", tuple(map(_stamp, (self.cert, self.key, self.client_ca))))
+
+
 def _stamp(path: str | None) -> tuple[int, int] | None:
     if path is None:
         return None
@@ -84,10 +101,27 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     return context
 
 
+@lru_cache(_CONTEXTS)
+def listener_context_of(tls: ListenerTls) -> ssl.SSLContext:
+    """Return the context for connections to a listener; it is made once. That reads files.
+
+    Raises:
+        ValueError: as `context_of`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _load("cert", tls.cert, lambda path: context.load_cert_chain(path, tls.key, password=_no_listener_password))
+    if tls.client_ca:
+        _load("client_ca", tls.client_ca, context.load_verify_locations)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
 def _load(key: str, path: str, load: Callable[[str], None]) -> None:
     try:
         load(path)
     except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ValueError(f"{key}: the key is not the one of the certificate in {path}") from None
         reason = (error.reason or "no certificate").replace("_", " ").lower()
         raise ValueError(f"{key}: {path} is not what is expected, PEM: {reason}") from None
     except OSError as error:
@@ -96,6 +130,10 @@ def _load(key: str, path: str, load: Callable[[str], None]) -> None:
 
 def _no_password() -> str:
     raise ValueError("client_key: it is encrypted, and there is no place for its password; decrypt it")
+
+
+def _no_listener_password() -> str:
+    raise ValueError("key: it is encrypted, and there is no place for its password; decrypt it")
 
 
 def parse_pin(text: str) -> bytes:

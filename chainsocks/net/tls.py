@@ -77,6 +77,7 @@ class TlsStream(ByteStream):
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, is_server, name)
+        self._is_server = is_server
         self._name = name
         self._pins = pins
         self._remedy = remedy
@@ -103,6 +104,7 @@ class TlsStream(ByteStream):
             except ssl.SSLWantReadError:
                 await self._flush()
                 await self._fetch()
+                self._check_opening()
             except (ssl.SSLError, ssl.CertificateError) as error:
                 failure = self._explain(error)
                 try:
@@ -114,6 +116,12 @@ class TlsStream(ByteStream):
                 break
         await self._flush()
         self._check_pins()
+
+    def _check_opening(self) -> None:
+        """Check that the peer speaks TLS: OpenSSL waits for five bytes, and the answer of a SOCKS hop may have two."""
+        if self._opening[:1] not in _RECORDS:
+            cause, looks = describe_opening(self._opening)
+            raise TlsError(f"it does not speak TLS; it {looks}", cause)
 
     @property
     def ssl_object(self) -> ssl.SSLObject:
@@ -129,6 +137,11 @@ class TlsStream(ByteStream):
     def certificate(self) -> bytes:
         """The peer's certificate (DER)."""
         return self._object.getpeercert(binary_form=True) or b""
+
+    @property
+    def verified(self) -> Mapping[str, Any]:
+        """The fields of the peer's certificate, as `ssl.SSLSocket.getpeercert` has them; none if it is not verified."""
+        return self._object.getpeercert() or {}
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return decrypted bytes, up to `max_bytes`; wait until there are some."""
@@ -228,11 +241,15 @@ class TlsStream(ByteStream):
             return self._explain_certificate(error)
         reason = getattr(error, "reason", None) or ""
         words = reason.lower().replace("_", " ")
-        if self._object.version() is None and (reason in _NOT_TLS or self._opening[:1] not in _RECORDS):
+        if self._object.version() is None and reason in _NOT_TLS:
             cause, looks = describe_opening(self._opening)
             return TlsError(f"it does not speak TLS; it {looks}", cause)
         if isinstance(error, ssl.SSLEOFError) or "UNEXPECTED_EOF" in reason:
+            if self._is_server and not self._opening:
+                return TlsError("it left without a word", Cause.CLOSED)
             return TlsError("the connection ended without TLS's own end (close_notify)", Cause.CLOSED)
+        if "DID_NOT_RETURN_A_CERTIFICATE" in reason:
+            return TlsError("it showed no certificate, and one is required", Cause.LOGIN_REQUIRED)
         if "CERTIFICATE_REQUIRED" in reason:
             return TlsError(f"it requires a client certificate; {self._remedy}", Cause.LOGIN_REQUIRED)
         if "ALERT" in reason:

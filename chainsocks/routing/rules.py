@@ -46,12 +46,17 @@ class Caller:
     """The name that it has logged in with, or that ident confirms; None if neither was checked."""
 
     @property
+    def has_logged_in(self) -> bool:
+        """Whether it has proved its name. What an identd says is no login."""
+        return self.user is not None and not self.user.startswith(_IDENT)
+
+    @property
     def account(self) -> str:
         """The client that it counts as where something is shared out fairly (`chainsocks.shares`).
 
         What an identd says is no login: a client with a machine of its own could be as many as it likes.
         """
-        if self.user is None or self.user.startswith(_IDENT):
+        if self.user is None or not self.has_logged_in:
             return client_of(self.host)
         return client_of(self.host, self.user.decode("utf-8", "surrogateescape"))
 

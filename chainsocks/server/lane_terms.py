@@ -130,6 +130,7 @@ HONOURED: dict[type, frozenset[str]] = {
 """The keys that the lane honours, or that say nothing about its sessions."""
 
 STEPS_ASIDE: dict[type, frozenset[str]] = {
+    Listener: frozenset({"tls"}),
     Server: frozenset({"gssapi", "ident"}),
     Chain: frozenset({"hops", "send_proxy"}),
 }

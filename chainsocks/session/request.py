@@ -9,14 +9,14 @@ from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.identities import Proof
 from chainsocks.config.models import Ident
-from chainsocks.errors import Cause, LoginRefused, ProtocolError
+from chainsocks.errors import Cause, LoginRefused, ProtocolError, Step
 from chainsocks.limits.logins import LoginDelayed
 from chainsocks.observe.privacy import shown
 from chainsocks.protocol import socks5
 from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
-from chainsocks.protocol.messages import Request, UsernamePassword, Version
+from chainsocks.protocol.messages import Method, Request, UsernamePassword, Version
 from chainsocks.routing.rules import Caller
 from chainsocks.session.client_watch import until_client_leaves
 from chainsocks.session.connection import Connection
@@ -25,20 +25,34 @@ from chainsocks.session.ident import check_ident
 from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.place import Place
 from chainsocks.session.service import Service
+from chainsocks.session.tls import accept_tls
 from chainsocks.shares import client_of
 
 __all__ = ["RequestReader"]
+
+_CERTIFICATE_IS_ENOUGH = (Method.NO_AUTHENTICATION_REQUIRED, Method.USERNAME_PASSWORD)
+"""The methods for a client with a certificate. It may log in with anything, if it insists."""
 
 
 class RequestReader:
     """Reads one request from the client of `connection`.
 
-    GSSAPI wraps the connection: `client` is then the stream to go on with. `handshake` is None before the first byte.
-    `heard` is what another reader has taken from `client` before, and `answered` the number of bytes that this one has
-    sent: they are not read, or sent, a second time. `place` is the one that the session may have to give up.
+    TLS and GSSAPI wrap the connection: `client` is then the stream to go on with. `handshake` is None before the first
+    byte. `heard` is what another reader has taken from `client` before, and `answered` the number of bytes that this
+    one has sent: they are not read, or sent, a second time. `place` is the one that the session may have to give up.
     """
 
-    __slots__ = ("_answered", "_connection", "_heard", "_service", "client", "handshake", "place")
+    __slots__ = (
+        "_answered",
+        "_certificate",
+        "_connection",
+        "_heard",
+        "_is_in_tls",
+        "_service",
+        "client",
+        "handshake",
+        "place",
+    )
 
     def __init__(
         self,
@@ -55,10 +69,16 @@ class RequestReader:
         self._connection = connection
         self._heard = heard
         self._answered = answered
+        self._is_in_tls = connection.listener.tls is None
+        """Whether the client has done what TLS its listener wants."""
+        self._certificate = ""
+        """The name in the client's certificate."""
 
     @property
     def step(self) -> str:
         """How far the client has come with its request."""
+        if not self._is_in_tls:
+            return Step.TLS
         return self.handshake.step if self.handshake else "first byte"
 
     def explain(self, problem: object) -> str:
@@ -74,18 +94,24 @@ class RequestReader:
             ProtocolError: the client broke the protocol or may not come in; the answer that it is owed has been sent.
             BrokenResourceError: the client's connection broke.
         """
+        if tls := self._connection.listener.tls:
+            self.client, self._certificate = await accept_tls(self.client, tls)
+            self._is_in_tls = True
         data = self._heard or await self._receive()
         if not data:
             raise ProtocolError("it left without a word", Cause.CLOSED)
-        logins = self._service.logins
-        gssapi = self._service.config.server.gssapi
+        logins, gssapi = self._service.logins, self._service.config.server.gssapi
+        methods = accepted_methods(gssapi, logins.methods)
+        if self._certificate:
+            methods, gssapi = _CERTIFICATE_IS_ENOUGH, None
         by_gssapi = GssapiLogin(gssapi) if gssapi else None
-        handshake = self.handshake = server_handshake(data, accepted_methods(gssapi, logins.methods))
+        handshake = self.handshake = server_handshake(data, methods)
         try:
             while True:
                 handshake.receive_data(data)
                 if handshake.state is State.LOGIN:
-                    if not (logins.is_known(handshake.login) or await self._is_right(handshake)):
+                    login = handshake.login
+                    if not (self._certificate or logins.is_known(login) or await self._is_right(handshake)):
                         handshake.refuse_login()
                         raise LoginRefused("wrong username or password", Cause.LOGIN_REFUSED)
                     handshake.accept_login()
@@ -177,7 +203,9 @@ class RequestReader:
             RequestRefused: its identd does not confirm its user id, and has to.
         """
         service, login = self._service, request.credentials
-        if service.logins.required and isinstance(login, UsernamePassword):
+        if self._certificate:
+            identity = f"{Proof.CERTIFICATE}{self._certificate}"
+        elif service.logins.required and isinstance(login, UsernamePassword):
             identity = _text(login.username)
         elif isinstance(login, Principal):
             identity = f"{Proof.GSSAPI}{login.name}"

@@ -150,11 +150,11 @@ def _completed(
 
 def _login_problem(request: Request, caller: Caller, policy: Policy) -> str | None:
     """Say why a client that has to log in has not. What an identd says is no login."""
-    if not policy.login_required:
+    if not policy.login_required or caller.has_logged_in:
         return None
     if request.version is Version.SOCKS4:
         return "SOCKS4 cannot log in, and a login is required"
-    return "a login is required" if caller.user is None else None
+    return "a login is required"
 
 
 def _refused(

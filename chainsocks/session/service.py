@@ -17,6 +17,7 @@ from chainsocks.chain.warm import WarmWays
 from chainsocks.config.chains import groups_of, hops_of
 from chainsocks.config.limits import Limits
 from chainsocks.config.models import Config
+from chainsocks.config.tls import context_of, listener_context_of
 from chainsocks.limits.limiter import Limiter
 from chainsocks.network import Network
 from chainsocks.observe.counters import Counters
@@ -68,6 +69,12 @@ class Service:
     def renewed(self, config: Config) -> Service:
         """Make a service for another configuration, which keeps what has been learnt. It may be made in a thread."""
         config = replace(config, isolation_key=self.config.isolation_key)
+        for hop in config.hops.values():
+            if hop.tls:
+                context_of(hop.tls)  # reads files, and keeps what is made of them for the sessions
+        for listener in config.server.listen:
+            if listener.tls:
+                listener_context_of(listener.tls)
         return replace(self, config=config, logins=self.logins.renewed(config.users), former=self)
 
     def take_over(self, former: Service) -> None:

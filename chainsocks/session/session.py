@@ -346,6 +346,9 @@ class _Session:
         if isinstance(self._reader.client, EncapsulatedStream):
             what = "datagrams would not have the protection that was agreed on by GSSAPI"
             raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
+        if self._listener.tls:
+            what = "datagrams would go in the clear beside the TLS of this listener"
+            raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
         service, request, tally = self._service, handshake.request, Tally(self._record)
         passes = datagram_filter(service.policy.router, request, caller, decision, self._record.who)
 

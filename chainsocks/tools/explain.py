@@ -16,9 +16,9 @@ import trio
 from chainsocks.chain.resolve import resolver_of
 from chainsocks.config.chains import Chain, Group, Udp
 from chainsocks.config.hops import Hop, NamesOnly
-from chainsocks.config.identities import identity_problem
+from chainsocks.config.identities import Proof, identity_problem
 from chainsocks.config.listeners import Listener
-from chainsocks.config.models import Config, Ident
+from chainsocks.config.models import Config
 from chainsocks.config.rules import Rule, Spoken, parse_commands
 from chainsocks.config.suggest import describe
 from chainsocks.errors import ConfigError, Problem, RequestRefused
@@ -163,9 +163,12 @@ def _command(word: str, address: Address) -> Command:
 def _unknown(config: Config, user: str, version: Version) -> str:
     """Say why no client can have an identity, in this version of SOCKS."""
     users = {declared.name for declared in config.users}
-    gssapi = config.server.gssapi is not None and version is Version.SOCKS5
-    ident = config.server.ident is not Ident.OFF and version is Version.SOCKS4
-    return identity_problem(user, users, gssapi=gssapi, ident=ident) or ""
+    other = {proof for proof, only in _ONLY_IN.items() if only is not version}
+    return identity_problem(user, users, config.server.proofs - other) or ""
+
+
+_ONLY_IN = {Proof.GSSAPI: Version.SOCKS5, Proof.IDENT: Version.SOCKS4}
+"""The versions that some proofs are limited to."""
 
 
 def explain_here(config: Config, request: Request, caller: Caller) -> Explanation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chainsocks.config.schema import ListenTable
+from chainsocks.config.schema import ListenerTlsTable, ListenTable
 from chainsocks.config.schema_routing import TlsTable
 from chainsocks.config.sections import SECTIONS, Shape
 from chainsocks.config.tables import Table
@@ -20,7 +20,7 @@ def _leaves(table: type[Table] = Table) -> set[type[Table]]:
 
 def test_every_model_is_that_of_a_table_or_within_one() -> None:
     models = {each for each in _leaves() if each.__module__.startswith("chainsocks.")}
-    assert models == {section.model for section in SECTIONS.values()} | {ListenTable, TlsTable}
+    assert models == {section.model for section in SECTIONS.values()} | {ListenTable, ListenerTlsTable, TlsTable}
 
 
 @pytest.mark.parametrize("name", SECTIONS)

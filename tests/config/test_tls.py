@@ -1,4 +1,4 @@
-"""TLS at a hop, as it is written, and the context that comes of it."""
+"""TLS at a hop and at a listener, as it is written, and the context that comes of it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.kinds import HopProtocol
-from chainsocks.config.load import read_file
-from chainsocks.config.tls import Tls, context_of, parse_pin, show_pin
+from chainsocks.config.load import Loaded, read_file
+from chainsocks.config.models import Config
+from chainsocks.config.tls import Tls, context_of, listener_context_of, parse_pin, show_pin
 from chainsocks.errors import ConfigError
 from tests.certificates import authority
 
@@ -108,3 +110,94 @@ def test_what_is_wrong(tmp_path: Path, tls: str, problem: str) -> None:
 def test_pins_are_those_of_curl() -> None:
     assert parse_pin(PIN.replace("sha256/", "sha256//")) == parse_pin(PIN)
     assert show_pin(parse_pin(PIN)) == PIN
+
+
+# --- listeners
+
+
+def listening(folder: Path, tls: str, address: str = "127.0.0.1:1443", more: str = "") -> Loaded:
+    (folder / "c.toml").write_text(f'[server]\nlisten = {{ address = "{address}", tls = {tls} }}\n{more}')
+    return read_file(folder / "c.toml")
+
+
+def context_at(config: Config) -> ssl.SSLContext:
+    [listener] = config.server.listen
+    assert listener.tls
+    return listener_context_of(listener.tls)
+
+
+def test_a_listener(tmp_path: Path) -> None:
+    authority().write(tmp_path)
+    without = listening(tmp_path, '{ cert = "server.pem" }').config
+    assert context_at(without).verify_mode is ssl.CERT_NONE
+    both = listening(tmp_path, '{ cert = "server.pem", client_ca = "ca.pem" }').config
+    assert context_at(both).verify_mode is ssl.CERT_REQUIRED
+    assert pickle.loads(pickle.dumps(both.server)) == both.server != without.server
+
+
+def test_a_listener_whose_certificate_has_changed_is_another_one(tmp_path: Path) -> None:
+    _, server = authority().write(tmp_path)
+    before = listening(tmp_path, '{ cert = "server.pem" }').config
+    assert before.server == listening(tmp_path, '{ cert = "server.pem" }').config.server
+    server.write_text(server.read_text() + "\n")
+    after = listening(tmp_path, '{ cert = "server.pem" }').config
+    assert before.server != after.server
+    assert context_at(before) is not context_at(after)
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+def test_a_key_that_everyone_can_read(tmp_path: Path, with_key: bool) -> None:  # noqa: FBT001
+    _, server = authority().write(tmp_path)
+    (tmp_path / "key.pem").write_bytes(server.read_bytes())
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o711)
+    key = tmp_path / "key.pem" if with_key else server
+    tls = '{ cert = "server.pem", key = "key.pem" }' if with_key else '{ cert = "server.pem" }'
+    for mode, warns in ((0o604, True), (0o600, False)):
+        key.chmod(mode)
+        warnings = [str(each) for each in listening(tmp_path, tls).warnings]
+        assert any(f"every user of this machine can read the key: chmod o= {key}" in each for each in warnings) is warns
+
+
+def test_with_client_certificates_it_is_no_open_proxy(tmp_path: Path) -> None:
+    authority().write(tmp_path)
+    with pytest.raises(ConfigError, match="no login is required"):
+        listening(tmp_path, '{ cert = "server.pem" }', "0.0.0.0:1443")
+    assert listening(tmp_path, '{ cert = "server.pem", client_ca = "ca.pem" }', "0.0.0.0:1443").config
+
+
+def test_an_identity_needs_client_certificates(tmp_path: Path) -> None:
+    authority().write(tmp_path)
+    rule = '[[rules]]\nusers = "cert:carol"\nchain = "direct"\n'
+    with pytest.raises(ConfigError, match="give a listener tls with client_ca"):
+        listening(tmp_path, '{ cert = "server.pem" }', more=rule)
+    assert listening(tmp_path, '{ cert = "server.pem", client_ca = "ca.pem" }', more=rule).config
+
+
+@pytest.mark.parametrize(
+    ("tls", "problem"),
+    [
+        ("true", "listen.tls: "),
+        ("{}", "listen.tls.cert: this key is missing"),
+        ('{ cert = "missing.pem" }', "cert: "),
+        ('{ cert = "garbage.pem" }', "is not what is expected, PEM: "),
+        ('{ cert = "ca.pem" }', "cert: "),
+        ('{ cert = "ca.pem", key = "server.pem" }', "cert: the key is not the one of the certificate in "),
+        ('{ cert = "server.pem", client_ca = "garbage.pem" }', "client_ca: "),
+        ('{ cert = "server.pem", key = "locked.pem" }', "key: it is encrypted, and there is no place for its password"),
+        ('{ cert = "server.pem", clientca = "ca.pem" }', "did you mean 'client_ca'?"),
+    ],
+)
+def test_what_is_wrong_with_a_listener(tmp_path: Path, tls: str, problem: str) -> None:
+    authority().write(tmp_path)
+    (tmp_path / "garbage.pem").write_text("no certificate")
+    (tmp_path / "locked.pem").write_bytes(locked_key())
+    with pytest.raises(ConfigError) as error:
+        listening(tmp_path, tls)
+    assert problem in str(error.value)
+
+
+def locked_key() -> bytes:
+    key = serialization.load_pem_private_key(authority().issue().private_key_pem.bytes(), None)
+    encryption = serialization.BestAvailableEncryption(b"secret")
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)

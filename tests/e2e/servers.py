@@ -164,14 +164,14 @@ def tinyproxy(login: str = "") -> Iterator[SocketAddress]:
 
 
 @contextmanager
-def stunnel(directory: Path, behind: SocketAddress, certificate: Path, *lines: str) -> Iterator[SocketAddress]:
-    """Run stunnel as a TLS server in front of another one."""
+def stunnel(directory: Path, behind: SocketAddress, certificate: Path | None, *lines: str) -> Iterator[SocketAddress]:
+    """Run stunnel in front of another server: as a TLS server, unless `lines` say otherwise."""
     path = find_program("stunnel4", "stunnel4")
     config = directory / "stunnel.conf"
 
     def command(address: SocketAddress) -> list[str | Path]:
         settings = ["foreground = yes", "pid =", "syslog = no", "[tls]", f"accept = {address[0]}:{address[1]}"]
-        settings += [f"connect = {behind[0]}:{behind[1]}", f"cert = {certificate}", *lines]
+        settings += [f"connect = {behind[0]}:{behind[1]}", *([f"cert = {certificate}"] if certificate else []), *lines]
         config.write_text("\n".join(settings) + "\n")
         return [path, config]
 

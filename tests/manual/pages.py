@@ -10,6 +10,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from tests.certificates import authority
+
 __all__ = [
     "DOCUMENTS",
     "MANUAL",
@@ -22,6 +24,7 @@ __all__ = [
     "sections",
     "shows",
     "tables",
+    "write_certificates",
     "write_secrets",
 ]
 
@@ -43,6 +46,16 @@ def write_secrets(folder: Path) -> None:
         (folder / "secrets" / name).write_text(f"the secret of {name}\n")
         (folder / name).write_text(f"the secret of {name}\n")
     (folder / "users").write_text("erin:scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA\n")
+
+
+def write_certificates(folder: Path) -> None:
+    """Write what examples about TLS name: certificates with and without their keys, and of authorities."""
+    for name in ("ca", "clients"):
+        (folder / f"{name}.pem").write_bytes(authority().ca.cert_pem.bytes())
+    leaf = authority().issue()
+    for name in ("carol", "paris"):
+        leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / f"{name}.pem"))
+        leaf.private_key_pem.write_to_path(str(folder / f"{name}.key"))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,18 @@ import pytest
 from chainsocks.cli import cli
 from chainsocks.config.load import parse_config
 from chainsocks.tools.topics import INDEX, topics
-from tests.manual.pages import DOCUMENTS, MANUAL, ROOT, Block, anchors, blocks, inline_code, links, write_secrets
+from tests.manual.pages import (
+    DOCUMENTS,
+    MANUAL,
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    inline_code,
+    links,
+    write_certificates,
+    write_secrets,
+)
 
 SECRETS = ("LIMA_PASSWORD", "PARIS_PASSWORD", "CAROL_PASSWORD", "WEB_TOKEN")
 """The environment variables that examples name."""
@@ -66,6 +77,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in SECRETS:
         monkeypatch.setenv(name, "secret-of-an-example")
     write_secrets(tmp_path)
+    write_certificates(tmp_path)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("chainsocks.config.gssapi.os.access", lambda path, mode: True)

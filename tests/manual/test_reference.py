@@ -17,6 +17,7 @@ from chainsocks.config.schema import (
     ControlTable,
     HealthTable,
     LimitsTable,
+    ListenerTlsTable,
     ListenTable,
     LogTable,
     ServerTable,
@@ -27,8 +28,7 @@ from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, R
 from chainsocks.config.schema_web import WebTable
 from chainsocks.config.tables import Table
 from chainsocks.errors import ConfigError
-from tests.certificates import authority
-from tests.manual.pages import MANUAL, write_secrets
+from tests.manual.pages import MANUAL, write_certificates, write_secrets
 
 PAGE = (MANUAL / "configuration.md").read_text("utf-8")
 
@@ -76,6 +76,12 @@ SECTIONS = {
         {"address": "127.0.0.1:1"},
         {"server": {"open": True}},
         {name: {"address": "unix:/run/chainsocks.sock"} for name in ("mode", "group")},
+    ),
+    "TLS at a listener": Section(
+        ListenerTlsTable,
+        ("server", "listen", "tls"),
+        {"cert": "carol.pem"},
+        {"server": {"open": True, "listen": {"address": "127.0.0.1:1"}}},
     ),
     "`[timeouts]`": Section(TimeoutsTable, ("timeouts",)),
     "`[health]`": Section(HealthTable, ("health",)),
@@ -197,14 +203,6 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("chainsocks.config.gssapi.os.access", lambda path, mode: True)
     monkeypatch.setattr("chainsocks.config.gssapi.require", lambda module, extra: None)
     monkeypatch.setattr("chainsocks.config.schema_web.require_installed", lambda packages, extra: None)
-
-
-def write_certificates(directory: Path) -> None:
-    """Write what the keys about certificates name."""
-    (directory / "ca.pem").write_bytes(authority().ca.cert_pem.bytes())
-    leaf = authority().issue()
-    leaf.private_key_and_cert_chain_pem.write_to_path(str(directory / "carol.pem"))
-    leaf.private_key_pem.write_to_path(str(directory / "carol.key"))
 
 
 def test_every_table_has_a_section() -> None:
