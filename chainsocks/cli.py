@@ -181,6 +181,20 @@ def hash_password() -> None:
     """Print the configuration line for a password."""
 
 
+@cli.command()
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--show", "shown", metavar="WHERE", help="Print the pin of a certificate: of a file, or at host:port.")
+@click.option(
+    "--days", type=click.IntRange(1, 36_500), default=3650, show_default=True, metavar="N", help="How long it is valid."
+)
+def cert() -> None:
+    """Make a key and a certificate for a TLS hop.
+
+    Writes NAME.key and NAME.pem into this folder, and prints the lines for the hop and for those who use it, with the
+    pin. Never overwrites a file.
+    """
+
+
 @cli.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 def import_() -> None:

@@ -575,6 +575,7 @@ def test_the_library_is_light() -> None:
         *(pytest.param(f"{name} --help", set(), id=f"{name}-help") for name in cli.commands),
         pytest.param("serve --nonsense", set(), id="serve-mistake"),
         pytest.param("hash-password", set(), id="hash-password"),
+        pytest.param("cert", set(), id="cert"),
         pytest.param("manual", {"rich"}, id="manual"),
         pytest.param("check FILE", {"rich", "pydantic"}, id="check"),
         pytest.param("status --control FILE", set(), id="status"),
