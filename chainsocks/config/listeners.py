@@ -58,6 +58,8 @@ class ListenerKind(StrEnum):
 
     SOCKS = "socks"
     """A SOCKS handshake; the first byte says which version."""
+    REDIRECT = "redirect"
+    """The network: nftables has redirected the connection, and remembers where it was going to. Linux only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,15 @@ class Listener:
     def is_local(self) -> bool:
         """Whether all clients are on this machine. Those of a load balancer on it need not be."""
         return self.proxy_protocol is None and is_loopback(self.address)
+
+    @property
+    def is_home(self) -> bool:
+        """Whether its clients are those of this machine, and may connect to its private places.
+
+        A program whose connections are redirected asks for names without knowing who resolves them: one that resolves
+        to loopback shall not lead to the servers of this machine.
+        """
+        return self.is_local and self.kind is not ListenerKind.REDIRECT
 
 
 @lru_cache(64)

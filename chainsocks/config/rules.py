@@ -76,6 +76,8 @@ class Spoken(StrEnum):
     SOCKS4A = "4a"
     SOCKS5 = "5"
     HTTP = "http"
+    REDIRECT = "redirect"
+    """None: the connection was redirected."""
 
 
 class Family(Enum):

@@ -6,6 +6,7 @@ The tables about the routes of requests are in `chainsocks.config.schema_routing
 from __future__ import annotations
 
 import shlex
+import sys
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -29,7 +30,7 @@ from chainsocks.config.gssapi import (
 )
 from chainsocks.config.hops import NamesOnly
 from chainsocks.config.limits import Limits
-from chainsocks.config.listeners import ListenAddress, Listener, Senders, UnixPath, parse_sender
+from chainsocks.config.listeners import ListenAddress, Listener, ListenerKind, Senders, UnixPath, parse_sender
 from chainsocks.config.log_settings import LogSettings
 from chainsocks.config.models import HealthSettings, Server, ServerGssapi, Timeouts, User
 from chainsocks.config.passwords import HashedPassword, Password, PlainPassword, parse_hash
@@ -94,6 +95,7 @@ class ListenTable(Table):
     """One of ``listen`` in ``[server]``: an address, or a table with it and more."""
 
     address: ListenText
+    kind: ListenerKind = ListenerKind.SOCKS
     names_only: NamesOnly = NamesOnly.OFF
     mode: Annotated[int | None, parsed(parse_mode)] = None
     group: Annotated[str | None, parsed(parse_group), NUMBER] = None
@@ -112,6 +114,8 @@ class ListenTable(Table):
             raise ValueError('the load balancer of a unix socket has no IP address; write proxy_protocol = ["unix"]')
         if {"mode", "group"} & self.model_fields_set and not isinstance(self.address, UnixPath):
             raise ValueError("mode and group are those of a unix socket, as in unix:/run/chainsocks.sock")
+        if self.kind is ListenerKind.REDIRECT:
+            _check_redirect(self.address, senders, self.tls)
         return self
 
     @model_validator(mode="before")
@@ -125,6 +129,15 @@ class ListenTable(Table):
         if "proxy_protocol" in given:
             given["proxy_protocol"] = sum(self.proxy_protocol, Senders())
         return Listener(**given | {"tls": self._tls})
+
+
+def _check_redirect(address: ListenAddress, senders: Senders, tls: ListenerTlsTable | None) -> None:
+    if sys.platform != "linux":
+        raise ValueError('kind = "redirect" is for Linux, whose nftables redirect connections')
+    if isinstance(address, UnixPath):
+        raise ValueError('kind = "redirect" is for TCP: no connection is redirected to a unix socket')
+    if senders != Senders() or tls:
+        raise ValueError('kind = "redirect" has clients that know of no proxy: they send no header, and no TLS to it')
 
 
 class _ServerTable(Table):

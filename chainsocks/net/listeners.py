@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 from chainsocks.config.listeners import Listener, SystemdSocket, UnixPath
 from chainsocks.net.activation import activation, real_address
 from chainsocks.net.keepalive import keep_alive
+from chainsocks.net.redirected import original_destination
 from chainsocks.protocol.address import Address
 from chainsocks.sockets import keep_urgent
 
@@ -37,6 +38,8 @@ class OpenListener:
     sock: socket.socket
     path: Path | None = None
     """The file of a unix socket, where `close` removes that."""
+    find_target: Callable[[socket.socket], Address] = original_destination
+    """For `ListenerKind.REDIRECT`: finds where a connection was going to; raises OSError for one that is gone."""
 
     def __str__(self) -> str:
         """Return its address as users type it, with the port that the kernel picked for port 0."""

@@ -36,6 +36,8 @@ class Version(IntEnum):
     SOCKS5 = 5
     HTTP = ord("C")
     """HTTP, by its CONNECT."""
+    REDIRECTED = 0
+    """None: the network tells where the connection was going to."""
 
 
 class Command(IntEnum):

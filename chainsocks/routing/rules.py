@@ -188,6 +188,8 @@ def _question(request: Request, caller: Caller, host: Host, port: int) -> Questi
         version = Spoken.SOCKS4A if by_name else Spoken.SOCKS4
     elif request.version is Version.HTTP:
         version = Spoken.HTTP
+    elif request.version is Version.REDIRECTED:
+        version = Spoken.REDIRECT
     return Question(host, port, caller.ips, caller.user, request.command, version)
 
 

@@ -44,7 +44,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "web",
         },
     ),
-    Listener: frozenset({"address", "group", "kind", "mode", "names_only", "proxy_protocol"}),
+    Listener: frozenset({"address", "group", "mode", "names_only", "proxy_protocol"}),
     Server: frozenset(
         {
             "bind_address",
@@ -130,7 +130,7 @@ HONOURED: dict[type, frozenset[str]] = {
 """The keys that the lane honours, or that say nothing about its sessions."""
 
 STEPS_ASIDE: dict[type, frozenset[str]] = {
-    Listener: frozenset({"tls"}),
+    Listener: frozenset({"kind", "tls"}),
     Server: frozenset({"gssapi", "ident"}),
     Chain: frozenset({"hops", "send_proxy"}),
 }

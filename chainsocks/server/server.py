@@ -24,7 +24,7 @@ from typing import Any
 import anyio
 import trio
 
-from chainsocks.config.listeners import Listener
+from chainsocks.config.listeners import Listener, ListenerKind
 from chainsocks.config.models import Config
 from chainsocks.limits.board import Column
 from chainsocks.limits.limiter import open_limiter
@@ -250,7 +250,14 @@ class Server:
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
             listener = active.terms
             start = self._receive if listener.proxy_protocol else self._admit
-            start(Connection(client, name, host, listener), client, active.lane)
+            target = None
+            if listener.kind is ListenerKind.REDIRECT:
+                try:
+                    target = active.opened.find_target(connection)
+                except OSError:
+                    connection.close()  # its client is gone
+                    return
+            start(Connection(client, name, host, listener, None, target), client, active.lane)
 
         room = None if is_tcp else partial(self.admission.wait_for_room, client_of(""))
         await accept_connections(sock, self._make_room, poller, start_session, room)

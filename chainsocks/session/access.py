@@ -1,10 +1,10 @@
 """Where the direct connections and datagrams of a session may go.
 
 1. None may go to a listener of this server (`chainsocks.session.own_listeners`).
-2. A client that came in by a listener beyond loopback gets no direct way to loopback, link-local and unspecified
-   addresses, nor to the machine's own. Hosts of private networks (RFC 1918, RFC 4193) are allowed. A listener for load
-   balancers counts as one beyond loopback, wherever it is and whatever client is told: "loopback" is then that of the
-   load balancer's machine.
+2. A client that came in by a listener beyond loopback, or whose connection was redirected, gets no direct way to
+   loopback, link-local and unspecified addresses, nor to the machine's own. Hosts of private networks (RFC 1918,
+   RFC 4193) are allowed. A listener for load balancers counts as one beyond loopback, wherever it is and whatever
+   client is told: "loopback" is then that of the load balancer's machine.
 3. A rule lifts that for a host, or for a network within those ranges, that its ``to`` names. With
    ``[server] private = true`` it does not hold.
 
@@ -50,7 +50,7 @@ class Access:
     @classmethod
     def of(cls, service: Service, listener: Listener, rule: Rule | None) -> Access:
         """Return the access of a client that came in by `listener`."""
-        return cls(service.own_listeners, service.config.server.private or listener.is_local, rule)
+        return cls(service.own_listeners, service.config.server.private or listener.is_home, rule)
 
     def problem(self, destination: Address, address: Address, is_hop: bool = False) -> str | None:  # noqa: FBT001, FBT002
         """Say why there is no connection to `address`, an address of `destination`; None when there may be one."""
@@ -74,7 +74,7 @@ def datagram_access(
     service: Service, listener: Listener, request: Request, caller: Caller
 ) -> Callable[[Address, Address], bool] | None:
     """Return what judges where datagrams go directly, by the rule of each; None if all of them may go anywhere."""
-    if service.config.server.private or listener.is_local:
+    if service.config.server.private or listener.is_home:
         return None
     router = service.policy.router
 

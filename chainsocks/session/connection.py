@@ -10,7 +10,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Server
 from chainsocks.errors import RequestRefused
-from chainsocks.protocol.address import address_of
+from chainsocks.protocol.address import Address, address_of
 from chainsocks.protocol.messages import ReplyCode
 from chainsocks.protocol.proxy_protocol import UNKNOWN, Ends, encode_header
 from chainsocks.session.own_listeners import is_own
@@ -31,6 +31,8 @@ class Connection(NamedTuple):
     listener: Listener = DEFAULT_LISTENER
     told: Ends | None = None
     """The client that a load balancer has told of, in whose place `client` is connected to that."""
+    target: Address | None = None
+    """Where the connection was going to, if the network tells that; None where the client asks for it."""
 
 
 def ends_of(client: ByteStream) -> Ends | None:

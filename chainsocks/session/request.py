@@ -17,6 +17,7 @@ from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Method, Request, UsernamePassword, Version
+from chainsocks.protocol.redirected import RedirectedHandshake
 from chainsocks.routing.rules import Caller
 from chainsocks.session.client_watch import until_client_leaves
 from chainsocks.session.connection import Connection
@@ -94,6 +95,9 @@ class RequestReader:
             ProtocolError: the client broke the protocol or may not come in; the answer that it is owed has been sent.
             BrokenResourceError: the client's connection broke.
         """
+        if self._connection.target:
+            self.handshake = RedirectedHandshake(self._connection.target)
+            return self.handshake
         if tls := self._connection.listener.tls:
             self.client, self._certificate = await accept_tls(self.client, tls)
             self._is_in_tls = True
@@ -127,7 +131,7 @@ class RequestReader:
 
     async def _is_right(self, handshake: ServerHandshake) -> bool:
         """Check a login that was not right before, for as long as the client is there."""
-        service, (_, _, host, listener, _) = self._service, self._connection
+        service, (_, _, host, listener, _, _) = self._service, self._connection
         address = client_of(host)
         failed = service.limits.failed_logins(host, listener.address) if service.limits else None
         with until_client_leaves(self.client, handshake):

@@ -146,7 +146,7 @@ class _Session:
     )
 
     def __init__(self, connection: Connection, service: Service, begun: Begun, place: Place | None) -> None:
-        _, _, host, listener, told = connection
+        _, _, host, listener, told, _ = connection
         self._reader = RequestReader(connection, service, begun.heard, begun.answered, place)
         self._dialled = begun.dialled
         self._host = self._account = host
@@ -456,6 +456,9 @@ class _Session:
         if self._service.counters and isinstance(refusal, DialError):
             self._service.counters.dials_failed([refusal, *refusal.earlier])
         if handshake is None:
+            return
+        if handshake.request.version is Version.REDIRECTED:
+            reset_on_close(self._reader.client)  # an end would look like an empty answer of the destination
             return
         handshake.send_reply(Reply(refusal.reply_code, problem=str(refusal)))
         with trio.move_on_after(seconds) as scope:

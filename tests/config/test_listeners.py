@@ -68,6 +68,13 @@ def test_clients_of_load_balancers_may_be_anywhere(address: ListenAddress) -> No
     assert not Listener(address, proxy_protocol=Senders(unix=True)).is_local
 
 
+def test_clients_that_are_redirected_are_not_at_home() -> None:
+    assert Listener(HOME).is_home
+    redirect = Listener(HOME, kind=ListenerKind.REDIRECT)
+    assert redirect.is_local
+    assert not redirect.is_home
+
+
 @pytest.mark.parametrize(
     ("texts", "host", "included"),
     [

@@ -114,6 +114,18 @@ def test_the_server(line: str, server: Server) -> None:
             'listen = { address = "unix:/s", proxy_protocol = ["10.0.0.0/8"] }',
             'server.listen: the load balancer of a unix socket has no IP address; write proxy_protocol = ["unix"]',
         ),
+        (
+            'listen = { address = "unix:/s", kind = "redirect" }',
+            'server.listen: kind = "redirect" is for TCP: no connection is redirected to a unix socket',
+        ),
+        (
+            'listen = { address = "127.0.0.1:1", kind = "redirect", proxy_protocol = ["10.0.0.1"] }',
+            'server.listen: kind = "redirect" has clients that know of no proxy: they send no header, and no TLS to it',
+        ),
+        (
+            'listen = { address = "127.0.0.1:1", kind = "sox" }',
+            "server.listen.kind: found 'sox', expected 'socks' or 'redirect'",
+        ),
         ('listen = { address = "unix:/s", mode = 660 }', "server.listen.mode: expected a text in quotes"),
         (
             'listen = { address = "unix:/s", group = "a b" }',

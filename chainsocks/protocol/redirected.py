@@ -1,0 +1,29 @@
+"""The handshake of a connection that the network has redirected: there is none.
+
+The client speaks to its destination from the first byte, and knows of no proxy. The kernel has accepted its connection
+already, so there is no answer either: where its way does not open, the connection is reset.
+"""
+
+from __future__ import annotations
+
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import ServerHandshake, State
+from chainsocks.protocol.messages import Command, Reply, Request, Version
+
+__all__ = ["RedirectedHandshake"]
+
+
+class RedirectedHandshake(ServerHandshake):
+    """Has the request for `destination` from the start. All that arrives is `trailing_data`."""
+
+    __slots__ = ()
+
+    def __init__(self, destination: Address) -> None:
+        super().__init__(State.REPLY)
+        self._request = Request(Version.REDIRECTED, Command.CONNECT, destination)
+
+    def _advance(self) -> bool:
+        return False
+
+    def _encode_reply(self, reply: Reply) -> bytes:
+        return b""

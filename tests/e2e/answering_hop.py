@@ -1,0 +1,80 @@
+"""A SOCKS5 hop that reaches every destination: it is itself the server there, and notes what it was asked for."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.e2e.programs import PATIENCE, SocketAddress
+from tests.e2e.targets import Handler, serving
+from tests.e2e.wire import read
+
+__all__ = ["AnsweringHop", "answer_http", "answering_hop"]
+
+
+@dataclass
+class AnsweringHop:
+    """Where it listens, and where it was asked to connect to, in order."""
+
+    address: SocketAddress
+    asked: list[str] = field(default_factory=list)
+    news: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def url(self) -> str:
+        """Itself as a hop."""
+        return f"socks5://{self.address[0]}:{self.address[1]}"
+
+    def wait_for(self, destination: str) -> None:
+        """Wait until it has been asked for a destination."""
+        with self.news:
+            assert self.news.wait_for(lambda: destination in self.asked, PATIENCE), self.asked
+
+
+def answer_http(sock: socket.socket) -> None:
+    """Be a web server at any address, whose page says nothing but a greeting."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        data = sock.recv(65536)
+        if not data:
+            return
+        request += data
+    body = b"greetings\n"
+    sock.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+
+def _read_destination(sock: socket.socket) -> str:
+    _, methods = read(sock, 2)
+    read(sock, methods)
+    sock.sendall(b"\x05\x00")
+    *_, kind = read(sock, 4)
+    if kind == 3:
+        [size] = read(sock, 1)
+        host = read(sock, size).decode()
+    else:
+        host = str(ipaddress.ip_address(read(sock, 4 if kind == 1 else 16)))
+    port = int.from_bytes(read(sock, 2), "big")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@contextmanager
+def answering_hop(answer: Handler = answer_http, host: str = "127.0.0.1") -> Iterator[AnsweringHop]:
+    """Run such a hop. A destination whose port is 1 refuses; `answer` is the server at all others."""
+
+    def handle(sock: socket.socket) -> None:
+        destination = _read_destination(sock)
+        with hop.news:
+            hop.asked.append(destination)
+            hop.news.notify_all()
+        refuses = destination.endswith(":1")
+        sock.sendall(bytes((5, 5 if refuses else 0, 0, 1)) + bytes(6))
+        if not refuses:
+            answer(sock)
+
+    with serving(handle, host) as address:
+        hop = AnsweringHop(address)
+        yield hop
