@@ -103,6 +103,8 @@ class Listener:
     kind: ListenerKind = ListenerKind.SOCKS
     names_only: NamesOnly = NamesOnly.OFF
     """What happens to requests for IP addresses. A chain may be stricter."""
+    chain: str | None = None
+    """The name of the chain for all of its requests, of which rules can only deny some; None where the rules choose."""
     mode: int | None = None
     """The permission bits of a unix socket; None for what the umask leaves."""
     group: str | None = None

@@ -180,6 +180,7 @@ class _Reader:
         if config.requires_gssapi and config.users:
             say = "with it, [[users]] cannot log in: remove them, or set gssapi_required = false"
             self._add(("server", "gssapi"), say)
+        self._check_listeners(config, data)
         self._check_rules(config, data)
         bad_rules = any(problem.path.startswith("rules") for problem in self.problems)
         has_server = server or "server" not in data
@@ -277,15 +278,25 @@ class _Reader:
         rules = zip(tables, raw_rules, strict=True)
         return tuple(table.build(number, raw) for number, (table, raw) in enumerate(rules, 1) if table)
 
+    def _check_listeners(self, config: Config, data: Mapping[str, Any]) -> None:
+        """Check that the chains that listeners name exist."""
+        for index, listener in enumerate(config.server.listen):
+            if listener.chain is not None:
+                self._check_chain(listener.chain, data, ("server", "listen", index, "chain"))
+
+    def _check_chain(self, name: str, data: Mapping[str, Any], place: Place) -> None:
+        """Check that a chain is declared, though maybe with a mistake in it; `place` names it."""
+        chains = [DIRECTLY, *(name for name, _ in self._entries(data, "chains", report=False))]
+        if name not in chains:
+            self._add(place, f"no chain is called {describe(name)}{suggest(name, chains)}")
+
     def _check_rules(self, config: Config, data: Mapping[str, Any]) -> None:
         """Check that the chains and users that rules name exist."""
-        chains = list(dict.fromkeys([DIRECTLY, *(name for name, _ in self._entries(data, "chains", report=False))]))
         users = [user.name for user in config.users]
         for rule in config.rules:
             place = ("rules", rule.number - 1)
-            if rule.chain is not None and rule.chain not in chains:
-                found = describe(rule.chain)
-                self._add((*place, "chain"), f"no chain is called {found}{suggest(rule.chain, chains)}")
+            if rule.chain is not None:
+                self._check_chain(rule.chain, data, (*place, "chain"))
             if not self._knows_users:
                 continue
             problems = (identity_problem(user.decode(), users, config.server.proofs) for user in sorted(rule.users))

@@ -97,6 +97,7 @@ class ListenTable(Table):
     address: ListenText
     kind: ListenerKind = ListenerKind.SOCKS
     names_only: NamesOnly = NamesOnly.OFF
+    chain: StrictStr | None = None
     mode: Annotated[int | None, parsed(parse_mode)] = None
     group: Annotated[str | None, parsed(parse_group), NUMBER] = None
     proxy_protocol: Annotated[tuple[Annotated[Senders, parsed(parse_sender)], ...], LIST] = ()

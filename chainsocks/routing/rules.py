@@ -25,7 +25,7 @@ from chainsocks.config.models import Config
 from chainsocks.config.rules import DIRECTLY, Rule, Spoken
 from chainsocks.protocol.address import Address, AddressType
 from chainsocks.protocol.messages import Command, Request, Version
-from chainsocks.routing.index import NONE, Index, Question
+from chainsocks.routing.index import Index, Question
 from chainsocks.shares import client_of
 
 __all__ = ["Caller", "Decision", "Router"]
@@ -88,12 +88,19 @@ class Decision:
 
 
 class Router:
-    """The rules of a configuration, ready for many requests."""
+    """The rules of a configuration, ready for many requests.
 
-    def __init__(self, config: Config) -> None:
+    With the name of a chain as `only`, the rules only deny: all other requests go through that chain.
+    """
+
+    def __init__(self, config: Config, only: str | None = None) -> None:
         self._chains = {**config.chains, DIRECTLY: config.direct}
-        self.default = config.default_chain
-        """The chain for requests that no rule matches; None to refuse them."""
+        self._only_deny = only is not None
+        self.default = config.default_chain if only is None else self._chains.get(only)
+        """The chain for requests that no rule decides on; None to refuse them."""
+        self._no_chain = f'no chain is called "{"default" if only is None else only}"'
+        if config.rules and only is None:
+            self._no_chain = f"no rule matches, and {self._no_chain}"
         self._rules = {rule.number: rule for rule in config.rules}
         resolving = [rule for rule in config.rules if rule.resolve]
         self._asked = Index(config.rules)
@@ -166,16 +173,9 @@ class Router:
 
     def _conclude(self, destination: Address, number: int) -> Decision:
         """Return the decision of the first rule that matches, or of none."""
-        if number == NONE:
-            if self.default is None:
-                what = (
-                    'no rule matches, and no chain is called "default"'
-                    if self._rules
-                    else 'no chain is called "default"'
-                )
-                return Decision(destination, refusal=what)
-            return Decision(destination, self.default)
-        rule = self._rules[number]
+        rule = self._rules.get(number)
+        if rule is None or (rule.chain and self._only_deny):
+            return Decision(destination, self.default, refusal="" if self.default else self._no_chain)
         if rule.chain is None:
             return Decision(destination, None, rule, f"rule {number} says no")
         return Decision(destination, self._chains[rule.chain], rule)

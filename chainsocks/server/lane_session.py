@@ -287,7 +287,7 @@ class LaneSession(Deadline):
             return self._hand_over()
         record.request, opening.early = request, early
         caller = Caller(opening.connection.host, opening.user)
-        decision = route_at_once(request, caller, terms.service.policy, terms.listener.names_only)
+        decision = route_at_once(request, caller, terms.policy, terms.listener.names_only)
         if decision is None or decision.refusal:
             return self._hand_over()
         limits = terms.allow(decision)

@@ -44,7 +44,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "web",
         },
     ),
-    Listener: frozenset({"address", "group", "mode", "names_only", "proxy_protocol"}),
+    Listener: frozenset({"address", "chain", "group", "mode", "names_only", "proxy_protocol"}),
     Server: frozenset(
         {
             "bind_address",
@@ -140,11 +140,15 @@ STEPS_ASIDE: dict[type, frozenset[str]] = {
 def offers_lane(listener: Listener, config: Config) -> bool:
     """Whether any session of `listener` may use the lane."""
     values = (listener, config, config.server, config.timeouts, config.health, config.limits, *config.users)
-    return config.server.lane and all(map(_is_honoured, values)) and any(map(_is_honoured, _chains_of(config)))
+    chains = _chains_of(listener, config)
+    return config.server.lane and all(map(_is_honoured, values)) and any(map(_is_honoured, chains))
 
 
-def _chains_of(config: Config) -> Iterator[Chain]:
-    """Yield the chains that the rules, or no rule, may send a request through."""
+def _chains_of(listener: Listener, config: Config) -> Iterator[Chain]:
+    """Yield the chains that requests of `listener` may go through."""
+    if listener.chain is not None:
+        yield config.chains.get(listener.chain, config.direct)
+        return
     if config.default_chain:
         yield config.default_chain
     for rule in config.rules:
@@ -166,7 +170,18 @@ def may_use_lane(listener: Listener, config: Config, decision: RoutingDecision) 
 class Terms:
     """What the sessions of a listener have in common while the server uses one service."""
 
-    __slots__ = ("_verdicts", "access", "are_open", "limits", "listener", "methods", "network", "service", "timeouts")
+    __slots__ = (
+        "_verdicts",
+        "access",
+        "are_open",
+        "limits",
+        "listener",
+        "methods",
+        "network",
+        "policy",
+        "service",
+        "timeouts",
+    )
 
     def __init__(self, listener: Listener, service: Service) -> None:
         self.listener = listener
@@ -175,6 +190,7 @@ class Terms:
         self.limits = service.limits
         self.network = service.network
         self.methods = service.logins.methods
+        self.policy = service.policy_of(listener)
         self.access = Access.of(service, listener, None)
         """Where sessions that no rule decides on may connect to."""
         self.are_open = offers_lane(listener, service.config)

@@ -76,7 +76,7 @@ def datagram_access(
     """Return what judges where datagrams go directly, by the rule of each; None if all of them may go anywhere."""
     if service.config.server.private or listener.is_home:
         return None
-    router = service.policy.router
+    router = service.policy_of(listener).router
 
     def allowed(destination: Address, address: Address) -> bool:
         rule = router.decide_datagram(request, caller, destination).rule if router.has_rules else None

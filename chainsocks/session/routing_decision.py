@@ -51,7 +51,7 @@ log = logging.getLogger("chainsocks.session")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What decides on requests; made once for a configuration by `of`."""
+    """What decides on requests; made by `of`, once for a configuration and the chain that a listener names."""
 
     router: Router
     login_required: bool
@@ -60,10 +60,10 @@ class Policy:
     isolation_key: bytes
 
     @classmethod
-    def of(cls, config: Config) -> Policy:
-        """Return the policy of a configuration."""
+    def of(cls, config: Config, chain: str | None = None) -> Policy:
+        """Return the policy of a configuration, for listeners with that `chain`."""
         required = bool(config.users) or config.requires_gssapi
-        return cls(Router(config), required, config.timeouts.resolve, config.isolation_key)
+        return cls(Router(config, chain), required, config.timeouts.resolve, config.isolation_key)
 
 
 @dataclass(frozen=True, slots=True)

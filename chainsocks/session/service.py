@@ -16,6 +16,7 @@ from chainsocks.chain.health import Health
 from chainsocks.chain.warm import WarmWays
 from chainsocks.config.chains import groups_of, hops_of
 from chainsocks.config.limits import Limits
+from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
 from chainsocks.config.tls import context_of, listener_context_of
 from chainsocks.limits.limiter import Limiter
@@ -48,7 +49,8 @@ class Service:
     """The service that this one is made from."""
     limits: Limiter | None = field(init=False)
     """The same; None if nothing is limited."""
-    policy: Policy = field(init=False)
+    _policies: dict[str | None, Policy] = field(init=False)
+    """By the chains that listeners name."""
     dialer: Dialer = field(init=False)
     port_shares: PortShares = field(init=False)
 
@@ -59,12 +61,19 @@ class Service:
         warm = WarmWays(chains, config.timeouts, network, choices, config.health, config.isolation_key)
         limiter = self.limiter or Limiter(network.now, config.limits)
         put(self, "limits", limiter if config.limits != Limits() else None)
-        put(self, "policy", Policy.of(config))
+        put(self, "_policies", {each.chain: Policy.of(config, each.chain) for each in config.server.listen})
         ports = config.server.udp_ports
         same_ports = former and former.port_shares.ports == ports
         put(self, "port_shares", former.port_shares if former and same_ports else PortShares(ports))
         dialer = Dialer(network, config.timeouts, choices, warm=warm if chains else None, counters=self.counters)
         put(self, "dialer", dialer)
+
+    def policy_of(self, listener: Listener) -> Policy:
+        """Return what decides on the requests of a listener, maybe one that the configuration has no more."""
+        policy = self._policies.get(listener.chain)
+        if policy is None:
+            policy = self._policies[listener.chain] = Policy.of(self.config, listener.chain)
+        return policy
 
     def renewed(self, config: Config) -> Service:
         """Make a service for another configuration, which keeps what has been learnt. It may be made in a thread."""

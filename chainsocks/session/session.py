@@ -274,7 +274,9 @@ class _Session:
     async def _route(self, request: Request, caller: Caller) -> RoutingDecision:
         """Decide which chain the request goes through."""
         service, record = self._service, self._record
-        decision = await route_request(request, caller, service.policy, service.network, self._listener.names_only)
+        listener = self._listener
+        policy = service.policy_of(listener)
+        decision = await route_request(request, caller, policy, service.network, listener.names_only)
         record.rule, record.chain = decision.matched, decision.chain
         if decision.refusal:
             raise decision.refusal
@@ -350,7 +352,7 @@ class _Session:
             what = "datagrams would go in the clear beside the TLS of this listener"
             raise RequestRefused(what, ReplyCode.COMMAND_NOT_SUPPORTED)
         service, request, tally = self._service, handshake.request, Tally(self._record)
-        passes = datagram_filter(service.policy.router, request, caller, decision, self._record.who)
+        passes = datagram_filter(service.policy_of(self._listener).router, request, caller, decision, self._record.who)
 
         async def open_associations() -> Association:
             return await self._dial(decision, associate, UNSPECIFIED)

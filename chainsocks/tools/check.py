@@ -202,6 +202,8 @@ def _hop_remarks(hop: Hop, chain: Chain) -> Iterator[str]:
 def _listens(server: Server) -> Iterator[str]:
     for listener in server.listen:
         terms = [] if listener.names_only is NamesOnly.OFF else [f"names_only = {listener.names_only}"]
+        if listener.chain is not None:
+            terms.append(f"chain {listener.chain}")
         if listener.mode is not None:
             terms.append(f"mode = {listener.mode:04o}")
         if listener.group is not None:

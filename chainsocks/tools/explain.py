@@ -60,6 +60,8 @@ class Explanation:
     """The listeners that refuse it nevertheless: it is for an IP address, and they require names."""
     private_at: tuple[Listener, ...] = ()
     """The listeners whose clients get no direct way there: it is a private place of this machine."""
+    elsewhere: tuple[Listener, ...] = ()
+    """The listeners whose requests go through a chain of their own, and not through this one."""
 
     @property
     def allowed(self) -> bool:
@@ -79,6 +81,8 @@ class Explanation:
             yield f"chain {printable(self.chain.name)}: {' -> '.join(members)}"
         if self.chain and self.chain.send_proxy:
             yield "the connection begins with a PROXY protocol header that tells of the client"
+        for each in self.elsewhere:
+            yield f"but through chain {printable(str(each.chain))} at {printable(str(each))}"
         if self.refused_at:
             yield f"but refused at {', '.join(printable(str(each)) for each in self.refused_at)} (names_only)"
         if self.private_at:
@@ -98,6 +102,7 @@ class Explanation:
                 "chain": self.chain.name if self.chain else None,
                 "refused_at": [str(each) for each in (*self.refused_at, *self.private_at)],
                 "hops": [member_document(member) for member in hops],
+                "elsewhere": [{"listener": str(each), "chain": each.chain} for each in self.elsewhere],
                 "send_proxy": self.chain is not None and self.chain.send_proxy,
             }
         )
@@ -202,7 +207,9 @@ async def explain(config: Config, request: Request, caller: Caller, network: Net
     if not names_an_address(request.destination):
         refused_at = []
     private_at = () if decision.chain and decision.chain.hops else _guarding(config, rule, destination, decision)
-    return Explanation(destination, rule, decision.chain, "", decision.addresses, tuple(refused_at), private_at)
+    chain = decision.chain
+    elsewhere = tuple(each for each in config.server.listen if each.chain and chain and each.chain != chain.name)
+    return Explanation(destination, rule, chain, "", decision.addresses, tuple(refused_at), private_at, elsewhere)
 
 
 def _guarding(

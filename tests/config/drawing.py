@@ -59,6 +59,7 @@ LISTENERS = (
     | some(
         {"address": st.sampled_from(["127.0.0.1:1083", "localhost:1084"])},
         names_only=st.sampled_from(["off", "warn", "refuse"]),
+        chain=st.just("direct"),
     )
     | st.just({"address": "unix:/run/y", "mode": "0660"})
 )

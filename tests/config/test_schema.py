@@ -141,6 +141,10 @@ def test_the_server(line: str, server: Server) -> None:
             'listen = [{ address = "127.0.0.1", names_only = "refuse" }]',
             "server.listen[1].address: '127.0.0.1': a port is missing, as in example.org:1080",
         ),
+        (
+            'listen = [{ address = "127.0.0.1:1080", chain = "ofice" }]\n[chains]\noffice = "direct"',
+            "server.listen[1].chain: no chain is called 'ofice'; did you mean 'office'?",
+        ),
         ('listen = [{ names_only = "warn" }]', "server.listen[1].address: this key is missing"),
         (
             'listen = [{ address = "[::1]:1080", names_onyl = "warn" }]',

@@ -55,6 +55,28 @@ def test_without_rules() -> None:
     assert decide(config_of(head=HEAD.replace("default =", "other =")), "x").refusal == 'no chain is called "default"'
 
 
+# --- with the chain that a listener names
+
+
+@pytest.mark.parametrize(
+    ("host", "chain", "refusal"),
+    [
+        ("example.org", "onion", ""),
+        ("a.lan", "onion", ""),
+        ("b.lan", None, "rule 2 says no"),
+        ("10.0.0.1", "onion", ""),
+    ],
+    ids=["no rule matches", "a rule with another chain lets it pass", "a rule denies", "a rule that goes direct"],
+)
+def test_with_a_chain_of_the_listener_rules_only_deny(host: str, chain: str | None, refusal: str) -> None:
+    """A rule that does not deny has not decided, so it lifts nothing else that holds for the direct way."""
+    rules = ("to = 'a.lan'\nchain = 'default'", "to = '*.lan'\ndeny = true", "to = '10.0.0.0/8'\nchain = 'direct'")
+    request = Request(Version.SOCKS5, Command.CONNECT, Address(host, 80))
+    decision = Router(config_of(*rules), "onion").decide(request, NOBODY)
+    assert (decision.chain and decision.chain.name, decision.refusal) == (chain, refusal)
+    assert (decision.rule is None) is (chain is not None)
+
+
 # --- the ways that there are
 
 

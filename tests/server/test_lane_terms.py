@@ -54,6 +54,12 @@ def test_without_a_direct_way_all_sessions_are_tasks(rules: tuple[Rule, ...]) ->
     assert not offers_lane(LISTENER, Config(chains={"default": HOPPING}, rules=rules))
 
 
+@pytest.mark.parametrize(("chain", "offered"), [("default", False), ("direct", True), (None, True)])
+def test_a_listener_with_a_chain_offers_the_lane_if_that_is_direct(chain: str | None, *, offered: bool) -> None:
+    config = Config(chains={"default": HOPPING}, rules=(Rule(1, "direct"),))
+    assert offers_lane(replace(LISTENER, chain=chain), config) is offered
+
+
 @pytest.mark.parametrize(
     ("decision", "may"),
     [
@@ -76,6 +82,7 @@ class NewListener:
     address: Address
     kind: str = "socks"
     names_only: NamesOnly = NamesOnly.OFF
+    chain: str | None = None
     tls: str | None = None
     fixed: list[str] = field(default_factory=list)
 

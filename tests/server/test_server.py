@@ -29,7 +29,7 @@ from chainsocks.server.server import Server, open_server
 from chainsocks.session.login import Logins
 from chainsocks.session.routing_decision import RoutingDecision, route_at_once
 from chainsocks.session.service import Service
-from tests.net.sockets import LOOPBACK, descriptors, read_exactly
+from tests.net.sockets import LOOPBACK, descriptors, free_port, read_exactly
 from tests.server.serving import (
     ANY_PORT,
     GREETING,
@@ -289,6 +289,19 @@ async def test_a_listener_that_stays_keeps_its_socket_and_has_the_new_terms(
             await session.send(b"still here")
             assert await read_exactly(session, 10) == b"still here"
             assert await request(greeted, destination) == SUCCEEDED
+
+
+async def test_a_listener_may_have_a_chain_of_its_own(sockets_on_mock_clock: MockClock) -> None:
+    """The requests of the other listener go through a hop that refuses connections."""
+    chains = {"default": Chain(f"socks5://{LOOPBACK}:{free_port()}")}
+    config = replace(config_of(ANY_PORT, replace(ANY_PORT, chain="direct")), chains=chains)
+    async with echoing() as destination, open_server(config) as server:
+        codes = []
+        for opened in server.listeners:
+            async with connect(str(opened)) as client:
+                await greet(client)
+                codes.append(await request(client, destination))
+    assert codes == [GENERAL_FAILURE, SUCCEEDED]
 
 
 async def test_without_a_poller_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

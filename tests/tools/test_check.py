@@ -185,11 +185,11 @@ def test_rules_are_shown_between_chains_and_deadlines() -> None:
 def test_who_wants_names_is_shown() -> None:
     output = shown(
         parse_config(
-            "[server]\nlisten = ['127.0.0.1:1080', { address = '[::1]:1080', names_only = 'refuse' }]\n"
-            "[hops]\ntor = 'socks5://10.0.0.1'\n[chains]\ndefault = { hops = ['tor'], names_only = 'warn' }\n"
+            "[server]\nlisten = ['127.0.0.1:1080', { address = '[::1]:1080', names_only = 'refuse', chain = 'direct' }]"
+            "\n[hops]\ntor = 'socks5://10.0.0.1'\n[chains]\ndefault = { hops = ['tor'], names_only = 'warn' }\n"
         )
     )
-    assert output.startswith("listen: 127.0.0.1:1080, [::1]:1080 (names_only = refuse)\n")
+    assert output.startswith("listen: 127.0.0.1:1080, [::1]:1080 (names_only = refuse, chain direct)\n")
     assert "  30  names_only = warn\n" in output
 
 

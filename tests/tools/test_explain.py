@@ -294,6 +294,7 @@ def test_json(capsys: pytest.CaptureFixture[str], path: Path) -> None:
         "addresses": None,
         "chain": "onion",
         "refused_at": [],
+        "elsewhere": [],
         "hops": [{"name": "tor", "protocol": "socks5", "address": "127.0.0.1:9050"}],
         "send_proxy": False,
     }
@@ -345,6 +346,15 @@ def test_listeners_that_require_names_are_named(capsys: pytest.CaptureFixture[st
     code, out, _ = run_main(capsys, "check", path, "--explain", "127.1:80")
     assert (code, out.splitlines()[-1]) == (0, "but refused at [::1]:1080 (names_only)")
     assert "but refused" not in run_main(capsys, "check", path, "--explain", "example.org:80")[1]
+
+
+def test_listeners_with_a_chain_of_their_own_are_named(capsys: pytest.CaptureFixture[str], path: Path) -> None:
+    path.write_text(FILE + "[server]\nlisten = ['127.0.0.1:1080', { address = '[::1]:1080', chain = 'slow' }]\n")
+    question: list[str | Path] = ["check", path, "--explain", "example.org:80"]
+    code, out, _ = run_main(capsys, *question)
+    assert (code, out.splitlines()[-1]) == (0, "but through chain slow at [::1]:1080")
+    [one] = json.loads(run_main(capsys, *question, "--json")[1])["elsewhere"]
+    assert one == {"listener": "[::1]:1080", "chain": "slow"}
 
 
 def test_which_users_are_known(capsys: pytest.CaptureFixture[str], path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
