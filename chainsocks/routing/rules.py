@@ -31,6 +31,7 @@ from chainsocks.shares import client_of
 __all__ = ["Caller", "Decision", "Router"]
 
 _IDENT = Proof.IDENT.encode()
+_CERTIFICATE = Proof.CERTIFICATE.encode()
 
 NOWHERE = Host()
 """The host of an association, whose destinations are not known yet."""
@@ -49,6 +50,11 @@ class Caller:
     def has_logged_in(self) -> bool:
         """Whether it has proved its name. What an identd says is no login."""
         return self.user is not None and not self.user.startswith(_IDENT)
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether the certificate of its TLS has proved its name, whatever it says behind that."""
+        return self.user is not None and self.user.startswith(_CERTIFICATE)
 
     @property
     def account(self) -> str:

@@ -150,11 +150,11 @@ def _completed(
 
 def _login_problem(request: Request, caller: Caller, policy: Policy) -> str | None:
     """Say why a client that has to log in has not. What an identd says is no login."""
-    if not policy.login_required or caller.has_logged_in:
+    if not policy.login_required:
         return None
-    if request.version is Version.SOCKS4:
+    if request.version is Version.SOCKS4 and not caller.has_certificate:
         return "SOCKS4 cannot log in, and a login is required"
-    return "a login is required"
+    return None if caller.has_logged_in else "a login is required"
 
 
 def _refused(
