@@ -20,6 +20,7 @@
         ├── HopRefused                  a hop answered our request with a refusal
         │   └── DestinationRefusedHop, ConnectionRefusedError   the destination refused the last hop's connection
         ├── ResolverError               the resolver, of this machine or behind a chain, gave no usable answer
+        ├── ResponseError               the destination of a plain HTTP request gave no usable response
         └── DialTimeout, TimeoutError   a step did not end within its limit
 
 What stands behind a comma is the standard library's: ``except OSError`` around a dial catches every `DialError`,
@@ -68,6 +69,7 @@ __all__ = [
     "ProtocolError",
     "RequestRefused",
     "ResolverError",
+    "ResponseError",
     "Step",
     "UnsupportedAddress",
     "reply_code_of",
@@ -153,6 +155,8 @@ class Step(StrEnum):
     LISTEN = "TCP listen"
     AFTER_REPLY = "what comes behind its request"
     """Waiting for the destination's own first bytes, after the last hop's reply."""
+    RESPONSE = "HTTP response"
+    """Waiting for the response to a plain HTTP request."""
     OPEN = "open"
     """The connection to the destination is open: the end of a dial."""
 
@@ -412,6 +416,10 @@ class DestinationRefusedHop(HopRefused, ConnectionRefusedError):
 
 class ResolverError(DialError):
     """The resolver, of this machine or behind a chain, knows no such name, failed, or does not speak proper DNS."""
+
+
+class ResponseError(DialError):
+    """The destination of a plain HTTP request was reached, and gave no response that can be passed on."""
 
 
 class DialTimeout(DialError, TimeoutError):

@@ -35,6 +35,7 @@ from chainsocks.errors import (
     ProtocolError,
     RequestRefused,
     ResolverError,
+    ResponseError,
     Step,
     UnsupportedAddress,
     reply_code_of,
@@ -82,6 +83,7 @@ SAMPLES: list[Exception] = [
     refusal(ReplyCode.NOT_ALLOWED_BY_RULESET),
     refusal(ReplyCode.CONNECTION_REFUSED),
     at_destination(ResolverError, Cause.NAME_NOT_FOUND),
+    at_destination(ResponseError, Cause.CLOSED),
     at_hop(DialTimeout, Cause.TIMED_OUT).after([refusal(1), at_destination(DialTimeout, Cause.TIMED_OUT)]),
     CapsuleError("trouble"),
 ]

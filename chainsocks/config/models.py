@@ -141,6 +141,7 @@ class TimeoutKeywords(TypedDict, total=False):
     reply: float | None
     idle: float | None
     half_close: float | None
+    next_request: float | None
     bind: float | None
     udp_idle: float | None
     grace: float | None
@@ -177,6 +178,8 @@ class Timeouts:
     """A relay without data in either direction."""
     half_close: float = 60
     """A relay without data, after one side has finished."""
+    next_request: float = 60
+    """Waiting for the next plain HTTP request on a connection."""
     bind: float = 120
     """Waiting for the inbound connection of a BIND."""
     udp_idle: float = 120

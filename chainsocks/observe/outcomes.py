@@ -43,7 +43,7 @@ class OutcomeKind(StrEnum):
     KILLED = auto()
     """It was ended by request, over the control socket."""
     DIAL_FAILED = auto()
-    """A hop or the destination was not reached."""
+    """A hop or the destination was not reached, or did not respond to a plain HTTP request."""
     LOCAL_ERROR = auto()
     """This machine lacked something, such as memory or files."""
     BUG = auto()

@@ -1,10 +1,11 @@
-"""The server's side of HTTP CONNECT (RFC 9110 section 9.3.6): the request of a client, and the answer to it.
+"""The server's side of an HTTP proxy: the request of a client, and a refusal of it.
 
 1. h11 reads the request. What h11 forgives and servers behind us may read in another way is refused before it: a line
    that ends without CR, a continued line, a body that is announced twice or in two ways.
-2. Nothing of the request travels on: the way that it opens begins with the first byte behind its header section.
+2. Nothing of a CONNECT (RFC 9110 section 9.3.6) travels on: the way that it opens begins with the first byte behind
+   its header section. Any other request for an ``http://`` URL has an exchange (`chainsocks.protocol.http_exchange`).
 3. A refusal is an answer with the status that its reply code stands for. Its body is the sentence of the log.
-4. A request that is not CONNECT gets an answer of 400 or 405: a web page that reaches this port gets nothing else.
+4. A request for a path gets an answer of 400: a web page that reaches this port gets nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from chainsocks.protocol.address import Address, parse_address, printable
 from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError, unexpected_opening
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.http_connect import can_be_authority
+from chainsocks.protocol.http_exchange import WITH_MAX_FORWARDS, HttpExchange, parse_target
 from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, Request, UsernamePassword, Version
 
 __all__ = ["MAX_HEADER", "HttpServerHandshake", "may_be_http", "status_of"]
@@ -27,11 +29,14 @@ __all__ = ["MAX_HEADER", "HttpServerHandshake", "may_be_http", "status_of"]
 MAX_HEADER = 32 * 1024
 """Bytes of the header section of a request."""
 
-_METHODS = tuple(b"%b " % method.encode() for method in HTTPMethod)
+_WEBDAV = ["COPY", "LOCK", "MERGE", "MKACTIVITY", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "REPORT", "SEARCH"]
+_METHODS = tuple(b"%b " % method.encode() for method in (*HTTPMethod, *_WEBDAV, "CHECKOUT", "UNLOCK"))
+"""Those of HTTP, and of WebDAV and its extensions, such as Subversion's; other protocols begin with words as well."""
 _END = b"\r\n\r\n"
 _LONE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0").search
 _CONTINUED = re.compile(rb"\r\n[ \t]").search
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_LENGTHS = re.compile(rb"\r\ncontent-length[ \t]*:([^\r]*)", re.IGNORECASE).findall
 _SUCCESS = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 _STATUSES: Mapping[int, HTTPStatus] = {
@@ -54,12 +59,13 @@ def status_of(code: int) -> HTTPStatus:
 
 
 class HttpServerHandshake(ServerHandshake):
-    """The server of one CONNECT. `methods` are those that SOCKS5 would accept: they say whether a login is wanted.
+    """The server of one request. `methods` are those that SOCKS5 would accept: they say whether a login is wanted.
 
-    The handshake waits in LOGIN with `login` set, as that of SOCKS5 does.
+    The handshake waits in LOGIN with `login` set, as that of SOCKS5 does. In REPLY, `exchange` is set unless the
+    request is a CONNECT. An exchange is passed on instead of a reply that succeeds.
     """
 
-    __slots__ = ("_http", "_methods", "_searched")
+    __slots__ = ("_http", "_methods", "_searched", "exchange")
 
     def __init__(self, methods: Sequence[Method] = (Method.NO_AUTHENTICATION_REQUIRED,)) -> None:
         super().__init__(State.REQUEST)
@@ -67,6 +73,7 @@ class HttpServerHandshake(ServerHandshake):
         self._searched = 0
         """How much of what has arrived has no end of the header section."""
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER)
+        self.exchange: HttpExchange | None = None
 
     def _advance(self) -> bool:
         if self.state is not State.REQUEST:
@@ -99,14 +106,15 @@ class HttpServerHandshake(ServerHandshake):
         if event.http_version not in (b"1.0", b"1.1"):
             status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
             raise self._bad(status, "its version of HTTP is neither 1.0 nor 1.1", Cause.WRONG_VERSION)
-        if event.method != b"CONNECT":
-            method = printable(event.method.decode("latin-1"))[:20]
-            problem = f"{method} is not supported, only CONNECT is"
-            status = HTTPStatus.BAD_REQUEST if event.target.startswith(b"/") else HTTPStatus.METHOD_NOT_ALLOWED
-            raise self._bad(status, problem, Cause.UNKNOWN_COMMAND)
-        if any(name in _FRAMING for name, _ in event.headers):
-            raise self._malformed("a CONNECT has no body, and its header announces one")
-        target, login = self._target(event.target), self._login(event.headers)
+        if event.method == b"CONNECT":
+            if any(name in _FRAMING for name, _ in event.headers):
+                raise self._malformed("a CONNECT has no body, and its header announces one")
+            target = self._target(event.target)
+        else:
+            self._check_body(header, event)
+            self._check_forwards(event)
+            target = self._begin_exchange(event)
+        login = self._login(event.headers)
         self._credentials = login if Method.USERNAME_PASSWORD in self._methods else None
         self._request = Request(Version.HTTP, Command.CONNECT, target, self._credentials)
         if self._credentials:
@@ -119,6 +127,30 @@ class HttpServerHandshake(ServerHandshake):
         else:
             problem = "a login by GSSAPI is required, and HTTP has none"
             raise self._bad(HTTPStatus.FORBIDDEN, problem, Cause.LOGIN_REQUIRED)
+
+    def _check_body(self, header: bytes, request: h11.Request) -> None:
+        """Refuse a body whose end two programs may see in two places. `header` is what h11 has put in order."""
+        lengths, names = _LENGTHS(header), {name for name, _ in request.headers}
+        if len(lengths) > 1 or b"," in b"".join(lengths):
+            raise self._malformed("its body has two lengths")
+        if names >= _FRAMING:
+            raise self._malformed("its body has a length, and is chunked")
+        if b"transfer-encoding" in names and request.http_version == b"1.0":
+            raise self._malformed("HTTP/1.0 has no chunked bodies")  # RFC 9112 section 6.1
+
+    def _check_forwards(self, request: h11.Request) -> None:
+        """Refuse what asks this server to answer by itself (RFC 9110 section 7.6.2)."""
+        if request.method in WITH_MAX_FORWARDS and (b"max-forwards", b"0") in request.headers:
+            problem = "its Max-Forwards is 0, and this proxy has no answers of its own"
+            raise self._bad(HTTPStatus.NOT_IMPLEMENTED, problem, Cause.UNKNOWN_COMMAND)
+
+    def _begin_exchange(self, request: h11.Request) -> Address:
+        try:
+            target = parse_target(request.method, request.target)
+        except ValueError as error:
+            raise self._malformed(str(error)) from None
+        self.exchange = HttpExchange(self._http, request, target)
+        return target.address
 
     def _target(self, target: bytes) -> Address:
         try:
@@ -153,6 +185,12 @@ class HttpServerHandshake(ServerHandshake):
         if reply.succeeded:
             return _SUCCESS
         return self._encode(status_of(reply.code), reply.problem)
+
+    def refuse_body(self, error: ProtocolError) -> None:
+        """Refuse a request whose body is malformed, before its response has begun."""
+        self.state = State.REQUEST
+        self._answer(HTTPStatus.BAD_REQUEST, str(error))
+        self._fail()
 
     def _malformed(self, problem: str) -> ProtocolError:
         return self._bad(HTTPStatus.BAD_REQUEST, problem, Cause.MALFORMED)

@@ -9,7 +9,7 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 from trio.lowlevel import checkpoint
 
-__all__ = ["CHUNK", "End", "pump"]
+__all__ = ["CHUNK", "ROUNDS_BEFORE_YIELD", "End", "pump"]
 
 CHUNK = 64 * 1024
 """Bytes in flight in one direction at most: the next chunk is read after the sink has taken this one."""

@@ -70,6 +70,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "hop",
             "ident",
             "idle",
+            "next_request",
             "proxy_protocol",
             "reply",
             "resolve",

@@ -3,6 +3,7 @@
 ::
 
     listener ─ accept ─ admission ─ session, with the service of that moment ─ its place is free
+                     │          │ └── next request, of plain HTTP ────┘   (`chainsocks.server.next_requests`)
                      └─ header of a load balancer ─┘   (`chainsocks.server.reception`)
 
 1. All of it can be changed while the server runs. A session uses the service that it started with to its end.
@@ -46,6 +47,7 @@ from chainsocks.server.file_limit import current_limit, sessions_that_fit, waiti
 from chainsocks.server.health_checks import check_members, members_to_check
 from chainsocks.server.lane import Lane
 from chainsocks.server.network import TrioNetwork
+from chainsocks.server.next_requests import NextRequests
 from chainsocks.server.reception import Reception
 from chainsocks.session.access import Access
 from chainsocks.session.begun import Begun
@@ -116,6 +118,7 @@ class Server:
         """Where this server listens; each service that it uses has it."""
         self._service = service
         self._reception = Reception()
+        self._next_requests = NextRequests()
         self._poller = poller
         self._deadlines = deadlines
         self._keepalive = keepalive
@@ -277,7 +280,7 @@ class Server:
             self._lanes.remove(lane)
 
     def _make_room(self) -> bool:
-        return self.admission.make_room() or self._reception.make_room()
+        return self._next_requests.make_room() or self.admission.make_room() or self._reception.make_room()
 
     def _receive(self, connection: Connection, client: SocketStream, lane: Lane | None) -> None:
         """Have the header of a load balancer's connection read."""
@@ -314,7 +317,7 @@ class Server:
     def _begin(self, place: Place[_Waiting], connection: Connection, client: SocketStream, lane: Lane | None) -> None:
         """Begin a session, in the lane if that takes it."""
         if not (lane and isinstance(client, PolledStream) and lane.begin(connection, client, self._service, place)):
-            if connection.host:
+            if connection.host and not connection.earlier:  # otherwise it has been added before
                 self._keepalive.add(client)
             self._start_session(connection, self._service, None, place)
 
@@ -329,13 +332,32 @@ class Server:
     async def _run_session(
         self, connection: Connection, service: Service, begun: Begun | None, place: SessionPlace
     ) -> None:
+        kept = None
         try:
-            await serve_session(connection, service, begun, place, self._live)
+            kept = await serve_session(connection, service, begun, place, self._live)
         except Exception as error:
             log.error("a bug in chainsocks ended a session: %s: %s", type(error).__name__, shown(error))
             log.debug("where it happened", exc_info=error)
         finally:
             place.leave()
+        if kept:
+            await self._go_on(kept)
+
+    async def _go_on(self, connection: Connection) -> None:
+        """Have the next request of a connection be a session, unless its listener is no longer there."""
+        client = connection.client
+        is_wanted = any(active.terms == connection.listener for active in self._active)
+        if not isinstance(client, SocketStream) or self._accepting.cancel_scope.cancel_called or not is_wanted:
+            await client.aclose()
+        elif connection.earlier and connection.earlier.heard:
+            self._admit(connection, client, None)
+        else:
+            self._accepting.start_soon(self._wait_for_request, connection)
+
+    async def _wait_for_request(self, connection: Connection) -> None:
+        kept = await self._next_requests.wait(connection, self._service.config.timeouts.next_request)
+        if kept:
+            await self._go_on(kept)
 
     async def _tend_hops(self) -> None:
         """Check members of groups and keep warm ways, as the service has them; start anew when it changes."""

@@ -15,9 +15,20 @@ from chainsocks.protocol.messages import ReplyCode
 from chainsocks.protocol.proxy_protocol import UNKNOWN, Ends, encode_header
 from chainsocks.session.own_listeners import is_own
 
-__all__ = ["Connection", "connects_here", "ends_of", "proxy_header"]
+__all__ = ["Connection", "Earlier", "connects_here", "ends_of", "proxy_header"]
 
 [DEFAULT_LISTENER] = Server().listen
+
+
+class Earlier(NamedTuple):
+    """What a session leaves to the next one on its connection."""
+
+    client: ByteStream
+    """The stream to go on with: that of the connection, or TLS over it."""
+    certificate: str = ""
+    """The name in the client's certificate."""
+    heard: bytes = b""
+    """What the client has sent already, behind its last request."""
 
 
 class Connection(NamedTuple):
@@ -33,6 +44,8 @@ class Connection(NamedTuple):
     """The client that a load balancer has told of, in whose place `client` is connected to that."""
     target: Address | None = None
     """Where the connection was going to, if the network tells that; None where the client asks for it."""
+    earlier: Earlier | None = None
+    """What an earlier session on the connection leaves to this one, both of them of plain HTTP."""
 
 
 def ends_of(client: ByteStream) -> Ends | None:

@@ -20,7 +20,7 @@ from chainsocks.protocol.messages import Method, Request, UsernamePassword, Vers
 from chainsocks.protocol.redirected import RedirectedHandshake
 from chainsocks.routing.rules import Caller
 from chainsocks.session.client_watch import until_client_leaves
-from chainsocks.session.connection import Connection
+from chainsocks.session.connection import Connection, Earlier
 from chainsocks.session.gssapi import GssapiLogin, accepted_methods
 from chainsocks.session.ident import check_ident
 from chainsocks.session.lingering_close import linger_and_close
@@ -46,11 +46,11 @@ class RequestReader:
     __slots__ = (
         "_answered",
         "_certificate",
-        "_connection",
         "_heard",
         "_is_in_tls",
         "_service",
         "client",
+        "connection",
         "handshake",
         "place",
     )
@@ -67,13 +67,16 @@ class RequestReader:
         self.place = place
         self.handshake: ServerHandshake | None = None
         self._service = service
-        self._connection = connection
+        self.connection = connection
         self._heard = heard
         self._answered = answered
         self._is_in_tls = connection.listener.tls is None
         """Whether the client has done what TLS its listener wants."""
         self._certificate = ""
         """The name in the client's certificate."""
+        if earlier := connection.earlier:
+            self.client, self._certificate, self._heard = earlier
+            self._is_in_tls = True
 
     @property
     def step(self) -> str:
@@ -95,10 +98,10 @@ class RequestReader:
             ProtocolError: the client broke the protocol or may not come in; the answer that it is owed has been sent.
             BrokenResourceError: the client's connection broke.
         """
-        if self._connection.target:
-            self.handshake = RedirectedHandshake(self._connection.target)
+        if self.connection.target:
+            self.handshake = RedirectedHandshake(self.connection.target)
             return self.handshake
-        if tls := self._connection.listener.tls:
+        if not self._is_in_tls and (tls := self.connection.listener.tls):
             self.client, self._certificate = await accept_tls(self.client, tls)
             self._is_in_tls = True
         data = self._heard or await self._receive()
@@ -131,7 +134,7 @@ class RequestReader:
 
     async def _is_right(self, handshake: ServerHandshake) -> bool:
         """Check a login that was not right before, for as long as the client is there."""
-        service, (_, _, host, listener, _, _) = self._service, self._connection
+        service, host, listener = self._service, self.connection.host, self.connection.listener
         address = client_of(host)
         failed = service.limits.failed_logins(host, listener.address) if service.limits else None
         with until_client_leaves(self.client, handshake):
@@ -164,6 +167,10 @@ class RequestReader:
             return None
         handshake.refuse_login()
         return LoginRefused(problem, Cause.TIMED_OUT)
+
+    def next_connection(self, heard: bytes) -> Connection:
+        """Return the connection for another session, whose client has sent `heard` already."""
+        return self.connection._replace(earlier=Earlier(self.client, self._certificate, heard))
 
     async def close(self, seconds: float) -> None:
         """Send a client that is refused what it is still owed, and close so that it can read that."""
@@ -216,14 +223,14 @@ class RequestReader:
         else:
             policy, seconds = service.config.server.ident, service.config.timeouts.ident
             if policy is Ident.OFF or request.version is not Version.SOCKS4:
-                return "", Caller(self._connection.host)
+                return "", Caller(self.connection.host)
             if self.place:
-                self.place.keep(client_of(self._connection.host))  # the request is complete, and this may take a while
-            user = await check_ident(self.client, login, policy, seconds, service.network, self._connection.told)
+                self.place.keep(client_of(self.connection.host))  # the request is complete, and this may take a while
+            user = await check_ident(self.client, login, policy, seconds, service.network, self.connection.told)
             if user is None:
-                return "", Caller(self._connection.host)
+                return "", Caller(self.connection.host)
             identity = f"{Proof.IDENT}{_text(user)}"
-        return identity, Caller(self._connection.host, identity.encode("utf-8", "surrogateescape"))
+        return identity, Caller(self.connection.host, identity.encode("utf-8", "surrogateescape"))
 
 
 def _text(name: bytes) -> str:

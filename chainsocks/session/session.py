@@ -52,6 +52,8 @@ from chainsocks.observe.record import Record
 from chainsocks.observe.tally import Tally
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable, with_scope
 from chainsocks.protocol.handshake import ServerHandshake, State
+from chainsocks.protocol.http_exchange import HttpExchange
+from chainsocks.protocol.http_proxy import HttpServerHandshake
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Version
 from chainsocks.protocol.proxy_protocol import LOCAL
 from chainsocks.relay.datagrams import DatagramRelay
@@ -64,6 +66,7 @@ from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.begun import CLIENT_LEFT, CUT_OFF, Begun, describe_error
 from chainsocks.session.client_watch import ClientWatch
 from chainsocks.session.connection import Connection, proxy_header
+from chainsocks.session.forwarding import Forwarding
 from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.outcome import ClientLeft, SessionOver, kind_of_error, kind_of_refusal, relay_over
 from chainsocks.session.place import Place, wait_for_turn
@@ -89,12 +92,14 @@ async def serve_session(
     begun: Begun | None = None,
     place: Place | None = None,
     live: LiveSessions | None = None,
-) -> None:
+) -> Connection | None:
     """Serve one connection, or go on with one that has `begun`. It may have to give up its `place`.
 
     While it runs, it is one of `live`.
 
-    *Closing*: the client, and whatever is opened on its behalf, is closed before this returns.
+    Return the connection if its client, of plain HTTP, may send another request on it: that is another session.
+
+    *Closing*: the client, unless it is returned, and whatever is opened on its behalf, is closed before this returns.
     """
     client, name = connection.client, connection.name
     if begun is None:
@@ -118,12 +123,15 @@ async def serve_session(
     finally:
         if live is not None and live.remove(session):
             record.outcome, record.kind = KILLED, OutcomeKind.KILLED
+            session.next_connection = None
         record.write()
         if service.counters:
             service.counters.session_ended(record)
         if events:
             events.ended()
-        await client.aclose()
+        if session.next_connection is None:
+            await client.aclose()
+    return session.next_connection
 
 
 class _Session:
@@ -143,15 +151,18 @@ class _Session:
         "_timeouts",
         "_told",
         "_watch",
+        "next_connection",
     )
 
     def __init__(self, connection: Connection, service: Service, begun: Begun, place: Place | None) -> None:
-        _, _, host, listener, told, _ = connection
+        host, listener = connection.host, connection.listener
+        self.next_connection: Connection | None = None
+        """The connection, once this session has ended and another one may use it."""
         self._reader = RequestReader(connection, service, begun.heard, begun.answered, place)
         self._dialled = begun.dialled
         self._host = self._account = host
         self._listener = listener
-        self._told = told
+        self._told = connection.told
         self._remark = ""
         self._service = service
         self._timeouts = service.config.timeouts
@@ -329,7 +340,41 @@ class _Session:
         upstream = self._dialled
         if upstream is None:
             upstream = await self._dial(decision, open_connection, close=close_upstream)
-        await self._reply_and_relay(handshake, upstream, relay_limits(decision, self._timeouts))
+        if isinstance(handshake, HttpServerHandshake) and handshake.exchange:
+            await self._forward(handshake, handshake.exchange, decision, upstream)
+        else:
+            await self._reply_and_relay(handshake, upstream, relay_limits(decision, self._timeouts))
+
+    async def _forward(
+        self, handshake: HttpServerHandshake, exchange: HttpExchange, decision: RoutingDecision, upstream: Upstream
+    ) -> None:
+        """Pass a plain HTTP request on, and its response back; `upstream` is closed at the end."""
+        forwarding = Forwarding(
+            self._reader.client,
+            upstream,
+            handshake,
+            exchange,
+            decision.destination,
+            self._record,
+            self._open_share(),
+            relay_limits(decision, self._timeouts),
+            self._service.network.now,
+        )
+        self._record.reply = ReplyCode.SUCCEEDED
+        self._enter(forwarding.relay)
+        self._limit.expired = forwarding.expired
+        try:
+            await forwarding.run(self._limit.scope)
+        finally:
+            await upstream.stream.aclose()
+        self._limit.clear()
+        self._note_end(forwarding.relay, upstream)
+        if problem := forwarding.problem:
+            self._record.outcome += f": {shown(problem)}"
+        elif exchange.keeps_client:
+            self.next_connection = self._reader.next_connection(exchange.trailing_data)
+        elif exchange.has_response:
+            await linger_and_close(self._reader.client, self._timeouts.reply)
 
     async def _bind(self, handshake: ServerHandshake, decision: RoutingDecision) -> None:
         """Have a port opened, reply, wait for the peer, reply again, relay."""
@@ -390,7 +435,6 @@ class _Session:
 
     async def _reply_and_relay(self, handshake: ServerHandshake, upstream: Upstream, limits: RelayLimits) -> None:
         """Report success and relay; `upstream` is closed at the end."""
-        client = self._reader.client
         try:
             await self._send_success(handshake, upstream.bound)
             relay = self._relay_with(upstream, limits)
@@ -398,16 +442,19 @@ class _Session:
             self._enter(relay)
             # Each call in between would take memory for as long as the relay runs.
             await relay.run(self._limit.scope, handshake.trailing_data, upstream.trailing_data)
-            outcome = relay.outcome
-            self._record.outcome, self._record.kind = outcome, outcome.kind
-            for stream in (client, upstream.stream):
-                if isinstance(stream, EncapsulatedStream | TlsStream) and stream.problem:
-                    self._record.outcome += f": {stream.problem}"
+            self._note_end(relay, upstream)
         except ClientLeft:
             reset_on_close(upstream.stream)
             raise
         finally:
             await upstream.stream.aclose()
+
+    def _note_end(self, relay: Relay[Any], upstream: Upstream) -> None:
+        """Note how a relay has ended."""
+        self._record.outcome, self._record.kind = relay.outcome, relay.outcome.kind
+        for stream in (self._reader.client, upstream.stream):
+            if isinstance(stream, EncapsulatedStream | TlsStream) and stream.problem:
+                self._record.outcome += f": {stream.problem}"
 
     def _relay_with(self, upstream: Upstream, limits: RelayLimits) -> Relay[Any]:
         """Return the relay with an upstream."""

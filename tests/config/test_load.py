@@ -57,6 +57,7 @@ def test_the_defaults_as_they_are_documented() -> None:
         reply      = 5     # delivering our reply to the client
         idle       = 300   # silence in both directions
         half_close = 60    # silence after one side has finished
+        next_request = 60  # between two plain HTTP requests
         bind       = 120   # waiting for the inbound connection of a BIND
         udp_idle   = 120   # silence on a UDP association
         grace      = 10    # shutdown and reload: from signal to cancel

@@ -1,4 +1,4 @@
-"""The server of HTTP CONNECT: what it takes for a request, what it refuses, and in which words."""
+"""The server of an HTTP proxy: what it takes for a request, what it refuses, and in which words."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ PRIVATE = (Method.USERNAME_PASSWORD,)
 BY_TICKET = (Method.GSSAPI,)
 CAROL = UsernamePassword(b"carol", b"open: sesame")
 LOGIN = b"Proxy-Authorization: Basic Y2Fyb2w6b3Blbjogc2VzYW1l\r\n"
+PLAIN = b"POST http://example.org/ HTTP/1.1\r\nHost: example.org\r\n"
 CONNECT = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n"
 
 
@@ -140,7 +141,38 @@ def test_logins_that_are_none(header: bytes, methods: Sequence[Method], status: 
 BAD = {
     "a page": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "a page of HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", 400),
-    "plain HTTP": (b"GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\n\r\n", 405),
+    "all of this server": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "no URL": (b"GET example.org:80 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "https": (b"GET https://example.org/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "ftp": (b"GET ftp://example.org/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a URL without a host": (b"GET http:///x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a URL with port 0": (b"GET http://example.org:0/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a URL with a wrong port": (b"GET http://example.org:8O/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a URL with IPv6 without brackets": (b"GET http://::1/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a login in the URL": (b"GET http://a:b@example.org/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a fragment": (b"GET http://example.org/#a HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a quoted host": (b"GET http://ex%61mple.org/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "plain, without Host": (b"GET http://example.org/ HTTP/1.1\r\n\r\n", 400),
+    "plain, two Hosts": (PLAIN + b"Host: b\r\n\r\n", 400),
+    "plain, two lengths": (PLAIN + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
+    "plain, a length twice": (PLAIN + b"Content-Length: 5\r\ncontent-length: 5\r\n\r\n", 400),
+    "plain, a list of lengths": (PLAIN + b"Content-Length: 5, 5\r\n\r\n", 400),
+    "plain, a signed length": (PLAIN + b"Content-Length: +5\r\n\r\n", 400),
+    "plain, an endless length": (PLAIN + b"Content-Length: " + b"9" * 100 + b"\r\n\r\n", 400),
+    "plain, chunked and a length": (PLAIN + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", 400),
+    "plain, a length and chunked": (PLAIN + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    "plain, chunked twice": (PLAIN + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    "plain, another encoding": (PLAIN + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 400),
+    "plain, an obscure encoding": (PLAIN + b"Transfer-Encoding: \x0bchunked\r\n\r\n", 400),
+    "plain, chunks of HTTP/1.0": (
+        b"GET http://example.org/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "plain, a space before the colon": (PLAIN + b"Content-Length : 5\r\n\r\n", 400),
+    "plain, a lone LF": (PLAIN + b"A: b\nContent-Length: 5\r\n\r\n", 400),
+    "plain, a continued line": (PLAIN + b"A: b\r\n\tc\r\n\r\n", 400),
+    "plain, only LF": (PLAIN.replace(b"\r", b"") + b"\r\n\r\n", 400),
+    "no more forwards": (b"TRACE http://example.org/ HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\n\r\n", 501),
     "no port": (b"CONNECT example.org HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "port 0": (b"CONNECT example.org:0 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "a URL": (b"CONNECT http://example.org:80/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
@@ -194,14 +226,52 @@ def test_client_and_server_understand_each_other() -> None:
         assert client.reply.succeeded
 
 
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+def test_a_plain_request(step: int) -> None:
+    handshake = heard(PLAIN + b"Content-Length: 5\r\n\r\nhello", step=step)
+    assert handshake.state is State.REPLY
+    assert handshake.request.destination == Address("example.org", 80)
+    assert (handshake.request.version, handshake.request.command) == (Version.HTTP, Command.CONNECT)
+    assert handshake.exchange
+    assert handshake.trailing_data == b"hello"
+
+
+def test_a_plain_request_logs_in() -> None:
+    handshake = heard(PLAIN + LOGIN + b"\r\n", PRIVATE)
+    assert (handshake.state, handshake.login) == (State.LOGIN, CAROL)
+    handshake.accept_login()
+    assert handshake.exchange
+    assert b"uthorization" not in handshake.exchange.begin(b"")
+
+
+def test_a_plain_request_without_a_login() -> None:
+    handshake = HttpServerHandshake(PRIVATE)
+    with pytest.raises(LoginRefused):
+        handshake.receive_data(PLAIN + b"\r\n")
+    assert answer_of(handshake)[0] == 407
+
+
+@pytest.mark.parametrize("method", [b"PROPFIND", b"REPORT", b"PATCH", b"HEAD"])
+def test_methods_of_plain_requests(method: bytes) -> None:
+    assert heard(PLAIN.replace(b"POST", method) + b"\r\n", step=1).exchange
+
+
+def test_a_malformed_body_is_refused() -> None:
+    handshake = heard(PLAIN + b"Transfer-Encoding: chunked\r\n\r\n")
+    handshake.refuse_body(ProtocolError("its body is not HTTP", Cause.MALFORMED))
+    assert answer_of(handshake)[::2] == (400, b"its body is not HTTP\n")
+    assert (handshake.state, handshake.step) == (State.FAILED, State.REQUEST)
+
+
+@pytest.mark.parametrize("opening", [CONNECT, PLAIN], ids=["connect", "plain"])
 @given(
-    st.lists(
+    parts=st.lists(
         st.sampled_from([b"\r\n", b"\n", b"\r", b" ", b":", b"\0", b"A: b", b"Host: x", b"\xff", b"Content-Length: 5"])
     )
 )
-def test_any_header(parts: list[bytes]) -> None:
+def test_any_header(opening: bytes, parts: list[bytes]) -> None:
     handshake = HttpServerHandshake(OPEN)
-    data = CONNECT + b"".join(parts) + b"\r\n\r\n"
+    data = opening + b"".join(parts) + b"\r\n\r\n"
     try:
         handshake.receive_data(data)
     except ProtocolError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 import trio
-from anyio import EndOfStream
+from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.listeners import Listener
@@ -76,6 +76,11 @@ class Client:
         return self._record.levelno
 
     @property
+    def lines(self) -> list[str]:
+        """The lines of all sessions that its connection had."""
+        return [line for record in self.log.records if (line := record.getMessage()).startswith("id=")]
+
+    @property
     def _record(self) -> logging.LogRecord:
         [record] = [record for record in self.log.records if record.getMessage().startswith("id=")]
         return record
@@ -100,7 +105,7 @@ async def session(
         config = config or Config()
         service = Service(config, Logins(config.users), network, events, counters)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, Connection(far, "192.0.2.1:5555", "192.0.2.1", listener), service)
+            nursery.start_soon(serve_all, Connection(far, "192.0.2.1:5555", "192.0.2.1", listener), service)
             yield Client(near, network, caplog)
             await near.aclose()
         assert far.closed
@@ -108,9 +113,23 @@ async def session(
         handlers.cancel_scope.cancel()
 
 
+async def serve_all(connection: Connection, service: Service) -> None:
+    """Serve the sessions of a connection, as a server does that has nothing else to do."""
+    while kept := await serve_session(connection, service):
+        connection = kept
+        assert connection.earlier
+        if not connection.earlier.heard:
+            try:
+                heard = await connection.earlier.client.receive()
+            except (BrokenResourceError, EndOfStream):
+                await connection.client.aclose()
+                return
+            connection = connection._replace(earlier=connection.earlier._replace(heard=heard))
+
+
 def add_own_hop(network: MemoryNetwork, hop: Hop) -> MemoryNetwork:
     """Put a hop into the network that is a server of ours; return the network as this one sees it."""
     own = WatchedNetwork(network, hop.address.host)
     service = Service(Config(), Logins(()), own)
-    network.hosts[hop.address] = Host(lambda stream: serve_session(Connection(stream, hop.name), service))
+    network.hosts[hop.address] = Host(lambda stream: serve_all(Connection(stream, hop.name), service))
     return own

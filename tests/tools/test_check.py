@@ -86,6 +86,7 @@ dial                 30
 reply                 5
 idle                 90
 half_close           60
+next_request         60
 bind                off
 udp_idle            120
 grace                10

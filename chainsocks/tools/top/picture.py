@@ -39,6 +39,7 @@ _BRIEF: Mapping[str, str] = {
     Step.TLS: "TLS",
     Step.LISTEN: "listen",
     Step.AFTER_REPLY: "first bytes",
+    Step.RESPONSE: "response",
     State.METHOD_NEGOTIATION: "greeting",
     State.SUB_NEGOTIATION: "login",
     State.GSSAPI_CONTEXT: "GSSAPI",

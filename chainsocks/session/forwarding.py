@@ -1,0 +1,82 @@
+"""A plain HTTP request on its open way: pass it on, and its response back, and say what has come of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anyio.abc import ByteStream
+
+from chainsocks.chain.operations import Upstream
+from chainsocks.errors import Cause, DialError, DialTimeout, Place, ProtocolError, ResponseError, Step
+from chainsocks.limits.bandwidth import Share
+from chainsocks.observe.record import Traffic
+from chainsocks.protocol.address import Address
+from chainsocks.protocol.http_exchange import HttpExchange
+from chainsocks.protocol.http_proxy import HttpServerHandshake
+from chainsocks.relay.http_relay import HttpRelay
+from chainsocks.relay.idle import Scope
+from chainsocks.session.outcome import SessionOver, relay_over
+from chainsocks.session.relay_limits import RelayLimits
+
+__all__ = ["Forwarding"]
+
+
+class Forwarding:
+    """The request of `handshake`, whose `exchange` goes over `upstream` to `destination`. `relay` closes `share`."""
+
+    __slots__ = ("_began", "_exchange", "_handshake", "_idle", "_now", "_place", "_upstream", "relay")
+
+    def __init__(
+        self,
+        client: ByteStream,
+        upstream: Upstream,
+        handshake: HttpServerHandshake,
+        exchange: HttpExchange,
+        destination: Address,
+        traffic: Traffic,
+        share: Share | None,
+        limits: RelayLimits,
+        now: Callable[[], float],
+    ) -> None:
+        idle, half_close = limits
+        self.relay = HttpRelay(client, upstream.stream, traffic, exchange, share, idle=idle, half_close=half_close)
+        self._upstream = upstream
+        self._handshake = handshake
+        self._exchange = exchange
+        self._idle = idle
+        self._place = Place(None, destination, Step.RESPONSE)
+        self._now = now
+        self._began = now()
+
+    async def run(self, scope: Scope) -> None:
+        """Pass both messages on, until the response is complete or anything breaks; for `scope` see `Relay.run`.
+
+        Raises:
+            ResponseError: nothing of a response has come; the client is owed a refusal.
+            ProtocolError: nothing of a response has come, and the request is malformed, as its client is told next.
+        """
+        await self.relay.run(scope, self._handshake.trailing_data, self._upstream.trailing_data)
+        bad_request, bad_response = self.relay.bad_request, self.relay.bad_response
+        if self._exchange.has_answer:
+            return
+        if bad_request:
+            self._handshake.refuse_body(bad_request)
+            raise bad_request
+        if bad_response:
+            elapsed = self._now() - self._began
+            problem, cause = str(bad_response), bad_response.cause
+            raise ResponseError(
+                self._place, problem, cause, elapsed=elapsed, limit=self._idle, at_destination=True
+            ) from None
+
+    def expired(self) -> DialError | SessionOver:
+        """Return the end of a session whose messages have not moved for too long."""
+        if self._exchange.has_answer or not self._exchange.has_request:
+            return relay_over(self.relay)
+        problem, cause = "no response", Cause.TIMED_OUT
+        return DialTimeout(self._place, problem, cause, elapsed=self._idle, limit=self._idle, at_destination=True)
+
+    @property
+    def problem(self) -> ProtocolError | None:
+        """What was wrong with a message that was passed on in part."""
+        return self.relay.bad_request or self.relay.bad_response
