@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from chainsocks.commands import load_command, load_values
-from chainsocks.errors import ChainsocksError, ConfigError
+from chainsocks.errors import ChainsocksError, ConfigError, WebListenError
 from chainsocks.observe.log import flush_log
 from chainsocks.protocol.masking import without_logins
 
@@ -26,7 +26,7 @@ __all__ = ["cli", "main"]
 
 FAILED, WRONG = 1, 2
 _ADVICE = {
-    errno.EADDRINUSE: "; stop the program that listens there, or choose another address with --listen",
+    errno.EADDRINUSE: "; stop the program that listens there, or choose another address {how}",
     errno.EADDRNOTAVAIL: "; this machine has no such address: `ip address` lists those it has",
     errno.EACCES: (
         "; ports below 1024 need a privilege: choose a higher port, or grant CAP_NET_BIND_SERVICE "
@@ -348,9 +348,10 @@ def _without_logins(text: str) -> str:
     return without_logins(text, [*values, *(str(Path(value)) for value in values if value)])
 
 
-def _is_tcp(address: object) -> bool:
-    """Whether an error is about a TCP address, which stands in place of a file name."""
-    return isinstance(address, str) and not address.startswith(("unix:", "/")) and ":" in address
+def _advise(address: object, number: int | None, how: str) -> str:
+    """Say what to do about a TCP address that cannot be listened to; `how` tells where another one can be chosen."""
+    is_tcp = isinstance(address, str) and not address.startswith(("unix:", "/")) and ":" in address
+    return _ADVICE.get(number or 0, "").format(how=how) if is_tcp else ""
 
 
 def _leaf(error: BaseException) -> BaseException:
@@ -370,6 +371,8 @@ def _explain(error: BaseException) -> int:
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             return 128 + 2  # as shells report SIGINT
+        case WebListenError():
+            text = f"{error}{_advise(error.address, error.number, 'for `listen` in [web]')}"
         case ChainsocksError():  # before OSError: a DialError is both
             text = str(error)
         case OSError():
@@ -378,7 +381,7 @@ def _explain(error: BaseException) -> int:
                 text = f"{error.filename}: {text}"
             else:
                 sys.stdout = io.StringIO()  # a full disk: Python would flush again at exit, and print an error
-            text += _ADVICE.get(error.errno or 0, "") if _is_tcp(error.filename) else ""
+            text += _advise(error.filename, error.errno, "with --listen")
         case _:
             text = f"a bug in chainsocks: {type(error).__name__}: {error} (set {TRACEBACK}=1 to see where)"
     if os.environ.get(TRACEBACK):

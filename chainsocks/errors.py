@@ -8,6 +8,7 @@
     │   └── LoginRefused                a proxy accepts no login of ours, or we accept none of a client's
     ├── RequestRefused                  a client's request that is not carried out
     ├── GssError                        a GSSAPI mechanism failed
+    ├── WebListenError                  the address of the web server is not available
     ├── NotFoundError                   a resolver's final answer, without an address or a name
     └── DialError, OSError              the destination was not reached: who failed, where, at which step, why
         ├── UnsupportedAddress          a hop's protocol cannot carry this kind of address
@@ -72,6 +73,7 @@ __all__ = [
     "ResponseError",
     "Step",
     "UnsupportedAddress",
+    "WebListenError",
     "reply_code_of",
 ]
 
@@ -98,6 +100,19 @@ class ConfigError(ChainsocksError):
     def __str__(self) -> str:
         prefix = f"{self.source}: " if self.source else ""
         return "\n".join(f"{prefix}{problem}" for problem in self.problems)
+
+
+class WebListenError(ChainsocksError):
+    """The address of ``[web] listen`` is not available. `number` is the errno, and `reason` says it in words."""
+
+    def __init__(self, address: str, number: int, reason: str) -> None:
+        super().__init__(address, number, reason)
+        self.address = address
+        self.number = number
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.reason}"
 
 
 class RequestRefused(ChainsocksError):

@@ -6,6 +6,7 @@ import errno
 import inspect
 import os
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import fields
@@ -185,12 +186,16 @@ def test_a_command_takes_the_options_that_are_declared_for_it(name: str) -> None
     [
         ("127.0.0.1:80", errno.EACCES, "ports below 1024 need a privilege: choose a higher port, or grant "),
         ("127.9.9.9:1080", errno.EADDRNOTAVAIL, "this machine has no such address"),
-        ("127.9.9.9:1080", errno.EADDRINUSE, "stop the program that listens there"),
+        ("127.9.9.9:1080", errno.EADDRINUSE, "stop the program that listens there, or choose another address"),
         ("unix:/run/a.sock", errno.EACCES, ""),
     ],
 )
 def test_what_to_do_about_an_address(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, listen: str, number: int, advice: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    listen: str,
+    number: int,
+    advice: str,
 ) -> None:
     async def serve(config: Config, *_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), listen)
@@ -200,6 +205,24 @@ def test_what_to_do_about_an_address(
     assert (status, out) == (1, "")
     start = f"chainsocks: {listen}: {os.strerror(number)}"
     assert err.startswith(f"{start}; {advice}" if advice else f"{start}\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "section", "choice"),
+    [([], "server", "address with --listen"), (["--listen", "127.0.0.1:0"], "web", "address for `listen` in [web]")],
+)
+def test_where_to_choose_another_address(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: list[str], section: str, choice: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "{}:{}".format(*taken.getsockname())
+        (tmp_path / "c.toml").write_text(f"[{section}]\nlisten = '{address}'\n")
+        status, _, err = run_main(capsys, "serve", "-q", "-c", tmp_path / "c.toml", *options)
+    assert (status, err.endswith(f"in use; stop the program that listens there, or choose another {choice}\n")) == (
+        1,
+        True,
+    )
+    assert err.startswith(f"chainsocks: {address}: ")
 
 
 @pytest.mark.parametrize("command", ["hash-password", "no-such-command"])

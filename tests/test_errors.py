@@ -38,6 +38,7 @@ from chainsocks.errors import (
     ResponseError,
     Step,
     UnsupportedAddress,
+    WebListenError,
     reply_code_of,
 )
 from chainsocks.gss.stream import CapsuleError
@@ -71,6 +72,7 @@ SAMPLES: list[Exception] = [
     LoginRefused("trouble", Cause.LOGIN_REFUSED),
     RequestRefused("denied by rule 2", ReplyCode.NOT_ALLOWED_BY_RULESET),
     GssError("trouble"),
+    WebListenError("127.0.0.1:9090", errno.EADDRINUSE, "Address already in use"),
     NotFoundError("trouble", Cause.NAME_NOT_FOUND),
     at_hop(DialError, Cause.SYSTEM_ERROR),
     at_hop(UnsupportedAddress, Cause.UNSUPPORTED_ADDRESS),

@@ -17,7 +17,7 @@ __all__ = ["drain"]
 
 def drain(*, path: Path | None, control: Path | None, delay: float) -> None:
     """Tell the server to stop, and return when it has ended."""
-    with ask_server(path, control) as client:
+    with ask_server(path, control, changes=True) as client:
         [answer] = client.ask(Request(what=What.DRAIN, delay=delay))
         told = from_document(Draining, answer.document)
         first = f"new connections for {told.delay:g} s more, then " if told.delay else ""

@@ -28,7 +28,7 @@ def hops(*, path: Path | None, control: Path | None, rest: str | None, wake: str
     """
     if rest is not None and wake is not None:
         raise click.UsageError("--rest and --wake do not go together")
-    with ask_server(path, control) as client:
+    with ask_server(path, control, changes=rest is not None or wake is not None) as client:
         for what, name in ((What.REST, rest), (What.WAKE, wake)):
             if name is not None:
                 [answer] = client.ask(Request(what=what, hop=name))

@@ -20,7 +20,7 @@ PATIENCE = 120
 
 def reload(*, path: Path | None, control: Path | None) -> int:
     """Print what has come of it, problems as `check` does, and return the exit status."""
-    with ask_server(path, control) as client:
+    with ask_server(path, control, changes=True) as client:
         [answer] = client.ask(Request(what=What.RELOAD), PATIENCE)
     done = from_document(Reloaded, answer.document)
     for problem in done.problems:

@@ -32,7 +32,7 @@ def sessions(
     """
     if kill is not None and (kill == ALL) != bool(chain or user):
         raise click.UsageError("--kill all needs --chain or --user, and --kill with an id has neither")
-    with ask_server(path, control) as client:
+    with ask_server(path, control, changes=kill is not None) as client:
         if kill is not None:
             session = None if kill == ALL else kill
             [answer] = client.ask(Request(what=What.KILL, session=session, chain=chain, user=user))

@@ -92,7 +92,7 @@ class _Program:
 
     def _lose(self, why: str) -> None:
         if self._client:
-            self._client.__exit__(None, None, None)
+            self._client.close()
         self._client = None
         self._view.message = f"{why}; trying again"
 

@@ -31,7 +31,7 @@ __all__ = ["ControlClient", "NotRunningError"]
 CHUNK = 256 * 1024
 
 PATIENCE = 10.0
-"""Seconds of silence until a server counts as stuck."""
+"""Seconds without an answer, after which a server counts as stuck."""
 
 
 class NotRunningError(ChainsocksError):
@@ -56,13 +56,17 @@ class ControlClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
         self._sock.close()
 
     def ask(self, request: Request, patience: float | None = PATIENCE) -> Iterator[Answer]:
         """Send a request, and yield the parts of its answer.
 
         Raises:
-            ControlError: there is no answer: the server says why, or has ended, or says nothing for `patience` seconds.
+            ControlError: the server says why there is no answer, has ended, or sends nothing for `patience` seconds.
         """
         self._sock.settimeout(patience)
         try:

@@ -197,7 +197,7 @@ class Place:
     """Of the hop in its chain, from 1."""
     step: str | None = None
     left: float | None = None
-    """Until the deadline of the step. In a relay: of silence, until the idle timeout."""
+    """Until the deadline of the step; in a relay, until the idle timeout if no bytes come."""
 
 
 @dataclass(frozen=True, slots=True)

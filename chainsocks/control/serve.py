@@ -37,15 +37,15 @@ TAKE_LIMIT = 10
 """Seconds in which a client has to take each line of an answer. It is dropped otherwise."""
 
 
-async def serve_control(stream: trio.abc.Stream, fleet: Fleet, silence: float = math.inf) -> None:
+async def serve_control(stream: trio.abc.Stream, fleet: Fleet, idle_timeout: float = math.inf) -> None:
     """Answer the requests of one client, until it leaves or does not take its answers.
 
-    A client that sends no request for `silence` seconds is dropped.
+    A client that sends no request for `idle_timeout` seconds is dropped.
 
     *Closing*: the stream is closed on return and on cancellation.
     """
     async with stream:
-        client = _Client(stream, fleet, silence)
+        client = _Client(stream, fleet, idle_timeout)
         try:
             await client.run()
         except trio.BrokenResourceError:
@@ -55,10 +55,10 @@ async def serve_control(stream: trio.abc.Stream, fleet: Fleet, silence: float = 
 
 
 class _Client:
-    def __init__(self, stream: trio.abc.Stream, fleet: Fleet, silence: float) -> None:
+    def __init__(self, stream: trio.abc.Stream, fleet: Fleet, idle_timeout: float) -> None:
         self._stream = stream
         self._fleet = fleet
-        self._silence = silence
+        self._idle_timeout = idle_timeout
 
     async def run(self) -> None:
         lines = LineReader(self._stream, MAX_LINE)
@@ -70,8 +70,8 @@ class _Client:
             await self._send(encode_error(None, ControlError(Fault.BAD_REQUEST, problem)))
 
     async def _read(self, lines: LineReader) -> bytes | None:
-        """Return the next request; None if the client has left or is silent."""
-        with trio.move_on_after(self._silence):
+        """Return the next request; None if the client has left, or sends none."""
+        with trio.move_on_after(self._idle_timeout):
             return await lines.read()
         return None
 
@@ -116,7 +116,7 @@ class _Client:
                 answer = await fleet.reload()
             case What.DRAIN:
                 answer = await fleet.drain(request.delay)
-                self._silence = math.inf  # the client waits for the end of the connection
+                self._idle_timeout = math.inf  # the client waits for the end of the connection
         await self._send(encode_answer(request.id, answer))
 
     def _sender_of(self, request: Request) -> SendSessions:

@@ -5,8 +5,9 @@
 2. Users take turns, and the directions of a user take turns within that. In a turn, some 20 ms' worth of bytes is
    moved. An address without a login is a user here.
 3. What was moved beyond the limit is made up for. What was not used is kept for a moment (`BURST`).
-4. Workers tell one another how many of their users move bytes, and each has the part of the limits that its users
-   are of all. So the bytes of all workers together are limited, and one alone may move them all.
+4. Workers tell one another which of their users move bytes, and each has the part of the limits that its users are of
+   all. A user of several workers is a part of one in each, and has as many turns fewer. So the bytes of all workers
+   together are limited, one worker alone may move them all, and users have the same, wherever their sessions are.
 5. Datagrams do not wait: those that there is nothing left for are dropped (`chainsocks.relay.throttled`).
 """
 
@@ -42,6 +43,9 @@ TELL = 0.1
 TURNS_BEFORE_YIELD = 16
 """Turns after which other tasks run: each may take some 200 microseconds."""
 
+
+WHOLE = 840
+"""What one user is on the board, which has whole numbers only; up to eight workers divide it without a rest."""
 
 _ALL, _USER = "\0all", "\0user "
 """What stands for all users, and before a user, beside the clients of other limits."""
@@ -98,7 +102,18 @@ class _Level:
 class Share:
     """What one user may move; made by `Bandwidth.share_of`. `close` gives it back."""
 
-    __slots__ = ("_bandwidth", "account", "has_moved", "is_listed", "is_told", "level", "users", "waiting")
+    __slots__ = (
+        "_bandwidth",
+        "account",
+        "has_moved",
+        "is_listed",
+        "is_told",
+        "level",
+        "passed",
+        "users",
+        "waiting",
+        "workers",
+    )
 
     def __init__(self, bandwidth: Bandwidth, account: str, level: _Level | None) -> None:
         self._bandwidth = bandwidth
@@ -110,6 +125,10 @@ class Share:
         self.waiting: dict[Waiter, None] = {}
         self.has_moved = self.is_told = False
         """Whether it has moved bytes since the other workers were told, and whether they know that it does."""
+        self.workers = 1
+        """In how many workers the user moves bytes."""
+        self.passed = 0
+        """Turns that were passed to others, because the user has turns in other workers."""
         self.is_listed = False
         """Whether the bandwidth knows that anything waits here."""
 
@@ -200,7 +219,7 @@ class Bandwidth:
         self._now = now
         self._others = others
         self._told = 0
-        """The users that the other workers know of."""
+        """The users that the other workers know of, `WHOLE` for each."""
         self._limits: tuple[float | None, float | None] = None, None
         self._has_limits = trio.Event()
         self._used_up = deque[Share]()
@@ -268,16 +287,18 @@ class Bandwidth:
             for share in self._shares.values():
                 is_active = share.has_moved or bool(share.waiting)
                 share.has_moved = False
-                active += is_active
                 if is_active is not share.is_told:
                     share.is_told = is_active
                     others.add(_USER + share.account, 1 if is_active else -1)
-                if share.level and per_user and is_active:
-                    share.level.change(per_user / (1 + others.of_others(_USER + share.account)))
+                if is_active:
+                    share.workers = 1 + others.of_others(_USER + share.account)
+                    active += WHOLE // share.workers
+                    if share.level and per_user:
+                        share.level.change(per_user / share.workers)
             others.add(_ALL, active - self._told)
             self._told = active
             if self.total and total:
-                ours = max(active, 1)
+                ours = active or WHOLE
                 self.total.change(total * ours / (ours + others.of_others(_ALL)))
             await trio.sleep(TELL)
 
@@ -303,6 +324,11 @@ class Bandwidth:
             if not self._has_turn():
                 return
             share = self.ready.popleft()
+            if self.ready and share.passed + 1 < share.workers:
+                share.passed += 1
+                self.ready.append(share)
+                continue
+            share.passed = 0
             waiter = next(iter(share.waiting), None)
             if waiter is not None:
                 del share.waiting[waiter]

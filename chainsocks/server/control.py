@@ -1,4 +1,4 @@
-"""The clients of the control socket: how many there may be, and for how long they may be silent.
+"""The clients of the control socket: how many there may be, and their idle timeout.
 
 Only the user of the server, and root, can connect. The limits are for programs that went wrong.
 """
@@ -14,14 +14,14 @@ import trio
 from chainsocks.control.fleet import Fleet
 from chainsocks.control.serve import serve_control
 
-__all__ = ["MOST_CLIENTS", "SILENCE", "serve_control_socket"]
+__all__ = ["IDLE_TIMEOUT", "MOST_CLIENTS", "serve_control_socket"]
 
 log = logging.getLogger("chainsocks.control")
 
 MOST_CLIENTS = 32
 """At a time. For a further one, the client that came first is dropped."""
 
-SILENCE = 300.0
+IDLE_TIMEOUT = 300.0
 """Seconds without a request, after which a client is dropped."""
 
 PAUSE = 0.1
@@ -41,7 +41,7 @@ class _Clients:
             oldest.cancel()
         with trio.CancelScope() as scope:
             self.scopes[scope] = None
-            await serve_control(stream, fleet, SILENCE)
+            await serve_control(stream, fleet, IDLE_TIMEOUT)
         self.scopes.pop(scope, None)
 
 

@@ -21,7 +21,7 @@ from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
 from chainsocks.control.fleet import Fleet
 from chainsocks.control.serve import serve_control
-from chainsocks.errors import ConfigError, Problem
+from chainsocks.errors import ConfigError, Problem, WebListenError
 from chainsocks.net.listeners import OpenListener
 from chainsocks.net.rearranging import rearranged
 
@@ -44,11 +44,14 @@ def open_web_server(config: Config) -> Iterator[WebServer]:
     """Open the sockets of the web server, if there is to be one. Those that it has at the end are closed.
 
     Raises:
-        OSError: the address is not available; ``filename`` says which.
+        WebListenError: the address is not available.
     """
     server = WebServer(Config())
-    with server.prepare(config) as opened:
-        server.change(config, opened)
+    try:
+        with server.prepare(config) as opened:
+            server.change(config, opened)
+    except OSError as error:
+        raise WebListenError(str(error.filename), error.errno or 0, error.strerror or str(error)) from error
     try:
         yield server
     finally:

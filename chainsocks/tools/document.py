@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Hop
+from chainsocks.config.limits import Limit, Limits
 from chainsocks.config.models import Config, HealthSettings, Timeouts
 from chainsocks.errors import Problem
 from chainsocks.protocol.masking import masked, masked_name
@@ -53,6 +54,7 @@ def _configuration(config: Config) -> dict[str, object]:
         "rules": [str(rule) for rule in config.rules],
         "timeouts": _seconds(config.timeouts),
         "health": _seconds(config.health),
+        "limits": _limits(config.limits),
     }
 
 
@@ -64,6 +66,11 @@ def _chain(chain: Chain, timeouts: Timeouts) -> dict[str, object]:
         "udp": chain.udp,
         "send_proxy": chain.send_proxy,
     }
+
+
+def _limits(limits: Limits) -> dict[str, object]:
+    """Return all limits, null for those that are off, and the clients that none is for."""
+    return {**{limit: getattr(limits, limit) for limit in Limit}, "trusted": [*map(str, limits.trusted)]}
 
 
 def _seconds(durations: Timeouts | HealthSettings) -> dict[str, float | None]:

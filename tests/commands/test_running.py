@@ -8,6 +8,7 @@ import pytest
 
 from tests.commands import run_main
 from tests.control.answering import short_folder
+from tests.control.fleets import FakeFleet
 
 Capture = pytest.CaptureFixture[str]
 
@@ -31,6 +32,34 @@ def test_the_configuration_names_the_place(capsys: Capture, command: list[str], 
     by_file, by_path = run_main(capsys, *command, "-c", config), run_main(capsys, *command, "--control", path)
     assert by_file == by_path
     assert by_file[2] == ""
+
+
+@pytest.fixture
+def elsewhere(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The control socket of a server that is at the last default place; none is at the first one."""
+    monkeypatch.setattr("chainsocks.control.place.SYSTEM_PLACE", path)
+    return path
+
+
+@pytest.mark.parametrize("command", [["status"], ["sessions"], ["hops"]], ids=" ".join)
+def test_a_server_at_another_place_is_named(capsys: Capture, command: list[str], elsewhere: Path) -> None:
+    named = run_main(capsys, *command, "--control", elsewhere)
+    status, out, err = run_main(capsys, *command)
+    assert (status, out, named[2]) == (named[0], named[1], "")
+    assert err.startswith("chainsocks: no server answers at /")
+    assert err.endswith(f"/chainsocks/control; this is the one at {elsewhere}\n")
+
+
+CHANGES = [["reload"], ["drain"], ["sessions", "--kill", "1"], ["hops", "--rest", "osaka"], ["hops", "--wake", "osaka"]]
+
+
+@pytest.mark.parametrize("command", CHANGES, ids=" ".join)
+def test_a_server_at_another_place_is_not_changed(
+    capsys: Capture, command: list[str], elsewhere: Path, fleet: FakeFleet
+) -> None:
+    status, out, err = run_main(capsys, *command)
+    assert (status, out, fleet.told) == (1, "", [])
+    assert err.endswith(f"; to change the one at {elsewhere}, add --control {elsewhere}\n")
 
 
 def test_two_places_are_a_mistake(capsys: Capture, tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ class FakeFleet:
         return sum(hop == known.name for known in self.hops_now)
 
     async def reload(self) -> Reloaded:
+        self.told.append("reload")
         return Reloaded("chainsocks.toml", self.problems)
 
     async def drain(self, delay: float) -> Draining:

@@ -39,7 +39,7 @@ async def test_requests_are_answered_in_their_order() -> None:
     assert [hop["name"] for hop in hops["hops"]] == ["osaka"]
     assert (killed, rested, metrics) == ({"count": 1}, {"count": 1}, {"workers": []})
     assert (reloaded["problems"], draining["pid"]) == ([], 17)
-    assert fleet.told == [Request(what=What.KILL, user="carol"), ("rest", "osaka"), ("drain", 0)]
+    assert fleet.told == [Request(what=What.KILL, user="carol"), ("rest", "osaka"), "reload", ("drain", 0)]
 
 
 async def test_many_sessions_come_in_parts() -> None:
@@ -103,6 +103,6 @@ async def test_a_client_that_waits_for_the_end_of_a_drain_is_kept(autojump_clock
 
 async def test_a_silent_client_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    await serve_control(theirs, FakeFleet(), silence=60)
+    await serve_control(theirs, FakeFleet(), idle_timeout=60)
     assert trio.current_time() == 60
     assert await ours.receive_some() == b""

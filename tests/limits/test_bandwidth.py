@@ -237,6 +237,23 @@ async def test_workers_have_the_part_that_their_users_need(autojump_clock: MockC
         nursery.cancel_scope.cancel()
 
 
+async def test_a_user_of_several_workers_has_no_more_than_others(autojump_clock: MockClock) -> None:
+    board = Board()
+    workers = [Bandwidth(trio.current_time, lambda _: None, board.column(board.take_column() or 0)) for _ in range(2)]
+    async with trio.open_nursery() as nursery:
+        for each in workers:
+            each.change(RATE, None)
+            nursery.start_soon(each.run)
+        everywhere = [Hungry(each.share_of("a")) for each in workers]
+        others = [Hungry(workers[0].share_of("b")), Hungry(workers[1].share_of("c"))]
+        await trio.sleep(1)
+        before = [hungry.moved for hungry in (*everywhere, *others)]
+        await trio.sleep(30)
+        moved = [hungry.moved - then for hungry, then in zip((*everywhere, *others), before, strict=True)]
+        assert moved == [about(5 * RATE), about(5 * RATE), about(10 * RATE), about(10 * RATE)]
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_limit_of_a_user_is_for_all_workers(autojump_clock: MockClock) -> None:
     board = Board()
     workers = [Bandwidth(trio.current_time, lambda _: None, board.column(board.take_column() or 0)) for _ in range(2)]

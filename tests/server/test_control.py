@@ -15,7 +15,7 @@ from chainsocks.control.ask import Asker
 from chainsocks.control.messages import Request, What, encode_request
 from chainsocks.control.place import open_control_socket
 from chainsocks.control.serve import TAKE_LIMIT
-from chainsocks.server.control import MOST_CLIENTS, SILENCE, serve_control_socket
+from chainsocks.server.control import IDLE_TIMEOUT, MOST_CLIENTS, serve_control_socket
 from tests.control.answering import short_folder
 from tests.control.fleets import STATUS, FakeFleet, some_sessions
 from tests.net.sockets import descriptors
@@ -62,7 +62,7 @@ async def test_hundreds_of_silent_clients(sockets_on_mock_clock: MockClock, path
                 await trio.sleep(0.01)
             await ask_status(path)
             in_use = descriptors()
-            await trio.sleep(SILENCE + 1)
+            await trio.sleep(IDLE_TIMEOUT + 1)
             assert len(in_use) - len(descriptors()) >= MOST_CLIENTS - 1
             await ask_status(path)
 

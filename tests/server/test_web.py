@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -20,6 +21,7 @@ for package in ("hypercorn", "starlette", "prometheus_client"):
 
 from chainsocks.config.models import Config  # noqa: E402  (behind the skip)
 from chainsocks.config.web import Web  # noqa: E402
+from chainsocks.errors import WebListenError  # noqa: E402
 from chainsocks.protocol.address import Address  # noqa: E402
 from chainsocks.server.web import (  # noqa: E402
     FIRST_PAUSE,
@@ -79,9 +81,9 @@ def test_without_an_address_there_is_no_socket() -> None:
 def test_an_address_in_use_is_named() -> None:
     with open_web_server(config_of(Address(LOOPBACK, 0))) as server:
         address = Address(*server.opened[0].sock.getsockname())
-        with pytest.raises(OSError, match="in use") as caught, open_web_server(config_of(address)):
+        with pytest.raises(WebListenError, match="in use") as caught, open_web_server(config_of(address)):
             pass
-    assert caught.value.filename == str(address)
+    assert (caught.value.address, caught.value.number) == (str(address), errno.EADDRINUSE)
 
 
 def config_of(listen: Address | None, **web: Any) -> Config:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
+from chainsocks.config.limits import Limits
 from chainsocks.config.load import parse_config
 from chainsocks.errors import Problem
 from chainsocks.tools.document import as_document
@@ -19,6 +21,10 @@ lima = "socks4a://10.0.0.2"
 exits = ["paris", "lima"]
 [chains]
 default = { hops = ["lima", "exits"], dial = 5 }
+[limits]
+new_per_second = 2.5
+bandwidth = 1000
+trusted = ["10.0.0.0/8", "unix:/run/s"]
 [[rules]]
 to = "*.lan"
 chain = "direct"
@@ -37,6 +43,9 @@ def test_a_good_file() -> None:
     assert (default["dial"], default["send_proxy"]) == (5, False)
     assert [member["name"] for member in default["hops"]] == ["lima", "exits"]
     assert default["hops"][1]["hops"][0] == {"name": "paris", "protocol": "socks5", "address": "10.0.0.1:1080"}
+    limits = {name: value for name, value in made["limits"].items() if value is not None}
+    assert limits == {"new_per_second": 2.5, "bandwidth": 1000, "trusted": ["10.0.0.0/8", "unix:/run/s"]}
+    assert made["limits"].keys() == {field.name for field in fields(Limits)}
     assert "SECRET" not in text
 
 
