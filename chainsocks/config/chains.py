@@ -24,6 +24,7 @@ from chainsocks.config.hops import (
     NamesOnlyText,
     Pipeline,
     PipelineText,
+    Resolve,
     parse_hop_url,
 )
 from chainsocks.config.options import (
@@ -56,6 +57,7 @@ __all__ = [
     "groups_of",
     "hops_of",
     "same_members",
+    "seal_problem",
     "warm_problem",
 ]
 
@@ -161,7 +163,8 @@ class Chain:
 
     Raises:
         ValueError: a URL that is not a hop's, UDP through hops that cannot carry it, a resolver without dnspython, a
-            length that cannot be, warm ways for hops that depend on the session, or a value of another kind.
+            length that cannot be, warm ways for hops that depend on the session, a seal that does not hold, or a value
+            of another kind.
     """
 
     hops: tuple[Hop | Group, ...]
@@ -196,6 +199,9 @@ class Chain:
     """Seconds without data after which a server ends a relay; None for ``[timeouts] idle``, ``math.inf`` for never."""
     half_close: float | None
     """The same after one side has finished; None for ``[timeouts] half_close``."""
+    seal: bool
+    """Whether each hop sees its neighbours only: all hops are spoken to in TLS, the last one resolves the names, and no
+    TLS session is resumed, by which a hop could tell that two connections belong together."""
     route: Route | None = field(compare=False, repr=False)
     """The only route through this chain; None where there is a choice. Derived."""
     isolates: bool = field(compare=False, repr=False)
@@ -219,6 +225,7 @@ class Chain:
         send_proxy: bool = False,
         idle: float | None = None,
         half_close: float | None = None,
+        seal: bool = False,
     ) -> None:
         members = _members(hops, "Chain")
         if resolver is not None:
@@ -238,6 +245,9 @@ class Chain:
         send_proxy = as_flag(send_proxy, "send_proxy")
         if warm and (problem := warm_problem(members, send_proxy=send_proxy)):
             raise ValueError(problem)
+        seal = as_flag(seal, "seal")
+        if seal and (problem := seal_problem(members, send_proxy=send_proxy, resolver=resolver)):
+            raise ValueError(problem)
         _fill(
             self,
             hops=members,
@@ -256,6 +266,7 @@ class Chain:
             send_proxy=send_proxy,
             idle=None if idle is None else as_seconds(idle, "idle"),
             half_close=None if half_close is None else as_seconds(half_close, "half_close"),
+            seal=seal,
         )
         _derive(self)
 
@@ -345,6 +356,23 @@ def warm_problem(members: tuple[Hop | Group, ...], *, send_proxy: bool) -> str |
                 f"warm ways are opened before their sessions are known, and hop {printable(hop.name)} has a login for "
                 f'each {hop.isolate}; give the hop isolate = "session", or take warm out'
             )
+    return None
+
+
+def seal_problem(members: tuple[Hop | Group, ...], *, send_proxy: bool, resolver: Address | None) -> str | None:
+    """Say why the places of a chain cannot be sealed; None when they can be."""
+    if not members:
+        return "seal hides what hops need not see, and the chain has no hops"
+    if send_proxy:
+        return "send_proxy tells of the client in the clear, before TLS; take seal or send_proxy out"
+    if resolver:
+        return "with seal, the last hop resolves names; take resolver out"
+    for hop in hops_of(members):
+        name = printable(hop.name)
+        if not hop.tls:
+            return f"hop {name} is not spoken to in TLS, so the hops before it could read all that is sent to it"
+        if hop.resolve is Resolve.LOCAL:
+            return f'hop {name} has resolve = "local", which shows names to the local resolver; with seal, take it out'
     return None
 
 

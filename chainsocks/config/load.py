@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from chainsocks.config.chains import DIRECT, Chain, Group, warm_problem
+from chainsocks.config.chains import DIRECT, Chain, Group, seal_problem, warm_problem
 from chainsocks.config.complaints import Place, as_written, describe_kind, explain
 from chainsocks.config.control import Control
 from chainsocks.config.groups import link_groups, no_such_member, unfit
@@ -226,6 +226,11 @@ class _Reader:
                 if table.warm and (problem := warm_problem(places, send_proxy=table.send_proxy)):
                     self._add(("chains", name, "warm"), problem)
                     continue
+                if table.seal and (
+                    problem := seal_problem(places, send_proxy=table.send_proxy, resolver=table.resolver)
+                ):
+                    self._add(("chains", name, "seal"), problem)
+                    continue
                 try:
                     chains[name] = table.build(name, members)
                 except ValueError as error:
@@ -293,10 +298,14 @@ class _Reader:
     def _check_rules(self, config: Config, data: Mapping[str, Any]) -> None:
         """Check that the chains and users that rules name exist."""
         users = [user.name for user in config.users]
+        sealed = {name for name, chain in config.chains.items() if chain.seal}
         for rule in config.rules:
             place = ("rules", rule.number - 1)
             if rule.chain is not None:
                 self._check_chain(rule.chain, data, (*place, "chain"))
+            later = {each.chain for each in config.rules if each.number >= rule.number} | {"default"}
+            if rule.resolve and (shown := sorted(sealed & later)):
+                self._add((*place, "resolve"), f"it shows names to the local resolver, and chain {shown[0]} has seal")
             if not self._knows_users:
                 continue
             problems = (identity_problem(user.decode(), users, config.server.proofs) for user in sorted(rule.users))

@@ -281,6 +281,7 @@ class ChainTable(_ListOfHops):
     send_proxy: StrictBool = False
     idle: Duration | None = None
     half_close: Duration | None = None
+    seal: StrictBool = False
 
     @model_validator(mode="after")
     def _fit(self) -> Self:

@@ -104,6 +104,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "pipeline",
             "resolver",
             "route",
+            "seal",
             "skip_dead",
             "udp",
             "warm",

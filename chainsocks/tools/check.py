@@ -124,6 +124,8 @@ def _chain_remarks(chain: Chain) -> Iterator[str]:
         yield f"hedge after {_seconds(chain.hedge)} s"
     if chain.skip_dead:
         yield "dead hops are skipped" if chain.length is None else f"the first {chain.length} hops that work"
+    if chain.seal:
+        yield "sealed: each hop sees its neighbours only"
     if chain.send_proxy:
         yield "sends a PROXY protocol header"
     if chain.idle is not None:

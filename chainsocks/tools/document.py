@@ -65,6 +65,7 @@ def _chain(chain: Chain, timeouts: Timeouts) -> dict[str, object]:
         "dial": None if math.isinf(dial) else dial,
         "udp": chain.udp,
         "send_proxy": chain.send_proxy,
+        "seal": chain.seal,
     }
 
 

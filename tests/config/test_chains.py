@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp, hop
 from chainsocks.config.hops import Hop, Isolate, parse_hop_url
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.load import parse_config
+from chainsocks.config.tls import Tls
 from chainsocks.errors import ConfigError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId
@@ -178,4 +181,69 @@ def test_no_warm_ways_whose_login_depends_on_the_session(isolate: Isolate, *, in
 def test_the_file_says_so_at_the_key() -> None:
     text = '[hops]\ntor = { url = "socks5://a", isolate = "user" }\n[chains]\nx = { hops = ["tor"], warm = 1 }\n'
     with pytest.raises(ConfigError, match=r"chains\.x\.warm: warm ways are opened before their sessions are known"):
+        parse_config(text)
+
+
+TLS_A, TLS_B = "socks5+tls://a", "https://b"
+
+SEALS: dict[str, tuple[tuple[object, ...], dict[str, object], str]] = {
+    "no TLS": ((TLS_A, "socks5://b"), {}, "hop b:1080 is not spoken to in TLS, so the hops before it could read all"),
+    "no TLS at first": (("socks5://a", TLS_B), {}, "hop a:1080 is not spoken to in TLS"),
+    "in a group": ((TLS_A, Group(TLS_B, "http://c")), {}, "hop c:80 is not spoken to in TLS"),
+    "local names": (
+        (TLS_A, Hop("b", "socks5", "b", tls=Tls(), resolve="local")),
+        {},
+        'hop b has resolve = "local", which shows names to the local resolver',
+    ),
+    "a resolver": ((TLS_A,), {"resolver": "192.0.2.53"}, "the last hop resolves names; take resolver out"),
+    "send_proxy": ((TLS_A,), {"send_proxy": True}, "send_proxy tells of the client in the clear, before TLS"),
+    "no hops": ((), {}, "the chain has no hops"),
+}
+
+
+@pytest.mark.parametrize(("hops", "more", "problem"), SEALS.values(), ids=SEALS)
+def test_what_a_seal_refuses(hops: tuple[Any, ...], more: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        Chain(*hops, seal=True, **more)
+    assert not Chain(*hops, **more).seal
+
+
+def test_a_sealed_chain() -> None:
+    chain = Chain(TLS_A, Group(TLS_B, "socks4a+tls://c"), seal=True)
+    assert chain.seal
+    assert chain.udp is Udp.REFUSE
+    assert chain.with_each(lambda hop: hop).seal
+    assert chain != Chain(TLS_A, Group(TLS_B, "socks4a+tls://c"))
+
+
+RESOLVING = '{ to = "10.0.0.0/8", resolve = true, chain = "direct" }'
+
+
+@pytest.mark.parametrize(
+    ("sealed", "rules", "is_problem"),
+    [
+        ("default", RESOLVING, True),
+        ("default", f'{{ to = "a.example", chain = "default" }}, {RESOLVING}', True),
+        ("other", RESOLVING, False),
+        ("other", f'{RESOLVING}, {{ chain = "other" }}', True),
+        ("other", f'{{ to = "a.example", chain = "other" }}, {RESOLVING}', False),
+        ("other", '{ to = "10.0.0.0/8", resolve = true, chain = "other" }', True),
+    ],
+)
+def test_rules_that_show_names_of_a_sealed_chain(sealed: str, rules: str, is_problem: bool) -> None:  # noqa: FBT001
+    """They are decided before the rules behind them, and before the default chain."""
+    chains = {name: f'{{ hops = ["a"], seal = {str(name == sealed).lower()} }}' for name in ("default", "other")}
+    text = f'rules = [{rules}]\n[hops]\na = "{TLS_A}"\n[chains]\n'
+    text += "".join(f"{name} = {table}\n" for name, table in chains.items())
+    if is_problem:
+        complaint = rf"rules\[.\]\.resolve: it shows names to the local resolver, and chain {sealed} has seal"
+        with pytest.raises(ConfigError, match=complaint):
+            parse_config(text)
+    else:
+        assert parse_config(text).chains[sealed].seal
+
+
+def test_where_the_problem_is() -> None:
+    text = '[hops]\na = "socks5://a"\n[chains]\nx = { hops = ["a"], seal = true }\n'
+    with pytest.raises(ConfigError, match=r"chains\.x\.seal: hop a is not spoken to in TLS"):
         parse_config(text)

@@ -62,7 +62,10 @@ class Section:
         return "\n".join(f"{key} = {toml(value)}" for key, value in file.items())
 
 
-HOPS: Values = {name: f"socks5://10.0.0.{number}" for number, name in enumerate(("paris", "osaka", "lima"), 1)}
+HOPS: Values = {
+    **{name: f"socks5://10.0.0.{number}" for number, name in enumerate(("paris", "osaka", "lima"), 1)},
+    "secret": "socks5+tls://10.0.0.4",
+}
 GSSAPI: Values = {"gssapi": "integrity"}
 SECTIONS = {
     "`[server]`": Section(
@@ -122,7 +125,12 @@ SECTIONS = {
         ("chains", "default"),
         {"hops": ["paris", "osaka", "exits"]},
         {"hops": HOPS, "groups": {"exits": ["lima"]}},
-        {"length": {"skip_dead": True}, "warm_idle": {"warm": 1}, "warm_age": {"warm": 1}},
+        {
+            "length": {"skip_dead": True},
+            "warm_idle": {"warm": 1},
+            "warm_age": {"warm": 1},
+            "seal": {"hops": ["secret"]},
+        },
     ),
     "`[[rules]]`": Section(
         RuleTable,
