@@ -57,7 +57,9 @@ class ListenerKind(StrEnum):
     """Where the request of a client comes from."""
 
     SOCKS = "socks"
-    """A SOCKS handshake; the first byte says which version."""
+    """A SOCKS handshake, or a request to an HTTP proxy; the first byte says which."""
+    HTTP = "http"
+    """A request to an HTTP proxy."""
     REDIRECT = "redirect"
     """The network: nftables has redirected the connection, and remembers where it was going to. Linux only."""
 

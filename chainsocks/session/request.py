@@ -8,6 +8,7 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.identities import Proof
+from chainsocks.config.listeners import ListenerKind
 from chainsocks.config.models import Ident
 from chainsocks.errors import Cause, LoginRefused, ProtocolError, Step
 from chainsocks.limits.logins import LoginDelayed
@@ -112,7 +113,8 @@ class RequestReader:
         if self._certificate:
             methods, gssapi = _CERTIFICATE_IS_ENOUGH, None
         by_gssapi = GssapiLogin(gssapi) if gssapi else None
-        handshake = self.handshake = server_handshake(data, methods)
+        http_only = self.connection.listener.kind is ListenerKind.HTTP
+        handshake = self.handshake = server_handshake(data, methods, http_only=http_only)
         try:
             while True:
                 handshake.receive_data(data)

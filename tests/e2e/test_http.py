@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from tests.e2e import servers
-from tests.e2e.curl import Curl
+from tests.e2e.curl import PROXY_FAILED, Curl
 from tests.e2e.programs import SocketAddress
 from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.targets import MIB, PAGE, exchange
@@ -83,6 +83,21 @@ def test_a_destination_that_refuses_is_told_truthfully(proxy: str) -> None:
 
 
 # --- our own server ---
+
+
+def test_a_listener_for_http_only(curl: Curl, page: SocketAddress) -> None:
+    listener = '{ address = "127.0.0.1:0", kind = "http" }'
+    with chainsocks(listen=[listener], lane=True) as front:
+        url = f"http://127.0.0.1:{page[1]}/"
+        for option in ("--proxy", "--proxytunnel"):
+            answer = curl(option, *(["--proxy"] if option != "--proxy" else []), f"http://{front.listeners[0]}", url)
+            assert (answer.status, answer.page) == (0, PAGE)
+        for scheme in ("socks5", "socks4"):
+            answer = curl("--proxy", f"{scheme}://{front.listeners[0]}", url)
+            assert (answer.status, answer.page) == (PROXY_FAILED, b"")
+            assert 'this listener takes HTTP only (kind = \\"http\\"); it looks like SOCKS' in front.session(
+                answer.client
+            )
 
 
 @pytest.fixture(scope="module")

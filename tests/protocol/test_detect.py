@@ -55,3 +55,25 @@ def test_socks5_accepts_the_methods_it_is_given(methods: tuple[Method, ...], ans
 def test_other_protocols_are_named(opening: str, guess: str) -> None:
     with pytest.raises(ProtocolError, match=f"^this is neither SOCKS nor HTTP; it {guess} "):
         server_handshake(wire(opening), OPEN)
+
+
+@pytest.mark.parametrize(
+    ("opening", "answer", "version"),
+    [
+        ("05 01 00", "05 FF", "SOCKS5"),
+        ("05", "05 FF", "SOCKS5"),
+        ("04 01 0050 C0000201 00", "00 5B 000000000000", "SOCKS4"),
+    ],
+)
+def test_socks_is_refused_where_only_http_is_spoken(opening: str, answer: str, version: str) -> None:
+    handshake = server_handshake(wire(opening), OPEN, http_only=True)
+    with pytest.raises(ProtocolError, match=f"^this listener takes HTTP only .*; it looks like {version} "):
+        handshake.receive_data(wire(opening))
+    assert handshake.data_to_send() == wire(answer)
+    assert handshake.state is State.FAILED
+
+
+def test_http_is_spoken_where_only_http_is_spoken() -> None:
+    assert type(server_handshake(b"GET http://", OPEN, http_only=True)) is HttpServerHandshake
+    with pytest.raises(ProtocolError, match=r"^this is neither SOCKS nor HTTP"):
+        server_handshake(b"SSH-2.0", OPEN, http_only=True)
