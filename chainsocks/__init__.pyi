@@ -1,2 +1,7 @@
+from chainsocks import sync as sync
+from chainsocks.bridge.for_asyncio import create_connection as create_connection
+from chainsocks.bridge.for_asyncio import open_connection as open_connection
+from chainsocks.client.for_trio import TrioStream as TrioStream
+from chainsocks.client.for_trio import open_trio_stream as open_trio_stream
 from chainsocks.library import *  # noqa: F403
 from chainsocks.library import __all__ as __all__

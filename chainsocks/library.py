@@ -5,6 +5,7 @@ It works under trio and asyncio, and imports neither. The server is `chainsocks.
 
 from chainsocks.client.datagrams import UDPAssociation, open_udp
 from chainsocks.client.names import resolve, resolve_ptr
+from chainsocks.client.raw_socket import connect_socket
 from chainsocks.client.stream import ChainStream
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
 from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp
@@ -79,6 +80,7 @@ __all__ = [
     "UserId",
     "UsernamePassword",
     "bind_tcp",
+    "connect_socket",
     "connect_tcp",
     "open_udp",
     "resolve",

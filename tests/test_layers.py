@@ -65,14 +65,20 @@ SIDE_ROOMS = {
         frozenset({"protocol", "errors", "network", "sockets", "datagrams", "config", "routing", "net", "chain"}),
         users=6,
     ),  # of net it needs TLS, which takes any stream; the sockets there are trio's
+    "bridge": SideRoom(  # callers without trio, and what they run on it; the server only for `serve`
+        frozenset({"protocol", "errors", "network", "config", "net", "chain", "relay", "observe", "client", "server"}),
+        users=99,
+    ),
+    "sync": SideRoom(frozenset({"protocol", "config", "bridge"}), users=99),
     "library": SideRoom(frozenset({"protocol", "errors", "config", "client"}), users=99),
     "chainsocks": SideRoom(frozenset(), users=99),  # the front door, which loads the library on first use
     "__main__": SideRoom(frozenset({"signals"}), users=99),  # the program, which loads the command line
 }
 
 SCOPES = {"CancelScope", "fail_after", "fail_at", "move_on_after", "move_on_at"}
-ROOMS_WITH_SCOPES = {"session", "chain", "relay", "server", "client", "control"}
-"""The client has what the dial arms for it, and the control room its own clients, which are no sessions."""
+ROOMS_WITH_SCOPES = {"session", "chain", "relay", "server", "client", "bridge", "control"}
+"""The client has what the dial arms for it, the bridge the scopes of its relays, and the control room its own clients,
+which are no sessions."""
 
 NUMBERS = {
     (

@@ -13,6 +13,8 @@ import pytest
 import chainsocks
 import chainsocks.library as library
 
+ONE_BY_ONE: dict[str, str] = vars(chainsocks)["_ONE_BY_ONE"]
+
 
 def test_the_front_door_has_all_names_of_the_library() -> None:
     assert chainsocks.__all__ == library.__all__
@@ -27,6 +29,12 @@ def test_all_of_it_can_be_imported_at_once() -> None:
     assert {*library.__all__} < {*names}
 
 
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_names_that_are_loaded_one_by_one(name: str) -> None:
+    assert getattr(chainsocks, name).__name__ == name
+    assert name in dir(chainsocks)
+
+
 @pytest.mark.parametrize("name", ["chain", "nonsense", "import_names", "Server"])
 def test_other_names_are_not_there(name: str) -> None:
     with pytest.raises(AttributeError, match=f"module 'chainsocks' has no attribute '{name}_'"):
@@ -36,7 +44,7 @@ def test_other_names_are_not_there(name: str) -> None:
 def test_type_checkers_see_the_library() -> None:
     stub = Path(chainsocks.__file__ or "").with_suffix(".pyi")
     imported = {node.module for node in ast.parse(stub.read_text("utf-8")).body if isinstance(node, ast.ImportFrom)}
-    assert imported == {"chainsocks.library"}
+    assert imported == {"chainsocks.library", "chainsocks", *ONE_BY_ONE.values()}
 
 
 def test_the_log_is_silent_until_a_program_sets_it_up() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import threading
 import time
 from typing import cast
 
@@ -21,10 +22,17 @@ from chainsocks.config.models import Timeouts
 from chainsocks.network import OnDatagram, Rest, reset_on_close
 from chainsocks.protocol.address import Address, SockAddr, address_of
 
-__all__ = ["CHOICES", "AnyioNetwork", "make_dialer"]
+__all__ = ["AnyioNetwork", "make_dialer"]
 
-CHOICES = Choices(Health(time.monotonic))
-"""What this process has learnt of the hops of its chains, under every event loop."""
+
+class _Learnt(threading.local):
+    """What the event loops of a thread have learnt of the hops of their chains. It is not made for several threads."""
+
+    def __init__(self) -> None:
+        self.choices = Choices(Health(time.monotonic))
+
+
+_LEARNT = _Learnt()
 
 BACKLOG = 16
 """Connections that may wait in the backlog of a BIND's port, besides the peer's."""
@@ -35,7 +43,7 @@ LARGEST = 65536
 
 def make_dialer(timeouts: Timeouts | None, network: AnyioNetwork | None = None) -> Dialer:
     """Return a dialer with these limits, the server's own by default."""
-    return Dialer(network or AnyioNetwork(), checked_timeouts(timeouts), CHOICES, receives_exactly=True)
+    return Dialer(network or AnyioNetwork(), checked_timeouts(timeouts), _LEARNT.choices, receives_exactly=True)
 
 
 class _Listener:

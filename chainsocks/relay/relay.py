@@ -120,6 +120,12 @@ class Relay(ABC, Generic[StreamT]):
             return end is not None and end in _LAST
         return True
 
+    def hurry(self) -> None:
+        """End a relay that runs as soon as its client has finished, and all that it has sent is passed on."""
+        self._half_close = 0
+        if self._up_end:
+            restart(self._scope, 0)
+
     def _begin(self, scope: Scope) -> None:
         """Start the idle timer."""
         self._scope = scope

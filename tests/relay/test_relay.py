@@ -12,7 +12,8 @@ from anyio import BrokenResourceError, ClosedResourceError
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chainsocks.observe.record import Traffic
-from chainsocks.relay.relay import Outcome
+from chainsocks.relay.relay import Outcome, PumpedRelay
+from tests.memory import memory_stream_pair
 from tests.net.sockets import read_all, read_exactly
 from tests.relay.ways import WAYS, Direction, Line, Relaying, Way, digest, noise, relaying
 
@@ -413,3 +414,31 @@ async def leave(direction: Direction, running: Relaying, last_words: bytes) -> f
         await listener.far.send(b"x")
         await trio.sleep(1)
     return found_out_at
+
+
+# --- a program that leaves
+
+
+@pytest.mark.parametrize("finishes_first", [False, True])
+async def test_a_relay_in_a_hurry_passes_on_what_the_client_has_sent(
+    finishes_first: bool,  # noqa: FBT001
+    clock: MockClock,
+) -> None:
+    client, near = memory_stream_pair()
+    upstream, far = memory_stream_pair()
+    relay = PumpedRelay(near, upstream, Traffic(), idle=math.inf, half_close=60)
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay.run, scope)
+            await client.send(b"last words")
+            if finishes_first:
+                await client.send_eof()
+                await wait_all_tasks_blocked()
+            relay.hurry()
+            if not finishes_first:
+                await trio.sleep(1000)
+                await client.send_eof()
+            assert await read_all(far) == b"last words"
+    assert scope.cancelled_caught
+    assert relay.outcome is Outcome.HALF_CLOSED
+    assert trio.current_time() == (0 if finishes_first else 1000)
