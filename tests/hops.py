@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
 import anyio
 import trio
 import trio.testing
+from anyio import BrokenResourceError
 from anyio.abc import ByteStream
 
 from chainsocks.chain.connect_errors import explain_connect_error
@@ -16,8 +19,9 @@ from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import KINDS, HopProtocol
-from chainsocks.errors import reply_code_of
+from chainsocks.errors import Step, reply_code_of
 from chainsocks.gss.stream import EncapsulatedStream
+from chainsocks.net.tls import TlsStream
 from chainsocks.observe.record import Traffic
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.detect import server_handshake
@@ -87,9 +91,11 @@ def way_of(chain: Chain) -> Route:
     return chain.route
 
 
-def add_hop(network: MemoryNetwork, hop: Hop, trouble: Trouble | None = None) -> None:
-    """Put a hop into the network, honest but for its trouble."""
-    host = Host(_hop_handler(network, hop, trouble))
+def add_hop(
+    network: MemoryNetwork, hop: Hop, trouble: Trouble | None = None, *, tls: ssl.SSLContext | None = None
+) -> None:
+    """Put a hop into the network, honest but for its trouble. With `tls` it is spoken to in that."""
+    host = Host(_hop_handler(network, hop, trouble, tls))
     if trouble and trouble.step == CONNECT:
         host = {
             Fault.MUTE: Host(),
@@ -112,7 +118,9 @@ async def _greet_with_garbage(stream: MemoryStream) -> None:
     await trio.sleep_forever()
 
 
-def _hop_handler(network: MemoryNetwork, hop: Hop, trouble: Trouble | None) -> Handler:
+def _hop_handler(
+    network: MemoryNetwork, hop: Hop, trouble: Trouble | None, tls: ssl.SSLContext | None = None
+) -> Handler:
     methods = [Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION_REQUIRED]
     if isinstance(hop.credentials, Gssapi):
         methods = [Method.GSSAPI]
@@ -122,6 +130,8 @@ def _hop_handler(network: MemoryNetwork, hop: Hop, trouble: Trouble | None) -> H
 
     async def serve(raw: MemoryStream) -> None:
         client = Line(raw)
+        if tls and not await client.start_tls(tls, trouble):
+            return
         unread = await client.receive()
         handshake = server_handshake(unread, methods)
         while True:
@@ -164,6 +174,22 @@ class Line:
         self.stream: ByteStream = raw
         self.context = FakeAcceptor()
         self.protection: Protection | None = None
+
+    async def start_tls(self, context: ssl.SSLContext, trouble: Trouble | None) -> bool:
+        """Speak TLS from now on; return False if the client does not go on."""
+        if trouble and trouble.step == Step.TLS:
+            hello, incoming, outgoing = await self.raw.receive(), ssl.MemoryBIO(), ssl.MemoryBIO()
+            incoming.write(hello)
+            with suppress(ssl.SSLWantReadError):
+                context.wrap_bio(incoming, outgoing, server_side=True).do_handshake()
+            await _commit(trouble, self, outgoing.read())
+            return False
+        self.stream = secured = TlsStream(self.raw, context, is_server=True)
+        try:
+            await secured.handshake()
+        except BrokenResourceError:
+            return False
+        return True
 
     async def work(self, handshake: Socks5ServerHandshake) -> None:
         """Be the mechanism, which knows everybody and agrees to everything."""
@@ -262,6 +288,7 @@ async def _commit(trouble: Trouble, client: Line, answer: bytes) -> None:
             await client.raw.send(GARBAGE)
         case Fault.REFUSAL:
             refusals: dict[str, bytes] = {
+                Step.TLS: b"\x05\xff",
                 State.METHOD_NEGOTIATION: b"\x05\xff",
                 State.SUB_NEGOTIATION: b"\x01\x01",
                 State.GSSAPI_CONTEXT: ABORT,
