@@ -62,6 +62,8 @@ class ListenerKind(StrEnum):
     """A request to an HTTP proxy."""
     REDIRECT = "redirect"
     """The network: nftables has redirected the connection, and remembers where it was going to. Linux only."""
+    TUNNEL = "tunnel"
+    """The listener: all connections go to its `target`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Listener:
 
     address: ListenAddress
     kind: ListenerKind = ListenerKind.SOCKS
+    target: Address | None = None
+    """Where all connections of a tunnel go; None for other kinds."""
     names_only: NamesOnly = NamesOnly.OFF
     """What happens to requests for IP addresses. A chain may be stricter."""
     chain: str | None = None
@@ -134,8 +138,10 @@ class Listener:
         """Whether its clients are those of this machine, and may connect to its private places.
 
         A program whose connections are redirected asks for names without knowing who resolves them: one that resolves
-        to loopback shall not lead to the servers of this machine.
+        to loopback shall not lead to the servers of this machine. The target of a tunnel is the configuration's choice.
         """
+        if self.kind is ListenerKind.TUNNEL:
+            return True
         return self.is_local and self.kind is not ListenerKind.REDIRECT
 
 

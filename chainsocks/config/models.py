@@ -265,7 +265,7 @@ class Config:
         return tuple(
             each
             for each in self.server.listen
-            if not (each.is_local or each.asks_certificates) and self._admits(_families(each))
+            if not (each.is_local or each.asks_certificates or each.target) and self._admits(_families(each))
         )
 
     def _admits(self, families: tuple[Family, ...]) -> bool:

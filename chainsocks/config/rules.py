@@ -78,6 +78,8 @@ class Spoken(StrEnum):
     HTTP = "http"
     REDIRECT = "redirect"
     """None: the connection was redirected."""
+    TUNNEL = "tunnel"
+    """None: the listener is a tunnel."""
 
 
 class Family(Enum):

@@ -50,8 +50,10 @@ from chainsocks.config.values import (
     parse_most,
     parse_ports,
     parse_rate,
+    parse_target,
     parse_trusted,
 )
+from chainsocks.protocol.address import Address
 
 __all__ = [
     "ControlTable",
@@ -96,6 +98,7 @@ class ListenTable(Table):
 
     address: ListenText
     kind: ListenerKind = ListenerKind.SOCKS
+    target: Annotated[Address | None, parsed(parse_target), NUMBER] = None
     names_only: NamesOnly = NamesOnly.OFF
     chain: StrictStr | None = None
     mode: Annotated[int | None, parsed(parse_mode)] = None
@@ -115,6 +118,8 @@ class ListenTable(Table):
             raise ValueError('the load balancer of a unix socket has no IP address; write proxy_protocol = ["unix"]')
         if {"mode", "group"} & self.model_fields_set and not isinstance(self.address, UnixPath):
             raise ValueError("mode and group are those of a unix socket, as in unix:/run/chainsocks.sock")
+        if (self.kind is ListenerKind.TUNNEL) != (self.target is not None):
+            raise ValueError('kind = "tunnel" and target go together, as in target = "db.internal:5432"')
         if self.kind is ListenerKind.REDIRECT:
             _check_redirect(self.address, senders, self.tls)
         return self

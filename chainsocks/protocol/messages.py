@@ -38,6 +38,8 @@ class Version(IntEnum):
     """HTTP, by its CONNECT."""
     REDIRECTED = 0
     """None: the network tells where the connection was going to."""
+    TUNNEL = 1
+    """None: the listener has the destination of all its connections."""
 
 
 class Command(IntEnum):

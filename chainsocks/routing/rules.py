@@ -33,6 +33,14 @@ __all__ = ["Caller", "Decision", "Router"]
 _IDENT = Proof.IDENT.encode()
 _CERTIFICATE = Proof.CERTIFICATE.encode()
 
+_SPOKEN = {
+    Version.SOCKS4: Spoken.SOCKS4,
+    Version.SOCKS5: Spoken.SOCKS5,
+    Version.HTTP: Spoken.HTTP,
+    Version.REDIRECTED: Spoken.REDIRECT,
+    Version.TUNNEL: Spoken.TUNNEL,
+}
+
 NOWHERE = Host()
 """The host of an association, whose destinations are not known yet."""
 
@@ -188,14 +196,9 @@ class Router:
 
 
 def _question(request: Request, caller: Caller, host: Host, port: int) -> Question:
-    version = Spoken.SOCKS5
-    if request.version is Version.SOCKS4:
-        by_name = request.destination.type is AddressType.DOMAINNAME
-        version = Spoken.SOCKS4A if by_name else Spoken.SOCKS4
-    elif request.version is Version.HTTP:
-        version = Spoken.HTTP
-    elif request.version is Version.REDIRECTED:
-        version = Spoken.REDIRECT
+    version = _SPOKEN[request.version]
+    if version is Spoken.SOCKS4 and request.destination.type is AddressType.DOMAINNAME:
+        version = Spoken.SOCKS4A
     return Question(host, port, caller.ips, caller.user, request.command, version)
 
 

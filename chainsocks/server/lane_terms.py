@@ -132,7 +132,7 @@ HONOURED: dict[type, frozenset[str]] = {
 """The keys that the lane honours, or that say nothing about its sessions."""
 
 STEPS_ASIDE: dict[type, frozenset[str]] = {
-    Listener: frozenset({"kind", "tls"}),
+    Listener: frozenset({"kind", "target", "tls"}),
     Server: frozenset({"gssapi", "ident"}),
     Chain: frozenset({"hops", "send_proxy"}),
 }

@@ -253,7 +253,7 @@ class Server:
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
             listener = active.terms
             start = self._receive if listener.proxy_protocol else self._admit
-            target = None
+            target = listener.target
             if listener.kind is ListenerKind.REDIRECT:
                 try:
                     target = active.opened.find_target(connection)

@@ -18,7 +18,7 @@ from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Method, Request, UsernamePassword, Version
-from chainsocks.protocol.redirected import RedirectedHandshake
+from chainsocks.protocol.unspoken import UnspokenHandshake
 from chainsocks.routing.rules import Caller
 from chainsocks.session.client_watch import until_client_leaves
 from chainsocks.session.connection import Connection, Earlier
@@ -99,12 +99,14 @@ class RequestReader:
             ProtocolError: the client broke the protocol or may not come in; the answer that it is owed has been sent.
             BrokenResourceError: the client's connection broke.
         """
-        if self.connection.target:
-            self.handshake = RedirectedHandshake(self.connection.target)
-            return self.handshake
-        if not self._is_in_tls and (tls := self.connection.listener.tls):
-            self.client, self._certificate = await accept_tls(self.client, tls)
+        listener, target = self.connection.listener, self.connection.target
+        if not self._is_in_tls and listener.tls:
+            self.client, self._certificate = await accept_tls(self.client, listener.tls)
             self._is_in_tls = True
+        if target:
+            version = Version.TUNNEL if listener.kind is ListenerKind.TUNNEL else Version.REDIRECTED
+            self.handshake = UnspokenHandshake(version, target)
+            return self.handshake
         data = self._heard or await self._receive()
         if not data:
             raise ProtocolError("it left without a word", Cause.CLOSED)

@@ -149,8 +149,11 @@ def _completed(
 
 
 def _login_problem(request: Request, caller: Caller, policy: Policy) -> str | None:
-    """Say why a client that has to log in has not. What an identd says is no login."""
-    if not policy.login_required:
+    """Say why a client that has to log in has not. What an identd says is no login.
+
+    A tunnel asks for none: it leads to one destination, which the configuration names.
+    """
+    if not policy.login_required or request.version is Version.TUNNEL:
         return None
     if request.version is Version.SOCKS4 and not caller.has_certificate:
         return "SOCKS4 cannot log in, and a login is required"

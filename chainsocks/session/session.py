@@ -56,6 +56,7 @@ from chainsocks.protocol.http_exchange import HttpExchange
 from chainsocks.protocol.http_proxy import HttpServerHandshake
 from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Version
 from chainsocks.protocol.proxy_protocol import LOCAL
+from chainsocks.protocol.unspoken import UnspokenHandshake
 from chainsocks.relay.datagrams import DatagramRelay
 from chainsocks.relay.polled_relay import relay_between
 from chainsocks.relay.relay import Relay
@@ -506,7 +507,7 @@ class _Session:
             self._service.counters.dials_failed([refusal, *refusal.earlier])
         if handshake is None:
             return
-        if handshake.request.version is Version.REDIRECTED:
+        if isinstance(handshake, UnspokenHandshake):
             reset_on_close(self._reader.client)  # an end would look like an empty answer of the destination
             return
         handshake.send_reply(Reply(refusal.reply_code, problem=str(refusal)))

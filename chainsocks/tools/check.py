@@ -204,6 +204,8 @@ def _hop_remarks(hop: Hop, chain: Chain) -> Iterator[str]:
 def _listens(server: Server) -> Iterator[str]:
     for listener in server.listen:
         terms = [] if listener.names_only is NamesOnly.OFF else [f"names_only = {listener.names_only}"]
+        if listener.target:
+            terms.append(f"tunnel to {listener.target}")
         if listener.chain is not None:
             terms.append(f"chain {listener.chain}")
         if listener.mode is not None:

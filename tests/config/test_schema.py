@@ -124,7 +124,7 @@ def test_the_server(line: str, server: Server) -> None:
         ),
         (
             'listen = { address = "127.0.0.1:1", kind = "sox" }',
-            "server.listen.kind: found 'sox', expected 'socks' or 'http' or 'redirect'",
+            "server.listen.kind: found 'sox', expected 'socks' or 'http' or 'redirect' or 'tunnel'",
         ),
         ('listen = { address = "unix:/s", mode = 660 }', "server.listen.mode: expected a text in quotes"),
         (
@@ -144,6 +144,18 @@ def test_the_server(line: str, server: Server) -> None:
         (
             'listen = [{ address = "127.0.0.1:1080", chain = "ofice" }]\n[chains]\noffice = "direct"',
             "server.listen[1].chain: no chain is called 'ofice'; did you mean 'office'?",
+        ),
+        (
+            'listen = { address = "127.0.0.1:1", kind = "tunnel" }',
+            'server.listen: kind = "tunnel" and target go together, as in target = "db.internal:5432"',
+        ),
+        (
+            'listen = { address = "127.0.0.1:1", target = "db.internal:5432" }',
+            'server.listen: kind = "tunnel" and target go together, as in target = "db.internal:5432"',
+        ),
+        (
+            'listen = { address = "127.0.0.1:1", kind = "tunnel", target = "db.internal" }',
+            "server.listen.target: 'db.internal': a port is missing, as in example.org:1080",
         ),
         ('listen = [{ names_only = "warn" }]', "server.listen[1].address: this key is missing"),
         (

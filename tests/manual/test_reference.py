@@ -78,7 +78,10 @@ SECTIONS = {
         ("server", "listen"),
         {"address": "127.0.0.1:1"},
         {"server": {"open": True}},
-        {name: {"address": "unix:/run/chainsocks.sock"} for name in ("mode", "group")},
+        {
+            **{name: {"address": "unix:/run/chainsocks.sock"} for name in ("mode", "group")},
+            "target": {"kind": "tunnel"},
+        },
     ),
     "TLS at a listener": Section(
         ListenerTlsTable,

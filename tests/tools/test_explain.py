@@ -152,7 +152,7 @@ def may_be(request: Request) -> bool:
 
 requests = st.builds(
     Request,
-    st.sampled_from(Version),
+    st.sampled_from([Version.SOCKS4, Version.SOCKS5, Version.HTTP]),
     st.sampled_from([Command.CONNECT, Command.CONNECT, Command.BIND, Command.UDP_ASSOCIATE]),
     st.builds(Address, st.sampled_from(HOSTS), st.sampled_from(PORTS)),
 ).filter(may_be)

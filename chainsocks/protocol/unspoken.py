@@ -1,4 +1,4 @@
-"""The handshake of a connection that the network has redirected: there is none.
+"""The handshake of a connection whose destination is known beforehand: there is none.
 
 The client speaks to its destination from the first byte, and knows of no proxy. The kernel has accepted its connection
 already, so there is no answer either: where its way does not open, the connection is reset.
@@ -10,17 +10,17 @@ from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Command, Reply, Request, Version
 
-__all__ = ["RedirectedHandshake"]
+__all__ = ["UnspokenHandshake"]
 
 
-class RedirectedHandshake(ServerHandshake):
+class UnspokenHandshake(ServerHandshake):
     """Has the request for `destination` from the start. All that arrives is `trailing_data`."""
 
     __slots__ = ()
 
-    def __init__(self, destination: Address) -> None:
+    def __init__(self, version: Version, destination: Address) -> None:
         super().__init__(State.REPLY)
-        self._request = Request(Version.REDIRECTED, Command.CONNECT, destination)
+        self._request = Request(version, Command.CONNECT, destination)
 
     def _advance(self) -> bool:
         return False
