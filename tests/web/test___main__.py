@@ -57,10 +57,11 @@ def test_it_ends_on_sigterm() -> None:
         assert end_of(started) == (0, b"")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT])
-def test_it_leaves_signals_of_a_terminal_to_the_server(number: signal.Signals) -> None:
+def test_it_leaves_signals_of_a_terminal_to_the_server(subtests: pytest.Subtests) -> None:
     with process() as (started, ours, address):
-        started.send_signal(number)
-        assert fetch(address, "/page.css", "GET", {}).status == 200
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT):
+            with subtests.test(number.name):
+                started.send_signal(number)
+                assert fetch(address, "/page.css", "GET", {}).status == 200
         ours.close()
         assert end_of(started)[0] == 0

@@ -13,6 +13,7 @@ import pytest
 from chainsocks.tools.bench import child
 from chainsocks.tools.bench.accounting import exists
 from chainsocks.tools.bench.child import ChildError, open_child, say_ready
+from chainsocks.tools.bench.hops import RunningHop
 from tests.background import PATIENCE, wait_until
 
 HOPS = "chainsocks.tools.bench.hops"
@@ -45,8 +46,8 @@ def test_it_ends_with_a_parent_that_is_killed() -> None:
     wait_until(lambda: not exists(pid))
 
 
-def test_the_terminal_does_not_interrupt_it() -> None:
-    with open_child(HOPS) as running:
+def test_the_terminal_does_not_interrupt_it(running_hops: tuple[RunningHop, ...]) -> None:
+    for running in running_hops:
         assert os.getpgid(running.pid) != os.getpgid(0)
 
 

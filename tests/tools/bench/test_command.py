@@ -136,11 +136,13 @@ class TestThePlot:
         assert run_main(capsys, "bench", "--plot", tmp_path) == (1, "", f"chainsocks: {tmp_path}: Is a directory\n")
         assert ran == []
 
-    def test_finding_out_leaves_nothing_and_harms_nothing(self, background: Background, tmp_path: Path) -> None:
+    def test_finding_out_leaves_nothing_and_harms_nothing(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
         new, old = tmp_path / "new.svg", tmp_path / "old.svg"
         old.write_text("a picture")
         for path in (new, old):
-            status, _, err = run_program(tmp_path, "bench", "--proxy", "socks5://127.0.0.1:1", "--plot", path)
+            status, _, err = run_main(capsys, "bench", "--proxy", "socks5://127.0.0.1:1", "--plot", path)
             assert (status, err.count("\n")) == (1, 1)
             assert "hop 127.0.0.1:1 (1 of 1) at 127.0.0.1:1, TCP connect: connection refused" in err
         assert not new.exists()

@@ -54,6 +54,17 @@ def test_nothing_measured_is_no_row() -> None:
     assert rows == [["unit", "direct"], ["echo,", "p50", "us", "0"]]
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80, 132])
+def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
+    output = io.StringIO()
+    show(RESULTS, SUBJECTS, Console(file=output, width=columns, markup=False, emoji=False, highlight=False))
+    lines = output.getvalue().splitlines()
+    assert len(lines) > 4
+    for line in lines:
+        assert len(line) <= columns
+        assert line == line.rstrip()
+
+
 def test_json_has_what_was_measured_as_it_was() -> None:
     assert json.loads(as_json(RESULTS, SUBJECTS, 0.5)) == {
         "seconds": 0.5,
