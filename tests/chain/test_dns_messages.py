@@ -106,7 +106,7 @@ def test_an_alias_of_itself() -> None:
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_whatever_comes_is_an_answer_or_a_protocol_error(data: st.DataObject) -> None:
     command, host = data.draw(st.sampled_from([(ASK, "both.example"), (ASK, "alias.example"), (ASK_BACK, "192.0.2.4")]))
     question = asked(command, host)[0]

@@ -34,7 +34,7 @@ def without_secrets(config: Config) -> Config:
     return replace(config, hops=hops, users=(), groups={}, chains={}, rules=())
 
 
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], max_examples=80, deadline=None)
 @given(files())
 def test_what_is_printed_means_the_same_and_is_printed_the_same(data: Mapping[str, Toml]) -> None:
     text = emit(data)

@@ -41,7 +41,7 @@ def test_every_configuration_of_the_manual_fits(block: Block) -> None:
     VALIDATOR.validate(tomllib.loads(block.text))
 
 
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], max_examples=100, deadline=None)
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], max_examples=60, deadline=None)
 @given(files())
 def test_what_can_be_read_fits(data: Mapping[str, Toml]) -> None:
     if not isinstance(reading(emit(data)), ConfigError):

@@ -597,7 +597,7 @@ FILES = st.dictionaries(NAMES_OF_SECTIONS, ENTRIES | TABLES | st.lists(TABLES, m
 
 
 @given(FILES)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_data_is_a_configuration_or_a_list_of_problems(data: dict[str, Toml]) -> None:
     outcome = reading(emit(data))
     if isinstance(outcome, ConfigError):

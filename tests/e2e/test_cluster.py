@@ -27,6 +27,8 @@ from tests.e2e.wire import connected, read
 CLUSTER = ROOT / "examples" / "cluster"
 
 THREADS = 4
+PAUSE = 0.02
+"""Seconds between two sessions of a thread."""
 LONG = 8
 """Sessions that are open while a server drains."""
 
@@ -62,7 +64,7 @@ class Load:
         assert self.failures == []
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping.wait(PAUSE):
             try:
                 with connected(self.balancer, self.target) as sock:
                     sock.sendall(b"hello")

@@ -29,7 +29,7 @@ def urls(request: pytest.FixtureRequest, names: tuple[str, ...]) -> list[str]:
 def test_a_chain_of_three_foreign_servers(
     request: pytest.FixtureRequest, source_and_sink: SocketAddress, names: tuple[str, ...]
 ) -> None:
-    size = 32 * MIB
+    size = 8 * MIB
     with chainsocks(*urls(request, names)) as front, connected(front.address, source_and_sink) as sock:
         exchange(sock, size)
         client = sock.getsockname()
@@ -47,7 +47,7 @@ def test_a_pair_with_one_of_ours(
     hops = urls(request, (foreign,))
     hops.insert(ours, own_hops[0].url)
     with chainsocks(*hops) as front, connected(front.address, source_and_sink) as sock:
-        exchange(sock, 10 * MIB)
+        exchange(sock, 4 * MIB)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_login_at_microsocks(own_hops: list[Chainsocks], source_and_sink: Sock
         hops = [own_hops[0].url, own_hops[1].url]
         hops.insert(place, f"socks5://{LOGIN.replace('%', '%25')}@{host}:{port}")
         with chainsocks(*hops) as front, connected(front.address, source_and_sink) as sock:
-            exchange(sock, 10 * MIB)
+            exchange(sock, 4 * MIB)
 
 
 @pytest.mark.parametrize(

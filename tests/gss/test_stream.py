@@ -229,7 +229,7 @@ def cut(data: bytes, cuts: Sequence[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(places) if start < end]
 
 
-fuzz = settings(max_examples=200)
+fuzz = settings(max_examples=100)
 ITEMS, CUTS = st.lists(st.binary(max_size=40), max_size=5), st.lists(st.integers(0, 400), max_size=6)
 
 

@@ -12,7 +12,7 @@ from tests.protocol.playbook import wire
 
 __all__ = ["addresses", "conversations", "fuzz"]
 
-fuzz = settings(max_examples=300)
+fuzz = settings(max_examples=150)
 
 PORTS = st.integers(0, 65535)
 ADDRESSES = {

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Protocol
 
@@ -350,6 +350,7 @@ class Direction(Enum):
 # --- bytes
 
 
+@lru_cache(16)
 def noise(size: int, seed: int = 0) -> bytes:
     """Make bytes that no mix-up leaves as they are."""
     return random.Random(seed).randbytes(size)

@@ -23,7 +23,7 @@ def question(host: str, port: int = 80, client: str = "", user: bytes | None = N
     return Question(host_of(Address(host, port)), port, Caller(client).ips, user, Command.CONNECT, Spoken.SOCKS5)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(rule_tables, requests, callers)
 def test_it_finds_what_a_walk_through_all_rules_finds(tables: list[Table], request: Request, caller: Caller) -> None:
     config = parse_config(toml_of(tables) + HEAD)

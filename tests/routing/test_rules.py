@@ -162,7 +162,7 @@ def test_other_rules_do_not_see_what_was_found() -> None:
     assert decide(config, "example.org", found=["10.0.0.1"]).chain == config.chains["default"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     rule_tables,
     requests,
