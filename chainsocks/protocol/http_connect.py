@@ -20,7 +20,7 @@ from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError, unexp
 from chainsocks.protocol.handshake import ClientHandshake, State
 from chainsocks.protocol.messages import Reply, ReplyCode, UsernamePassword
 
-__all__ = ["MAX_HEADER", "MAX_PART", "HttpConnectHandshake", "authority", "can_be_authority"]
+__all__ = ["MAX_HEADER", "MAX_PART", "HttpConnectHandshake", "authority", "can_be_authority", "problem_of"]
 
 MAX_HEADER = 16 * 1024
 """Bytes of the header section of a response; a hop that sends more has broken the protocol."""
@@ -31,6 +31,7 @@ MAX_PART = 1024
 _OPENING = b"HTTP/"
 _NAME = re.compile(rb"[A-Za-z0-9_.~!$&'()*+,;=-]+").fullmatch
 """A reg-name without percent-encoding (RFC 3986 section 3.2.2)."""
+_QUOTED = re.compile(r""":? (bytearray\(|b['"]).*""", re.DOTALL).sub
 _SCHEMES = re.compile(r"""(?:^|,)\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?=\s|,|$)(?!\s*=)""")
 """The authentication schemes of a challenge, and nothing of its parameters (RFC 9110 section 11.3)."""
 
@@ -49,6 +50,11 @@ failures of their own and of the destination alike."""
 _LOGIN_WANTED = {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.UNAUTHORIZED}
 """tinyproxy answers a wrong login with the second one."""
 _CHALLENGES = {b"proxy-authenticate", b"www-authenticate"}
+
+
+def problem_of(error: h11.RemoteProtocolError) -> str:
+    """Return what h11 says of a message, without what it quotes: a line that is malformed may have a login in it."""
+    return printable(_QUOTED("", str(error)))
 
 
 def can_be_authority(target: Address) -> bool:
@@ -113,7 +119,7 @@ class HttpConnectHandshake(ClientHandshake):
             is_long = error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             if is_long:
                 raise ProtocolError(f"its header is longer than {MAX_HEADER} bytes", Cause.TOO_LONG) from None
-            raise ProtocolError(f"its response is not HTTP: {printable(str(error))}", Cause.MALFORMED) from None
+            raise ProtocolError(f"its response is not HTTP: {problem_of(error)}", Cause.MALFORMED) from None
         match event:
             case h11.InformationalResponse():
                 self._incoming = self._http.trailing_data[0]

@@ -19,7 +19,7 @@ import h11
 
 from chainsocks.protocol.address import Address, parse_address, printable
 from chainsocks.protocol.errors import Cause, ProtocolError
-from chainsocks.protocol.http_connect import authority, can_be_authority
+from chainsocks.protocol.http_connect import authority, can_be_authority, problem_of
 
 __all__ = ["MAX_RESPONSE_HEADER", "WITH_MAX_FORWARDS", "HttpExchange", "Target", "parse_target"]
 
@@ -211,7 +211,7 @@ class HttpExchange:
                 raise ProtocolError(f"{what} {begun}", Cause.CLOSED) from None
             if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
                 raise ProtocolError(f"{what} has a header or a line that is too long", Cause.TOO_LONG) from None
-            raise ProtocolError(f"{what} is not HTTP: {printable(str(error))}", Cause.MALFORMED) from None
+            raise ProtocolError(f"{what} is not HTTP: {problem_of(error)}", Cause.MALFORMED) from None
 
 
 def _passed_on(message: h11.Request | h11.InformationalResponse | h11.Response) -> Fields:

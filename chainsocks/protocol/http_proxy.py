@@ -17,10 +17,10 @@ from http import HTTPMethod, HTTPStatus
 
 import h11
 
-from chainsocks.protocol.address import Address, parse_address, printable
+from chainsocks.protocol.address import Address, parse_address
 from chainsocks.protocol.errors import Cause, LoginRefused, ProtocolError, unexpected_opening
 from chainsocks.protocol.handshake import ServerHandshake, State
-from chainsocks.protocol.http_connect import can_be_authority
+from chainsocks.protocol.http_connect import can_be_authority, problem_of
 from chainsocks.protocol.http_exchange import WITH_MAX_FORWARDS, HttpExchange, parse_target
 from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, Request, UsernamePassword, Version
 
@@ -100,7 +100,7 @@ class HttpServerHandshake(ServerHandshake):
             self._http.receive_data(header)
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
-            raise self._malformed(f"its request is not HTTP: {printable(str(error))}") from None
+            raise self._malformed(f"its request is not HTTP: {problem_of(error)}") from None
         if not isinstance(event, h11.Request):
             raise self._malformed("its request is incomplete")
         if event.http_version not in (b"1.0", b"1.1"):

@@ -366,6 +366,9 @@ class _Session:
         self._limit.expired = forwarding.expired
         try:
             await forwarding.run(self._limit.scope)
+        except ProtocolError:
+            self._record.reply = None
+            raise
         finally:
             await upstream.stream.aclose()
         self._limit.clear()

@@ -226,6 +226,17 @@ def test_client_and_server_understand_each_other() -> None:
         assert client.reply.succeeded
 
 
+@pytest.mark.parametrize(
+    "line", [b"Proxy-Authorization : Basic Y2Fyb2w6c2VjcmV0", b"Y2Fyb2w6c2VjcmV0", b"Cookie: Y2F \x0bx"]
+)
+def test_a_malformed_line_is_not_quoted(line: bytes) -> None:
+    handshake = HttpServerHandshake(OPEN)
+    with pytest.raises(ProtocolError) as error:
+        handshake.receive_data(PLAIN + line + b"\r\n\r\n")
+    assert str(error.value) == "its request is not HTTP: illegal header line"
+    assert b"Y2F" not in handshake.data_to_send()
+
+
 @pytest.mark.parametrize("step", [1, 7, 1 << 20])
 def test_a_plain_request(step: int) -> None:
     handshake = heard(PLAIN + b"Content-Length: 5\r\n\r\nhello", step=step)

@@ -221,6 +221,7 @@ async def test_a_bad_body(body: bytes, word: str, caplog: Log, monkeypatch: pyte
         answer = await read_to_end(client)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert re.match(f"client, request: its body is {word}", outcomes(client)[0])
+    assert " reply=- " in client.line
     assert len(resets) == 1  # the server must not take it for the whole
 
 
