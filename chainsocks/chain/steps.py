@@ -338,6 +338,9 @@ async def start_tls(trip: Trip, leg: Leg, tls: Tls, stream: ByteStream, header: 
         raise trip.error(HopTlsError, f"{error}{_seen_through(leg)}", error.cause) from None
     except BrokenResourceError:
         raise trip.error(HopTlsError, f"the connection was reset{_seen_through(leg)}", Cause.RESET) from None
+    finally:
+        if trip.on_tls and secured.is_open:
+            trip.on_tls(leg, secured)
     return secured
 
 

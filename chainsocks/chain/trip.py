@@ -21,6 +21,7 @@ from chainsocks.chain.limit import Limit
 from chainsocks.config.chains import Route
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import Cause, DialError, DialTimeout, End, HopRefused, Place, Step
+from chainsocks.net.tls import TlsStream
 from chainsocks.network import Network
 from chainsocks.observe.privacy import private, shown
 from chainsocks.protocol.address import Address, printable
@@ -37,6 +38,7 @@ __all__ = [
     "Guard",
     "Known",
     "OnStep",
+    "OnTls",
     "RequestAbandoned",
     "TakeWarm",
     "Trip",
@@ -44,6 +46,9 @@ __all__ = [
 
 OnStep = Callable[[Place, float], None]
 """Callback, called when a step starts, with its place and its deadline on the network's clock."""
+
+OnTls = Callable[[Leg, TlsStream], None]
+"""Callback, called with the stream when the TLS handshake with a hop is done, before its pin is compared."""
 
 Guard = Callable[[Address, Address, bool], str | None]
 """Says why there is no connection to an IP address of a destination or (True) a hop; None when there may be one."""
@@ -147,6 +152,7 @@ class Trip:
         "known",
         "leg",
         "network",
+        "on_tls",
         "proxy_header",
         "receives_exactly",
         "remark",
@@ -188,6 +194,7 @@ class Trip:
         Otherwise a message takes one call, and what came behind the last reply is handed over beside the stream.
         """
         self.take_warm = warm
+        self.on_tls: OnTls | None = None
         self.proxy_header = proxy_header
         """What each connection begins with where the chain has `send_proxy`; by default it tells of no client."""
         self.is_warm = False

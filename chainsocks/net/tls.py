@@ -85,7 +85,7 @@ class TlsStream(ByteStream):
         """The first bytes from the peer."""
         self._early = bytearray()
         """What was decrypted before our close_notify."""
-        self._is_open = False
+        self.is_open = False
         """Whether the handshake is done."""
         self._has_ended = False
         self._sending = anyio.Lock()
@@ -116,7 +116,7 @@ class TlsStream(ByteStream):
                 raise failure from None
             else:
                 break
-        self._is_open = True
+        self.is_open = True
         await self._flush()
         self._check_pins()
 
@@ -244,7 +244,7 @@ class TlsStream(ByteStream):
             return self._explain_certificate(error)
         reason = getattr(error, "reason", None) or ""
         words = reason.lower().replace("_", " ")
-        if not self._is_open and reason in _NOT_TLS:
+        if not self.is_open and reason in _NOT_TLS:
             cause, looks = describe_opening(self._opening)
             return TlsError(f"it does not speak TLS; it {looks}", cause)
         if isinstance(error, ssl.SSLEOFError) or "UNEXPECTED_EOF" in reason:

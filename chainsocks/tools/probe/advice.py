@@ -12,6 +12,7 @@ from chainsocks.errors import (
     HopAuthenticationError,
     HopProtocolError,
     HopRefused,
+    HopTlsError,
     Step,
     UnsupportedAddress,
 )
@@ -52,6 +53,8 @@ class _Adviser:
                 yield from self._no_connection(error)
             case HopAuthenticationError():
                 yield from self._login(error)
+            case HopTlsError():
+                yield from self._tls(error)
             case HopProtocolError():
                 yield from self._protocol(error)
             case HopRefused():
@@ -102,6 +105,9 @@ class _Adviser:
                 yield "this machine's name server does not answer: an IP address instead of the name needs no look-up"
             case Step.CONNECT:
                 yield from self._no_answer(address)
+            case Step.TLS:
+                yield f"the connection was accepted, but no TLS came: is {address.port} a port with TLS?"
+                yield from self._may_be_before()
             case State.METHOD_NEGOTIATION:
                 yield f"the connection was accepted, but no answer came: is {address.port} the port of a SOCKS5 proxy?"
                 yield "web servers, TLS servers and proxies that speak only SOCKS4 may be silent like this"
@@ -143,6 +149,38 @@ class _Adviser:
         elif self._hop:
             address = self._hop.address
             yield f"give it a login: socks5://USER:PASSWORD@{address}, or `username` and `password_env` in [hops]"
+
+    def _tls(self, error: DialError) -> Iterator[str]:
+        """Say what to do about a TLS handshake, or a certificate."""
+        address = error.place.address
+        match error.cause:
+            case Cause.PIN_MISMATCH:
+                yield "compare the pin with `chainsocks cert --show FILE` at the hop itself, before you use it"
+                if (leg := self._walk.leg) and (seen := self._walk.secured.get(leg.position)) and seen.pin:
+                    yield f'if equal: pin = "{seen.pin}"'
+                yield "if not, another server is in between, or the address is wrong"
+            case Cause.CERTIFICATE_NAME:
+                yield "if it is the right server, set `name` in its `tls` to a name of its certificate"
+                yield from self._may_be_before()
+            case Cause.CERTIFICATE_EXPIRED:
+                yield "is the clock of this machine right? If so, the hop's owner has to renew the certificate"
+                yield "a `pin` in its `tls` does not look at dates"
+            case Cause.CERTIFICATE_UNTRUSTED:
+                yield "name the file with its authority's certificate: `ca` in its `tls`"
+                yield f"or pin its key: `chainsocks cert --show {address}` prints the pin; compare it at the hop itself"
+            case Cause.LOGIN_REQUIRED:
+                yield "give its `tls` a certificate that it accepts: client_cert and client_key"
+            case Cause.TLS_ALERT:
+                yield "its log may say more: it may want a certificate (client_cert), or another name (name)"
+            case Cause.RESET | Cause.CLOSED:
+                yield f"it ended the connection in the handshake: is {address.port} a port with TLS?"
+                yield "an access list may refuse this machine"
+                yield from self._may_be_before()
+            case Cause.TLS_FAILED:
+                yield "its log may say more: the two sides may have no version of TLS in common"
+            case _:
+                yield f"is {address.port} the right port? If it has no TLS, take `tls` out, or the TLS of the scheme"
+                yield from self._may_be_before()
 
     def _protocol(self, error: DialError) -> Iterator[str]:
         cause, hop = error.cause, self._hop
@@ -219,8 +257,8 @@ _LOOKS_LIKE: dict[Cause, str] = {
     Cause.HTTP_RESPONSE: "port {port} is an HTTP server or an HTTP proxy: which port speaks SOCKS?",
     Cause.HTTP_REQUEST: _HTTP,
     Cause.HTTP_CONNECT: _HTTP,
-    Cause.TLS_ALERT: "port {port} requires TLS, which SOCKS does not have: is there a port without TLS?",
-    Cause.TLS: "port {port} speaks TLS, which SOCKS does not have: is there a port without TLS?",
+    Cause.TLS_ALERT: "port {port} requires TLS: give the hop `tls`, or a scheme such as socks5+tls",
+    Cause.TLS: "port {port} speaks TLS: give the hop `tls`, or a scheme such as socks5+tls",
     Cause.SSH: "port {port} is an SSH server: `ssh -D 1080` to it opens a SOCKS proxy on this machine",
     Cause.SMTP_OR_FTP: "port {port} is a mail or FTP server: which port speaks SOCKS?",
     Cause.SOCKS4_REPLY: 'it speaks SOCKS4: write protocol = "socks4a" (or "socks4"), or socks4a://',

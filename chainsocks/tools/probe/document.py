@@ -10,12 +10,13 @@ The shape is kept: seconds as numbers (null for a limit that is off), null for w
         "hops": [
           {"position": 1, "name": "paris", "protocol": "socks5", "address": "10.0.0.1:1080", "state": "passed",
            "steps": [{"step": "TCP connect", "seconds": 0.004}, ...], "login": "username/password",
+           "tls": {"version": "TLSv1.3", "names": ["paris.example"], "days": 89, "pin": null},
            "names": {"answer": "yes", "why": "..."}, "udp": {...}, "ipv6": {...},
            "pipeline": {"own": "keeps", "behind": "loses", "why": "...", "fit": "hop", "written": "chain",
                         "lost": "what comes behind its request"}},
           {..., "state": "failed", ...},
-          {..., "state": "not reached", "steps": [], "login": null, "names": null, "udp": null, "ipv6": null,
-           "pipeline": null}],
+          {..., "state": "not reached", "steps": [], "login": null, "tls": null, "names": null, "udp": null,
+           "ipv6": null, "pipeline": null}],
         "pipeline": {"fit": "hop", "because": ["paris", ...], "apart": []},
         "direct": [],
         "members": [
@@ -26,7 +27,8 @@ The shape is kept: seconds as numbers (null for a limit that is off), null for w
 ``kind`` is "chain", "hop" (one hop alone) or "group". The seconds are those of one walk, or the medians of ``count``
 walks. ``warm`` is null unless the chain has warm ways and there is a destination; its seconds are those of a request on
 one, or null with the ``problem``. ``direct`` holds the steps of a way without hops. ``answer`` is "yes", "no",
-"understood" or "unknown", see `chainsocks.tools.probe.questions`.
+"understood" or "unknown", see `chainsocks.tools.probe.questions`. ``tls`` says until the end of how many ``days`` the
+hop's certificate is valid, and its ``pin`` if one is configured.
 
 With ``--pipeline``, ``own`` and ``behind`` are "keeps", "loses" or "unknown", see `chainsocks.chain.pipeline_check`.
 ``fit`` is the highest setting that the hop supports, ``written`` its present one, and ``lost`` is null unless that is
@@ -47,6 +49,7 @@ import math
 from collections.abc import Sequence
 
 from chainsocks.tools.probe.advice import advise
+from chainsocks.tools.probe.certificates import Secured
 from chainsocks.tools.probe.findings import ChainSetting, HopReport, Member, ProbeReport
 from chainsocks.tools.probe.questions import Question
 from chainsocks.tools.probe.walk import Walk
@@ -92,9 +95,16 @@ def _hop_document(report: HopReport) -> dict[str, object]:
         "state": report.state.value,
         "steps": _step_documents(report.steps),
         "login": report.login,
+        "tls": _tls_document(report.secured),
         **answers,
         "pipeline": _support_document(report),
     }
+
+
+def _tls_document(seen: Secured | None) -> dict[str, object] | None:
+    if seen is None:
+        return None
+    return {"version": seen.version, "names": list(seen.names), "days": seen.days, "pin": seen.pin}
 
 
 def _member_document(member: Member) -> dict[str, object]:

@@ -16,6 +16,7 @@ from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
+from chainsocks.tools.probe.certificates import Secured
 from chainsocks.tools.probe.questions import Ability, Question
 from chainsocks.tools.probe.walk import Walk, WarmRequest
 from chainsocks.tools.step_times import Taken
@@ -87,6 +88,11 @@ class HopReport:
         if self.position <= self.walk.passed:
             return HopState.PASSED
         return HopState.FAILED if self.position == self.walk.failed_at else HopState.NOT_REACHED
+
+    @property
+    def secured(self) -> Secured | None:
+        """The hop's TLS; None if it speaks none, or the walk did not come to that."""
+        return self.walk.secured.get(self.position)
 
     @property
     def login(self) -> str | None:

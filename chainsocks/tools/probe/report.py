@@ -26,6 +26,9 @@ __all__ = ["show", "show_summary"]
 
 _HINT = "pipelining may be the cause: `chainsocks probe --pipeline` tests which hops support it"
 
+NAMED = 3
+"""Names of a certificate that are shown."""
+
 _TITLES = {Question.NAMES: "names", Question.UDP: "UDP", Question.IPV6: "IPv6"}
 
 _SUPPORT = {Support.SUPPORTED: "supported", Support.UNSUPPORTED: "not supported", Support.UNKNOWN: "unknown"}
@@ -48,6 +51,9 @@ def show(report: ProbeReport, console: Console) -> None:
         if report.hops:
             console.print()
             print_table(_hop_table(report), console)
+            if any(hop.secured for hop in report.all_hops):
+                console.print()
+                print_table(_tls_table(report), console)
         print_lines((f"  {note}" for note in _notes(report)), console)
         console.print()
         if report.pipelining and report.hops:
@@ -116,6 +122,16 @@ def _hop_table(report: ProbeReport) -> Table:
         abilities = (hop.abilities.get(question) for question in Question)
         answers = (ability.answer.value if ability else "-" for ability in abilities)
         table.add_row(printable(hop.label), hop.login or "-", *answers)
+    return table
+
+
+def _tls_table(report: ProbeReport) -> Table:
+    table = plain_table("hop", "TLS", "certificate for")
+    table.add_column("days left", justify="right")
+    for hop in report.all_hops:
+        if seen := hop.secured:
+            names = ", ".join(map(printable, seen.names[:NAMED])) + (", ..." if len(seen.names) > NAMED else "")
+            table.add_row(printable(hop.label), seen.version, names or "-", str(seen.days))
     return table
 
 

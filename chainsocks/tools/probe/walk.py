@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 
@@ -21,7 +22,9 @@ from chainsocks.chain.readiness import make_ready
 from chainsocks.chain.trip import OnStep
 from chainsocks.config.chains import Route
 from chainsocks.errors import DialError, HopRefused, Place
+from chainsocks.net.tls import TlsStream
 from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.tools.probe.certificates import Secured, secured_by
 from chainsocks.tools.step_times import Taken, Trail
 
 __all__ = ["Walk", "WarmRequest", "ask_on_warm_way", "walk", "walk_repeatedly"]
@@ -39,6 +42,8 @@ class Walk:
     """Why the walk failed."""
     leg: Leg | None = None
     """Where the walk failed: the hop, and what it was asked for. None at the destination of a direct way."""
+    secured: Mapping[int, Secured] = field(default_factory=dict)
+    """The TLS of the hops that speak it, by position, as far as the walk came."""
     chain_is_over: bool = False
     """Whether the time for the whole chain was over, and not only that of the step."""
 
@@ -96,7 +101,13 @@ async def walk(route: Route, destination: Address | None, dialer: Dialer, on_ste
         if on_step:
             on_step(place, deadline)
 
+    secured: dict[int, Secured] = {}
+
+    def note_tls(leg: Leg, stream: TlsStream) -> None:
+        secured[leg.position] = secured_by(stream)
+
     trip = dialer.trip(route, destination or UNSPECIFIED, note)
+    trip.on_tls = note_tls
     try:
         if destination:
             await close_upstream(await trip.run(open_connection))
@@ -104,8 +115,8 @@ async def walk(route: Route, destination: Address | None, dialer: Dialer, on_ste
             await trip.run(greet)
     except DialError as error:
         trail.end(now())
-        return Walk(route, destination, trail.taken, error, trip.leg, trip.is_over_time)
-    return Walk(route, destination, trail.taken)
+        return Walk(route, destination, trail.taken, error, trip.leg, secured, trip.is_over_time)
+    return Walk(route, destination, trail.taken, secured=secured)
 
 
 async def ask_on_warm_way(count: int, route: Route, destination: Address, dialer: Dialer) -> WarmRequest:
@@ -140,4 +151,5 @@ async def walk_repeatedly(
             return walked
         for step in walked.taken:
             times.setdefault(step.place, []).append(step.seconds)
-    return Walk(route, destination, tuple(Taken(place, median(seconds)) for place, seconds in times.items()))
+    taken = tuple(Taken(place, median(seconds)) for place, seconds in times.items())
+    return Walk(route, destination, taken, secured=walked.secured)

@@ -48,6 +48,7 @@ async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
                             {"step": "request", "seconds": 0.5},
                         ],
                         "login": "username/password",
+                        "tls": None,
                         "names": {"answer": "yes", "why": "asked for localhost:9 it said: connection refused (05)"},
                         "udp": {"answer": "yes", "why": "asked to UDP_ASSOCIATE it said: succeeded (00)"},
                         "ipv6": {
@@ -64,6 +65,7 @@ async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
                         "state": "failed",
                         "steps": [{"step": "request", "seconds": 1.5}],
                         "login": None,
+                        "tls": None,
                         **unasked,
                     },
                     {
@@ -74,6 +76,7 @@ async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
                         "state": "not reached",
                         "steps": [],
                         "login": None,
+                        "tls": None,
                         **unasked,
                     },
                 ],
