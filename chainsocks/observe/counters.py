@@ -102,11 +102,6 @@ class Histogram:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.sum = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Count one that took `seconds`."""
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.sum += seconds
-
 
 @dataclass(slots=True)
 class Datagrams:
@@ -178,7 +173,8 @@ class Counters:
         histogram = self.dials.get(chain)
         if histogram is None:
             histogram = self.dials[chain] = Histogram()
-        histogram.observe(seconds)
+        histogram.counts[bisect_left(BOUNDS, seconds)] += 1
+        histogram.sum += seconds
 
     def step_passed(self, hop: str, step: State | Step, seconds: float) -> None:
         """Count a step at a hop that has succeeded."""
@@ -186,7 +182,7 @@ class Counters:
         histogram = self.steps.get(key)
         if histogram is None:
             histogram = self.steps[key] = Histogram()
-        histogram.counts[bisect_left(BOUNDS, seconds)] += 1  # `observe` without its frame: each step comes by
+        histogram.counts[bisect_left(BOUNDS, seconds)] += 1
         histogram.sum += seconds
 
     def limit_reached(self, limit: Limit) -> None:

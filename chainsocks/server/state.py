@@ -52,7 +52,7 @@ class OneWorker:
         """See `chainsocks.control.fleet.Fleet`."""
         server, admission = self._server, self._server.admission
         hops = self._hops({})
-        worker = Worker(self._number, os.getpid(), admission.taken, admission.total, admission.waiting, self._lag.worst)
+        worker = Worker(self._number, os.getpid(), admission.taken, admission.total, admission.waiting, self._lag.ask())
         totals = self._totals()
         trouble = [*filter(None, map(trouble_of, hops))]
         if admission.waiting:
@@ -122,7 +122,7 @@ class OneWorker:
         if counters is None:
             return []
         self._lag.look_closely()
-        condition = Condition(self._number, self._started, self._lag.worst, self._steering.is_draining)
+        condition = Condition(self._number, self._started, self._lag.ask(), self._steering.is_draining)
         return [read_metrics(server, counters, all_hops(server.service.config), condition)]
 
     async def kill(self, which: Request) -> int:

@@ -15,7 +15,7 @@ from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.datagrams import Drop
 from chainsocks.errors import Cause
-from chainsocks.observe.counters import BOUNDS, RECENT, Counters, Histogram
+from chainsocks.observe.counters import BOUNDS, RECENT, Counters
 from chainsocks.observe.outcomes import Failure, OutcomeKind
 from chainsocks.observe.record import Record, Traffic
 from chainsocks.observe.tally import Tally
@@ -205,12 +205,14 @@ async def test_the_last_failures_are_remembered(autojump_clock: MockClock) -> No
 
 
 def test_a_histogram_counts_up_to_and_with_each_bound() -> None:
-    histogram = Histogram()
+    counters = Counters()
     for seconds in (0, BOUNDS[0], BOUNDS[0] + 0.001, 1000):
-        histogram.observe(seconds)
-    assert histogram.counts[:2] == [2, 1]
-    assert histogram.counts[-1] == 1
-    assert histogram.sum == pytest.approx(2 * BOUNDS[0] + 0.001 + 1000)
+        counters.dialled("default", seconds)
+        counters.step_passed("paris", State.REQUEST, seconds)
+    for histogram in (counters.dials["default"], counters.steps["paris", State.REQUEST]):
+        assert histogram.counts[:2] == [2, 1]
+        assert histogram.counts[-1] == 1
+        assert histogram.sum == pytest.approx(2 * BOUNDS[0] + 0.001 + 1000)
 
 
 def test_datagrams_of_open_and_of_ended_associations_are_counted_once() -> None:
