@@ -1,4 +1,4 @@
-"""The signals that a server handles, and how they wait while it starts and ends.
+"""The signals that a server handles, how they wait while it starts and ends, and what they leave of a process.
 
 Loading what a server needs takes half a second, and the default action of most signals would end it meanwhile.
 """
@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["SIGNALS", "STOP", "hold_signals", "signals_delivered"]
+__all__ = ["SIGNALS", "STOP", "describe_exit", "hold_signals", "signals_delivered"]
 
 
 def _that_exist(*names: str) -> frozenset[signal.Signals]:
@@ -48,3 +48,8 @@ def signals_delivered() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def describe_exit(code: int) -> str:
+    """Say how a process has ended, by its exit code as `subprocess` has it: less than 0 is a signal."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"

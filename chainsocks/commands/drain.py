@@ -20,7 +20,7 @@ def drain(*, path: Path | None, control: Path | None, delay: float) -> None:
     with ask_server(path, control, changes=True) as client:
         [answer] = client.ask(Request(what=What.DRAIN, delay=delay))
         told = from_document(Draining, answer.document)
-        first = f"new connections for {told.delay:g} s more, then " if told.delay else ""
+        first = f"new connections for {round(told.delay, 1):g} s more, then " if told.delay else ""
         last = "without a limit" if told.grace is None else f"up to {told.grace:g} s"
         click.echo(f"draining: {first}{last} for the open sessions")
         pidfd = _open_process(told.pid)

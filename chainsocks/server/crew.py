@@ -77,9 +77,15 @@ class Crew:
         self._rested: set[str] = set()
         self.expected = 0
         """How many workers there are to be."""
-        self.is_draining = False
+        self.drained_at = math.inf
+        """When the server stops accepting, on the monotonic clock."""
         self.complete = trio.Event()
         """Set once so many workers have joined."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is about to stop, or stops."""
+        return self.drained_at < math.inf
 
     async def join(self, member: Member) -> None:
         """Ask a further worker from now on. It is told which hops `rest` has been called for."""
@@ -179,10 +185,12 @@ class Crew:
 
     async def drain(self, delay: float) -> Draining:
         """See `chainsocks.control.fleet.Fleet`."""
-        self.is_draining = True
+        now = time.monotonic()
+        left = min(delay, max(0, self.drained_at - now))
+        self.drained_at = min(self.drained_at, now + delay)
         self._helm.drain(delay)
         grace = self._helm.grace()
-        return Draining(self._helm.pid, delay, None if math.isinf(grace) else grace)
+        return Draining(self._helm.pid, left, None if math.isinf(grace) else grace)
 
     async def _count(self, request: Request) -> list[int]:
         async def ask(asker: Asker) -> int:

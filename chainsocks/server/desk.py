@@ -37,7 +37,7 @@ from chainsocks.server.crew import Crew, Helm, Member
 from chainsocks.server.inbox import Inbox
 from chainsocks.server.web import WebServer, web_listeners
 from chainsocks.server.worker import flush_output
-from chainsocks.signals import SIGNALS
+from chainsocks.signals import SIGNALS, describe_exit
 
 __all__ = ["Desk"]
 
@@ -73,6 +73,7 @@ class Desk:
     """When it is to be started anew, on the monotonic clock."""
     _channel: Channel | None = None
     _expected: int = 0
+    _drained_at: float = math.inf
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -101,7 +102,7 @@ class Desk:
             unused.pop_all()
         self.inbox.add(channel)
         self.pid, self._channel, self.due = pid, channel, math.inf
-        self._tell(orders.Settings(self._expected, self.grace))
+        self._tell_settings()
 
     def introduce(self, number: int, pid: int, tell_worker: Callable[[object, Sequence[socket.socket]], None]) -> None:
         """Have a worker answer the control process."""
@@ -115,7 +116,12 @@ class Desk:
     def expect(self, workers: int, grace: float) -> None:
         """Note how many workers there are to be, and how long sessions have when the server stops."""
         self._expected, self.grace = workers, grace
-        self._tell(orders.Settings(workers, grace))
+        self._tell_settings()
+
+    def drain(self, at: float) -> None:
+        """Note when the server stops accepting, on the monotonic clock."""
+        self._drained_at = at
+        self._tell_settings()
 
     def change_web(self, config: Config, opened: Sequence[OpenListener]) -> None:
         """Have the web server change to a configuration, on sockets that its `prepare` has yielded."""
@@ -132,7 +138,7 @@ class Desk:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 code = os.waitstatus_to_exitcode(status)
-                log.warning("the control process (pid %d) has died (%d); it is started anew", pid, code)
+                log.warning("the control process (pid %d) %s; it is started anew", pid, describe_exit(code))
                 self._hang_up()
                 self.pid, self.due = 0, time.monotonic() + PAUSE
         return time.monotonic() >= self.due
@@ -150,6 +156,9 @@ class Desk:
                 break
             time.sleep(0.005)
         self.pid = 0
+
+    def _tell_settings(self) -> None:
+        self._tell(orders.Settings(self._expected, self.grace, self._drained_at))
 
     def _tell(self, message: object, sockets: Sequence[socket.socket] = ()) -> None:
         if self._channel:
@@ -245,8 +254,9 @@ class _ToParent:
                     [sock] = received.sockets
                     stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
                     nursery.start_soon(crew.join, Member(number, pid, Asker(stream)))
-                case orders.Settings(workers, grace):
+                case orders.Settings(workers, grace, drained_at):
                     crew.expected, self.grace = workers, grace
+                    crew.drained_at = min(crew.drained_at, drained_at)
                 case orders.WebChanged(config):
                     change_logging(config.log)
                     listeners = web_listeners(config) * len(received.sockets)  # a name may have several addresses
@@ -255,7 +265,8 @@ class _ToParent:
                     self._reloads[min(number for number, answer in self._reloads.items() if answer is None)] = reloaded
                     self._wake()
                 case orders.Order.STOP:
-                    crew.is_draining = self._is_stopping = True
+                    crew.drained_at = min(crew.drained_at, time.monotonic())
+                    self._is_stopping = True
                     self._wake()
 
     async def reload(self) -> Reloaded:

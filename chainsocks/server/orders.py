@@ -6,6 +6,7 @@ are told to change, and otherwise none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -108,6 +109,8 @@ class Settings:
     workers: int
     """How many there are to be."""
     grace: float
+    drained_at: float = math.inf
+    """When the server stops accepting, on the monotonic clock, which all processes share."""
 
 
 @dataclass(frozen=True, slots=True)

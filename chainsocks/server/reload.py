@@ -69,8 +69,11 @@ class Steering(Protocol):
     async def reload(self) -> Outcome:
         """Read the configuration anew and apply it. Several requests at a time are done one after the other."""
 
-    def drain(self, delay: float) -> None:
-        """Stop after `delay` seconds of accepting, as a first SIGTERM does; return at once."""
+    def drain(self, delay: float) -> float:
+        """Stop after `delay` seconds of accepting, as a first SIGTERM does; return at once in how many seconds.
+
+        If an earlier call has set an earlier time, that counts.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +124,24 @@ class Reloader:
         self._server = server
         self._web = web or WebServer(server.service.config)
         self._read = read
-        self._turn = trio.Lock()
 
     async def reload(self) -> Outcome:
-        """See `Steering.reload`."""
-        async with self._turn:
-            try:
-                with ExitStack() as on_failure:
-                    prepared = await trio.to_thread.run_sync(self._prepare, on_failure)
-                    reading, service, listeners, web = prepared
-                    before = [*map(str, self._server.listeners)]
-                    self._server.change(service, listeners)
-                    change_logging(reading.config.log)
-                    self._web.change(reading.config, web)
-                    if (after := [*map(str, self._server.listeners)]) != before:
-                        log.info("listening on %s", ", ".join(after))
-                outcome = Outcome(reading.source, warnings=reading.warnings)
-            except Exception as error:  # noqa: BLE001  (the server goes on)
-                outcome = outcome_of(error)
-            log_outcome(outcome)
-            return outcome
+        """Read the configuration anew and apply it; one call at a time."""
+        try:
+            with ExitStack() as on_failure:
+                prepared = await trio.to_thread.run_sync(self._prepare, on_failure)
+                reading, service, listeners, web = prepared
+                before = [*map(str, self._server.listeners)]
+                self._server.change(service, listeners)
+                change_logging(reading.config.log)
+                self._web.change(reading.config, web)
+                if (after := [*map(str, self._server.listeners)]) != before:
+                    log.info("listening on %s", ", ".join(after))
+            outcome = Outcome(reading.source, warnings=reading.warnings)
+        except Exception as error:  # noqa: BLE001  (the server goes on)
+            outcome = outcome_of(error)
+        log_outcome(outcome)
+        return outcome
 
     def _prepare(self, on_failure: ExitStack) -> tuple[Reading, Service, list[OpenListener], list[OpenListener]]:
         server = self._server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -48,25 +49,41 @@ class OneProcess:
         self._reloader = Reloader(server, read, web)
         self._stopping = stopping
         self._nursery = nursery
-        self._is_draining = False
+        self._turn = trio.Lock()
+        """To reload."""
+        self._will_reload = False
+        self._drained_at = math.inf
+        """When the server stops accepting, on trio's clock."""
 
     @property
     def is_draining(self) -> bool:
         """Whether the server is about to stop."""
-        return self._is_draining
+        return self._drained_at < math.inf
 
     async def reload(self) -> Outcome:
-        """Read the configuration anew and apply it."""
-        self._manager.is_reloading()
-        outcome = await self._reloader.reload()
-        self._manager.is_ready(summarize(self._server))
-        return outcome
+        """See `chainsocks.server.reload.Steering`."""
+        async with self._turn:
+            self._will_reload = False
+            self._manager.is_reloading()
+            outcome = await self._reloader.reload()
+            self._manager.is_ready(summarize(self._server))
+            return outcome
 
-    def drain(self, delay: float) -> None:
-        """Stop after `delay` seconds of accepting."""
-        self._is_draining = True
-        log.info("draining: new connections for %g s more", delay)
-        self._nursery.start_soon(self._stop_after, delay)
+    def reload_soon(self) -> None:
+        """Reload, and return at once. Several calls before the configuration is read are one."""
+        if not self._will_reload:
+            self._will_reload = True
+            self._nursery.start_soon(self.reload)
+
+    def drain(self, delay: float) -> float:
+        """See `chainsocks.server.reload.Steering`."""
+        now = trio.current_time()
+        left = min(delay, max(0, self._drained_at - now))
+        if now + delay < self._drained_at:
+            self._drained_at = now + delay
+            self._nursery.start_soon(self._stop_after, delay)
+        log.info("draining: new connections for %g s more", round(left, 1))
+        return left
 
     async def _stop_after(self, delay: float) -> None:
         await trio.sleep(delay)
@@ -75,7 +92,7 @@ class OneProcess:
     def stop(self, why: str) -> None:
         """Stop accepting, and give the sessions `grace` seconds."""
         if not self._stopping.is_set():
-            self._is_draining = True
+            self._drained_at = min(self._drained_at, trio.current_time())
             grace = self._server.service.config.timeouts.grace
             log.info("%s: no new connections, up to %g s for the open ones", why, grace)
             self._manager.is_stopping(grace)
@@ -133,7 +150,7 @@ async def serve_until_signalled(
                     case Meaning.STOP:
                         steering.stop(signal.Signals(number).name)
                     case Meaning.RELOAD:
-                        nursery.start_soon(steering.reload)
+                        steering.reload_soon()
                     case Meaning.SHOW:
                         log.info("%s", summarize(server).line)
 

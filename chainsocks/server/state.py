@@ -157,9 +157,9 @@ class OneWorker:
 
     async def drain(self, delay: float) -> Draining:
         """See `chainsocks.control.fleet.Fleet`."""
-        self._steering.drain(delay)
+        left = self._steering.drain(delay)
         grace = self._server.service.config.timeouts.grace
-        return Draining(os.getpid(), delay, None if math.isinf(grace) else grace)
+        return Draining(os.getpid(), left, None if math.isinf(grace) else grace)
 
 
 def open_worker(server: Server, steering: Steering, nursery: trio.Nursery, number: int = 0) -> OneWorker:

@@ -8,7 +8,6 @@ here and stay open. So an address that is not available is known at the start, a
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from chainsocks.control.serve import serve_control
 from chainsocks.errors import ConfigError, Problem, WebListenError
 from chainsocks.net.listeners import OpenListener
 from chainsocks.net.rearranging import rearranged
+from chainsocks.signals import describe_exit
 
 __all__ = ["LEAVING", "WebServer", "next_pause", "open_web_server", "web_listeners"]
 
@@ -186,8 +186,4 @@ async def _run_once(command: Sequence[str], opened: Sequence[OpenListener], flee
                 await process.wait()
             if process.returncode is None:
                 process.kill()
-    return _describe(process.returncode or 0)
-
-
-def _describe(code: int) -> str:
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    return describe_exit(process.returncode or 0)

@@ -144,7 +144,7 @@ class _Steering:
         """Refuse: one worker does not reload alone."""
         raise ControlError(Fault.UNAVAILABLE, "a worker does not reload alone")
 
-    def drain(self, delay: float) -> None:
+    def drain(self, delay: float) -> float:
         """Refuse: one worker does not stop alone."""
         raise ControlError(Fault.UNAVAILABLE, "a worker does not stop alone")
 

@@ -34,7 +34,7 @@ from chainsocks.server.reload import READING, Outcome, Read, log_outcome, outcom
 from chainsocks.server.service_manager import ServiceManager
 from chainsocks.server.signals import Meaning, Meanings
 from chainsocks.server.web import WebServer, open_web_server
-from chainsocks.signals import STOP
+from chainsocks.signals import STOP, describe_exit
 
 __all__ = ["serve_with_workers"]
 
@@ -123,7 +123,7 @@ class _Parent:
                 due = self._desk.due if self._desk else math.inf
                 self._signals += pool.wait(min(pool.due, self._drained_at, self._pulse.due, due))
             while self._signals:
-                received = self._signals.pop(0)
+                received = self._next_signal()
                 if received is signal.SIGCHLD:
                     continue
                 meaning = self._meanings.of(received)
@@ -135,15 +135,24 @@ class _Parent:
             for slot, code in pool.reap():
                 if slot in pool.slots:
                     slot.pause = next_pause(slot.pause, time.monotonic() - slot.started)
-                    log.warning("%s %s; it is replaced in %g s", slot.worker, _describe_exit(code), slot.pause)
+                    log.warning("%s %s; it is replaced in %g s", slot.worker, describe_exit(code), slot.pause)
                 else:
-                    log.log(logging.WARNING if code else logging.INFO, "%s %s", slot.worker, _describe_exit(code))
+                    log.log(logging.WARNING if code else logging.INFO, "%s %s", slot.worker, describe_exit(code))
                 slot.vacate()
             pool.fill()
             self._pulse.take()
             if self._desk and self._desk.reap():
                 self._reopen(self._desk)
         return "drained"
+
+    def _next_signal(self) -> signal.Signals:
+        """Return the next signal: the first that stops the server, otherwise one for all that are the same."""
+        received = next((each for each in self._signals if each in STOP), self._signals[0])
+        if received in STOP:
+            self._signals.remove(received)
+        else:
+            self._signals = [each for each in self._signals if each is not received]
+        return received
 
     def _reopen(self, desk: Desk) -> None:
         """Start the control process anew, and have all workers answer it."""
@@ -163,7 +172,7 @@ class _Parent:
         repeated = 0
         while True:
             for slot, code in pool.reap():
-                log.log(logging.WARNING if code else logging.INFO, "%s %s", slot.worker, _describe_exit(code))
+                log.log(logging.WARNING if code else logging.INFO, "%s %s", slot.worker, describe_exit(code))
                 slot.vacate()
             if not pool.workers:
                 return
@@ -171,7 +180,7 @@ class _Parent:
                 self._signals += pool.wait(self._pulse.due)
             self._pulse.take()
             while self._signals:
-                received = self._signals.pop(0)
+                received = self._next_signal()
                 if received in STOP:  # kernel and shell may both send SIGHUP; that is no second signal
                     repeated += 1
                     log.warning("%s again: ending all sessions now", received.name)
@@ -197,8 +206,14 @@ class _Parent:
                 with suppress(OSError):  # it has died meanwhile
                     channel.send(Reloaded(outcome))
             case DrainPlease(delay):
-                log.info("draining: new connections for %g s more", delay)
-                self._drained_at = min(self._drained_at, time.monotonic() + delay)
+                self._drain(delay)
+
+    def _drain(self, delay: float) -> None:
+        now = time.monotonic()
+        self._drained_at = min(self._drained_at, now + delay)
+        log.info("draining: new connections for %g s more", round(self._drained_at - now, 1))
+        if self._desk:
+            self._desk.drain(self._drained_at)
 
     def _reload(self) -> Outcome:
         pool = self._pool
@@ -227,7 +242,3 @@ class _Parent:
         log_outcome(outcome)
         self._manager.is_ready(self._pulse.summary)
         return outcome
-
-
-def _describe_exit(code: int) -> str:
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"

@@ -87,6 +87,16 @@ async def test_a_drain_is_passed_on() -> None:
         draining = await crew.drain(1.5)
         assert (draining.grace, crew.expected, parent.grace) == (7, 2, 7)
         assert (await theirs.next()).message == orders.DrainPlease(1.5)
+        later = await crew.drain(100)
+        assert (draining.delay, later.delay <= 1.5) == (1.5, True)
+
+
+async def test_a_control_process_that_starts_during_a_drain_knows() -> None:
+    async with to_parent() as (_, theirs, crew):
+        theirs.send(orders.Settings(2, 7.0, time.monotonic() + 5))
+        await trio.sleep(0.05)
+        assert crew.is_draining
+        assert (await crew.drain(100)).delay <= 5
 
 
 @pytest.fixture

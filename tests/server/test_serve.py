@@ -330,7 +330,7 @@ async def test_a_server_that_drains_accepts_for_the_delay(sockets_on_mock_clock:
     async with open_server(config_of()) as server, trio.open_nursery() as nursery:
         steering = OneProcess(server, unread, stopping, nursery)
         states = [steering.is_draining]
-        steering.drain(5)
+        assert steering.drain(5) == 5
         states.append(steering.is_draining)
         assert states == [False, True]
         await trio.sleep(4.9)
@@ -340,6 +340,37 @@ async def test_a_server_that_drains_accepts_for_the_delay(sockets_on_mock_clock:
         await stopping.wait()
         assert trio.current_time() == pytest.approx(5)
     assert "draining: new connections for 5 s more" in said(log, logging.INFO)
+
+
+async def test_the_earliest_of_several_drains_counts(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    stopping = trio.Event()
+    async with open_server(config_of()) as server, trio.open_nursery() as nursery:
+        steering = OneProcess(server, unread, stopping, nursery)
+        assert steering.drain(10) == 10
+        await trio.sleep(2)
+        assert [steering.drain(20), steering.drain(3)] == [pytest.approx(8), 3]
+        await stopping.wait()
+        assert trio.current_time() == pytest.approx(5)
+        nursery.cancel_scope.cancel()
+    lines = [line for line in said(log, logging.INFO) if line.startswith("draining")]
+    assert lines == [f"draining: new connections for {seconds} s more" for seconds in (10, 8, 3)]
+
+
+async def test_signals_that_come_before_a_reload_has_begun_are_one(sockets_on_mock_clock: MockClock, log: Log) -> None:
+    reads: list[str] = []
+
+    def read() -> Reading:
+        reads.append("c.toml")
+        return Reading(config_of(), "c.toml")
+
+    async with open_server(config_of()) as server, trio.open_nursery() as nursery:
+        steering = OneProcess(server, read, trio.Event(), nursery)
+        for _ in range(50):
+            steering.reload_soon()
+        await logged(log, logging.INFO, "reloaded: new sessions use c.toml")
+        for _ in range(2):
+            await steering.reload()
+    assert len(reads) == 3
 
 
 # --- helpers

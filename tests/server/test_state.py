@@ -43,8 +43,9 @@ class FakeSteering:
     async def reload(self) -> Outcome:
         return Outcome("c.toml", (Problem("server", "is odd"),), ("mind it",))
 
-    def drain(self, delay: float) -> None:
+    def drain(self, delay: float) -> float:
         self.delays.append(delay)
+        return delay / 2
 
 
 @asynccontextmanager
@@ -289,4 +290,4 @@ async def test_reload_and_drain_are_passed_on(sockets_on_mock_clock: MockClock) 
             ("mind it",),
         )
         draining = await worker.drain(2.5)
-        assert (draining.delay, draining.grace, steering.delays) == (2.5, 7, [2.5])
+        assert (draining.delay, draining.grace, steering.delays) == (1.25, 7, [2.5])

@@ -85,6 +85,8 @@ class Machine:
     """What workers answer when they are to prepare a change; None for nothing."""
     stuck: tuple[int, ...] = ()
     """Workers that do not change."""
+    is_slow: bool = False
+    """Whether all signals have come before the parent looks."""
     now: float = 1000.0
     dies_at: dict[int, float] = field(default_factory=dict)
     pids: Iterator[int] = field(default_factory=lambda: iter(range(100, 1000)))
@@ -141,7 +143,9 @@ class Machine:
         if answered := [each for each in self.channels if each.answers or each.pid in machine_dead(self)]:
             return [], answered
         if not self.lives and self.signals and until in (math.inf, self.now):
-            return [self.signals.pop(0)], []
+            together = len(self.signals) if self.is_slow else 1
+            received, self.signals[:] = self.signals[:together], self.signals[together:]
+            return received, []
         if min([until, *self.dies_at.values()]) == math.inf:
             pytest.fail("the parent waits for ever")
         self.now = max(self.now, min([until, *self.dies_at.values()]))
@@ -367,6 +371,25 @@ def test_a_worker_that_dies_before_it_has_prepared_holds_nothing_up(on_paper: Ca
     serve_with_workers(CONFIG, 2, read)
     assert (100, Order.CHANGE) in machine.told
     assert machine.now < 1010
+
+
+def test_many_signals_at_a_time_are_one_reload(on_paper: Callable[..., Machine]) -> None:
+    machine = on_paper(FOR_EVER, FOR_EVER)
+    machine.is_slow, machine.signals = True, [signal.SIGHUP, signal.SIGUSR1, *[signal.SIGHUP] * 50]
+
+    def read() -> Reading:
+        machine.signals.append(signal.SIGTERM)
+        return Reading(CHANGED, "c.toml")
+
+    serve_with_workers(CONFIG, 2, read)
+    assert [told for pid, told in machine.told if pid == 100] == [Prepare, Order.CHANGE, Order.SHOW, signal.SIGTERM]
+
+
+def test_a_signal_that_stops_the_server_is_first(on_paper: Callable[..., Machine]) -> None:
+    machine = on_paper(FOR_EVER, FOR_EVER)
+    machine.is_slow, machine.signals = True, [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM]
+    serve_with_workers(CONFIG, 2, unread)
+    assert machine.told == [(100, signal.SIGTERM), (101, signal.SIGTERM)]
 
 
 @pytest.mark.parametrize(
