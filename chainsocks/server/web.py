@@ -1,8 +1,9 @@
 """The process of the web server (`chainsocks.web`): started, watched, and started again when it dies.
 
 It has a process of its own, so that a browser or a monitoring system never delays a session: all that it asks of the
-server comes over a pair of sockets, on which it is a client of the control protocol. Its listening sockets are opened
-here and stay open. So an address that is not available is known at the start, and the port never closes in between.
+server comes over two pairs of sockets, on which it is a client of the control protocol. Its listening sockets are
+opened here and stay open. So an address that is not available is known at the start, and the port never closes in
+between.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 
 import trio
 
@@ -159,28 +161,34 @@ def _command(config: Config, opened: Sequence[OpenListener]) -> list[str]:
 
 async def _run_once(command: Sequence[str], opened: Sequence[OpenListener], fleet: Fleet) -> str:
     """Run the process to its end, and return how it ended."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(0)
-        files = [theirs.fileno(), *(each.sock.fileno() for each in opened)]
+    with ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(2)]
+        for sock in chain.from_iterable(pairs):
+            stack.enter_context(sock)
+            sock.settimeout(0)
+        control, orders = (theirs.fileno() for _, theirs in pairs)
+        files = [control, orders, *(each.sock.fileno() for each in opened)]
         try:
             process = await trio.lowlevel.open_process(
-                [*command, "--control", str(theirs.fileno())],
+                [*command, "--control", str(control), "--orders", str(orders)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=files,
                 start_new_session=True,  # the signals of a terminal are for the server, also while this one starts
             )
         except OSError as error:
             return f"cannot start: {error.strerror}"
-        theirs.close()
+        for _, theirs in pairs:
+            theirs.close()
         try:
             async with trio.open_nursery() as nursery:
-                stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-                nursery.start_soon(serve_control, stream, fleet)
+                for ours, _ in pairs:
+                    stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+                    nursery.start_soon(serve_control, stream, fleet)
                 await process.wait()
                 nursery.cancel_scope.cancel()
         finally:
-            ours.close()  # which tells it that the server is gone
+            for ours, _ in pairs:
+                ours.close()  # which tells it that the server is gone
             with trio.move_on_after(LEAVING) as leaving:
                 leaving.shield = True
                 await process.wait()

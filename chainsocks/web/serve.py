@@ -1,8 +1,8 @@
 """Serve HTTP until the server is gone that this process asks, or until a signal.
 
-The process is started with its listening sockets and one end of a pair of sockets, on which it speaks the control
-protocol as a client. Whatever a terminal sends to all processes is left to the server: this one ends with it, so that
-it can say until then that the server is draining.
+The process is started with its listening sockets, and with one end each of two pairs of sockets, on which it is a
+client of the control protocol. Whatever a terminal sends to all processes is left to the server: this one ends with it,
+so that it can say until then that the server is draining.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Given:
     """What the process is started with."""
 
     control: int
-    """The descriptor of a connected socket."""
+    """The descriptor of a connected socket, for questions."""
+    orders: int
+    """That of another one, for orders."""
     listen: tuple[int, ...]
     """The descriptors of listening sockets."""
     rules: Rules
@@ -57,6 +59,7 @@ def parse_arguments(arguments: Sequence[str]) -> Given:
     """Read the command line; the token is in the environment, where other users of the machine do not see it."""
     parser = argparse.ArgumentParser("chainsocks.web", description="Started by the server; not for use by hand.")
     parser.add_argument("--control", type=int, required=True)
+    parser.add_argument("--orders", type=int, required=True)
     parser.add_argument("--listen", type=int, action="append", required=True)
     parser.add_argument("--host", action="append", default=[])
     parser.add_argument("--token-env")
@@ -69,7 +72,7 @@ def parse_arguments(arguments: Sequence[str]) -> Given:
     hosts = frozenset({"localhost", *(host.lower() for host in given.host)})
     log = LogSettings(given.log_format, given.log_privacy)
     rules = Rules(hosts, token, given.guard_reads)
-    return Given(given.control, tuple(given.listen), rules, log, given.log_level)
+    return Given(given.control, given.orders, tuple(given.listen), rules, log, given.log_level)
 
 
 def run() -> None:
@@ -92,11 +95,10 @@ async def serve(given: Given) -> None:
 
     *Closing*: all sockets that were given.
     """
-    control = socket.socket(fileno=given.control)
-    control.settimeout(0)
-    stream = trio.SocketStream(trio.socket.from_stdlib_socket(control))
+    control, orders = (socket.socket(fileno=each) for each in (given.control, given.orders))
+    stream, order_stream = map(_stream_of, (control, orders))
     stopping = trio.Event()
-    source = Source(Asker(stream))
+    source = Source(Asker(stream), Asker(order_stream))
     feed = Feed(source)
     app = build_app(source, feed, given.rules)
 
@@ -110,12 +112,17 @@ async def serve(given: Given) -> None:
         await _until_closed(control)
         stopping.set()
 
-    async with stream, trio.open_nursery() as nursery:
+    async with stream, order_stream, trio.open_nursery() as nursery:
         await nursery.start(stop_on_signal)
         nursery.start_soon(stop_with_the_server)
         nursery.start_soon(feed.run)
         await serve_asgi(app, _configure(given.listen), shutdown_trigger=stopping.wait)
         nursery.cancel_scope.cancel()
+
+
+def _stream_of(sock: socket.socket) -> trio.SocketStream:
+    sock.settimeout(0)
+    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
 
 
 async def _until_closed(control: socket.socket) -> None:

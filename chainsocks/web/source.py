@@ -1,7 +1,9 @@
 """What the server answers, asked no more often than it should be.
 
 However many browsers and monitoring systems ask, each answer is asked for once and serves all of them for a moment. One
-that takes long is kept for longer: asking takes at most `SHARE` of the time.
+that takes long is kept for longer: asking takes at most `SHARE` of the time. That there is no answer is kept as well.
+
+Orders have a connection of their own: requests on one are answered in their order, and a reload may take a minute.
 """
 
 from __future__ import annotations
@@ -34,22 +36,32 @@ AnswerT = TypeVar("AnswerT")
 
 
 class _Kept(Generic[AnswerT]):
-    """One question, and its answer for as long as it is fresh."""
+    """One question, and its answer or failure for as long as that is fresh."""
 
     def __init__(self, ask: Callable[[], Awaitable[AnswerT]]) -> None:
         self._ask = ask
         self._turn = trio.Lock()
         self._answer: list[AnswerT] = []
+        self._failure: ControlError | None = None
         self._good_until = 0.0
 
     async def get(self) -> AnswerT:
         async with self._turn:
-            now = trio.current_time()
-            if not self._answer or now >= self._good_until:
-                answer = await self._ask()
-                done = trio.current_time()
-                self._answer, self._good_until = [answer], done + max(FRESH, (done - now) / SHARE)
+            if not (self._answer or self._failure) or trio.current_time() >= self._good_until:
+                await self._refresh()
+            if self._failure:
+                raise ControlError(self._failure.fault, self._failure.message)
             return self._answer[0]
+
+    async def _refresh(self) -> None:
+        began = trio.current_time()
+        try:
+            answer = await self._ask()
+        except ControlError as error:
+            self._failure, self._good_until = error, trio.current_time() + FRESH
+            return
+        done = trio.current_time()
+        self._failure, self._answer, self._good_until = None, [answer], done + max(FRESH, (done - began) / SHARE)
 
     def drop(self) -> None:
         """Ask anew the next time."""
@@ -97,10 +109,14 @@ class Listed:
 
 
 class Source:
-    """Asks the server by `asker`. Every question raises `ControlError` where there is no answer."""
+    """Asks the server by `asker`, and has it do something by `orders`, which is another connection to it.
 
-    def __init__(self, asker: Asker) -> None:
+    Every question raises `ControlError` where there is no answer.
+    """
+
+    def __init__(self, asker: Asker, orders: Asker) -> None:
         self._asker = asker
+        self._orders = orders
         self._merger = Merger()
         self._status = _Kept(lambda: asker.status(PATIENCE))
         self._hops = _Kept(lambda: asker.hops(PATIENCE))
@@ -125,7 +141,7 @@ class Source:
 
     async def order(self, request: Request) -> JSON:
         """Have the server do something; return its answer."""
-        [answer] = await self._asker.ask(request)
+        [answer] = await self._orders.ask(request)
         for kept in (self._status, self._hops, self._sessions, self._measured):
             kept.drop()
         return answer.document

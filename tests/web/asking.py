@@ -76,10 +76,11 @@ async def ask(
 @asynccontextmanager
 async def answering(fleet: FakeFleet) -> AsyncIterator[Source]:
     """Have `fleet` answer what the source asks."""
-    near, far = memory_stream_pair()
+    pairs = [memory_stream_pair() for _ in range(2)]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_control, far, fleet)
-        yield Source(Asker(near))
+        for _, far in pairs:
+            nursery.start_soon(serve_control, far, fleet)
+        yield Source(*(Asker(near) for near, _ in pairs))
         nursery.cancel_scope.cancel()
 
 

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 
 import pytest
 
@@ -22,12 +23,15 @@ from tests.web.browsing import PATIENCE, fetch  # noqa: E402
 @contextmanager
 def process() -> Iterator[tuple[subprocess.Popen[bytes], socket.socket, Address]]:
     """Run the process; yield it, our end of its control socket, and its address."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs, socket.create_server((LOOPBACK, 0)) as listening:
+    (ours, theirs), (_, orders) = pairs = [socket.socketpair() for _ in range(2)]
+    with ExitStack() as stack, socket.create_server((LOOPBACK, 0)) as listening:
+        for sock in chain.from_iterable(pairs):
+            stack.enter_context(sock)
         command = [sys.executable, "-P", "-W", "error", "-m", "chainsocks.web"]
-        command += ["--control", str(theirs.fileno()), "--listen", str(listening.fileno())]
+        command += ["--control", str(theirs.fileno()), "--orders", str(orders.fileno())]
+        command += ["--listen", str(listening.fileno())]
         with subprocess.Popen(
-            command, pass_fds=[theirs.fileno(), listening.fileno()], stderr=subprocess.PIPE
+            command, pass_fds=[theirs.fileno(), orders.fileno(), listening.fileno()], stderr=subprocess.PIPE
         ) as started:
             theirs.close()
             address = Address(*listening.getsockname())

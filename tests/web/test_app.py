@@ -103,7 +103,7 @@ async def test_health_and_readiness(
         (What.WAKE, {"hop": "osaka"}, ("wake", "osaka")),
         (What.DRAIN, {"delay": 5}, ("drain", 5)),
         (What.DRAIN, None, ("drain", 0)),
-        (What.RELOAD, None, None),
+        (What.RELOAD, None, "reload"),
     ],
 )
 async def test_changes_are_passed_on(what: What, body: object, told: object, autojump_clock: MockClock) -> None:
@@ -112,9 +112,7 @@ async def test_changes_are_passed_on(what: What, body: object, told: object, aut
     async with answering(fleet) as source:
         answered = await ask(app_of(source), f"/api/v1/{what}", "POST", body=sent, authorization=BEARER)
     assert answered.status == 200
-    assert [replace(each, id=None) if isinstance(each, Request) else each for each in fleet.told] == (
-        [] if told is None else [told]
-    )
+    assert [replace(each, id=None) if isinstance(each, Request) else each for each in fleet.told] == [told]
 
 
 @pytest.mark.parametrize(

@@ -27,17 +27,30 @@ ANY = Address("0.0.0.0", 0)
 
 def test_arguments_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEB_TOKEN", TOKEN)
-    words = ["--control", "5", "--listen", "6", "--listen", "7", "--host", "A.example", "--host", "[::1]"]
+    words = [
+        "--control",
+        "5",
+        "--orders",
+        "8",
+        "--listen",
+        "6",
+        "--listen",
+        "7",
+        "--host",
+        "A.example",
+        "--host",
+        "[::1]",
+    ]
     words += ["--token-env", "WEB_TOKEN", "--guard-reads", "--log-format", "json", "--log-privacy", "full"]
     words += ["--log-level", "10"]
     given = parse_arguments(words)
-    assert (given.control, given.listen, given.level) == (5, (6, 7), logging.DEBUG)
+    assert (given.control, given.orders, given.listen, given.level) == (5, 8, (6, 7), logging.DEBUG)
     assert given.rules == Rules(frozenset({"localhost", "a.example", "[::1]"}), TOKEN.encode(), guards_reads=True)
     assert given.log == LogSettings(LogFormat.JSON, Privacy.FULL)
 
 
 def test_arguments_are_few_by_default() -> None:
-    given = parse_arguments(["--control", "5", "--listen", "6"])
+    given = parse_arguments(["--control", "5", "--orders", "8", "--listen", "6"])
     assert given.rules == Rules(frozenset({"localhost"}))
 
 

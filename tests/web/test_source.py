@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.control.fleet import SendSessions
-from chainsocks.control.messages import ControlError, Fault, Request, Status, What
+from chainsocks.control.messages import ControlError, Fault, Reloaded, Request, Status, What
 from chainsocks.observe.metrics import BYTES, Sample
 from chainsocks.web.source import FRESH, PATIENCE, SHARE, Chain, Member, Source
 from tests.control.fleets import SESSION, STATUS, FakeFleet
@@ -70,6 +70,39 @@ async def test_a_server_that_does_not_answer_is_given_up(autojump_clock: MockClo
         assert caught.value.fault is Fault.UNAVAILABLE
         with pytest.raises(ControlError):
             await source.status()
+
+
+async def test_that_there_is_no_answer_is_kept_too(autojump_clock: MockClock) -> None:
+    fleet = SlowFleet(takes=PATIENCE + 1)
+    async with answering(fleet) as source:
+
+        async def ask() -> None:
+            with pytest.raises(ControlError, match="no answer within"):
+                await source.status()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(ask)
+        assert trio.current_time() == PATIENCE
+        await trio.sleep(FRESH)
+        fleet.takes = 0
+        assert await source.status() == STATUS
+
+
+class Reloading(FakeFleet):
+    """Takes a minute to reload."""
+
+    async def reload(self) -> Reloaded:
+        await trio.sleep(60)
+        return await super().reload()
+
+
+async def test_an_order_that_takes_long_holds_no_question_up(autojump_clock: MockClock) -> None:
+    async with answering(Reloading()) as source, trio.open_nursery() as nursery:
+        nursery.start_soon(source.order, Request(what=What.RELOAD))
+        await trio.sleep(1)
+        assert await source.status() == STATUS
+        assert trio.current_time() == 1
 
 
 async def test_an_order_makes_answers_stale(autojump_clock: MockClock) -> None:
