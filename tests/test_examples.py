@@ -92,12 +92,22 @@ def another_hop_stands_in(terminal: Terminal) -> None:
     proxy.wait_for("chain=default hops=osaka reply=00")
 
 
+def each_plain_request_is_a_session(terminal: Terminal) -> None:
+    hop, proxy = terminal.servers
+    proxy.wait_for("user=carol .* reply=00 .*finished", times=3)
+    hop.wait_for(" reply=00 .*finished", times=3)
+    socks = commands("9_http.toml")[-1].replace("--proxy http:", "--proxy socks5h:")
+    assert terminal.ask(socks).returncode == PROXY_FAILED
+    proxy.wait_for("this listener takes HTTP only")
+
+
 AFTERWARDS = {
     "2_one_hop.toml": a_stopped_hop_is_blamed,
     "3_three_hops.toml": hops_are_walked_one_after_the_other,
     "4_passwords.toml": others_are_kept_out,
     "7_rules.toml": rules_say_which_way,
     "8_groups.toml": another_hop_stands_in,
+    "9_http.toml": each_plain_request_is_a_session,
 }
 """What else an example claims, seen in the same terminals."""
 

@@ -207,8 +207,8 @@ class HttpExchange:
             return connection.next_event()
         except h11.RemoteProtocolError as error:
             if connection.trailing_data[1]:
-                begun = "is cut" if self.has_answer else "did not come: it closed the connection"
-                raise ProtocolError(f"{what} {begun}", Cause.CLOSED) from None
+                end = " before the end of its response" if self.has_answer else ""
+                raise ProtocolError(f"it closed the connection{end}", Cause.CLOSED) from None
             if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
                 raise ProtocolError(f"{what} has a header or a line that is too long", Cause.TOO_LONG) from None
             raise ProtocolError(f"{what} is not HTTP: {problem_of(error)}", Cause.MALFORMED) from None

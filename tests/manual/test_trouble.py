@@ -46,6 +46,7 @@ GREETING = b"\x05\x01\x00"
 CONNECT, ASSOCIATE, RESOLVE = (GREETING + bytes((5, command, 0)) + NAME for command in (1, 3, 0xF0))
 CONNECT_IP = GREETING + b"\x05\x01\x00\x01\xc0\x00\x02\x50\x01\xbb"
 LOGIN = b"\x05\x01\x02\x01\x05carol\x05wrong"
+PLAIN = b"GET http://192.0.2.80:443/ HTTP/1.1\r\nHost: x\r\n\r\n"
 SOCKS4 = b"\x04\x01\x01\xbb\xc0\x00\x02\x50\x00"
 CAROL = (User("carol", PlainPassword(b"right")),)
 
@@ -107,6 +108,10 @@ def destination(handler: Callable[[MemoryStream], object]) -> Callable[[dict[Add
     return add
 
 
+async def hang_up(stream: MemoryStream) -> None:
+    await stream.receive()
+
+
 async def stay_silent(stream: MemoryStream) -> None:
     await trio.sleep_forever()
 
@@ -127,6 +132,7 @@ SESSIONS = {
     "The whole chain takes too long": Case(
         at("lima", State.REQUEST, Fault.MUTE), config=CONFIG + "[timeouts]\ndial = 12\n", hosts=paris_is_slow
     ),
+    "A plain HTTP request has no response": Case({}, PLAIN, "", destination(hang_up)),
     "An address that a hop cannot carry": Case(
         {}, config='[hops]\nrome = "socks4://10.0.0.4"\n[chains]\ndefault = ["rome"]\n'
     ),
@@ -138,6 +144,7 @@ SESSIONS = {
     "SOCKS4 where a login is required": Case({}, SOCKS4, users=CAROL),
     "The login is wrong": Case({}, LOGIN, users=CAROL),
     "The client does not speak SOCKS": Case({}, b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "A web page, or a client without a proxy": Case({}, b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"),
     "The client says nothing": Case({}, b""),
     "Nothing was sent for a long time": Case({}, CONNECT_IP, "", destination(stay_silent)),
     "Something on the way broke the connection": Case({}, CONNECT_IP, "", destination(reset)),
