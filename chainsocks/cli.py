@@ -176,6 +176,44 @@ def probe() -> None:
     """
 
 
+chain_options = [
+    config_option,
+    click.option(
+        "--chain", metavar="NAME", shell_complete=names_of("chains"), help="The chain that everything goes through."
+    ),
+    click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of that chain, in order; repeatable."),
+    click.option(
+        "--share", "shared", multiple=True, metavar="PATH", help="A socket that stays open, though it leads outside."
+    ),
+    click.option("-v", "--verbose", is_flag=True, help="Log every connection."),
+    click.option("-q", "--quiet", is_flag=True, help="Log errors only."),
+]
+
+
+def with_chain_options(function: Callable[[], None]) -> Callable[[], None]:
+    """Give a command the options that choose the chain of a program."""
+    for option in reversed(chain_options):
+        function = option(function)
+    return function
+
+
+@cli.command("exec", context_settings={"allow_interspersed_args": False})
+@with_chain_options
+@click.argument("command", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
+def exec_() -> None:
+    """Run a program whose only way out is the chain. Linux; no root.
+
+    The program gets a network of its own, in which every TCP connection goes through the chain, and every name to the
+    last hop. What cannot go through it is refused. Without --chain and --hop, the rules of the file decide.
+    """
+
+
+@cli.command()
+@with_chain_options
+def shell() -> None:
+    """Run your shell as exec does, with a mark in its prompt."""
+
+
 @cli.command()
 def hash_password() -> None:
     """Print the configuration line for a password."""

@@ -62,6 +62,7 @@ SIDE_ROOMS = {
     "web": SideRoom(  # its own process
         frozenset({"protocol", "errors", "config", "observe", "control", "signals"}), users=99
     ),
+    "namespace": SideRoom(frozenset({"errors"}), users=6),  # of a program that the server is outside of
     "client": SideRoom(
         frozenset({"protocol", "errors", "network", "sockets", "datagrams", "config", "routing", "net", "chain"}),
         users=6,
@@ -631,6 +632,12 @@ def test_a_command_starts_without_libraries_that_it_does_not_need(loaded: dict[s
     """Each of these libraries takes 20 to 100 ms of CPU to load, which every start would pay."""
     assert {name.partition(".")[0] for name in loaded[command]} & HEAVY == {"click", *LIBRARIES[command]}
     assert "chainsocks.library" not in loaded[command]
+
+
+def test_a_program_does_not_wait_for_libraries_in_its_own_process() -> None:
+    """They are loaded by the process of its chain, beside."""
+    for command in ("exec", "shell"):
+        assert loaded_by(f"import chainsocks.commands.{command}") & HEAVY == {"click"}
 
 
 def test_the_server_needs_no_asyncio_and_no_tables() -> None:

@@ -54,6 +54,10 @@ class OwnListeners:
         """Return whether any listener has this port."""
         return bool(self._ports.get(port))
 
+    def are_at(self, destination: Address) -> bool:
+        """Return whether a connection to a destination would come to this server; a name is not looked up."""
+        return destination.type is not AddressType.DOMAINNAME and self.covers(destination)
+
     def covers(self, address: Address) -> bool:
         """Return whether a connection to an IP address and port would come to this server."""
         if not self.listens_on(address.port):

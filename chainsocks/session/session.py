@@ -287,6 +287,9 @@ class _Session:
         """Decide which chain the request goes through."""
         service, record = self._service, self._record
         listener = self._listener
+        if request.version is Version.REDIRECTED and service.own_listeners.are_at(request.destination):
+            problem = "this connection was not redirected: this server listens there, and it would lead back to it"
+            raise RequestRefused(problem, ReplyCode.NOT_ALLOWED_BY_RULESET)
         policy = service.policy_of(listener)
         decision = await route_request(request, caller, policy, service.network, listener.names_only)
         record.rule, record.chain = decision.matched, decision.chain

@@ -88,13 +88,19 @@ class Process:
         output: int,
         errors: int,
         input_: int | None = None,
+        user: int = 0,
     ) -> None:
         if environment.get(RUNTIME) == os.environ.get(RUNTIME):
             environment = {**environment, RUNTIME: new_runtime_folder()}
         self.args = [str(word) for word in command]
         self._code: int | None = None
         self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request: Request = {"command": self.args, "environment": dict(environment), "directory": str(directory)}
+        request: Request = {
+            "command": self.args,
+            "environment": dict(environment),
+            "directory": str(directory),
+            "user": user,
+        }
         with theirs, Path(os.devnull).open("rb") as null:
             descriptors = [null.fileno() if input_ is None else input_, output, errors, theirs.fileno()]
             socket.send_fds(_spawner(), [json.dumps(request).encode()], descriptors)

@@ -13,6 +13,7 @@ standard streams; on the fourth one message says that it runs, with its pid, and
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -37,6 +38,8 @@ class Request(TypedDict):
     command: list[str]
     environment: dict[str, str]
     directory: str
+    user: int
+    """The user and the group to become; 0 for none."""
 
 
 class _Spawner:
@@ -81,6 +84,11 @@ class _Spawner:
             for target, source in enumerate((input_, output, errors)):
                 os.dup2(source, target)
             os.chdir(request["directory"])
+            if user := request["user"]:
+                os.setgroups([])
+                os.setresgid(user, user, user)
+                os.setresuid(user, user, user)
+                ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # dumpable: its files in /proc are its own, as after an exec
             os.environ.clear()
             os.environ.update(request["environment"])
             status_socket.send(b"%d" % os.getpid())
@@ -109,7 +117,7 @@ class _Spawner:
 
 
 if __name__ == "__main__":
-    for name in (*cli.commands, "explain"):
+    for name in (*cli.commands, "exec-chain", "explain"):
         load_command(name)
     gc.collect()
     gc.freeze()  # all that the children share

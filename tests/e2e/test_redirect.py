@@ -93,7 +93,8 @@ def test_a_redirected_connection_goes_through_the_chain(link: tuple[Link, str, s
 def test_what_connects_to_the_listener_itself_is_refused(tmp_path: Path) -> None:
     """It was not redirected: its destination is the listener, and the connection would lead back to it."""
     listener = '{ address = "127.0.0.1:0", kind = "redirect" }'
-    with chainsocks(listen=[listener]) as server:
-        with pytest.raises(ConnectionResetError):
-            ask(*server.address)
-        server.wait_for("this server listens there: the connection would lead back to it")
+    for hops in ([], ["socks5://127.0.0.1:1"]):
+        with chainsocks(*hops, listen=[listener]) as server:
+            with pytest.raises(ConnectionResetError):
+                ask(*server.address)
+            server.wait_for("not redirected: this server listens there, and it would lead back to it")

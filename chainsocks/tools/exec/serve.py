@@ -1,0 +1,118 @@
+"""Serve a program that is in a network namespace, until it has ended, and all processes that it leaves there."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from chainsocks.config.models import Config
+from chainsocks.namespace.enter import Inside
+from chainsocks.net.listeners import OpenListener
+from chainsocks.net.redirected import original_destination
+from chainsocks.observe.live import LiveSessions
+from chainsocks.protocol.address import Address, AddressType, printable
+from chainsocks.server.name_server import serve_datagrams, serve_streams
+from chainsocks.server.server import Server, open_server
+from chainsocks.sockets import keep_urgent
+from chainsocks.tools.exec.answers import answer
+from chainsocks.tools.exec.left import processes_in, wait_for_end
+from chainsocks.tools.exec.names import KEPT, Names
+
+__all__ = ["Program", "serve_program"]
+
+log = logging.getLogger("chainsocks.exec")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program, or the process that becomes it, and the sockets of the namespace that it is in."""
+
+    process: int
+    """A file descriptor of it (pidfd_open(2))."""
+    namespace: int
+    """The inode of its network namespace."""
+    inside: Inside
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where the listeners for its connections are, in its namespace."""
+        return tuple(Address(*each.getsockname()[:2]) for each in self.inside.streams)
+
+
+async def serve_program(config: Config, program: Program, ready: Callable[[], None]) -> None:
+    """Serve the connections and questions of a program by `config`, whose listeners are the program's.
+
+    `ready` is called when all of them are served. *Closing*: the sockets are closed at the end.
+    """
+    names, live = Names(trio.current_time), LiveSessions()
+    listeners = [*_listeners(config, program, names)]
+    for each in listeners:
+        each.listen(config.server.keepalive)
+    for sock in (*program.inside.names, *program.inside.questions):
+        sock.settimeout(0)
+    reply = partial(answer, names=names)
+    async with open_server(config, listeners, live=live) as server, trio.open_nursery() as nursery:
+        for sock in program.inside.questions:
+            nursery.start_soon(serve_datagrams, sock, reply)
+        for sock in program.inside.names:
+            sock.listen()
+            nursery.start_soon(serve_streams, sock, reply, config.timeouts.handshake)
+        nursery.start_soon(_keep_names, names, server)
+        ready()
+        await trio.lowlevel.wait_readable(program.process)
+        await _wait_for_others(program.namespace)
+        nursery.cancel_scope.cancel()
+
+
+def _listeners(config: Config, program: Program, names: Names) -> Iterator[OpenListener]:
+    """Yield the listeners, which know names for the addresses that connections go to."""
+
+    def find_target(connection: socket.socket) -> Address:
+        address = original_destination(connection)
+        name = names.name_of(address.host)
+        return Address(name, address.port) if name else address
+
+    for listener, sock in zip(config.server.listen, program.inside.streams, strict=True):
+        sock.settimeout(0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_urgent(sock)
+        yield OpenListener(listener, sock, find_target=find_target)
+
+
+async def _keep_names(names: Names, server: Server) -> None:
+    """Have the names of running sessions keep their addresses."""
+    while True:
+        await trio.sleep(KEPT / 10)
+        names.mark(_destinations(server))
+
+
+def _destinations(server: Server) -> Iterator[str]:
+    for session in server.live:
+        request = session.record.request
+        if request and request.destination.type is AddressType.DOMAINNAME:
+            yield request.destination.host
+
+
+async def _wait_for_others(namespace: int) -> None:
+    """Wait until no process is left in a namespace; say first which ones there are."""
+    said = False
+    while left := processes_in(namespace):
+        if not said:
+            log.warning("%s", _describe(left))
+            said = True
+        await wait_for_end(left)
+
+
+def _describe(processes: Iterable[int]) -> str:
+    names = []
+    for process in processes:
+        with suppress(OSError):
+            names.append(f"{printable(Path(f'/proc/{process}/comm').read_text().strip())} ({process})")
+    return f"the command has ended; the chain stays for what it has left running: {', '.join(names)}"

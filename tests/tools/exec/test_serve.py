@@ -1,0 +1,93 @@
+"""Serve a program, with listeners that are in no namespace; tests/e2e/test_exec.py has the real ones."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import dns.message
+import pytest
+import trio
+
+from chainsocks.config.models import Config
+from chainsocks.namespace.enter import Inside
+from chainsocks.tools.exec.serve import Program, serve_program
+from chainsocks.tools.exec.way import config_inside
+
+QUESTION = dns.message.make_query("a.test", "A").to_wire()
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends when its input does."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        yield process
+
+
+def program_of(child: subprocess.Popen[bytes], namespace: int = 1) -> Program:
+    kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM)
+    sockets = [socket.socket(socket.AF_INET, kind) for kind in kinds]
+    for sock in sockets:
+        sock.bind(("127.0.0.1", 0))
+    return Program(os.pidfd_open(child.pid), namespace, Inside.of(sockets))
+
+
+def config_of(program: Program) -> Config:
+    return config_inside(Config(), None, ("socks5://127.0.0.1:1",), program.addresses)
+
+
+async def test_it_serves_until_the_program_has_ended(
+    nursery: trio.Nursery, child: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "chainsocks")
+    program, ready, ended = program_of(child), trio.Event(), trio.Event()
+    stream, names, questions = (sock.getsockname() for sock in program.inside.sockets)
+
+    async def serve() -> None:
+        await serve_program(config_of(program), program, ready.set)
+        ended.set()
+
+    nursery.start_soon(serve)
+    await ready.wait()
+    with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        await client.connect(questions)
+        await client.send(QUESTION)
+        answer = dns.message.from_wire(await client.recv(1000))
+    assert str(answer.answer[0][0]) == "198.18.1.0"
+    async with await trio.open_tcp_stream(*names) as client_stream:
+        await client_stream.send_all(len(QUESTION).to_bytes(2, "big") + QUESTION)
+        assert dns.message.from_wire((await client_stream.receive_some())[2:]).answer
+    async with await trio.open_tcp_stream(*stream) as client_stream:  # it was not redirected
+        with pytest.raises(trio.BrokenResourceError):
+            await client_stream.receive_some()
+    assert "it would lead back to it" in caplog.text
+    assert not ended.is_set()
+    assert child.stdin
+    child.stdin.close()
+    await ended.wait()
+    os.close(program.process)
+
+
+async def test_it_waits_for_what_is_left(
+    nursery: trio.Nursery,
+    child: subprocess.Popen[bytes],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with subprocess.Popen(["true"]) as command:  # noqa: ASYNC220
+        program = program_of(command)
+    left = [[child.pid], []]
+    monkeypatch.setattr("chainsocks.tools.exec.serve.processes_in", lambda namespace: left.pop(0))
+    ready = trio.Event()
+    nursery.start_soon(partial(serve_program, config_of(program), program, ready.set))
+    await ready.wait()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    name = Path(f"/proc/{child.pid}/comm").read_text().strip()  # noqa: ASYNC240
+    assert f"the chain stays for what it has left running: {name} ({child.pid})" in caplog.text
+    assert child.stdin
+    child.stdin.close()
+    os.close(program.process)
