@@ -25,7 +25,7 @@ from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.pipeline import flights
 from chainsocks.chain.trip import CONNECT, RESOLVE, Guard, Trip
-from chainsocks.config.hops import Pipeline, Resolve
+from chainsocks.config.hops import Isolate, Pipeline, Resolve
 from chainsocks.config.tls import Tls, context_of
 from chainsocks.errors import (
     Cause,
@@ -46,7 +46,7 @@ from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, addre
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import ClientHandshake, State
-from chainsocks.protocol.messages import Command, Reply, ReplyCode
+from chainsocks.protocol.messages import Command, IsolationLogin, Reply, ReplyCode
 
 __all__ = [
     "Followed",
@@ -284,8 +284,10 @@ async def negotiate(
     Raises:
         DialError: the hop broke the protocol or the connection, or refused the login.
     """
+    secured: TlsStream | None = None
     if leg.hop.tls and is_new:
-        stream, header = await start_tls(trip, leg, leg.hop.tls, stream, header), b""
+        stream = secured = await start_tls(trip, leg, leg.hop.tls, stream, header)
+        header = b""
     login = leg.hop.credentials
     by_gssapi = HopLogin(login, leg.hop.address.host, leg.command) if isinstance(login, Gssapi) else None
     traced = trip.traced
@@ -319,6 +321,8 @@ async def negotiate(
                 stream = await by_gssapi.go_on(handshake, stream)
     except (ProtocolError, BrokenResourceError) as error:
         raise broken(trip, leg, handshake, error) from None
+    if secured and leg.hop.tls and _may_resume(trip):
+        context_of(leg.hop.tls).keep_session(leg.hop.identity, secured.session)
     return stream
 
 
@@ -329,7 +333,9 @@ async def start_tls(trip: Trip, leg: Leg, tls: Tls, stream: ByteStream, header: 
         DialError: the connection broke, or the hop has the wrong certificate.
     """
     trip.enter(leg, Step.TLS)
-    secured = TlsStream(stream, context_of(tls), tls.name or leg.hop.address.host, tls.pins)
+    context = context_of(tls)
+    session = context.take_session(leg.hop.identity) if _may_resume(trip) else None
+    secured = TlsStream(stream, context, tls.name or leg.hop.address.host, tls.pins, session=session)
     try:
         if header:
             await stream.send(header)
@@ -342,6 +348,14 @@ async def start_tls(trip: Trip, leg: Leg, tls: Tls, stream: ByteStream, header: 
         if trip.on_tls and secured.is_open:
             trip.on_tls(leg, secured)
     return secured
+
+
+def _may_resume(trip: Trip) -> bool:
+    """Whether TLS sessions may be resumed. By them, a hop could tell that two connections come from one place."""
+    isolates = any(
+        hop.isolate is not Isolate.OFF or isinstance(hop.credentials, IsolationLogin) for hop in trip.route.hops
+    )
+    return not (trip.route.chain.seal or isolates)
 
 
 def _seen_through(leg: Leg) -> str:

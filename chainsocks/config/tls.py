@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 import ssl
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["ListenerTls", "Tls", "context_of", "listener_context_of", "parse_pin", "show_pin"]
+__all__ = ["HopContext", "ListenerTls", "Tls", "context_of", "listener_context_of", "parse_pin", "show_pin"]
 
 _PIN = re.compile(r"sha256/(?:/)?([A-Za-z0-9+/]{43}=)").fullmatch
 _CONTEXTS = 256
 """Contexts that are kept, each with the authorities that it trusts."""
+
+_SESSIONS = 256
+"""TLS sessions that a context keeps, each of some 2 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +83,41 @@ def _stamp(path: str | None) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
+class HopContext(ssl.SSLContext):
+    """The context for connections to hops, with TLS sessions that can be resumed: at most one for each hop.
+
+    A session is used once. In TLS 1.3 its ticket goes in the clear, and would link two connections for those who see
+    both (RFC 8446 appendix C.4).
+    """
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__()
+        self._sessions: dict[Hashable, ssl.SSLSession] = {}
+
+    def take_session(self, hop: Hashable) -> ssl.SSLSession | None:
+        """Return the session to resume with a hop; None where there is none."""
+        return self._sessions.pop(hop, None)
+
+    def keep_session(self, hop: Hashable, session: ssl.SSLSession | None) -> None:
+        """Keep a session for the next connection to a hop; the oldest one makes room."""
+        if session and session.has_ticket:
+            self._sessions[hop] = session
+            if len(self._sessions) > _SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+
+
 @lru_cache(_CONTEXTS)
-def context_of(tls: Tls) -> ssl.SSLContext:
+def context_of(tls: Tls) -> HopContext:
     """Return the context for connections to a hop; it is made once. That reads files.
 
     Raises:
         ValueError: a file is missing, or has no certificates or keys in it.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls.ca else ssl.create_default_context()
+    context = HopContext(ssl.PROTOCOL_TLS_CLIENT)
     if tls.ca:
         _load("ca", tls.ca, context.load_verify_locations)
+    else:
+        context.load_default_certs()
     if tls.pins:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -72,11 +72,12 @@ class TlsStream(ByteStream):
         pins: Sequence[bytes] = (),
         *,
         is_server: bool = False,
+        session: ssl.SSLSession | None = None,
         remedy: str = "give this hop client_cert",
     ) -> None:
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, is_server, name)
+        self._object = context.wrap_bio(self._incoming, self._outgoing, is_server, name, session)
         self._is_server = is_server
         self._name = name
         self._pins = pins
@@ -135,6 +136,16 @@ class TlsStream(ByteStream):
     def version(self) -> str:
         """The version of TLS, as in ``TLSv1.3``."""
         return self._object.version() or "no TLS"
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What the next handshake with the peer can resume; in TLS 1.3 it comes behind the handshake."""
+        return self._object.session
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the handshake has resumed a session."""
+        return bool(self._object.session_reused)
 
     @property
     def certificate(self) -> bytes:

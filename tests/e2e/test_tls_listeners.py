@@ -70,6 +70,17 @@ def test_our_own_hop(server: Chainsocks, folder: Path, source_and_sink: SocketAd
         exchange(sock, 8 * MIB)
 
 
+def test_our_own_hop_shows_a_certificate_and_resumes(guarded: Chainsocks, folder: Path, echo: SocketAddress) -> None:
+    """What a resumed session proves is the certificate of the first one."""
+    shows = f', client_cert = "{folder / "carol.pem"}"'
+    with chainsocks(hop(guarded, folder, more=shows)) as front:
+        for _ in range(3):
+            with connected(front.address, echo) as sock:
+                sock.sendall(b"here?")
+                assert read(sock, 5) == b"here?"
+    guarded.wait_for(rf" user=cert:carol command=CONNECT destination=127\.0\.0\.1:{echo[1]} .* reply=00 ", times=3)
+
+
 def test_half_close_goes_through(
     server: Chainsocks, own_hops: list[Chainsocks], folder: Path, echo: SocketAddress
 ) -> None:
