@@ -7,7 +7,7 @@ checks and the probe run all of them through `chainsocks.chain.dialer` and `chai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import anyio
 from anyio.abc import ByteStream
@@ -21,8 +21,7 @@ from chainsocks.protocol.messages import Command
 __all__ = ["Upstream", "close_upstream", "greet", "open_connection"]
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
+class Upstream(NamedTuple):
     """An open way to the destination. The caller of the operation closes `stream`."""
 
     stream: ByteStream

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.gssapi import Gssapi, Principal
@@ -190,8 +191,7 @@ Credentials = UserId | UsernamePassword | Gssapi | Principal
 """Of a hop: the login to send. Of a client: the login that it has sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):  # half the price of a frozen dataclass, and each session makes some of these
     """A client's request, in any version. A SOCKS4a request is a SOCKS4 request whose destination is a name."""
 
     version: Version
@@ -200,8 +200,7 @@ class Request:
     credentials: Credentials | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer to a `Request`: a reply code, and BND.ADDR with BND.PORT."""
 
     code: int

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, inet_pton
+from typing import NamedTuple
 
 from chainsocks.config.chains import Chain
 from chainsocks.config.hosts import Host, host_of, host_of_ip, spelt_out
@@ -84,8 +85,7 @@ class Caller:
         return (inet_pton(AF_INET, self.host),)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the rules decide on a request."""
 
     destination: Address
@@ -156,7 +156,7 @@ class Router:
 
         There is no look-up for datagrams: a rule that needs one sees it as failed.
         """
-        asked = replace(request, destination=destination)
+        asked = request._replace(destination=destination)
         try:
             host = host_of(destination)
         except ValueError as error:
@@ -183,7 +183,7 @@ class Router:
         refusal = decision.refusal
         if decision.rule and decision.rule.resolve and not addresses:
             refusal += ": a look-up of its name found no address to compare"
-        return replace(decision, addresses=usable, refusal=refusal)
+        return decision._replace(addresses=usable, refusal=refusal)
 
     def _conclude(self, destination: Address, number: int) -> Decision:
         """Return the decision of the first rule that matches, or of none."""

@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
 from anyio import BrokenResourceError
@@ -301,7 +301,7 @@ class LaneSession(Deadline):
             return self._hand_over()
         access = terms.access
         if decision.rule and not access.private:
-            access = replace(access, rule=decision.rule)
+            access = access._replace(rule=decision.rule)
         if access.problem(decision.destination, address):
             return self._hand_over()
         if terms.limits and self._is_refused(terms.limits, caller):

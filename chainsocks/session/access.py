@@ -15,8 +15,8 @@ IPv6 one as well. squid and tor have such defaults.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from chainsocks.config.listeners import Listener
 from chainsocks.config.rules import PRIVATE_NETWORKS, Rule
@@ -37,8 +37,7 @@ def is_private(host: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """Where one session may connect to."""
 
     own: OwnListeners

@@ -5,7 +5,7 @@ The lane hands a session over as a `Begun`. Both ways say the same of how a sess
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chainsocks.chain.operations import Upstream
 from chainsocks.chain.trip import RequestAbandoned
@@ -23,8 +23,7 @@ CUT_OFF = "cut off: the server is stopping"
 Dialled = Upstream | DialError | RequestRefused | RequestAbandoned | None
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """A session that has begun without a task (`chainsocks.server.lane`), as far as it has come."""
 
     record: Record

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from chainsocks.chain.trip import Known
 from chainsocks.config.chains import Chain
@@ -66,8 +67,7 @@ class Policy:
         return cls(Router(config, chain), required, config.timeouts.resolve, config.isolation_key)
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingDecision:
+class RoutingDecision(NamedTuple):
     """What becomes of a request."""
 
     destination: Address
@@ -138,13 +138,13 @@ def _completed(
     if chain is None or decision.refusal:
         return decision
     if names_only is not NamesOnly.OFF or decision.names_only is not NamesOnly.OFF:
-        decision = replace(decision, names_only=stricter(names_only, decision.names_only))
+        decision = decision._replace(names_only=stricter(names_only, decision.names_only))
         if decision.names_only is NamesOnly.REFUSE and asks_for_address(request):
             return _refused(decision, "names_only: the client asks for an IP address")
     if chain.isolates:
         one = None if request.command is Command.UDP_ASSOCIATE else decision.destination
         circumstances = Circumstances(policy.isolation_key, caller, one)
-        decision = replace(decision, dialled=isolated_chain(chain, circumstances))
+        decision = decision._replace(dialled=isolated_chain(chain, circumstances))
     return decision
 
 
@@ -163,7 +163,7 @@ def _login_problem(request: Request, caller: Caller, policy: Policy) -> str | No
 def _refused(
     decision: RoutingDecision, problem: str, code: ReplyCode = ReplyCode.NOT_ALLOWED_BY_RULESET, discreet: str = ""
 ) -> RoutingDecision:
-    return replace(decision, refusal=RequestRefused(problem, code, discreet=discreet))
+    return decision._replace(refusal=RequestRefused(problem, code, discreet=discreet))
 
 
 async def _look_up(request: Request, caller: Caller, policy: Policy, network: Network) -> list[Address]:

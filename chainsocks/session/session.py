@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -280,7 +279,7 @@ class _Session:
         if request.destination.is_link_local and not self._told:
             name = self._reader.client.extra(SocketAttribute.remote_address, None)
             scope = address_of(name).scope if isinstance(name, tuple) else 0
-            return replace(request, destination=with_scope(request.destination, scope))
+            return request._replace(destination=with_scope(request.destination, scope))
         return request
 
     async def _route(self, request: Request, caller: Caller) -> RoutingDecision:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
 
@@ -190,7 +190,7 @@ async def explain(config: Config, request: Request, caller: Caller, network: Net
     """Explain a request; the destination of a UDP association stands for that of a datagram in it."""
     policy, asked = Policy.of(config), request
     if request.command is Command.UDP_ASSOCIATE:
-        asked = replace(request, destination=UNSPECIFIED)
+        asked = request._replace(destination=UNSPECIFIED)
     decision = await route_request(asked, caller, policy, network)
     rule, destination, refusal = decision.rule, decision.destination, decision.refusal
     if decision.warns and asks_for_address(asked):

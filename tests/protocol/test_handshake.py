@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -249,8 +248,8 @@ def test_nothing_is_answered_twice() -> None:
 # --- receiving no byte too many ---------------------------------------------------------------------------------------
 
 FAR_REQUEST = Request(Version.SOCKS5, Command.CONNECT, Address("far.example", 80))
-FAR_LOGIN = replace(FAR_REQUEST, credentials=UsernamePassword(b"u", b"p"))
-FAR_SOCKS4 = replace(FAR_REQUEST, version=Version.SOCKS4)
+FAR_LOGIN = FAR_REQUEST._replace(credentials=UsernamePassword(b"u", b"p"))
+FAR_SOCKS4 = FAR_REQUEST._replace(version=Version.SOCKS4)
 
 
 @pytest.mark.parametrize("behind", [b"", b"220 hello"])
@@ -282,7 +281,7 @@ def test_who_receives_what_is_missing_never_receives_more(
 
 def test_the_second_reply_of_a_bind_too() -> None:
     handshake, left = (
-        socks5.ClientHandshake(replace(FAR_REQUEST, command=Command.BIND)),
+        socks5.ClientHandshake(FAR_REQUEST._replace(command=Command.BIND)),
         b"\x05\0" + b"\x05\0\0\1abcdPP" * 2,
     )
     for _ in range(2):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from enum import IntEnum
 
 import pytest
@@ -99,7 +98,7 @@ def test_a_request_without_credentials_has_none() -> None:
 )
 def test_secrets_are_not_shown(secret: UserId | UsernamePassword, shown: str) -> None:
     assert repr(secret) == str(secret) == shown
-    assert "sesame" not in repr(dataclasses.replace(REQUEST, credentials=secret))
+    assert "sesame" not in repr(REQUEST._replace(credentials=secret))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def test_secrets_are_not_shown(secret: UserId | UsernamePassword, shown: str) ->
         (UserId(b"a"), UserId(b"a"), UserId(b"b")),
         (UsernamePassword(b"a", b"b"), UsernamePassword(b"a", b"b"), UsernamePassword(b"a", b"c")),
         (Reply(1, Address("a", 1)), Reply(ReplyCode.GENERAL_FAILURE, Address("a", 1)), Reply(1)),
-        (REQUEST, dataclasses.replace(REQUEST), dataclasses.replace(REQUEST, credentials=UserId(b"a"))),
+        (REQUEST, REQUEST._replace(), REQUEST._replace(credentials=UserId(b"a"))),
     ],
     ids=["UserId", "UsernamePassword", "Reply", "Request"],
 )
@@ -124,5 +123,5 @@ def test_messages_are_values(one: object, same: object, other: object) -> None:
     ids=["UserId", "UsernamePassword", "Reply", "Request"],
 )
 def test_messages_are_frozen(message: object, field: str) -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         setattr(message, field, None)

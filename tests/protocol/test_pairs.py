@@ -7,7 +7,7 @@ wherever the wire is cut.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -193,7 +193,7 @@ ANONYMOUS = Request(Version.SOCKS5, Command.CONNECT, ADDRESSES["name"])
     ],
 )
 def test_a_login_is_told_only_to_a_server_that_picks_it(methods: list[Method], heard: Credentials | None) -> None:
-    client = socks5.ClientHandshake(replace(ANONYMOUS, credentials=CAROL))
+    client = socks5.ClientHandshake(ANONYMOUS._replace(credentials=CAROL))
     server = Conversation(client, Reply(ReplyCode.SUCCEEDED), methods, Cable(), Cable()).run()
     assert server.request.credentials == heard
     assert client.done
@@ -208,7 +208,7 @@ def test_a_client_without_a_login_is_turned_away_where_one_is_wanted() -> None:
 
 
 def test_a_wrong_login_is_turned_away() -> None:
-    client = socks5.ClientHandshake(replace(ANONYMOUS, credentials=CAROL))
+    client = socks5.ClientHandshake(ANONYMOUS._replace(credentials=CAROL))
     server = socks5.ServerHandshake([Method.USERNAME_PASSWORD])
     server.receive_data(client.data_to_send())
     client.receive_data(server.data_to_send())

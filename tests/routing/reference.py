@@ -77,6 +77,7 @@ requests = st.builds(
     st.sampled_from(Version),
     st.sampled_from([Command.CONNECT, Command.BIND]),
     st.builds(Address, st.sampled_from(HOSTS), st.sampled_from(PORTS)),
+    st.none(),
 )
 
 

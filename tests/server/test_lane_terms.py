@@ -66,9 +66,9 @@ def test_a_listener_with_a_chain_offers_the_lane_if_that_is_direct(chain: str | 
         (DECISION, True),
         (RoutingDecision(DESTINATION), False),
         (RoutingDecision(DESTINATION, HOPPING, HOPPING), False),
-        (replace(DECISION, rule=Rule(1, "direct")), True),
-        (replace(DECISION, chain=Chain(name="out", dial=3), dialled=Chain(name="out", dial=3)), True),
-        (replace(DECISION, names_only=NamesOnly.WARN), True),
+        (DECISION._replace(rule=Rule(1, "direct")), True),
+        (DECISION._replace(chain=Chain(name="out", dial=3), dialled=Chain(name="out", dial=3)), True),
+        (DECISION._replace(names_only=NamesOnly.WARN), True),
     ],
 )
 def test_a_decision_may_use_the_lane(decision: RoutingDecision, *, may: bool) -> None:

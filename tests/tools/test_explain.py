@@ -155,6 +155,7 @@ requests = st.builds(
     st.sampled_from([Version.SOCKS4, Version.SOCKS5, Version.HTTP]),
     st.sampled_from([Command.CONNECT, Command.CONNECT, Command.BIND, Command.UDP_ASSOCIATE]),
     st.builds(Address, st.sampled_from(HOSTS), st.sampled_from(PORTS)),
+    st.none(),
 ).filter(may_be)
 
 
