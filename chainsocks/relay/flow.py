@@ -23,7 +23,7 @@ from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import MORE_EVENTS
 from chainsocks.relay.pump import CHUNK, End
 
-__all__ = ["Flow", "Left", "State", "copy_little"]
+__all__ = ["Flow", "Left", "State", "copy_little", "pass_end_on"]
 
 SPLICE_AVAILABLE = hasattr(os, "splice")
 """Whether this system has splice(2). Tests set it to False to run what other systems run."""
@@ -47,26 +47,25 @@ class Left(NamedTuple):
     """Bytes that the sink has taken."""
     rest: bytes | memoryview
     """What was read and the sink has not taken."""
-    end: End | None
-    """How the direction ends, if it does."""
 
 
-def copy_little(source: PolledStream, sink: PolledStream) -> int | Left:
-    """Copy what a source has, if that is little and the sink takes it; return its size, or what is left for a flow.
+def copy_little(source: PolledStream, sink: PolledStream) -> int | Left | End:
+    """Copy what one read has, if that is little and the sink takes it; return its size, or what is left for a flow.
 
-    It may raise what a flow would keep as its `error`.
+    Where the direction ends, return how; `End.FINISHED` is still to be passed on. It may raise what a flow would keep
+    as its `error`.
     """
     try:
         data = source.socket.recv(CHUNK)
     except BlockingIOError:
         return 0
     except OSError:
-        return Left(0, b"", End.SOURCE_BROKEN)
+        return End.SOURCE_BROKEN
     size = len(data)
     if size == CHUNK:
-        return Left(0, data, None)
+        return Left(0, data)
     if not size:
-        return Left(0, data, End.SOURCE_BROKEN if source.ended_by_reset() else End.FINISHED)
+        return End.SOURCE_BROKEN if source.ended_by_reset() else End.FINISHED
     if sink.may_delay:
         sink.before_send()
     try:
@@ -75,8 +74,18 @@ def copy_little(source: PolledStream, sink: PolledStream) -> int | Left:
         sent = 0
     except OSError as error:
         sink.note_broken(error)
-        return Left(0, b"", End.SINK_BROKEN)
-    return size if sent == size else Left(sent, memoryview(data)[sent:], None)
+        return End.SINK_BROKEN
+    return size if sent == size else Left(sent, memoryview(data)[sent:])
+
+
+def pass_end_on(sink: PolledStream) -> End:
+    """Tell a sink that its source has finished; return how the direction ends by that."""
+    try:
+        sink.socket.shutdown(socket.SHUT_WR)
+    except OSError as error:
+        sink.note_broken(error)
+        return End.SINK_BROKEN
+    return End.FINISHED
 
 
 class State(Enum):
@@ -161,11 +170,8 @@ class Flow:
         try:
             if left.moved:
                 self._moved(left.moved)
-            if left.end:
-                self._finish(left.end)
-            else:
-                self._rest = left.rest
-                self._copy(until_dry=False)
+            self._rest = left.rest
+            self._copy(until_dry=False)
         except Exception as error:  # noqa: BLE001
             self.fail(error)
 
@@ -348,9 +354,5 @@ class Flow:
     def _finish(self, end: End) -> None:
         self.stop()
         if end is End.FINISHED and not self.sink_closes:
-            try:
-                self._sink.socket.shutdown(socket.SHUT_WR)
-            except OSError as error:
-                self._sink.note_broken(error)
-                end = End.SINK_BROKEN
+            end = pass_end_on(self._sink)
         self._ended(end)

@@ -13,7 +13,7 @@ from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import MORE_EVENTS, READ_EVENTS, WRITE_EVENTS
 from chainsocks.observe.record import Traffic
-from chainsocks.relay.flow import Flow, copy_little
+from chainsocks.relay.flow import Flow, copy_little, pass_end_on
 from chainsocks.relay.idle import Scope
 from chainsocks.relay.pump import End
 from chainsocks.relay.relay import PumpedRelay, Relay
@@ -98,19 +98,18 @@ class PolledRelay(Relay[PolledStream]):
 
     def on_stream_event(self, stream: PolledStream, events: int) -> None:
         """Move bytes; for the streams."""
-        is_message = self._copies_little and stream.short_read_is_all and not events & MORE_EVENTS
         if stream is self.client:
             if events & READ_EVENTS and self._up_end is None:
-                if self._flow_up is None and is_message:
-                    self._pass_on(stream, self.upstream, self._up, self._moved_up)
+                if self._flow_up is None and self._copies_little:
+                    self._pass_up(events)
                 else:
                     self._up().source_event(events)
             if events & WRITE_EVENTS and self._flow_down:
                 self._flow_down.sink_event()
         else:
             if events & READ_EVENTS and self._down_end is None:
-                if self._flow_down is None and is_message:
-                    self._pass_on(stream, self.client, self._down, self._moved_down)
+                if self._flow_down is None and self._copies_little:
+                    self._pass_down(events)
                 else:
                     self._down().source_event(events)
             if events & WRITE_EVENTS and self._flow_up:
@@ -118,25 +117,46 @@ class PolledRelay(Relay[PolledStream]):
         if self._flow_up or self._flow_down:
             self._drop_idle_flows()
 
-    def _pass_on(
-        self, source: PolledStream, sink: PolledStream, flow: Callable[[], Flow], moved: Callable[[int], None]
-    ) -> None:
-        """Copy what has come, without a flow if it is little: an echo takes a tenth less time."""
+    def _pass_up(self, events: int) -> None:
+        """Pass on what the client has sent, or its end, without a flow if it is little: that takes a third less."""
         try:
-            left = copy_little(source, sink)
+            left = copy_little(self.client, self.upstream)
             if isinstance(left, int):
-                moved(left)
+                self._moved_up(left)
+                if _has_more(self.client, events):
+                    self._up().source_event(events)
+            elif isinstance(left, End):
+                closes = self.closes_at_once and self._down_end is End.FINISHED
+                self._flow_up_ended(left if closes or left is not End.FINISHED else pass_end_on(self.upstream))
             else:
-                flow().go_on(left)
+                self._up().go_on(left)
         except Exception as error:  # noqa: BLE001  (the flow has it)
-            flow().fail(error)
+            self._up().fail(error)
+
+    def _pass_down(self, events: int) -> None:
+        """Do the same the other way."""
+        try:
+            left = copy_little(self.upstream, self.client)
+            if isinstance(left, int):
+                self._moved_down(left)
+                if _has_more(self.upstream, events):
+                    self._down().source_event(events)
+            elif isinstance(left, End):
+                closes = self.closes_at_once and self._up_end is End.FINISHED
+                self._flow_down_ended(left if closes or left is not End.FINISHED else pass_end_on(self.client))
+            else:
+                self._down().go_on(left)
+        except Exception as error:  # noqa: BLE001
+            self._down().fail(error)
 
     def _start(self, early_up: bytes, early_down: bytes) -> None:
         self.client.hand_over(self)
         self.upstream.hand_over(self)
-        up, down = self._up(), self._down()
-        up.start(early_up)
-        down.start(early_down)
+        # A flow that would only wait for its source is not made.
+        if early_up or not self.client.dry:
+            self._up().start(early_up)
+        if early_down or not self.upstream.dry:
+            self._down().start(early_down)
         self._drop_idle_flows()
 
     def _abort(self, _: object) -> Abort:
@@ -204,3 +224,8 @@ class PolledRelay(Relay[PolledStream]):
             self.client.poller.wake(waiting)
         else:
             waiting.relay_over()
+
+
+def _has_more(source: PolledStream, events: int) -> bool:
+    """Whether a short read may have left something behind."""
+    return bool(events & MORE_EVENTS) or not source.short_read_is_all
