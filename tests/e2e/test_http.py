@@ -76,9 +76,11 @@ def test_logins(
 
 
 def test_a_destination_that_refuses_is_told_truthfully(proxy: str) -> None:
-    with chainsocks(proxy) as front, connect(front.address) as sock:
-        assert ask_socks5(sock, ("127.0.0.1", 1)) in (1, 4)
-        session = front.session(sock.getsockname())
+    with chainsocks(proxy) as front:
+        with connect(front.address) as sock:
+            assert ask_socks5(sock, ("127.0.0.1", 1)) in (1, 4)
+            client = sock.getsockname()
+        session = front.session(client)
     assert "it refused 127.0.0.1:1: 50" in session
 
 
@@ -133,7 +135,8 @@ def test_a_refusal_has_the_sentence_of_the_log(front: Chainsocks) -> None:
     with connect(front.address) as sock:
         sock.sendall(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n")
         answer = read_to_end(sock).decode()
-        session = front.session(sock.getsockname())
+        client = sock.getsockname()
+    session = front.session(client)
     head, _, body = answer.partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 502 ")
     assert body.strip() in session.replace('\\"', '"')

@@ -105,8 +105,8 @@ async def greet(client: SocketStream) -> None:
 
 
 async def is_served(client: SocketStream) -> bool:
-    """Tell whether a client that has greeted is answered within a second of virtual time."""
-    with trio.move_on_after(1):
+    """Tell whether a client that has greeted is answered within 0.4 s of virtual time."""
+    with trio.move_on_after(0.4):
         return await read_exactly(client, len(WELCOME)) == WELCOME
     return False
 

@@ -142,11 +142,11 @@ async def test_a_worker_that_retires_ends_with_its_last_session(sockets_on_mock_
         await trio.sleep(1)
         with pytest.raises(ConnectionRefusedError):
             connect(worker.address)
-        await trio.sleep(10 * GRACE)
+        await trio.sleep(1.5 * GRACE)
         assert not worker.ended.is_set()
         await session.aclose()
         await worker.ended.wait()
-        assert trio.current_time() == pytest.approx(10 * GRACE + 1, abs=1)
+        assert trio.current_time() == pytest.approx(1.5 * GRACE + 1, abs=1)
 
 
 async def test_it_tells_its_state(sockets_on_mock_clock: MockClock, log: pytest.LogCaptureFixture) -> None:
