@@ -15,6 +15,8 @@ from tests.e2e.terminal import PROXY_FAILED, Terminal, open_terminal
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in {".toml", ".py"})
+LIBRARY = re.compile(r"\d+_(httpx|aiohttp|requests|urllib3)\.py")
+"""The examples that take a library."""
 COMMAND = re.compile(r"^#?     ?((?:chainsocks|curl|export|python) .+)$", re.MULTILINE)
 
 
@@ -114,6 +116,8 @@ AFTERWARDS = {
 
 @pytest.mark.parametrize("name", [name for name in FILES if commands(name)])
 def test_the_lines_in_an_example_work_as_they_stand_there(terminal: Terminal, name: str) -> None:
+    if missing := LIBRARY.match(name):
+        pytest.importorskip(missing[1])
     results = [done for line in commands(name) if (done := terminal.enter(line))]
     pages = [done for done in results if done.args[1] != "check"]
     assert pages, "nothing is shown to come of it"

@@ -72,15 +72,16 @@ SIDE_ROOMS = {
         users=99,
     ),
     "sync": SideRoom(frozenset({"protocol", "config", "bridge"}), users=99),
+    "integrations": SideRoom(frozenset({"protocol", "errors", "config", "client", "bridge", "sync"}), users=99),
     "library": SideRoom(frozenset({"protocol", "errors", "config", "client"}), users=99),
     "chainsocks": SideRoom(frozenset(), users=99),  # the front door, which loads the library on first use
     "__main__": SideRoom(frozenset({"signals"}), users=99),  # the program, which loads the command line
 }
 
 SCOPES = {"CancelScope", "fail_after", "fail_at", "move_on_after", "move_on_at"}
-ROOMS_WITH_SCOPES = {"session", "chain", "relay", "server", "client", "bridge", "control"}
-"""The client has what the dial arms for it, the bridge the scopes of its relays, and the control room its own clients,
-which are no sessions."""
+ROOMS_WITH_SCOPES = {"session", "chain", "relay", "server", "client", "bridge", "integrations", "control"}
+"""The client has what the dial arms for it, the bridge the scopes of its relays, integrations the limits that an HTTP
+client passes, and the control room its own clients, which are no sessions."""
 
 NUMBERS = {
     (

@@ -5,31 +5,18 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import trio
 
-from chainsocks import Chain, Hop, Tls
 from chainsocks.protocol.address import Address
-from tests.background import Background, running_background
-from tests.certificates import authority
-from tests.tls_front import TlsFront
-
-HOP = "paris.example"
+from tests.three_hops import ThreeHops, three_hops, write_ca
 
 
 @dataclass(frozen=True)
-class World:
-    """Servers, and the ways to them."""
+class World(ThreeHops):
+    """Three hops, and a server behind them."""
 
-    background: Background
-    plain: Chain
-    """Three hops in the clear."""
-    secured: Chain
-    """The same with TLS to the second one."""
-    front: TlsFront
-    """The second hop's TLS."""
     echo: Address
     """Says everything back in capitals, and at the end of what it heard its own end."""
 
@@ -41,26 +28,15 @@ async def echo(stream: trio.SocketStream) -> None:
     await stream.send_eof()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path: Path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    authority().ca.cert_pem.write_to_path(str(path))
-    return str(path)
+    return write_ca(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture(scope="package")
 def world(ca: str) -> Iterator[World]:
-    with running_background() as background:
-        first, second, third = (background.proxy() for _ in range(3))
-        front = TlsFront(authority().server(HOP), second)
-        secured = Hop("osaka", "socks5", background.listen(front), tls=Tls(HOP, ca))
-        yield World(
-            background,
-            Chain(f"socks5://{first}", f"socks4a://{second}", f"socks5://{third}"),
-            Chain(f"socks5://{first}", secured, f"socks5://{third}"),
-            front,
-            background.listen(echo),
-        )
+    with three_hops(ca) as hops:
+        yield World(hops.background, hops.plain, hops.secured, hops.front, hops.background.listen(echo))
 
 
 @pytest.fixture(autouse=True, scope="module")

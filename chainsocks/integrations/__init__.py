@@ -1,0 +1,1 @@
+"""HTTP clients of others through a chain, each with an extra of its name."""
