@@ -28,6 +28,7 @@ FAILED, WRONG = 1, 2
 _ADVICE = {
     errno.EADDRINUSE: "; stop the program that listens there, or choose another address {how}",
     errno.EADDRNOTAVAIL: "; this machine has no such address: `ip address` lists those it has",
+    errno.EPERM: '; kind = "tproxy" needs CAP_NET_ADMIN (AmbientCapabilities=CAP_NET_ADMIN in a systemd unit)',
     errno.EACCES: (
         "; ports below 1024 need a privilege: choose a higher port, or grant CAP_NET_BIND_SERVICE "
         "(AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit)"

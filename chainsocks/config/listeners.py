@@ -62,8 +62,15 @@ class ListenerKind(StrEnum):
     """A request to an HTTP proxy."""
     REDIRECT = "redirect"
     """The network: nftables has redirected the connection, and remembers where it was going to. Linux only."""
+    TPROXY = "tproxy"
+    """The network: nftables hands the connection over as it is, with the address of its destination. Linux only."""
     TUNNEL = "tunnel"
     """The listener: all connections go to its `target`."""
+
+    @property
+    def is_redirected(self) -> bool:
+        """Whether the clients know of no proxy, and the kernel knows their destinations."""
+        return self in (ListenerKind.REDIRECT, ListenerKind.TPROXY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +149,7 @@ class Listener:
         """
         if self.kind is ListenerKind.TUNNEL:
             return True
-        return self.is_local and self.kind is not ListenerKind.REDIRECT
+        return self.is_local and not self.kind.is_redirected
 
 
 @lru_cache(64)

@@ -120,8 +120,8 @@ class ListenTable(Table):
             raise ValueError("mode and group are those of a unix socket, as in unix:/run/chainsocks.sock")
         if (self.kind is ListenerKind.TUNNEL) != (self.target is not None):
             raise ValueError('kind = "tunnel" and target go together, as in target = "db.internal:5432"')
-        if self.kind is ListenerKind.REDIRECT:
-            _check_redirect(self.address, senders, self.tls)
+        if self.kind.is_redirected:
+            _check_redirected(self.kind, self.address, senders, self.tls)
         return self
 
     @model_validator(mode="before")
@@ -137,13 +137,15 @@ class ListenTable(Table):
         return Listener(**given | {"tls": self._tls})
 
 
-def _check_redirect(address: ListenAddress, senders: Senders, tls: ListenerTlsTable | None) -> None:
+def _check_redirected(
+    kind: ListenerKind, address: ListenAddress, senders: Senders, tls: ListenerTlsTable | None
+) -> None:
     if sys.platform != "linux":
-        raise ValueError('kind = "redirect" is for Linux, whose nftables redirect connections')
+        raise ValueError(f'kind = "{kind}" is for Linux, whose nftables redirect connections')
     if isinstance(address, UnixPath):
-        raise ValueError('kind = "redirect" is for TCP: no connection is redirected to a unix socket')
+        raise ValueError(f'kind = "{kind}" is for TCP: no connection is redirected to a unix socket')
     if senders != Senders() or tls:
-        raise ValueError('kind = "redirect" has clients that know of no proxy: they send no header, and no TLS to it')
+        raise ValueError(f'kind = "{kind}" has clients that know of no proxy: they send no header, and no TLS to it')
 
 
 class _ServerTable(Table):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chainsocks.config.listeners import Listener, SystemdSocket, UnixPath
+from chainsocks.config.listeners import Listener, ListenerKind, SystemdSocket, UnixPath
 from chainsocks.net.activation import activation, real_address
 from chainsocks.net.keepalive import keep_alive
 from chainsocks.net.redirected import original_destination
@@ -25,6 +25,9 @@ from chainsocks.sockets import keep_urgent
 __all__ = ["OpenListener", "bind_listeners", "change_access", "open_listeners", "tcp_socket"]
 
 log = logging.getLogger("chainsocks.server")
+
+_IP_TRANSPARENT, _IPV6_TRANSPARENT = 19, 75
+"""Linux's numbers of options that the socket module does not name (ip(7))."""
 
 BACKLOG = 1024
 """Connections that may wait for `accept`; the kernel cuts it to its own limit (net.core.somaxconn, 4096 on Linux)."""
@@ -39,7 +42,7 @@ class OpenListener:
     path: Path | None = None
     """The file of a unix socket, where `close` removes that."""
     find_target: Callable[[socket.socket], Address] = original_destination
-    """For `ListenerKind.REDIRECT`: finds where a connection was going to; raises OSError for one that is gone."""
+    """For redirected connections: finds where a connection was going to; raises OSError for one that is gone."""
 
     def __str__(self) -> str:
         """Return its address as users type it, with the port that the kernel picked for port 0."""
@@ -57,6 +60,18 @@ class OpenListener:
     def is_shared(self) -> bool:
         """Whether all processes of a server accept from this very socket."""
         return self.sock.family is socket.AF_UNIX or isinstance(self.listener.address, SystemdSocket)
+
+    def fit(self) -> None:
+        """Have the kernel hand over connections to other addresses, where the listener is for these.
+
+        Raises:
+            OSError: that takes CAP_NET_ADMIN.
+        """
+        if self.listener.kind is ListenerKind.TPROXY:
+            level, option = (socket.IPPROTO_IP, _IP_TRANSPARENT)
+            if self.sock.family is socket.AF_INET6:
+                level, option = (socket.IPPROTO_IPV6, _IPV6_TRANSPARENT)
+            self.sock.setsockopt(level, option, 1)
 
     def listen(self, keepalive: float = math.inf) -> None:
         """Start listening. What a TCP socket accepts inherits `keepalive` (`chainsocks.net.keepalive`).
@@ -129,6 +144,8 @@ def bind_listeners(listeners: Iterable[Listener], former: Iterable[OpenListener]
                     bound += [OpenListener(listener, sock) for sock in activation.copies(address.name, stack)]
                 else:
                     bound += [OpenListener(listener, sock) for sock in _bind_tcp(address, stack, tcp)]
+                for each in bound:
+                    each.fit()
         stack.pop_all()
     return bound
 

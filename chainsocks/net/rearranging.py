@@ -35,7 +35,10 @@ def rearranged(current: Sequence[OpenListener], wanted: Iterable[Listener]) -> I
         arranged: list[OpenListener] = []
         for former, listener in zip(kept, listeners, strict=True):
             if former:
-                arranged += [OpenListener(listener, each.sock, each.path) for each in former]
+                again = [OpenListener(listener, each.sock, each.path) for each in former]
+                for each in again:
+                    each.fit()
+                arranged += again
                 continue
             for each in bind_listeners([listener], left):
                 if each.sock not in (one.sock for one in left):

@@ -96,5 +96,7 @@ def bind_beside(reserved: OpenListener) -> OpenListener:
         sock = stack.enter_context(tcp_socket(reserved.sock.family))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(reserved.sock.getsockname())
+        opened = OpenListener(reserved.listener, sock)
+        opened.fit()
         stack.pop_all()
-    return OpenListener(reserved.listener, sock)
+    return opened

@@ -25,7 +25,7 @@ from typing import Any
 import anyio
 import trio
 
-from chainsocks.config.listeners import Listener, ListenerKind
+from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config
 from chainsocks.limits.board import Column
 from chainsocks.limits.limiter import open_limiter
@@ -254,7 +254,7 @@ class Server:
             listener = active.terms
             start = self._receive if listener.proxy_protocol else self._admit
             target = listener.target
-            if listener.kind is ListenerKind.REDIRECT:
+            if listener.kind.is_redirected:
                 try:
                     target = active.opened.find_target(connection)
                 except OSError:

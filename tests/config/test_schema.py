@@ -124,7 +124,7 @@ def test_the_server(line: str, server: Server) -> None:
         ),
         (
             'listen = { address = "127.0.0.1:1", kind = "sox" }',
-            "server.listen.kind: found 'sox', expected 'socks' or 'http' or 'redirect' or 'tunnel'",
+            "server.listen.kind: found 'sox', expected 'socks' or 'http' or 'redirect' or 'tproxy' or 'tunnel'",
         ),
         ('listen = { address = "unix:/s", mode = 660 }', "server.listen.mode: expected a text in quotes"),
         (
