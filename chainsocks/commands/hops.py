@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -11,10 +11,10 @@ from rich.table import Table
 
 from chainsocks.commands.console import open_console
 from chainsocks.commands.running import ask_server
-from chainsocks.control.messages import Count, Hop, Request, What, as_document, from_document
+from chainsocks.control.messages import Count, Hop, HopState, Request, What, as_document, from_document
 from chainsocks.protocol.address import printable
-from chainsocks.tools.running import show_duration, show_latency, show_state
-from chainsocks.tools.tables import plain_table, print_table
+from chainsocks.tools.running import show_duration, show_latency
+from chainsocks.tools.tables import plain_table, print_lines, print_table
 
 __all__ = ["hops"]
 
@@ -37,24 +37,44 @@ def hops(*, path: Path | None, control: Path | None, rest: str | None, wake: str
     if as_json:
         click.echo(json.dumps({"hops": [*map(as_document, found)]}))
     else:
-        print_table(_table(found), open_console())
+        console = open_console()
+        print_table(_table(found), console)
+        print_lines(_failures(found), console)
 
 
-def _table(found: Iterable[Hop]) -> Table:
+def _table(found: Sequence[Hop]) -> Table:
+    """Return a table that fits 80 columns, as long as names and addresses are short; columns have something in them."""
     table = plain_table("hop", "address", "chains", "state")
-    for name in ("sessions", "latency"):
+    columns = {
+        "since": ["" if each.since is None else show_duration(each.since) for each in found],
+        "retry": [*map(_retry, found)],
+        "sessions": [str(each.sessions) for each in found],
+        "latency": ["" if each.latency is None else show_latency(each.latency) for each in found],
+        "success": ["" if each.success is None else f"{show_duration(each.success)} ago" for each in found],
+    }
+    used = {name: cells for name, cells in columns.items() if any(cells)}
+    for name in used:
         table.add_column(name, justify="right")
-    table.add_column("last success")
-    table.add_column("why")
-    for each in found:
-        table.add_row(
-            printable(each.name),
-            f"{each.protocol} {each.address}",
-            printable(", ".join(each.chains)),
-            show_state(each),
-            str(each.sessions),
-            "" if each.latency is None else show_latency(each.latency),
-            "" if each.success is None else f"{show_duration(each.success)} ago",
-            printable(each.why or ""),
-        )
+    for row, each in enumerate(found):
+        chains = printable(", ".join(each.chains))
+        more = (cells[row] for cells in used.values())
+        table.add_row(printable(each.name), f"{each.protocol} {each.address}", chains, _state(each), *more)
     return table
+
+
+def _state(hop: Hop) -> str:
+    if 0 < hop.workers_avoiding < hop.workers:
+        return f"{hop.state} in {hop.workers_avoiding} of {hop.workers} workers"
+    return hop.state
+
+
+def _retry(hop: Hop) -> str:
+    if hop.state is not HopState.BACKOFF or hop.retry is None:
+        return ""
+    return show_duration(hop.retry) if hop.retry > 0 else "next request"
+
+
+def _failures(found: Iterable[Hop]) -> Iterator[str]:
+    """Yield why hops are not well, a line each, after an empty line."""
+    lines = [f"{printable(each.name)}: {printable(each.why)}" for each in found if each.why]
+    yield from ["", *lines] if lines else []

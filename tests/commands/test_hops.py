@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chainsocks.control.messages import HopState
 from tests.commands import run_main
-from tests.control.fleets import FakeFleet
+from tests.control.fleets import HOP, FakeFleet
 
 Capture = pytest.CaptureFixture[str]
 
@@ -16,9 +19,31 @@ Capture = pytest.CaptureFixture[str]
 def test_hops(capsys: Capture, path: Path) -> None:
     status, out, err = run_main(capsys, "hops", "--control", path)
     assert (status, err) == (0, "")
-    state = "backoff, for 2.5 s, tried again in 1.5 s"
-    cells = ["osaka", "socks5 10.0.0.2:1080", "default", state, "2", "9.0 s ago", "no answer"]
-    assert [cell.strip() for cell in out.splitlines()[1].split("  ") if cell.strip()] == cells
+    header, row, *why = out.splitlines()
+    assert header.split() == ["hop", "address", "chains", "state", "since", "retry", "sessions", "success"]
+    cells = ["osaka", "socks5 10.0.0.2:1080", "default", "backoff", "2.5 s", "1.5 s", "2", "9.0 s ago"]
+    assert [cell.strip() for cell in row.split("  ") if cell.strip()] == cells
+    assert why == ["", "osaka: no answer"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "cell"),
+    [
+        ({"retry": 0.0}, "next request"),
+        ({"workers": 2, "workers_avoiding": 1}, "backoff in 1 of 2 workers"),
+        ({"workers": 2, "workers_avoiding": 2}, "  backoff  "),
+    ],
+)
+def test_states(capsys: Capture, fleet: FakeFleet, path: Path, changed: dict[str, Any], cell: str) -> None:
+    fleet.hops_now = [replace(HOP, **changed)]
+    assert cell in run_main(capsys, "hops", "--control", path)[1]
+
+
+def test_hops_that_are_well_fit_80_columns(capsys: Capture, fleet: FakeFleet, path: Path) -> None:
+    well = replace(HOP, state=HopState.WELL, why=None, since=None, retry=None, latency=0.0123)
+    fleet.hops_now = [well, replace(well, name="lima", address="192.0.2.200:1080", success=None)]
+    lines = run_main(capsys, "hops", "--control", path)[1].splitlines()
+    assert (len(lines), max(map(len, lines)) <= 80) == (3, True)
 
 
 def test_a_hop_is_rested_and_woken(capsys: Capture, fleet: FakeFleet, path: Path) -> None:
