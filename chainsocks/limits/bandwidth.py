@@ -4,7 +4,8 @@
    its source sends stays with the kernel, whose window stops the source, and bytes are spliced as without a limit.
 2. Users take turns, and the directions of a user take turns within that. In a turn, some 20 ms' worth of bytes is
    moved. An address without a login is a user here.
-3. What was moved beyond the limit is made up for. What was not used is kept for a moment (`BURST`).
+3. Bytes beyond the limit are taken off what may be moved next. Bytes that were not used are kept for a moment
+   (`BURST`).
 4. Workers tell one another which of their users move bytes, and each has the part of the limits that its users are of
    all. A user of several workers is a part of one in each, and has as many turns fewer. So the bytes of all workers
    together are limited, one worker alone may move them all, and users have the same, wherever their sessions are.

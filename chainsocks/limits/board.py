@@ -2,9 +2,8 @@
 
 1. The parent makes the board before it forks, and each worker that lives has a column of its own. It writes there only,
    and reads those of the others, so that nothing needs a lock.
-2. A client's number stands in two rows, which its hash picks, and the smaller one counts. So two clients are taken for
-   one where both of their rows are the same ones, or are taken by others: with 1,000 clients, one of some 250 has a
-   number that is too high, and none has one that is too low.
+2. A client's number stands in two rows, which its hash picks, and the smaller one counts. It is too high where other
+   clients use both rows as well, which is so for one of some 250 clients if there are 1,000. It is never too low.
 3. Python's hash of a text is keyed, and the same in all processes that were forked from one.
 """
 
@@ -24,7 +23,7 @@ _SIZE = 4  # bytes of a number
 
 
 class Board:
-    """See the module. What no client was counted in takes no memory."""
+    """See the module. Rows that are not used take no memory."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, COLUMNS * ROWS * _SIZE)

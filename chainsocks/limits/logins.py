@@ -2,15 +2,15 @@
 
 1. An address may have `failed_logins` wrong logins. After that one and each further one, its next check is delayed: by
    `FIRST` seconds, then by twice as long each time, up to `LONGEST`. Then one login is checked at a time.
-2. One wrong login is forgiven after each `FORGIVEN` seconds without another. A right one forgives nothing: who guesses
-   may have a login too.
+2. One wrong login is forgiven after each `FORGIVEN` seconds without another. A right one forgives nothing: an
+   attacker may have a login, too.
 3. A delayed login waits with its connection, if its time is long enough and fewer than `WAITING` wait; it is refused
    otherwise, without a check.
 4. No more logins are under way than may be wrong, so that guesses do not come all at once.
 5. Logins that were right before are not checked, and so are not delayed (`chainsocks.session.login`).
 
-The memory is bounded. It is by address, and so is no help against a guesser with very many of them; by username it
-would let any stranger shut a user out.
+The memory is bounded. Wrong logins are counted by address, which does not slow down an attacker with very many
+addresses. Counted by username, they would let any stranger lock a user out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FIRST, LONGEST = 1.0, 60.0
 """Seconds of the first delay, and of the longest."""
 
 FORGIVEN = 60.0
-"""Seconds without a wrong login until one is forgiven. Who guesses at each end of the longest delay has it again."""
+"""Seconds without a wrong login until one is forgiven. With one after each `LONGEST` delay, the next is as long."""
 
 WAITING = 8
 """Delayed logins of an address that wait."""

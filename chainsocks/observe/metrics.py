@@ -1,7 +1,7 @@
 """The metrics: their names, what they mean, and how a worker's counters become samples of them.
 
 The names and labels are a promise to users, as configuration keys are; the manual's page is held against this table.
-A worker answers with its own samples, as JSON. Who shows them merges those of all workers (`chainsocks.web.merge`).
+A worker answers with its own samples, as JSON. The web server merges those of all workers (`chainsocks.web.merge`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class OutcomeKind(StrEnum):
     IDLE = auto()
     """The relay was idle for too long."""
     HALF_CLOSED = auto()
-    """One side had finished, and the other stayed silent for too long."""
+    """One side had finished, and the other sent nothing for too long."""
     CLIENT_RESET = auto()
     """The client, or something on the way to it, reset the connection during the relay."""
     UPSTREAM_RESET = auto()

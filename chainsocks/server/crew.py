@@ -96,7 +96,7 @@ class Crew:
             try:
                 await member.asker.ask(Request(what=What.REST, hop=hop), PATIENCE)
             except ControlError:
-                pass  # it has no such hop any more, or will be asked in vain for other things as well
+                pass  # it has no such hop any more, or does not answer
 
     async def aclose(self) -> None:
         """Close the streams to all workers."""

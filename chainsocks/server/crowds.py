@@ -2,8 +2,8 @@
 
 1. A session has `PATIENCE` to receive its request. Many connections that come at once, and would all send their
    requests, do not end one another in that time.
-2. A client that had a session ended has shown to be slow. The patience with its further ones is divided by the
-   square root of their number: 100 of them have 0.1 s.
+2. A client that had a session ended is slow. Its further sessions have `PATIENCE` divided by the square root of their
+   number: 100 of them have 0.1 s.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PATIENCE = 1.0
 """Seconds in which a client can send its request before it may have to make room, unless it is known to be slow."""
 
 MOST_LATER = 16
-"""Slow clients that are passed over while patience with them is not used up."""
+"""Slow clients that are passed over while their sessions still have time."""
 
 TICK = 0.05
 """Seconds between two counts of the requests of all clients, while connections wait."""
@@ -54,7 +54,7 @@ class Crowds(Generic[RequestT]):
         return self._left <= 0 or self._made + TICK <= now
 
     def oldest(self, slow: set[str], now: float) -> RequestT | None:
-        """Return the oldest request of the client with the most, once; None if patience with them is not used up."""
+        """Return the oldest request of the client with the most, once; None if they still have time."""
         later: list[tuple[int, str]] = []
         found = None
         while self._heap and found is None and len(later) < MOST_LATER:
@@ -65,10 +65,10 @@ class Crowds(Generic[RequestT]):
             if not places:
                 continue
             entry = -len(places), client
-            patience = PATIENCE / math.sqrt(len(places)) if client in slow else PATIENCE
+            seconds = PATIENCE / math.sqrt(len(places)) if client in slow else PATIENCE
             if entry[0] > count:
                 heappush(self._heap, entry)  # it is not the one with the most any more
-            elif places[0].began + patience <= now:
+            elif places[0].began + seconds <= now:
                 found = places.popleft()
                 self._left -= 1
                 heappush(self._heap, (-len(places), client))

@@ -46,10 +46,10 @@ log = logging.getLogger("chainsocks.control")
 PAUSE = 1.0
 """Seconds from the death of the control process to the start of the next one."""
 
-LAST_WORDS = 2.0
+ENDING = 2.0
 """Seconds that it has to end by itself."""
 
-GATHERING = 2.0
+JOINING = 2.0
 """Seconds that clients wait until all workers have joined."""
 
 BEFORE_FORK = 0.1
@@ -148,7 +148,7 @@ class Desk:
         self._hang_up()
         if not self.pid:
             return
-        until = time.monotonic() + LAST_WORDS
+        until = time.monotonic() + ENDING
         while not os.waitpid(self.pid, os.WNOHANG)[0]:
             if time.monotonic() > until:
                 os.kill(self.pid, signal.SIGKILL)
@@ -224,7 +224,7 @@ async def _serve(process: _Process) -> None:
 
 async def _answer_clients(listening: socket.socket, crew: Crew) -> None:
     """Serve the control socket once all workers are there: until then, clients wait in its backlog."""
-    with trio.move_on_after(GATHERING):
+    with trio.move_on_after(JOINING):
         await crew.complete.wait()
     await serve_control_socket(listening, crew)
 

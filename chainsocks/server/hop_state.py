@@ -1,7 +1,7 @@
-"""What a worker says of its hops, and what of that is trouble.
+"""What a worker answers about its hops, and which of them are not well.
 
-Two rooms know of a hop. Its health (`chainsocks.chain.health`) decides about hops that another one can replace. Of the
-others, which requests use whatever happens, only the counters know how they did.
+There are two sources. The health of hops (`chainsocks.chain.health`) decides about those that another one can replace.
+Requests use the others in any case, and only the counters have their failures.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How late the event loop is: what tells of a loop that something holds up.
+"""How late the event loop is, which shows whether something holds it up.
 
-A task sleeps for a while again and again, and sees how much later than it wanted it is woken. One waking takes 150,000
-instructions, as many as a quarter of a session. So sleeps are long while the lag is not asked for, shorter for some
-minutes after each question, and very short while a question is answered that has to do with all sessions.
+A task sleeps again and again, and measures how late it is woken. One waking takes 150,000 instructions, as many as a
+quarter of a session. So sleeps are long while the lag is not asked for, shorter for some minutes after each question,
+and very short while a question about all sessions is answered.
 """
 
 from __future__ import annotations

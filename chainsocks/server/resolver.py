@@ -1,17 +1,17 @@
 """Name look-ups by this machine's resolver: in threads, shared out fairly, and remembered for some seconds.
 
 1. A look-up takes a thread until the resolver answers, also when it is no longer waited for. There are at most
-   `THREADS`, which are shared out fairly (`chainsocks.shares`), with a `RESERVE`. So a name server that is silent for
-   one client's names delays that client alone. Of many look-ups at once, each gets its thread in a turn of its own, so
-   that sessions go on in between.
+   `THREADS`, which are shared out fairly (`chainsocks.shares`), with a `RESERVE`. So a name server that does not answer
+   for one client's names delays that client alone. Of many look-ups at once, each gets its thread in a turn of its own,
+   so that sessions go on in between.
 2. Equal questions under way are asked once.
 3. Names that the hosts file has, and IP addresses, are looked up at once, without a thread.
 4. Addresses are remembered for 5 s, and that there is no such name for 1 s; time-outs never. An entry goes when none of
    its addresses could be connected to, and all go when a file of the resolver changes, or by `Resolver.clear`.
-5. The resolver asks for IPv4 and IPv6 addresses at once, but is silent until it has both. If it takes longer than the
-   `RESOLUTION_DELAY`, a second question asks for IPv4 addresses only, and a third one for IPv6 addresses only. What
-   comes first is used, and `Resolver.rest_of` tells the remainder (RFC 8305 section 3). Glibc alone waits for 10 s and
-   more where one of the two questions is never answered.
+5. The resolver asks for IPv4 and IPv6 addresses at once, but gives no answer until it has both. If it takes longer
+   than the `RESOLUTION_DELAY`, a second question asks for IPv4 addresses only, and a third one for IPv6 addresses only.
+   What comes first is used, and `Resolver.rest_of` returns the remainder (RFC 8305 section 3). Glibc alone waits for
+   10 s and more where one of the two questions is never answered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The view as server-sent events: built once for all that watch, and not at all while there is nobody."""
+"""The view as server-sent events: built once for all pages that watch, and not at all while none does."""
 
 from __future__ import annotations
 

@@ -12,17 +12,17 @@ __all__ = ["chain_problem", "life_problem", "readiness_problem"]
 
 def life_problem(status: Status) -> str | None:
     """Say which event loop does not answer; None if all do."""
-    silent = [str(worker.number) for worker in status.workers if not worker.answers]
-    if silent:
-        return f"no answer from worker {', '.join(silent)}"
+    stuck = [str(worker.number) for worker in status.workers if not worker.answers]
+    if stuck:
+        return f"no answer from worker {', '.join(stuck)}"
     return None if status.workers else "no worker runs"
 
 
 def readiness_problem(status: Status) -> str | None:
     """Say why the server is not to get more clients; None if it may.
 
-    A hop that is down is no reason: all servers that share it would become unready together, and then no client is
-    told what is wrong.
+    A hop that is down is no reason: all servers that share it would become unready together, and clients would get no
+    reply that says what is wrong.
     """
     if status.state is not ServerState.RUNNING:
         return "it is draining"

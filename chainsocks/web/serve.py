@@ -145,7 +145,7 @@ def _configure(listen: Sequence[int]) -> Config:
     config = Config()
     config.bind = [f"fd://{number}" for number in listen]
     config.graceful_timeout = GRACE
-    config.keep_alive_max_requests = 100_000  # monitoring systems keep one connection for ever
+    config.keep_alive_max_requests = 100_000  # monitoring systems keep one connection open
     config.include_server_header = False
     config.errorlog = None  # the routes log what goes wrong
     return config

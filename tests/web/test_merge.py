@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chainsocks.observe.counters import BOUNDS
 from chainsocks.observe.metrics import BYTES, DIAL_SECONDS, DRAINING, HOP_UP, LOOP_LAG, PLACES, Buckets, Metric, Sample
-from chainsocks.web.merge import Merger, WorkerSamples
+from chainsocks.web.merge import MOST_MISSING, Merger, WorkerSamples
 
 UP = ("up", "default")
 Value = float | Buckets
@@ -49,6 +49,21 @@ def test_what_a_worker_had_counted_outlives_it_and_what_it_was_does_not() -> Non
         assert (later[BYTES, UP], later[PLACES, ()]) == (13, 20)
     last = merged(merger, worker(3, (BYTES, UP, 1)))
     assert last == {(BYTES, UP): 14}
+
+
+def test_a_worker_that_does_not_answer_for_a_while_is_not_counted_twice() -> None:
+    merger, last = Merger(), 0
+    for one in (5, None, None, 6, None, 6):
+        living = [] if one is None else [worker(1, (BYTES, UP, one))]
+        found = merged(merger, *living, worker(2, (BYTES, UP, 1)))
+        last = one or last
+        assert found[BYTES, UP] == last + 1
+
+
+def test_what_many_workers_had_counted_is_kept() -> None:
+    merger = Merger()
+    for number in range(3 * MOST_MISSING):
+        assert merged(merger, worker(number, (BYTES, UP, 1)))[BYTES, UP] == number + 1
 
 
 def test_a_thousand_replacements_leave_two_labels() -> None:
