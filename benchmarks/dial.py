@@ -23,6 +23,7 @@ from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
+from chainsocks.egress import Egress
 from chainsocks.protocol.address import Address
 from chainsocks.server.deadlines import Deadlines, open_deadlines
 from chainsocks.server.network import TrioNetwork
@@ -70,7 +71,7 @@ class AnsweringNetwork(TrioNetwork):
         super().__init__(None, deadlines)
         self.stream = stream
 
-    async def open_tcp(self, address: Address, source: Address | None = None) -> AnsweringStream:  # type: ignore[override]  # no socket under it
+    async def open_tcp(self, address: Address, egress: Egress | None = None) -> AnsweringStream:  # type: ignore[override]  # no socket under it
         """Return the stream."""
         return self.stream
 

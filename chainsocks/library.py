@@ -13,6 +13,7 @@ from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, U
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.config.tls import Tls
+from chainsocks.egress import Family
 from chainsocks.errors import (
     Cause,
     ChainsocksError,
@@ -52,6 +53,7 @@ __all__ = [
     "DestinationTlsError",
     "DialError",
     "DialTimeout",
+    "Family",
     "Group",
     "Gssapi",
     "Hop",

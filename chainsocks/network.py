@@ -14,6 +14,7 @@ from typing import Protocol, Self
 
 from anyio.abc import ByteStream, SocketAttribute
 
+from chainsocks.egress import Egress
 from chainsocks.protocol.address import Address, SockAddr
 
 __all__ = ["CancelScope", "DatagramSocket", "Network", "OnDatagram", "PortListener", "Rest", "reset_on_close"]
@@ -78,8 +79,8 @@ class DatagramSocket(Protocol):
 class Network(Protocol):
     """The network and the clock. Addresses are IP addresses unless a method says otherwise."""
 
-    async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
-        """Connect to an IP address, from the local address `source` if one is given, or raise `OSError`."""
+    async def open_tcp(self, address: Address, egress: Egress | None = None) -> ByteStream:
+        """Connect to an IP address, as `egress` says if given, or raise `OSError`."""
 
     async def resolve(self, address: Address, client: str = "") -> list[Address]:
         """Resolve a name on this machine and return its addresses, best first, or raise `OSError`.
@@ -96,16 +97,16 @@ class Network(Protocol):
     async def name_of(self, address: Address, client: str = "") -> str:
         """Resolve an IP address to a name on this machine, or raise `OSError`."""
 
-    async def listen(self, address: Address) -> PortListener:
+    async def listen(self, address: Address, egress: Egress | None = None) -> PortListener:
         """Listen on a local IP address, on a port of the kernel's choice for port 0, or raise `OSError`."""
 
-    def open_udp(self, host: str, ports: range = ...) -> DatagramSocket:
+    def open_udp(self, host: str, ports: range = ..., egress: Egress | None = None) -> DatagramSocket:
         """Open a UDP socket bound to a local IP address and a free one of `ports`, or raise `OSError`.
 
-        `host` is an `Address.zoned`.
+        `host` is an `Address.zoned`. `egress` has the interface and the mark.
         """
 
-    def local_address(self, peer: Address) -> Address:
+    def local_address(self, peer: Address, egress: Egress | None = None) -> Address:
         """Return the local address that the kernel would use to reach `peer`, or raise `OSError`."""
 
     def open_scope(self, deadline: float) -> CancelScope:

@@ -21,6 +21,7 @@ import trio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
+from chainsocks.egress import Egress
 from chainsocks.protocol.address import Address, SockAddr
 
 CAPACITY = 64 * 1024
@@ -296,15 +297,15 @@ class MemoryNetwork:
     listeners: list[MemoryListener] = field(default_factory=list)
     ports: dict[Address, MemoryListener] = field(default_factory=dict)
     """Who listens where, of all parties."""
-    sources: dict[Address, Address | None] = field(default_factory=dict)
-    """Where the connects had to come from, if that mattered."""
+    egresses: dict[Address, Egress | None] = field(default_factory=dict)
+    """How the connects had to leave, if that mattered."""
     logins: list[tuple[str, bytes, bytes]] = field(default_factory=list)
     """Which hops were logged in to, and with what."""
     own: tuple[str, ...] = ("198.51.100.1", "2001:db8:1::1")
     """Our addresses; the first one of its family is on the route to any peer."""
 
-    async def open_tcp(self, address: Address, source: Address | None = None) -> MemoryStream:
-        self.sources[address] = source
+    async def open_tcp(self, address: Address, egress: Egress | None = None) -> MemoryStream:
+        self.egresses[address] = egress
         self.connects.append((trio.current_time(), address))
         host = self.hosts.get(address, Host(error=errno.ECONNREFUSED))
         await trio.sleep(host.delay + 2 * host.latency)
@@ -346,10 +347,10 @@ class MemoryNetwork:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return self.reverse[address.host]
 
-    def open_udp(self, host: str, ports: range = range(1)) -> MemorySocket:
+    def open_udp(self, host: str, ports: range = range(1), egress: Egress | None = None) -> MemorySocket:
         return MemorySocket(self, host, ports[0] or next(self.udp_ports))
 
-    async def listen(self, address: Address) -> MemoryListener:
+    async def listen(self, address: Address, egress: Egress | None = None) -> MemoryListener:
         await trio.lowlevel.checkpoint()
         if address.host not in (*self.own, "0.0.0.0", "::"):
             raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
@@ -358,7 +359,9 @@ class MemoryNetwork:
         self.ports[listener.address] = listener
         return listener
 
-    def local_address(self, peer: Address) -> Address:
+    def local_address(self, peer: Address, egress: Egress | None = None) -> Address:
+        if egress and (source := egress.source_for(peer)):
+            return source
         for host in self.own:
             if Address(host, 0).type is peer.type:
                 return Address(host, 0)

@@ -51,8 +51,9 @@ class SideRoom:
 
 SIDE_ROOMS = {
     "errors": SideRoom(frozenset({"protocol"}), users=1),
-    "network": SideRoom(frozenset({"protocol"}), users=2),
-    "sockets": SideRoom(frozenset({"protocol"}), users=2),
+    "egress": SideRoom(frozenset({"protocol"}), users=1),  # a value of the configuration, which sockets are prepared by
+    "network": SideRoom(frozenset({"protocol", "egress"}), users=2),
+    "sockets": SideRoom(frozenset({"protocol", "egress"}), users=2),
     "signals": SideRoom(frozenset(), users=5),
     "shares": SideRoom(frozenset({"protocol"}), users=2),
     "limits": SideRoom(frozenset({"protocol", "errors", "config", "shares"}), users=3),
@@ -64,7 +65,9 @@ SIDE_ROOMS = {
     ),
     "namespace": SideRoom(frozenset({"errors"}), users=6),  # of a program that the server is outside of
     "client": SideRoom(
-        frozenset({"protocol", "errors", "network", "sockets", "datagrams", "config", "routing", "net", "chain"}),
+        frozenset(
+            {"protocol", "errors", "egress", "network", "sockets", "datagrams", "config", "routing", "net", "chain"}
+        ),
         users=6,
     ),  # of net it needs TLS, which takes any stream; the sockets there are trio's
     "bridge": SideRoom(  # callers without trio, and what they run on it; the server only for `serve`
@@ -73,7 +76,7 @@ SIDE_ROOMS = {
     ),
     "sync": SideRoom(frozenset({"protocol", "config", "bridge"}), users=99),
     "integrations": SideRoom(frozenset({"protocol", "errors", "config", "client", "bridge", "sync"}), users=99),
-    "library": SideRoom(frozenset({"protocol", "errors", "config", "client"}), users=99),
+    "library": SideRoom(frozenset({"protocol", "errors", "egress", "config", "client"}), users=99),
     "chainsocks": SideRoom(frozenset(), users=99),  # the front door, which loads the library on first use
     "__main__": SideRoom(frozenset({"signals"}), users=99),  # the program, which loads the command line
 }

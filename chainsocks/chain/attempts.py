@@ -25,11 +25,10 @@ from chainsocks.chain.health import Health
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.trip import Abandonment, RequestAbandoned, Trip
 from chainsocks.config.chains import Chain, Group, Pick, Route, groups_of
-from chainsocks.config.hops import Identity, Pipeline
+from chainsocks.config.hops import Contact, Identity, Pipeline
 from chainsocks.errors import DialError, RequestRefused
 from chainsocks.network import Network
 from chainsocks.observe.privacy import shown
-from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import ReplyCode
 from chainsocks.routing.pick import Picks, choose, vary
 
@@ -94,7 +93,7 @@ class Attempts(Generic[ResultT]):
         self._operation = operation
         self._close = close
         self._abandoned = abandoned
-        self._left_out: set[Identity | Address] = set()
+        self._left_out: set[Identity | Contact] = set()
         self._suspicions: list[_Suspicion] = []
         self.overcome: list[DialError] = []
         """The failures of attempts that `run` does not raise, since another attempt succeeded or the client left."""

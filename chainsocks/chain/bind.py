@@ -32,6 +32,7 @@ from chainsocks.protocol.address import Address, AddressType, address_of, canoni
 from chainsocks.protocol.errors import ProtocolError
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, ReplyCode
+from chainsocks.sockets import EgressError
 
 __all__ = ["LISTEN", "Binding", "IPAddress", "bind"]
 
@@ -196,7 +197,8 @@ async def _bind_here(trip: Trip, advertised: IPAddress | None) -> Binding:
     if peer.type is AddressType.DOMAINNAME:
         found = await resolve(trip, None, peer)
         peers = frozenset(map(_ip, found))
-        peer = min(found, key=lambda address: address.type)  # IPv4 if there is one: SOCKS4 can report no other
+        by_type = min(found, key=lambda address: address.type)  # IPv4 if there is one: SOCKS4 can report no other
+        peer = found[0] if trip.route.chain.family else by_type
     elif not _ip(peer).is_unspecified:
         peers = frozenset({_ip(peer)})
     peer = Address(str(_ip(peer)), 0, scope=peer.scope)
@@ -213,22 +215,25 @@ async def _bind_here(trip: Trip, advertised: IPAddress | None) -> Binding:
         host = str(advertised)
     elif not peers:
         try:
-            host = trip.network.local_address(ELSEWHERE[peer.type]).host
+            host = trip.network.local_address(ELSEWHERE[peer.type], trip.route.chain.egress).host
         except OSError:
             pass  # zeros: the address by which the client has reached us
     return _LocalBinding(trip, Address(host, port), listener, peers)
 
 
 async def _listen(trip: Trip, peer: Address, advertised: IPAddress | None, *, named: bool) -> PortListener:
-    """Listen where `peer` gets to on its way to us; for anyone, on all addresses."""
-    network = trip.network
+    """Listen where `peer` gets to on its way to us; for anyone, on all addresses, unless the chain has a source."""
+    network, egress = trip.network, trip.route.chain.egress
+    if egress and not egress.reaches(peer):
+        raise EgressError(errno.EADDRNOTAVAIL, f"{egress}: of another family than {peer.host}")
     if advertised:
         try:
-            return await network.listen(Address(str(advertised), 0))
+            return await network.listen(Address(str(advertised), 0), egress)
         except OSError as error:
             if errno_of(error) != errno.EADDRNOTAVAIL:
                 raise
-    return await network.listen(network.local_address(peer) if named else peer)
+    is_one = named or (egress and egress.source_for(peer))
+    return await network.listen(network.local_address(peer, egress) if is_one else peer, egress)
 
 
 def _failed(trip: Trip, error: OSError) -> ConnectError:

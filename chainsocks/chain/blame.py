@@ -25,8 +25,9 @@ dial: then it is no suspect, now and later. Another route works: then as above. 
 attempts, with different partners: then it is guilty, because both partners are unlikely to be.
 
 *What a failure counts for* is `Suspect.key`. No login is needed for a TCP connection. So a failed one counts for the
-address, and all hops there are avoided together. Every later failure counts for one
-`chainsocks.config.hops.Identity`: the right password is not to blame for the wrong one beside it.
+address, and for the way out of this machine where the hop sets one, and all hops there are avoided together. Every
+later failure counts for one `chainsocks.config.hops.Identity`: the right password is not to blame for the wrong one
+beside it.
 
 *After the request.* Once the request to the destination has been sent, the destination can bring failures about: it
 can accept connections from one exit and hang up on another, or be silent, and ``ssh -D`` hangs up when a destination
@@ -58,7 +59,7 @@ from enum import Enum
 
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.trip import CONNECT, RESOLVE
-from chainsocks.config.hops import Hop, Identity, Pipeline
+from chainsocks.config.hops import Contact, Hop, Identity, Pipeline
 from chainsocks.errors import (
     Cause,
     ConnectError,
@@ -70,7 +71,7 @@ from chainsocks.errors import (
     HopRefused,
     UnsupportedAddress,
 )
-from chainsocks.protocol.address import Address, AddressType
+from chainsocks.protocol.address import AddressType
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import ReplyCode
 
@@ -108,9 +109,9 @@ class Suspect:
     """What to say before the error, where that is only a symptom."""
 
     @property
-    def key(self) -> Identity | Address:
-        """What the failure counts for: its address if there was no connection, otherwise its identity."""
-        return self.hop.address if self.at is FailedAt.CONNECT else self.hop.identity
+    def key(self) -> Identity | Contact:
+        """What the failure counts for: its contact if there was no connection, otherwise its identity."""
+        return self.hop.contact if self.at is FailedAt.CONNECT else self.hop.identity
 
     def is_used_by(self, hops: Iterable[Hop]) -> bool:
         """Tell whether one of `hops` would fail as well if this suspect has failed."""

@@ -7,6 +7,7 @@ import os
 import socket
 
 from chainsocks.protocol.errors import Cause
+from chainsocks.sockets import EgressError
 
 __all__ = ["OUT_OF_DESCRIPTORS", "errno_of", "explain_connect_error"]
 
@@ -49,6 +50,8 @@ def errno_of(error: OSError) -> int | None:
 def explain_connect_error(error: OSError) -> tuple[str, Cause]:
     """Return the words and the cause of a failed connect."""
     number = errno_of(error)
+    if isinstance(error, EgressError):
+        return f"{error.strerror}, at this end", Cause.NO_LOCAL_PORT
     if number is None:
         return str(error) or type(error).__name__, Cause.SYSTEM_ERROR
     cause = _CAUSES.get(number, Cause.SYSTEM_ERROR)

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from chainsocks.chain.blame import FailedAt, Suspect
-from chainsocks.config.hops import Hop, Identity
+from chainsocks.config.hops import Contact, Hop, Identity
 from chainsocks.config.models import HealthSettings
 from chainsocks.datagrams import Recent
 from chainsocks.observe.privacy import private, shown
@@ -132,7 +132,7 @@ class Health:
         self._now = now
         self._settings = settings or HealthSettings()
         self._random = rng or random.Random()  # noqa: S311  (it spreads backoffs, and keeps no secret)
-        self._backoffs: dict[Identity | Address, _Backoff] = {}
+        self._backoffs: dict[Identity | Contact, _Backoff] = {}
         self._records: dict[Identity, _Record] = {}
         self._checkers: dict[Identity, _Check] = {}
         self._avoided = Recent[tuple[Identity, str], float](AVOIDED)
@@ -144,7 +144,7 @@ class Health:
     def change(self, settings: HealthSettings, hops: Iterable[Hop]) -> None:
         """Go on with other settings. What is known of hops that are not among `hops` is forgotten."""
         self._settings = settings
-        kept = {key for hop in hops for key in (hop.identity, hop.address)}
+        kept = {key for hop in hops for key in (hop.identity, hop.contact)}
         self._backoffs = {key: backoff for key, backoff in self._backoffs.items() if key in kept}
         self._records = {key: record for key, record in self._records.items() if key in kept}
         self._pipelining &= {key for key in kept if isinstance(key, Identity)}
@@ -300,7 +300,7 @@ class Health:
         hop, now = suspect.hop, self._now()
         record = self._record(hop)
         record.lost = 0
-        if suspect.at is not FailedAt.CONNECT and (address := self._backoffs.get(hop.address)):
+        if suspect.at is not FailedAt.CONNECT and (address := self._backoffs.get(hop.contact)):
             self._end(address)  # it was connected to
         backoff = self._backoffs.setdefault(suspect.key, _Backoff())
         backoff.on_trial = False
@@ -321,7 +321,7 @@ class Health:
         what = printable(hop.name), seconds, suspect.note, shown(why)
         log.warning("hop %s in backoff for %.1f s: %s%s", *what, extra={"subject": hop.name})
         for identity, check in list(self._checkers.items()):
-            if suspect.key in (identity, identity.address):
+            if suspect.key in (identity, identity.contact):
                 check.on_down()
 
     def record_miss(self, hop: Hop, host: str, why: object) -> None:
@@ -398,9 +398,9 @@ class Health:
         for key, _ in list(self._backoffs_of(hop)):
             del self._backoffs[key]
 
-    def _backoffs_of(self, hop: Hop) -> Iterator[tuple[Identity | Address, _Backoff]]:
+    def _backoffs_of(self, hop: Hop) -> Iterator[tuple[Identity | Contact, _Backoff]]:
         if self._backoffs:
-            for key in (hop.address, hop.identity):
+            for key in (hop.contact, hop.identity):
                 if backoff := self._backoffs.get(key):
                     yield key, backoff
 

@@ -108,7 +108,8 @@ async def _ask_this_machine(trip: Trip, command: Command, subject: Address) -> A
             found = await resolve_locally(trip, None, subject)
         except ConnectError as error:
             raise trip.error(ResolverError, error.problem, error.cause, at_destination=True) from error
-        return canonical(min(found, key=lambda address: address.type))
+        wanted = trip.route.chain.family
+        return canonical(found[0] if wanted else min(found, key=lambda address: address.type))
     trip.allow(trip.timeouts.resolve, subject)
     trip.enter(None, RESOLVE)
     try:

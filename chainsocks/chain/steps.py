@@ -11,8 +11,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -20,13 +21,15 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.chain.connect_errors import errno_of, explain_connect_error
-from chainsocks.chain.eyeballs import connect_first
+from chainsocks.chain.eyeballs import OpenTCP, connect_first
 from chainsocks.chain.gssapi import HopLogin
 from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.pipeline import flights
 from chainsocks.chain.trip import CONNECT, RESOLVE, Guard, Trip
-from chainsocks.config.hops import Isolate, Pipeline, Resolve
+from chainsocks.config.chains import Chain
+from chainsocks.config.hops import Hop, Isolate, Pipeline, Resolve
 from chainsocks.config.tls import Tls, context_of
+from chainsocks.egress import Egress, Family
 from chainsocks.errors import (
     Cause,
     ConnectError,
@@ -135,18 +138,25 @@ def check_targets(trip: Trip, plan: Sequence[Leg]) -> None:
 
 async def connect(trip: Trip, first: Leg | None) -> ByteStream:
     """Connect to the hop of `first`, or to the destination."""
+    way: Hop | Chain = first.hop if first else trip.route.chain
     address = first.hop.address if first else trip.destination
+    egress, family = way.egress, way.family or trip.route.chain.family
     addresses: Sequence[Address] = (address,)
     rest: Rest | None = None
     if address.type is DOMAINNAME:
-        addresses = await resolve(trip, first, address)
+        addresses = await resolve(trip, first, address, family)
         rest = _rest_of(trip, first, address)
     if trip.guard:
         addresses = _allowed(trip, trip.guard, first, address, addresses)
+    open_tcp: OpenTCP = trip.network.open_tcp
+    if egress or family:
+        addresses = _fitting(trip, first, addresses, egress, family)
+        rest = _only(rest, lambda found: _misfit(found, egress, family) is None)
+        open_tcp = partial(trip.network.open_tcp, egress=egress)
     trip.allow(trip.timeouts.connect, address)
     trip.enter(first, CONNECT)
     try:
-        return await connect_first(addresses, trip.network.open_tcp, rest)
+        return await connect_first(addresses, open_tcp, rest)
     except BaseException as error:
         if address.type is DOMAINNAME:
             trip.network.forget(address)
@@ -184,33 +194,82 @@ def _rest_of(trip: Trip, first: Leg | None, name: Address) -> Rest | None:
     if _known(trip, name) is not None:
         return None
     wait, guard = trip.network.rest_of(name), trip.guard
-    if wait is None or guard is None:
-        return wait
+    return wait if guard is None else _only(wait, lambda address: guard(name, address, first is not None) is None)
 
-    async def allowed() -> list[Address]:
-        return [address for address in await wait() if guard(name, address, first is not None) is None]
 
-    return allowed
+def _only(wait: Rest | None, fits: Callable[[Address], bool]) -> Rest | None:
+    """Return what waits for those addresses only that fit."""
+    if wait is None:
+        return None
+
+    async def fitting() -> list[Address]:
+        return [address for address in await wait() if fits(address)]
+
+    return fitting
+
+
+def _fitting(
+    trip: Trip, first: Leg | None, addresses: Sequence[Address], egress: Egress | None, family: Family | None
+) -> Sequence[Address]:
+    """Return those of `addresses` that may be connected to from here.
+
+    Raises:
+        ConnectError: there are none.
+    """
+    problems = [_misfit(address, egress, family) for address in addresses]
+    fitting = [address for address, problem in zip(addresses, problems, strict=True) if problem is None]
+    if not fitting:
+        trip.enter(first, CONNECT)
+        problem, cause = next(filter(None, problems), ("it has no address", Cause.NAME_NOT_FOUND))
+        raise trip.error(ConnectError, problem, cause, at_destination=first is None and trip.is_for_client)
+    return fitting
+
+
+def _misfit(address: Address, egress: Egress | None, family: Family | None) -> tuple[str, Cause] | None:
+    """Say why an IP address may not be connected to by that way out; None when it may be."""
+    if family and not family.allows(address):
+        return f'{address.host} is not of the family "{family}", which is the only one allowed', Cause.NO_ADDRESS_FAMILY
+    if egress and not egress.reaches(address):
+        return f"{egress}: of another family than {address.host}", Cause.NO_LOCAL_PORT
+    return None
 
 
 def _known(trip: Trip, name: Address) -> Sequence[Address] | None:
     return trip.known.get(name.host) if trip.known else None
 
 
-async def resolve(trip: Trip, leg: Leg | None, name: Address) -> list[Address]:
-    """Resolve a name on this machine, and return its addresses in the order to try them."""
+async def resolve(trip: Trip, leg: Leg | None, name: Address, family: Family | None = None) -> list[Address]:
+    """Resolve a name on this machine, and return its addresses in the order to try them.
+
+    They are of `family`, by default that of the chain.
+    """
+    family = family or trip.route.chain.family
     if (known := _known(trip, name)) is not None:
-        return interleave([Address(address.host, name.port, scope=address.scope) for address in known])
+        found = [Address(address.host, name.port, scope=address.scope) for address in known]
+        return interleave(family.arrange(found) if family else found)
     trip.allow(trip.timeouts.resolve, name)
     trip.enter(leg, RESOLVE)
     try:
-        return interleave(await trip.network.resolve(name, trip.client))
+        found = await trip.network.resolve(name, trip.client)
+        if family:
+            found = await _of_family(trip, name, family, found)
+        return interleave(found)
     except OSError as error:
         problem = f"no address for {printable(name.host)}: {error.strerror or error}"
         own = name is trip.destination and trip.is_for_client
         is_answer = isinstance(error, socket.gaierror)
         cause = Cause.NAME_NOT_FOUND if is_answer else explain_connect_error(error)[1]
         raise trip.error(ConnectError, problem, cause, at_destination=own) from error
+
+
+async def _of_family(trip: Trip, name: Address, family: Family, found: list[Address]) -> list[Address]:
+    """Return the addresses that `family` allows, its first ones first. Wait for later ones if these are none."""
+    arranged = family.arrange(found)
+    if not arranged and (rest := trip.network.rest_of(name)):
+        arranged = family.arrange(await rest())
+    if not arranged:
+        raise socket.gaierror(socket.EAI_NONAME, f'it has none of the family "{family}", the only one allowed')
+    return arranged
 
 
 async def _send_header(trip: Trip, first: Leg | None, stream: ByteStream, header: bytes) -> None:

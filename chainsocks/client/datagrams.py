@@ -7,8 +7,9 @@ The server's code opens the associations (`chainsocks.chain.associate`) and says
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import anyio
@@ -23,6 +24,7 @@ from chainsocks.config.hops import Resolve
 from chainsocks.config.idn import destination_of
 from chainsocks.config.models import Timeouts
 from chainsocks.datagrams import Candidates, DropDatagram, Recent, Tunnel, wait_for_end
+from chainsocks.egress import Egress, Family
 from chainsocks.errors import Cause, ConnectError, DialTimeout, Place, RequestRefused, Step
 from chainsocks.network import Network
 from chainsocks.protocol.address import Address, AddressType, HostLike, PortLike, SockAddr, canonical
@@ -62,7 +64,9 @@ async def open_udp(
     try:
         hops = association.hops
         local = not hops or hops[-1].resolve is Resolve.LOCAL
-        return UDPAssociation(association, dialer.network, dialer.timeouts.resolve if local else None)
+        egress = hops[0].egress if hops else chain.egress
+        resolve = dialer.timeouts.resolve if local else None
+        return UDPAssociation(association, dialer.network, resolve, egress, chain.family)
     except BaseException:
         await _close_all(association.streams.values())
         raise
@@ -75,7 +79,15 @@ class UDPAssociation:
     The association ends with the TCP connection to any hop.
     """
 
-    def __init__(self, association: Association, network: Network, resolve: float | None) -> None:
+    def __init__(
+        self,
+        association: Association,
+        network: Network,
+        resolve: float | None,
+        egress: Egress | None = None,
+        family: Family | None = None,
+    ) -> None:
+        self._family = family
         self._streams = association.streams
         self._network = network
         self._resolve = resolve
@@ -83,7 +95,7 @@ class UDPAssociation:
         self._contacted = Recent[tuple[str, int], Address](REMEMBERED)
         self._names = Recent[Address, Candidates](REMEMBERED)
         self._candidates = Recent[Address, Candidates](REMEMBERED)  # by each of the addresses
-        self._socket = _open_socket()
+        self._socket = _open_socket(egress, association.relays)
 
     async def send_to(self, data: bytes, host: HostLike, port: PortLike) -> None:
         """Send one datagram. The last hop resolves names.
@@ -215,7 +227,8 @@ class UDPAssociation:
         with self._network.open_scope(began + limit):
             problem = "it has no address"
             try:
-                if found := await self._network.resolve(name):
+                found = await self._network.resolve(name)
+                if found := self._family.arrange(found) if self._family else found:
                     return found
             except OSError as error:
                 problem = error.strerror or str(error)
@@ -225,12 +238,20 @@ class UDPAssociation:
         raise DialTimeout(place, "no answer", Cause.TIMED_OUT, elapsed=limit, limit=limit, at_destination=True)
 
 
-def _open_socket() -> socket.socket:
-    """Open a socket for IPv6 and IPv4, or for IPv4 on systems without IPv6."""
+def _open_socket(egress: Egress | None, relays: Sequence[Address]) -> socket.socket:
+    """Open a socket for IPv6 and IPv4, or for IPv4 on systems without IPv6.
+
+    One that has a source is for the family of that: of the first hop's relay, or without hops of the first source.
+    """
+    if egress and isinstance(egress.source, tuple) and egress.source:
+        source = egress.source_for(relays[0]) if relays else egress.source[0]
+        if source is None:
+            raise OSError(errno.EADDRNOTAVAIL, f"{egress} is of another family than {relays[0].host}")
+        return udp_socket(source.zoned, egress=egress)
     try:
-        return udp_socket("::", ipv6_only=False)
+        return udp_socket("::", egress=egress, ipv6_only=False)
     except OSError:
-        return udp_socket("0.0.0.0")
+        return udp_socket("0.0.0.0", egress=egress)
 
 
 async def _close_all(streams: Iterable[ByteStream]) -> None:

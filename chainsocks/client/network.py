@@ -11,7 +11,7 @@ from typing import cast
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import ByteStream, SocketAttribute, SocketListener
+from anyio.abc import ByteStream, SocketAttribute, SocketListener, SocketStream
 
 import chainsocks.sockets as sockets
 from chainsocks.chain.attempts import Choices
@@ -19,6 +19,7 @@ from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
 from chainsocks.client.arguments import checked_timeouts
 from chainsocks.config.models import Timeouts
+from chainsocks.egress import Egress
 from chainsocks.network import OnDatagram, Rest, reset_on_close
 from chainsocks.protocol.address import Address, SockAddr, address_of
 
@@ -93,18 +94,37 @@ class _Datagrams:
         self._socket.close()
 
 
+async def _open_by(egress: Egress, address: Address) -> ByteStream:
+    """Connect to an IP address as `egress` says."""
+    sock = sockets.tcp_socket(sockets.family_of(address))
+    try:
+        sockets.leave_by(sock, egress, address)
+        error = sock.connect_ex(address.sockaddr)
+        if error in (errno.EINPROGRESS, errno.EWOULDBLOCK):
+            await anyio.wait_writable(sock)
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+        return await SocketStream.from_socket(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
 class AnyioNetwork:
     """A `chainsocks.network.Network` on anyio. Its connections leave from `source`, where a step names no other."""
 
     def __init__(self, source: Address | None = None) -> None:
         self.source = source
 
-    async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
+    async def open_tcp(self, address: Address, egress: Egress | None = None) -> ByteStream:
         """Connect to an IP address."""
-        source = source or self.source
-        if source and source.type is not address.type:
-            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-        stream = await anyio.connect_tcp(address.zoned, address.port, local_host=source.zoned if source else None)
+        if egress is None and self.source:
+            egress = Egress((self.source,))
+        if egress:
+            stream: ByteStream = await _open_by(egress, address)
+        else:
+            stream = await anyio.connect_tcp(address.zoned, address.port)
         if stream.extra(SocketAttribute.local_address) == stream.extra(SocketAttribute.remote_address):
             # Nothing listened there, and the kernel's choice of a local port fell on that of the destination.
             reset_on_close(stream)
@@ -128,19 +148,19 @@ class AnyioNetwork:
         name, _ = await anyio.getnameinfo((address.host, 0), socket.NI_NAMEREQD)
         return name
 
-    async def listen(self, address: Address) -> _Listener:
+    async def listen(self, address: Address, egress: Egress | None = None) -> _Listener:
         """Listen on a local IP address."""
         opened = await anyio.create_tcp_listener(local_host=address.zoned, local_port=address.port, backlog=BACKLOG)
         [listener] = opened.listeners
         return _Listener(cast(SocketListener, listener))
 
-    def open_udp(self, host: str, ports: range = range(1)) -> _Datagrams:
+    def open_udp(self, host: str, ports: range = range(1), egress: Egress | None = None) -> _Datagrams:
         """Open a UDP socket bound to a local IP address and a free one of `ports`."""
-        return _Datagrams(sockets.udp_socket(host, ports))
+        return _Datagrams(sockets.udp_socket(host, ports, egress))
 
-    def local_address(self, peer: Address) -> Address:
+    def local_address(self, peer: Address, egress: Egress | None = None) -> Address:
         """Return the local address that reaches `peer`."""
-        return sockets.local_address(peer)
+        return sockets.local_address(peer, egress)
 
     def open_scope(self, deadline: float) -> anyio.CancelScope:
         """Make a cancel scope."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from anyio.abc import ByteStream
 
 from chainsocks.client.network import AnyioNetwork
+from chainsocks.egress import Egress
 from chainsocks.protocol.address import UNSPECIFIED, Address
 
 __all__ = ["Over"]
@@ -17,7 +18,7 @@ class Over(AnyioNetwork):
         super().__init__()
         self._stream: ByteStream | None = stream
 
-    async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
+    async def open_tcp(self, address: Address, egress: Egress | None = None) -> ByteStream:
         """Return the stream."""
         if self._stream is None:
             raise OSError(f"the stream of over= is in use, and there is no other way to {address}")

@@ -17,9 +17,10 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.client.network import AnyioNetwork
+from chainsocks.egress import Egress
 from chainsocks.network import reset_on_close
 from chainsocks.protocol.address import Address, SockAddr
-from chainsocks.sockets import family_of, tcp_socket
+from chainsocks.sockets import family_of, leave_by, tcp_socket
 
 __all__ = ["RawNetwork", "RawStream"]
 
@@ -113,13 +114,14 @@ class RawStream(ByteStream):
 class RawNetwork(AnyioNetwork):
     """A `chainsocks.network.Network` whose connections are of `RawStream`."""
 
-    async def open_tcp(self, address: Address, source: Address | None = None) -> ByteStream:
+    async def open_tcp(self, address: Address, egress: Egress | None = None) -> ByteStream:
         """Connect to an IP address."""
-        source = source or self.source
+        if egress is None and self.source:
+            egress = Egress((self.source,))
         sock = tcp_socket(family_of(address))
         try:
-            if source:
-                sock.bind(source.sockaddr)
+            if egress:
+                leave_by(sock, egress, address)
             stream = RawStream(sock)
             await stream.connect(address.sockaddr)
         except BaseException:

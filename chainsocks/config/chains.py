@@ -38,6 +38,18 @@ from chainsocks.config.options import (
     shown,
 )
 from chainsocks.config.values import parse_resolver, parse_target
+from chainsocks.egress import (
+    Egress,
+    Family,
+    FamilyText,
+    Same,
+    Source,
+    SourceLike,
+    as_interface,
+    as_mark,
+    as_source,
+    egress_of,
+)
 from chainsocks.protocol.address import Address, printable
 from chainsocks.protocol.masking import masked
 
@@ -202,6 +214,19 @@ class Chain:
     seal: bool
     """Whether each hop sees its neighbours only: all hops are spoken to in TLS, the last one resolves the names, and no
     TLS session is resumed, by which a hop could tell that two connections belong together."""
+    family: Family | None
+    """Which addresses of names are connected to that this machine looks up; None for all in the usual order. A first
+    hop may have its own setting."""
+    source: Source
+    """Without hops, the address of this machine that connections and datagrams come from; also the following two."""
+    interface: str | None
+    """The interface that these use; None for the system's choice."""
+    mark: int | None
+    """The firewall mark of these; None for none."""
+    egress: Egress | None = field(compare=False, repr=False)
+    """Its source, its interface and its mark; None where it has none of them. Derived."""
+    needs_arrival: bool = field(compare=False, repr=False)
+    """Whether its source, or that of a hop, is the address by which the client came in. Derived."""
     route: Route | None = field(compare=False, repr=False)
     """The only route through this chain; None where there is a choice. Derived."""
     isolates: bool = field(compare=False, repr=False)
@@ -226,6 +251,10 @@ class Chain:
         idle: float | None = None,
         half_close: float | None = None,
         seal: bool = False,
+        family: Family | FamilyText | None = None,
+        source: SourceLike = (),
+        interface: str | None = None,
+        mark: int | None = None,
     ) -> None:
         members = _members(hops, "Chain")
         if resolver is not None:
@@ -243,6 +272,9 @@ class Chain:
         if not 0 <= warm <= MOST_WARM:
             raise ValueError(f"warm is {warm}; write a number of ways from 0 to {MOST_WARM}")
         send_proxy = as_flag(send_proxy, "send_proxy")
+        egress = egress_of(as_source(source), as_interface(interface), as_mark(mark))
+        if members and egress:
+            raise ValueError(f"{egress}: the connection to the first hop is that hop's affair; move this to the hop")
         if warm and (problem := warm_problem(members, send_proxy=send_proxy)):
             raise ValueError(problem)
         seal = as_flag(seal, "seal")
@@ -267,11 +299,23 @@ class Chain:
             idle=None if idle is None else as_seconds(idle, "idle"),
             half_close=None if half_close is None else as_seconds(half_close, "half_close"),
             seal=seal,
+            family=None if family is None else as_choice(Family, family, "family"),
+            source=as_source(source),
+            interface=as_interface(interface),
+            mark=as_mark(mark),
         )
         _derive(self)
 
     def __str__(self) -> str:
         return " -> ".join(hop.name for hop in self.hops) or "direct"
+
+    def leaving_from(self, source: Address) -> Chain:
+        """Return the same chain, with an address in place of `Same.SAME`."""
+        chain = _with_hops(self, tuple(_change(self.hops, lambda hop: hop.leaving_from(source))))
+        if self.source is Same.SAME:
+            _fill(chain, source=(source,))
+        _derive(chain)
+        return chain
 
     def can_replace(self, hop: Hop) -> bool:
         """Tell whether a request can avoid `hop`: it is a member of a group, or the chain may leave it out."""
@@ -351,6 +395,11 @@ def warm_problem(members: tuple[Hop | Group, ...], *, send_proxy: bool) -> str |
     if not members:
         return "warm keeps ways through hops open, and the chain has no hops"
     for hop in hops_of(members):
+        if hop.source is Same.SAME:
+            return (
+                f"warm ways are opened before their clients are known, and hop {printable(hop.name)} has "
+                'source = "same", the address by which the client came in; take one of the two out'
+            )
         if hop.isolate not in (Isolate.OFF, Isolate.SESSION):
             return (
                 f"warm ways are opened before their sessions are known, and hop {printable(hop.name)} has a login for "
@@ -426,7 +475,14 @@ def _derive(chain: Chain) -> None:
     fixed = tuple(hop for hop in chain.hops if isinstance(hop, Hop))
     has_choice = chain.skip_dead or len(fixed) < len(chain.hops)
     isolates = any(hop.isolate is not Isolate.OFF for hop in hops_of(chain.hops))
-    _fill(chain, route=None if has_choice else Route(chain, fixed), isolates=isolates)
+    sources = (chain.source, *(hop.source for hop in hops_of(chain.hops)))
+    _fill(
+        chain,
+        route=None if has_choice else Route(chain, fixed),
+        isolates=isolates,
+        egress=egress_of(chain.source, chain.interface, chain.mark),
+        needs_arrival=Same.SAME in sources,
+    )
 
 
 def _fill(value: Chain | Group, **attributes: object) -> None:

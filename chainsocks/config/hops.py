@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -28,11 +29,24 @@ from chainsocks.config.kinds import (
 from chainsocks.config.options import AddressLike, as_address, as_choice, as_flag, as_seconds, as_text, shown
 from chainsocks.config.suggest import did_you_mean
 from chainsocks.config.tls import Tls
+from chainsocks.egress import (
+    Egress,
+    Family,
+    FamilyText,
+    Same,
+    Source,
+    SourceLike,
+    as_interface,
+    as_mark,
+    as_source,
+    egress_of,
+)
 from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Credentials, IsolationLogin, UsernamePassword
 
 __all__ = [
+    "Contact",
     "Hop",
     "Identity",
     "Isolate",
@@ -118,9 +132,9 @@ _NOT_IN_A_HOST = re.compile(r"[\s/?#,;|]")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Identity:
-    """What makes two hops the same proxy to us: protocol, address, login and TLS, whatever their names are.
+    """What makes two hops the same proxy to us: protocol, address, login, TLS and way out, whatever their names are.
 
-    Failures count for an identity, but for a failed TCP connection, which counts for its address: the login was not
+    Failures count for an identity, but for a failed TCP connection, which counts for its `Contact`: the login was not
     needed for that. An identity holds secrets. It is compared and never printed, and its ``repr`` tells nothing.
     """
 
@@ -128,16 +142,30 @@ class Identity:
     address: Address
     login: Credentials | None
     tls: Tls | None = None
+    egress: Egress | None = None
     _hash: int = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.protocol, self.address, self.login, self.tls)))
+        object.__setattr__(self, "_hash", hash((self.protocol, self.address, self.login, self.tls, self.egress)))
+
+    @property
+    def contact(self) -> Contact:
+        """What makes two hops the same to connect to."""
+        return _contact(self.address, self.egress)
 
     def __hash__(self) -> int:  # computed once: a request looks each member of a group up several times
         return self._hash
 
     def __reduce__(self) -> tuple[type[Identity], tuple[object, ...]]:  # hashes differ from process to process
-        return Identity, (self.protocol, self.address, self.login, self.tls)
+        return Identity, (self.protocol, self.address, self.login, self.tls, self.egress)
+
+
+Contact = Address | tuple[Address, Egress]
+"""What is connected to, and the way out of this machine where that is not left to the system."""
+
+
+def _contact(address: Address, egress: Egress | None) -> Contact:
+    return address if egress is None else (address, egress)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -171,8 +199,19 @@ class Hop:
     reported port."""
     tls: Tls | None
     """How TLS is spoken to it, around its protocol; None for no TLS."""
+    source: Source
+    """The address of this machine that connections to it come from, where it is the first hop. That holds for the
+    following three as well."""
+    interface: str | None
+    """The interface that these use; None for the system's choice."""
+    mark: int | None
+    """The firewall mark of these; None for none."""
+    family: Family | None
+    """Which addresses of its name are connected to; None for the setting of the chain."""
     identity: Identity = field(init=False, repr=False, compare=False)
     """What makes it the same proxy as another hop. A login derived for isolation is no part of that."""
+    egress: Egress | None = field(init=False, repr=False, compare=False)
+    """Its source, its interface and its mark; None where it has none of them. Derived."""
 
     def __init__(
         self,
@@ -187,6 +226,10 @@ class Hop:
         isolate: Isolate | IsolateText = Isolate.OFF,
         udp_relay: UdpRelay | Address | str = UdpRelay.HOP,
         tls: Tls | None = None,
+        source: SourceLike = (),
+        interface: str | None = None,
+        mark: int | None = None,
+        family: Family | FamilyText | None = None,
     ) -> None:
         put = object.__setattr__
         put(self, "name", as_text(name, "the name of a hop"))
@@ -202,8 +245,13 @@ class Hop:
         put(self, "tor", as_flag(tor, "tor"))
         put(self, "isolate", as_choice(Isolate, isolate, "isolate"))
         put(self, "udp_relay", as_udp_relay(udp_relay))
+        put(self, "source", as_source(source))
+        put(self, "interface", as_interface(interface))
+        put(self, "mark", as_mark(mark))
+        put(self, "family", None if family is None else as_choice(Family, family, "family"))
+        put(self, "egress", egress_of(self.source, self.interface, self.mark))
         login = None if isinstance(self.credentials, IsolationLogin) else self.credentials
-        put(self, "identity", Identity(self.protocol, self.address, login, self.tls))
+        put(self, "identity", Identity(self.protocol, self.address, login, self.tls, self.egress))
         self._check()
 
     def _check(self) -> None:
@@ -234,6 +282,15 @@ class Hop:
         """What depends on its protocol."""
         return KINDS[self.protocol]
 
+    def leaving_from(self, source: Address) -> Hop:
+        """Return the same hop, with an address in place of `Same.SAME`. It stays the same proxy."""
+        if self.source is not Same.SAME:
+            return self
+        hop, put = copy(self), object.__setattr__
+        put(hop, "source", (source,))
+        put(hop, "egress", egress_of((source,), self.interface, self.mark))
+        return hop
+
     def pipelined(self, otherwise: Pipeline) -> Pipeline:
         """Return what holds for it in a chain with the setting `otherwise`.
 
@@ -242,9 +299,14 @@ class Hop:
         pipeline = self.pipeline or otherwise
         return pipeline if pipeline is Pipeline.OFF or not isinstance(self.credentials, Gssapi) else Pipeline.OFF
 
-    def is_among(self, keys: Container[Identity | Address]) -> bool:
-        """Tell whether its identity or its address is one of `keys`."""
-        return self.address in keys or self.identity in keys
+    @property
+    def contact(self) -> Contact:
+        """What makes it the same as another hop to connect to."""
+        return self.identity.contact
+
+    def is_among(self, keys: Container[Identity | Contact]) -> bool:
+        """Tell whether its identity or its contact is one of `keys`."""
+        return self.contact in keys or self.identity in keys
 
     @property
     def carries_no_udp(self) -> str | None:

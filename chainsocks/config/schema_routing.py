@@ -68,6 +68,7 @@ from chainsocks.config.tables import (
 )
 from chainsocks.config.tls import Tls, context_of, parse_pin
 from chainsocks.config.values import parse_part_address, parse_ports, parse_resolver, parse_target
+from chainsocks.egress import Family, Same, as_source, parse_interface, parse_source
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.messages import Command, Credentials, UserId
@@ -121,7 +122,12 @@ class TlsTable(Table):
         return tls
 
 
-_BESIDE_A_URL = {"url", "timeout", "resolve", "pipeline", "tor", "isolate", "udp_relay", "tls"}
+_EGRESS = {"source", "interface", "mark"}
+_BESIDE_A_URL = {"url", "timeout", "resolve", "pipeline", "tor", "isolate", "udp_relay", "tls", "family", *_EGRESS}
+
+SourceText = Annotated[Address | Same, parsed(parse_source)]
+InterfaceText = Annotated[str, parsed(parse_interface)]
+Mark = Annotated[StrictInt, Field(ge=1, lt=2**32)]
 
 
 class HopTable(Table):
@@ -145,6 +151,10 @@ class HopTable(Table):
     gssapi_service: ServiceName = ""
     gssapi_host: Annotated[str, parsed(parse_service_host)] = ""
     tls: Annotated[TlsTable | None, BeforeValidator(_as_tls)] = None
+    source: Annotated[tuple[SourceText, ...], LIST] = ()
+    interface: InterfaceText | None = None
+    mark: Mark | None = None
+    family: Family | None = None
     _hop: Hop
 
     @model_validator(mode="before")
@@ -175,6 +185,10 @@ class HopTable(Table):
             isolate=self.isolate,
             udp_relay=self.udp_relay,
             tls=self.tls.build(info.context or Secrets()) if self.tls else hop.tls,
+            source=as_source(self.source),
+            interface=self.interface,
+            mark=self.mark,
+            family=self.family,
         )
         return self
 
@@ -257,7 +271,7 @@ def _hops_of_a_chain(value: object) -> object:
     return value
 
 
-WITHOUT_HOPS = {"hops", "dial", "udp", "names_only", "send_proxy", "idle", "half_close"}
+WITHOUT_HOPS = {"hops", "dial", "udp", "names_only", "send_proxy", "idle", "half_close", "family", *_EGRESS}
 """The keys of a chain without hops."""
 
 
@@ -282,9 +296,19 @@ class ChainTable(_ListOfHops):
     idle: Duration | None = None
     half_close: Duration | None = None
     seal: StrictBool = False
+    family: Family | None = None
+    source: Annotated[tuple[SourceText, ...], LIST] = ()
+    interface: InterfaceText | None = None
+    mark: Mark | None = None
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
+        as_source(self.source)
+        if self.hops and (unfit := self.model_fields_set & _EGRESS):
+            raise ValueError(
+                f"{', '.join(sorted(unfit))} cannot be used in a chain with hops: the connection to its first hop is "
+                "that hop's affair, so move this to the hop"
+            )
         if not self.hops and (unfit := self.model_fields_set - WITHOUT_HOPS):
             raise ValueError(f"{', '.join(sorted(unfit))} cannot be used in a chain without hops")
         if self.length is not None and not self.skip_dead:

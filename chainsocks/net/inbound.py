@@ -6,12 +6,14 @@ import socket
 
 from trio.lowlevel import notify_closing, wait_readable
 
+from chainsocks.egress import Egress
 from chainsocks.net.keepalive import keep_alive
 from chainsocks.net.listeners import tcp_socket
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, AddressType, address_of
+from chainsocks.sockets import use_interface
 
 __all__ = ["InboundListener", "listen"]
 
@@ -61,8 +63,10 @@ class InboundListener:
             self._socket.close()
 
 
-async def listen(address: Address, poller: Poller | None = None) -> InboundListener:
+async def listen(address: Address, poller: Poller | None = None, egress: Egress | None = None) -> InboundListener:
     """Listen on an IP address, on a port of the kernel's choice for port 0.
+
+    Connections use the interface and the mark of `egress` if given.
 
     *Closing*: the listener is the caller's.
 
@@ -71,6 +75,8 @@ async def listen(address: Address, poller: Poller | None = None) -> InboundListe
     """
     sock = tcp_socket(socket.AF_INET6 if address.type is AddressType.IPV6 else socket.AF_INET)
     try:
+        if egress:
+            use_interface(sock, egress)
         sock.bind(address.sockaddr)
         sock.listen(BACKLOG)
     except BaseException:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from chainsocks.egress import Egress
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address
-from chainsocks.sockets import family_of, tcp_socket
+from chainsocks.sockets import family_of, leave_by, tcp_socket
 
 __all__ = ["open_tcp"]
 
 
-async def open_tcp(address: Address, poller: Poller | None = None, source: Address | None = None) -> SocketStream:
-    """Connect to an IP address, from the local address `source` if given. The stream waits through `poller` if given.
+async def open_tcp(address: Address, poller: Poller | None = None, egress: Egress | None = None) -> SocketStream:
+    """Connect to an IP address, as `egress` says if given. The stream waits through `poller` if given.
 
     The caller bounds the wait.
 
@@ -29,8 +30,8 @@ async def open_tcp(address: Address, poller: Poller | None = None, source: Addre
         stream = SocketStream(sock)
         stream.avoid_delay()
     try:
-        if source:
-            sock.bind(source.sockaddr)
+        if egress:
+            leave_by(sock, egress, address)
         await stream.connect(address.sockaddr)
     except BaseException:
         await stream.aclose()

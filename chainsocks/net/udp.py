@@ -13,6 +13,7 @@ import socket
 import trio
 from trio.lowlevel import checkpoint, wait_readable
 
+from chainsocks.egress import Egress
 from chainsocks.net.poller import Poller
 from chainsocks.network import OnDatagram
 from chainsocks.protocol.address import SockAddr, address_of
@@ -109,7 +110,9 @@ class UDPSocket:
         return True
 
 
-def open_udp(host: str, poller: Poller | None = None, ports: range = ANY_PORT) -> UDPSocket:
+def open_udp(
+    host: str, poller: Poller | None = None, ports: range = ANY_PORT, egress: Egress | None = None
+) -> UDPSocket:
     """Open a UDP socket; see `chainsocks.sockets.udp_socket`.
 
     *Closing*: the caller closes the socket.
@@ -117,4 +120,4 @@ def open_udp(host: str, poller: Poller | None = None, ports: range = ANY_PORT) -
     Raises:
         OSError: the address is not available; with EADDRINUSE if no port is free.
     """
-    return UDPSocket(udp_socket(host, ports), poller)
+    return UDPSocket(udp_socket(host, ports, egress), poller)

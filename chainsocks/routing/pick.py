@@ -19,8 +19,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from chainsocks.config.chains import Chain, Group, Pick, Route, hops_of
-from chainsocks.config.hops import Hop, Identity
-from chainsocks.protocol.address import Address
+from chainsocks.config.hops import Contact, Hop, Identity
 
 __all__ = ["HYSTERESIS", "Known", "Orders", "PassedOver", "Picks", "choose", "vary"]
 
@@ -30,7 +29,7 @@ HYSTERESIS = 1.25
 Orders = Sequence[Sequence[Hop]]
 """For each place of a chain, the hops that may stand there, in the order to try them."""
 
-PassedOver = Collection[Identity | Address]
+PassedOver = Collection[Identity | Contact]
 """What has failed for a request: hops by their identities, and all hops at an address."""
 
 _GroupKey = tuple[str, tuple[Identity, ...]]

@@ -98,6 +98,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "hedge",
             "idle",
             "isolates",
+            "needs_arrival",
             "length",
             "name",
             "names_only",
@@ -134,7 +135,7 @@ HONOURED: dict[type, frozenset[str]] = {
 STEPS_ASIDE: dict[type, frozenset[str]] = {
     Listener: frozenset({"kind", "target", "tls"}),
     Server: frozenset({"gssapi", "ident"}),
-    Chain: frozenset({"hops", "send_proxy"}),
+    Chain: frozenset({"egress", "family", "hops", "interface", "mark", "send_proxy", "source"}),
 }
 """The keys that make sessions tasks. They need no entry here to do so: this is the list that a test compares."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 import chainsocks.sockets as sockets
+from chainsocks.egress import Egress
 from chainsocks.net.inbound import InboundListener, listen
 from chainsocks.net.keepalive import Keepalive
 from chainsocks.net.poller import Poller
@@ -29,15 +30,15 @@ class TrioNetwork:
         self._deadlines = deadlines
         self.resolver = Resolver()
 
-    async def open_tcp(self, address: Address, source: Address | None = None) -> SocketStream:
+    async def open_tcp(self, address: Address, egress: Egress | None = None) -> SocketStream:
         """Connect to an IP address; see `chainsocks.net.tcp.open_tcp`."""
-        stream = await open_tcp(address, self._poller, source)
+        stream = await open_tcp(address, self._poller, egress)
         self._keepalive.add(stream)
         return stream
 
-    def open_udp(self, host: str, ports: range = ANY_PORT) -> UDPSocket:
+    def open_udp(self, host: str, ports: range = ANY_PORT, egress: Egress | None = None) -> UDPSocket:
         """Open a UDP socket; see `chainsocks.net.udp.open_udp`."""
-        return open_udp(host, self._poller, ports)
+        return open_udp(host, self._poller, ports, egress)
 
     async def resolve(self, address: Address, client: str = "") -> list[Address]:
         """Resolve a name; see `chainsocks.server.resolver`."""
@@ -55,9 +56,9 @@ class TrioNetwork:
         """Look up the name of an address; see `chainsocks.server.resolver`."""
         return await self.resolver.name_of(address, client)
 
-    async def listen(self, address: Address) -> InboundListener:
+    async def listen(self, address: Address, egress: Egress | None = None) -> InboundListener:
         """Listen on a local IP address; see `chainsocks.net.inbound.listen`."""
-        listener = await listen(address, self._poller)
+        listener = await listen(address, self._poller, egress)
         try:
             listener.keep_alive(self._keepalive.seconds)
         except BaseException:
@@ -65,9 +66,9 @@ class TrioNetwork:
             raise
         return listener
 
-    def local_address(self, peer: Address) -> Address:
+    def local_address(self, peer: Address, egress: Egress | None = None) -> Address:
         """Return the local address that reaches `peer`; see `chainsocks.sockets.local_address`."""
-        return sockets.local_address(peer)
+        return sockets.local_address(peer, egress)
 
     def open_scope(self, deadline: float) -> DeadlineScope:
         """Make a cancel scope; see `chainsocks.server.deadlines`."""

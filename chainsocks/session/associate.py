@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import errno
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from ipaddress import ip_address
@@ -19,6 +20,7 @@ from chainsocks.config.chains import Chain, Udp
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Server
 from chainsocks.datagrams import Tunnel
+from chainsocks.egress import Egress, Family
 from chainsocks.errors import RequestRefused
 from chainsocks.limits.bandwidth import Share
 from chainsocks.network import DatagramSocket, Network
@@ -27,9 +29,10 @@ from chainsocks.protocol.address import Address, AddressType, canonical
 from chainsocks.protocol.messages import ReplyCode, Request
 from chainsocks.protocol.proxy_protocol import Ends
 from chainsocks.relay.datagrams import DatagramPath, DatagramRelay
-from chainsocks.relay.direct import Allowed, DirectPath
+from chainsocks.relay.direct import Allowed, DirectPath, OpenUDP
 from chainsocks.relay.filter import FilteredPath
 from chainsocks.relay.lookups import Lookups
+from chainsocks.relay.lookups import Resolve as Lookup
 from chainsocks.relay.nested import NestedPath
 from chainsocks.relay.throttled import ThrottledPath
 from chainsocks.session.connection import connects_here, ends_of
@@ -73,11 +76,12 @@ async def open_datagram_relay(
     here, there = _ends_of(client, told)
     resolve = partial(network.resolve, client=account)
     with service.port_shares.hold(here.zoned, account), ExitStack() as sockets:
-        socket = _open_udp(network, here.zoned, sockets, config.server.udp_ports)
+        ports = config.server.udp_ports
+        socket = _open_udp(lambda host: network.open_udp(host, ports), here.zoned, sockets)
         async with AsyncExitStack() as streams:
-            way: DatagramPath = DirectPath(
-                network.open_udp, resolve, config.timeouts.resolve, tally, allowed, there.scope
-            )
+            opener, arranged = _opener(network, chain.egress), _arranged(resolve, chain.family)
+            allowed = _allowed_by(chain.family, allowed)
+            way: DatagramPath = DirectPath(opener, arranged, config.timeouts.resolve, tally, allowed, there.scope)
             if chain.hops:
                 association = await associate()
                 for stream in association.streams.values():
@@ -85,8 +89,8 @@ async def open_datagram_relay(
                 any_host = "::" if association.relays[0].type is AddressType.IPV6 else "0.0.0.0"
                 lookups = None
                 if association.hops[-1].resolve is Resolve.LOCAL:
-                    lookups = Lookups(resolve, config.timeouts.resolve, tally.drops)
-                outer = _open_udp(network, any_host, sockets)
+                    lookups = Lookups(arranged, config.timeouts.resolve, tally.drops)
+                outer = _open_udp(_opener(network, association.hops[0].egress), any_host, sockets)
                 way = NestedPath(outer, Tunnel(association.relays), association.streams, tally, lookups)
             if share := open_share():
                 streams.callback(share.close)
@@ -99,9 +103,41 @@ async def open_datagram_relay(
             yield relay, Address(_advertised(here.host, config.server), socket.address.port)
 
 
-def _open_udp(network: Network, host: str, sockets: ExitStack, ports: range = range(1)) -> DatagramSocket:
+def _opener(network: Network, egress: Egress | None) -> OpenUDP:
+    """Return what opens sockets that leave as `egress` says, for any address of a family."""
+    if egress is None:
+        return network.open_udp
+
+    def open_udp(host: str) -> DatagramSocket:
+        anywhere = Address(host, 0)
+        if not egress.reaches(anywhere):
+            raise OSError(errno.EADDRNOTAVAIL, f"{egress} is of another family")
+        source = egress.source_for(anywhere)
+        return network.open_udp(source.zoned if source else host, egress=egress)
+
+    return open_udp
+
+
+def _arranged(resolve: Lookup, family: Family | None) -> Lookup:
+    """Return look-ups whose addresses are those that `family` allows, its first ones first."""
+    if family is None:
+        return resolve
+
+    async def arranged(name: Address) -> Sequence[Address]:
+        return family.arrange(await resolve(name))
+
+    return arranged
+
+
+def _allowed_by(family: Family | None, allowed: Allowed | None) -> Allowed | None:
+    if family is None or not family.is_strict:
+        return allowed
+    return lambda destination, address: family.allows(address) and (allowed is None or allowed(destination, address))
+
+
+def _open_udp(open_: OpenUDP, host: str, sockets: ExitStack) -> DatagramSocket:
     try:
-        socket = network.open_udp(host, ports)
+        socket = open_(host)
     except OSError as error:
         raise RequestRefused(f"no UDP socket: {error.strerror}", ReplyCode.GENERAL_FAILURE) from error
     sockets.callback(socket.close)

@@ -10,12 +10,12 @@ from anyio.abc import ByteStream, SocketAttribute
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Server
 from chainsocks.errors import RequestRefused
-from chainsocks.protocol.address import Address, address_of
+from chainsocks.protocol.address import Address, address_of, canonical
 from chainsocks.protocol.messages import ReplyCode
 from chainsocks.protocol.proxy_protocol import UNKNOWN, Ends, encode_header
 from chainsocks.session.own_listeners import is_own
 
-__all__ = ["Connection", "Earlier", "connects_here", "ends_of", "proxy_header"]
+__all__ = ["Connection", "Earlier", "arrival", "connects_here", "ends_of", "proxy_header"]
 
 [DEFAULT_LISTENER] = Server().listen
 
@@ -70,6 +70,27 @@ def connects_here(told: Ends, real: Ends | None) -> bool:
     if ip_address(told.destination.host).is_loopback:
         return real is None or _is_of_this_machine(real.source.host)
     return is_own(told.destination.host)
+
+
+def arrival(client: ByteStream, told: Ends | None) -> Address:
+    """Return the address of this machine by which a client came in, with port 0.
+
+    That is the one that the client has connected to, where a load balancer tells of it and this machine has it.
+
+    Raises:
+        RequestRefused: the client is gone, or has come by a unix socket.
+    """
+    try:
+        ends = ends_of(client)
+    except OSError:
+        raise RequestRefused("the client is gone", ReplyCode.TTL_EXPIRED) from None
+    if told and connects_here(told, ends):
+        ends = told
+    if ends is None:
+        what = 'source = "same" needs a client that came in by an IP address; this one came by a unix socket'
+        raise RequestRefused(what, ReplyCode.GENERAL_FAILURE)
+    here = canonical(ends.destination)
+    return Address(here.host, 0, scope=here.scope)
 
 
 def _is_of_this_machine(host: str) -> bool:

@@ -9,6 +9,7 @@ from anyio.abc import ByteStream
 
 from chainsocks.chain.connect_errors import explain_connect_error
 from chainsocks.config.models import Ident
+from chainsocks.egress import Egress
 from chainsocks.errors import Cause, ProtocolError, RequestRefused
 from chainsocks.network import Network
 from chainsocks.observe.privacy import private
@@ -83,7 +84,7 @@ async def _ask(client: ByteStream, seconds: float, network: Network, told: Ends 
     source = Address(own.host, 0, scope=own.scope)
     with network.open_scope(network.now() + seconds):
         try:
-            stream = await network.open_tcp(identd, source)
+            stream = await network.open_tcp(identd, Egress((source,)))
         except OSError as error:
             raise _NoAnswerError(f"no identd at {identd}: {explain_connect_error(error)[0]}") from None
         try:

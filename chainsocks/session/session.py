@@ -65,7 +65,7 @@ from chainsocks.session.access import Access, datagram_access
 from chainsocks.session.associate import open_datagram_relay
 from chainsocks.session.begun import CLIENT_LEFT, CUT_OFF, Begun, describe_error
 from chainsocks.session.client_watch import ClientWatch
-from chainsocks.session.connection import Connection, proxy_header
+from chainsocks.session.connection import Connection, arrival, proxy_header
 from chainsocks.session.forwarding import Forwarding
 from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.outcome import ClientLeft, SessionOver, kind_of_error, kind_of_refusal, relay_over
@@ -296,6 +296,9 @@ class _Session:
             raise decision.refusal
         if decision.warns and asks_for_address(request):
             warn_of_address(record.who, request.destination)
+        if decision.dialled and decision.dialled.needs_arrival:
+            source = arrival(self._reader.client, self._told)
+            decision = decision._replace(dialled=decision.dialled.leaving_from(source))
         return decision
 
     async def _dial(

@@ -128,6 +128,10 @@ def _chain_remarks(chain: Chain) -> Iterator[str]:
         yield "sealed: each hop sees its neighbours only"
     if chain.send_proxy:
         yield "sends a PROXY protocol header"
+    if chain.egress:
+        yield str(chain.egress)
+    if chain.family:
+        yield f"family {chain.family}"
     if chain.idle is not None:
         yield f"idle {_seconds(chain.idle)} s"
     if chain.half_close is not None:
@@ -195,6 +199,10 @@ def _hop_remarks(hop: Hop, chain: Chain) -> Iterator[str]:
     if hop.udp_relay is not UdpRelay.HOP:
         where = hop.udp_relay.host if isinstance(hop.udp_relay, Address) else "as it reports"
         yield f"UDP relay {where}"
+    if hop.egress:
+        yield str(hop.egress)
+    if hop.family:
+        yield f"family {hop.family}"
     if hop.isolate is not Isolate.OFF:
         yield f"isolated by {hop.isolate}"
     if (pipeline := hop.pipelined(chain.pipeline)) is not Pipeline.OFF:

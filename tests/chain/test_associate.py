@@ -12,6 +12,7 @@ from chainsocks.config.chains import Chain
 from chainsocks.config.hops import UdpRelay
 from chainsocks.config.models import Timeouts
 from chainsocks.datagrams import Recent
+from chainsocks.egress import Egress
 from chainsocks.errors import DialError, DialTimeout, HopProtocolError, HopRefused
 from chainsocks.protocol.address import Address
 from tests.dialing import associate
@@ -121,8 +122,8 @@ async def test_a_public_host_that_is_not_used_is_warned_of_once(
 class KnowingPeers(WatchedNetwork):
     """A network whose connections know where they lead to."""
 
-    async def open_tcp(self, address: Address, source: Address | None = None) -> MemoryStream:
-        stream = await super().open_tcp(address, source)
+    async def open_tcp(self, address: Address, egress: Egress | None = None) -> MemoryStream:
+        stream = await super().open_tcp(address, egress)
         stream.ends = (self.host, 50_000), (address.host, address.port)
         return stream
 

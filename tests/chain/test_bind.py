@@ -188,7 +188,7 @@ async def test_when_listening_or_accepting_fails(nursery: trio.Nursery, monkeypa
         await bound.accept()
     assert network.left_open == []
 
-    async def listen(self: MemoryNetwork, address: Address) -> MemoryListener:
+    async def listen(self: MemoryNetwork, address: Address, egress: object = None) -> MemoryListener:
         await trio.lowlevel.checkpoint()
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 

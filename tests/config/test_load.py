@@ -205,9 +205,9 @@ def test_sections_of_the_wrong_name_or_type(text: str, problem: str) -> None:
 
 def test_nothing_in_a_problem_breaks_its_line() -> None:
     assert problems('[hops]\n"a\\nb" = { "c\\u001b" = 5 }\n[chains]\nx = ["\\n"]') == [
-        r"hops.a\nb.c\x1b: unknown key; known are address, gssapi, gssapi_host, gssapi_service, isolate, password, "
-        "password_env, password_file, pipeline, protocol, resolve, timeout, tls, tor, udp_relay, url, user_id, "
-        "username",
+        r"hops.a\nb.c\x1b: unknown key; known are address, family, gssapi, gssapi_host, gssapi_service, interface, "
+        "isolate, mark, password, password_env, password_file, pipeline, protocol, resolve, source, timeout, tls, tor, "
+        "udp_relay, url, user_id, username",
         r"chains.x[1]: no hop or group is called '\n'; known are a\nb",
     ]
 
@@ -277,6 +277,24 @@ def test_the_way_without_hops_can_be_changed() -> None:
 def test_the_way_without_hops_has_no_keys_about_hops() -> None:
     assert problems("[chains]\ndirect = { warm = 2, skip_dead = true }") == [
         "chains.direct: skip_dead, warm cannot be used in a chain without hops"
+    ]
+
+
+def test_a_way_is_not_warm_for_clients_that_are_not_known_yet() -> None:
+    hop = '[hops]\nparis = { url = "socks5://10.0.0.1", source = "same" }'
+    assert problems(f'{hop}\n[chains]\ndefault = {{ hops = ["paris"], warm = 1 }}') == [
+        "chains.default.warm: warm ways are opened before their clients are known, and hop paris has source = "
+        '"same", the address by which the client came in; take one of the two out'
+    ]
+
+
+@pytest.mark.parametrize("line", ['source = "192.0.2.5"', 'interface = "eth0"', "mark = 7"])
+def test_where_a_chain_with_hops_leaves_from_is_the_affair_of_its_first_hop(line: str) -> None:
+    key = line.partition(" ")[0]
+    text = f'[hops]\nparis = "socks5://10.0.0.1"\n[chains]\ndefault = {{ hops = ["paris"], {line} }}'
+    assert problems(text) == [
+        f"chains.default: {key} cannot be used in a chain with hops: the connection to its first hop is that hop's "
+        "affair, so move this to the hop"
     ]
 
 

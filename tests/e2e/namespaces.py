@@ -9,9 +9,59 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeVar
 
 import pytest
+
+ResultT = TypeVar("ResultT")
+
+
+def enter(name: str) -> None:
+    """Enter a network namespace, with this thread."""
+    with open(f"/run/netns/{name}") as namespace:  # noqa: PTH123
+        assert ctypes.CDLL(None).setns(namespace.fileno(), 0) == 0
+
+
+def run_in(name: str, function: Callable[[], ResultT]) -> ResultT:
+    """Run a function in a network namespace; sockets that it opens stay there."""
+    results: list[ResultT] = []
+    problems: list[BaseException] = []
+
+    def go() -> None:
+        try:
+            enter(name)
+            results.append(function())
+        except BaseException as error:  # noqa: BLE001
+            problems.append(error)
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    thread.join()
+    if problems:
+        raise problems[0]
+    return results[0]
+
+
+@contextmanager
+def namespaces(*suffixes: str) -> Iterator[list[str]]:
+    """Make network namespaces with nothing in them but their loopback interface; yield their names."""
+    if os.geteuid() or not shutil.which("ip"):
+        pytest.skip("needs root and ip(8), for network namespaces")
+    names = [f"cs{os.getpid()}{suffix}" for suffix in suffixes]
+    made: list[str] = []
+    try:
+        for name in names:
+            try:
+                run("netns", "add", name)
+            except subprocess.CalledProcessError as error:
+                pytest.skip(f"no network namespaces here: {error.stderr}")
+            made.append(name)
+            run("-n", name, "link", "set", "lo", "up")
+        yield names
+    finally:
+        for name in made:
+            run("netns", "del", name)
 
 
 @dataclass(frozen=True)
@@ -19,24 +69,10 @@ class Link:
     """A link from the interface `name` to `eth0` in the namespace `name`."""
 
     name: str
-    problems: list[BaseException] = field(default_factory=list)
 
     def run_there(self, function: Callable[[], None]) -> None:
         """Run a function at the other end of the link."""
-
-        def enter() -> None:
-            try:
-                with open(f"/run/netns/{self.name}") as namespace:  # noqa: PTH123
-                    assert ctypes.CDLL(None).setns(namespace.fileno(), 0) == 0
-                function()
-            except BaseException as error:  # noqa: BLE001
-                self.problems.append(error)
-
-        thread = threading.Thread(target=enter)
-        thread.start()
-        thread.join()
-        if self.problems:
-            raise self.problems[0]
+        run_in(self.name, function)
 
     def cut(self) -> None:
         """Take it down, as if a cable were pulled."""

@@ -25,8 +25,12 @@ from typing import TypedDict
 
 from chainsocks.cli import cli, main
 from chainsocks.commands import load_command
+from tests.e2e.namespaces import enter
 
-__all__ = ["OWN", "Request"]
+__all__ = ["NAMESPACE", "OWN", "Request"]
+
+NAMESPACE = "TESTS_NETWORK_NAMESPACE"
+"""The environment variable with the name of the network namespace that a program is to run in."""
 
 OWN = "chainsocks"
 """Our own program, as it has been imported here; any other one is a path."""
@@ -91,6 +95,8 @@ class _Spawner:
                 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # dumpable: its files in /proc are its own, as after an exec
             os.environ.clear()
             os.environ.update(request["environment"])
+            if namespace := os.environ.pop(NAMESPACE, ""):
+                enter(namespace)
             status_socket.send(b"%d" % os.getpid())
             status_socket.close()
         for descriptor in (input_, output, errors):

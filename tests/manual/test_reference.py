@@ -133,6 +133,9 @@ SECTIONS = {
             "warm_idle": {"warm": 1},
             "warm_age": {"warm": 1},
             "seal": {"hops": ["secret"]},
+            "source": {"hops": "direct"},
+            "interface": {"hops": "direct"},
+            "mark": {"hops": "direct"},
         },
     ),
     "`[[rules]]`": Section(

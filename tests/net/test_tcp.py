@@ -12,6 +12,7 @@ import trio
 from anyio.abc import SocketAttribute
 from trio.testing import MockClock
 
+from chainsocks.egress import Egress
 from chainsocks.net.poller import Poller
 from chainsocks.net.tcp import open_tcp
 from chainsocks.protocol.address import Address, address_of
@@ -40,7 +41,7 @@ async def test_connect(host: str) -> None:
 
 async def test_where_it_comes_from_may_be_said() -> None:
     with listening(LOOPBACK) as (listener, address):
-        async with await open_tcp(address, source=Address("127.0.0.2", 0)):
+        async with await open_tcp(address, egress=Egress((Address("127.0.0.2", 0),))):
             accepted, peer = listener.accept()
             accepted.close()
             assert peer[0] == "127.0.0.2"
@@ -72,7 +73,7 @@ async def test_a_socket_that_connects_to_itself_is_refused(host: str) -> None:
     """TCP lets it (RFC 9293 section 3.5, simultaneous open) where the port is free and the local one falls on it."""
     nowhere, before = nobody_at(host), descriptors()
     with pytest.raises(ConnectionRefusedError):
-        await open_tcp(nowhere, source=nowhere)
+        await open_tcp(nowhere, egress=Egress((nowhere,)))
     assert descriptors() == before
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as again:
         again.bind((nowhere.host, nowhere.port))  # no TIME_WAIT keeps the port
@@ -83,7 +84,7 @@ async def test_a_port_in_use_to_the_same_place_is_an_error_of_ours() -> None:
         async with await open_tcp(address) as stream:
             taken = address_of(stream.socket.getsockname())
             with pytest.raises(OSError) as caught:  # noqa: PT011  (the number is looked at below)
-                await open_tcp(address, source=taken)
+                await open_tcp(address, egress=Egress((taken,)))
     assert caught.value.errno == errno.EADDRINUSE
 
 

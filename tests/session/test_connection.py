@@ -12,7 +12,7 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.protocol.proxy_protocol import UNKNOWN, Ends, encode_header
 from chainsocks.session import connection
-from chainsocks.session.connection import connects_here, ends_of, proxy_header
+from chainsocks.session.connection import arrival, connects_here, ends_of, proxy_header
 from tests.net.sockets import reset, tcp_pair, unix_pair
 
 OWN, LOOPBACK, OTHER = "198.51.100.9", "127.0.0.1", "203.0.113.9"
@@ -73,3 +73,23 @@ async def test_nothing_is_told_of_a_client_that_is_gone() -> None:
         reset(far)
         with pytest.raises(RequestRefused, match="gone"):
             proxy_header(stream, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "host"),
+    [(None, LOOPBACK), ("127.0.0.9", "127.0.0.9"), (OTHER, LOOPBACK)],
+    ids=["itself", "here", "not here"],
+)
+async def test_where_a_client_came_in(told: str | None, host: str) -> None:
+    near, far = tcp_pair()
+    async with SocketStream(near) as stream:
+        with far:
+            ends = Ends(Address("192.0.2.7", 5555), Address(told, 1080)) if told else None
+            assert arrival(stream, ends) == Address(host, 0)
+
+
+async def test_a_client_on_a_unix_socket_came_in_by_no_address() -> None:
+    near, far = unix_pair()
+    async with SocketStream(near) as stream:
+        with far, pytest.raises(RequestRefused, match="this one came by a unix socket"):
+            arrival(stream, None)

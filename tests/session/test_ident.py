@@ -14,6 +14,7 @@ from anyio.abc import SocketAttribute
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Ident, Server, Timeouts
 from chainsocks.config.rules import Rule
+from chainsocks.egress import Egress
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.proxy_protocol import Ends
 from chainsocks.session import connection as session_connection
@@ -95,7 +96,7 @@ async def test_the_user_has_to_be_the_same(
     caplog.set_level("DEBUG", "chainsocks")
     reply, _, network = await ask(says(user), policy, request_)
     assert reply == (GRANTED if user == (b"fred" if request_ is FRED else b"") else DIFFERS)
-    assert network.sources[IDENTD] == Address("198.51.100.1", 0)
+    assert network.egresses[IDENTD] == Egress((Address("198.51.100.1", 0),))
     line = caplog.messages[-1]
     assert ("reply=5D" in line and "names another user than its request" in line) == (reply == DIFFERS)
     assert "mary" not in caplog.text
@@ -242,4 +243,4 @@ async def test_behind_a_load_balancer_the_clients_own_identd_is_asked(
     for policy, otherwise in ((Ident.CHECK, GRANTED), (Ident.REQUIRE, MISSING)):
         reply, _, network = await ask(says(b"fred"), policy, client=BalancedStream, told=told)
         assert reply == (GRANTED if is_ours else otherwise)
-        assert network.sources.get(IDENTD) == (Address("198.51.100.1", 0) if is_ours else None)
+        assert network.egresses.get(IDENTD) == (Egress((Address("198.51.100.1", 0),)) if is_ours else None)

@@ -17,8 +17,7 @@ from chainsocks.chain.blame import judge
 from chainsocks.chain.health import Health
 from chainsocks.chain.trip import RESOLVE
 from chainsocks.config.chains import Chain, Group, Route, hops_of
-from chainsocks.config.hops import Hop, Identity
-from chainsocks.protocol.address import Address
+from chainsocks.config.hops import Contact, Hop, Identity
 from chainsocks.protocol.handshake import State
 from chainsocks.routing.pick import Orders, PassedOver, choose
 from chainsocks.tools.probe.findings import HopReport, Member, Standing
@@ -77,7 +76,7 @@ class _Explorer:
         self._walk_one = walk
         self._orders = _orders(chain)
         self._walks: list[Walk] = []
-        self._failed: set[Identity | Address] = set()
+        self._failed: set[Identity | Contact] = set()
         """What was passed over to find a way through."""
 
     async def explore(self) -> tuple[Walk, tuple[Member, ...]]:
@@ -124,14 +123,14 @@ class _Explorer:
             (place,) if isinstance(place, Hop) else sorted(order, key=lambda hop: hop.identity not in identities)
             for place, order in zip(places, self._orders, strict=True)
         ]
-        spared = identities | {hop.address for hop in working} | {member.hop.identity, member.hop.address}
+        spared = identities | {hop.contact for hop in working} | {member.hop.identity, member.hop.contact}
         passed_over = self._failed - spared
         return self._choose_with(member.hop, chain, orders, passed_over) or self._choose_with(
             member.hop, chain, orders, set()
         )
 
     def _choose_with(
-        self, hop: Hop, chain: Chain, orders: Orders, passed_over: set[Identity | Address]
+        self, hop: Hop, chain: Chain, orders: Orders, passed_over: set[Identity | Contact]
     ) -> Route | None:
         """Choose a route that has `hop` in it: where others fill the length of a chain, the last of them has to go."""
         while (route := self._choose(chain, orders, passed_over)) and hop not in route.hops:

@@ -16,6 +16,7 @@ from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Pipeline, PipelineText
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
+from chainsocks.egress import Egress
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.findings import HopReport
@@ -42,11 +43,11 @@ class Shy(WatchedNetwork):
         self.itself = itself
         self.asked: list[Address] = []
 
-    async def open_tcp(self, address: Address, source: Address | None = None) -> MemoryStream:
+    async def open_tcp(self, address: Address, egress: Egress | None = None) -> MemoryStream:
         self.asked.append(address)
         if address == self.itself:
             raise OSError(errno.ECONNREFUSED, "not to myself")
-        return await super().open_tcp(address, source)
+        return await super().open_tcp(address, egress)
 
 
 async def support_of(network: MemoryNetwork, chain: Chain) -> tuple[list[HopReport], float]:

@@ -16,6 +16,7 @@ from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Isolate, Pipeline, PipelineText
 from chainsocks.config.models import Config, Timeouts
+from chainsocks.egress import Egress
 from chainsocks.network import Network
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
@@ -52,10 +53,10 @@ class _OutOfReach(WatchedNetwork):
         super().__init__(network)
         self.address = address
 
-    async def open_tcp(self, address: Address, source: Address | None = None) -> MemoryStream:
+    async def open_tcp(self, address: Address, egress: Egress | None = None) -> MemoryStream:
         if address == self.address:
             raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
-        return await super().open_tcp(address, source)
+        return await super().open_tcp(address, egress)
 
 
 @pytest.mark.parametrize("is_dead", [False, True])
