@@ -104,6 +104,7 @@ NUMBERS = {
 """Seconds that bound something and are no deadline of ``[timeouts]``, each with its reason."""
 
 WITHOUT_TESTS_OF_THEIR_OWN = {
+    "chainsocks.control.messages": "values, which tests/control/test_wire.py writes and reads",
     "chainsocks.network": "protocols, and a function that tests/net/test_stream.py tests",
     "chainsocks.server.orders": "messages, which the tests of workers and of their parent send",
 }

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from chainsocks.commands.running import ask_server
-from chainsocks.control.messages import Draining, Request, What, from_document
+from chainsocks.control.messages import Draining, Request, What
+from chainsocks.control.wire import from_document
 
 __all__ = ["drain"]
 

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from chainsocks.commands.console import open_console
 from chainsocks.commands.running import ask_server
-from chainsocks.control.messages import Count, Hop, HopState, Request, What, as_document, from_document
+from chainsocks.control.messages import Count, Hop, HopState, Request, What
+from chainsocks.control.wire import as_document, from_document
 from chainsocks.protocol.address import printable
 from chainsocks.tools.running import show_duration, show_latency
 from chainsocks.tools.tables import plain_table, print_lines, print_table

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from chainsocks.commands.running import ask_server
-from chainsocks.control.messages import Reloaded, Request, What, from_document
+from chainsocks.control.messages import Reloaded, Request, What
+from chainsocks.control.wire import from_document
 from chainsocks.protocol.address import printable
 
 __all__ = ["reload"]

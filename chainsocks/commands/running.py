@@ -11,8 +11,8 @@ import click
 
 from chainsocks.commands import load_command
 from chainsocks.control.client import ControlClient, NotRunningError
-from chainsocks.control.messages import Answer
 from chainsocks.control.place import default_places
+from chainsocks.control.wire import Answer
 from chainsocks.protocol.address import printable
 
 __all__ = ["as_text", "ask_server"]

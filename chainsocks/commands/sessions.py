@@ -10,7 +10,8 @@ from rich.table import Table
 
 from chainsocks.commands.console import open_console
 from chainsocks.commands.running import ask_server
-from chainsocks.control.messages import Count, Request, Session, What, as_document, from_document
+from chainsocks.control.messages import Count, Request, Session, What
+from chainsocks.control.wire import as_document, from_document
 from chainsocks.protocol.address import printable
 from chainsocks.tools.running import brief_bytes, brief_duration, show_destination, show_place, show_way
 from chainsocks.tools.tables import plain_table, print_table

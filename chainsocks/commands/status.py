@@ -9,7 +9,8 @@ import click
 
 from chainsocks.commands.running import as_text, ask_server
 from chainsocks.control.client import NotRunningError
-from chainsocks.control.messages import Request, Status, What, from_document
+from chainsocks.control.messages import Request, Status, What
+from chainsocks.control.wire import status_in
 from chainsocks.protocol.address import printable
 from chainsocks.tools.running import show_bytes, show_duration
 
@@ -30,7 +31,7 @@ def status(*, path: Path | None, control: Path | None, as_json: bool) -> int:
         return NOT_RUNNING
     with client:
         answers = [*client.ask(Request(what=What.STATUS))]
-    found = from_document(Status, answers[0].document)
+    found = status_in(answers)
     if as_json:
         click.echo(as_text(answers))
     else:

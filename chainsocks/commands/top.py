@@ -19,7 +19,8 @@ from rich.text import Text
 
 from chainsocks.commands.running import ask_server
 from chainsocks.control.client import ControlClient, NotRunningError
-from chainsocks.control.messages import ControlError, Count, Request, What, from_document
+from chainsocks.control.messages import ControlError, Count, Request, What
+from chainsocks.control.wire import from_document
 from chainsocks.tools.top.keys import Wish, press, read_keys
 from chainsocks.tools.top.picture import draw
 from chainsocks.tools.top.view import Snapshot, View

@@ -1,6 +1,6 @@
-"""Kinds of hops: one row says all that depends on the protocol a hop speaks.
+"""Kinds of hops: each says all that depends on the protocol that is spoken to a hop.
 
-A new protocol is a new row (and its handshake in `chainsocks.protocol`): no other code compares protocols.
+A new protocol is a new kind (and its handshake in `chainsocks.protocol`): no other code compares protocols.
 """
 
 from __future__ import annotations
@@ -77,27 +77,27 @@ class HopKind:
     """In the URLs of hops."""
     tls_scheme: str
     """In the URL of a hop that speaks it in TLS."""
-    default_port: int
-    default_tls_port: int
     logins: frozenset[type[Credentials]]
     """The kinds of credentials that it takes."""
     carries: Callable[[Address], bool]
     """Whether a hop can be asked for an address."""
-    carries_udp: bool
-    has_bind: bool
-    """Whether the protocol has the command BIND."""
-    has_tor_commands: bool
-    """Whether the protocol has tor's commands RESOLVE and RESOLVE_PTR."""
     open_handshake: Opener
     """With one message at a time."""
     open_pipelined: Opener
     """With all messages in the first `data_to_send`."""
-    open_greeting: Callable[[Credentials | None], ClientHandshake] | None
-    """With greeting and login, and no request behind them. None where the request is the first message."""
     open_request: Opener
     """With the request alone, where `open_greeting` has done what comes before."""
-    first_step: State
+    open_greeting: Callable[[Credentials | None], ClientHandshake] | None = None
+    """With greeting and login, and no request behind them. None where the request is the first message."""
+    first_step: State = State.REQUEST
     """The step whose answer is the first one from the hop."""
+    default_port: int = DEFAULT_PORT
+    default_tls_port: int = DEFAULT_PORT
+    carries_udp: bool = False
+    has_bind: bool = True
+    """Whether the protocol has the command BIND."""
+    has_tor_commands: bool = False
+    """Whether the protocol has tor's commands RESOLVE and RESOLVE_PTR."""
     longest_login: int = MAX_LOGIN
     """Bytes that a username or a password may have."""
     login_has_colon: bool = True
@@ -138,82 +138,58 @@ def _open_socks5_pipelined(command: Command, target: Address, credentials: Crede
     return PipelinedHandshake(Request(Version.SOCKS5, command, target, credentials))
 
 
+_SOCKS4 = HopKind(
+    HopProtocol.SOCKS4,
+    schemes=("socks4",),
+    tls_scheme="socks4+tls",
+    logins=frozenset({UserId}),
+    carries=_carries_ipv4,
+    open_handshake=_open_socks4,
+    open_pipelined=_open_socks4,
+    open_request=_open_socks4,
+)
+
+_SOCKS4A = replace(
+    _SOCKS4,
+    protocol=HopProtocol.SOCKS4A,
+    schemes=("socks4a",),
+    tls_scheme="socks4a+tls",
+    carries=_carries_ipv4_and_names,
+)
+
+_SOCKS5 = HopKind(
+    HopProtocol.SOCKS5,
+    schemes=("socks5", "socks5h"),  # curl's word for "the proxy resolves names"; ours always do
+    tls_scheme="socks5+tls",
+    logins=frozenset({UsernamePassword, IsolationLogin, Gssapi}),
+    carries=_carries_all,
+    open_handshake=_open_socks5,
+    open_pipelined=_open_socks5_pipelined,
+    open_request=_open_socks5_request,
+    open_greeting=socks5.GreetingHandshake,
+    first_step=State.METHOD_NEGOTIATION,
+    carries_udp=True,
+    has_tor_commands=True,
+)
+
+_HTTP = HopKind(
+    HopProtocol.HTTP,
+    schemes=("http",),
+    tls_scheme="https",
+    logins=frozenset({UsernamePassword}),
+    carries=can_be_authority,
+    open_handshake=_open_http,
+    open_pipelined=_open_http,
+    open_request=_open_http,
+    default_port=80,
+    default_tls_port=443,
+    has_bind=False,
+    longest_login=MAX_PART,
+    login_has_colon=False,
+)
+
 KINDS: Mapping[HopProtocol, HopKind] = MappingProxyType(
-    {
-        kind.protocol: kind
-        for kind in (
-            HopKind(
-                HopProtocol.SOCKS4,
-                schemes=("socks4",),
-                tls_scheme="socks4+tls",
-                default_port=DEFAULT_PORT,
-                default_tls_port=DEFAULT_PORT,
-                logins=frozenset({UserId}),
-                carries=_carries_ipv4,
-                carries_udp=False,
-                has_bind=True,
-                has_tor_commands=False,
-                open_handshake=_open_socks4,
-                open_pipelined=_open_socks4,
-                open_greeting=None,
-                open_request=_open_socks4,
-                first_step=State.REQUEST,
-            ),
-            HopKind(
-                HopProtocol.SOCKS4A,
-                schemes=("socks4a",),
-                tls_scheme="socks4a+tls",
-                default_port=DEFAULT_PORT,
-                default_tls_port=DEFAULT_PORT,
-                logins=frozenset({UserId}),
-                carries=_carries_ipv4_and_names,
-                carries_udp=False,
-                has_bind=True,
-                has_tor_commands=False,
-                open_handshake=_open_socks4,
-                open_pipelined=_open_socks4,
-                open_greeting=None,
-                open_request=_open_socks4,
-                first_step=State.REQUEST,
-            ),
-            HopKind(
-                HopProtocol.SOCKS5,
-                schemes=("socks5", "socks5h"),  # curl's word for "the proxy resolves names"; ours always do
-                tls_scheme="socks5+tls",
-                default_port=DEFAULT_PORT,
-                default_tls_port=DEFAULT_PORT,
-                logins=frozenset({UsernamePassword, IsolationLogin, Gssapi}),
-                carries=_carries_all,
-                carries_udp=True,
-                has_bind=True,
-                has_tor_commands=True,
-                open_handshake=_open_socks5,
-                open_pipelined=_open_socks5_pipelined,
-                open_greeting=socks5.GreetingHandshake,
-                open_request=_open_socks5_request,
-                first_step=State.METHOD_NEGOTIATION,
-            ),
-            HopKind(
-                HopProtocol.HTTP,
-                schemes=("http",),
-                tls_scheme="https",
-                default_port=80,
-                default_tls_port=443,
-                logins=frozenset({UsernamePassword}),
-                carries=can_be_authority,
-                carries_udp=False,
-                has_bind=False,
-                has_tor_commands=False,
-                open_handshake=_open_http,
-                open_pipelined=_open_http,
-                open_greeting=None,
-                open_request=_open_http,
-                first_step=State.REQUEST,
-                longest_login=MAX_PART,
-                login_has_colon=False,
-            ),
-        )
-    }
+    {kind.protocol: kind for kind in (_SOCKS4, _SOCKS4A, _SOCKS5, _HTTP)}
 )
 
 SCHEMES: Mapping[str, HopKind] = MappingProxyType({scheme: kind for kind in KINDS.values() for scheme in kind.schemes})

@@ -9,21 +9,8 @@ from itertools import count
 import trio
 
 from chainsocks.control.lines import LineReader, LineTooLongError
-from chainsocks.control.messages import (
-    Answer,
-    ControlError,
-    Fault,
-    Hop,
-    Hops,
-    Request,
-    Session,
-    Sessions,
-    Status,
-    What,
-    encode_request,
-    from_document,
-    read_answer,
-)
+from chainsocks.control.messages import ControlError, Fault, Hop, Request, Session, Status, What
+from chainsocks.control.wire import Answer, encode_request, hops_in, read_answer, sessions_in, status_in
 
 __all__ = ["Asker"]
 
@@ -59,18 +46,15 @@ class Asker:
 
     async def status(self, within: float = math.inf) -> Status:
         """Ask for the status. Raises: as `ask`."""
-        [answer] = await self.ask(Request(what=What.STATUS), within)
-        return from_document(Status, answer.document)
+        return status_in(await self.ask(Request(what=What.STATUS), within))
 
     async def sessions(self, within: float = math.inf) -> list[Session]:
         """Ask for all sessions. Raises: as `ask`."""
-        answers = await self.ask(Request(what=What.SESSIONS), within)
-        return [session for answer in answers for session in from_document(Sessions, answer.document).sessions]
+        return sessions_in(await self.ask(Request(what=What.SESSIONS), within))
 
     async def hops(self, within: float = math.inf) -> tuple[Hop, ...]:
         """Ask for the hops. Raises: as `ask`."""
-        [answer] = await self.ask(Request(what=What.HOPS), within)
-        return from_document(Hops, answer.document).hops
+        return hops_in(await self.ask(Request(what=What.HOPS), within))
 
     async def aclose(self) -> None:
         """Close the stream."""

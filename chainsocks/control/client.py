@@ -8,21 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from chainsocks.control.messages import (
-    Answer,
-    ControlError,
-    Fault,
-    Hop,
-    Hops,
-    Request,
-    Session,
-    Sessions,
-    Status,
-    What,
-    encode_request,
-    from_document,
-    read_answer,
-)
+from chainsocks.control.messages import ControlError, Fault, Hop, Request, Session, Status, What
+from chainsocks.control.wire import Answer, encode_request, hops_in, read_answer, sessions_in, status_in
 from chainsocks.errors import ChainsocksError
 from chainsocks.protocol.address import printable
 
@@ -83,18 +70,15 @@ class ControlClient:
 
     def status(self) -> Status:
         """Ask for the status. Raises: as `ask`."""
-        [answer] = self.ask(Request(what=What.STATUS))
-        return from_document(Status, answer.document)
+        return status_in(self.ask(Request(what=What.STATUS)))
 
     def sessions(self) -> list[Session]:
         """Ask for all sessions. Raises: as `ask`."""
-        answers = self.ask(Request(what=What.SESSIONS))
-        return [session for answer in answers for session in from_document(Sessions, answer.document).sessions]
+        return sessions_in(self.ask(Request(what=What.SESSIONS)))
 
     def hops(self) -> tuple[Hop, ...]:
         """Ask for the hops. Raises: as `ask`."""
-        [answer] = self.ask(Request(what=What.HOPS))
-        return from_document(Hops, answer.document).hops
+        return hops_in(self.ask(Request(what=What.HOPS)))
 
     def wait_for_end(self) -> None:
         """Return when the server has ended the connection."""

@@ -14,20 +14,8 @@ import trio
 
 from chainsocks.control.fleet import Fleet, SendSessions
 from chainsocks.control.lines import LineReader, LineTooLongError
-from chainsocks.control.messages import (
-    MAX_LINE,
-    ControlError,
-    Count,
-    Fault,
-    Hops,
-    Request,
-    Session,
-    Sessions,
-    What,
-    encode_answer,
-    encode_error,
-    read_request,
-)
+from chainsocks.control.messages import ControlError, Count, Fault, Hops, Request, Session, Sessions, What
+from chainsocks.control.wire import MAX_LINE, encode_answer, encode_error, read_request
 
 __all__ = ["TAKE_LIMIT", "serve_control"]
 

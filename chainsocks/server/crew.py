@@ -30,8 +30,8 @@ from chainsocks.control.messages import (
     Status,
     What,
     Worker,
-    from_document,
 )
+from chainsocks.control.wire import from_document
 from chainsocks.server.hop_state import BAD, trouble_of
 
 __all__ = ["PATIENCE", "Crew", "Helm", "Member"]

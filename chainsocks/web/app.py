@@ -24,7 +24,8 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from chainsocks.config.rules import DIRECTLY
-from chainsocks.control.messages import MAX_LINE, VERSION, ControlError, Fault, What, read_request
+from chainsocks.control.messages import ControlError, Fault, What
+from chainsocks.control.wire import MAX_LINE, VERSION, read_request
 from chainsocks.web.exposition import write_metrics
 from chainsocks.web.feed import Feed
 from chainsocks.web.guard import Guard, Rules

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import trio
 
-from chainsocks.control.messages import Request, What, encode_request
+from chainsocks.control.messages import Request, What
 from chainsocks.control.serve import TAKE_LIMIT, serve_control
+from chainsocks.control.wire import encode_request
 from tests.control.fleets import FakeFleet, some_sessions
 
 JSON = Mapping[str, Any]

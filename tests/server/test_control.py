@@ -12,9 +12,10 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.control.ask import Asker
-from chainsocks.control.messages import Request, What, encode_request
+from chainsocks.control.messages import Request, What
 from chainsocks.control.place import open_control_socket
 from chainsocks.control.serve import TAKE_LIMIT
+from chainsocks.control.wire import encode_request
 from chainsocks.server.control import IDLE_TIMEOUT, MOST_CLIENTS, serve_control_socket
 from tests.control.answering import short_folder
 from tests.control.fleets import STATUS, FakeFleet, some_sessions

@@ -3,15 +3,8 @@ import math
 
 import pytest
 
-from chainsocks.control.messages import (
-    ControlError,
-    Count,
-    Fault,
-    Request,
-    Session,
-    Sessions,
-    Status,
-    What,
+from chainsocks.control.messages import ControlError, Count, Fault, Request, Session, Sessions, Status, What
+from chainsocks.control.wire import (
     encode_answer,
     encode_error,
     encode_request,
