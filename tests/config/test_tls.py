@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import ssl
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -146,17 +147,18 @@ def test_a_listener_whose_certificate_has_changed_is_another_one(tmp_path: Path)
 
 
 @pytest.mark.parametrize("with_key", [True, False])
-def test_a_key_that_everyone_can_read(tmp_path: Path, with_key: bool) -> None:  # noqa: FBT001
-    _, server = authority().write(tmp_path)
-    (tmp_path / "key.pem").write_bytes(server.read_bytes())
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+def test_a_key_that_everyone_can_read(with_key: bool) -> None:  # noqa: FBT001
+    with TemporaryDirectory() as name:  # unlike `tmp_path`, it is in no folder that is closed to others
+        folder = Path(name)
         folder.chmod(0o711)
-    key = tmp_path / "key.pem" if with_key else server
-    tls = '{ cert = "server.pem", key = "key.pem" }' if with_key else '{ cert = "server.pem" }'
-    for mode, warns in ((0o604, True), (0o600, False)):
-        key.chmod(mode)
-        warnings = [str(each) for each in listening(tmp_path, tls).warnings]
-        assert any(f"every user of this machine can read the key: chmod o= {key}" in each for each in warnings) is warns
+        _, server = authority().write(folder)
+        (folder / "key.pem").write_bytes(server.read_bytes())
+        key = folder / "key.pem" if with_key else server
+        tls = '{ cert = "server.pem", key = "key.pem" }' if with_key else '{ cert = "server.pem" }'
+        for mode, warns in ((0o604, True), (0o600, False)):
+            key.chmod(mode)
+            warnings = " ".join(map(str, listening(folder, tls).warnings))
+            assert (f"every user of this machine can read the key: chmod o= {key}" in warnings) is warns
 
 
 def test_with_client_certificates_it_is_no_open_proxy(tmp_path: Path) -> None:

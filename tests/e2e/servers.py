@@ -42,8 +42,8 @@ class Chainsocks(Program):
 
     @property
     def listeners(self) -> list[str]:
-        """Where it listens, as it says itself."""
-        return self.wait_for("listening on (.+)")[1].split(", ")
+        """Where it listens, as it says itself; workers say so before, each for itself."""
+        return self.wait_for(r"(?<!\d: )listening on (.+)")[1].split(", ")
 
     @property
     def address(self) -> SocketAddress:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from chainsocks.config.passwords import hash_password
+from tests.background import wait_until
 from tests.e2e.programs import SocketAddress, free_address
 from tests.e2e.reloading import reloadable
 from tests.e2e.servers import Chainsocks, chainsocks
@@ -167,11 +168,12 @@ def test_reloads_under_load_cut_nothing_and_leave_nothing(tmp_path: Path, echo: 
                 talk(sock)
             server.reloads += 1
             server.wait_for(" (reloaded|not reloaded): ", times=server.reloads)
+            server.wait_for('outcome="finished"', times=5 * (number + 1))
             if number == 2:
                 before = open_files(server)
         for sock in long:
             talk(sock)
-        assert open_files(server) == before
+        wait_until(lambda: open_files(server) == before)
 
 
 def open_files(server: Chainsocks) -> list[int]:

@@ -94,12 +94,14 @@ def first_match(
 
 
 def _matches(rule: Rule, request: Request, caller: Caller, found: Found) -> bool:
-    spoken = Spoken.SOCKS5
-    if request.version is Version.SOCKS4:
-        named = request.destination.type is AddressType.DOMAINNAME
-        spoken = Spoken.SOCKS4A if named else Spoken.SOCKS4
-    if request.version is Version.HTTP:
-        spoken = Spoken.HTTP
+    named = request.destination.type is AddressType.DOMAINNAME
+    spoken = {
+        Version.SOCKS4: Spoken.SOCKS4A if named else Spoken.SOCKS4,
+        Version.SOCKS5: Spoken.SOCKS5,
+        Version.HTTP: Spoken.HTTP,
+        Version.REDIRECTED: Spoken.REDIRECT,
+        Version.TUNNEL: Spoken.TUNNEL,
+    }[request.version]
     return (
         (not rule.written.get("to") or _is_to(rule, request.destination.host, found))
         and (not rule.ports or any(request.destination.port in ports for ports in rule.ports))
