@@ -39,7 +39,7 @@ def foreign(heading: str, folder: Path, stack: ExitStack) -> dict[str, SocketAdd
             "127.0.0.1:1082": stack.enter_context(servers.ssh(folder)),
             "127.0.0.1:1083": stack.enter_context(servers.microsocks()),
         }
-    if heading.startswith("tor"):  # a tor without the internet connects to nothing: a server that takes its logins does
+    if "tor," in heading:  # a tor without the internet connects to nothing: a server that takes its logins does
         return {"127.0.0.1:9050": stack.enter_context(chainsocks()).address}
     return {}
 
