@@ -8,7 +8,7 @@ from chainsocks.client.names import resolve, resolve_ptr
 from chainsocks.client.raw_socket import connect_socket
 from chainsocks.client.stream import ChainStream
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
-from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp
+from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp, UdpFilter
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
@@ -77,6 +77,7 @@ __all__ = [
     "Tls",
     "UDPAssociation",
     "Udp",
+    "UdpFilter",
     "UdpRelay",
     "UnsupportedAddress",
     "UserId",

@@ -19,7 +19,7 @@ from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association, associate
 from chainsocks.client.call import Call
-from chainsocks.config.chains import DIRECT, Chain, Udp
+from chainsocks.config.chains import DIRECT, Chain, Udp, UdpFilter
 from chainsocks.config.hops import Resolve
 from chainsocks.config.idn import destination_of
 from chainsocks.config.models import Timeouts
@@ -66,7 +66,7 @@ async def open_udp(
         local = not hops or hops[-1].resolve is Resolve.LOCAL
         egress = hops[0].egress if hops else chain.egress
         resolve = dialer.timeouts.resolve if local else None
-        return UDPAssociation(association, dialer.network, resolve, egress, chain.family)
+        return UDPAssociation(association, dialer.network, resolve, egress, chain.family, chain.udp_filter)
     except BaseException:
         await _close_all(association.streams.values())
         raise
@@ -75,8 +75,8 @@ async def open_udp(
 class UDPAssociation:
     """Datagrams to any destination, and replies, through a chain or directly; `open_udp` makes it.
 
-    Directly, replies are accepted from addresses that something was sent to lately; through a chain, from its last hop.
-    The association ends with the TCP connection to any hop.
+    Directly, replies are accepted from addresses that something was sent to lately, or as `Chain.udp_filter` has it;
+    through a chain, from its last hop. The association ends with the TCP connection to any hop.
     """
 
     def __init__(
@@ -86,8 +86,11 @@ class UDPAssociation:
         resolve: float | None,
         egress: Egress | None = None,
         family: Family | None = None,
+        udp_filter: UdpFilter = UdpFilter.ADDRESS_AND_PORT,
     ) -> None:
         self._family = family
+        self._filter = udp_filter
+        self._hosts = Recent[str, bool](REMEMBERED)
         self._streams = association.streams
         self._network = network
         self._resolve = resolve
@@ -168,6 +171,8 @@ class UDPAssociation:
         """Return the payload and its origin; None for a datagram to drop."""
         if self._tunnel is None:
             origin = self._contacted.peek(source)
+            if origin is None and self._lets_in(source[0]):
+                origin = Address(*source)
             return (data, origin) if origin else None
         try:
             inner, header = self._tunnel.unwrap(data, source)
@@ -175,12 +180,18 @@ class UDPAssociation:
         except (DropDatagram, ProtocolError):
             return None
 
+    def _lets_in(self, host: str) -> bool:
+        """Whether the filter lets datagrams in from a host, whatever their port."""
+        known = self._hosts.peek(host) or False
+        return self._filter is UdpFilter.ANY or (self._filter is UdpFilter.ADDRESS and known)
+
     async def _send_to(self, data: bytes, destination: Address) -> None:
         if self._tunnel:
             await self._send(self._tunnel.wrap(encode_header(destination) + data), self._tunnel.to)
         else:
             place = (destination.host, destination.port)
             self._contacted[place] = destination
+            self._hosts[destination.host] = True
             await self._send(data, destination.sockaddr)
 
     async def _send(self, datagram: bytes, to: SockAddr) -> None:

@@ -65,6 +65,8 @@ __all__ = [
     "Route",
     "SameMember",
     "Udp",
+    "UdpFilter",
+    "UdpFilterText",
     "UdpText",
     "groups_of",
     "hops_of",
@@ -91,6 +93,17 @@ class Udp(StrEnum):
     REFUSE = "refuse"
 
 
+class UdpFilter(StrEnum):
+    """From where datagrams reach the client of a direct association (RFC 4787 section 5)."""
+
+    ADDRESS_AND_PORT = "address-and-port"
+    """From addresses and ports that the client has sent something to."""
+    ADDRESS = "address"
+    """From addresses that it has sent something to, whatever the port."""
+    ANY = "any"
+    """From anywhere, once it has sent something."""
+
+
 class Pick(StrEnum):
     """The order in which the members of a group are tried. In each of them, members in backoff come last."""
 
@@ -107,6 +120,7 @@ class Pick(StrEnum):
 
 
 UdpText = Literal["nested", "refuse"]
+UdpFilterText = Literal["address-and-port", "address", "any"]
 PickText = Literal["failover", "round-robin", "random", "fastest", "sticky"]
 # The members of the enums as they are written, for type checkers.
 
@@ -223,6 +237,8 @@ class Chain:
     """The interface that these use; None for the system's choice."""
     mark: int | None
     """The firewall mark of these; None for none."""
+    udp_filter: UdpFilter
+    """Without hops, from where datagrams reach the client; through hops, the last one decides."""
     egress: Egress | None = field(compare=False, repr=False)
     """Its source, its interface and its mark; None where it has none of them. Derived."""
     needs_arrival: bool = field(compare=False, repr=False)
@@ -255,6 +271,7 @@ class Chain:
         source: SourceLike = (),
         interface: str | None = None,
         mark: int | None = None,
+        udp_filter: UdpFilter | UdpFilterText = UdpFilter.ADDRESS_AND_PORT,
     ) -> None:
         members = _members(hops, "Chain")
         if resolver is not None:
@@ -273,6 +290,9 @@ class Chain:
             raise ValueError(f"warm is {warm}; write a number of ways from 0 to {MOST_WARM}")
         send_proxy = as_flag(send_proxy, "send_proxy")
         egress = egress_of(as_source(source), as_interface(interface), as_mark(mark))
+        udp_filter = as_choice(UdpFilter, udp_filter, "udp_filter")
+        if members and udp_filter is not UdpFilter.ADDRESS_AND_PORT:
+            raise ValueError(f"udp_filter {udp_filter}: the last hop decides which datagrams come through it")
         if members and egress:
             raise ValueError(f"{egress}: the connection to the first hop is that hop's affair; move this to the hop")
         if warm and (problem := warm_problem(members, send_proxy=send_proxy)):
@@ -303,6 +323,7 @@ class Chain:
             source=as_source(source),
             interface=as_interface(interface),
             mark=as_mark(mark),
+            udp_filter=udp_filter,
         )
         _derive(self)
 

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from chainsocks.config.chains import MOST_WARM, WARM_AGE, WARM_IDLE, Chain, Group, Pick, Udp
+from chainsocks.config.chains import MOST_WARM, WARM_AGE, WARM_IDLE, Chain, Group, Pick, Udp, UdpFilter
 from chainsocks.config.extras import TLS, require
 from chainsocks.config.gssapi import (
     gather_gssapi,
@@ -271,7 +271,18 @@ def _hops_of_a_chain(value: object) -> object:
     return value
 
 
-WITHOUT_HOPS = {"hops", "dial", "udp", "names_only", "send_proxy", "idle", "half_close", "family", *_EGRESS}
+WITHOUT_HOPS = {
+    "hops",
+    "dial",
+    "udp",
+    "names_only",
+    "send_proxy",
+    "idle",
+    "half_close",
+    "family",
+    "udp_filter",
+    *_EGRESS,
+}
 """The keys of a chain without hops."""
 
 
@@ -300,6 +311,7 @@ class ChainTable(_ListOfHops):
     source: Annotated[tuple[SourceText, ...], LIST] = ()
     interface: InterfaceText | None = None
     mark: Mark | None = None
+    udp_filter: UdpFilter = UdpFilter.ADDRESS_AND_PORT
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -309,6 +321,8 @@ class ChainTable(_ListOfHops):
                 f"{', '.join(sorted(unfit))} cannot be used in a chain with hops: the connection to its first hop is "
                 "that hop's affair, so move this to the hop"
             )
+        if self.hops and "udp_filter" in self.model_fields_set:
+            raise ValueError("udp_filter cannot be used in a chain with hops: the last hop decides what comes in")
         if not self.hops and (unfit := self.model_fields_set - WITHOUT_HOPS):
             raise ValueError(f"{', '.join(sorted(unfit))} cannot be used in a chain without hops")
         if self.length is not None and not self.skip_dead:

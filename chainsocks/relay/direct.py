@@ -1,6 +1,7 @@
 """The path of datagrams without hops: from sockets of this machine to their destinations, over IPv4 and IPv6.
 
-1. Replies are accepted only from an address and port that the client has sent to.
+1. Replies are accepted only from an address and port that the client has sent to, unless the chain's `udp_filter` says
+   otherwise.
 2. A name is resolved once; its addresses are remembered (`chainsocks.relay.lookups`). Datagrams for it use the first
    one that replies (`chainsocks.datagrams.Candidates`).
 3. The memory of destinations is bounded: the ones that were used last are kept.
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from chainsocks.config.chains import UdpFilter
 from chainsocks.datagrams import Candidates, Drop, Recent
 from chainsocks.network import DatagramSocket
 from chainsocks.observe.tally import Tally
@@ -71,7 +73,10 @@ class DirectPath:
         tally: Tally,
         allowed: Allowed | None = None,
         scope: int = 0,
+        filter_: UdpFilter = UdpFilter.ADDRESS_AND_PORT,
     ) -> None:
+        self._filter = filter_
+        self._hosts = Recent[str, bool](REMEMBERED) if filter_ is UdpFilter.ADDRESS else None
         self._allowed = allowed
         self._open = open_udp
         self._lookups = Lookups(resolve, resolve_limit, tally.drops)
@@ -162,6 +167,8 @@ class DirectPath:
     def _sent(self, route: _Route, datagram: bytes, header: int) -> bool:
         """Send; return whether the kernel has taken it."""
         self._contacted[route.address.host, route.address.port] = route
+        if self._hosts is not None:
+            self._hosts[route.address.host] = True
         sent = route.socket.send(datagram[header:], route.to)
         if sent:
             self._tally.traffic.up += len(datagram) - header
@@ -171,8 +178,16 @@ class DirectPath:
     def _on_datagram(self, payload: bytes, source: tuple[str, int]) -> None:
         route = self._contacted.peek(source)
         if route is None:
-            self._tally.drops[Drop.STRANGER] += 1
+            self._on_stranger(payload, source)
             return
         if route.candidates:
             route.candidates.note_reply(route.address)
         self._deliver(route.header + payload, len(payload))
+
+    def _on_stranger(self, payload: bytes, source: tuple[str, int]) -> None:
+        """Deliver a datagram from where none was sent to, if the filter lets it in."""
+        if self._filter is UdpFilter.ANY or (self._hosts is not None and self._hosts.peek(source[0])):
+            origin = canonical(Address(source[0].partition("%")[0], source[1]))
+            self._deliver(encode_header(origin) + payload, len(payload))
+        else:
+            self._tally.drops[Drop.STRANGER] += 1

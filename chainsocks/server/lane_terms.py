@@ -108,6 +108,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "seal",
             "skip_dead",
             "udp",
+            "udp_filter",
             "warm",
             "warm_age",
             "warm_idle",

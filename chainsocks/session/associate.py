@@ -81,7 +81,9 @@ async def open_datagram_relay(
         async with AsyncExitStack() as streams:
             opener, arranged = _opener(network, chain.egress), _arranged(resolve, chain.family)
             allowed = _allowed_by(chain.family, allowed)
-            way: DatagramPath = DirectPath(opener, arranged, config.timeouts.resolve, tally, allowed, there.scope)
+            way: DatagramPath = DirectPath(
+                opener, arranged, config.timeouts.resolve, tally, allowed, there.scope, chain.udp_filter
+            )
             if chain.hops:
                 association = await associate()
                 for stream in association.streams.values():

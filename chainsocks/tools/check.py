@@ -11,7 +11,7 @@ from rich.table import Table
 
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import flights, round_trips
-from chainsocks.config.chains import DIRECT, Chain, Group, Udp
+from chainsocks.config.chains import DIRECT, Chain, Group, Udp, UdpFilter
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
@@ -130,6 +130,8 @@ def _chain_remarks(chain: Chain) -> Iterator[str]:
         yield "sends a PROXY protocol header"
     if chain.egress:
         yield str(chain.egress)
+    if chain.udp_filter is not UdpFilter.ADDRESS_AND_PORT:
+        yield f"udp_filter {chain.udp_filter}"
     if chain.family:
         yield f"family {chain.family}"
     if chain.idle is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp, hops_of
+from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp, UdpFilter, hops_of
 from chainsocks.config.hops import Hop, Isolate, parse_hop_url
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.load import parse_config
@@ -246,4 +246,13 @@ def test_rules_that_show_names_of_a_sealed_chain(sealed: str, rules: str, is_pro
 def test_where_the_problem_is() -> None:
     text = '[hops]\na = "socks5://a"\n[chains]\nx = { hops = ["a"], seal = true }\n'
     with pytest.raises(ConfigError, match=r"chains\.x\.seal: hop a is not spoken to in TLS"):
+        parse_config(text)
+
+
+def test_the_last_hop_decides_which_datagrams_come_in() -> None:
+    assert Chain(udp_filter="any").udp_filter is UdpFilter.ANY
+    with pytest.raises(ValueError, match="udp_filter any: the last hop decides"):
+        Chain("socks5://a", udp_filter="any")
+    text = '[hops]\na = "socks5://a"\n[chains]\nx = { hops = ["a"], udp_filter = "any" }'
+    with pytest.raises(ConfigError, match="udp_filter cannot be used in a chain with hops"):
         parse_config(text)

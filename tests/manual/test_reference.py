@@ -136,6 +136,7 @@ SECTIONS = {
             "source": {"hops": "direct"},
             "interface": {"hops": "direct"},
             "mark": {"hops": "direct"},
+            "udp_filter": {"hops": "direct"},
         },
     ),
     "`[[rules]]`": Section(

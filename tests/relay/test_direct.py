@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from chainsocks.config.chains import UdpFilter
 from chainsocks.datagrams import Drop
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import encode_header
@@ -51,6 +52,24 @@ async def test_only_who_was_asked_may_answer(written: str, nursery: trio.Nursery
             MemorySocket(world.network, FOUR.host, port).send(b"answer", ours)
     assert world.delivered == [(encode_header(FOUR) + b"answer", 6)]
     assert world.tally.drops[Drop.STRANGER] == 1
+
+
+@pytest.mark.parametrize(
+    ("filter_", "let_in"), [(UdpFilter.ADDRESS_AND_PORT, ""), (UdpFilter.ADDRESS, "b"), (UdpFilter.ANY, "bc")]
+)
+async def test_the_filter_lets_strangers_in(filter_: UdpFilter, let_in: str, nursery: trio.Nursery) -> None:
+    world = beyond(nursery)
+    way = DirectPath(world.network.open_udp, world.network.resolve, 5, world.tally, filter_=filter_)
+    origins = {"a": FOUR, "b": Address(FOUR.host, 54), "c": Address("203.0.113.9", 53)}
+    async with world.running(way):
+        send(way, FOUR)
+        [ours] = world.network.sockets
+        await wait_all_tasks_blocked()
+        for payload, origin in origins.items():
+            MemorySocket(world.network, origin.host, origin.port).send(payload.encode(), ours)
+    expected = [payload for payload in origins if payload in "a" + let_in]
+    assert world.delivered == [(encode_header(origins[each]) + each.encode(), 1) for each in expected]
+    assert world.tally.drops[Drop.STRANGER] == 3 - len(expected)
 
 
 async def test_a_name_keeps_nobody_waiting(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
