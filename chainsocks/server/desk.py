@@ -35,7 +35,7 @@ from chainsocks.server.channel import Channel, open_channel
 from chainsocks.server.control import serve_control_socket
 from chainsocks.server.crew import Crew, Helm, Member
 from chainsocks.server.inbox import Inbox
-from chainsocks.server.web import WebServer, web_listeners
+from chainsocks.server.web import LEAVING, WebServer, web_listeners
 from chainsocks.server.worker import flush_output
 from chainsocks.signals import SIGNALS, describe_exit
 
@@ -46,8 +46,8 @@ log = logging.getLogger("chainsocks.control")
 PAUSE = 1.0
 """Seconds from the death of the control process to the start of the next one."""
 
-ENDING = 2.0
-"""Seconds that it has to end by itself."""
+ENDING = LEAVING + 1.0
+"""Seconds that it has to end by itself, after the web server."""
 
 JOINING = 2.0
 """Seconds that clients wait until all workers have joined."""

@@ -167,5 +167,5 @@ def _unchangeable(former: Config, config: Config) -> Iterator[Problem]:
     """Find what one process cannot change while it runs."""
     yield from unchangeable(former, config)
     if (workers := count_workers(config.server)) != 1:
-        what = f"it cannot become {workers} while one process serves: restart the server"
+        what = f"it cannot become {workers}, as the server was started with one process: restart the server"
         yield Problem("server.workers", what)

@@ -124,7 +124,9 @@ def test_one_process_cannot_become_several_and_says_so(tmp_path: Path, echo: Soc
     with reloadable(tmp_path, config(at(address))) as server:
         assert server.address == address
         server.reload(config(at(address), at(other), workers=2))
-        server.wait_for("ERROR .*server.workers: it cannot become 2 while one process serves: restart the server")
+        server.wait_for(
+            "ERROR .*server.workers: it cannot become 2, as the server was started with one process: restart the server"
+        )
         with pytest.raises(ConnectionRefusedError):
             connect(other)
 

@@ -103,7 +103,7 @@ def refused_files(taken: Address) -> Iterator[tuple[Config | ConfigError, list[s
     yield ConfigError(problems, "c.toml"), ["c.toml: server.foo: unknown key", "c.toml: rules[1].to: is odd"]
     yield (
         Config(Server(listen=(ANY_PORT,), workers=3), rules=NO_ENTRY),
-        ["c.toml: server.workers: it cannot become 3 while one process serves: restart the server"],
+        ["c.toml: server.workers: it cannot become 3, as the server was started with one process: restart the server"],
     )
     yield (
         replace(config_of(Listener(Address("127.0.0.2", 0)), Listener(taken)), rules=NO_ENTRY),
