@@ -186,6 +186,13 @@ chain_options = [
     click.option(
         "--share", "shared", multiple=True, metavar="PATH", help="A socket that stays open, though it leads outside."
     ),
+    click.option(
+        "--publish",
+        "published",
+        multiple=True,
+        metavar="[ADDR:]PORT",
+        help="A port of the program that can be reached from outside, on 127.0.0.1 or ADDR; repeatable.",
+    ),
     click.option("-v", "--verbose", is_flag=True, help="Log every connection."),
     click.option("-q", "--quiet", is_flag=True, help="Log errors only."),
 ]
@@ -200,6 +207,7 @@ def with_chain_options(function: Callable[[], None]) -> Callable[[], None]:
 
 @cli.command("exec", context_settings={"allow_interspersed_args": False})
 @with_chain_options
+@click.option("--env", "variables_only", is_flag=True, help="Only set ALL_PROXY and http_proxy; no network of its own.")
 @click.argument("command", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
 def exec_() -> None:
     """Run a program whose only way out is the chain. Linux; no root.

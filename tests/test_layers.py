@@ -63,7 +63,7 @@ SIDE_ROOMS = {
     "web": SideRoom(  # its own process
         frozenset({"protocol", "errors", "config", "observe", "control", "signals"}), users=99
     ),
-    "namespace": SideRoom(frozenset({"errors"}), users=6),  # of a program that the server is outside of
+    "namespace": SideRoom(frozenset({"errors"}), users=5),  # of a program that the server is outside of
     "client": SideRoom(
         frozenset(
             {"protocol", "errors", "egress", "network", "sockets", "datagrams", "config", "routing", "net", "chain"}

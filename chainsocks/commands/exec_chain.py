@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from chainsocks.commands.configuration import find
-from chainsocks.namespace.enter import Inside
+from chainsocks.namespace.handover import Handover
 from chainsocks.observe.log import change_logging, start_logging
 from chainsocks.server.file_limit import raise_limit
 from chainsocks.tools.exec.serve import Program, serve_program
@@ -23,11 +24,12 @@ log = logging.getLogger("chainsocks.exec")
 
 
 def exec_chain(
-    inside: Inside,
+    handover: Handover,
     process: int,
-    namespace: int,
     ready: Callable[[], None],
     *,
+    published: Sequence[tuple[socket.socket, int]],
+    login: str,
     path: Path | None,
     chain: str | None,
     hops: tuple[str, ...],
@@ -36,12 +38,14 @@ def exec_chain(
 ) -> None:
     """Serve a program until it has ended, and call `ready` when it can begin; see `chainsocks.tools.exec.serve`.
 
+    With a `login`, its listener is an ordinary one, for this login.
+
     Raises:
         ConfigError: the configuration or an option is not valid, or there is no chain.
     """
-    program = Program(process, namespace, inside)
+    program = Program(process, handover, tuple(published))
     start_logging(logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING)
-    config = config_inside(find(path).config, chain, hops, program.addresses)
+    config = config_inside(find(path).config, chain, hops, program.addresses, login)
     change_logging(config.log)
     if way := direct_ways(config):
         log.warning("%s", way)

@@ -18,15 +18,17 @@ def shell(
     chain: str | None,
     hops: tuple[str, ...],
     shared: tuple[str, ...],
+    published: tuple[str, ...],
     verbose: bool,
     quiet: bool,
 ) -> None:
     """Become the user's shell; otherwise as `chainsocks.commands.exec.exec`.
 
     Raises:
-        UsageError, NamespaceError: as that does.
+        UsageError, NamespaceError, OSError: as that does.
     """
-    execute(Way(path, chain, hops, verbose, quiet), shared, _marked(os.environ.get("SHELL") or "/bin/sh"))
+    way = Way(path, chain, hops, shared, published, verbose, quiet)
+    execute(way, _marked(os.environ.get("SHELL") or "/bin/sh"))
 
 
 def _marked(path: str) -> list[str]:

@@ -11,6 +11,7 @@ __all__ = [
     "CLONE_NEWUSER",
     "bind_mount",
     "drop_capabilities",
+    "hide",
     "load_filter",
     "mount_tmpfs",
     "unmount",
@@ -21,7 +22,7 @@ CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 2, 4, 8, 4096
 _MNT_DETACH = 2
-_PR_CAPBSET_DROP, _PR_SET_SECCOMP = 24, 22
+_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 4, 22, 24
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITIES = 64
 
@@ -73,6 +74,11 @@ def drop_capabilities() -> None:
     for number in range(_CAPABILITIES):
         if _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0):
             break  # the kernel has no further ones
+
+
+def hide() -> None:
+    """Keep processes of the same user from looking into this one (PR_SET_DUMPABLE)."""
+    _libc.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), 0, 0, 0)
 
 
 class _Program(ctypes.Structure):

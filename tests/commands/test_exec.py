@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
@@ -19,6 +20,9 @@ HOP = "--hop=socks5://127.0.0.1:1"
         (["exec", HOP, "--chain=south", "true"], "--chain and --hop exclude each other"),
         (["exec", HOP, "--share=/nonexistent", "true"], "--share: there is no /nonexistent"),
         (["exec", HOP], "Missing argument 'COMMAND...'"),
+        (["exec", HOP, "--publish=x", "true"], "--publish: found 'x', expected a port, or address:port"),
+        (["exec", HOP, "--publish=127.0.0.1:0", "true"], "--publish: found '127.0.0.1:0', expected a port"),
+        (["exec", HOP, "--env", "--publish=80", "true"], "--env makes no network of its own"),
     ],
 )
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str) -> None:
@@ -38,6 +42,13 @@ def test_options_behind_the_command_are_its_own(tmp_path: Path) -> None:
     needs_namespaces()
     status, out, err = run_program(tmp_path, "exec", HOP, "sh", "-c", "echo $0 $1; exit 3", "--hop", "-v")
     assert (status, out, err) == (3, "--hop -v\n", "")
+
+
+def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, _, err = run_main(capsys, "exec", HOP, f"--publish={port}", "true")
+    assert (status, err) == (1, f"chainsocks: --publish {port} at 127.0.0.1: Address already in use\n")
 
 
 def test_without_a_chain_nothing_is_run(tmp_path: Path) -> None:

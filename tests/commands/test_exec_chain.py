@@ -10,6 +10,7 @@ import pytest
 from chainsocks.commands.exec_chain import exec_chain
 from chainsocks.errors import ConfigError
 from chainsocks.namespace.enter import Inside
+from chainsocks.namespace.handover import Handover
 
 
 def test_without_a_chain_it_is_never_ready(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -17,6 +18,17 @@ def test_without_a_chain_it_is_never_ready(monkeypatch: pytest.MonkeyPatch, tmp_
     file.write_text("")
     monkeypatch.setattr("chainsocks.commands.exec_chain.start_logging", lambda level: None)
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        inside = Inside((sock,), (), ())
+        handover = Handover(Inside((sock,), (), ()), 1)
         with pytest.raises(ConfigError, match="there is no chain to send connections through"):
-            exec_chain(inside, -1, 1, pytest.fail, path=file, chain=None, hops=(), verbose=False, quiet=False)
+            exec_chain(
+                handover,
+                -1,
+                pytest.fail,
+                published=(),
+                login="",
+                path=file,
+                chain=None,
+                hops=(),
+                verbose=False,
+                quiet=False,
+            )

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import pytest
 
 from tests.e2e.answering_hop import AnsweringHop, answering_hop
-from tests.e2e.programs import PATIENCE, Process, clean_environment, find_program
+from tests.e2e.programs import PATIENCE, Process, clean_environment, find_program, free_address
 from tests.e2e.servers import chainsocks
 from tests.e2e.spawner import OWN
 from tests.namespaces_of_users import needs_namespaces
@@ -207,6 +207,60 @@ def _processes_at(folder: Path) -> list[int]:
             if entry.name.isdecimal() and (entry / "cwd").readlink() == folder:
                 found.append(int(entry.name))
     return found
+
+
+def test_variables_only(hops: tuple[AnsweringHop, list[str]], tmp_path: Path) -> None:
+    curl = find_program("curl", "curl")
+    script = f"{curl} -sS http://env.test; {curl} -sS --proxy $all_proxy http://socks.test; echo $no_proxy $NO_PROXY"
+    status, out, err = run(["--env", *hops[1]], tmp_path, "sh", "-c", script, no_proxy="*")
+    assert (status, out) == (0, "greetings\ngreetings\n\n")
+    assert err.startswith("chainsocks: --env sets variables only: what does not follow all_proxy or http_proxy")
+    assert err.count("\n") == 1
+    for asked in ("env.test:80", "socks.test:80"):
+        hops[0].wait_for(asked)
+
+
+def test_the_listener_of_variables_has_a_login(hops: tuple[AnsweringHop, list[str]], tmp_path: Path) -> None:
+    curl = find_program("curl", "curl")
+    script = f"{curl} -sS --proxy socks5h://${{all_proxy#*@}} http://none.test"
+    status, _, _ = run(["--env", *hops[1]], tmp_path, "sh", "-c", script)
+    assert status == 97
+    assert "none.test:80" not in hops[0].asked
+
+
+SERVER = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
+    print("ready", flush=True)
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(b"from inside: " + connection.recv(100))
+"""
+
+
+def test_a_published_port(hops: tuple[AnsweringHop, list[str]], tmp_path: Path) -> None:
+    host, port = free_address()
+    process, out, err = start(
+        [f"--publish={host}:{port}", *hops[1]], tmp_path, sys.executable, "-Sc", SERVER, str(port)
+    )
+    with out, err:
+        assert out.readline() == b"ready\n"
+        with socket.create_connection((host, port), PATIENCE) as client:
+            client.sendall(b"hello")
+            assert client.makefile("rb").read() == b"from inside: hello"
+        assert (process.wait(PATIENCE), err.read()) == (0, b"")
+
+
+def test_a_published_port_on_which_nothing_listens(hops: tuple[AnsweringHop, list[str]], tmp_path: Path) -> None:
+    host, port = free_address()
+    process, out, err = start([f"--publish={host}:{port}", *hops[1]], tmp_path, "sh", "-c", "echo ready; exec sleep 60")
+    with out, err:
+        assert out.readline() == b"ready\n"
+        with socket.create_connection((host, port), PATIENCE) as client, pytest.raises(ConnectionResetError):
+            client.recv(1)
+        process.send_signal(signal.SIGTERM)
+        assert f"port {port} inside: Connection refused" in err.read().decode()
+        assert process.wait(PATIENCE) == -signal.SIGTERM
 
 
 NOBODY = 65534

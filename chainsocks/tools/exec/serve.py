@@ -13,12 +13,13 @@ from pathlib import Path
 import trio
 
 from chainsocks.config.models import Config
-from chainsocks.namespace.enter import Inside
+from chainsocks.namespace.handover import Handover
 from chainsocks.net.listeners import OpenListener
 from chainsocks.net.redirected import original_destination
 from chainsocks.observe.live import LiveSessions
 from chainsocks.protocol.address import Address, AddressType, printable
 from chainsocks.server.name_server import serve_datagrams, serve_streams
+from chainsocks.server.published import publish
 from chainsocks.server.server import Server, open_server
 from chainsocks.sockets import keep_urgent
 from chainsocks.tools.exec.answers import answer
@@ -36,14 +37,14 @@ class Program:
 
     process: int
     """A file descriptor of it (pidfd_open(2))."""
-    namespace: int
-    """The inode of its network namespace."""
-    inside: Inside
+    handover: Handover
+    published: tuple[tuple[socket.socket, int], ...] = ()
+    """Listening sockets outside, each with the port inside that it is for."""
 
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Where the listeners for its connections are, in its namespace."""
-        return tuple(Address(*each.getsockname()[:2]) for each in self.inside.streams)
+        return tuple(Address(*each.getsockname()[:2]) for each in self.handover.inside.streams)
 
 
 async def serve_program(config: Config, program: Program, ready: Callable[[], None]) -> None:
@@ -55,20 +56,27 @@ async def serve_program(config: Config, program: Program, ready: Callable[[], No
     listeners = [*_listeners(config, program, names)]
     for each in listeners:
         each.listen(config.server.keepalive)
-    for sock in (*program.inside.names, *program.inside.questions):
+    for sock in (*program.handover.inside.names, *program.handover.inside.questions):
         sock.settimeout(0)
     reply = partial(answer, names=names)
     async with open_server(config, listeners, live=live) as server, trio.open_nursery() as nursery:
-        for sock in program.inside.questions:
+        for sock in program.handover.inside.questions:
             nursery.start_soon(serve_datagrams, sock, reply)
-        for sock in program.inside.names:
+        for sock in program.handover.inside.names:
             sock.listen()
             nursery.start_soon(serve_streams, sock, reply, config.timeouts.handshake)
         nursery.start_soon(_keep_names, names, server)
+        if door := program.handover.door:
+            turn = trio.Lock()
+            for listening, port in program.published:
+                listening.settimeout(0)
+                nursery.start_soon(publish, listening, port, door, turn, config.timeouts)
         ready()
         await trio.lowlevel.wait_readable(program.process)
-        await _wait_for_others(program.namespace)
+        await _wait_for_others(program.handover)
         nursery.cancel_scope.cancel()
+    if door:
+        door.socket.close()
 
 
 def _listeners(config: Config, program: Program, names: Names) -> Iterator[OpenListener]:
@@ -79,7 +87,7 @@ def _listeners(config: Config, program: Program, names: Names) -> Iterator[OpenL
         name = names.name_of(address.host)
         return Address(name, address.port) if name else address
 
-    for listener, sock in zip(config.server.listen, program.inside.streams, strict=True):
+    for listener, sock in zip(config.server.listen, program.handover.inside.streams, strict=True):
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         keep_urgent(sock)
@@ -100,10 +108,12 @@ def _destinations(server: Server) -> Iterator[str]:
             yield request.destination.host
 
 
-async def _wait_for_others(namespace: int) -> None:
+async def _wait_for_others(handover: Handover) -> None:
     """Wait until no process is left in a namespace; say first which ones there are."""
     said = False
-    while left := processes_in(namespace):
+    if handover.namespace is None:
+        return
+    while left := [each for each in processes_in(handover.namespace) if each != handover.doorman]:
         if not said:
             log.warning("%s", _describe(left))
             said = True

@@ -14,7 +14,8 @@ from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.control import Control
 from chainsocks.config.hops import parse_hop_url
 from chainsocks.config.listeners import Listener, ListenerKind
-from chainsocks.config.models import Config, Ident, Server
+from chainsocks.config.models import Config, Ident, Server, User
+from chainsocks.config.passwords import PlainPassword
 from chainsocks.config.rules import DIRECTLY, Hosts, Rule
 from chainsocks.config.suggest import did_you_mean
 from chainsocks.config.web import Web
@@ -33,8 +34,12 @@ _NO_SUCH_NAME = Rule(0, None, Hosts(networks=POOLS))
 """Addresses of the pool that no name has any more, or ever had."""
 
 
-def config_inside(config: Config, chain: str | None, hops: tuple[str, ...], listeners: tuple[Address, ...]) -> Config:
+def config_inside(
+    config: Config, chain: str | None, hops: tuple[str, ...], listeners: tuple[Address, ...], login: str = ""
+) -> Config:
     """Return the configuration of a server whose listeners have the connections of a program.
+
+    With a `login`, they are ordinary listeners, for a user with this password.
 
     Logins, limits of clients' listeners and the control socket are those of `chainsocks serve`, and are left out.
 
@@ -47,16 +52,18 @@ def config_inside(config: Config, chain: str | None, hops: tuple[str, ...], list
         config = replace(config, chains={"default": own}, rules=rules)
     elif not any(each.hops for each in _chains_in_use(config)):
         raise ConfigError([Problem("", NO_CHAIN)])
+    kind = ListenerKind.SOCKS if login else ListenerKind.REDIRECT
+    users = (User("exec", PlainPassword(login.encode())),) if login else ()
     server = replace(
         config.server,
-        listen=tuple(Listener(each, ListenerKind.REDIRECT) for each in listeners),
+        listen=tuple(Listener(each, kind) for each in listeners),
         workers=1,
         gssapi=None,
         ident=Ident.OFF,
         private=Server().private,
     )
     rules = (_NO_SUCH_NAME, *config.rules)
-    return replace(config, server=server, users=(), rules=rules, control=Control(), web=Web())
+    return replace(config, server=server, users=users, rules=rules, control=Control(), web=Web())
 
 
 def _own_chain(config: Config, chain: str | None, hops: tuple[str, ...]) -> Chain | None:

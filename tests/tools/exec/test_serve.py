@@ -15,6 +15,7 @@ import trio
 
 from chainsocks.config.models import Config
 from chainsocks.namespace.enter import Inside
+from chainsocks.namespace.handover import Handover
 from chainsocks.tools.exec.serve import Program, serve_program
 from chainsocks.tools.exec.way import config_inside
 
@@ -33,7 +34,7 @@ def program_of(child: subprocess.Popen[bytes], namespace: int = 1) -> Program:
     sockets = [socket.socket(socket.AF_INET, kind) for kind in kinds]
     for sock in sockets:
         sock.bind(("127.0.0.1", 0))
-    return Program(os.pidfd_open(child.pid), namespace, Inside.of(sockets))
+    return Program(os.pidfd_open(child.pid), Handover(Inside.of(sockets), namespace))
 
 
 def config_of(program: Program) -> Config:
@@ -45,7 +46,7 @@ async def test_it_serves_until_the_program_has_ended(
 ) -> None:
     caplog.set_level("INFO", "chainsocks")
     program, ready, ended = program_of(child), trio.Event(), trio.Event()
-    stream, names, questions = (sock.getsockname() for sock in program.inside.sockets)
+    stream, names, questions = (sock.getsockname() for sock in program.handover.inside.sockets)
 
     async def serve() -> None:
         await serve_program(config_of(program), program, ready.set)
