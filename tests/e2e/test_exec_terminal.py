@@ -97,10 +97,10 @@ def test_the_shell_controls_the_command(shell: Shell) -> None:
 
 def test_the_command_has_the_window_and_its_changes(shell: Shell) -> None:
     shell.resize(33, 91)
-    script = 'trap "stty size; exit 7" WINCH; stty size; while :; do read line; done'
-    shell.type(f"{RUN} bash -c '{script}'\n")
+    shell.type(f"{RUN} sh -c 'stty size; read line; stty size; exit 7'\n")
     shell.wait_for("33 91")
     shell.resize(34, 92)
+    shell.type("\n")
     shell.wait_for("34 92")
     shell.type("echo status $?\n")
     shell.wait_for("status 7")
