@@ -15,7 +15,8 @@ made = door.take()
 made.connect(server.getsockname())
 door.ask(socket.AF_INET6)
 six = door.take()
-found = {"children": True, "files": files, "six": six.family == socket.AF_INET6, "session": os.getsid(doorman) == doorman}
+found = {"children": True, "files": files, "six": six.family == socket.AF_INET6}
+found["session"] = os.getsid(doorman) == doorman
 try: os.waitpid(-1, os.WNOHANG)
 except ChildProcessError: found["children"] = False
 watch = os.pidfd_open(doorman)
