@@ -90,8 +90,6 @@ def _read(options: Options) -> tuple[list[Hop], frozenset[Part], Plotter | None]
             hops += map(parse_hop_url, urls)
         except ValueError as error:
             problems.append(Problem(option, str(error)))
-    if any(hop.tls for hop in hops):
-        problems.append(Problem("--hop", "a hop in TLS cannot be measured yet: the load speaks to it without"))
     foreign = options.proxy is not None or bool(options.hops)
     if options.proxy is not None and options.hops:
         problems.append(Problem("--hop", "cannot be combined with --proxy: give every hop of the chain with --hop"))

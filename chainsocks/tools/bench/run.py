@@ -31,7 +31,7 @@ from chainsocks.tools.bench.figures import (
     Sample,
     title_of_bulk,
 )
-from chainsocks.tools.bench.hops import open_hops
+from chainsocks.tools.bench.hops import open_front, open_hops
 from chainsocks.tools.bench.sessions import measure_idle, measure_sessions, open_idle
 from chainsocks.tools.bench.target import Target, open_target
 from chainsocks.tools.bench.way import Way, local_host
@@ -111,6 +111,8 @@ def open_subjects(
 ) -> Iterator[tuple[Subject, ...]]:
     """Yield the direct way first, and then the one through `hops`; without any, those through 1 to `count` of our own.
 
+    A server of ours speaks to hops in TLS, since the load does not. It is one of the processes then, if there are any.
+
     Two ways never share a hop of our own: memory that a hop keeps from a thousand sessions would hide what the next
     thousand need.
 
@@ -120,7 +122,14 @@ def open_subjects(
     raise_limit()  # our hops inherit it
     direct = Subject(Way("direct"))
     if hops:
-        yield direct, Subject(Way("proxy" if len(hops) == 1 else f"{len(hops)} hops", tuple(hops)), pids)
+        way = Way("proxy" if len(hops) == 1 else f"{len(hops)} hops", tuple(hops))
+        if any(hop.tls for hop in hops):
+            on_step(0, None, f"{way.name}: start a front")
+            with open_front(hops) as front:
+                way = Way(f"{way.name}, by a front", (front.hop,), behind=tuple(hops))
+                yield direct, Subject(way, (*pids, front.pid) if pids else ())
+            return
+        yield direct, Subject(way, pids)
         return
     with ExitStack() as stack:
         subjects = [direct]

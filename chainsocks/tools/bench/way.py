@@ -62,6 +62,8 @@ class Way:
     hops: tuple[Hop, ...] = ()
     timeouts: Timeouts = field(default=Timeouts(), repr=False)
     """Limits for the connect and for each hop."""
+    behind: tuple[Hop, ...] = ()
+    """The hops behind a front server of ours, which is the only one of `hops` then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +260,8 @@ def local_host(way: Way) -> str:
     That is loopback for a hop on this machine, otherwise the local address towards that hop, or towards the first hop
     where only the hops can resolve the name of the last one. No packet is sent.
     """
-    for hop in (*way.hops[-1:], *way.hops[:1]):
+    hops = way.behind or way.hops
+    for hop in (*hops[-1:], *hops[:1]):
         try:
             found = socket.getaddrinfo(hop.address.host, hop.address.port, type=socket.SOCK_STREAM)[0][4]
             address = local_address(Address(str(found[0]), hop.address.port))
