@@ -50,6 +50,8 @@ class _Waits:
             if self.reader:
                 stream.poller.wake(self.reader)
                 self.reader = None
+            else:
+                stream.poller.let_tasks_run()  # the stream's task does something else: it must not wait for the poller
         if self.writer and events & WRITE_EVENTS:
             stream.poller.wake(self.writer)
             self.writer = None

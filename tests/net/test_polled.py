@@ -65,6 +65,22 @@ async def test_data_that_came_while_nobody_waited_is_not_lost(pair: Pair) -> Non
     assert await stream.receive() == b"early"
 
 
+async def test_data_that_comes_for_a_busy_task_does_not_keep_the_poller(
+    pair: Pair, poller: Poller, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would linger for the next event, while the tasks of streams have work."""
+    stream, far = pair
+    nursery.start_soon(stream.receive)
+    await wait_all_tasks_blocked()
+    far.send(b"first")
+    await wait_all_tasks_blocked()
+    turns: list[str] = []
+    monkeypatch.setattr(Poller, "let_tasks_run", lambda _: turns.append("tasks"))
+    far.send(b"second")
+    await wait_all_tasks_blocked()
+    assert turns == ["tasks"]
+
+
 @pytest.mark.usefixtures("sockets_on_mock_clock")
 async def test_data_and_the_end_in_one_event(pair: Pair, nursery: trio.Nursery) -> None:
     stream, far = pair
