@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 __all__ = ["pin_of"]
 
+_KEPT = 256
+"""Certificates whose pins are remembered: a hop shows the same one to each connection."""
 
+
+@lru_cache(_KEPT)
 def pin_of(certificate: bytes) -> bytes:
     """Return the pin of a certificate (DER): the SHA-256 of its public key (RFC 7469 section 2.4).
 

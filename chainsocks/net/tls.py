@@ -91,6 +91,8 @@ class TlsStream(ByteStream):
         self._has_ended = False
         self._sending = anyio.Lock()
         self._senders = 0
+        self._failure: TlsError | None = None
+        """What broke the stream behind bytes that were still good."""
         self.problem: str | None = None
         """Why nothing more can be received, if TLS broke the stream."""
 
@@ -168,6 +170,7 @@ class TlsStream(ByteStream):
         while True:
             decrypted = self._read(max_bytes)
             if decrypted:
+                decrypted = self._read_on(decrypted, max_bytes)
                 if not waited:
                     await checkpoint()
                 return decrypted
@@ -212,8 +215,24 @@ class TlsStream(ByteStream):
         """Those of the inner stream."""
         return self._stream.extra_attributes
 
+    def _read_on(self, first: bytes, max_bytes: int) -> bytes:
+        """Return what has arrived behind `first` along with it: OpenSSL returns one record of up to 16 KiB at a time.
+
+        An end behind it comes with the next call.
+        """
+        parts, left = [first], max_bytes - len(first)
+        try:
+            while left > 0 and self._incoming.pending and (data := self._read(left)):
+                parts.append(data)
+                left -= len(data)
+        except TlsError as error:
+            self._failure = error
+        return b"".join(parts) if len(parts) > 1 else first
+
     def _read(self, max_bytes: int) -> bytes | None:
         """Return decrypted bytes, none at the peer's close_notify; None while more has to arrive."""
+        if self._failure:
+            raise self._failure
         try:
             return self._object.read(max_bytes)
         except ssl.SSLWantReadError:

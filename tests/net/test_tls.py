@@ -101,6 +101,30 @@ async def test_what_has_arrived_before_a_half_close_is_not_lost(version: ssl.TLS
         assert await read_to_end(client) == b"a" * 199_999 + b"b"
 
 
+async def test_records_that_have_arrived_come_together_and_an_end_behind_them_after_them() -> None:
+    async with pair(capacity=1 << 20) as (client, server):
+        await server.send(b"a" * 40_000)
+        assert await client.receive() == b"a" * 40_000
+        await server.send(b"b" * 40_000)
+        assert await client.receive(20_000) == b"b" * 20_000
+        await server.send_eof()
+        assert await client.receive() == b"b" * 20_000
+        with pytest.raises(EndOfStream):
+            await client.receive()
+
+
+async def test_what_is_good_comes_before_what_is_broken() -> None:
+    near, far = memory_stream_pair(1 << 20)
+    client, server = TlsStream(near, authority().client(), NAME), TlsStream(far, authority().server(), is_server=True)
+    await shake(client, server)
+    await server.send(b"good")
+    await far.send(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+    assert await client.receive() == b"good"
+    for _ in range(2):
+        with pytest.raises(TlsError, match="TLS failed"):
+            await client.receive()
+
+
 async def test_an_end_without_close_notify_is_no_end() -> None:
     async with pair() as (client, server):
         await server.send(b"half of it")
