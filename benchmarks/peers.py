@@ -76,12 +76,14 @@ def open_peer(peer: Peer, folder: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def open_ours(folder: Path, *lines: str, workers: int = 1, address: Address | None = None) -> Iterator[Running]:
+def open_ours(
+    folder: Path, *lines: str, workers: int = 1, address: Address | None = None, tls: str = ""
+) -> Iterator[Running]:
     """Run our server, all workers of it, with `lines` in its configuration besides those of ``[server]``.
 
-    It listens on `address`, or on one that is free. Otherwise as `open_peer`.
+    It listens on `address`, or on one that is free; `tls` is the table for that. Otherwise as `open_peer`.
     """
-    server = Peer(OURS, "", lambda own: _ours(own, *lines, workers=workers, address=address))
+    server = Peer(OURS, "", lambda own: _ours(own, *lines, workers=workers, address=address, tls=tls))
     with open_peer(server, folder) as running:
         deadline = time.monotonic() + PATIENCE
         while workers > 1 and len(family(running.pids[0])) <= workers:  # one suffices to accept a connection
@@ -91,10 +93,11 @@ def open_ours(folder: Path, *lines: str, workers: int = 1, address: Address | No
         yield running
 
 
-def _ours(folder: Path, *lines: str, workers: int = 1, address: Address | None = None) -> list[Program]:
+def _ours(folder: Path, *lines: str, workers: int = 1, address: Address | None = None, tls: str = "") -> list[Program]:
     listen, config = address or free_address(), folder / "chainsocks.toml"
     # Several workers would have a control process beside them, and all servers of a user the same control socket.
-    server = ["[control]", 'socket = "off"', "[server]", f'listen = ["{listen}"]', f"workers = {workers}"]
+    where = f'{{ address = "{listen}", tls = {tls} }}' if tls else f'"{listen}"'
+    server = ["[control]", 'socket = "off"', "[server]", f"listen = [{where}]", f"workers = {workers}"]
     config.write_text("\n".join([*server, *lines]) + "\n")
     return [Program([Path(sysconfig.get_path("scripts")) / "chainsocks", "serve", "-c", config], listen)]
 
