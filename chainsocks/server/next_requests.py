@@ -5,8 +5,9 @@
     session ─ its response is complete ─ wait for the next request ─ admission ─ session
                                                                  └─ closed, when that takes too long
 
-1. A connection that waits here holds no place. At most `MOST` wait; for a further one, the one that has waited longest
-   is closed, as its client expects of any server (RFC 9112 section 9.5).
+1. A connection that waits here holds no place. As many may wait as connections may wait for a session, by the limit of
+   open files. For a further one, the one that has waited longest is closed, as its client expects of any server (RFC
+   9112 section 9.5).
 2. The first bytes of the next request are read here, and handed on with the connection.
 """
 
@@ -16,12 +17,10 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
+from chainsocks.server.file_limit import current_limit, waiting_that_fit
 from chainsocks.session.connection import Connection, Earlier
 
-__all__ = ["MOST", "NextRequests"]
-
-MOST = 1024
-"""Connections that may wait at a time."""
+__all__ = ["NextRequests"]
 
 
 class NextRequests:
@@ -40,7 +39,7 @@ class NextRequests:
         """
         client, earlier = connection.client, connection.earlier or Earlier(connection.client)
         heard = b""
-        if len(self._waiting) >= MOST:
+        if len(self._waiting) >= waiting_that_fit(current_limit()):
             self.make_room()
         try:
             with trio.move_on_after(seconds) as scope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -85,7 +86,8 @@ def seen(site: Site, proxy: Proxy) -> Iterator[Callable[[str], None]]:
         at = f"destination={site.url(scheme).partition('//')[2]} "
         proxy.server.wait_for(at, before[scheme] + 1)
         new = sessions(proxy.server, site, scheme)[before[scheme] :]
-        assert all(" reply=00 " in line and ' outcome="finished"' in line for line in new), new
+        ends = ' outcome="(finished|reset by the client)"$'  # some clients leave a tunnel in a hurry
+        assert all(" reply=00 " in line and re.search(ends, line) for line in new), new
         assert all((" user=carol " in line) == bool(proxy.login) for line in new)
 
     yield look

@@ -134,7 +134,7 @@ async def test_a_listener_that_is_gone_has_no_further_requests(sockets_on_mock_c
 async def test_for_one_more_the_oldest_is_closed(
     sockets_on_mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(next_requests, "MOST", 2)
+    monkeypatch.setattr(next_requests, "waiting_that_fit", lambda limit: 2)
     async with server_of(waiting(1000)) as (server, address), web() as at:
         clients = list[SocketStream]()
         for waiting_now in (1, 2, 2):
