@@ -21,10 +21,16 @@ from chainsocks.protocol.address import Address, parse_address, printable
 from chainsocks.protocol.errors import Cause, ProtocolError
 from chainsocks.protocol.http_connect import authority, can_be_authority, problem_of
 
-__all__ = ["MAX_RESPONSE_HEADER", "WITH_MAX_FORWARDS", "HttpExchange", "Target", "parse_target"]
+__all__ = ["MAX_RESPONSE_HEADER", "MOST_EVENTS", "WITH_MAX_FORWARDS", "HttpExchange", "Target", "parse_target"]
 
-MAX_RESPONSE_HEADER = 64 * 1024
-"""Bytes of the header section of a response, and of a line of its chunked body."""
+MAX_RESPONSE_HEADER = 32 * 1024
+"""Bytes of the header section of a response, and of a line of its chunked body, at most some `PART` more."""
+
+PART = 4 * 1024
+"""Bytes of a header section that h11 gets at once."""
+
+MOST_EVENTS = 200
+"""Chunks of a body, and the like, that are read in one call: some milliseconds. A peer may send them in bytes."""
 
 PORT = 80
 
@@ -104,6 +110,10 @@ class HttpExchange:
         self._request = request
         self._target = target
         self._server = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_RESPONSE_HEADER)
+        self._unread = b""
+        """What has come from the server, and h11 does not have yet."""
+        self.client_has_more = self.server_has_more = False
+        """Whether what has come is not all read: to go on after others had their turn, and before more is received."""
         self.has_request = False
         """Whether the request is complete, and has been returned."""
         self.has_answer = False
@@ -133,34 +143,42 @@ class HttpExchange:
         head = self._server.send(h11.Request(method=request.method, target=self._target.path, headers=fields))
         return (head or b"") + self.from_client(data)
 
-    def from_client(self, data: bytes) -> bytes:
-        """Take bytes of the client, and return those for the server.
+    def from_client(self, data: bytes = b"") -> bytes:
+        """Take bytes of the client, and return those for the server; go on without, where `client_has_more`.
 
         Raises:
             ProtocolError: the body of the request is malformed.
         """
         if data:
             self._client.receive_data(data)
-        body: list[bytes] = []
-        while True:
+        body, self.client_has_more = list[bytes](), False
+        for _ in range(MOST_EVENTS):
             match self._event(self._client, "its body"):
                 case h11.Data() as event:
                     body.append(event.data)
                 case h11.EndOfMessage():
                     self.has_request = True
-                    return _send(self._server, body) + (self._server.send(h11.EndOfMessage()) or b"")
+                    break
                 case _:
-                    return _send(self._server, body)
+                    break
+        else:
+            self.client_has_more = True
+        return _send(self._server, body, is_whole=self.has_request)
 
-    def from_server(self, data: bytes) -> bytes:
+    def from_server(self, data: bytes | None = None) -> bytes:
         """Take bytes of the server, none at its end, and return those for the client.
+
+        Go on without `data` where `server_has_more`.
 
         Raises:
             ProtocolError: the response is malformed, or cut.
         """
-        self._server.receive_data(data)
-        out, body, has_answer = b"", list[bytes](), self.has_answer
-        while not self.has_response:
+        if data is not None:
+            self._unread = data
+            if not data:
+                self._server.receive_data(data)
+        out, body, has_answer, self.server_has_more = b"", list[bytes](), self.has_answer, False
+        for _ in range(MOST_EVENTS):
             match self._event(self._server, "its response"):
                 case h11.InformationalResponse() as event:
                     if self._request.http_version != b"1.0":  # RFC 9110 section 15.2
@@ -171,13 +189,19 @@ class HttpExchange:
                 case h11.Data() as event:
                     body.append(event.data)
                 case h11.EndOfMessage():
-                    out += _send(self._client, body) + (self._client.send(h11.EndOfMessage()) or b"")
                     self.has_response = True
-                case _:
-                    out += _send(self._client, body)
                     break
+                case _ if self._unread:
+                    # h11 limits a header section that is not complete. So it gets one in parts.
+                    size = len(self._unread) if has_answer else PART
+                    self._server.receive_data(self._unread[:size])
+                    self._unread = self._unread[size:]
+                case _:
+                    break
+        else:
+            self.server_has_more = True
         self.has_answer = has_answer
-        return out
+        return out + _send(self._client, body, is_whole=self.has_response)
 
     @property
     def keeps_client(self) -> bool:
@@ -222,10 +246,11 @@ def _passed_on(message: h11.Request | h11.InformationalResponse | h11.Response) 
     return [(name, value) for name, value in headers.raw_items() if name.lower() not in dropped]
 
 
-def _send(connection: h11.Connection, body: list[bytes]) -> bytes:
-    """Return a part of a body as `connection` frames it."""
+def _send(connection: h11.Connection, body: list[bytes], *, is_whole: bool) -> bytes:
+    """Return a part of a body as `connection` frames it, and its end if it `is_whole` with that."""
     data = b"".join(body)
-    return (connection.send(h11.Data(data)) or b"") if data else b""
+    sent = (connection.send(h11.Data(data)) or b"") if data else b""
+    return sent + (connection.send(h11.EndOfMessage()) or b"") if is_whole else sent
 
 
 def _one_less(hops: bytes) -> bytes:

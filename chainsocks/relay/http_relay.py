@@ -90,7 +90,11 @@ class HttpRelay(Relay[ByteStream]):
                 if exchange.has_request:
                     break
                 rounds += 1
-                data = exchange.from_client(await self._receive(self.client, rounds))
+                if exchange.client_has_more:
+                    await checkpoint()
+                    data = exchange.from_client()
+                else:
+                    data = exchange.from_client(await self._receive(self.client, rounds))
         except ProtocolError as error:
             self.bad_request = error
             return End.SOURCE_BROKEN
@@ -118,14 +122,16 @@ class HttpRelay(Relay[ByteStream]):
         return End.FINISHED
 
     async def _pass_response(self, early: bytes) -> End:
-        exchange, data, rounds = self._exchange, early, 0
+        exchange, data, rounds = self._exchange, early or None, 0
         while True:
-            if not data:
+            if exchange.server_has_more:
+                await checkpoint()
+            elif not data:
                 rounds += 1
                 try:
                     data = await self._receive(self.upstream, rounds)
                 except EndOfStream:
-                    pass  # the exchange knows whether this is the end of the response
+                    data = b""  # the exchange knows whether this is the end of the response
                 except BrokenResourceError:
                     self.bad_response = ProtocolError("it reset the connection", Cause.RESET)
                     return End.SOURCE_BROKEN
@@ -134,7 +140,7 @@ class HttpRelay(Relay[ByteStream]):
             except ProtocolError as error:
                 self.bad_response = error
                 return End.SOURCE_BROKEN
-            data = b""
+            data = None
             if answer:
                 try:
                     await self.client.send(answer)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.errors import Cause, ProtocolError
-from chainsocks.protocol.http_exchange import MAX_RESPONSE_HEADER, HttpExchange, parse_target
+from chainsocks.protocol.http_exchange import MAX_RESPONSE_HEADER, MOST_EVENTS, HttpExchange, parse_target
 from chainsocks.protocol.http_proxy import HttpServerHandshake
 
 GET = b"GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\n"
@@ -225,6 +225,34 @@ def test_broken_responses(parts: tuple[bytes, ...], cause: Cause, has_answer: ob
     assert error.value.cause is cause
     assert exchange.has_answer is has_answer
     assert not exchange.has_response
+
+
+def test_many_chunks_are_read_in_parts() -> None:
+    """A peer that sends its body in bytes does not keep others waiting."""
+    chunks = b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"
+    exchange, sent = begun(POST + CHUNKED + b"\r\n")
+    sent += exchange.from_client(chunks)
+    calls = 1
+    while exchange.client_has_more:
+        sent += exchange.from_client()
+        calls += 1
+    assert (exchange.has_request, calls) == (True, 1001 // MOST_EVENTS + 1)
+    assert sent.count(b"x" * (MOST_EVENTS - 1)) == calls - 1
+    got = exchange.from_server(OK + CHUNKED + b"\r\n" + chunks)
+    calls = 1
+    while exchange.server_has_more:
+        assert not exchange.has_response
+        got += exchange.from_server()
+        calls += 1
+    assert (exchange.has_response, calls) == (True, 6)
+    assert got.count(b"x") == 1000
+    assert got.endswith(b"\r\n0\r\n\r\n")
+
+
+def test_a_long_header_that_comes_at_once_is_too_long() -> None:
+    exchange, _ = begun(GET + b"\r\n")
+    with pytest.raises(ProtocolError, match="too long"):
+        exchange.from_server(OK + b"A: b\r\n" * 7000 + b"\r\n")
 
 
 PIECES = [b"\r\n", b"\n", b"2\r\nhi\r\n", b"0\r\n\r\n", b"GET ", b": ", b"HTTP/1.1 200 OK\r\n", CHUNKED, b"\0", b"5"]

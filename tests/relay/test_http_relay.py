@@ -66,6 +66,23 @@ async def test_what_is_not_taken_is_not_read(direction: str, autojump_clock: Moc
     assert relay.outcome is (Outcome.CLIENT_BROKEN if direction == "response" else Outcome.UPSTREAM_BROKEN)
 
 
+@pytest.mark.parametrize("direction", ["response", "request"])
+async def test_a_body_in_bytes_arrives(direction: str) -> None:
+    chunked, chunks = b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 2000 + b"0\r\n\r\n"
+    request = GET.replace(b"GET", b"PUT") + chunked if direction == "request" else GET + b"\r\n"
+    async with exchange(request) as (client, server, relay), trio.open_nursery() as nursery:
+        source, sink = (server, client) if direction == "response" else (client, server)
+        got = await server.receive() if direction == "response" else b""
+        body = b"HTTP/1.1 200 OK\r\n" + chunked + chunks if direction == "response" else chunks
+        nursery.start_soon(source.send, body)
+        while not got.endswith(b"\r\n0\r\n\r\n"):
+            got += await sink.receive()
+        if direction == "request":
+            await server.send(ANSWER.replace(b"%d" % SIZE, b"0"))
+    assert got.count(b"x") - got.count(b"example") == 2000
+    assert relay.outcome is Outcome.FINISHED
+
+
 async def test_further_requests_are_read_so_far(autojump_clock: MockClock) -> None:
     async with exchange(GET + b"\r\n") as (client, server, relay):
         assert EARLY < await send_until_stuck(client, bytes(SIZE)) < EARLY + CHUNK + 2 * ROOM
