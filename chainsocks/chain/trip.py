@@ -253,25 +253,20 @@ class Trip:
         self._total = math.inf
 
     def enter(self, leg: Leg | None, step: State | Step) -> None:
-        """Start a step, at a hop or (None) at the destination."""
-        if self._counters:
-            self._count_step(self._counters, leg, step)
+        """Start a step, at a hop or (None) at the destination; count the one that ends with that, if it was a hop's."""
+        former, counters = self.leg, self._counters
+        # An answer may come in pieces, and the way without hops is not counted.
+        if counters and (leg or former) and not (step is self.step and leg is former):
+            now = counters.now()
+            if former:
+                counters.step_passed(former.hop.name, self.step, now - self._entered)
+            self._entered = now
         self.leg = leg
         self.step = step
         if self._on_step:
             self._on_step(self.place, self._limit.scope.deadline)
         if self.traced:
             log.debug("= %s", shown(self.place))
-
-    def _count_step(self, counters: DialCounters, leg: Leg | None, step: State | Step) -> None:
-        """Count the step that ends with the start of another one, if it was a hop's."""
-        former = self.leg
-        if (step is self.step and leg is former) or not (leg or former):
-            return  # the answer comes in pieces; or there is no hop
-        now = counters.now()
-        if former:
-            counters.step_passed(former.hop.name, self.step, now - self._entered)
-        self._entered = now
 
     def allow(self, seconds: float, target: Address | None, since: float | None = None) -> None:
         """Bound what begins now, on the way to `target`, by `seconds` or by what is left for the whole chain.
