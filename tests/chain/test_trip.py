@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from chainsocks.chain.legs import legs
 from chainsocks.chain.limit import Limit
 from chainsocks.chain.operations import open_connection
 from chainsocks.chain.trip import CONNECT, OPEN, Abandonment, RequestAbandoned, Trip
 from chainsocks.config.chains import DIRECT, Chain, Route
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout, Place
+from chainsocks.observe.counters import Counters
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State
 from tests.hops import Fault, Trouble, add_hop, make_hop
@@ -49,6 +52,18 @@ async def test_each_step_reports_its_place_and_its_deadline(autojump_clock: Mock
         (name, State.REQUEST, 3),
         (None, OPEN, 3),
     ]
+
+
+async def test_each_step_is_counted_once_though_its_answer_comes_in_pieces(nursery: trio.Nursery) -> None:
+    network, hop, times, counters = MemoryNetwork(nursery), make_hop(1), itertools.count(), Counters()
+    counters.now = lambda: float(next(times))
+    trip = Trip(route_of(Chain(hop)), DESTINATION, TIMEOUTS, network, counters=counters)
+    [leg] = legs([hop], DESTINATION)
+    for step in (CONNECT, State.REQUEST, State.REQUEST, State.REQUEST):
+        trip.enter(leg, step)
+    trip.enter(None, OPEN)
+    found = {step: (sum(histogram.counts), histogram.sum) for (_, step), histogram in counters.steps.items()}
+    assert found == {CONNECT: (1, 1), State.REQUEST: (1, 1)}
 
 
 async def test_it_moves_the_limit_of_its_caller(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
