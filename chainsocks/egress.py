@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _MOST = 2**32 - 1
-_INTERFACE = re.compile(r"[!-.0-~]{1,15}")  # IFNAMSIZ of Linux, and no slash
+_INTERFACE = re.compile(r"[!-.0-9;-~]{1,15}")  # IFNAMSIZ of Linux, and its dev_valid_name: no slash and no colon
 _LINUX = sys.platform.startswith("linux")
 
 

@@ -72,7 +72,7 @@ def test_without_any_of_it_there_is_none() -> None:
     assert egress_of((), None, 5) == Egress(mark=5)
 
 
-@pytest.mark.parametrize("value", ["", "a b", "a/b", "x" * 16, 5])
+@pytest.mark.parametrize("value", ["", "a b", "a/b", "eth0:1", "x" * 16, 5])
 def test_what_is_no_interface(value: object) -> None:
     with pytest.raises(ValueError, match="interface"):
         as_interface(value)
