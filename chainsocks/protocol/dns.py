@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Kind", "Query", "Rcode", "parse_query"]
+__all__ = ["Kind", "Query", "Rcode", "fit_datagram", "parse_query"]
 
 _HEADER = struct.Struct(">HHHHHH")
 _IS_RESPONSE, _OPCODE, _RECURSION_DESIRED, _RECURSION_AVAILABLE = 0x8000, 0x7800, 0x0100, 0x0080
@@ -20,6 +20,7 @@ _INTERNET = 1
 _QUESTION_NAME = 0xC00C  # a pointer to it: 12 bytes into the message
 _LABEL = re.compile(rb"[!-\-/-~]{1,63}").fullmatch  # visible, and no dot
 _LONGEST = 253
+_DATAGRAM = 512
 
 
 class Kind(IntEnum):
@@ -66,6 +67,17 @@ class Query:
     def _header(self, code: Rcode, records: int) -> bytes:
         flags = _IS_RESPONSE | (self.flags & (_OPCODE | _RECURSION_DESIRED)) | _RECURSION_AVAILABLE | code
         return _HEADER.pack(self.id, flags, 1 if self.question else 0, records, 0, 0)
+
+
+def fit_datagram(message: bytes) -> bytes:
+    """Return an answer that fits a datagram (RFC 1035 section 4.2.1): a larger one is to be asked for over TCP."""
+    if len(message) <= _DATAGRAM:
+        return message
+    id_, flags, *_ = _HEADER.unpack_from(message)
+    end = _HEADER.size
+    while message[end]:
+        end += 1 + message[end]
+    return _HEADER.pack(id_, flags | _TRUNCATED, 1, 0, 0, 0) + message[_HEADER.size : end + 5]
 
 
 def parse_query(message: bytes) -> Query | bytes | None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import dns.message
+import dns.rrset
 import pytest
 
 from tests.e2e.answering_hop import AnsweringHop, answering_hop
 from tests.e2e.programs import PATIENCE, Process, clean_environment, find_program, free_address
 from tests.e2e.servers import chainsocks
 from tests.e2e.spawner import OWN
+from tests.e2e.wire import read
 from tests.namespaces_of_users import needs_namespaces
 
 LEAKS = Path(__file__).with_name("leaks.py")
@@ -261,6 +265,45 @@ def test_a_published_port_on_which_nothing_listens(hops: tuple[AnsweringHop, lis
         process.send_signal(signal.SIGTERM)
         assert f"port {port} inside: Connection refused" in err.read().decode()
         assert process.wait(PATIENCE) == -signal.SIGTERM
+
+
+def answer_mail(sock: socket.socket) -> None:
+    """Be a resolver that knows where mail goes, and where its server is."""
+    [size] = struct.unpack(">H", read(sock, 2))
+    query = dns.message.from_wire(read(sock, size))
+    answer = dns.message.make_response(query)
+    answer.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "MX", "5 mail.test."))
+    answer.additional.append(dns.rrset.from_text("mail.test.", 60, "IN", "A", "192.0.2.25"))
+    message = answer.to_wire()
+    sock.sendall(struct.pack(">H", len(message)) + message)
+
+
+MAIL = """
+import socket, struct
+question = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0) + b"\\4some\\4test\\0" + struct.pack(">HH", 15, 1)
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.settimeout(20)
+    sock.connect(("8.8.8.8", 53))
+    sock.send(question)
+    print(sock.recv(2000).hex())
+"""
+
+
+def test_mail_servers_are_asked_for_behind_the_chain(hops: tuple[AnsweringHop, list[str]], tmp_path: Path) -> None:
+    with answering_hop(answer_mail) as last:
+        urls = [*(option.removeprefix("--hop=") for option in hops[1][:2]), last.url]
+        file = tmp_path / "chainsocks.toml"
+        file.write_text(
+            "[hops]\n"
+            + "\n".join(f"hop{number} = {json.dumps(url)}" for number, url in enumerate(urls))
+            + '\n[chains]\ndefault = { hops = ["hop0", "hop1", "hop2"], resolver = "192.0.2.53" }\n'
+        )
+        status, out, err = run([], tmp_path, sys.executable, "-Sc", MAIL)
+        assert (status, err) == (0, "")
+        answer = dns.message.from_wire(bytes.fromhex(out))
+        assert [str(record) for each in answer.answer for record in each] == ["5 mail.test."]
+        assert not answer.additional
+        assert last.asked == ["192.0.2.53:53"]
 
 
 NOBODY = 65534

@@ -3,17 +3,20 @@
 1. A and AAAA: the addresses of the name. Whether there is such a name is not known here: the last hop resolves it, and
    a connection to a name that is none fails.
 2. PTR: the name of an address of the pool.
-3. Of all other types, such as MX, SRV, TXT and HTTPS, the name has none (NODATA): nothing is asked outside the chain.
+3. All other types, such as MX, SRV, TXT and HTTPS, and other pointers: what `onward` says. Without that the name has
+   none (NODATA).
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 
-from chainsocks.protocol.dns import Kind, Rcode, parse_query
+from chainsocks.protocol.dns import Kind, Query, Rcode, parse_query
+from chainsocks.server.name_server import Later
 from chainsocks.tools.exec.names import Names
 
-__all__ = ["TTL", "answer"]
+__all__ = ["TTL", "Onward", "answer"]
 
 TTL = 60
 """Seconds for which the program may remember an address; far less than the name keeps it."""
@@ -21,15 +24,21 @@ TTL = 60
 _LOCALHOST = {Kind.A: ipaddress.IPv4Address("127.0.0.1").packed, Kind.AAAA: ipaddress.IPv6Address("::1").packed}
 
 
-def answer(message: bytes, names: Names) -> bytes | None:
-    """Return the answer to a message; None for none."""
+Onward = Callable[[Query, bytes], Later | None]
+"""Returns what asks for the records of a question, whose message it gets too; None where there is nothing to ask."""
+
+
+def answer(message: bytes, names: Names, onward: Onward) -> bytes | Later | None:
+    """Return the answer to a message, or what waits for it; None for none."""
     query = parse_query(message)
     if query is None or isinstance(query, bytes):
         return query
     if query.kind == Kind.PTR:
         name = _name_of(query.name, names)
-        return query.answer([_encoded(name)] if name else [], TTL)
-    if query.kind not in (Kind.A, Kind.AAAA) or not query.name:
+        return query.answer([_encoded(name)], TTL) if name else _ask(onward, query, message)
+    if query.kind not in (Kind.A, Kind.AAAA):
+        return _ask(onward, query, message)
+    if not query.name:
         return query.answer([], TTL)
     if query.name.split(".")[-1] == "localhost":  # RFC 6761 section 6.3
         return query.answer([_LOCALHOST[Kind(query.kind)]], TTL)
@@ -37,6 +46,10 @@ def answer(message: bytes, names: Names) -> bytes | None:
     if addresses is None:
         return query.failure(Rcode.SERVER_FAILURE)
     return query.answer([addresses[query.kind == Kind.AAAA].packed], TTL)
+
+
+def _ask(onward: Onward, query: Query, message: bytes) -> bytes | Later:
+    return (query.name and onward(query, message)) or query.answer([], TTL)
 
 
 def _name_of(pointer: str, names: Names) -> str | None:

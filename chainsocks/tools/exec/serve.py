@@ -18,13 +18,15 @@ from chainsocks.net.listeners import OpenListener
 from chainsocks.net.redirected import original_destination
 from chainsocks.observe.live import LiveSessions
 from chainsocks.protocol.address import Address, AddressType, printable
-from chainsocks.server.name_server import serve_datagrams, serve_streams
+from chainsocks.protocol.dns import Query
+from chainsocks.server.name_server import Later, serve_datagrams, serve_streams
 from chainsocks.server.published import publish
 from chainsocks.server.server import Server, open_server
 from chainsocks.sockets import keep_urgent
 from chainsocks.tools.exec.answers import answer
 from chainsocks.tools.exec.left import processes_in, wait_for_end
 from chainsocks.tools.exec.names import KEPT, Names
+from chainsocks.tools.exec.onward import ask_behind_chain, chain_with_resolver
 
 __all__ = ["Program", "serve_program"]
 
@@ -58,13 +60,14 @@ async def serve_program(config: Config, program: Program, ready: Callable[[], No
         each.listen(config.server.keepalive)
     for sock in (*program.handover.inside.names, *program.handover.inside.questions):
         sock.settimeout(0)
-    reply = partial(answer, names=names)
+    patience = config.timeouts.dial + config.timeouts.resolve
     async with open_server(config, listeners, live=live) as server, trio.open_nursery() as nursery:
+        reply = partial(answer, names=names, onward=partial(_ask_onward, server))
         for sock in program.handover.inside.questions:
-            nursery.start_soon(serve_datagrams, sock, reply)
+            nursery.start_soon(serve_datagrams, sock, reply, patience)
         for sock in program.handover.inside.names:
             sock.listen()
-            nursery.start_soon(serve_streams, sock, reply, config.timeouts.handshake)
+            nursery.start_soon(serve_streams, sock, reply, config.timeouts.handshake, patience)
         nursery.start_soon(_keep_names, names, server)
         if door := program.handover.door:
             turn = trio.Lock()
@@ -77,6 +80,12 @@ async def serve_program(config: Config, program: Program, ready: Callable[[], No
         nursery.cancel_scope.cancel()
     if door:
         door.socket.close()
+
+
+def _ask_onward(server: Server, query: Query, message: bytes) -> Later | None:
+    """Return what asks the resolver of the chain for the name of a question; None if it has none."""
+    chain = chain_with_resolver(server.service, query.name)
+    return partial(ask_behind_chain, server.service, chain, query, message) if chain else None
 
 
 def _listeners(config: Config, program: Program, names: Names) -> Iterator[OpenListener]:

@@ -7,6 +7,8 @@ import dns.rcode
 import dns.reversename
 import pytest
 
+from chainsocks.protocol.dns import Query
+from chainsocks.server.name_server import Later
 from chainsocks.tools.exec.answers import TTL, answer
 from chainsocks.tools.exec.names import Names
 
@@ -16,11 +18,15 @@ def names() -> Names:
     return Names(lambda: 0.0, most=2)
 
 
+def nothing(query: Query, message: bytes) -> None:
+    """There is no resolver."""
+
+
 def ask(names: Names, name: str, kind: str) -> list[str] | str:
     """Return the records of the answer, or its code."""
     asked = dns.message.make_query(name, kind)
-    answered = answer(asked.to_wire(), names)
-    assert answered
+    answered = answer(asked.to_wire(), names, nothing)
+    assert isinstance(answered, bytes)
     response = dns.message.from_wire(answered)
     assert asked.is_response(response)
     if response.rcode() != dns.rcode.NOERROR:
@@ -78,4 +84,30 @@ def test_when_all_numbers_are_in_use_the_server_fails(names: Names) -> None:
 
 
 def test_garbage_is_passed_over(names: Names) -> None:
-    assert answer(b"", names) is None
+    assert answer(b"", names, nothing) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "onward"),
+    [
+        ("a.test", "MX", True),
+        ("80.2.0.192.in-addr.arpa", "PTR", True),
+        ("a.test", "A", False),
+        (".", "NS", False),
+        ("0.1.18.198.in-addr.arpa", "PTR", False),
+    ],
+)
+def test_other_types_may_be_asked_elsewhere(names: Names, name: str, kind: str, *, onward: bool) -> None:
+    names.addresses_of("a.test")
+    asked: list[str] = []
+
+    async def later() -> bytes:
+        return b""
+
+    def ask(query: Query, message: bytes) -> Later:
+        asked.append(query.name)
+        return later
+
+    answered = answer(dns.message.make_query(name, kind).to_wire(), names, ask)
+    assert (answered is later) is onward
+    assert asked == ([name] if onward else [])
