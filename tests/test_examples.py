@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chainsocks.config.load import load_config
+from chainsocks.tools.certificates import make_certificate
 from tests.e2e import targets
 from tests.e2e.targets import PAGE, serving
 from tests.e2e.terminal import PROXY_FAILED, Terminal, open_terminal
@@ -103,7 +105,16 @@ def each_plain_request_is_a_session(terminal: Terminal) -> None:
     proxy.wait_for("this listener takes HTTP only")
 
 
+def only_the_last_hop_knows(terminal: Terminal) -> None:
+    paris, osaka, _ = terminal.servers
+    destination = f"destination=localhost:{terminal.page} "
+    osaka.wait_for(f"{destination}.* reply=00 .*finished")
+    paris.wait_for(f"destination={re.escape(terminal.replaced['127.0.0.1:1082'])} .* reply=00 .*finished")
+    assert destination not in paris.said
+
+
 AFTERWARDS = {
+    "15_sealed.toml": only_the_last_hop_knows,
     "2_one_hop.toml": a_stopped_hop_is_blamed,
     "3_three_hops.toml": hops_are_walked_one_after_the_other,
     "4_passwords.toml": others_are_kept_out,
@@ -119,7 +130,7 @@ def test_the_lines_in_an_example_work_as_they_stand_there(terminal: Terminal, na
     if missing := LIBRARY.match(name):
         pytest.importorskip(missing[1])
     results = [done for line in commands(name) if (done := terminal.enter(line))]
-    pages = [done for done in results if done.args[1] != "check"]
+    pages = [done for done in results if done.args[1] not in ("check", "cert")]
     assert pages, "nothing is shown to come of it"
     for done in results:
         assert (done.returncode, done.stderr) == (0, "")
@@ -129,11 +140,18 @@ def test_the_lines_in_an_example_work_as_they_stand_there(terminal: Terminal, na
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".toml")])
-def test_every_file_is_a_configuration(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_every_file_is_a_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     for line in commands("4_passwords.toml"):
         if line.startswith("export "):
             monkeypatch.setenv(*line.removeprefix("export ").split("=", 1))
-    load_config(EXAMPLES / name)
+    for line in commands("15_sealed.toml"):
+        if line.startswith("chainsocks cert "):
+            host = line.split()[-1]
+            made = make_certificate(host, 1)
+            (tmp_path / f"{host}.pem").write_bytes(made.pem)
+            (tmp_path / f"{host}.key").write_bytes(made.key)
+    shutil.copy(EXAMPLES / name, tmp_path)
+    load_config(tmp_path / name)
 
 
 def test_every_file_is_run() -> None:

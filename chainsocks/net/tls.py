@@ -6,7 +6,9 @@ until the peer's (RFC 8446 section 6.1).
 1. An end without a close_notify breaks the stream: the reader must not take a part for the whole.
 2. Reading may have to send something, such as the answer to a key update. It leaves that to a task that is sending
    anyway: waiting for it, two peers that both send a lot would stop reading.
-3. Before its close_notify is sent, what has arrived is decrypted: OpenSSL would drop it.
+3. A close sends no close_notify. But when this stream has ended both ways, the layers of TLS around it are ended by it,
+   as far as that needs no wait: the hops that they lead to have done nothing but forward.
+4. Before its close_notify is sent, what has arrived is decrypted: OpenSSL would drop it.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ import importlib
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import anyio
-from anyio import BrokenResourceError, EndOfStream
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import ByteStream
 from anyio.lowlevel import checkpoint
 
@@ -48,6 +50,11 @@ class TlsError(BrokenResourceError):
 
 class _Certificate(Protocol):
     def get_info(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class _SendsNow(Protocol):
+    def send_nowait(self, item: bytes) -> int: ...
 
 
 class _Pins(Protocol):
@@ -88,7 +95,7 @@ class TlsStream(ByteStream):
         """What was decrypted before our close_notify."""
         self.is_open = False
         """Whether the handshake is done."""
-        self._has_ended = False
+        self._has_ended = self._peer_has_ended = False
         self._sending = anyio.Lock()
         self._senders = 0
         self._failure: TlsError | None = None
@@ -208,12 +215,38 @@ class TlsStream(ByteStream):
 
     async def aclose(self) -> None:
         """Close the inner stream."""
+        if self._has_ended and self._peer_has_ended and isinstance(self._stream, TlsStream):
+            self._stream._finish()  # noqa: SLF001  (a layer of the same stream)
         await self._stream.aclose()
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """Those of the inner stream."""
         return self._stream.extra_attributes
+
+    def _finish(self) -> None:
+        """End this layer, and those around it, as far as that needs no wait."""
+        try:
+            if not self._has_ended:
+                self._has_ended = True
+                self._object.unwrap()
+        except ssl.SSLError:
+            pass  # it is queued, or this layer is broken
+        try:
+            self._push()
+        except (ssl.SSLError, BrokenResourceError, ClosedResourceError):
+            return
+        if isinstance(self._stream, TlsStream):
+            self._stream._finish()  # noqa: SLF001
+
+    def _push(self) -> None:
+        """Send what is encrypted, as far as the kernel takes it."""
+        data, stream = self._outgoing.read(), self._stream
+        if data and isinstance(stream, TlsStream):
+            stream._object.write(data)  # noqa: SLF001
+            stream._push()  # noqa: SLF001
+        elif data and isinstance(stream, _SendsNow):
+            stream.send_nowait(data)
 
     def _read_on(self, first: bytes, max_bytes: int) -> bytes:
         """Return what has arrived behind `first` along with it: OpenSSL returns one record of up to 16 KiB at a time.
@@ -234,13 +267,16 @@ class TlsStream(ByteStream):
         if self._failure:
             raise self._failure
         try:
-            return self._object.read(max_bytes)
+            data = self._object.read(max_bytes)
         except ssl.SSLWantReadError:
             return None
         except ssl.SSLZeroReturnError:
-            return b""
+            data = b""  # as Python has it where our side has ended, too
         except ssl.SSLError as error:
             raise self._broken(error) from None
+        if not data:
+            self._peer_has_ended = True
+        return data
 
     async def _fetch(self) -> None:
         try:

@@ -74,7 +74,8 @@ class Terminal:
         if program == "curl":
             arguments[:0] = ["-q", "-sS"]
         command = [_find(program), *arguments]
-        return Done(command, *run_process(command, self.environment, Path.cwd()))
+        here = self.folder if arguments[0] == "cert" else Path.cwd()  # its files belong beside the others
+        return Done(command, *run_process(command, self.environment, here))
 
     def ask(self, line: str) -> Done:
         """Enter a line that comes to an end."""

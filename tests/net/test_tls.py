@@ -14,10 +14,12 @@ from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
 from chainsocks.net.pins import pin_of
+from chainsocks.net.stream import SocketStream
 from chainsocks.net.tls import TlsError, TlsStream
 from chainsocks.protocol.errors import Cause
 from tests.certificates import NAME, Authority, authority
 from tests.memory import memory_stream_pair
+from tests.net.sockets import tcp_pair
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
@@ -143,6 +145,39 @@ async def test_a_changed_byte_breaks_it() -> None:
     await far.send(b"\x17\x03\x03\x00\x20" + b"x" * 32)
     with pytest.raises(TlsError, match="TLS failed"):
         await client.receive()
+
+
+@pytest.mark.parametrize("ends", ["ours first", "theirs first", "ours alone"])
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_an_end_of_all_layers(version: ssl.TLSVersion, ends: str) -> None:
+    """Three layers to three hops in a row: those around a stream that has ended both ways end as well."""
+    near, far = map(SocketStream, tcp_pair())
+    context = authority().client()
+    context.minimum_version = context.maximum_version = version
+    ours: list[TlsStream] = []
+    theirs: list[TlsStream] = []
+    client: ByteStream = near
+    server: ByteStream = far
+    for _ in range(3):
+        client = TlsStream(client, context, NAME)
+        server = TlsStream(server, authority().server(), is_server=True)
+        await shake(client, server)
+        ours.append(client)
+        theirs.append(server)
+    first, second = (theirs[2], ours[2]) if ends == "theirs first" else (ours[2], theirs[2])
+    await first.send_eof()
+    assert await read_to_end(second) == b""
+    if ends != "ours alone":
+        await second.send_eof()
+        assert await read_to_end(first) == b""
+    await ours[2].aclose()
+    for layer in theirs[1::-1]:
+        if ends != "ours alone":
+            assert await read_to_end(layer) == b""
+        else:
+            with pytest.raises(BrokenResourceError):
+                await read_to_end(layer)
+    await far.aclose()
 
 
 async def test_a_reset_stays_a_reset() -> None:
