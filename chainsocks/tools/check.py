@@ -218,6 +218,8 @@ def _listens(server: Server) -> Iterator[str]:
             terms.append(f"tunnel to {listener.target}")
         if listener.chain is not None:
             terms.append(f"chain {listener.chain}")
+        if listener.tls:
+            terms.append("TLS, with client certificates" if listener.asks_certificates else "TLS")
         if listener.mode is not None:
             terms.append(f"mode = {listener.mode:04o}")
         if listener.group is not None:

@@ -10,16 +10,18 @@ from pathlib import Path
 import anyio
 import pytest
 import trio
+from anyio.abc import ByteStream
 
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.operations import open_connection
-from chainsocks.config.chains import Chain
+from chainsocks.chain.readiness import make_ready
+from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, Isolate
 from chainsocks.config.models import Timeouts
 from chainsocks.config.tls import HopContext, Tls, context_of
 from chainsocks.net.pins import pin_of
 from chainsocks.net.tls import TlsStream
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.protocol.messages import IsolationLogin, UsernamePassword
 from tests.certificates import Authority, authority
 from tests.dialing import dialer_of
@@ -70,6 +72,36 @@ async def resumed(
         await anyio.aclose_forcefully(upstream.stream)
         found.append(streams)
     return found
+
+
+async def test_a_warm_way_has_its_tls_before_the_request(
+    nursery: trio.Nursery, tls: Tls, server: ssl.SSLContext
+) -> None:
+    network = MemoryNetwork(nursery, {DESTINATION: Host(stay)})
+    route, dialer = (
+        way_of(Chain(*(replace(make_hop(number), tls=tls) for number in (1, 2)))),
+        dialer_of(network, Timeouts()),
+    )
+    for hop in route.hops:
+        add_hop(network, hop, tls=server)
+    positions: list[int] = []
+
+    def note(leg: Leg, stream: TlsStream) -> None:
+        positions.append(leg.position)
+
+    async def hand_over(_: Route) -> ByteStream:
+        return way
+
+    making = dialer.trip(route, UNSPECIFIED)
+    making.on_tls = note
+    way = await making.run(make_ready)
+    assert positions == [1, 2]
+    asking = dialer.trip(route, DESTINATION, warm=hand_over)
+    asking.on_tls = note
+    upstream = await asking.run(open_connection)
+    assert asking.is_warm
+    assert positions == [1, 2]
+    await anyio.aclose_forcefully(upstream.stream)
 
 
 async def test_each_hop_resumes_its_own(nursery: trio.Nursery, tls: Tls, server: ssl.SSLContext) -> None:

@@ -98,8 +98,11 @@ def test_a_cut_is_a_reset(server: Chainsocks, folder: Path, echo: SocketAddress)
     server.wait_for(rf'destination=127\.0\.0\.1:{echo[1]} .* outcome="reset by the client"')
 
 
-def test_curl_to_an_https_proxy(server: Chainsocks, folder: Path, curl: Curl, page: SocketAddress) -> None:
-    options = ["--proxy", f"https://{server.listeners[0]}", "--proxy-cacert", str(folder / "ca.pem"), "--proxytunnel"]
+@pytest.mark.parametrize("how", [["--proxytunnel"], []], ids=["CONNECT", "a plain request"])
+def test_curl_to_an_https_proxy(
+    server: Chainsocks, folder: Path, curl: Curl, page: SocketAddress, how: list[str]
+) -> None:
+    options = ["--proxy", f"https://{server.listeners[0]}", "--proxy-cacert", str(folder / "ca.pem"), *how]
     answer = curl(*options, f"http://127.0.0.1:{page[1]}/")
     assert (answer.status, answer.page) == (0, PAGE), answer.complaint
 

@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Hop
+from chainsocks.config.hops import Hop, Pipeline
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config
 from chainsocks.config.tls import Tls, show_pin
@@ -148,6 +148,26 @@ async def test_a_fault_is_answered_in_time_and_blamed_on_its_hop(
     assert f"({case.seconds:.2f} s of {TIMEOUTS.hop:g} s)" in line
     if position > 1 and not case.seconds:
         assert f"(as seen through {NAMES[position - 2]})" in line
+
+
+@pytest.mark.parametrize("pipeline", Pipeline)
+@pytest.mark.parametrize("in_tls", [(1, 2, 3), (2,), (1, 3)])
+async def test_pipelining_goes_as_far_as_tls_lets_it(
+    pipeline: Pipeline,
+    in_tls: tuple[int, ...],
+    tls: Tls,
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "chainsocks")
+    network = MemoryNetwork(nursery, {DESTINATION: Host(leave)})
+    hops = [replace(make_hop(number), tls=tls if number in in_tls else None) for number in (1, 2, 3)]
+    for hop in hops:
+        add_hop(network, hop, tls=honest() if hop.tls else None)
+    config = Config(timeouts=TIMEOUTS, chains={"default": Chain(*hops, pipeline=pipeline)})
+    reply, seconds = await ask_a_session(network, config)
+    assert (reply[:2], seconds) == (b"\x05\x00", 0), caplog.text
 
 
 @pytest.mark.parametrize("position", [1, 2, 3])
