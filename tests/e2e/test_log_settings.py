@@ -85,6 +85,10 @@ def visit(visitor: Visitor, target: SocketAddress) -> None:
     login = base64.b64encode(f"{USER}:open sesame".encode()).decode()
     head = f"CONNECT {NAME}:80 HTTP/1.1\r\nHost: {NAME}:80\r\nProxy-Authorization: Basic {login}\r\n\r\n"
     visitor.say(head.encode())
+    rest = f"HTTP/1.1\r\nHost: {NAME}\r\nProxy-Authorization: Basic {login}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for url in (f"http://{target[0]}:{target[1]}/{NAME}", f"http://{NAME}/", f"{NAME}://{NAME}/", f"/{NAME}"):
+        visitor.say(f"POST {url} {rest}0\r\n\r\n".encode())
+        visitor.say(f"POST {url} {rest}{NAME}\r\n".encode())
     visitor.say(user=WRONG_USER)
 
 

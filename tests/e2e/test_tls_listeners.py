@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -105,6 +106,26 @@ def test_curl_to_an_https_proxy(
     options = ["--proxy", f"https://{server.listeners[0]}", "--proxy-cacert", str(folder / "ca.pem"), *how]
     answer = curl(*options, f"http://127.0.0.1:{page[1]}/")
     assert (answer.status, answer.page) == (0, PAGE), answer.complaint
+
+
+@pytest.mark.parametrize("shows", [True, False], ids=["certificate", "none"])
+def test_plain_http_requests_on_one_connection(
+    request: pytest.FixtureRequest,
+    folder: Path,
+    curl: Curl,
+    page: SocketAddress,
+    shows: bool,  # noqa: FBT001
+) -> None:
+    """Each is a session of its own, of the client that has shown its certificate once."""
+    server: Chainsocks = request.getfixturevalue("guarded" if shows else "server")
+    options = ["--proxy", f"https://{server.listeners[0]}", "--proxy-cacert", str(folder / "ca.pem")]
+    options += ["--proxy-cert", str(folder / "carol.pem")] if shows else []
+    url = f"http://127.0.0.1:{page[1]}/"
+    answer = curl(*options, url, url)
+    assert (answer.status, answer.page) == (0, PAGE + PAGE), answer.complaint
+    user = r" user=cert:carol" if shows else ""
+    client = re.escape(f"{answer.client[0]}:{answer.client[1]}")
+    server.wait_for(rf"client={client}{user} .* reply=00 .*finished", times=2)
 
 
 @pytest.mark.parametrize("shows", ["carol", "dave", None])
