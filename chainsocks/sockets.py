@@ -47,6 +47,7 @@ _NEEDS = {
     "SO_BINDTODEVICE": "interface {}",
     "SO_MARK": "mark {} (it needs CAP_NET_ADMIN)",
 }
+AF_INET, AF_INET6, IPV6 = socket.AF_INET, socket.AF_INET6, AddressType.IPV6  # looked up once
 
 
 class EgressError(OSError):
@@ -55,7 +56,7 @@ class EgressError(OSError):
 
 def family_of(address: Address) -> socket.AddressFamily:
     """Return the family of the sockets that can reach an IP address."""
-    return socket.AF_INET6 if address.type is AddressType.IPV6 else socket.AF_INET
+    return AF_INET6 if address.type is IPV6 else AF_INET
 
 
 def use_interface(sock: socket.socket, egress: Egress) -> None:

@@ -70,6 +70,7 @@ __all__ = [
 ]
 
 LOCAL, DOMAINNAME = Resolve.LOCAL, AddressType.DOMAINNAME  # looked up once: every dial asks for them
+SUCCEEDED = ReplyCode.SUCCEEDED
 
 
 def plan_to(
@@ -107,7 +108,7 @@ async def follow(trip: Trip, plan: Sequence[Leg], start: Leg | None = None) -> F
         header = trip.proxy_header if trip.route.chain.send_proxy else b""
         if header and not plan:
             await _send_header(trip, first, stream, header)
-        reply, trailing_data = Reply(ReplyCode.SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
+        reply, trailing_data = Reply(SUCCEEDED, UNSPECIFIED if plan else _local_address(stream)), b""
         handshake: ClientHandshake | None = None
         for flight in flights(plan):
             if trailing_data:

@@ -62,6 +62,7 @@ TakeWarm = Callable[[Route], Awaitable[ByteStream | None]]
 DEBUG = logging.DEBUG
 
 RESOLVE, CONNECT, OPEN = Step.RESOLVE, Step.CONNECT, Step.OPEN
+DESTINATION = End.DESTINATION
 
 DialErrorT = TypeVar("DialErrorT", bound=DialError)
 ResultT = TypeVar("ResultT")
@@ -220,7 +221,7 @@ class Trip:
         self.leg: Leg | None = None
         """Where the trip is, or has ended; None at the destination."""
         self.step: State | Step = CONNECT
-        self._end = End.DESTINATION
+        self._end = DESTINATION
         self._target: Address | None = destination
         self._has_own_limit = limit is None
         self._limit = limit or Limit(network)

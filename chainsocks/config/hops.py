@@ -120,6 +120,8 @@ class NamesOnly(StrEnum):
     REFUSE = "refuse"
 
 
+DOMAINNAME = AddressType.DOMAINNAME  # looked up once: each request asks for it
+
 ResolveText = Literal["remote", "local"]
 PipelineText = Literal["off", "hop", "chain"]
 IsolateText = Literal["off", "session", "user", "client", "destination"]
@@ -297,7 +299,7 @@ class Hop:
         A login by GSSAPI is a dialogue, in which no message can be sent early.
         """
         pipeline = self.pipeline or otherwise
-        return pipeline if pipeline is Pipeline.OFF or not isinstance(self.credentials, Gssapi) else Pipeline.OFF
+        return Pipeline.OFF if isinstance(self.credentials, Gssapi) else pipeline
 
     @property
     def contact(self) -> Contact:
@@ -328,7 +330,7 @@ class Hop:
 
     def cannot_carry(self, target: Address) -> str | None:
         """Return why this hop cannot be asked for `target`, and what to do about it; None when it can."""
-        is_name = target.type is AddressType.DOMAINNAME
+        is_name = target.type is DOMAINNAME
         if self.kind.carries(target) or (is_name and self.resolve is Resolve.LOCAL):
             return None
         if is_name and self.protocol is HopProtocol.SOCKS4:

@@ -45,6 +45,8 @@ __all__ = [
     "which",
 ]
 
+SOCKS5 = Version.SOCKS5  # looked up once
+
 DEFAULT_PORT = 1080
 """IANA's port for SOCKS."""
 
@@ -121,7 +123,7 @@ def _open_socks4(command: Command, target: Address, credentials: Credentials | N
 
 
 def _open_socks5(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
-    return socks5.ClientHandshake(Request(Version.SOCKS5, command, target, credentials))
+    return socks5.ClientHandshake(Request(SOCKS5, command, target, credentials))
 
 
 def _open_http(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
@@ -131,11 +133,11 @@ def _open_http(command: Command, target: Address, credentials: Credentials | Non
 
 
 def _open_socks5_request(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
-    return socks5.RequestHandshake(Request(Version.SOCKS5, command, target, credentials))
+    return socks5.RequestHandshake(Request(SOCKS5, command, target, credentials))
 
 
 def _open_socks5_pipelined(command: Command, target: Address, credentials: Credentials | None) -> ClientHandshake:
-    return PipelinedHandshake(Request(Version.SOCKS5, command, target, credentials))
+    return PipelinedHandshake(Request(SOCKS5, command, target, credentials))
 
 
 _SOCKS4 = HopKind(

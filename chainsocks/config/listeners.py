@@ -70,7 +70,11 @@ class ListenerKind(StrEnum):
     @property
     def is_redirected(self) -> bool:
         """Whether the clients know of no proxy, and the kernel knows their destinations."""
-        return self in (ListenerKind.REDIRECT, ListenerKind.TPROXY)
+        return self in _REDIRECTED
+
+
+TUNNEL = ListenerKind.TUNNEL  # looked up once: each connection asks for them
+_REDIRECTED = (ListenerKind.REDIRECT, ListenerKind.TPROXY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ class Listener:
         A program whose connections are redirected asks for names without knowing who resolves them: one that resolves
         to loopback shall not lead to the servers of this machine. The target of a tunnel is the configuration's choice.
         """
-        if self.kind is ListenerKind.TUNNEL:
+        if self.kind is TUNNEL:
             return True
         return self.is_local and not self.kind.is_redirected
 

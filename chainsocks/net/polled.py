@@ -74,6 +74,9 @@ class _State(Enum):
     CLOSED = auto()
 
 
+_NEW, _WATCHED, _CLOSED = _State  # a global is 30 times as quick as an enum attribute
+
+
 class PolledStream(SocketStream):
     """A `SocketStream` that waits through a `Poller`. It is registered there when it first has to wait."""
 
@@ -98,13 +101,13 @@ class PolledStream(SocketStream):
         """Whether there is nothing to read before the next event."""
         self.may_delay = 2 if may_delay else 0
         """Which of the next sends needs TCP_NODELAY, so that `before_send` has to be called; 0 once it is set."""
-        self._state = _State.NEW
+        self._state = _NEW
         self._watcher: StreamWatcher | None = None  # `_Waits`, or what the stream was handed over to
 
     @property
     def closed(self) -> bool:
         """Whether the stream has been closed, or soon will be."""
-        return self._state is _State.CLOSED
+        return self._state is _CLOSED
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what has arrived, up to `max_bytes` bytes; wait until there is something."""
@@ -143,7 +146,7 @@ class PolledStream(SocketStream):
         gets one last event, an end.
         """
         self._watcher = watcher
-        if self._state is not _State.WATCHED:
+        if self._state is not _WATCHED:
             self._register(mask)
             self.dry = True
 
@@ -180,15 +183,15 @@ class PolledStream(SocketStream):
 
     def close_soon(self) -> None:
         """Close the socket after the events at hand (`Poller.close_soon`). No task may use the stream."""
-        self._state = _State.CLOSED
+        self._state = _CLOSED
         self._watcher = None
         self.poller.close_soon(self.socket)
 
     async def aclose(self) -> None:
         """Close the socket. Tasks that wait on it get ``ClosedResourceError``."""
-        if self.closed:
+        if self._state is _CLOSED:
             return
-        self._state = _State.CLOSED
+        self._state = _CLOSED
         self.poller.forget(self.socket.fileno())
         self.socket.close()
         watcher = self._watcher
@@ -216,11 +219,11 @@ class PolledStream(SocketStream):
         return waits
 
     def _register(self, mask: int = READ) -> None:
-        if self._state is _State.WATCHED:
+        if self._state is _WATCHED:
             return
-        if self.closed:
+        if self._state is _CLOSED:
             raise ClosedResourceError
-        self._state = _State.WATCHED
+        self._state = _WATCHED
         self.poller.register(self.socket.fileno(), self, mask)
 
     async def _readable(self) -> None:

@@ -209,7 +209,7 @@ def _classify(host: str) -> tuple[AddressType, bytes]:
             pass
     elif host[-1:].isdigit():
         try:
-            return AddressType.IPV4, inet_pton(AF_INET, host)
+            return _IPV4, inet_pton(AF_INET, host)
         except (OSError, ValueError):
             pass
     name = host.encode("utf-8", "surrogateescape")

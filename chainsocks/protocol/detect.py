@@ -12,6 +12,7 @@ from chainsocks.protocol.messages import Method, Version
 
 __all__ = ["server_handshake"]
 
+_SOCKS4, _SOCKS5 = Version.SOCKS4.value, Version.SOCKS5.value
 
 _REFUSALS = {Version.SOCKS5: b"\x05\xff", Version.SOCKS4: b"\0\x5b" + bytes(6)}
 """For clients of SOCKS where it is not spoken: no method is acceptable (RFC 1928 section 3), and request rejected."""
@@ -36,14 +37,13 @@ def server_handshake(data: bytes, methods: Sequence[Method], *, http_only: bool 
     Raises:
         ProtocolError: this is none of them; the cause is the protocol that it looks like.
     """
-    match data[0]:
-        case Version.SOCKS4 | Version.SOCKS5 if http_only:
-            return _NoSocks(State.METHOD_NEGOTIATION if data[0] == Version.SOCKS5 else State.REQUEST)
-        case Version.SOCKS5:
-            return socks5.ServerHandshake(methods)
-        case Version.SOCKS4:
-            return socks4.ServerHandshake()
-        case _ if may_be_http(data):
-            return HttpServerHandshake(methods)
-        case _:
-            raise unexpected_opening("this is neither SOCKS nor HTTP", data)
+    first = data[0]
+    if http_only and first in _REFUSALS:
+        return _NoSocks(State.METHOD_NEGOTIATION if first == _SOCKS5 else State.REQUEST)
+    if first == _SOCKS5:
+        return socks5.ServerHandshake(methods)
+    if first == _SOCKS4:
+        return socks4.ServerHandshake()
+    if may_be_http(data):
+        return HttpServerHandshake(methods)
+    raise unexpected_opening("this is neither SOCKS nor HTTP", data)

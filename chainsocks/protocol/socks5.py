@@ -47,7 +47,8 @@ _REFUSALS = {
 }
 """How a request that breaks the protocol is refused; GENERAL_FAILURE otherwise."""
 _SOCKS5 = Version.SOCKS5.value  # these are read for each message: a global is quicker than an enum attribute
-_NEGOTIATING, _LOGGING_IN, _ASKING = State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION, State.REQUEST
+_NEGOTIATING, _ASKING, _REPLYING = State.METHOD_NEGOTIATION, State.REQUEST, State.REPLY
+_VERSION_5 = Version.SOCKS5
 _NO_LOGIN = Method.NO_AUTHENTICATION_REQUIRED.value
 _WITHOUT_LOGIN = bytes((_SOCKS5, 1, _NO_LOGIN))
 _NEXT = {Method.USERNAME_PASSWORD: State.SUB_NEGOTIATION, Method.GSSAPI: State.GSSAPI_CONTEXT}
@@ -63,7 +64,7 @@ class ServerHandshake(GssapiServerHandshake):
     __slots__ = ("_methods",)
 
     def __init__(self, methods: Sequence[Method] = (Method.NO_AUTHENTICATION_REQUIRED,)) -> None:
-        super().__init__(State.METHOD_NEGOTIATION)
+        super().__init__(_NEGOTIATING)
         self._methods = methods
 
     def _answer_login(self, *, accepted: bool) -> None:
@@ -102,7 +103,7 @@ class ServerHandshake(GssapiServerHandshake):
             problem = f"the client offers the methods [{offered.hex(' ').upper()}]; we accept {wanted}"
             raise ProtocolError(problem, Cause.NO_ACCEPTABLE_METHOD)
         self._outgoing += _VERSION + bytes((method,))
-        self.state = _NEXT.get(method, State.REQUEST)
+        self.state = _NEXT.get(method, _ASKING)
         return True
 
     def _read_login(self, data: bytes) -> bool:
@@ -125,9 +126,9 @@ class ServerHandshake(GssapiServerHandshake):
             raise self._refuse(code, str(error), error.cause) from None
         if decoded:
             command, destination, end = decoded
-            self._request = Request(Version.SOCKS5, command, destination, self._credentials)
+            self._request = Request(_VERSION_5, command, destination, self._credentials)
             self._incoming = data[end:]
-            self.state = State.REPLY
+            self.state = _REPLYING
         return False
 
     def _encode_reply(self, reply: Reply) -> bytes:
@@ -150,7 +151,7 @@ class ClientHandshake(GssapiClientHandshake):
     __slots__ = ("_credentials", "_request")
 
     def __init__(self, request: Request) -> None:
-        super().__init__(State.METHOD_NEGOTIATION)
+        super().__init__(_NEGOTIATING)
         self._request = request
         self._credentials = _login_of(request.credentials)
         self._greet()
@@ -258,7 +259,7 @@ class ClientHandshake(GssapiClientHandshake):
     def _send_request(self) -> None:
         request = self._request
         self._outgoing += bytes((_SOCKS5, request.command, 0)) + encode_address(request.destination)
-        self.state = State.REQUEST
+        self.state = _ASKING
 
     def _read_reply(self, data: bytes) -> bool:
         """Decode VER REP RSV ATYP BND.ADDR BND.PORT (RFC 1928 section 6)."""

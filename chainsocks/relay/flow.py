@@ -21,7 +21,7 @@ from typing import NamedTuple
 from chainsocks.net.pipes import PIPE_SIZE, Pipe
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import MORE_EVENTS
-from chainsocks.relay.pump import CHUNK, End
+from chainsocks.relay.pump import CHUNK, FAILED, FINISHED, SINK_BROKEN, SOURCE_BROKEN, End
 
 __all__ = ["Flow", "Left", "State", "copy_little", "pass_end_on"]
 
@@ -60,12 +60,12 @@ def copy_little(source: PolledStream, sink: PolledStream) -> int | Left | End:
     except BlockingIOError:
         return 0
     except OSError:
-        return End.SOURCE_BROKEN
+        return SOURCE_BROKEN
     size = len(data)
     if size == CHUNK:
         return Left(0, data)
     if not size:
-        return End.SOURCE_BROKEN if source.ended_by_reset() else End.FINISHED
+        return SOURCE_BROKEN if source.ended_by_reset() else FINISHED
     if sink.may_delay:
         sink.before_send()
     try:
@@ -74,7 +74,7 @@ def copy_little(source: PolledStream, sink: PolledStream) -> int | Left | End:
         sent = 0
     except OSError as error:
         sink.note_broken(error)
-        return End.SINK_BROKEN
+        return SINK_BROKEN
     return size if sent == size else Left(sent, memoryview(data)[sent:])
 
 
@@ -84,8 +84,8 @@ def pass_end_on(sink: PolledStream) -> End:
         sink.socket.shutdown(socket.SHUT_WR)
     except OSError as error:
         sink.note_broken(error)
-        return End.SINK_BROKEN
-    return End.FINISHED
+        return SINK_BROKEN
+    return FINISHED
 
 
 class State(Enum):
@@ -178,7 +178,7 @@ class Flow:
     def fail(self, error: Exception) -> None:
         """End because of an error that is not the connections'."""
         self.error = error
-        self._finish(End.FAILED)
+        self._finish(FAILED)
 
     def stop(self) -> None:
         """Ignore all later events, and release the pipe."""
@@ -253,7 +253,7 @@ class Flow:
                     sent = 0
                 except OSError as error:
                     self._sink.note_broken(error)
-                    self._finish(End.SINK_BROKEN)
+                    self._finish(SINK_BROKEN)
                     return
                 if sent:
                     self._moved(sent)
@@ -274,14 +274,14 @@ class Flow:
             except BlockingIOError:
                 break
             except OSError:
-                self._finish(End.SOURCE_BROKEN)
+                self._finish(SOURCE_BROKEN)
                 return
             if not data:
-                self._finish(End.SOURCE_BROKEN if self._source.ended_by_reset() else End.FINISHED)
+                self._finish(SOURCE_BROKEN if self._source.ended_by_reset() else FINISHED)
                 return
         self._state = State.READING
         if self._is_last:
-            self._finish(End.SOURCE_BROKEN)
+            self._finish(SOURCE_BROKEN)
 
     def _splice(self, pipe: Pipe) -> None:
         """Move about `step` bytes through the pipe."""
@@ -299,7 +299,7 @@ class Flow:
                     if error.errno in _CANNOT_SPLICE:
                         self._fall_back_to_copying(pipe)
                     else:
-                        self._finish(End.SOURCE_BROKEN)
+                        self._finish(SOURCE_BROKEN)
                     return
                 if not pipe.held:
                     self._release_pipe()
@@ -315,7 +315,7 @@ class Flow:
                     self._fall_back_to_copying(pipe)
                 else:
                     self._sink.note_broken(error)
-                    self._finish(End.SINK_BROKEN)
+                    self._finish(SINK_BROKEN)
                 return
             if not sent:
                 self._wait_for_sink()
@@ -353,6 +353,6 @@ class Flow:
 
     def _finish(self, end: End) -> None:
         self.stop()
-        if end is End.FINISHED and not self.sink_closes:
+        if end is FINISHED and not self.sink_closes:
             end = pass_end_on(self._sink)
         self._ended(end)

@@ -15,7 +15,7 @@ from chainsocks.net.poller import MORE_EVENTS, READ_EVENTS, WRITE_EVENTS
 from chainsocks.observe.record import Traffic
 from chainsocks.relay.flow import Flow, copy_little, pass_end_on
 from chainsocks.relay.idle import Scope
-from chainsocks.relay.pump import End
+from chainsocks.relay.pump import FINISHED, SINK_BROKEN, End
 from chainsocks.relay.relay import PumpedRelay, Relay
 
 __all__ = ["Owner", "PolledRelay", "relay_between"]
@@ -126,8 +126,8 @@ class PolledRelay(Relay[PolledStream]):
                 if _has_more(self.client, events):
                     self._up().source_event(events)
             elif isinstance(left, End):
-                closes = self.closes_at_once and self._down_end is End.FINISHED
-                self._flow_up_ended(left if closes or left is not End.FINISHED else pass_end_on(self.upstream))
+                closes = self.closes_at_once and self._down_end is FINISHED
+                self._flow_up_ended(left if closes or left is not FINISHED else pass_end_on(self.upstream))
             else:
                 self._up().go_on(left)
         except Exception as error:  # noqa: BLE001  (the flow has it)
@@ -142,8 +142,8 @@ class PolledRelay(Relay[PolledStream]):
                 if _has_more(self.upstream, events):
                     self._down().source_event(events)
             elif isinstance(left, End):
-                closes = self.closes_at_once and self._up_end is End.FINISHED
-                self._flow_down_ended(left if closes or left is not End.FINISHED else pass_end_on(self.client))
+                closes = self.closes_at_once and self._up_end is FINISHED
+                self._flow_down_ended(left if closes or left is not FINISHED else pass_end_on(self.client))
             else:
                 self._down().go_on(left)
         except Exception as error:  # noqa: BLE001
@@ -173,7 +173,7 @@ class PolledRelay(Relay[PolledStream]):
         flow = self._flow_up
         if flow is None:
             flow = self._flow_up = self._make_flow(self.client, self.upstream, self._moved_up, self._flow_up_ended)
-            flow.sink_closes = self.closes_at_once and self._down_end is End.FINISHED
+            flow.sink_closes = self.closes_at_once and self._down_end is FINISHED
         return flow
 
     def _down(self) -> Flow:
@@ -183,7 +183,7 @@ class PolledRelay(Relay[PolledStream]):
             flow = self._flow_down = self._make_flow(
                 self.upstream, self.client, self._moved_down, self._flow_down_ended
             )
-            flow.sink_closes = self.closes_at_once and self._up_end is End.FINISHED
+            flow.sink_closes = self.closes_at_once and self._up_end is FINISHED
         return flow
 
     def _drop_idle_flows(self) -> None:
@@ -196,19 +196,19 @@ class PolledRelay(Relay[PolledStream]):
     def _flow_up_ended(self, end: End) -> None:
         self._note_error(self._flow_up)
         self._up_ended(end)
-        if end is End.SINK_BROKEN and self._down_end is None:
+        if end is SINK_BROKEN and self._down_end is None:
             self._down().drain()
         if self._flow_down:
-            self._flow_down.sink_closes = self.closes_at_once and end is End.FINISHED
+            self._flow_down.sink_closes = self.closes_at_once and end is FINISHED
         self._report_if_over()
 
     def _flow_down_ended(self, end: End) -> None:
         self._note_error(self._flow_down)
         self._down_ended(end)
-        if end is End.SINK_BROKEN and self._up_end is None:
+        if end is SINK_BROKEN and self._up_end is None:
             self._up().drain()
         if self._flow_up:
-            self._flow_up.sink_closes = self.closes_at_once and end is End.FINISHED
+            self._flow_up.sink_closes = self.closes_at_once and end is FINISHED
         self._report_if_over()
 
     def _note_error(self, flow: Flow | None) -> None:

@@ -22,7 +22,7 @@ from chainsocks.network import reset_on_close
 from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Traffic
 from chainsocks.relay.idle import Scope, restart, touch
-from chainsocks.relay.pump import End, pump
+from chainsocks.relay.pump import FAILED, FINISHED, SINK_BROKEN, SOURCE_BROKEN, End, pump
 
 __all__ = ["Outcome", "PumpedRelay", "Relay"]
 
@@ -53,7 +53,7 @@ _KINDS = {
 }
 
 
-_LAST = (End.SOURCE_BROKEN, End.FAILED)
+_LAST = (SOURCE_BROKEN, FAILED)
 """Ends of a direction that end the other one as well."""
 
 
@@ -141,26 +141,33 @@ class Relay(ABC, Generic[StreamT]):
 
     def _up_ended(self, end: End) -> None:
         self._up_end = end
-        self._ended(end, Outcome.CLIENT_BROKEN, Outcome.UPSTREAM_BROKEN)
+        if end is not FINISHED:
+            self._note_broken(end, Outcome.CLIENT_BROKEN, Outcome.UPSTREAM_BROKEN)
+        self._shorten_idle()
 
     def _down_ended(self, end: End) -> None:
         self._down_end = end
-        self._ended(end, Outcome.UPSTREAM_BROKEN, Outcome.CLIENT_BROKEN)
+        if end is not FINISHED:
+            self._note_broken(end, Outcome.UPSTREAM_BROKEN, Outcome.CLIENT_BROKEN)
+        self._shorten_idle()
 
-    def _ended(self, end: End, source: Outcome, sink: Outcome) -> None:
-        if end is End.SOURCE_BROKEN:
+    def _note_broken(self, end: End, source: Outcome, sink: Outcome) -> None:
+        if end is SOURCE_BROKEN:
             self._broken = self._broken or source
-        elif end is End.SINK_BROKEN:
+        elif end is SINK_BROKEN:
             self._broken = self._broken or sink
+
+    def _shorten_idle(self) -> None:
+        """Start the idle timer anew where one direction goes on alone."""
         if not self._is_over:
             self._idle = min(self._half_close, self._idle)
             restart(self._scope, self._idle)
 
     def _reset_incomplete(self) -> None:
         """Have a stream reset on close that did not get all bytes and the end."""
-        if self._up_end is not End.FINISHED:
+        if self._up_end is not FINISHED:
             reset_on_close(self.upstream)
-        if self._down_end is not End.FINISHED:
+        if self._down_end is not FINISHED:
             reset_on_close(self.client)
 
 

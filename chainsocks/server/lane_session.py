@@ -62,7 +62,9 @@ HandOver = Callable[[Connection, Service, Begun, Place], None]
 """Starts the task of a session, with the arguments of `chainsocks.session.session.serve_session`."""
 
 SOCKS4, SOCKS5 = Version.SOCKS4.value, Version.SOCKS5.value
-DOMAINNAME = AddressType.DOMAINNAME
+# A global is 30 times as quick as a member of an enum.
+VERSION_4, VERSION_5, SUCCEEDED = Version.SOCKS4, Version.SOCKS5, ReplyCode.SUCCEEDED
+USERNAME_PASSWORD, DOMAINNAME, ASKED = Method.USERNAME_PASSWORD, AddressType.DOMAINNAME, Command.CONNECT
 _CHOICES = {method: bytes((SOCKS5, method)) for method in Method}  # RFC 1928 section 3
 _LOGIN_ACCEPTED = b"\x01\x00"  # RFC 1929 section 2
 
@@ -245,7 +247,7 @@ class LaneSession(Deadline):
                 break
         else:
             return self._hand_over()
-        by_password = method is Method.USERNAME_PASSWORD
+        by_password = method is USERNAME_PASSWORD
         self._opening.read_message = LaneSession._read_login if by_password else LaneSession._read_request
         return self._answer(_CHOICES[method], data[end:])
 
@@ -276,14 +278,14 @@ class LaneSession(Deadline):
         if decoded is None:
             return self._hand_over()
         command, destination, end = decoded
-        return self._route(Request(Version.SOCKS5, command, destination), data[end:])
+        return self._route(Request(VERSION_5, command, destination), data[end:])
 
     # The way.
 
     def _route(self, request: Request, early: bytes) -> bytes:
         """Decide, and dial if that takes no more than a connect; `early` is the first data upstream."""
         terms, record, opening = self._terms, self._record, self._opening
-        if request.command is not Command.CONNECT or request.destination.is_link_local:
+        if request.command is not ASKED or request.destination.is_link_local:
             return self._hand_over()
         record.request, opening.early = request, early
         caller = Caller(opening.connection.host, opening.user)
@@ -409,12 +411,12 @@ class LaneSession(Deadline):
         record, client, opening = self._record, self._client, self._opening
         if (counters := self._terms.service.counters) and record.chain:
             counters.dialled(record.chain.name, trio.current_time() - opening.dial_began)
-        record.reply = ReplyCode.SUCCEEDED
+        record.reply = SUCCEEDED
         upstream.local_name = None  # it takes memory, and has been told
         self._report(OPEN, self.deadline)
         request = record.request
-        encode = socks4.encode_reply if request and request.version is Version.SOCKS4 else socks5_messages.encode_reply
-        answer = encode(Reply(ReplyCode.SUCCEEDED, bound))
+        encode = socks4.encode_reply if request and request.version is VERSION_4 else socks5_messages.encode_reply
+        answer = encode(Reply(SUCCEEDED, bound))
         try:
             sent = client.send_nowait(answer)
         except BrokenResourceError:

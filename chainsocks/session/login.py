@@ -29,6 +29,9 @@ from chainsocks.shares import FairQueue, Shares
 
 __all__ = ["Known", "Logins"]
 
+_REQUIRED = (Method.USERNAME_PASSWORD,)
+_OPTIONAL = (Method.NO_AUTHENTICATION_REQUIRED, Method.USERNAME_PASSWORD)
+
 THREADS = 2
 """Logins hashed at once: strangers can start it."""
 
@@ -93,8 +96,8 @@ class Logins:
     def methods(self) -> tuple[Method, ...]:
         """The SOCKS5 methods to accept. Without users a client may still log in, with anything, if it insists."""
         if self.required:
-            return (Method.USERNAME_PASSWORD,)
-        return (Method.NO_AUTHENTICATION_REQUIRED, Method.USERNAME_PASSWORD)
+            return _REQUIRED
+        return _OPTIONAL
 
     def is_known(self, login: UsernamePassword) -> bool:
         """Whether a login needs no check: it was right before, or no login is required."""

@@ -32,6 +32,8 @@ from chainsocks.shares import client_of
 
 __all__ = ["RequestReader"]
 
+LOGIN, REPLY, HTTP_ONLY, NO_IDENT = State.LOGIN, State.REPLY, ListenerKind.HTTP, Ident.OFF  # looked up once
+
 _CERTIFICATE_IS_ENOUGH = (Method.NO_AUTHENTICATION_REQUIRED, Method.USERNAME_PASSWORD)
 """The methods for a client with a certificate. It may log in with anything, if it insists."""
 
@@ -115,12 +117,12 @@ class RequestReader:
         if self._certificate:
             methods, gssapi = _CERTIFICATE_IS_ENOUGH, None
         by_gssapi = GssapiLogin(gssapi) if gssapi else None
-        http_only = self.connection.listener.kind is ListenerKind.HTTP
+        http_only = self.connection.listener.kind is HTTP_ONLY
         handshake = self.handshake = server_handshake(data, methods, http_only=http_only)
         try:
             while True:
                 handshake.receive_data(data)
-                if handshake.state is State.LOGIN:
+                if handshake.state is LOGIN:
                     login = handshake.login
                     if not (self._certificate or logins.is_known(login) or await self._is_right(handshake)):
                         handshake.refuse_login()
@@ -129,7 +131,7 @@ class RequestReader:
                 elif by_gssapi and isinstance(handshake, socks5.ServerHandshake):
                     self.client = await by_gssapi.go_on(handshake, self.client)
                 await self.send_answer(handshake)
-                if handshake.state is State.REPLY:
+                if handshake.state is REPLY:
                     return handshake
                 data = await self._receive()
         except ProtocolError:
@@ -167,7 +169,7 @@ class RequestReader:
     def refuse_login(self, problem: str) -> LoginRefused | None:
         """Refuse a login whose check has no more time; return the error to raise, None if no login waits."""
         handshake = self.handshake
-        if handshake is None or handshake.state is not State.LOGIN:
+        if handshake is None or handshake.state is not LOGIN:
             return None
         handshake.refuse_login()
         return LoginRefused(problem, Cause.TIMED_OUT)
@@ -226,7 +228,7 @@ class RequestReader:
             identity = f"{Proof.GSSAPI}{login.name}"
         else:
             policy, seconds = service.config.server.ident, service.config.timeouts.ident
-            if policy is Ident.OFF or request.version is not Version.SOCKS4:
+            if policy is NO_IDENT or request.version is not Version.SOCKS4:
                 return "", Caller(self.connection.host)
             if self.place:
                 self.place.keep(client_of(self.connection.host))  # the request is complete, and this may take a while

@@ -47,6 +47,8 @@ Filter = Callable[[Address], Address | None]
 _NO_DESTINATION = {Command.UDP_ASSOCIATE, Command.RESOLVE, Command.RESOLVE_PTR}
 """Commands that connect to nothing, so that names_only has nothing to check."""
 
+OFF, WARN = NamesOnly.OFF, NamesOnly.WARN  # looked up once: each request asks for them
+
 log = logging.getLogger("chainsocks.session")
 
 
@@ -95,7 +97,7 @@ class RoutingDecision(NamedTuple):
     @property
     def warns(self) -> bool:
         """Whether names_only asks for a warning about requests like this one, if they name an IP address."""
-        return self.names_only is NamesOnly.WARN and self.refusal is None
+        return self.names_only is WARN and self.refusal is None
 
 
 async def route_request(
@@ -137,7 +139,7 @@ def _completed(
     chain = decision.chain
     if chain is None or decision.refusal:
         return decision
-    if names_only is not NamesOnly.OFF or decision.names_only is not NamesOnly.OFF:
+    if names_only is not OFF or decision.names_only is not OFF:
         decision = decision._replace(names_only=stricter(names_only, decision.names_only))
         if decision.names_only is NamesOnly.REFUSE and asks_for_address(request):
             return _refused(decision, "names_only: the client asks for an IP address")

@@ -83,6 +83,8 @@ from chainsocks.session.service import Service
 
 __all__ = ["serve_session"]
 
+SUCCEEDED = ReplyCode.SUCCEEDED  # looked up once
+
 ResultT = TypeVar("ResultT")
 
 
@@ -186,10 +188,10 @@ class _Session:
         hops = route.hops if route else None
         trip = watch.abandoned.latest
         if trip is None:
-            is_relayed = record.reply == ReplyCode.SUCCEEDED
+            is_relayed = record.reply == SUCCEEDED
             phase = Phase.RELAY if is_relayed else Phase.ROUTE if record.reply is None else Phase.REPLY
             return Moment(phase, deadline, hops=hops)
-        if record.reply is None or (record.reply == ReplyCode.SUCCEEDED and trip.step is State.SECOND_REPLY):
+        if record.reply is None or (record.reply == SUCCEEDED and trip.step is State.SECOND_REPLY):
             return Moment(Phase.DIAL, trip.deadline, trip.place, trip.route.hops)
         return Moment(Phase.REPLY, deadline, hops=hops)
 
@@ -366,7 +368,7 @@ class _Session:
             relay_limits(decision, self._timeouts),
             self._service.network.now,
         )
-        self._record.reply = ReplyCode.SUCCEEDED
+        self._record.reply = SUCCEEDED
         self._enter(forwarding.relay)
         self._limit.expired = forwarding.expired
         try:
@@ -490,11 +492,11 @@ class _Session:
             SessionOver: the client has left.
         """
         client, limit = self._reader.client, self._limit
-        self._record.reply = ReplyCode.SUCCEEDED
+        self._record.reply = SUCCEEDED
         if self._watch.abandoned.declared and self._service.network.now() >= limit.scope.deadline:
             raise ClientLeft  # just as its way opened
         limit.expired = self._reply_not_taken
-        handshake.send_reply(Reply(ReplyCode.SUCCEEDED, bound))
+        handshake.send_reply(Reply(SUCCEEDED, bound))
         answer = self._reader.answer(handshake)
         try:
             sent = client.send_nowait(answer) if isinstance(client, SocketStream) else 0
