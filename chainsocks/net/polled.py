@@ -83,10 +83,7 @@ class PolledStream(SocketStream):
     __slots__ = (
         "_state",
         "_watcher",
-        "dry",
-        "may_delay",
         "poller",
-        "short_read_is_all",
     )
 
     def __init__(
@@ -95,12 +92,9 @@ class PolledStream(SocketStream):
         super().__init__(sock)
         self.poller = poller
         self.short_read_is_all = short_read_is_all
-        """Whether a short read has emptied the socket. True for TCP, until an end was reported: that event comes only
-        once. Never for unix sockets, where a read may stop between two messages."""
-        self.dry = False
-        """Whether there is nothing to read before the next event."""
+        """True for TCP, until an end was reported: that event comes only once. Never for unix sockets, where a read may
+        stop between two messages."""
         self.may_delay = 2 if may_delay else 0
-        """Which of the next sends needs TCP_NODELAY, so that `before_send` has to be called; 0 once it is set."""
         self._state = _NEW
         self._watcher: StreamWatcher | None = None  # `_Waits`, or what the stream was handed over to
 
@@ -108,36 +102,6 @@ class PolledStream(SocketStream):
     def closed(self) -> bool:
         """Whether the stream has been closed, or soon will be."""
         return self._state is _CLOSED
-
-    async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Return what has arrived, up to `max_bytes` bytes; wait until there is something."""
-        if self.dry:
-            await self._readable()
-        data = await super().receive(max_bytes)
-        self.dry = self.short_read_is_all and len(data) < max_bytes
-        return data
-
-    async def peek(self, max_bytes: int) -> bytes:
-        """Return what has arrived, up to `max_bytes` bytes, and leave it there; wait until there is something."""
-        if self.dry:
-            await self._readable()
-        return await super().peek(max_bytes)
-
-    def send_nowait(self, item: bytes | memoryview) -> int:
-        """Pass to the kernel as much of `item` as it accepts at once; return the number of bytes."""
-        if self.may_delay:
-            self.before_send()
-        return super().send_nowait(item)
-
-    def before_send(self) -> None:
-        """Set TCP_NODELAY before the second send.
-
-        The kernel delays a message only while an earlier one is unacknowledged, so the first one is sent at once. A
-        session that sends one message saves the system call.
-        """
-        self.may_delay -= 1
-        if not self.may_delay:
-            self.avoid_delay()
 
     def hand_over(self, watcher: StreamWatcher, mask: int = READ) -> None:
         """Tell the events to `watcher` until `take_back`. No task may wait on the stream meanwhile.

@@ -38,7 +38,7 @@ class SocketStream(ByteStream):
     ``ClosedResourceError`` after `aclose`.
     """
 
-    __slots__ = ("local_name", "socket", "was_reset")
+    __slots__ = ("dry", "local_name", "may_delay", "short_read_is_all", "socket", "was_reset")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
@@ -47,6 +47,13 @@ class SocketStream(ByteStream):
         self.was_reset: bool | None = False
         """Whether a send has failed with a reset; None if a splice may have. The kernel reports a reset once: the next
         receive finds an end, and `ended_by_reset` tells what kind of end it is."""
+        # These are for `chainsocks.net.polled.PolledStream`: an override for each call would cost a frame for each.
+        self.short_read_is_all = False
+        """Whether a short read has emptied the socket."""
+        self.dry = False
+        """Whether there is nothing to read before the next event."""
+        self.may_delay = 0
+        """Which of the next sends needs TCP_NODELAY, so that `before_send` has to be called; 0 once it is set."""
 
     def avoid_delay(self) -> None:
         """Have the kernel send small messages at once (TCP_NODELAY).
@@ -57,6 +64,16 @@ class SocketStream(ByteStream):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             pass  # closed, or reset: the next call tells
+
+    def before_send(self) -> None:
+        """Set TCP_NODELAY before the second send.
+
+        The kernel delays a message only while an earlier one is unacknowledged, so the first one is sent at once. A
+        session that sends one message saves the system call.
+        """
+        self.may_delay -= 1
+        if not self.may_delay:
+            self.avoid_delay()
 
     async def connect(self, address: SockAddr) -> None:
         """Connect a socket that is not connected yet.
@@ -89,6 +106,8 @@ class SocketStream(ByteStream):
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what has arrived, up to `max_bytes` bytes; wait until there is something."""
+        if self.dry:
+            await self._readable()
         while True:
             try:
                 data = self.socket.recv(max_bytes)
@@ -98,6 +117,8 @@ class SocketStream(ByteStream):
                 raise self._broken(error) from error
             else:
                 if data:
+                    if self.short_read_is_all:
+                        self.dry = len(data) < max_bytes
                     return data
                 if self.ended_by_reset():
                     raise BrokenResourceError("the connection was reset")
@@ -108,6 +129,8 @@ class SocketStream(ByteStream):
 
         Return nothing where `receive` would raise ``EndOfStream``.
         """
+        if self.dry:
+            await self._readable()
         while True:
             try:
                 return self.socket.recv(max_bytes, socket.MSG_PEEK)
@@ -132,6 +155,8 @@ class SocketStream(ByteStream):
         Raises:
             BrokenResourceError, ClosedResourceError: as `send` does.
         """
+        if self.may_delay:
+            self.before_send()
         try:
             return self.socket.send(item)
         except BlockingIOError:

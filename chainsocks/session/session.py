@@ -39,6 +39,7 @@ from chainsocks.config.chains import Chain
 from chainsocks.errors import DialError, ProtocolError, RequestRefused
 from chainsocks.gss.stream import CapsuleError, EncapsulatedStream
 from chainsocks.limits.bandwidth import Share
+from chainsocks.net.polled import PolledStream
 from chainsocks.net.stream import SocketStream
 from chainsocks.net.tls import TlsStream
 from chainsocks.network import reset_on_close
@@ -57,7 +58,7 @@ from chainsocks.protocol.messages import Command, Reply, ReplyCode, Request, Ver
 from chainsocks.protocol.proxy_protocol import LOCAL
 from chainsocks.protocol.unspoken import UnspokenHandshake
 from chainsocks.relay.datagrams import DatagramRelay
-from chainsocks.relay.polled_relay import relay_between
+from chainsocks.relay.polled_relay import PolledRelay, relay_between
 from chainsocks.relay.relay import Relay
 from chainsocks.relay.throttled import throttled_relay_between
 from chainsocks.routing.rules import Caller
@@ -462,7 +463,10 @@ class _Session:
 
     def _note_end(self, relay: Relay[Any], upstream: Upstream) -> None:
         """Note how a relay has ended."""
-        self._record.outcome, self._record.kind = relay.outcome, relay.outcome.kind
+        outcome = relay.outcome
+        self._record.outcome, self._record.kind = outcome, outcome.kind
+        if isinstance(relay, PolledRelay):
+            return  # between sockets
         for stream in (self._reader.client, upstream.stream):
             if isinstance(stream, EncapsulatedStream | TlsStream) and stream.problem:
                 self._record.outcome += f": {stream.problem}"
@@ -499,7 +503,7 @@ class _Session:
         handshake.send_reply(Reply(SUCCEEDED, bound))
         answer = self._reader.answer(handshake)
         try:
-            sent = client.send_nowait(answer) if isinstance(client, SocketStream) else 0
+            sent = client.send_nowait(answer) if isinstance(client, PolledStream) else 0
             if sent < len(answer):  # hardly ever: the usual reply needs no deadline
                 limit.scope.deadline = self._service.network.now() + self._timeouts.reply
                 await client.send(answer[sent:])
