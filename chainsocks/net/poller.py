@@ -137,6 +137,8 @@ class Poller:
     def __init__(self) -> None:
         self.pipes = Pipes()
         """Pipes to splice between the sockets watched here."""
+        self.now = trio.lowlevel.current_clock().current_time
+        """Returns the time on trio's clock, a third as expensive as `trio.current_time`."""
         self._epoll = select.epoll()
         self._queue: deque[Callable[[], None]] = deque()
         self._closing: list[socket.socket] = []

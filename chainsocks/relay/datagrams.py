@@ -93,7 +93,7 @@ class DatagramRelay:
         The idle timer cancels `scope`, which must surround this call.
         """
         self._scope = scope
-        restart(scope, self._idle)
+        restart(scope, self._idle, trio.current_time())
         async with trio.open_nursery() as nursery:
 
             async def run_path(task_status: trio.TaskStatus[None]) -> None:
@@ -116,7 +116,7 @@ class DatagramRelay:
                 drops[Drop.STRANGER] += 1
                 return
             self._client = source
-        touch(self._scope, self._idle)
+        touch(self._scope, self._idle, trio.current_time())
         try:
             header = split(datagram)
         except DropDatagram as drop:
@@ -129,6 +129,6 @@ class DatagramRelay:
         if self._client and self._socket.send(datagram, self._client):
             self._tally.traffic.down += payload
             self._tally.down += 1
-            touch(self._scope, self._idle)
+            touch(self._scope, self._idle, trio.current_time())
         else:
             self._tally.drops[Drop.UNSENT] += 1

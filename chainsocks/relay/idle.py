@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import trio
-
 __all__ = ["Scope", "restart", "touch"]
 
 
@@ -19,14 +17,14 @@ class Scope(Protocol):
     deadline: float
 
 
-def restart(scope: Scope, limit: float) -> None:
-    """Start the timer, or start it anew; `limit` is in seconds from now."""
+def restart(scope: Scope, limit: float, now: float) -> None:
+    """Start the timer, or start it anew; `limit` is in seconds from `now`, which is on trio's clock."""
     # Moving a deadline is expensive, so `touch` does it once per eighth of the limit. The deadline is an eighth too
     # late to make up for that.
-    scope.deadline = trio.current_time() + limit * 9 / 8
+    scope.deadline = now + limit * 9 / 8
 
 
-def touch(scope: Scope, limit: float) -> None:
+def touch(scope: Scope, limit: float, now: float) -> None:
     """Restart the timer of a scope with the same limit as before, if its time is an eighth of that old."""
-    if trio.current_time() >= scope.deadline - limit:
-        restart(scope, limit)
+    if now >= scope.deadline - limit:
+        restart(scope, limit, now)

@@ -51,6 +51,7 @@ class PolledRelay(Relay[PolledStream]):
         self, client: PolledStream, upstream: PolledStream, traffic: Traffic, *, idle: float, half_close: float
     ) -> None:
         super().__init__(client, upstream, traffic, idle=idle, half_close=half_close)
+        self._now = client.poller.now
         self._flow_up: Flow | None = None
         self._flow_down: Flow | None = None
         self._error: Exception | None = None

@@ -71,6 +71,7 @@ class Relay(ABC, Generic[StreamT]):
         "_down_end",
         "_half_close",
         "_idle",
+        "_now",
         "_scope",
         "_traffic",
         "_up_end",
@@ -85,6 +86,7 @@ class Relay(ABC, Generic[StreamT]):
         self._traffic = traffic
         self._idle = idle
         self._half_close = half_close
+        self._now: Callable[[], float] = trio.current_time
         self._up_end: End | None = None
         self._down_end: End | None = None
         self._broken: Outcome | None = None
@@ -124,20 +126,20 @@ class Relay(ABC, Generic[StreamT]):
         """End a relay that runs as soon as its client has finished, and all that it has sent is passed on."""
         self._half_close = 0
         if self._up_end:
-            restart(self._scope, 0)
+            restart(self._scope, 0, self._now())
 
     def _begin(self, scope: Scope) -> None:
         """Start the idle timer."""
         self._scope = scope
-        restart(scope, self._idle)
+        restart(scope, self._idle, self._now())
 
     def _moved_up(self, size: int) -> None:
         self._traffic.up += size
-        touch(self._scope, self._idle)
+        touch(self._scope, self._idle, self._now())
 
     def _moved_down(self, size: int) -> None:
         self._traffic.down += size
-        touch(self._scope, self._idle)
+        touch(self._scope, self._idle, self._now())
 
     def _up_ended(self, end: End) -> None:
         self._up_end = end
@@ -161,7 +163,7 @@ class Relay(ABC, Generic[StreamT]):
         """Start the idle timer anew where one direction goes on alone."""
         if not self._is_over:
             self._idle = min(self._half_close, self._idle)
-            restart(self._scope, self._idle)
+            restart(self._scope, self._idle, self._now())
 
     def _reset_incomplete(self) -> None:
         """Have a stream reset on close that did not get all bytes and the end."""

@@ -62,7 +62,7 @@ class Place(Generic[WaitingT]):
         self._turn: trio.Event | None = None
         self.client = client
         self.stream = stream
-        self.began = trio.current_time()
+        self.began = admission.now()
         self.ended = False
         self.is_incomplete = True
 
@@ -129,6 +129,7 @@ class Admission(Generic[WaitingT]):
     ) -> None:
         self.limited_by = limited_by
         """What limits them, for the log."""
+        self.now = trio.lowlevel.current_clock().current_time
         self._shares = Shares(total, reserve_of(total))
         self._handshakes: Shares | None = None
         """Those without a complete request, where their number is limited."""

@@ -70,6 +70,8 @@ class Deadlines:
         self._order = count()  # keeps entries with the same time in order, and deadlines from being compared
         self._open = 0
         self._sleep = trio.CancelScope()
+        self.now = trio.lowlevel.current_clock().current_time
+        """Returns the time on trio's clock, a third as expensive as `trio.current_time`."""
 
     def open_scope(self, deadline: float) -> DeadlineScope:
         """Make a cancel scope for one ``with`` block; `deadline` is in seconds on trio's clock."""

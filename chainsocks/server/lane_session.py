@@ -338,7 +338,7 @@ class LaneSession(Deadline):
             return
         opening.decision, opening.target = decision, address
         opening.upstream = upstream = PolledStream(sock, shared.poller, short_read_is_all=True, may_delay=True)
-        opening.dial_began = now = trio.current_time()
+        opening.dial_began = now = shared.deadlines.now()
         if self._events and address is not decision.destination:
             self._report(RESOLVE, now + terms.timeouts.resolve)
         self.deadline = now + terms.dial_limit(decision)

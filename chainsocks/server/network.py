@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import trio
-
 import chainsocks.sockets as sockets
 from chainsocks.egress import Egress
 from chainsocks.net.inbound import InboundListener, listen
@@ -28,6 +26,8 @@ class TrioNetwork:
         self._poller = poller
         self._keepalive = keepalive or Keepalive()
         self._deadlines = deadlines
+        self.now = deadlines.now
+        """Returns trio's time. It has no frame of its own: each step of a dial asks for it."""
         self.resolver = Resolver()
 
     async def open_tcp(self, address: Address, egress: Egress | None = None) -> SocketStream:
@@ -73,6 +73,3 @@ class TrioNetwork:
     def open_scope(self, deadline: float) -> DeadlineScope:
         """Make a cancel scope; see `chainsocks.server.deadlines`."""
         return self._deadlines.open_scope(deadline)
-
-    now = staticmethod(trio.current_time)
-    """Return trio's time. It has no frame of its own: each step of a dial asks for it."""

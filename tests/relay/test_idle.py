@@ -33,15 +33,15 @@ async def test_it_is_as_long_as_its_limit_and_at_most_an_eighth_longer(
     autojump_clock: MockClock, moves: list[float], deadline: float
 ) -> None:
     scope = Scope()
-    restart(scope, 80)
+    restart(scope, 80, trio.current_time())
     for when in moves:
         await trio.sleep_until(when)
-        touch(scope, 80)
+        touch(scope, 80, trio.current_time())
     assert scope.deadline == deadline
 
 
 async def test_without_a_limit_there_is_no_deadline(autojump_clock: MockClock) -> None:
     scope = Scope()
-    restart(scope, inf)
-    touch(scope, inf)
+    restart(scope, inf, trio.current_time())
+    touch(scope, inf, trio.current_time())
     assert scope.deadline == inf
