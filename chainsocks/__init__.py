@@ -16,6 +16,11 @@ import logging
 from importlib import import_module
 
 _ONE_BY_ONE = {
+    "ChainDatagramTransport": "chainsocks.client.for_asyncio_datagrams",
+    "create_datagram_endpoint": "chainsocks.client.for_asyncio_datagrams",
+    "forward": "chainsocks.bridge.serving",
+    "load_config": "chainsocks.config.load",
+    "serve": "chainsocks.bridge.serving",
     "create_connection": "chainsocks.bridge.for_asyncio",
     "open_connection": "chainsocks.bridge.for_asyncio",
     "TrioStream": "chainsocks.client.for_trio",

@@ -11,7 +11,7 @@ from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
 from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp, UdpFilter
 from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
 from chainsocks.config.kinds import HopProtocol
-from chainsocks.config.models import Timeouts
+from chainsocks.config.models import Config, Timeouts
 from chainsocks.config.tls import Tls
 from chainsocks.egress import Family
 from chainsocks.errors import (
@@ -46,6 +46,7 @@ __all__ = [
     "Chain",
     "ChainStream",
     "ChainsocksError",
+    "Config",
     "ConfigError",
     "ConnectError",
     "DestinationRefused",

@@ -10,12 +10,11 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterable, Sequence
-from typing import Self
 
 import anyio
 import anyio.lowlevel
 from anyio import BrokenResourceError, ClosedResourceError
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, UDPSocket
 
 from chainsocks.chain.associate import Association, associate
 from chainsocks.client.call import Call
@@ -72,8 +71,10 @@ async def open_udp(
         raise
 
 
-class UDPAssociation:
-    """Datagrams to any destination, and replies, through a chain or directly; `open_udp` makes it.
+class UDPAssociation(UDPSocket):
+    """Datagrams to any destination, and replies, through a chain or directly: an anyio ``UDPSocket``.
+
+    `open_udp` makes it.
 
     Directly, replies are accepted from addresses that something was sent to lately, or as `Chain.udp_filter` has it;
     through a chain, from its last hop. The association ends with the TCP connection to any hop.
@@ -100,8 +101,8 @@ class UDPAssociation:
         self._candidates = Recent[Address, Candidates](REMEMBERED)  # by each of the addresses
         self._socket = _open_socket(egress, association.relays)
 
-    async def send_to(self, data: bytes, host: HostLike, port: PortLike) -> None:
-        """Send one datagram. The last hop resolves names.
+    async def sendto(self, data: bytes, host: HostLike, port: PortLike) -> None:
+        """Send one datagram to a host and a port. The last hop resolves names.
 
         Without hops, or if that hop is configured so, they are resolved locally, and their addresses remembered.
 
@@ -127,8 +128,13 @@ class UDPAssociation:
         if failure:
             raise failure
 
-    async def receive_from(self) -> tuple[bytes, Address]:
-        """Return the next datagram and its origin. One task at a time may wait here.
+    async def send(self, item: tuple[bytes, tuple[HostLike, PortLike]]) -> None:
+        """Send a datagram, given with its host and port, as `sendto` does."""
+        data, (host, port) = item
+        await self.sendto(data, host, port)
+
+    async def receive(self) -> tuple[bytes, tuple[str, int]]:
+        """Return the next datagram, and the host and port that it came from. One task at a time may wait here.
 
         Raises:
             BrokenResourceError: a hop has ended its association.
@@ -144,11 +150,11 @@ class UDPAssociation:
                 continue
             source = (canonical(Address(name[0], name[1])).host, name[1])
             if reply := self._unwrap(data, source):
-                _, origin = reply
+                payload, origin = reply
                 address = canonical(origin)
                 if candidates := self._candidates.peek(address):
                     candidates.note_reply(address)
-                return reply
+                return payload, (origin.host, origin.port)
 
     async def aclose(self) -> None:
         """Close the socket, and the connections to the hops."""
@@ -157,11 +163,9 @@ class UDPAssociation:
             self._socket.close()
         await _close_all(self._streams.values())
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+    @property
+    def _raw_socket(self) -> socket.socket:
+        return self._socket
 
     def _check_open(self) -> None:
         if self._socket.fileno() < 0:

@@ -10,11 +10,13 @@ have constructors of their own; apart from that they are frozen dataclasses like
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeVar
 
+from chainsocks.config.environment import proxy_of
 from chainsocks.config.extras import DNS, require
 from chainsocks.config.hops import (
     Hop,
@@ -326,6 +328,23 @@ class Chain:
             udp_filter=udp_filter,
         )
         _derive(self)
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None, *, default: Chain | None = None) -> Chain:
+        """Return the chain of the proxy that the environment names (`chainsocks.config.environment`).
+
+        `environment` is that of the process, unless it is given. Where it names no proxy, `default` is returned, and
+        without it there is an error: nothing is direct by mistake. ``NO_PROXY`` is not read: a chain has no rules.
+
+        Raises:
+            ValueError: there is no proxy and no default, or the variable is no URL of one.
+        """
+        if hop := proxy_of(os.environ if environment is None else environment):
+            return cls(hop)
+        if default is None:
+            advice = "set ALL_PROXY to a URL such as socks5h://127.0.0.1:9050, or pass default=chainsocks.DIRECT"
+            raise ValueError(f"no proxy is in the environment; {advice}")
+        return default
 
     def __str__(self) -> str:
         return " -> ".join(hop.name for hop in self.hops) or "direct"

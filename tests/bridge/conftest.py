@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from chainsocks.protocol.address import Address
+from tests.background import Script
 from tests.three_hops import ThreeHops, three_hops, write_ca
 
 
@@ -19,6 +20,8 @@ class World(ThreeHops):
 
     echo: Address
     """Says everything back in capitals, and at the end of what it heard its own end."""
+    mute: Address
+    """Accepts connections, and says nothing."""
 
 
 async def echo(stream: trio.SocketStream) -> None:
@@ -36,7 +39,14 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="package")
 def world(ca: str) -> Iterator[World]:
     with three_hops(ca) as hops:
-        yield World(hops.background, hops.plain, hops.secured, hops.front, hops.background.listen(echo))
+        yield World(
+            hops.background,
+            hops.plain,
+            hops.secured,
+            hops.front,
+            hops.background.listen(echo),
+            hops.background.listen(Script()),
+        )
 
 
 @pytest.fixture(autouse=True, scope="module")

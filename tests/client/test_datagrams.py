@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import anyio
 import anyio.lowlevel
@@ -18,31 +15,7 @@ from chainsocks.client.network import AnyioNetwork
 from chainsocks.config.hops import parse_hop_url
 from tests.background import Background, Script
 from tests.client.running import run
-
-
-@contextmanager
-def answering(host: str = "127.0.0.1", *, from_elsewhere: bool = False) -> Iterator[Address]:
-    """A thread that says everything back in capitals; before that, a stranger may say something."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock, socket.socket(family, socket.SOCK_DGRAM) as stranger:
-        sock.bind((host, 0))
-
-        def answer() -> None:
-            while True:
-                data, source = sock.recvfrom(65536)
-                if data == b"stop":
-                    return
-                if from_elsewhere:
-                    stranger.sendto(b"STRANGER", source)
-                sock.sendto(data.upper(), source)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        try:
-            yield Address(host, sock.getsockname()[1])
-        finally:
-            stranger.sendto(b"stop", sock.getsockname())
-            thread.join()
+from tests.client.udp_peer import answering
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +30,8 @@ def test_there_and_back(backend: str, hops: list[str], count: int, from_elsewher
         with answering(from_elsewhere=from_elsewhere) as there:
             async with await chainsocks.open_udp(chain=Chain(*hops[:count])) as association:
                 for payload in (b"first", b"", b"x" * 1000):
-                    await association.send_to(payload, there.host, there.port)
-                    assert await association.receive_from() == (payload.upper(), there)
+                    await association.sendto(payload, there.host, there.port)
+                    assert await association.receive() == (payload.upper(), (there.host, there.port))
 
     run(backend, go)
 
@@ -69,8 +42,8 @@ def test_ipv4_and_ipv6_from_one(backend: str, hops: list[str]) -> None:
             for chain in (chainsocks.DIRECT, Chain(hops[0])):
                 async with await chainsocks.open_udp(chain=chain) as association:
                     for there in (four, six):
-                        await association.send_to(b"hello", there.host, there.port)
-                        assert await association.receive_from() == (b"HELLO", there)
+                        await association.sendto(b"hello", there.host, there.port)
+                        assert await association.receive() == (b"HELLO", (there.host, there.port))
 
     run(backend, go)
 
@@ -84,10 +57,10 @@ def test_names_are_resolved_once_where_no_hop_resolves_them(backend: str, hops: 
             for chain in (chainsocks.DIRECT, looking):
                 async with await chainsocks.open_udp(chain=chain) as association:
                     for _ in range(3):
-                        await association.send_to(b"hello", "near.example", there.port)
-                        assert await association.receive_from() == (b"HELLO", there)
+                        await association.sendto(b"hello", "near.example", there.port)
+                        assert await association.receive() == (b"HELLO", (there.host, there.port))
                     with pytest.raises(chainsocks.ConnectError, match=r"far\.example:9, name look-up: Name or service"):
-                        await association.send_to(b"hello", "far.example", 9)
+                        await association.sendto(b"hello", "far.example", 9)
 
     run(backend, go)
     assert asked == [b"near.example", b"far.example"] * 2
@@ -110,11 +83,11 @@ def test_a_dead_first_address_of_a_name_does_not_stick(
             for chain in (chainsocks.DIRECT, looking):
                 async with await chainsocks.open_udp(chain=chain) as association:
                     for payload in (b"first", b"second"):
-                        await association.send_to(payload, "far.example", there.port)
-                    assert await association.receive_from() == (b"SECOND", there)
+                        await association.sendto(payload, "far.example", there.port)
+                    assert await association.receive() == (b"SECOND", (there.host, there.port))
                     for payload in (b"third", b"fourth"):  # it stays where there was a reply
-                        await association.send_to(payload, "far.example", there.port)
-                        assert await association.receive_from() == (payload.upper(), there)
+                        await association.sendto(payload, "far.example", there.port)
+                        assert await association.receive() == (payload.upper(), (there.host, there.port))
 
     run(backend, go)
 
@@ -128,7 +101,7 @@ def test_the_end_of_a_hops_association_is_the_end(backend: str, background: Back
             [stream] = association._streams.values()
             await stream.send(b"more")
             with pytest.raises(BrokenResourceError, match=r"\(1 of 1\) ended its association"):
-                await association.receive_from()
+                await association.receive()
 
     run(backend, go)
 
@@ -141,13 +114,13 @@ def test_closing_wakes_whoever_waits(backend: str, hops: list[str]) -> None:
 
                 async def wait(association: chainsocks.UDPAssociation = association) -> None:
                     with pytest.raises(ClosedResourceError):
-                        await association.receive_from()
+                        await association.receive()
 
                 group.start_soon(wait)
                 await anyio.wait_all_tasks_blocked()
                 await association.aclose()
             with pytest.raises(ClosedResourceError):
-                await association.send_to(b"late", "127.0.0.1", 9)
+                await association.sendto(b"late", "127.0.0.1", 9)
 
     run(backend, go)
 
@@ -186,7 +159,7 @@ def test_a_flood_of_datagrams_does_not_hold_up_other_tasks(
     async def go() -> None:
         with answering() as there:
             async with await chainsocks.open_udp() as association:
-                await association.send_to(b"first", there.host, there.port)
+                await association.sendto(b"first", there.host, there.port)
                 source = there if of == "the destination" else Address("127.0.0.1", 9)
                 monkeypatch.setattr(association, "_socket", Flood(association._socket, source))
                 with anyio.CancelScope() as scope:
@@ -194,7 +167,7 @@ def test_a_flood_of_datagrams_does_not_hold_up_other_tasks(
 
                         async def receive() -> None:
                             while True:
-                                await association.receive_from()
+                                await association.receive()
 
                         group.start_soon(receive)
                         for _ in range(10):

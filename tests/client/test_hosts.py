@@ -43,7 +43,7 @@ async def resolve(host: Any, port: Any, chain: Chain) -> None:
 
 async def send(host: Any, port: Any, chain: Chain) -> None:
     async with await chainsocks.open_udp(chain=chain) as association:
-        await association.send_to(b"hello", host, port)
+        await association.sendto(b"hello", host, port)
 
 
 ENTRANCES = {"connect_tcp": (1, connect), "bind_tcp": (2, bind), "resolve": (0xF0, resolve)}

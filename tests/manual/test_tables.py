@@ -132,7 +132,7 @@ def test_every_room_is_named() -> None:
 
 @pytest.mark.parametrize("block", blocks(MANUAL / "library.md", "python"), ids=str)
 def test_the_programs_in_the_manual_can_be_run(block: Block) -> None:
-    for library in re.findall(r"^import (httpx|websockets)$", block.text, re.MULTILINE):
+    for library in re.findall(r"^import (httpx|websockets|redis)", block.text, re.MULTILINE):
         pytest.importorskip(library)
     exec(compile(block.text, str(block), "exec"), {})
 
