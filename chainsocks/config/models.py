@@ -109,6 +109,8 @@ class Server:
     """The ports that clients send datagrams to; 0 is a port of the kernel's choice."""
     bind_address: IPv4Address | IPv6Address | None = None
     """The IP address that replies to BIND name, for peers of its family; None for the one that is listened on."""
+    via: str | None = None
+    """The name of this proxy in the ``Via`` of plain HTTP messages; None for no ``Via`` of its own."""
     ident: Ident = Ident.OFF
     gssapi: ServerGssapi | None = None
 

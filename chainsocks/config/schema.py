@@ -52,6 +52,7 @@ from chainsocks.config.values import (
     parse_rate,
     parse_target,
     parse_trusted,
+    parse_via,
 )
 from chainsocks.protocol.address import Address
 
@@ -177,6 +178,7 @@ ServerTable = table_of(
         "udp_address": IPText,
         "udp_ports": Annotated[range, parsed(parse_ports)],
         "bind_address": IPText,
+        "via": Annotated[str | None, parsed(parse_via)],
         "gssapi": None,
     },
     gssapi=(LeastProtection, None),

@@ -28,6 +28,7 @@ __all__ = [
     "parse_resolver",
     "parse_target",
     "parse_trusted",
+    "parse_via",
 ]
 
 LEAST_BANDWIDTH = 1000
@@ -39,6 +40,7 @@ DNS_PORT = 53
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _MODE = re.compile(r"0?[0-7]{3}")
 _GROUP = re.compile(r"[\w.][\w.-]*\$?")
+_TOKEN = re.compile(r"[A-Za-z0-9.-]+")
 _SYSTEMD_NAME = re.compile(r"[!-9;-~]{1,255}")  # systemd.socket(5), FileDescriptorName=
 _MAX_PORT = 65535
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -167,6 +169,17 @@ def parse_group(value: str) -> str:
     """
     if not _GROUP.fullmatch(value):
         raise ValueError(f"found {describe(value)}, expected the name or the number of a group")
+    return value
+
+
+def parse_via(value: str) -> str:
+    """Read the name of a proxy in ``Via`` (RFC 9110 section 7.6.3), a token.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _TOKEN.fullmatch(value):
+        raise ValueError(f"found {describe(value)}, expected a name of letters, digits and hyphens, as in proxy-1")
     return value
 
 

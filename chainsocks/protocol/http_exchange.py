@@ -6,8 +6,9 @@
 3. A message that is cut, or broken, is an error. It is never passed on as a whole one.
 4. What has not been passed on is bounded: a header section, a line of a chunked body, or what was just received.
 
-``Via`` is left as it came. RFC 9110 section 7.6.3 asks each proxy to add itself to it. That would tell every
-destination that its client uses this program; it is there to find loops, which end here with their first client.
+``Via`` is left as it came, unless `HttpExchange.via` is set. RFC 9110 section 7.6.3 asks each proxy to add itself to
+it. That would tell every destination that its client uses a proxy; it is there to find loops, which end here with their
+first client.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ _NEVER_FOR_ONE = frozenset({b"content-length", b"host"})
 WITH_MAX_FORWARDS = frozenset({b"OPTIONS", b"TRACE"})
 """Methods whose ``Max-Forwards`` counts the proxies that may pass them on (RFC 9110 section 7.6.2)."""
 
+Message = h11.Request | h11.InformationalResponse | h11.Response
 Fields = list[tuple[bytes, bytes]]
 
 
@@ -110,6 +112,8 @@ class HttpExchange:
         self._request = request
         self._target = target
         self._server = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_RESPONSE_HEADER)
+        self.via = ""
+        """The name of this proxy for ``Via``; empty for none."""
         self._unread = b""
         """What has come from the server, and h11 does not have yet."""
         self.client_has_more = self.server_has_more = False
@@ -139,6 +143,7 @@ class HttpExchange:
                     fields.append((name, value))
         if any(name == b"transfer-encoding" for name, _ in request.headers):
             fields.append((b"Transfer-Encoding", b"chunked"))
+        fields += self._own_via(request)
         fields.append((b"Connection", b"close"))
         head = self._server.send(h11.Request(method=request.method, target=self._target.path, headers=fields))
         return (head or b"") + self.from_client(data)
@@ -224,7 +229,11 @@ class HttpExchange:
         fields = [
             (name, value) for name, value in _passed_on(event) if not (is_chunked and name.lower() == b"content-length")
         ]
+        fields += self._own_via(event)
         return self._client.send(kind(status_code=event.status_code, headers=fields, reason=event.reason)) or b""
+
+    def _own_via(self, received: Message) -> Fields:
+        return [(b"Via", b"%b %b" % (received.http_version, self.via.encode()))] if self.via else []
 
     def _event(self, connection: h11.Connection, what: str) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         try:
@@ -238,7 +247,7 @@ class HttpExchange:
             raise ProtocolError(f"{what} is not HTTP: {problem_of(error)}", Cause.MALFORMED) from None
 
 
-def _passed_on(message: h11.Request | h11.InformationalResponse | h11.Response) -> Fields:
+def _passed_on(message: Message) -> Fields:
     """Return the fields that are not for one connection, as they are written."""
     headers = message.headers
     named = {name.strip().lower() for field, value in headers if field == b"connection" for name in value.split(b",")}

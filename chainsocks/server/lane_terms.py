@@ -56,6 +56,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "private",
             "udp_address",
             "udp_ports",
+            "via",
             "workers",
         }
     ),

@@ -36,8 +36,10 @@ class Forwarding:
         traffic: Traffic,
         share: Share | None,
         limits: RelayLimits,
+        via: str | None,
         now: Callable[[], float],
     ) -> None:
+        exchange.via = via or ""
         idle, half_close = limits
         self.relay = HttpRelay(client, upstream.stream, traffic, exchange, share, idle=idle, half_close=half_close)
         self._upstream = upstream

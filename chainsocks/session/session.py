@@ -367,6 +367,7 @@ class _Session:
             self._record,
             self._open_share(),
             relay_limits(decision, self._timeouts),
+            self._service.config.server.via,
             self._service.network.now,
         )
         self._record.reply = SUCCEEDED

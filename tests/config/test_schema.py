@@ -36,6 +36,7 @@ HASH = "scrypt:16:8:1:AAAA:AAAAAAAAAAAAAAAAAAAAAA"
         ("workers = 8\nmax_sessions = 8", Server(workers=8, max_sessions=8)),
         ('ident = "require"', Server(ident=Ident.REQUIRE)),
         ('bind_address = "203.0.113.7"', Server(bind_address=ip_address("203.0.113.7"))),
+        ('via = "proxy-1"', Server(via="proxy-1")),
         ('bind_address = "2001:db8::7"', Server(bind_address=ip_address("2001:db8::7"))),
         ("workers = 0\nmax_sessions = 1", Server(workers=0, max_sessions=1)),
         ("max_sessions = 1", Server(max_sessions=1)),
@@ -72,9 +73,14 @@ def test_the_server(line: str, server: Server) -> None:
             "port = 1",
             "server.port: unknown key; "
             "known are bind_address, gssapi, gssapi_keytab, gssapi_principals, gssapi_required, gssapi_services, "
-            "ident, keepalive, lane, listen, max_sessions, open, private, udp_address, udp_ports, users_file, workers",
+            "ident, keepalive, lane, listen, max_sessions, open, private, udp_address, udp_ports, users_file, via, "
+            "workers",
         ),
         ("bind_address = 7", "server.bind_address: expected a text in quotes"),
+        (
+            'via = "two words"',
+            "server.via: found 'two words', expected a name of letters, digits and hyphens, as in proxy-1",
+        ),
         (
             'bind_address = "203.0.113.7:80"',
             "server.bind_address: found '203.0.113.7:80', expected an IP address without a port",

@@ -67,6 +67,17 @@ def test_what_of_a_request_travels_on() -> None:
     )
 
 
+def test_a_proxy_with_a_name_adds_itself_to_via() -> None:
+    handshake = HttpServerHandshake()
+    handshake.receive_data(GET + b"Via: 1.0 other\r\n\r\n")
+    exchange = handshake.exchange
+    assert exchange
+    exchange.via = "proxy-1"
+    assert b"\r\nVia: 1.0 other\r\nVia: 1.1 proxy-1\r\n" in exchange.begin(b"")
+    answer = exchange.from_server(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert answer == b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nVia: 1.0 proxy-1\r\n\r\n"
+
+
 @pytest.mark.parametrize("field", [b"Content-Length", b"Host"])
 def test_connection_cannot_take_the_frame_away(field: bytes) -> None:
     _, sent = begun(POST + b"Connection: %b\r\nContent-Length: 2\r\n\r\nhi" % field)

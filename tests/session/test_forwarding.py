@@ -9,7 +9,7 @@ import pytest
 import trio
 from anyio import BrokenResourceError, EndOfStream
 
-from chainsocks.config.models import Config, Timeouts
+from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.config.rules import Rule, parse_to
 from chainsocks.observe.counters import Counters
 from chainsocks.observe.events import Events
@@ -115,6 +115,16 @@ async def test_each_request_is_held_against_the_rules(caplog: Log) -> None:
     assert answer.endswith(b"\r\n\r\nrule 1 says no\n")
     assert outcomes(client) == ["finished", "rule 1 says no"]
     assert " chain=direct rule=2 " in client.lines[0]
+
+
+async def test_the_name_of_the_proxy_is_sent_where_it_has_one(caplog: Log) -> None:
+    async def serve(stream: MemoryStream) -> None:
+        heard = await stream.receive()
+        await stream.send(LENGTH % (len(heard), heard))
+
+    async with session(caplog, Config(Server(via="proxy-1")), destination=Host(serve)) as client:
+        await client.send(get(DESTINATION, b"Connection: close"))
+        assert (await read_to_end(client)).count(b"\r\nVia: 1.1 proxy-1\r\n") == 2
 
 
 async def test_each_request_logs_in(caplog: Log) -> None:
