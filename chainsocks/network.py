@@ -80,7 +80,7 @@ class Network(Protocol):
     """The network and the clock. Addresses are IP addresses unless a method says otherwise."""
 
     async def open_tcp(self, address: Address, egress: Egress | None = None) -> ByteStream:
-        """Connect to an IP address, as `egress` says if given, or raise `OSError`."""
+        """Connect to an IP address, as `egress` says if given, or to a unix socket; or raise `OSError`."""
 
     async def resolve(self, address: Address, client: str = "") -> list[Address]:
         """Resolve a name on this machine and return its addresses, best first, or raise `OSError`.

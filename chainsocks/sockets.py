@@ -25,6 +25,7 @@ __all__ = [
     "local_address",
     "tcp_socket",
     "udp_socket",
+    "unix_socket",
     "use_interface",
 ]
 
@@ -138,6 +139,19 @@ def tcp_socket(family: int) -> socket.socket:
     sock = _socket(family, socket.SOCK_STREAM)
     keep_urgent(sock)
     return sock
+
+
+def unix_socket() -> socket.socket:
+    """Return a non-blocking stream socket for paths.
+
+    *Closing*: the caller closes the socket.
+
+    Raises:
+        OSError: with the ``errno`` of the kernel, or as a system has no such sockets.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+    return _socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
 
 def keep_urgent(sock: socket.socket) -> None:

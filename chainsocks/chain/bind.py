@@ -146,6 +146,8 @@ def _reported(bound: Address, leg: Leg, stream: ByteStream) -> Address:
     # Zeros from us would mean our own address. Of a hop declared by name, the name is all there is to report, unless it
     # is the hop that we have connected to.
     hop = leg.hop.address
+    if leg.hop.is_unix:
+        return bound  # it is on this machine: our own address
     if hop.type is AddressType.DOMAINNAME and leg.position == 1:
         reached = stream.extra(SocketAttribute.remote_address, None)
         if isinstance(reached, tuple):

@@ -16,6 +16,7 @@ OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 
 _CAUSES = {
     errno.ECONNREFUSED: Cause.CONNECTION_REFUSED,
+    errno.ENOENT: Cause.CONNECTION_REFUSED,  # of a unix socket
     errno.ECONNRESET: Cause.RESET,
     errno.ENETUNREACH: Cause.NETWORK_UNREACHABLE,
     errno.ENETDOWN: Cause.NETWORK_UNREACHABLE,

@@ -78,6 +78,8 @@ async def check_pipelining(
     if isinstance(hop.credentials, Gssapi):
         reason = "a login by GSSAPI is a conversation, in which no message can be sent early"
         return Finding(Support.UNKNOWN, Support.UNKNOWN, reason)
+    if target is None and hop.is_unix:
+        return Finding(Support.UNKNOWN, Support.UNKNOWN, "it is at a unix socket, to which it cannot connect itself")
     hops = tuple(replace(one, pipeline=Pipeline.OFF) for one in (*(before.hops if before else ()), hop))
     route = Route(Chain(*hops, send_proxy=before is not None and before.chain.send_proxy), hops)
     target = target or hop.address

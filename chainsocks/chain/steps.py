@@ -45,7 +45,15 @@ from chainsocks.gss.stream import CapsuleError
 from chainsocks.net.tls import TlsError, TlsStream
 from chainsocks.network import Rest, reset_on_close
 from chainsocks.protocol import socks5
-from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, interleave, printable
+from chainsocks.protocol.address import (
+    UNSPECIFIED,
+    Address,
+    AddressType,
+    UnixAddress,
+    address_of,
+    interleave,
+    printable,
+)
 from chainsocks.protocol.errors import LoginRefused, ProtocolError
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import ClientHandshake, State
@@ -145,8 +153,11 @@ async def connect(trip: Trip, first: Leg | None) -> ByteStream:
     addresses: Sequence[Address] = (address,)
     rest: Rest | None = None
     if address.type is DOMAINNAME:
-        addresses = await resolve(trip, first, address, family)
-        rest = _rest_of(trip, first, address)
+        if isinstance(address, UnixAddress):
+            family = None
+        else:
+            addresses = await resolve(trip, first, address, family)
+            rest = _rest_of(trip, first, address)
     if trip.guard:
         addresses = _allowed(trip, trip.guard, first, address, addresses)
     open_tcp: OpenTCP = trip.network.open_tcp

@@ -21,7 +21,7 @@ from chainsocks.client.arguments import checked_timeouts
 from chainsocks.config.models import Timeouts
 from chainsocks.egress import Egress
 from chainsocks.network import OnDatagram, Rest, reset_on_close
-from chainsocks.protocol.address import Address, SockAddr, address_of
+from chainsocks.protocol.address import Address, SockAddr, UnixAddress, address_of
 
 __all__ = ["AnyioNetwork", "make_dialer"]
 
@@ -118,7 +118,9 @@ class AnyioNetwork:
         self.source = source
 
     async def open_tcp(self, address: Address, egress: Egress | None = None) -> ByteStream:
-        """Connect to an IP address."""
+        """Connect to an IP address or a unix socket."""
+        if isinstance(address, UnixAddress):
+            return await anyio.connect_unix(address.path)
         if egress is None and self.source:
             egress = Egress((self.source,))
         if egress:

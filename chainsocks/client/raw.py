@@ -19,8 +19,8 @@ from anyio.abc import ByteStream, SocketAttribute
 from chainsocks.client.network import AnyioNetwork
 from chainsocks.egress import Egress
 from chainsocks.network import reset_on_close
-from chainsocks.protocol.address import Address, SockAddr
-from chainsocks.sockets import family_of, leave_by, tcp_socket
+from chainsocks.protocol.address import Address, SockAddr, UnixAddress
+from chainsocks.sockets import family_of, leave_by, tcp_socket, unix_socket
 
 __all__ = ["RawNetwork", "RawStream"]
 
@@ -111,11 +111,23 @@ class RawStream(ByteStream):
         return ClosedResourceError() if self.socket.fileno() < 0 else BrokenResourceError(str(error))
 
 
+def _open_unix(path: str) -> RawStream:
+    sock = unix_socket()
+    try:
+        sock.connect(path)  # at once, or not at all: unix(7)
+    except BaseException:
+        sock.close()
+        raise
+    return RawStream(sock)
+
+
 class RawNetwork(AnyioNetwork):
     """A `chainsocks.network.Network` whose connections are of `RawStream`."""
 
     async def open_tcp(self, address: Address, egress: Egress | None = None) -> ByteStream:
-        """Connect to an IP address."""
+        """Connect to an IP address or a unix socket."""
+        if isinstance(address, UnixAddress):
+            return _open_unix(address.path)
         if egress is None and self.source:
             egress = Egress((self.source,))
         sock = tcp_socket(family_of(address))

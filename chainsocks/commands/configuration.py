@@ -17,6 +17,7 @@ from chainsocks.config.listeners import Listener
 from chainsocks.config.load import read_file
 from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Server, Timeouts
 from chainsocks.config.places import config_places, find_config
+from chainsocks.config.tor import PLACES
 from chainsocks.config.values import parse_listen
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import printable
@@ -89,6 +90,9 @@ def log_start(found: Found, config: Config, hops: tuple[str, ...], log: logging.
     if hops and found.path:
         used = ", ".join(_used(found.config, config)) or "nothing else"
         log.info("%s", printable(f'the chain "default" is that of --hop; the file is used for {used}'))
+    for hop in config.hops.values():
+        if hop.tor and hop.address in PLACES:
+            log.info("%s", printable(f"hop {hop.name}: tor at {hop.address}"))
     way = str(default) if default else "none: what no rule sends elsewhere is refused"
     log.info("%s", printable(f"default chain: {way}"))
 

@@ -29,6 +29,7 @@ from chainsocks.config.kinds import (
 from chainsocks.config.options import AddressLike, as_address, as_choice, as_flag, as_seconds, as_text, shown
 from chainsocks.config.suggest import did_you_mean
 from chainsocks.config.tls import Tls
+from chainsocks.config.tor import TOR, find_tor
 from chainsocks.egress import (
     Egress,
     Family,
@@ -41,11 +42,19 @@ from chainsocks.egress import (
     as_source,
     egress_of,
 )
-from chainsocks.protocol.address import MAX_NAME, Address, AddressType, parse_address
+from chainsocks.protocol.address import (
+    MAX_NAME,
+    Address,
+    AddressType,
+    UnixAddress,
+    parse_address,
+    parse_unix_address,
+)
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Credentials, IsolationLogin, UsernamePassword
 
 __all__ = [
+    "UNIX",
     "Contact",
     "Hop",
     "Identity",
@@ -128,6 +137,9 @@ IsolateText = Literal["off", "session", "user", "client", "destination"]
 UdpRelayText = Literal["hop", "reported"]
 NamesOnlyText = Literal["off", "warn", "refuse"]
 # The members of the enums as they are written, for type checkers.
+
+UNIX = "unix:"
+"""The beginning of the path of a unix socket, in place of a host and a port."""
 
 _NOT_IN_A_HOST = re.compile(r"[\s/?#,;|]")
 
@@ -239,7 +251,9 @@ class Hop:
         put(self, "tls", tls)
         kind = self.kind
         port = kind.default_tls_port if tls else kind.default_port
-        put(self, "address", as_address(address, "the address of a hop", partial(_parse, port)))
+        is_unix = isinstance(address, UnixAddress) or (isinstance(address, str) and address.startswith(UNIX))
+        place = parse_unix_address(str(address)) if is_unix else None
+        put(self, "address", place or as_address(address, "the address of a hop", partial(_parse, port)))
         put(self, "credentials", as_credentials(kind, credentials))
         put(self, "timeout", None if timeout is None else as_seconds(timeout, "the timeout of a hop"))
         put(self, "resolve", as_choice(Resolve, resolve, "resolve"))
@@ -258,6 +272,8 @@ class Hop:
 
     def _check(self) -> None:
         kind = self.kind
+        if self.is_unix and (self.egress or self.family):
+            raise ValueError("source, interface, mark and family are about TCP, and this hop is at a unix socket")
         if self.tor and not kind.has_tor_commands:
             can = which(lambda kind: kind.has_tor_commands)
             raise ValueError(f"tor cannot be used with protocol {self.protocol.value!r}; {can} has its commands")
@@ -273,6 +289,11 @@ class Hop:
             raise ValueError(f"isolate cannot be used with protocol {self.protocol.value!r}; {can} has logins for it")
         if self.credentials:
             raise ValueError("isolate makes up the username and the password: take yours out")
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is at a unix socket of this machine."""
+        return isinstance(self.address, UnixAddress)
 
     @property
     def scheme(self) -> str:
@@ -313,6 +334,8 @@ class Hop:
     @property
     def carries_no_udp(self) -> str | None:
         """The reason why there is no UDP through this hop; None when there may be."""
+        if self.is_unix:
+            return f"hop {self.name} is at a unix socket, which has no address to send datagrams to"
         if self.tls:
             return f"hop {self.name} is spoken to in TLS, and datagrams would go in the clear beside it"
         if not self.kind.carries_udp:
@@ -331,6 +354,8 @@ class Hop:
     def cannot_carry(self, target: Address) -> str | None:
         """Return why this hop cannot be asked for `target`, and what to do about it; None when it can."""
         is_name = target.type is DOMAINNAME
+        if is_name and isinstance(target, UnixAddress):
+            return "no hop can connect to a unix socket of this machine: the hop there has to be the first one"
         if self.kind.carries(target) or (is_name and self.resolve is Resolve.LOCAL):
             return None
         if is_name and self.protocol is HopProtocol.SOCKS4:
@@ -347,12 +372,16 @@ class Hop:
 def parse_hop_url(url: str, name: str | None = None) -> Hop:
     """Read ``scheme://[user[:password]@]host[:port]``; the name of the hop is its address by default.
 
+    ``unix:/path`` may stand in place of host and port. ``tor`` alone is the tor of this machine, which is searched.
+
     Characters of the user and the password may be percent-encoded. Only "@" and "%", and ":" in the user, have to be.
     Either may be empty; a SOCKS5 user without a password has an empty one, as in curl.
 
     Raises:
         ValueError: saying what is wrong, without repeating a secret.
     """
+    if url == TOR:
+        return Hop(name or TOR, HopProtocol.SOCKS5, find_tor(), tor=True)
     scheme, separator, rest = url.partition("://")
     expected = "a URL such as socks5://host:1080, socks4a://host:1080 or socks4://user@host:1080"
     if (
@@ -365,14 +394,23 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
     if kind is None:
         known = [*SCHEMES, *TLS_SCHEMES]
         raise ValueError(f"unknown scheme {scheme!r}" + (did_you_mean(scheme.lower(), known) or f"; use {expected}"))
-    userinfo, at, host = rest.rpartition("@")
-    address = parse_hop_address(host.rstrip("/"), kind.default_tls_port if tls else kind.default_port)
+    userinfo, at, host = _split_login(rest)
+    host = host if host.startswith(f"{UNIX}/") else host.rstrip("/")
+    address = parse_hop_address(host, kind.default_tls_port if tls else kind.default_port)
     user, colon, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
     if at and not userinfo and UsernamePassword in kind.logins:
         raise ValueError("no login stands before the @: take it out, or write :@ for an empty username and password")
     with_password = colon or UsernamePassword in kind.logins
     credentials = make_credentials(kind, user, password if with_password else None) if at else None
     return Hop(name or str(address), kind.protocol, address, credentials, tls=tls)
+
+
+def _split_login(rest: str) -> tuple[str, str, str]:
+    """Split what follows the scheme of a URL at the "@" behind its login. A path may have one, too."""
+    if rest.startswith(f"{UNIX}/"):
+        return "", "", rest
+    userinfo, at, path = rest.partition(f"@{UNIX}/")
+    return (userinfo, "@", f"{UNIX}/{path}") if at else rest.rpartition("@")
 
 
 def as_udp_relay(value: object) -> UdpRelay | Address:
@@ -429,12 +467,14 @@ def can_be_host(text: str) -> bool:
 
 
 def parse_hop_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
-    """Read ``host[:port]``, with IPv6 in brackets.
+    """Read ``host[:port]``, with IPv6 in brackets, or ``unix:/path``.
 
     Raises:
         ValueError: saying what is expected, without repeating the text: that may hold a login in the order of another
             program, as in ``host:port:user:password``.
     """
+    if text.startswith(UNIX) and not text.removeprefix(UNIX).isdigit():  # a host may be called that
+        return parse_unix_address(text)
     address = None
     with suppress(ValueError):
         address = parse_address(text, default_port)

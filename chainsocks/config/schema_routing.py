@@ -181,7 +181,7 @@ class HopTable(Table):
             timeout=self.timeout,
             resolve=self.resolve,
             pipeline=self.pipeline,
-            tor=self.tor,
+            tor=self.tor or hop.tor,
             isolate=self.isolate,
             udp_relay=self.udp_relay,
             tls=self.tls.build(info.context or Secrets()) if self.tls else hop.tls,

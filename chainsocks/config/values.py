@@ -7,7 +7,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from chainsocks.config.extras import DNS, require
-from chainsocks.config.hops import can_be_host, check_link_local, parse_hop_address
+from chainsocks.config.hops import UNIX, can_be_host, check_link_local, parse_hop_address
 from chainsocks.config.listeners import ListenAddress, SystemdSocket, UnixPath
 from chainsocks.config.rules import Network, parse_networks
 from chainsocks.config.suggest import MAX_INTEGER, describe
@@ -203,7 +203,7 @@ def parse_part_address(value: str) -> Address:
     Raises:
         ValueError: it is not one; the message says why.
     """
-    if "@" in value:
+    if "@" in value and not value.startswith(UNIX):
         raise ValueError("an address cannot contain a login; use username and password, or a url")
     return parse_hop_address(value)
 

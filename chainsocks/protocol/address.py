@@ -25,11 +25,13 @@ __all__ = [
     "HostLike",
     "PortLike",
     "SockAddr",
+    "UnixAddress",
     "address_of",
     "canonical",
     "host_text",
     "interleave",
     "parse_address",
+    "parse_unix_address",
     "parse_zoned",
     "port_number",
     "printable",
@@ -134,6 +136,33 @@ class Address:
         if kind is AddressType.IPV6:
             return cls(inet_ntop(AF_INET6, packed), port)
         return cls(packed.decode("utf-8", "surrogateescape"), port)
+
+
+MAX_PATH = 107
+"""Bytes in the path of a unix socket: unix(7), with the NUL behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress(Address):
+    """The path of a unix socket of this machine, where an address may be one; its host is ``localhost``."""
+
+    path: str = field(default="", kw_only=True)
+
+    def __str__(self) -> str:
+        return f"unix:{printable(self.path)}"
+
+
+def parse_unix_address(text: str) -> UnixAddress:
+    """Read ``unix:/path``.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    scheme, _, path = text.partition(":")
+    size = len(path.encode("utf-8", "surrogateescape"))
+    if scheme != "unix" or not path.startswith("/") or "\0" in path or size > MAX_PATH:
+        raise ValueError(f"expected unix:/path, with at most {MAX_PATH} bytes of path, as in unix:/run/tor/socks")
+    return UnixAddress("localhost", 0, path=path)
 
 
 def host_text(host: object) -> str:

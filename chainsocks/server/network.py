@@ -11,7 +11,7 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.net.tcp import open_tcp
 from chainsocks.net.udp import UDPSocket, open_udp
 from chainsocks.network import Rest
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, UnixAddress
 from chainsocks.server.deadlines import Deadlines, DeadlineScope
 from chainsocks.server.resolver import Resolver
 from chainsocks.sockets import ANY_PORT
@@ -31,9 +31,10 @@ class TrioNetwork:
         self.resolver = Resolver()
 
     async def open_tcp(self, address: Address, egress: Egress | None = None) -> SocketStream:
-        """Connect to an IP address; see `chainsocks.net.tcp.open_tcp`."""
+        """Connect to an IP address or a unix socket; see `chainsocks.net.tcp.open_tcp`."""
         stream = await open_tcp(address, self._poller, egress)
-        self._keepalive.add(stream)
+        if not isinstance(address, UnixAddress):
+            self._keepalive.add(stream)
         return stream
 
     def open_udp(self, host: str, ports: range = ANY_PORT, egress: Egress | None = None) -> UDPSocket:

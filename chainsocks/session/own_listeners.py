@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 import chainsocks.sockets as sockets
 from chainsocks.config.chains import Chain, hops_of
 from chainsocks.config.hops import Hop
+from chainsocks.config.listeners import UnixPath
 from chainsocks.config.models import Config
 from chainsocks.errors import Problem
 from chainsocks.protocol.address import Address, AddressType, canonical
@@ -104,6 +105,9 @@ def _is_own_at(host: str, _: int) -> bool:
         return False
 
 
+_CIRCLE = "each session would make another one"
+
+
 def hops_that_lead_back(config: Config) -> Iterator[Problem]:
     """Find the hops that a chain connects to first, and that are listeners of this very server.
 
@@ -115,11 +119,13 @@ def hops_that_lead_back(config: Config) -> Iterator[Problem]:
             for address in _resolved(listener.address):
                 own.add(address)
     first = {hop.name: hop for chain in config.chains.values() for hop in _first_hops(chain)}
+    paths = {str(each.address) for each in config.server.listen if isinstance(each.address, UnixPath)}
     for name, hop in first.items():
-        if own.listens_on(hop.address.port) and any(map(own.covers, _resolved(hop.address))):
-            yield Problem(
-                f"hops.{name}", f"{hop.address} is where this server listens: each session would make another one"
-            )
+        if hop.is_unix:
+            if str(hop.address) in paths:
+                yield Problem(f"hops.{name}", f"this server listens on {hop.address}: {_CIRCLE}")
+        elif own.listens_on(hop.address.port) and any(map(own.covers, _resolved(hop.address))):
+            yield Problem(f"hops.{name}", f"{hop.address} is where this server listens: {_CIRCLE}")
 
 
 def _first_hops(chain: Chain) -> Iterator[Hop]:

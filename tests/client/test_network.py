@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from itertools import pairwise
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -11,8 +12,9 @@ import pytest
 from anyio.abc import SocketStream
 
 from chainsocks.client.network import AnyioNetwork
+from chainsocks.client.raw import RawNetwork
 from chainsocks.network import Network
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, parse_unix_address
 from tests.client.running import run
 
 
@@ -105,3 +107,20 @@ def test_a_flood_of_datagrams_does_not_hold_up_other_tasks(backend: str) -> None
         assert max(after - before for before, after in pairwise(seen)) <= 2
 
     run(backend, go)
+
+
+@pytest.mark.parametrize("kind", [AnyioNetwork, RawNetwork])
+def test_a_unix_socket(backend: str, kind: type[AnyioNetwork], tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+
+    async def go() -> bytes:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            async with await kind().open_tcp(parse_unix_address(f"unix:{path}")) as stream:
+                accepted, _ = listener.accept()
+                with accepted:
+                    accepted.sendall(b"hello")
+                    return await stream.receive()
+
+    assert run(backend, go) == b"hello"

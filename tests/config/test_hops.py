@@ -24,7 +24,9 @@ from chainsocks.config.hops import (
     parse_udp_relay,
 )
 from chainsocks.config.kinds import HopProtocol
-from chainsocks.protocol.address import Address
+from chainsocks.config.load import parse_config
+from chainsocks.errors import ConfigError
+from chainsocks.protocol.address import Address, UnixAddress
 from chainsocks.protocol.messages import Credentials, IsolationLogin, UserId, UsernamePassword
 from tests.config.files import complaint_of
 
@@ -347,3 +349,39 @@ def test_a_link_local_hop_needs_its_interface(url: str) -> None:
 
 def test_a_link_local_hop_with_its_interface() -> None:
     assert parse_hop_url("socks5://[fe80::1%eth0]:1080").address == Address("fe80::1%eth0", 1080)
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "login"),
+    [
+        ("socks5://unix:/run/tor/socks", "/run/tor/socks", None),
+        ("socks5://unix:/a@b/", "/a@b/", None),
+        ("socks5://al:pw@unix:/a@unix:/b", "/a@unix:/b", UsernamePassword(b"al", b"pw")),
+        ("socks4a://fred@unix:/x", "/x", UserId(b"fred")),
+        ("https://unix:/x", "/x", None),
+    ],
+)
+def test_a_hop_at_a_unix_socket(url: str, path: str, login: object) -> None:
+    hop = parse_hop_url(url)
+    assert isinstance(hop.address, UnixAddress)
+    assert (hop.address.path, str(hop.address), hop.name) == (path, f"unix:{path}", f"unix:{path}")
+    assert hop.credentials == login
+    assert hop.is_unix
+    assert "at a unix socket" in (hop.carries_no_udp or "")
+    assert Hop("x", hop.protocol, f"unix:{path}").address == hop.address == pickle.loads(pickle.dumps(hop.address))
+
+
+@pytest.mark.parametrize("url", ["socks5://unix:run", "socks5://unix:", "socks5://unix:/" + "x" * 107])
+def test_what_is_no_unix_socket(url: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_hop_url(url)
+
+
+def test_only_a_first_hop_can_be_at_a_unix_socket() -> None:
+    hop = parse_hop_url("socks5://unix:/x")
+    assert "has to be the first" in (parse_hop_url("socks5://a").cannot_carry(hop.address) or "")
+    with pytest.raises(ValueError, match="this hop is at a unix socket"):
+        Hop("x", "socks5", "unix:/x", mark=7)
+    text = '[hops]\na = "socks5://a"\nb = "socks5://unix:/x"\n[chains]\nc = ["a", "b"]'
+    with pytest.raises(ConfigError, match=r"chains\.c\[1\]: no hop can connect to a unix socket of this machine"):
+        parse_config(text)

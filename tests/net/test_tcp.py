@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -15,7 +16,7 @@ from trio.testing import MockClock
 from chainsocks.egress import Egress
 from chainsocks.net.poller import Poller
 from chainsocks.net.tcp import open_tcp
-from chainsocks.protocol.address import Address, address_of
+from chainsocks.protocol.address import Address, address_of, parse_unix_address
 from tests.net.sockets import LOOPBACK, LOOPBACK6, descriptors, needs_ipv6, read_all
 
 loopbacks = pytest.mark.parametrize(
@@ -139,3 +140,34 @@ def nobody_at(host: str) -> Address:
     """Give an address at which nobody listens."""
     with listening(host) as (_, address):
         return address
+
+
+@pytest.mark.parametrize("is_polled", [False, True])
+async def test_a_unix_socket(poller: Poller, tmp_path: Path, *, is_polled: bool) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        address = parse_unix_address(f"unix:{path}")
+        async with await open_tcp(address, poller if is_polled else None) as first:
+            async with trio.open_nursery() as nursery:  # the backlog has room for one
+
+                async def second() -> None:
+                    await (await open_tcp(address)).aclose()
+
+                nursery.start_soon(second)
+                await trio.sleep(0.05)
+                accepted, _ = listener.accept()
+            with accepted:
+                await first.send(b"hello")
+                assert accepted.recv(100) == b"hello"
+                accepted.send(b"goodbye")
+                accepted.shutdown(socket.SHUT_WR)
+                assert await read_all(first) == b"goodbye"
+
+
+async def test_a_unix_socket_that_is_not_there(tmp_path: Path) -> None:
+    before = descriptors()
+    with pytest.raises(FileNotFoundError):
+        await open_tcp(parse_unix_address(f"unix:{tmp_path}/nothing"))
+    assert descriptors() == before

@@ -90,6 +90,8 @@ def _read(options: Options) -> tuple[list[Hop], frozenset[Part], Plotter | None]
             hops += map(parse_hop_url, urls)
         except ValueError as error:
             problems.append(Problem(option, str(error)))
+    if any(hop.is_unix for hop in hops):
+        problems.append(Problem("--hop", "a hop at a unix socket cannot be measured: the load connects by TCP"))
     foreign = options.proxy is not None or bool(options.hops)
     if options.proxy is not None and options.hops:
         problems.append(Problem("--hop", "cannot be combined with --proxy: give every hop of the chain with --hop"))

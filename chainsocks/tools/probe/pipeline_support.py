@@ -61,7 +61,7 @@ def _targets(route: Route, position: int) -> Iterator[Address]:
     """Return the SOCKS servers that a hop may be asked for; first those with a greeting, which is what will be sent."""
     hops, index = route.hops, position - 1
     known = [*hops[index + 1 : index + 2], hops[index], *hops[:index][-1:]]
-    yield from dict.fromkeys(hop.address for hop in sorted(known, key=_has_no_greeting))
+    yield from dict.fromkeys(hop.address for hop in sorted(known, key=_has_no_greeting) if not hop.is_unix)
 
 
 def _has_no_greeting(hop: Hop) -> bool:
