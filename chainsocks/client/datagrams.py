@@ -18,7 +18,7 @@ from anyio.abc import ByteStream, UDPSocket
 
 from chainsocks.chain.associate import Association, associate
 from chainsocks.client.call import Call
-from chainsocks.config.chains import DIRECT, Chain, Udp, UdpFilter
+from chainsocks.config.chains import DIRECT, Chain, UdpFilter
 from chainsocks.config.hops import Resolve
 from chainsocks.config.idn import destination_of
 from chainsocks.config.models import Timeouts
@@ -57,8 +57,8 @@ async def open_udp(
     """
     call = Call(chain, timeouts, timeout, isolation=isolation)
     chain, dialer = call.chain, call.dialer
-    if chain.udp is Udp.REFUSE:
-        raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
+    if problem := chain.carries_no_udp:
+        raise RequestRefused(problem, ReplyCode.COMMAND_NOT_SUPPORTED)
     _, association = await dialer.run(chain, associate)
     try:
         hops = association.hops

@@ -349,6 +349,14 @@ class Chain:
     def __str__(self) -> str:
         return " -> ".join(hop.name for hop in self.hops) or "direct"
 
+    @property
+    def carries_no_udp(self) -> str | None:
+        """The reason why UDP ASSOCIATE is refused, with the hop that it is due to; None where it is served."""
+        if self.udp is not Udp.REFUSE:
+            return None
+        why = next((f": {why}" for hop in hops_of(self.hops) if (why := hop.carries_no_udp)), "")
+        return f"chain {self.name} carries no UDP{why}"
+
     def leaving_from(self, source: Address) -> Chain:
         """Return the same chain, with an address in place of `Same.SAME`."""
         chain = _with_hops(self, tuple(_change(self.hops, lambda hop: hop.leaving_from(source))))

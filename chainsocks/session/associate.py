@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association
-from chainsocks.config.chains import Chain, Udp
+from chainsocks.config.chains import Chain
 from chainsocks.config.hops import Resolve
 from chainsocks.config.models import Server
 from chainsocks.datagrams import Tunnel
@@ -70,8 +70,8 @@ async def open_datagram_relay(
             socket can be opened.
         DialError: the way through the hops failed.
     """
-    if chain.udp is Udp.REFUSE:
-        raise RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
+    if problem := chain.carries_no_udp:
+        raise RequestRefused(problem, ReplyCode.COMMAND_NOT_SUPPORTED)
     config, network = service.config, service.network
     here, there = _ends_of(client, told)
     resolve = partial(network.resolve, client=account)

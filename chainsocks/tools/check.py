@@ -135,9 +135,9 @@ def _chain_remarks(chain: Chain) -> Iterator[str]:
     if chain.family:
         yield f"family {chain.family}"
     if chain.idle is not None:
-        yield f"idle {_seconds(chain.idle)} s"
+        yield _limit("idle", chain.idle)
     if chain.half_close is not None:
-        yield f"half_close {_seconds(chain.half_close)} s"
+        yield _limit("half_close", chain.half_close)
     yield from _pipelining_remarks(chain)
     yield from _warm_remarks(chain)
 
@@ -239,3 +239,7 @@ def _deadlines(timeouts: Timeouts | HealthSettings, title: str = "deadline") -> 
 
 def _seconds(value: float) -> str:
     return "off" if math.isinf(value) else f"{value:g}"
+
+
+def _limit(name: str, value: float) -> str:
+    return f"{name} {_seconds(value)}" + (" s" if value < math.inf else "")

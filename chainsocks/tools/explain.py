@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import trio
 
 from chainsocks.chain.resolve import resolver_of
-from chainsocks.config.chains import Chain, Group, Udp
+from chainsocks.config.chains import Chain, Group
 from chainsocks.config.hops import Hop, NamesOnly
 from chainsocks.config.identities import Proof, identity_problem
 from chainsocks.config.listeners import Listener
@@ -232,8 +232,8 @@ def _chain_problem(decision: RoutingDecision, request: Request) -> RequestRefuse
     """Say why the chain cannot carry a request, as far as that is known before any hop is dialled."""
     chain = decision.chain
     route = chain.route if chain else None
-    if chain and request.command is Command.UDP_ASSOCIATE and chain.udp is Udp.REFUSE:
-        return RequestRefused(f"chain {chain.name} carries no UDP", ReplyCode.COMMAND_NOT_SUPPORTED)
+    if chain and request.command is Command.UDP_ASSOCIATE and (problem := chain.carries_no_udp):
+        return RequestRefused(problem, ReplyCode.COMMAND_NOT_SUPPORTED)
     if route and request.command in (Command.RESOLVE, Command.RESOLVE_PTR):
         try:
             resolver_of(route, request.command, decision.destination)

@@ -47,6 +47,23 @@ def test_a_socket_that_is_not_there(tmp_path: Path) -> None:
 def test_no_datagrams_go_through_a_unix_socket(tmp_path: Path) -> None:
     with chainsocks(f"socks5://unix:{tmp_path}/nothing") as front, connect(front.address) as sock:
         assert ask_socks5(sock, ("0.0.0.0", 0), UDP_ASSOCIATE) == 7
+        line = front.session(sock.getsockname())
+    assert 'outcome="chain default carries no UDP: hop hop1 is at a unix socket, which has no address' in line
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://127.0.0.1:9", "hop hop1 speaks http, and only socks5 carries UDP"),
+        ("https://127.0.0.1:9", "hop hop1 is spoken to in TLS, and datagrams would go in the clear beside it"),
+        ("socks5+tls://127.0.0.1:9", "hop hop1 is spoken to in TLS, and datagrams would go in the clear beside it"),
+    ],
+)
+def test_http_and_tls_hops_refuse_datagrams_by_name(url: str, why: str) -> None:
+    with chainsocks(url) as front, connect(front.address) as sock:
+        assert ask_socks5(sock, ("0.0.0.0", 0), UDP_ASSOCIATE) == 7
+        line = front.session(sock.getsockname())
+    assert f'outcome="chain default carries no UDP: {why}"' in line
 
 
 def test_the_tor_of_this_machine() -> None:

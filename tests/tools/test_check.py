@@ -425,3 +425,27 @@ def test_a_warning_names_the_pipelined_hops_once() -> None:
     grouped = parse_config(f'{PIPELINED}default = {{ hops = ["paris", "exits"], pipeline = "chain" }}')
     assert any(line.startswith("pipelining is on for paris, osaka, lima: ") for line in warnings(grouped))
     assert warnings(Config()) == []
+
+
+def test_where_connections_leave_from_is_shown() -> None:
+    text = """
+        [hops]
+        paris = { url = "socks5://10.0.0.1", source = ["192.0.2.5", "2001:db8::5"], mark = 7, family = "ipv4" }
+        osaka = "socks5://unix:/run/tor/socks"
+        [chains]
+        default = { hops = ["paris"], idle = "2h", half_close = "off" }
+        onion = ["osaka"]
+        direct = { source = "same", interface = "eth0", udp_filter = "any" }
+        [[rules]]
+        chain = "direct"
+        idle = 30
+        """
+    said = shown(parse_config(dedent(text)))
+    for line in (
+        "source 192.0.2.5 2001:db8::5, mark 7, family ipv4",
+        "idle 7200 s, half_close off\n",
+        "1 osaka  socks5    unix:/run/tor/socks",
+        "source same, interface eth0, udp_filter any",
+        "direct, idle = 30",
+    ):
+        assert line in said

@@ -16,7 +16,7 @@ from chainsocks.errors import (
     Step,
     UnsupportedAddress,
 )
-from chainsocks.protocol.address import Address, AddressType, printable
+from chainsocks.protocol.address import Address, AddressType, UnixAddress, printable
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import ReplyCode
@@ -75,7 +75,12 @@ class _Adviser:
             yield f"is the name right? `getent hosts {printable(address.host)}` shows what this machine finds"
             yield "an IP address instead of the name needs no look-up"
             return
+        if isinstance(address, UnixAddress):
+            yield f"does a program listen at {address}, and may this user write to it? `ss -lx` lists unix sockets"
+            return
         match error.cause:
+            case Cause.NO_LOCAL_PORT if self._leaves_by_itself:
+                yield "its source, interface or mark cannot be had on this machine: see `chainsocks manual source`"
             case Cause.CONNECTION_REFUSED:
                 yield f"the machine answers, but nothing listens on port {address.port}: is the program running?"
                 yield f"is {address.port} the right port? `ss -ltn` on that machine shows its listening ports"
@@ -97,6 +102,11 @@ class _Adviser:
                 yield from self._no_answer(address)
             case _:
                 yield "is the address right?"
+
+    @property
+    def _leaves_by_itself(self) -> bool:
+        """Whether the configuration says where the connection leaves from."""
+        return (self._hop.egress if self._hop else self._chain.egress) is not None
 
     def _too_late(self, error: DialError) -> Iterator[str]:
         step, address = error.place.step, error.place.address

@@ -212,3 +212,16 @@ async def test_a_hop_without_gssapi(nursery: trio.Nursery) -> None:
     network = MemoryNetwork(nursery, {make_hop(1).address: saying(b"\x05\xff")})
     text = await advice(network, Chain(make_hop(1, login=Gssapi())))
     assert text == "it requires another kind of login than GSSAPI: ask its operator"
+
+
+@pytest.mark.parametrize(
+    ("hop", "error", "words"),
+    [
+        (Hop("tor", "socks5", "unix:/run/tor/socks"), errno.ENOENT, "does a program listen at unix:/run/tor/socks"),
+        (Hop("paris", "socks5", "10.0.0.1:1080", mark=7), errno.EADDRNOTAVAIL, "`chainsocks manual source`"),
+    ],
+)
+async def test_what_cannot_be_had_on_this_machine(hop: Hop, error: int, words: str, nursery: trio.Nursery) -> None:
+    network = MemoryNetwork(nursery, {hop.address: Host(error=error)})
+    walked = await walk(way_of(Chain(hop)), None, dialer_of(network, Timeouts()))
+    assert words in "\n".join(advise(walked))
