@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,25 @@ async def use() -> None:
     await chainsocks.connect_tcp("a", None)
 """
 """A program of a user: everything up to `bind_tcp` is right, and every line after it is wrong."""
+
+
+EVERY_NAME = Path(__file__).with_name("user_of_every_name.py")
+"""A program of a user that uses every public name; it is checked, and not run."""
+
+
+def test_the_program_with_every_name_has_every_name() -> None:
+    text = EVERY_NAME.read_text("utf-8")
+    names = {*library.__all__, *ONE_BY_ONE, "sync"}
+    assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
+
+
+def test_another_type_checker_accepts_every_name() -> None:
+    pytest.importorskip("pyright")
+    if subprocess.run([sys.executable, "-m", "pyright", "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("pyright cannot load itself from npm")
+    words = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, str(EVERY_NAME)]
+    done = subprocess.run(words, capture_output=True, check=False, text=True)
+    assert done.stdout.startswith("0 errors"), done.stdout
 
 
 def test_type_checkers_tell_right_from_wrong(tmp_path: Path) -> None:
