@@ -113,7 +113,7 @@ def execute(way: Way, command: Sequence[str]) -> None:
     theirs.close()
     with ours:
         inside = enter(way.shared)
-        hand_over(ours, inside, *(open_door() if published else ()))
+        hand_over(ours, inside, *open_door(inside))
     for sock, _ in published:
         sock.close()
     _wait_for_chain(middle)

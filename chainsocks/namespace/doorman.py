@@ -1,7 +1,8 @@
-"""A process that stays inside, and makes sockets there for the process outside, which cannot enter.
+"""A process that stays inside, and does there what the process outside cannot: make sockets, and change the rules.
 
-A socket belongs to the network that it was made in, whichever process connects it. The doorman makes one for each byte
-that it gets, and ends when the process outside has.
+A socket belongs to the network that it was made in, whichever process uses it. The doorman serves one request at a
+time, and ends when the process outside has. It has capabilities in the namespace, which the program has not: that
+cannot look into it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,31 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from enum import IntEnum
 
 from chainsocks.namespace.calls import hide
+from chainsocks.namespace.enter import Inside, ports_of
+from chainsocks.namespace.firewall import DATAGRAMS_REFUSED, datagram_rules_for, load_rules
 
-__all__ = ["Door", "open_door"]
+__all__ = ["Door", "Wish", "open_door"]
 
-_FAMILIES = {b"4": socket.AF_INET, b"6": socket.AF_INET6}
+_FREEBIND = {socket.AF_INET: (socket.IPPROTO_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
+"""Bind to addresses of others, which are local ones here."""
+
+_MOST = 256
+
+
+class Wish(IntEnum):
+    """What a doorman is asked for."""
+
+    STREAM = 1
+    """A TCP socket of a family."""
+    DATAGRAMS_FROM = 2
+    """A UDP socket that sends from an address, whosever that is."""
+    TAKE_DATAGRAMS = 3
+    """That datagrams are handed to their listeners."""
+    REFUSE_DATAGRAMS = 4
+    """That they are refused again."""
 
 
 class Door:
@@ -24,47 +44,52 @@ class Door:
         self.socket = sock
         """Readable when an answer is there."""
 
-    def ask(self, family: socket.AddressFamily) -> None:
-        """Ask for a TCP socket of a family.
+    def ask(self, wish: Wish, family: socket.AddressFamily = socket.AF_INET, host: str = "", port: int = 0) -> None:
+        """Ask for something.
 
         Raises:
             OSError: the doorman has ended.
         """
-        self.socket.send(next(word for word, each in _FAMILIES.items() if each == family))
+        self.socket.send(f"{wish:d} {family:d} {port} {host}".encode())
 
-    def take(self) -> socket.socket:
-        """Return the socket that was asked for.
+    def take(self) -> socket.socket | None:
+        """Return the socket that was asked for, or None for what is done without one.
 
         Raises:
-            OSError: the doorman has ended, or could not make one.
+            ConnectionRefusedError: the doorman could not do it.
+            ConnectionResetError: it has ended.
         """
-        _, descriptors, _, _ = socket.recv_fds(self.socket, 1, 1)
-        if not descriptors:
-            raise ConnectionRefusedError("no socket can be made inside")
-        return socket.socket(fileno=descriptors[0])
+        said, descriptors, _, _ = socket.recv_fds(self.socket, _MOST, 1)
+        if not said:
+            raise ConnectionResetError("the process inside has ended")
+        if said != b"1":
+            raise ConnectionRefusedError(said[1:].decode())
+        return socket.socket(fileno=descriptors[0]) if descriptors else None
 
 
-def open_door() -> tuple[Door, int]:
+def open_door(inside: Inside) -> tuple[Door, int]:
     """Start a doorman inside, where this process is, and return the door and the doorman's process id.
 
     It is no child of this process, and has a session of its own. *Closing*: the caller closes the door's socket.
     """
-    ours, theirs = socket.socketpair()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    rules = datagram_rules_for(ports_of(inside))
     middle = os.fork()
     if middle == 0:
         if os.fork():
             os._exit(0)
         ours.close()
-        _keep_door(theirs)
+        _keep_door(theirs, rules)
     os.waitpid(middle, 0)
     theirs.close()
-    return Door(ours), int(ours.recv(32))
+    return Door(ours), int(ours.recv(_MOST))
 
 
-def _keep_door(door: socket.socket) -> None:
+def _keep_door(door: socket.socket, rules: str) -> None:
     """Be the doorman; never return."""
     try:
         os.setsid()
+        os.chdir("/")
         hide()
         null = os.open(os.devnull, os.O_RDWR)
         for standard in range(3):
@@ -73,12 +98,37 @@ def _keep_door(door: socket.socket) -> None:
         os.closerange(4, os.sysconf("SC_OPEN_MAX"))
         with socket.socket(fileno=descriptor) as kept:
             kept.send(b"%d" % os.getpid())
-            while word := kept.recv(1):
+            while request := kept.recv(_MOST):
                 try:
-                    with socket.socket(_FAMILIES[word]) as made:
-                        socket.send_fds(kept, [b"1"], [made.fileno()])
-                except OSError:
+                    _grant(kept, request.decode(), rules)
+                except OSError as error:
                     with suppress(OSError):
-                        kept.send(b"0")
+                        kept.send(f"0{error.strerror or error}".encode()[:_MOST])
     finally:
         os._exit(0)
+
+
+def _grant(door: socket.socket, request: str, rules: str) -> None:
+    """Do what is asked for, and answer.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    wish, number, port, host = request.split(" ")
+    family = socket.AddressFamily(int(number))
+    match Wish(int(wish)):
+        case Wish.STREAM:
+            with socket.socket(family) as made:
+                socket.send_fds(door, [b"1"], [made.fileno()])
+        case Wish.DATAGRAMS_FROM:
+            with socket.socket(family, socket.SOCK_DGRAM) as made:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                made.setsockopt(*_FREEBIND[family], 1)
+                made.bind((host, int(port)))
+                socket.send_fds(door, [b"1"], [made.fileno()])
+        case Wish.TAKE_DATAGRAMS:
+            load_rules(rules)
+            door.send(b"1")
+        case Wish.REFUSE_DATAGRAMS:
+            load_rules(DATAGRAMS_REFUSED)
+            door.send(b"1")

@@ -33,9 +33,15 @@ from chainsocks.namespace.firewall import Ports, load_rules, rules_for
 from chainsocks.namespace.loopback import OWN_IPV4, OWN_IPV6, bring_up
 from chainsocks.namespace.seccomp import make_filter
 
-__all__ = ["Inside", "NamespaceError", "confine", "enter"]
+__all__ = ["Inside", "NamespaceError", "confine", "enter", "ports_of"]
 
 _OWN = {socket.AF_INET: OWN_IPV4, socket.AF_INET6: OWN_IPV6}
+_TRANSPARENT = {
+    socket.AF_INET: ((socket.IPPROTO_IP, 19), (socket.IPPROTO_IP, 20)),
+    socket.AF_INET6: ((socket.IPPROTO_IPV6, 75), (socket.IPPROTO_IPV6, 74)),
+}
+"""IP_TRANSPARENT and IP_RECVORIGDSTADDR, and those of IPv6."""
+
 _SWITCHES = {
     "/proc/sys/kernel/unprivileged_userns_clone": ("0", "sysctl kernel.unprivileged_userns_clone=1"),
     "/proc/sys/user/max_user_namespaces": ("0", "sysctl user.max_user_namespaces=10000"),
@@ -61,18 +67,20 @@ class Inside:
     """Listening for DNS over TCP."""
     questions: tuple[socket.socket, ...]
     """For DNS over UDP."""
+    datagrams: tuple[socket.socket, ...] = ()
+    """For all other UDP; the kernel says where each datagram was sent to."""
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """All of them, in the order of the fields."""
-        return (*self.streams, *self.names, *self.questions)
+        return (*self.streams, *self.names, *self.questions, *self.datagrams)
 
     @classmethod
     def of(cls, sockets: Iterable[socket.socket]) -> Inside:
         """Return what has these `sockets`."""
         found = tuple(sockets)
-        third = len(found) // 3
-        return cls(found[:third], found[third : 2 * third], found[2 * third :])
+        count = len(found) // 4
+        return cls(*(found[place : place + count] for place in range(0, 4 * count, count)))
 
 
 def enter(shared: Iterable[str] = ()) -> Inside:
@@ -88,7 +96,7 @@ def enter(shared: Iterable[str] = ()) -> Inside:
     try:
         families = bring_up()
         inside = _listen(families)
-        load_rules(rules_for(_ports(inside)))
+        load_rules(rules_for(ports_of(inside)))
         cover(covered, [*shared, *lookups])
         replace_files(host_name)
     except OSError as error:
@@ -147,12 +155,15 @@ def _listen(families: Iterable[socket.AddressFamily]) -> Inside:
     Raises:
         OSError: an address is not there.
     """
-    streams, names, questions = [], [], []
+    streams, names, questions, datagrams = [], [], [], []
     for family in families:
         streams.append(_bound(family, socket.SOCK_STREAM, 0))
         names.append(_bound(family, socket.SOCK_STREAM, 0))
         questions.append(_bound(family, socket.SOCK_DGRAM, names[-1].getsockname()[1]))
-    return Inside(tuple(streams), tuple(names), tuple(questions))
+        datagrams.append(_bound(family, socket.SOCK_DGRAM, 0))
+        for option in _TRANSPARENT[family]:
+            datagrams[-1].setsockopt(*option, 1)
+    return Inside(tuple(streams), tuple(names), tuple(questions), tuple(datagrams))
 
 
 def _bound(family: socket.AddressFamily, kind: socket.SocketKind, port: int) -> socket.socket:
@@ -161,8 +172,9 @@ def _bound(family: socket.AddressFamily, kind: socket.SocketKind, port: int) -> 
     return sock
 
 
-def _ports(inside: Inside) -> dict[socket.AddressFamily, Ports]:
+def ports_of(inside: Inside) -> dict[socket.AddressFamily, Ports]:
+    """Return the ports of the listeners of each family."""
     return {
-        socket.AddressFamily(stream.family): Ports(stream.getsockname()[1], names.getsockname()[1])
-        for stream, names in zip(inside.streams, inside.names, strict=True)
+        socket.AddressFamily(each[0].family): Ports(*(sock.getsockname()[1] for sock in each))
+        for each in zip(inside.streams, inside.names, inside.datagrams, strict=True)
     }

@@ -2,9 +2,10 @@
 
 1. TCP goes to the listeners, port 53 to the name server, over UDP as well, wherever it is addressed to. What is
    addressed to loopback is left alone, but for port 53.
-2. Anything else is refused as it arrives, so that programs fail at once: UDP with "port unreachable", so that QUIC
+2. UDP goes to a listener by tproxy, which keeps where it was sent to, where a chain carries it.
+3. Anything else is refused as it arrives, so that programs fail at once: UDP with "port unreachable", so that QUIC
    falls back to TCP. Refused on its way out, a send would fail with EPERM, which programs take for something else.
-3. ICMP echo is dropped: this kernel would answer, and ping would report a host that it has not reached.
+4. ICMP echo is dropped: this kernel would answer, and ping would report a host that it has not reached.
 
 The program `nft` would lose its capabilities under the own user id, and costs more.
 """
@@ -18,9 +19,13 @@ from dataclasses import dataclass
 
 from chainsocks.namespace.loopback import OWN_IPV4, OWN_IPV6
 
-__all__ = ["Ports", "load_rules", "rules_for"]
+__all__ = ["DATAGRAMS_REFUSED", "Ports", "datagram_rules_for", "load_rules", "rules_for"]
 
 LIBRARY = "libnftables.so.1"
+
+_DATAGRAMS = "chainsocks_datagrams"
+_MARK = 0x7363
+"""Of datagrams that are handed to a listener. A program without capabilities cannot set it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ class Ports:
     """For all TCP but port 53."""
     names: int
     """For port 53: UDP and TCP."""
+    datagrams: int = 0
+    """For all other UDP, where a chain carries it."""
 
 
 _FAMILIES = {
@@ -64,6 +71,7 @@ def rules_for(ports: Mapping[socket.AddressFamily, Ports]) -> str:
             "  }",
             "  chain input {",
             "    type filter hook input priority 0; policy accept;",
+            f"    meta mark {_MARK} accept",
             *accept,
             "    ct state established,related accept",
             "    icmp type echo-request drop",
@@ -74,6 +82,30 @@ def rules_for(ports: Mapping[socket.AddressFamily, Ports]) -> str:
             "}",
         ]
     )
+
+
+def datagram_rules_for(ports: Mapping[socket.AddressFamily, Ports]) -> str:
+    """Return the rules that hand datagrams to their listeners, in place of refusing them."""
+    here = [(*_FAMILIES[family], each) for family, each in ports.items()]
+    return "\n".join(
+        [
+            f"table inet {_DATAGRAMS} {{",
+            "  chain prerouting {",
+            "    type filter hook prerouting priority -150; policy accept;",
+            *(f"    {local} return" for _, _, local, _ in here),
+            *(
+                f"    meta nfproto {_proto(word)} meta l4proto udp tproxy {word} to {own}:{each.datagrams} "
+                f"meta mark set {_MARK} accept"
+                for word, own, _, each in here
+            ),
+            "  }",
+            "}",
+        ]
+    )
+
+
+DATAGRAMS_REFUSED = f"delete table inet {_DATAGRAMS}"
+"""The rules that take those of `datagram_rules_for` back."""
 
 
 def _proto(word: str) -> str:

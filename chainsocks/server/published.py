@@ -8,12 +8,12 @@ import socket
 import trio
 
 from chainsocks.config.models import Timeouts
-from chainsocks.namespace.doorman import Door
 from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.record import Traffic
 from chainsocks.relay.polled_relay import relay_between
 from chainsocks.server.accept import accept_connections
+from chainsocks.server.doorway import Doorway
 
 __all__ = ["publish"]
 
@@ -22,17 +22,17 @@ log = logging.getLogger("chainsocks.exec")
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
-async def publish(listening: socket.socket, port: int, door: Door, turn: trio.Lock, timeouts: Timeouts) -> None:
+async def publish(listening: socket.socket, port: int, door: Doorway, timeouts: Timeouts) -> None:
     """Relay the connections of a listening socket to a port of loopback inside, until cancelled.
 
-    `turn` is for the door, which serves one request at a time. *Closing*: the socket is closed then.
+    *Closing*: the socket is closed then.
     """
 
     async def serve(connection: socket.socket) -> None:
         async with SocketStream(connection) as client:
             try:
                 with trio.move_on_after(timeouts.connect) as connecting:
-                    upstream = await _connect(port, door, turn)
+                    upstream = await _connect(port, door)
             except OSError as error:
                 reset_on_close(client)
                 log.warning("port %d inside: %s", port, error.strerror or error)
@@ -52,7 +52,7 @@ async def publish(listening: socket.socket, port: int, door: Door, turn: trio.Lo
             )
 
 
-async def _connect(port: int, door: Door, turn: trio.Lock) -> SocketStream:
+async def _connect(port: int, door: Doorway) -> SocketStream:
     """Connect to a port of loopback inside.
 
     Raises:
@@ -60,12 +60,7 @@ async def _connect(port: int, door: Door, turn: trio.Lock) -> SocketStream:
     """
     problem = OSError()
     for family, host in _LOOPBACK:
-        async with turn:
-            door.ask(family)
-            await trio.lowlevel.wait_readable(door.socket)
-            sock = door.take()
-        sock.settimeout(0)
-        stream = SocketStream(sock)
+        stream = SocketStream(await door.stream(family))
         try:
             await stream.connect((host, port))
         except BaseException as error:

@@ -48,16 +48,20 @@ def answer_http(sock: socket.socket) -> None:
 
 
 def _read_destination(sock: socket.socket) -> str:
+    """Read a request, which has to be a CONNECT: other commands are not supported."""
     _, methods = read(sock, 2)
     read(sock, methods)
     sock.sendall(b"\x05\x00")
-    *_, kind = read(sock, 4)
+    _, command, _, kind = read(sock, 4)
     if kind == 3:
         [size] = read(sock, 1)
         host = read(sock, size).decode()
     else:
         host = str(ipaddress.ip_address(read(sock, 4 if kind == 1 else 16)))
     port = int.from_bytes(read(sock, 2), "big")
+    if command != 1:
+        sock.sendall(b"\x05\x07\x00\x01" + bytes(6))
+        raise EOFError
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ import pytest
 
 from tests.e2e.answering_hop import AnsweringHop, answering_hop
 from tests.e2e.programs import PATIENCE, Process, clean_environment, find_program, free_address
-from tests.e2e.servers import chainsocks
+from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.spawner import OWN
 from tests.e2e.wire import read
 from tests.namespaces_of_users import needs_namespaces
@@ -267,6 +268,51 @@ def test_a_published_port_on_which_nothing_listens(hops: tuple[AnsweringHop, lis
         assert process.wait(PATIENCE) == -signal.SIGTERM
 
 
+DATAGRAMS = """
+import socket, struct, sys
+def ask(name):
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    question = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0) + labels + b"\\0" + struct.pack(">HH", 1, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(20)
+        sock.connect(("8.8.8.8", 53))
+        sock.send(question)
+        return socket.inet_ntoa(sock.recv(500)[-4:])
+address = ask("127.1"), int(sys.argv[1])  # the last hop's own machine, by what is a name to this one
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two:
+    one.settimeout(20)
+    two.settimeout(20)
+    one.connect(address)
+    for word in (b"one", b"two"):
+        one.send(word)
+        print(one.recv(100).decode())
+    two.sendto(b"three", address)
+    data, source = two.recvfrom(100)
+    print(data.decode(), source == address)
+"""
+
+
+def test_datagrams_go_through_every_hop(own_hops: list[Chainsocks], tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(PATIENCE)
+
+        def echo() -> None:
+            for _ in range(3):
+                data, client = server.recvfrom(100)
+                server.sendto(b"echo " + data, client)
+
+        thread = threading.Thread(target=echo)
+        thread.start()
+        options = [f"--hop={hop.url}" for hop in own_hops]
+        port = str(server.getsockname()[1])
+        status, out, err = run(["-v", *options], tmp_path, sys.executable, "-Sc", DATAGRAMS, port)
+        thread.join(PATIENCE)
+    assert (status, out) == (0, "echo one\necho two\necho three True\n"), err
+    assert err.count("command=UDP_ASSOCIATE destination=0.0.0.0:0 chain=default rule=- reply=00") == 2
+    assert "no UDP" not in err
+
+
 def answer_mail(sock: socket.socket) -> None:
     """Be a resolver that knows where mail goes, and where its server is."""
     [size] = struct.unpack(">H", read(sock, 2))
@@ -371,6 +417,7 @@ def attempts(
             hops[1], folder, sys.executable, "-S", LEAKS, json.dumps(outside), XDG_RUNTIME_DIR=str(folder)
         )
     assert status == 0, err
+    assert err.count("the chain carries no UDP: from now on it is refused at once") == 1
     return hops[0], json.loads(out)
 
 

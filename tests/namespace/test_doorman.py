@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import socket
+
 from tests.namespace.inside import run_inside
 
 LINES = """
-from chainsocks.namespace.doorman import open_door
-outside = os.open("/proc/self/ns/net", os.O_RDONLY)
-door, doorman = open_door()
-files = sorted(os.listdir(f"/proc/{doorman}/fd"))
-server = socket.create_server(("127.0.0.1", 0))
-door.ask(socket.AF_INET)
-made = door.take()
-made.connect(server.getsockname())
-door.ask(socket.AF_INET6)
-six = door.take()
-found = {"children": True, "files": files, "six": six.family == socket.AF_INET6}
-found["session"] = os.getsid(doorman) == doorman
+from chainsocks.namespace.doorman import Wish, open_door
+door, doorman = open_door(inside)
+found = {"files": sorted(os.listdir(f"/proc/{doorman}/fd")), "session": os.getsid(doorman) == doorman}
 try: os.waitpid(-1, os.WNOHANG)
 except ChildProcessError: found["children"] = False
+def ask(*wish):
+    door.ask(*wish)
+    return door.take()
+server = socket.create_server(("127.0.0.1", 0))
+ask(Wish.STREAM).connect(server.getsockname())
+found["six"] = ask(Wish.STREAM, socket.AF_INET6).family == socket.AF_INET6
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.connect(("192.0.2.80", 443))
+ask(Wish.DATAGRAMS_FROM, socket.AF_INET, "192.0.2.80", 443).sendto(b"from there", client.getsockname())
+found["from"] = client.recv(100).decode()
+def refused():
+    client.send(b"x")
+    client.settimeout(0.3)
+    try: client.recv(1)
+    except TimeoutError: return False
+    except OSError: return True
+found["refused"] = [refused()]
+ask(Wish.TAKE_DATAGRAMS)
+found["refused"].append(refused())
+data, told, _, sender = inside.datagrams[0].recvmsg(10, 100)
+found["told"] = [data.decode(), told[0][2][2:8].hex(), list(sender) == list(client.getsockname())]
+ask(Wish.REFUSE_DATAGRAMS)
+found["refused"].append(refused())
+try: ask(Wish.REFUSE_DATAGRAMS)
+except OSError as error: found["problem"] = "the kernel does not take" in str(error)
 watch = os.pidfd_open(doorman)
 door.socket.shutdown(socket.SHUT_RDWR)
 __import__("select").select([watch], [], [], 20)
@@ -29,4 +47,14 @@ except OSError: found["ended"] = True
 
 def test_a_door() -> None:
     found = run_inside(LINES)
-    assert found == {"children": False, "six": True, "session": True, "files": ["0", "1", "2", "3"], "ended": True}
+    assert found == {
+        "files": ["0", "1", "2", "3"],
+        "session": True,
+        "children": False,
+        "six": True,
+        "from": "from there",
+        "refused": [True, False, True],
+        "told": ["x", "01bb" + socket.inet_aton("192.0.2.80").hex(), True],
+        "problem": True,
+        "ended": True,
+    }

@@ -83,11 +83,11 @@ def test_a_program_inside() -> None:
 
 
 def test_the_sockets_are_told_apart_by_their_order() -> None:
-    sockets = [socket.socket() for _ in range(6)]
+    sockets = [socket.socket() for _ in range(8)]
     inside = Inside.of(sockets)
     assert inside.sockets == tuple(sockets)
-    assert (inside.streams, inside.names, inside.questions) == tuple(
-        tuple(sockets[first : first + 2]) for first in (0, 2, 4)
+    assert (inside.streams, inside.names, inside.questions, inside.datagrams) == tuple(
+        tuple(sockets[first : first + 2]) for first in (0, 2, 4, 6)
     )
     for each in sockets:
         each.close()

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from chainsocks.namespace import firewall
-from chainsocks.namespace.firewall import Ports, load_rules, rules_for
+from chainsocks.namespace.firewall import Ports, datagram_rules_for, load_rules, rules_for
 from tests.namespace.inside import run_inside
 
 BOTH = {socket.AF_INET: Ports(1081, 1053), socket.AF_INET6: Ports(1082, 1054)}
@@ -33,6 +33,13 @@ def test_without_ipv6_there_is_no_rule_of_its() -> None:
     rules = rules_for({socket.AF_INET: Ports(1081, 1053)})
     assert "ip6 " not in rules
     assert rules.rstrip().endswith("reject with icmpx type admin-prohibited\n  }\n}")
+
+
+def test_datagrams_to_loopback_stay() -> None:
+    rules = datagram_rules_for({socket.AF_INET: Ports(1081, 1053, 1082)})
+    stay = rules.index("ip daddr { 127.0.0.0/8, 198.18.0.1 } return")
+    assert stay < rules.index("meta l4proto udp tproxy ip to 127.198.18.1:1082 meta mark set 29539 accept")
+    assert "meta mark 29539 accept" in rules_for(BOTH).partition("chain input")[2]
 
 
 def test_a_missing_library_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

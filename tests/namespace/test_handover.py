@@ -15,7 +15,7 @@ from chainsocks.namespace.handover import hand_over, take_over
 @pytest.mark.parametrize("with_door", [True, False])
 def test_it_is_the_same_at_the_other_end(*, with_door: bool) -> None:
     ours, theirs = socket.socketpair()
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(6)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
     names = [each.getsockname() for each in sockets]
     one, other = socket.socketpair()
     door = Door(one) if with_door else None

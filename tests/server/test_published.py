@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator
 
 import pytest
 import trio
 
 from chainsocks.config.models import Timeouts
-from chainsocks.namespace.doorman import Door
+from chainsocks.server.doorway import Doorway
 from chainsocks.server.published import publish
 
 
-class OpenDoor(Door):
+class OpenDoor(Doorway):
     """Makes sockets here."""
 
-    def ask(self, family: socket.AddressFamily) -> None:
-        self.families = [*getattr(self, "families", []), family]
+    def __init__(self) -> None:
+        self.families: list[socket.AddressFamily] = []
 
-    def take(self) -> socket.socket:
-        return socket.socket(self.families[-1])
+    async def stream(self, family: socket.AddressFamily) -> socket.socket:
+        self.families.append(family)
+        sock = socket.socket(family)
+        sock.settimeout(0)
+        return sock
 
 
 @pytest.fixture
-def door() -> Iterator[OpenDoor]:
-    ours, theirs = socket.socketpair()
-    theirs.send(b"1")  # always readable
-    with ours, theirs:
-        yield OpenDoor(ours)
+def door() -> OpenDoor:
+    return OpenDoor()
 
 
 def listen(door: OpenDoor, nursery: trio.Nursery, port: int) -> tuple[str, int]:
     listening = socket.create_server(("127.0.0.1", 0))
     listening.settimeout(0)
-    nursery.start_soon(publish, listening, port, door, trio.Lock(), Timeouts())
+    nursery.start_soon(publish, listening, port, door, Timeouts())
     name: tuple[str, int] = listening.getsockname()
     return name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,8 @@ from chainsocks.net.redirected import original_destination
 from chainsocks.observe.live import LiveSessions
 from chainsocks.protocol.address import Address, AddressType, printable
 from chainsocks.protocol.dns import Query
+from chainsocks.server.datagrams_inside import DatagramsInside
+from chainsocks.server.doorway import Doorway
 from chainsocks.server.name_server import Later, serve_datagrams, serve_streams
 from chainsocks.server.published import publish
 from chainsocks.server.server import Server, open_server
@@ -27,6 +29,7 @@ from chainsocks.tools.exec.answers import answer
 from chainsocks.tools.exec.left import processes_in, wait_for_end
 from chainsocks.tools.exec.names import KEPT, Names
 from chainsocks.tools.exec.onward import ask_behind_chain, chain_with_resolver
+from chainsocks.tools.exec.way import carries_datagrams
 
 __all__ = ["Program", "serve_program"]
 
@@ -60,6 +63,22 @@ async def serve_program(config: Config, program: Program, ready: Callable[[], No
         each.listen(config.server.keepalive)
     for sock in (*program.handover.inside.names, *program.handover.inside.questions):
         sock.settimeout(0)
+    with ExitStack() as stack:
+        for sock in program.handover.inside.datagrams:
+            stack.callback(sock.close)
+        if program.handover.door:
+            stack.callback(program.handover.door.socket.close)
+        await _serve(config, program, ready, names, listeners, live)
+
+
+async def _serve(
+    config: Config,
+    program: Program,
+    ready: Callable[[], None],
+    names: Names,
+    listeners: list[OpenListener],
+    live: LiveSessions,
+) -> None:
     patience = config.timeouts.dial + config.timeouts.resolve
     async with open_server(config, listeners, live=live) as server, trio.open_nursery() as nursery:
         reply = partial(answer, names=names, onward=partial(_ask_onward, server))
@@ -69,17 +88,29 @@ async def serve_program(config: Config, program: Program, ready: Callable[[], No
             sock.listen()
             nursery.start_soon(serve_streams, sock, reply, config.timeouts.handshake, patience)
         nursery.start_soon(_keep_names, names, server)
-        if door := program.handover.door:
-            turn = trio.Lock()
+        if program.handover.door:
+            door = Doorway(program.handover.door)
             for listening, port in program.published:
                 listening.settimeout(0)
-                nursery.start_soon(publish, listening, port, door, turn, config.timeouts)
+                nursery.start_soon(publish, listening, port, door, config.timeouts)
+            if carries_datagrams(config):
+                await _take_datagrams(DatagramsInside(server, door, names.name_of, nursery), program, door, nursery)
         ready()
         await trio.lowlevel.wait_readable(program.process)
         await _wait_for_others(program.handover)
         nursery.cancel_scope.cancel()
-    if door:
-        door.socket.close()
+
+
+async def _take_datagrams(datagrams: DatagramsInside, program: Program, door: Doorway, nursery: trio.Nursery) -> None:
+    """Have the program's datagrams taken, unless its kernel cannot; they stay refused then."""
+    try:
+        await door.take_datagrams()
+    except OSError as error:
+        log.debug("= UDP is refused: %s", error)
+        return
+    for sock in program.handover.inside.datagrams:
+        sock.settimeout(0)
+        nursery.start_soon(datagrams.serve, sock)
 
 
 def _ask_onward(server: Server, query: Query, message: bytes) -> Later | None:

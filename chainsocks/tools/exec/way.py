@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.chains import DIRECT, Chain, Udp
 from chainsocks.config.control import Control
 from chainsocks.config.hops import parse_hop_url
 from chainsocks.config.listeners import Listener, ListenerKind
@@ -23,7 +23,7 @@ from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import Address, printable
 from chainsocks.tools.exec.names import POOLS
 
-__all__ = ["config_inside", "direct_ways"]
+__all__ = ["carries_datagrams", "config_inside", "direct_ways"]
 
 NO_CHAIN = (
     "there is no chain to send connections through: give --hop URL, or --chain NAME or rules of a configuration file "
@@ -91,6 +91,13 @@ def _chains_in_use(config: Config) -> Iterator[Chain]:
     for rule in config.rules:
         if rule.chain and rule.chain in config.chains:
             yield config.chains[rule.chain]
+
+
+def carries_datagrams(config: Config) -> bool:
+    """Return whether every chain that a connection may take carries UDP, as far as the configuration tells."""
+    chains = [config.chains.get(rule.chain, DIRECT) for rule in config.rules if rule.chain]
+    chains += [config.default_chain] if config.default_chain else []
+    return all(chain.hops and chain.udp is Udp.NESTED for chain in chains)
 
 
 def direct_ways(config: Config) -> str:

@@ -30,7 +30,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def program_of(child: subprocess.Popen[bytes], namespace: int = 1) -> Program:
-    kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM)
+    kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_DGRAM)
     sockets = [socket.socket(socket.AF_INET, kind) for kind in kinds]
     for sock in sockets:
         sock.bind(("127.0.0.1", 0))
@@ -46,7 +46,7 @@ async def test_it_serves_until_the_program_has_ended(
 ) -> None:
     caplog.set_level("INFO", "chainsocks")
     program, ready, ended = program_of(child), trio.Event(), trio.Event()
-    stream, names, questions = (sock.getsockname() for sock in program.handover.inside.sockets)
+    stream, names, questions, _ = (sock.getsockname() for sock in program.handover.inside.sockets)
 
     async def serve() -> None:
         await serve_program(config_of(program), program, ready.set)

@@ -14,7 +14,7 @@ from chainsocks.errors import ConfigError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, Request, Version
 from chainsocks.routing.rules import Caller, Router
-from chainsocks.tools.exec.way import config_inside, direct_ways
+from chainsocks.tools.exec.way import carries_datagrams, config_inside, direct_ways
 
 LISTENERS = (Address("127.198.18.1", 1081), Address("fd63:6861:696e::1", 1082))
 FILE = """
@@ -107,3 +107,18 @@ def test_what_goes_direct_is_named() -> None:
     assert direct_ways(inside(FILE, "south")) == ""
     text = FILE.replace('default = ["paris"]', 'default = { hops = "direct" }\nother = ["paris"]')
     assert direct_ways(inside(text)).endswith('chain = "direct"); what no rule matches')
+
+
+@pytest.mark.parametrize(
+    ("text", "chain", "hops", "carries"),
+    [
+        ("", None, ("socks5://10.0.0.1", "socks5://10.0.0.2"), True),
+        ("", None, ("socks5://10.0.0.1", "socks4://10.0.0.2"), False),
+        (FILE, "south", (), True),
+        (FILE, None, (), False),  # a rule goes direct
+        (FILE.replace('"direct"', '"south"'), None, (), True),
+        (FILE.replace('south = ["lima"]', 'south = { hops = ["lima"], udp = "refuse" }'), "south", (), False),
+    ],
+)
+def test_whether_datagrams_are_taken(text: str, chain: str | None, hops: tuple[str, ...], *, carries: bool) -> None:
+    assert carries_datagrams(inside(text, chain, *hops)) is carries
