@@ -164,7 +164,6 @@ def _start_chain(
     if middle == 0:
         chain = os.fork()
         if chain:
-            os.close(tell)
             _end_with(chain, serving)
         os.close(serving)
         os.setsid()
@@ -197,7 +196,12 @@ def _tell(tell: int) -> None:
 
 
 def _end_with(chain: int, serving: int) -> NoReturn:
-    """End with 0 as soon as the chain is served; with the exit status of its process if that ends before."""
+    """End with 0 as soon as the chain is served; with the exit status of its process if that ends before.
+
+    All other files are closed: an end that is open here would keep the other process waiting.
+    """
+    os.closerange(_STANDARD, serving)
+    os.closerange(serving + 1, os.sysconf("SC_OPEN_MAX"))
     if os.read(serving, 1):
         os._exit(0)
     _, status = os.waitpid(chain, 0)

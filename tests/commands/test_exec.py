@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -63,7 +64,10 @@ def test_a_machine_without_namespaces_is_told_apart(capsys: pytest.CaptureFixtur
     script = "import sys; from chainsocks.cli import main; import chainsocks.namespace.enter as enter\n"
     script += "def refuse(flags): raise PermissionError(1, 'Operation not permitted')\nenter.unshare = refuse\n"
     script += f"sys.argv = ['chainsocks', 'exec', '{HOP}', 'true']; main()"
-    status, out, err = run_program(tmp_path, "-c", script, program=sys.executable)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    status, out, err = done.returncode, done.stdout, done.stderr  # to their ends: no process is left behind
     assert (status, out) == (1, "")
     assert err.startswith("chainsocks: this machine does not let its users make namespaces (Operation not permitted)")
     assert len(err.splitlines()) == 1
