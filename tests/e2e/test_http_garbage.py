@@ -16,12 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.programs import PATIENCE, SocketAddress
+from tests.e2e.programs import SocketAddress
 from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.targets import serving
 from tests.e2e.wire import connect, connected, read
 
-REQUESTS = 10_000
+PARTS = 10
+REQUESTS = 1000
+"""Those of each part, which has dice of its own."""
 AT_ONCE = 20
 BATCH = 50
 """Bad requests between two good ones, which a busy machine has to serve before the destination loses its patience."""
@@ -204,9 +206,12 @@ def send(front: Chainsocks, request: bytes, cut: int) -> bytes:
 
 
 @pytest.mark.measure
-def test_ten_thousand_bad_requests(destination: tuple[Destination, SocketAddress], echo: SocketAddress) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_ten_thousand_bad_requests(
+    destination: tuple[Destination, SocketAddress], echo: SocketAddress, part: int
+) -> None:
     handler, address = destination
-    dice = random.Random(14)
+    dice = random.Random(part)
     at = b"%b:%d" % (address[0].encode(), address[1])
     statuses = Counter[bytes]()
     with chainsocks(lane=True, workers=1) as front, connected(front.address, echo) as beside:
@@ -226,5 +231,5 @@ def test_ten_thousand_bad_requests(destination: tuple[Destination, SocketAddress
     assert handler.problems == []
     assert statuses[b"200"] > REQUESTS // 20, "hardly any request is good enough to smuggle anything"
     assert statuses[b"400"] > REQUESTS // 10
-    assert sum(statuses[code] for code in (b"200", b"400", b"403", b"501", b"502", b"505", b"")) > REQUESTS * 0.99
-    assert handler.connections > PATIENCE
+    assert sum(statuses[code] for code in (b"200", b"400", b"403", b"501", b"502", b"505", b"")) > REQUESTS * 0.98
+    assert handler.connections >= statuses[b"200"]
