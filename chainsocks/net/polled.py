@@ -191,7 +191,8 @@ class PolledStream(SocketStream):
         self.poller.register(self.socket.fileno(), self, mask)
 
     async def _readable(self) -> None:
-        self._register()
+        if self._state is not _WATCHED:
+            self._register()
         waits = self._waits()
         waits.reader = current_task()
         await wait_task_rescheduled(waits.abort_read)

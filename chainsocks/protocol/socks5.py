@@ -51,6 +51,7 @@ _NEGOTIATING, _ASKING, _REPLYING = State.METHOD_NEGOTIATION, State.REQUEST, Stat
 _VERSION_5 = Version.SOCKS5
 _NO_LOGIN = Method.NO_AUTHENTICATION_REQUIRED.value
 _WITHOUT_LOGIN = bytes((_SOCKS5, 1, _NO_LOGIN))
+_UNSPECIFIED = encode_address(UNSPECIFIED)  # what most proxies reply
 _NEXT = {Method.USERNAME_PASSWORD: State.SUB_NEGOTIATION, Method.GSSAPI: State.GSSAPI_CONTEXT}
 
 
@@ -267,7 +268,7 @@ class ClientHandshake(GssapiClientHandshake):
             raise ProtocolError(f"the reply has version {data[0]}, not 5", Cause.WRONG_VERSION)
         # RSV is ignored, as curl ignores it.
         try:
-            decoded = decode_address(data, 3)
+            decoded = (UNSPECIFIED, 10) if data[3:10] == _UNSPECIFIED else decode_address(data, 3)
         except ProtocolError as error:
             if data[1]:
                 decoded = UNSPECIFIED, 4  # a refusal needs no address; some servers send zeros, also for ATYP

@@ -71,8 +71,7 @@ class HttpRelay(Relay[ByteStream]):
             if self._share:
                 self._share.close()
 
-    @property
-    def _is_over(self) -> bool:
+    def _judge(self) -> bool:
         return self._down_end is not None or self._up_end is End.SOURCE_BROKEN
 
     async def _pass_request(self, early: bytes) -> End:

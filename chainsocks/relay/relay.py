@@ -71,6 +71,7 @@ class Relay(ABC, Generic[StreamT]):
         "_down_end",
         "_half_close",
         "_idle",
+        "_is_over",
         "_now",
         "_scope",
         "_traffic",
@@ -90,6 +91,8 @@ class Relay(ABC, Generic[StreamT]):
         self._up_end: End | None = None
         self._down_end: End | None = None
         self._broken: Outcome | None = None
+        self._is_over = False
+        """Whether both directions have ended, or the relay is broken."""
         self.closes_at_once = False
         """Whether the caller closes both streams as soon as both directions have ended: that passes the last end on."""
 
@@ -113,14 +116,10 @@ class Relay(ABC, Generic[StreamT]):
             return Outcome.FINISHED
         return Outcome.IDLE if self._up_end is self._down_end else Outcome.HALF_CLOSED
 
-    @property
-    def _is_over(self) -> bool:
-        """Whether both directions have ended, or the relay is broken."""
+    def _judge(self) -> bool:
+        """Return whether it is over, now that another direction has ended."""
         up, down = self._up_end, self._down_end
-        if up is None or down is None:
-            end = up or down
-            return end is not None and end in _LAST
-        return True
+        return (up is not None and down is not None) or up in _LAST or down in _LAST
 
     def hurry(self) -> None:
         """End a relay that runs as soon as its client has finished, and all that it has sent is passed on."""
@@ -145,13 +144,13 @@ class Relay(ABC, Generic[StreamT]):
         self._up_end = end
         if end is not FINISHED:
             self._note_broken(end, Outcome.CLIENT_BROKEN, Outcome.UPSTREAM_BROKEN)
-        self._shorten_idle()
+        self._note_end()
 
     def _down_ended(self, end: End) -> None:
         self._down_end = end
         if end is not FINISHED:
             self._note_broken(end, Outcome.UPSTREAM_BROKEN, Outcome.CLIENT_BROKEN)
-        self._shorten_idle()
+        self._note_end()
 
     def _note_broken(self, end: End, source: Outcome, sink: Outcome) -> None:
         if end is SOURCE_BROKEN:
@@ -159,8 +158,9 @@ class Relay(ABC, Generic[StreamT]):
         elif end is SINK_BROKEN:
             self._broken = self._broken or sink
 
-    def _shorten_idle(self) -> None:
-        """Start the idle timer anew where one direction goes on alone."""
+    def _note_end(self) -> None:
+        """Note whether the relay is over; start the idle timer anew where one direction goes on alone."""
+        self._is_over = self._judge()
         if not self._is_over:
             self._idle = min(self._half_close, self._idle)
             restart(self._scope, self._idle, self._now())
