@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chainsocks.signals import SIGNALS, STOP, hold_signals, signals_delivered
+from chainsocks.signals import SIGNALS, STOP, describe_exit, hold_signals, signals_delivered
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +44,19 @@ def test_signals_that_were_not_held_are_not_held_afterwards(came: list[int]) -> 
         pass
     signal.raise_signal(signal.SIGUSR1)
     assert came == [signal.SIGUSR1]
+
+
+def test_a_system_that_cannot_hold_signals_delivers_them_at_once(
+    monkeypatch: pytest.MonkeyPatch, came: list[int]
+) -> None:
+    monkeypatch.setattr("chainsocks.signals._CAN_HOLD", False)
+    hold_signals()
+    signal.raise_signal(signal.SIGUSR1)
+    with signals_delivered():
+        signal.raise_signal(signal.SIGUSR1)
+    assert came == [signal.SIGUSR1] * 2
+
+
+@pytest.mark.parametrize(("code", "said"), [(-9, "was killed by SIGKILL"), (3, "ended with status 3")])
+def test_how_a_process_has_ended(code: int, said: str) -> None:
+    assert describe_exit(code) == said
