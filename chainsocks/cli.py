@@ -81,7 +81,7 @@ class Program(click.Group):
 @click.version_option(package_name="chainsocks")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """A SOCKS4/4a/5 server that connects through an ordered chain of SOCKS hops."""
+    """A SOCKS4/4a/5 and HTTP proxy that connects through an ordered chain of SOCKS, HTTP and TLS hops."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(WRONG)

@@ -9,8 +9,9 @@ import socket
 import pytest
 
 from chainsocks import sockets
+from chainsocks.egress import Egress
 from chainsocks.protocol.address import Address
-from chainsocks.sockets import family_of, local_address, tcp_socket, udp_socket
+from chainsocks.sockets import EgressError, family_of, leave_by, local_address, tcp_socket, udp_socket, unix_socket
 from tests.net.sockets import LOOPBACK, LOOPBACK6, needs_ipv6
 
 # --- addresses
@@ -108,3 +109,55 @@ def test_one_socket_for_both_families() -> None:
     with udp_socket("::", ipv6_only=False) as both, udp_socket(LOOPBACK) as four:
         both.sendto(b"hello", (f"::ffff:{LOOPBACK}", four.getsockname()[1]))
         assert four.recvfrom(100) == (b"hello", (LOOPBACK, both.getsockname()[1]))
+
+
+# --- how a socket leaves this machine
+
+TO_LOOPBACK = Address(LOOPBACK, 80)
+
+
+def test_a_socket_leaves_by_the_source_of_its_family() -> None:
+    egress = Egress((Address("127.0.0.9", 0), Address("::1", 0)), interface="lo")
+    with tcp_socket(socket.AF_INET) as sock, socket.create_server((LOOPBACK, 0)) as server:
+        leave_by(sock, egress, TO_LOOPBACK)
+        sock.settimeout(None)
+        sock.connect(server.getsockname())
+        assert sock.getsockname()[0] == "127.0.0.9"
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"lo"
+    assert local_address(TO_LOOPBACK, egress) == Address("127.0.0.9", 0)
+    assert local_address(TO_LOOPBACK, Egress(interface="lo")) == Address(LOOPBACK, 0)
+
+
+def test_a_udp_socket_has_the_interface() -> None:
+    with udp_socket(LOOPBACK, egress=Egress(interface="lo")) as sock:
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"lo"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: a mark takes CAP_NET_ADMIN")
+def test_a_socket_has_its_mark() -> None:
+    with tcp_socket(socket.AF_INET) as sock:
+        leave_by(sock, Egress(mark=7), TO_LOOPBACK)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 7
+
+
+@pytest.mark.parametrize(
+    ("egress", "problem"),
+    [
+        (Egress(interface="nosuch0"), "interface nosuch0: no such device"),
+        (Egress((Address("192.0.2.99", 0),)), "source 192.0.2.99: cannot assign requested address"),
+        (Egress((Address("::1", 0),)), "source ::1: of another family than 127.0.0.1:80"),
+    ],
+)
+def test_what_a_socket_cannot_leave_by(egress: Egress, problem: str) -> None:
+    with tcp_socket(socket.AF_INET) as sock, pytest.raises(EgressError) as caught:
+        leave_by(sock, egress, TO_LOOPBACK)
+    assert caught.value.strerror == problem
+
+
+def test_a_socket_for_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    with unix_socket() as sock:
+        assert sock.family is socket.AF_UNIX
+        assert not sock.getblocking()
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(OSError, match="not supported"):
+        unix_socket()

@@ -83,7 +83,8 @@ def _make(certificates: _Certificates, name: str, days: int) -> None:
     lines = [
         f"# Valid until {made.certificate.expires:%Y-%m-%d}. The hop itself:",
         "[[server.listen]]",
-        f'address = ":{PORT}"',
+        "# Other machines reach it: declare [[users]], or set client_ca in tls.",
+        f'address = "0.0.0.0:{PORT}"',
         f"tls = {{ cert = {_quoted(str(pem))}, key = {_quoted(str(key))} }}",
         "",
         "# Those who use it:",

@@ -21,8 +21,9 @@ __all__ = ["as_text", "ask_server"]
 def ask_server(path: Path | None, control: Path | None, *, changes: bool = False) -> ControlClient:
     """Connect to the control socket at `control`, or where the file at `path` says, or at a default place.
 
-    A command that `changes` the server gets that of the first default place only: one at another place may be another
-    server than the one that is meant, and so has to be named. Other commands say on standard error which one it is.
+    A server at a default place may be another one than is meant, if that place is not the first, or if the server uses
+    another file than `path`. A command that `changes` the server is refused then, and the server has to be named. Other
+    commands say on standard error which one it is.
 
     Raises:
         UsageError: both are given.
@@ -35,13 +36,23 @@ def ask_server(path: Path | None, control: Path | None, *, changes: bool = False
     place = load_command("configured_place")(path) if path else control
     places = [place] if place else default_places()
     client = ControlClient(places)
+    here, there = (printable(str(each)) for each in (places[0], client.path))
+    problem = ""
     if client.path != places[0]:
-        here, there = (printable(str(each)) for each in (places[0], client.path))
-        if changes:
-            client.close()
-            raise NotRunningError(f"no server answers at {here}; to change the one at {there}, add --control {there}")
-        click.echo(f"chainsocks: no server answers at {here}; this is the one at {there}", err=True)
+        problem = f"no server answers at {here}"
+    elif path and place is None and not _uses(source := client.status().source, path):
+        used = f"uses {printable(source)}" if source else "has no configuration file"
+        problem = f"the server at {there} {used}; [control] socket in {printable(str(path))} can name another place"
+    if problem and changes:
+        client.close()
+        raise NotRunningError(f"{problem}; to change the one at {there}, add --control {there}")
+    if problem:
+        click.echo(f"chainsocks: {problem}; this is the one at {there}", err=True)
     return client
+
+
+def _uses(source: str, path: Path) -> bool:
+    return bool(source) and Path(source).resolve() == path.resolve()
 
 
 def as_text(answers: Iterable[Answer]) -> str:

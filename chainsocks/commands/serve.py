@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -87,6 +87,7 @@ class _Options:
             ConfigError: an option is not valid with it.
         """
         config = with_options(found.config, self.listen, self.hops, self.workers)
+        config = replace(config, source=str(found.path.absolute()) if found.path else "")
         if exposed := activation.with_addresses(config).exposed:
             raise ConfigError([Problem("server.listen", f"{each} {OPEN_PROXY}") for each in exposed])
         return config

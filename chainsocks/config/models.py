@@ -241,6 +241,8 @@ class Config:
     control: Control = field(default_factory=Control)
     direct: Chain = DIRECT
     """The way without hops, as ``[chains] direct`` has it."""
+    source: str = field(default="", compare=False)
+    """The absolute path of the file that a server has read it from; empty for none."""
 
     @property
     def default_chain(self) -> Chain | None:

@@ -140,6 +140,8 @@ class Status:
     up: int = 0
     """Bytes from clients, of all sessions since the start of their worker."""
     down: int = 0
+    source: str = ""
+    """The absolute path of the configuration file; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,8 @@ def open_control_socket(setting: str | None) -> Iterator[socket.socket | None]:
         if setting is not None:
             raise OSError(error.errno, error.strerror or str(error), setting) from None
         what = error.strerror or str(error)
-        log.warning("no control socket at %s: %s", printable(str(default_places()[0])), what)
+        place = printable(str(default_places()[0]))
+        log.warning("no control socket at %s: %s; [control] socket can name another place", place, what)
         yield None
         return
     if sock is None:

@@ -134,6 +134,7 @@ class Crew:
             sum(status.failed for status in told),
             sum(status.up for status in told),
             sum(status.down for status in told),
+            next((status.source for status in told), ""),
         )
 
     async def sessions(self, send: SendSessions) -> None:

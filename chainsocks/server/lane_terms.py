@@ -41,6 +41,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "isolation_key",
             "limits",
             "log",
+            "source",
             "web",
         },
     ),

@@ -74,6 +74,7 @@ class OneWorker:
             tuple(trouble),
             (worker,),
             *totals,
+            server.service.config.source,
         )
 
     def _hops(self, using: Mapping[str, int]) -> list[messages.Hop]:

@@ -39,7 +39,9 @@ def test_what_it_prints_works_on_both_sides(capsys: pytest.CaptureFixture[str], 
     assert max(map(len, out.splitlines())) <= 80
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in here.iterdir()}
     assert files == {f"{name}.key": 0o600, f"{name}.pem": 0o600}
-    config = parse_config(out.replace("[hops", "[server]\nopen = true\n[hops", 0).replace('":1443"', '"[::1]:1443"', 1))
+    config = parse_config(
+        out.replace("[hops", "[server]\nopen = true\n[hops", 0).replace('"0.0.0.0:1443"', '"[::1]:1443"', 1)
+    )
     [listener], [hop] = config.server.listen, config.hops.values()
     assert listener.tls
     assert hop.tls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,34 @@ def test_a_server_at_another_place_is_not_changed(
     status, out, err = run_main(capsys, *command)
     assert (status, out, fleet.told) == (1, "", [])
     assert err.endswith(f"; to change the one at {elsewhere}, add --control {elsewhere}\n")
+
+
+@pytest.fixture
+def at_default(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The control socket of a server that is at the first default place."""
+    monkeypatch.setattr("chainsocks.commands.running.default_places", lambda: [path])
+    return path
+
+
+@pytest.mark.parametrize("source", ["", "other.toml", "chainsocks.toml", "link.toml"])
+@pytest.mark.parametrize("command", [["hops"], *CHANGES], ids=" ".join)
+def test_a_server_at_the_default_place_that_uses_another_file(
+    capsys: Capture, at_default: Path, fleet: FakeFleet, tmp_path: Path, command: list[str], source: str
+) -> None:
+    """It is not the one that `-c FILE` means: it is not changed, and named where it is only looked at."""
+    file, link = tmp_path / "chainsocks.toml", tmp_path / "link.toml"
+    file.write_text("")
+    link.symlink_to(file)
+    fleet.status_now = replace(fleet.status_now, source=str(tmp_path / source) if source else "")
+    _, out, err = run_main(capsys, *command, "-c", file)
+    if source in ("chainsocks.toml", "link.toml"):
+        assert "the server at" not in err
+        assert fleet.told or command == ["hops"]
+        return
+    used = f"uses {tmp_path / source}" if source else "has no configuration file"
+    assert f"the server at {at_default} {used}; [control] socket in {file} can name another place" in err
+    assert fleet.told == []
+    assert bool(out) is (command == ["hops"])
 
 
 def test_two_places_are_a_mistake(capsys: Capture, tmp_path: Path) -> None:

@@ -104,7 +104,9 @@ def test_another_server_at_the_default_place_is_left_alone(folder: Path, log: py
         assert first
     [record] = log.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage() == f"no control socket at {folder}/chainsocks/control: another server answers there"
+    place = folder / "chainsocks" / "control"
+    what = "another server answers there; [control] socket can name another place"
+    assert record.getMessage() == f"no control socket at {place}: {what}"
 
 
 @pytest.mark.parametrize("made", ["server", "file", "no-folder"])

@@ -25,7 +25,7 @@ from tests.manual.pages import (
     write_secrets,
 )
 
-SECRETS = ("LIMA_PASSWORD", "PARIS_PASSWORD", "CAROL_PASSWORD", "WEB_TOKEN")
+SECRETS = ("LIMA_PASSWORD", "PARIS_PASSWORD", "OSAKA_PASSWORD", "CAROL_PASSWORD", "WEB_TOKEN")
 """The environment variables that examples name."""
 
 WIDTH = 78

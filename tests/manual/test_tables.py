@@ -20,6 +20,7 @@ from chainsocks.config.chains import Pick
 from chainsocks.config.hops import Isolate, Pipeline
 from chainsocks.config.models import Ident, Timeouts
 from chainsocks.control.messages import Fault, HopState, What
+from chainsocks.errors import Step
 from chainsocks.observe.log_formats import JsonFormatter, Reader
 from chainsocks.observe.metrics import METRICS
 from chainsocks.observe.outcomes import OutcomeKind
@@ -51,7 +52,7 @@ VALUES: dict[tuple[str, str], type[StrEnum] | Iterable[str]] = {
     ("control", "key of a place"): [field.name for field in fields(messages.Place)],
     ("control", "key of a hop"): [field.name for field in fields(messages.Hop)],
     ("log", "step"): [
-        *(RESOLVE, CONNECT, State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION),
+        *(RESOLVE, CONNECT, Step.TLS, State.METHOD_NEGOTIATION, State.SUB_NEGOTIATION),
         *(State.GSSAPI_CONTEXT, State.GSSAPI_PROTECTION, State.REQUEST, State.SECOND_REPLY),
     ],
     ("log", "`kind`"): OutcomeKind,

@@ -129,11 +129,12 @@ def test_a_second_drain_does_not_wait_for_a_reader_that_the_first_has_not_met(
 
 
 def test_drain_ends_the_thread_and_the_next_line_starts_another(writer: LogWriter, pipe: Pipe) -> None:
+    others = {*threading.enumerate()}  # other tests may have left some
     for text in ("one", "two"):
         say(writer, text)
-        assert "log" in [thread.name for thread in threading.enumerate()]
+        assert [thread.name for thread in {*threading.enumerate()} - others] == ["log"]
         assert writer.drain(PATIENCE)
-        assert "log" not in [thread.name for thread in threading.enumerate()]
+        assert not {*threading.enumerate()} - others
         assert pipe.read_until(text) == [f"INFO {text}"]
 
 
@@ -156,10 +157,10 @@ def test_a_descriptor_that_another_program_has_made_non_blocking(writer: LogWrit
 
 def test_the_thread_takes_no_signal(writer: LogWriter, pipe: Pipe) -> None:
     """A signal that it took would not interrupt the main thread, and would end a parent that waits for it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    before, others = signal.pthread_sigmask(signal.SIG_BLOCK, []), {*threading.enumerate()}
     say(writer, "text")
     pipe.read_until("text")
-    [thread] = [thread for thread in threading.enumerate() if thread.name == "log"]
+    [thread] = {*threading.enumerate()} - others
     with open(f"/proc/self/task/{thread.native_id}/status", encoding="ascii") as status:  # noqa: PTH123
         [blocked] = [int(line.split()[1], 16) for line in status if line.startswith("SigBlk")]
     assert all(blocked >> (number - 1) & 1 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD))
