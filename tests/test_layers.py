@@ -69,7 +69,7 @@ SIDE_ROOMS = {
             {"protocol", "errors", "egress", "network", "sockets", "datagrams", "config", "routing", "net", "chain"}
         ),
         users=6,
-    ),  # of net it needs TLS, which takes any stream; the sockets there are trio's
+    ),  # of net it needs what runs under any event loop: TLS, and the stream on a socket
     "bridge": SideRoom(  # callers without trio, and what they run on it; the server only for `serve`
         frozenset({"protocol", "errors", "network", "config", "net", "chain", "relay", "observe", "client", "server"}),
         users=99,

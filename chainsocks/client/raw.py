@@ -9,30 +9,23 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any
 
-import anyio
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
-from anyio.abc import ByteStream, SocketAttribute
+from anyio import wait_writable
+from anyio.abc import ByteStream
 
 from chainsocks.client.network import AnyioNetwork
 from chainsocks.egress import Egress
-from chainsocks.network import reset_on_close
+from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, SockAddr, UnixAddress
 from chainsocks.sockets import family_of, leave_by, tcp_socket, unix_socket
 
 __all__ = ["RawNetwork", "RawStream"]
 
 
-class RawStream(ByteStream):
-    """An anyio ``ByteStream`` on a non-blocking stream socket, under any event loop. The stream owns the socket.
+class RawStream(SocketStream):
+    """A `SocketStream` whose socket can be handed over, and that connects on every system."""
 
-    *Raises*: as ``anyio.abc.ByteStream`` says.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
+    __slots__ = ()
 
     async def connect(self, address: SockAddr) -> None:
         """Connect a socket that is not connected yet.
@@ -42,53 +35,11 @@ class RawStream(ByteStream):
         """
         error = self.socket.connect_ex(address)
         if error in (errno.EINPROGRESS, errno.EWOULDBLOCK):
-            await anyio.wait_writable(self.socket)
+            await wait_writable(self.socket)
             error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             raise OSError(error, os.strerror(error))
-        if self.socket.getsockname() == self.socket.getpeername():
-            # Nothing listened there, and the kernel's choice of a local port fell on that of the destination.
-            reset_on_close(self)
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-
-    async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Return what has arrived, up to `max_bytes` bytes; wait until there is something."""
-        while True:
-            try:
-                data = self.socket.recv(max_bytes)
-            except BlockingIOError:
-                await anyio.wait_readable(self.socket)
-            except OSError as error:
-                raise self._broken(error) from error
-            else:
-                if data:
-                    return data
-                raise EndOfStream
-
-    async def send(self, item: bytes) -> None:
-        """Pass all of `item` to the kernel; wait while its buffer is full."""
-        with memoryview(item) as rest:
-            sent = 0
-            while sent < len(item):
-                try:
-                    sent += self.socket.send(rest[sent:])
-                except BlockingIOError:
-                    await anyio.wait_writable(self.socket)
-                except OSError as error:
-                    raise self._broken(error) from error
-
-    async def send_eof(self) -> None:
-        """Close the sending direction; the other one stays open."""
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            raise self._broken(error) from error
-
-    async def aclose(self) -> None:
-        """Close the socket, unless it was detached. Tasks that wait on it get ``ClosedResourceError``."""
-        if self.socket.fileno() >= 0:
-            anyio.notify_closing(self.socket)
-            self.socket.close()
+        self.note_connected(address)
 
     def detach(self) -> socket.socket:
         """Return the socket, non-blocking, which is the caller's to close from now on; the stream is closed."""
@@ -96,19 +47,6 @@ class RawStream(ByteStream):
         sock = socket.socket(former.family, former.type, former.proto, fileno=former.detach())
         sock.settimeout(0)
         return sock
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """The socket, its family and its two addresses, by anyio's keys."""
-        return {
-            SocketAttribute.raw_socket: lambda: self.socket,
-            SocketAttribute.family: lambda: self.socket.family,
-            SocketAttribute.local_address: self.socket.getsockname,
-            SocketAttribute.remote_address: self.socket.getpeername,
-        }
-
-    def _broken(self, error: OSError) -> BrokenResourceError | ClosedResourceError:
-        return ClosedResourceError() if self.socket.fileno() < 0 else BrokenResourceError(str(error))
 
 
 def _open_unix(path: str) -> RawStream:

@@ -1,7 +1,8 @@
 """A byte stream directly on a non-blocking socket.
 
-It tries first, and waits only if the call would block: that saves one trip through trio's scheduler per call. In
-return, a call that succeeds at once is not a checkpoint, so loops over these calls have to yield now and then.
+It tries first, and waits only if the call would block: that saves one trip through the scheduler per call. In return, a
+call that succeeds at once is not a checkpoint, so loops over these calls have to yield now and then. It waits through
+anyio, so it runs under asyncio as well.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import trio
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+from anyio import (
+    BrokenResourceError,
+    ClosedResourceError,
+    EndOfStream,
+    notify_closing,
+    wait_readable,
+    wait_writable,
+)
 from anyio.abc import ByteStream, SocketAttribute
-from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 from chainsocks.network import reset_on_close
 from chainsocks.protocol.address import SockAddr
@@ -223,16 +229,10 @@ class SocketStream(ByteStream):
         return BrokenResourceError(str(error))
 
     async def _readable(self) -> None:
-        try:
-            await wait_readable(self.socket)
-        except trio.ClosedResourceError:
-            raise ClosedResourceError from None
+        await wait_readable(self.socket)
 
     async def _writable(self) -> None:
-        try:
-            await wait_writable(self.socket)
-        except trio.ClosedResourceError:
-            raise ClosedResourceError from None
+        await wait_writable(self.socket)
 
 
 def _has_finished(sock: socket.socket) -> bool:

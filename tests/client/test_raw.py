@@ -81,6 +81,21 @@ def test_a_reset_breaks_it(backend: str) -> None:
     run(backend, go)
 
 
+def test_a_reset_that_a_send_has_seen_is_no_regular_end(backend: str) -> None:
+    """The kernel reports it once."""
+
+    async def go() -> None:
+        async with connected() as (near, far):
+            reset_on_close(far)
+            await far.aclose()
+            with pytest.raises(BrokenResourceError):
+                await near.send(b"x")
+            with pytest.raises(BrokenResourceError):
+                await near.receive()
+
+    run(backend, go)
+
+
 def test_closing_wakes_a_task_that_waits(backend: str) -> None:
     async def go() -> None:
         async with connected() as (near, _), anyio.create_task_group() as group:
