@@ -34,8 +34,8 @@ async def create_datagram_endpoint(
 ) -> tuple[ChainDatagramTransport, ProtocolT]:
     """Open a UDP association through `chain`, as the event loop's ``create_datagram_endpoint`` opens a socket.
 
-    With `remote_addr`, datagrams go there and come from there only, and that is the address the protocol is told, also
-    where it is a name. The other arguments, and what is raised, are those of `open_udp`.
+    With `remote_addr`, datagrams go there and come from there only, and the protocol gets that address, also where it
+    is a name. The other arguments, and what is raised, are those of `open_udp`.
 
     *Closing*: the caller closes the transport. Nothing is left open when this raises, or is cancelled.
     """

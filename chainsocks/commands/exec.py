@@ -124,7 +124,7 @@ def execute(way: Way, command: Sequence[str]) -> None:
 
 
 def _execute_with_variables(way: Way, command: Sequence[str]) -> None:
-    """Become a program that is told of a private listener, and otherwise connects as it likes."""
+    """Become a program whose variables name a private listener, and that otherwise connects as it likes."""
     _check_chain(way)
     if way.shared or way.published:
         raise click.UsageError("--env makes no network of its own: --share and --publish are not for it")

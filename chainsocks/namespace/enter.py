@@ -59,7 +59,7 @@ class NamespaceError(ChainsocksError):
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The sockets that were opened inside; whoever has them closes them."""
+    """The sockets that were opened inside; their holder closes them."""
 
     streams: tuple[socket.socket, ...]
     """Listening for the redirected connections, one for each family."""

@@ -1,8 +1,8 @@
 """What a worker counts, for metrics and for the totals of ``chainsocks status``.
 
 1. A count is taken at the end of a session, of a dial, of a step and of a UDP association; never for a byte or a read.
-2. What is counted is told apart by enums and by names from the configuration, so that no client can make up a new
-   row: never by a destination, a client or a user.
+2. Rows are keyed by enums and by names from the configuration, never by a destination, a client or a user: no client
+   can make up a new row.
 3. Nothing here is reset. A reload keeps the counters, also those of chains and hops that are gone.
 
 What goes up and down, such as the sessions that are open, is not counted: it is read from what exists

@@ -1,8 +1,8 @@
 """Limit the lines of the log that repeat a warning: a few are written, and the others are counted.
 
 Of each kind of line, the first `FIRST` are written. The others are left out and counted until `INTERVAL` seconds after
-the first; then one line says how many they were, and the kind begins anew. `KINDS` kinds are told apart at a time;
-those beyond them count as one.
+the first; then one line says how many they were, and the kind begins anew. `KINDS` kinds are counted at a time; further
+ones count as one.
 
 What the program knows of a line makes its kind, such as its logger and its template; its text never does.
 """
@@ -22,7 +22,7 @@ INTERVAL = 60.0
 """Seconds from the first of these to the line that says how many more there were."""
 
 KINDS = 256
-"""Kinds that are told apart at a time."""
+"""Kinds that are counted at a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class Crew:
         return self.drained_at < math.inf
 
     async def join(self, member: Member) -> None:
-        """Ask a further worker from now on. It is told which hops `rest` has been called for."""
+        """Ask a further worker from now on, and send it the hops that `rest` has been called for."""
         self._members.append(member)
         if len(self._members) >= self.expected:
             self.complete.set()

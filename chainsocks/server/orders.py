@@ -1,7 +1,7 @@
-"""What the processes of one server tell each other over their channels (`chainsocks.server.channel`).
+"""The messages between the processes of one server, over their channels (`chainsocks.server.channel`).
 
 A reload has two steps. Each worker prepares it and answers; nothing has changed then. When all have prepared it, all
-are told to change, and otherwise none.
+get the order to change, and otherwise none.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ async def serve_until_signalled(
 
     `read` reads the configuration anew when it is to be reloaded. `chainsocks.server.signals` has the signals.
     `control` is the listening control socket, if there is one. It is served to the end, and the caller closes it.
-    `manager` is told how the server is.
+    `manager` gets the state of the server.
     """
     meanings = Meanings()
     with open_web_server(config) as web, trio.open_signal_receiver(*SIGNALS) as signals, signals_delivered():

@@ -27,7 +27,7 @@ STATUS_INTERVAL = 5.0
 """Seconds between two looks whether the status has changed."""
 
 BEATS = 4
-"""So often in each period the watchdog is told that all is well; systemd asks for twice at least."""
+"""Messages to the watchdog in each period; systemd asks for two at least."""
 
 STOP_MARGIN = 5.0
 """Seconds beyond `grace` that stopping may take."""

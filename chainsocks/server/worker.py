@@ -4,8 +4,8 @@
    process ends in `run_worker`, whatever happens.
 2. SIGTERM, SIGINT and SIGQUIT stop it as they stop a server; repeating them changes nothing. A terminal sends SIGINT,
    and a service manager SIGTERM, to the parent and all workers at once, and the parent passes it on as well.
-3. All else it is told by the parent, over its channel (`chainsocks.server.orders`): also to end all sessions now, after
-   a second signal.
+3. All other orders come from the parent, over its channel (`chainsocks.server.orders`), also the one to end all
+   sessions now, after a second signal.
 4. Signals are blocked until it can handle them. None is lost, and none kills it while it starts or ends.
 5. All other signals are the parent's, which a terminal sends its hang-up to as well.
 6. When the parent has died, the channel ends, and it stops as after a first signal.

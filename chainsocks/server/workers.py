@@ -5,7 +5,7 @@ The parent serves no clients and runs no event loop. It forks, and then waits fo
 1. A worker that dies is replaced, and the log says how it died (`chainsocks.server.pool`).
 2. The first signal stops all workers, the second ends their sessions, and the third kills them. The parent ends after
    all of them, and leaves no process, socket or file behind.
-3. The parent reads the configuration anew when it is told to, and has all workers change to it, or none.
+3. For a reload, the parent reads the configuration anew, and has all workers change to it, or none.
 4. `max_sessions` and `udp_ports` are divided among the workers.
 """
 
@@ -54,7 +54,7 @@ def serve_with_workers(
     """Serve with that many processes until a signal says to stop. The caller has no other thread and no event loop.
 
     `read` reads the configuration anew when it is to be reloaded. `control` is the listening control socket, if there
-    is one; the caller closes it. `manager` is told how the server is.
+    is one; the caller closes it. `manager` gets the state of the server.
 
     Raises:
         OSError: an address is not available, and ``filename`` says which; or so many processes cannot be started.

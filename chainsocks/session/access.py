@@ -4,7 +4,7 @@
 2. A client that came in by a listener beyond loopback, or whose connection was redirected, gets no direct way to
    loopback, link-local and unspecified addresses, nor to the machine's own. Hosts of private networks (RFC 1918,
    RFC 4193) are allowed. A listener for load balancers counts as one beyond loopback, wherever it is and whatever
-   client is told: "loopback" is then that of the load balancer's machine.
+   client its header names: "loopback" is then that of the load balancer's machine.
 3. A rule lifts that for a host, or for a network within those ranges, that its ``to`` names. With
    ``[server] private = true`` it does not hold.
 

@@ -55,7 +55,7 @@ class Forwarding:
 
         Raises:
             ResponseError: nothing of a response has come; the client is owed a refusal.
-            ProtocolError: nothing of a response has come, and the request is malformed, as its client is told next.
+            ProtocolError: nothing of a response has come, and the request is malformed; the client is owed an answer.
         """
         await self.relay.run(scope, self._handshake.trailing_data, self._upstream.trailing_data)
         bad_request, bad_response = self.relay.bad_request, self.relay.bad_response
