@@ -40,8 +40,9 @@ from chainsocks.chain.operations import open_connection
 from chainsocks.chain.pipeline import round_trips
 from chainsocks.client.network import make_dialer
 from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Pipeline
 from chainsocks.config.extras import PLOT, require
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server, Timeouts

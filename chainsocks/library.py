@@ -8,8 +8,10 @@ from chainsocks.client.names import resolve, resolve_ptr
 from chainsocks.client.raw_socket import connect_socket
 from chainsocks.client.stream import ChainStream
 from chainsocks.client.tcp import BoundPort, bind_tcp, connect_tcp
-from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp, UdpFilter
-from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
+from chainsocks.config.chains import DIRECT, Chain, Route
+from chainsocks.config.choices import Isolate, NamesOnly, Pick, Pipeline, Resolve, Udp, UdpFilter, UdpRelay
+from chainsocks.config.groups import Group
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.config.tls import Tls

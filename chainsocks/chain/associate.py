@@ -29,7 +29,8 @@ from chainsocks.chain.legs import Leg
 from chainsocks.chain.readiness import carry_out
 from chainsocks.chain.steps import follow, plan_to, unasked
 from chainsocks.chain.trip import OPEN, Trip
-from chainsocks.config.hops import Hop, Identity, UdpRelay
+from chainsocks.config.choices import UdpRelay
+from chainsocks.config.hops import Hop, Identity
 from chainsocks.datagrams import Recent
 from chainsocks.errors import Cause, HopProtocolError
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, canonical, printable, with_scope

@@ -24,8 +24,10 @@ from chainsocks.chain.blame import Confidence, FailedAt, Suspect, Verdict, judge
 from chainsocks.chain.health import Health
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.trip import Abandonment, RequestAbandoned, Trip
-from chainsocks.config.chains import Chain, Group, Pick, Route, groups_of
-from chainsocks.config.hops import Contact, Identity, Pipeline
+from chainsocks.config.chains import Chain, Route
+from chainsocks.config.choices import Pick, Pipeline
+from chainsocks.config.groups import Group, groups_of
+from chainsocks.config.hops import Contact, Identity
 from chainsocks.errors import DialError, RequestRefused
 from chainsocks.network import Network
 from chainsocks.observe.privacy import shown

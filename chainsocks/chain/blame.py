@@ -59,7 +59,8 @@ from enum import Enum
 
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.trip import CONNECT, RESOLVE
-from chainsocks.config.hops import Contact, Hop, Identity, Pipeline
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.hops import Contact, Hop, Identity
 from chainsocks.errors import (
     Cause,
     ConnectError,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.hops import Hop
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import ClientHandshake
 from chainsocks.protocol.messages import Command

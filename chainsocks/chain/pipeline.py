@@ -57,7 +57,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chainsocks.chain.legs import Leg
-from chainsocks.config.hops import Isolate, Pipeline
+from chainsocks.config.choices import Isolate, Pipeline
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.messages import UsernamePassword
 

@@ -25,7 +25,8 @@ from chainsocks.chain.readiness import reach
 from chainsocks.chain.steps import hop_limit, negotiate, plan_to, refusal, unsupported, with_address
 from chainsocks.chain.trip import Trip
 from chainsocks.config.chains import Chain, Route
-from chainsocks.config.hops import Hop, Pipeline, Resolve
+from chainsocks.config.choices import Pipeline, Resolve
+from chainsocks.config.hops import Hop
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import Cause, DialError, HopAuthenticationError, HopProtocolError, Step
 from chainsocks.network import Network

@@ -29,7 +29,7 @@ from chainsocks.chain.steps import (
     with_address,
 )
 from chainsocks.chain.trip import Trip
-from chainsocks.config.hops import Pipeline, Resolve
+from chainsocks.config.choices import Pipeline, Resolve
 from chainsocks.errors import Cause, HopProtocolError
 from chainsocks.network import reset_on_close
 from chainsocks.protocol.address import UNSPECIFIED, AddressType

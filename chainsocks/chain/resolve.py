@@ -27,7 +27,7 @@ from chainsocks.chain.steps import plan_to
 from chainsocks.chain.steps import resolve as resolve_locally
 from chainsocks.chain.trip import OPEN, RESOLVE, Trip
 from chainsocks.config.chains import Route
-from chainsocks.config.hops import Resolve
+from chainsocks.config.choices import Resolve
 from chainsocks.errors import (
     Cause,
     ConnectError,

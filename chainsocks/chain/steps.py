@@ -27,7 +27,8 @@ from chainsocks.chain.legs import Leg, legs, open_handshake
 from chainsocks.chain.pipeline import flights
 from chainsocks.chain.trip import CONNECT, RESOLVE, Guard, Trip
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Hop, Isolate, Pipeline, Resolve
+from chainsocks.config.choices import Isolate, Pipeline, Resolve
+from chainsocks.config.hops import Hop
 from chainsocks.config.tls import Tls, context_of
 from chainsocks.egress import Egress, Family
 from chainsocks.errors import (

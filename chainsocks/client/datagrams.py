@@ -18,8 +18,8 @@ from anyio.abc import ByteStream, UDPSocket
 
 from chainsocks.chain.associate import Association, associate
 from chainsocks.client.call import Call
-from chainsocks.config.chains import DIRECT, Chain, UdpFilter
-from chainsocks.config.hops import Resolve
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.choices import Resolve, UdpFilter
 from chainsocks.config.idn import destination_of
 from chainsocks.config.models import Timeouts
 from chainsocks.datagrams import Candidates, DropDatagram, Recent, Tunnel, wait_for_end

@@ -10,7 +10,8 @@ from chainsocks.chain.operations import close_upstream, open_connection
 from chainsocks.client.arguments import checked_chain, checked_local_host
 from chainsocks.client.call import Call
 from chainsocks.client.raw import RawNetwork, RawStream
-from chainsocks.config.chains import DIRECT, Chain, hops_of
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.groups import hops_of
 from chainsocks.config.idn import destination_of
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import RequestRefused

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chainsocks.config.hops import Hop, Resolve, parse_hop_url
+from chainsocks.config.choices import Resolve
+from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.kinds import HopProtocol
 
 __all__ = ["VARIABLES", "proxy_of"]

@@ -1,107 +1,186 @@
-"""Resolve the names in ``[groups]`` and ``[chains]`` to hops and groups, and complain of those that cannot be used."""
+"""Groups: several hops for one place in a chain, of which one at a time stands there.
+
+`Group` and `chainsocks.config.chains.Chain` take their members one by one, and check them. So they have constructors of
+their own, for which the helpers at the end of this module are; apart from that they are frozen dataclasses like all
+others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations, pairwise, product
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from chainsocks.config.chains import Chain, Group, hops_of, same_members
-from chainsocks.config.hops import Hop
-from chainsocks.config.rules import DIRECTLY
-from chainsocks.config.schema_routing import GroupTable
-from chainsocks.config.suggest import describe, suggest
+from chainsocks.config.choices import Pick, PickText
+from chainsocks.config.hops import Hop, Identity, parse_hop_url
+from chainsocks.config.options import AddressLike, as_address, as_choice, as_flag, as_seconds, as_text, shown
+from chainsocks.config.values import parse_target
+from chainsocks.protocol.address import Address, printable
+from chainsocks.protocol.masking import masked
 
-__all__ = ["Complain", "Members", "link_groups", "no_such_member", "unfit"]
+__all__ = [
+    "Group",
+    "SameMember",
+    "as_members",
+    "change_hops",
+    "fill",
+    "groups_of",
+    "hops_of",
+    "same_members",
+    "with_hops",
+]
 
-Complain = Callable[[tuple[str | int, ...], str], None]
-"""Reports a problem: its place in the file, and what is wrong there."""
 
-Members = Mapping[str, Hop | Group]
-"""What a name in a list of hops may stand for."""
+class _Slotted(Protocol):
+    __slots__: tuple[str, ...]
 
 
-_RULE = f'use a rule that has chain = "{DIRECTLY}"'
+ValueT = TypeVar("ValueT", bound=_Slotted)
 
 
-def link_groups(
-    tables: Mapping[str, GroupTable], hops: Mapping[str, Hop], declared: Sequence[str], complain: Complain
-) -> dict[str, Group]:
-    """Make the groups whose members all exist, among `hops` and the groups themselves; complain of the other groups.
+@dataclass(frozen=True, slots=True, init=False)
+class Group:
+    """Several hops, or groups of them, for one place in a chain. Hops may be given as URLs.
 
-    `declared` are the names of all hops and groups in the file, also of those that could not be read.
+    Raises:
+        ValueError: a URL that is not a hop's, no member, two members that are the same, weights that do not fit, or a
+            value of another kind.
     """
-    groups: dict[str, Group] = {}
-    for name in tables:
-        _link(name, (), tables, hops, groups, complain)
-    for name, table in tables.items():
-        if name in hops:
-            complain(("groups", name), "this is the name of a hop, too; give one of them another")
-        for index, called in enumerate(table.hops):
-            if called not in declared:
-                complain(("groups", name, "hops", index), no_such_member(called, declared, _RULE))
-        for called in table.weights or {}:
-            if called not in table.hops:
-                complain(("groups", name, "weights", called), f"this is none of its hops{suggest(called, table.hops)}")
-        if table.check_target and name in groups:
-            for hop in hops_of(groups[name].hops):
-                if why := hop.cannot_carry(table.check_target):
-                    complain(("groups", name, "check_target"), f"hop {describe(hop.name)}: {why}")
-    return groups
+
+    hops: tuple[Hop | Group, ...]
+    name: str
+    pick: Pick
+    weights: tuple[float, ...]
+    """One for each member, for `Pick.RANDOM`."""
+    hedge: float | None
+    """Seconds without success after which the next member is tried beside the first."""
+    retry_refused: bool
+    """Whether a refusal that tells of the destination is believed only when all members have reported it."""
+    check: float | None
+    """Seconds between two health checks of each member, by a server; None for no checks."""
+    check_target: Address | None
+    """What a member is asked to connect to in a health check; None for a greeting and a login only."""
+
+    def __init__(
+        self,
+        *hops: Hop | Group | str,
+        name: str = "group",
+        pick: Pick | PickText = Pick.FAILOVER,
+        weights: Sequence[float] = (),
+        hedge: float | None = None,
+        retry_refused: bool = False,
+        check: float | None = None,
+        check_target: AddressLike | None = None,
+    ) -> None:
+        if not hops:
+            raise ValueError("a group needs at least one hop")
+        members = as_members(hops, "Group")
+        if problem := next(same_members(members), None):
+            raise ValueError(f"member {problem.index + 1} of the group: {problem}")
+        fill(
+            self,
+            hops=members,
+            name=as_text(name, "the name of a group"),
+            pick=as_choice(Pick, pick, "pick"),
+            weights=_weights(weights, len(members)),
+            hedge=None if hedge is None else as_seconds(hedge, "hedge"),
+            retry_refused=as_flag(retry_refused, "retry_refused"),
+            check=None if check is None or (seconds := as_seconds(check, "check")) == math.inf else seconds,
+            check_target=None if check_target is None else as_address(check_target, "check_target", parse_target),
+        )
+
+    def with_each(self, change: Callable[[Hop], Hop]) -> Group:
+        """Return the same group with each hop, in groups as well, changed."""
+        return with_hops(self, tuple(change_hops(self.hops, change)))
 
 
-def no_such_member(called: str, declared: Sequence[str], without_hops: str) -> str:
-    """Return the complaint about a name in a list of hops that no hop or group has.
-
-    `without_hops` is what to do instead where the name is "direct".
-    """
-    if called == DIRECTLY:
-        return f'"{DIRECTLY}" is no hop: to go without hops, {without_hops}'
-    return f"no hop or group is called {describe(called)}{suggest(called, declared)}"
-
-
-def _link(
-    name: str,
-    above: tuple[str, ...],
-    tables: Mapping[str, GroupTable],
-    hops: Mapping[str, Hop],
-    groups: dict[str, Group],
-    complain: Complain,
-) -> None:
-    """Make a group, its members first; `above` are the groups that contain it."""
-    table = tables[name]
-    for called in table.hops:
-        if called in (*above, name):
-            if called == (*above, name)[0]:  # otherwise the circle begins further down, and is reported there
-                circle = " -> ".join((*above, name, called))
-                complain(("groups", called, "hops"), f"a group cannot be a member of itself: {circle}")
-            return
-        if called in tables and called not in groups and called not in hops:
-            _link(called, (*above, name), tables, hops, groups, complain)
-    known: Members = {**groups, **hops}
-    if not all(called in known for called in table.hops):
-        return
-    problems = list(same_members([known[called] for called in table.hops]))
-    for problem in problems:
-        complain(("groups", name, "hops", problem.index), str(problem))
-    if not problems:
-        groups[name] = table.build(name, known)
+def hops_of(members: tuple[Hop | Group, ...]) -> Iterator[Hop]:
+    """Yield all hops of a chain or a group, those of the groups in it too."""
+    for member in members:
+        if isinstance(member, Hop):
+            yield member
+        else:
+            yield from hops_of(member.hops)
 
 
-def unfit(chain: Chain) -> Iterator[tuple[int | str, str]]:
-    """Find why no request could ever use a chain as it is declared, and where: an index of its hops, or a key."""
-    places = [tuple(hops_of((member,))) for member in chain.hops]
-    numbered = list(enumerate(places))
-    for (index, hops), (_, following) in combinations(numbered, 2) if chain.skip_dead else pairwise(numbered):
-        for hop, after in product(hops, following):
-            if why := hop.cannot_carry(after.address):
-                yield index, why
-                break
-    if resolver := chain.resolver:
-        yield from (("resolver", why) for hop in places[-1] if (why := hop.cannot_carry(resolver)))
-    wanted = sum(isinstance(member, Group) for member in chain.hops)
-    if chain.hedge is not None and not wanted:
-        yield "hedge", "it needs a group: only there is a next member to try"
-    fixed = {member.identity for member in chain.hops if isinstance(member, Hop)}
-    free = {hop.identity for place in places for hop in place} - fixed
-    if not chain.skip_dead and len(free) < wanted:
-        yield "hops", f"its groups hold {wanted} places and have {len(free)} hops for them"
+def groups_of(members: tuple[Hop | Group, ...]) -> Iterator[Group]:
+    """Yield all groups of a chain or a group, those in groups too."""
+    for member in members:
+        if isinstance(member, Group):
+            yield member
+            yield from groups_of(member.hops)
+
+
+@dataclass(frozen=True, slots=True)
+class SameMember:
+    """A member of a group that an earlier member is as well; as text, the complaint about it."""
+
+    index: int
+    member: Hop | Group
+    earlier: Hop | Group
+
+    def __str__(self) -> str:
+        name, earlier = printable(masked(self.member.name)), printable(masked(self.earlier.name))
+        if isinstance(self.member, Group) or self.member == self.earlier:
+            return f"{name!r} is listed twice; take one out, or give `weights` to prefer it"
+        return f"{name!r} is the same hop as {earlier!r}: same protocol, address and login; take one of them out"
+
+
+def same_members(members: Sequence[Hop | Group]) -> Iterator[SameMember]:
+    """Find the members that a group lists twice: groups that are equal, and hops of one identity."""
+    first: dict[Identity, int] = {}
+    for index, member in enumerate(members):
+        earlier = members.index(member) if isinstance(member, Group) else first.setdefault(member.identity, index)
+        if earlier < index:
+            yield SameMember(index, member, members[earlier])
+
+
+def _weights(weights: object, count: int) -> tuple[float, ...]:
+    if not isinstance(weights, tuple | list) or len(weights) not in (0, count):
+        raise ValueError(f"weights has to be a list of one weight for each member, which are {count}")
+    return tuple(_weight(weight) for weight in weights) or (1.0,) * count
+
+
+def _weight(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise ValueError(f"a weight is {shown(value)}; expected one weight for each member, all of them more than 0")
+    return float(value)
+
+
+def as_members(hops: tuple[object, ...], name: str) -> tuple[Hop | Group, ...]:
+    """Return the members of a chain or a group, read from URLs where they are given as such."""
+    return tuple(_member(hop, name) for hop in hops)
+
+
+def _member(hop: object, name: str) -> Hop | Group:
+    match hop:
+        case Hop() | Group():
+            return hop
+        case str():
+            return parse_hop_url(hop)
+        case object(hops=tuple()):  # what has hops, and is neither a hop nor a group
+            raise ValueError(f"a chain is no member of a {name.lower()}; write {name}(*chain.hops)")
+        case list() | tuple() | set() | frozenset() | Iterator():
+            problem = f"the hops of a {name.lower()} are given one by one, not as a {type(hop).__name__}"
+            raise ValueError(f'{problem}; write {name}(*hops), or {name}("socks5://127.0.0.1:9050", ...)')
+    raise ValueError(f'a hop is {shown(hop)}; write a URL, such as "socks5://127.0.0.1:1080", a Hop or a Group')
+
+
+def change_hops(members: tuple[Hop | Group, ...], change: Callable[[Hop], Hop]) -> Iterator[Hop | Group]:
+    """Yield the members of a chain or a group, with each hop changed, in groups as well."""
+    return (change(member) if isinstance(member, Hop) else member.with_each(change) for member in members)
+
+
+def with_hops(value: ValueT, hops: tuple[Hop | Group, ...]) -> ValueT:
+    """Copy a value with other hops, without the checks of a constructor: isolated chains are made for each session."""
+    changed: ValueT = object.__new__(type(value))
+    fill(changed, **{name: getattr(value, name) for name in value.__slots__} | {"hops": hops})
+    return changed
+
+
+def fill(value: object, **attributes: object) -> None:
+    """Set attributes of a frozen value."""
+    put = object.__setattr__
+    for name, attribute in attributes.items():
+        put(value, name, attribute)

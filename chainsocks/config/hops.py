@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
-from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address
-from typing import Literal
 from urllib.parse import unquote_to_bytes
 
+from chainsocks.config.choices import Isolate, IsolateText, Pipeline, PipelineText, Resolve, ResolveText, UdpRelay
+from chainsocks.config.hop_addresses import UNIX, as_udp_relay, parse_hop_address
 from chainsocks.config.kinds import (
-    DEFAULT_PORT,
     KINDS,
     SCHEMES,
     TLS_SCHEMES,
@@ -26,7 +22,7 @@ from chainsocks.config.kinds import (
     make_credentials,
     which,
 )
-from chainsocks.config.options import AddressLike, as_address, as_choice, as_flag, as_seconds, as_text, shown
+from chainsocks.config.options import AddressLike, as_address, as_choice, as_flag, as_seconds, as_text
 from chainsocks.config.suggest import did_you_mean
 from chainsocks.config.tls import Tls
 from chainsocks.config.tor import TOR, find_tor
@@ -43,105 +39,18 @@ from chainsocks.egress import (
     egress_of,
 )
 from chainsocks.protocol.address import (
-    MAX_NAME,
     Address,
     AddressType,
     UnixAddress,
-    parse_address,
     parse_unix_address,
 )
 from chainsocks.protocol.gssapi import Gssapi, Protection
 from chainsocks.protocol.messages import Credentials, IsolationLogin, UsernamePassword
 
-__all__ = [
-    "UNIX",
-    "Contact",
-    "Hop",
-    "Identity",
-    "Isolate",
-    "IsolateText",
-    "NamesOnly",
-    "NamesOnlyText",
-    "Pipeline",
-    "PipelineText",
-    "Resolve",
-    "ResolveText",
-    "UdpRelay",
-    "UdpRelayText",
-    "as_udp_relay",
-    "can_be_host",
-    "check_link_local",
-    "parse_hop_address",
-    "parse_hop_url",
-    "parse_udp_relay",
-]
-
-
-class Resolve(StrEnum):
-    """Where a name is resolved that a hop is asked to reach."""
-
-    REMOTE = "remote"
-    LOCAL = "local"
-
-
-class Pipeline(StrEnum):
-    """What a hop supports of pipelining (`chainsocks.chain.pipeline`): which messages may be sent before its answers.
-
-    A hop that discards messages it did not expect yet never answers them.
-    """
-
-    OFF = "off"
-    """One message at a time."""
-    HOP = "hop"
-    """Its greeting, login and request are sent together."""
-    CHAIN = "chain"
-    """The same, and the first message for the next hop right behind its request."""
-
-
-class Isolate(StrEnum):
-    """Which sessions must not share a circuit of tor (`chainsocks.routing.isolation`)."""
-
-    OFF = "off"
-    SESSION = "session"
-    """No two sessions share one."""
-    USER = "user"
-    """Sessions of different users. All sessions without a user count as one user."""
-    CLIENT = "client"
-    """Sessions from different IP addresses. All clients on unix sockets count as one."""
-    DESTINATION = "destination"
-    """Sessions to different hosts, whatever their ports; and any two that carry datagrams."""
-
-
-class UdpRelay(StrEnum):
-    """Whose word tells the host to which datagrams for a hop are sent; the port is the one that the hop reports."""
-
-    HOP = "hop"
-    """Ours: the hop's own host. A hop cannot direct datagrams to another one."""
-    REPORTED = "reported"
-    """The hop's: BND.ADDR of its reply to UDP ASSOCIATE."""
-
-
-class NamesOnly(StrEnum):
-    """What to do about a request for an IP address: the client may have leaked the name to its own resolver."""
-
-    OFF = "off"
-    WARN = "warn"
-    REFUSE = "refuse"
+__all__ = ["Contact", "Hop", "Identity", "parse_hop_url"]
 
 
 DOMAINNAME = AddressType.DOMAINNAME  # looked up once: each request asks for it
-
-ResolveText = Literal["remote", "local"]
-PipelineText = Literal["off", "hop", "chain"]
-IsolateText = Literal["off", "session", "user", "client", "destination"]
-UdpRelayText = Literal["hop", "reported"]
-NamesOnlyText = Literal["off", "warn", "refuse"]
-# The members of the enums as they are written, for type checkers.
-
-UNIX = "unix:"
-"""The beginning of the path of a unix socket, in place of a host and a port."""
-
-_NOT_IN_A_HOST = re.compile(r"[\s/?#,;|]")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -413,75 +322,5 @@ def _split_login(rest: str) -> tuple[str, str, str]:
     return (userinfo, "@", f"{UNIX}/{path}") if at else rest.rpartition("@")
 
 
-def as_udp_relay(value: object) -> UdpRelay | Address:
-    """Return whose word tells the host for datagrams, given as a member, an address or the text of either.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    match value:
-        case UdpRelay():
-            return value
-        case Address() if value.type is not AddressType.DOMAINNAME and value.packed.strip(b"\0"):
-            return value
-        case IPv4Address() | IPv6Address() | str():
-            with suppress(ValueError):
-                return parse_udp_relay(str(value))
-    raise ValueError(f'udp_relay is {shown(value)}; write "hop", "reported", or an IP address such as "192.0.2.1:1080"')
-
-
-def parse_udp_relay(text: str) -> UdpRelay | Address:
-    """Read ``hop``, ``reported``, or an IP address, with a port or without.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if text in set(UdpRelay):
-        return UdpRelay(text)
-    with suppress(ValueError):
-        address = Address(text, 0)
-        if address.type is AddressType.DOMAINNAME:
-            address = parse_address(text, 0)
-        if address.type is not AddressType.DOMAINNAME and address.packed.strip(b"\0"):
-            return address
-    raise ValueError('expected "hop", "reported", or an IP address such as 192.0.2.1 or 192.0.2.1:1080')
-
-
-def check_link_local(address: Address) -> None:
-    """Check that a link-local address has an interface, without which it can be neither connected nor listened to.
-
-    Raises:
-        ValueError: it has none.
-    """
-    if address.is_link_local:
-        raise ValueError("a link-local address needs the name of its interface, as in [fe80::1%eth0]:1080")
-
-
 def _parse(default_port: int, text: str) -> Address:
     return parse_hop_address(text, default_port)
-
-
-def can_be_host(text: str) -> bool:
-    """Whether no character shows that a text is more than a host: a URL, or a host with a login in words."""
-    return not _NOT_IN_A_HOST.search(text)
-
-
-def parse_hop_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
-    """Read ``host[:port]``, with IPv6 in brackets, or ``unix:/path``.
-
-    Raises:
-        ValueError: saying what is expected, without repeating the text: that may hold a login in the order of another
-            program, as in ``host:port:user:password``.
-    """
-    if text.startswith(UNIX) and not text.removeprefix(UNIX).isdigit():  # a host may be called that
-        return parse_unix_address(text)
-    address = None
-    with suppress(ValueError):
-        address = parse_address(text, default_port)
-    if address and address.port and can_be_host(address.host):
-        check_link_local(address)
-        return address
-    raise ValueError(
-        f"expected host:port, as in example.org:1080 or [::1]:1080, with a name of at most {MAX_NAME} bytes "
-        "and a port in 1..65535; a login stands before an @, or under keys of its own"
-    )

@@ -13,7 +13,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Self
 
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.rules import Network, parse_networks
 from chainsocks.config.tls import ListenerTls
 from chainsocks.protocol.address import Address, AddressType

@@ -15,13 +15,15 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from chainsocks.config.chains import DIRECT, Chain, Group, seal_problem, warm_problem
+from chainsocks.config.chain_problems import seal_problem, warm_problem
+from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.complaints import Place, as_written, describe_kind, explain
 from chainsocks.config.control import Control
-from chainsocks.config.groups import link_groups, no_such_member, unfit
+from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.identities import identity_problem
 from chainsocks.config.limits import Limits
+from chainsocks.config.linking import link_groups, no_such_member, unfit
 from chainsocks.config.log_settings import LogSettings
 from chainsocks.config.models import (
     IDLE_WORKERS,

@@ -15,8 +15,9 @@ from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TypedDict, Unpack, cast
 
-from chainsocks.config.chains import DIRECT, Chain, Group
+from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.control import Control
+from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.identities import Proof
 from chainsocks.config.limits import Limits

@@ -22,13 +22,13 @@ from pydantic import (
     model_validator,
 )
 
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.control import Control, parse_control_socket
 from chainsocks.config.gssapi import (
     gather_gssapi,
     parse_keytab,
     parse_principal,
 )
-from chainsocks.config.hops import NamesOnly
 from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import ListenAddress, Listener, ListenerKind, Senders, UnixPath, parse_sender
 from chainsocks.config.log_settings import LogSettings

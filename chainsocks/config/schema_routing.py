@@ -24,23 +24,17 @@ from pydantic import (
     model_validator,
 )
 
-from chainsocks.config.chains import MOST_WARM, WARM_AGE, WARM_IDLE, Chain, Group, Pick, Udp, UdpFilter
+from chainsocks.config.chains import MOST_WARM, WARM_AGE, WARM_IDLE, Chain
+from chainsocks.config.choices import Isolate, NamesOnly, Pick, Pipeline, Resolve, Udp, UdpFilter, UdpRelay
 from chainsocks.config.extras import TLS, require
+from chainsocks.config.groups import Group
 from chainsocks.config.gssapi import (
     gather_gssapi,
     parse_service_host,
     with_gssapi,
 )
-from chainsocks.config.hops import (
-    Hop,
-    Isolate,
-    NamesOnly,
-    Pipeline,
-    Resolve,
-    UdpRelay,
-    parse_hop_url,
-    parse_udp_relay,
-)
+from chainsocks.config.hop_addresses import parse_udp_relay
+from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.kinds import KINDS, HopKind, HopProtocol, make_credentials
 from chainsocks.config.rules import (
     DIRECTLY,

@@ -7,7 +7,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from chainsocks.config.extras import DNS, require
-from chainsocks.config.hops import UNIX, can_be_host, check_link_local, parse_hop_address
+from chainsocks.config.hop_addresses import UNIX, can_be_host, check_link_local, parse_hop_address
 from chainsocks.config.listeners import ListenAddress, SystemdSocket, UnixPath
 from chainsocks.config.rules import Network, parse_networks
 from chainsocks.config.suggest import MAX_INTEGER, describe

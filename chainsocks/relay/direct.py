@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from chainsocks.config.chains import UdpFilter
+from chainsocks.config.choices import UdpFilter
 from chainsocks.datagrams import Candidates, Drop, Recent
 from chainsocks.network import DatagramSocket
 from chainsocks.observe.tally import Tally

@@ -15,7 +15,8 @@ import os
 from dataclasses import dataclass, field, replace
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Hop, Isolate
+from chainsocks.config.choices import Isolate
+from chainsocks.config.hops import Hop
 from chainsocks.protocol.address import Address, canonical
 from chainsocks.protocol.messages import IsolationLogin
 from chainsocks.routing.rules import Caller

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
 
-from chainsocks.config.chains import Chain, Group, Pick, Route, hops_of
+from chainsocks.config.chains import Chain, Route
+from chainsocks.config.choices import Pick
+from chainsocks.config.groups import Group, hops_of
 from chainsocks.config.hops import Contact, Hop, Identity
 
 __all__ = ["HYSTERESIS", "Known", "Orders", "PassedOver", "Picks", "choose", "vary"]

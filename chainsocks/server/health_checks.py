@@ -31,7 +31,8 @@ from chainsocks.chain.blame import Confidence, Suspect, judge
 from chainsocks.chain.health import JITTER
 from chainsocks.chain.operations import close_upstream, greet, open_connection
 from chainsocks.chain.trip import Trip
-from chainsocks.config.chains import Chain, Group, Route, hops_of
+from chainsocks.config.chains import Chain, Route
+from chainsocks.config.groups import Group, hops_of
 from chainsocks.config.hops import Hop, Identity
 from chainsocks.errors import DialError, HopRefused
 from chainsocks.observe.privacy import shown

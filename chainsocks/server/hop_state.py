@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import chainsocks.control.messages as messages
 from chainsocks.chain.health import MISSED_IN_A_ROW, Health
-from chainsocks.config.chains import hops_of
+from chainsocks.config.groups import hops_of
 from chainsocks.config.hops import Hop
 from chainsocks.config.models import Config
 from chainsocks.control.messages import HopState

@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 
-from chainsocks.config.chains import Group
+from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop
 from chainsocks.observe.counters import Counters, Ended
 from chainsocks.observe.metrics import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainsocks.config.chains import hops_of
+from chainsocks.config.groups import hops_of
 from chainsocks.observe.record import sessions_begun
 from chainsocks.protocol.address import printable
 from chainsocks.server.server import Server

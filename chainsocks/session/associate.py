@@ -17,7 +17,7 @@ from anyio.abc import ByteStream
 
 from chainsocks.chain.associate import Association
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Resolve
+from chainsocks.config.choices import Resolve
 from chainsocks.config.models import Server
 from chainsocks.datagrams import Tunnel
 from chainsocks.egress import Egress, Family

@@ -14,7 +14,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import chainsocks.sockets as sockets
-from chainsocks.config.chains import Chain, hops_of
+from chainsocks.config.chains import Chain
+from chainsocks.config.groups import hops_of
 from chainsocks.config.hops import Hop
 from chainsocks.config.listeners import UnixPath
 from chainsocks.config.models import Config

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from chainsocks.chain.trip import Known
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.hosts import host_of
 from chainsocks.config.models import Config
 from chainsocks.config.rules import Rule

@@ -14,7 +14,7 @@ from chainsocks.chain.attempts import Choices
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
 from chainsocks.chain.warm import WarmWays
-from chainsocks.config.chains import groups_of, hops_of
+from chainsocks.config.groups import groups_of, hops_of
 from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config

@@ -11,8 +11,10 @@ from rich.table import Table
 
 from chainsocks.chain.legs import legs
 from chainsocks.chain.pipeline import flights, round_trips
-from chainsocks.config.chains import DIRECT, Chain, Group, Udp, UdpFilter
-from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.choices import Isolate, NamesOnly, Pipeline, Resolve, Udp, UdpFilter, UdpRelay
+from chainsocks.config.groups import Group
+from chainsocks.config.hops import Hop
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import UNSPECIFIED, Address, printable

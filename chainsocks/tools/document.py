@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from chainsocks.config.chains import Chain, Group
+from chainsocks.config.chains import Chain
+from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.config.models import Config, HealthSettings, Timeouts

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import trio
 
 from chainsocks.chain.resolve import resolver_of
-from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Hop, NamesOnly
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import NamesOnly
+from chainsocks.config.groups import Group
+from chainsocks.config.hops import Hop
 from chainsocks.config.identities import Proof, identity_problem
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from chainsocks.config.chains import Chain, Group, hops_of
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.groups import Group, hops_of
+from chainsocks.config.hops import Hop
 from chainsocks.config.hosts import Host
 from chainsocks.config.models import Config
 from chainsocks.config.rules import Network, Rule, Spoken

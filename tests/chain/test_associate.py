@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import UdpRelay
+from chainsocks.config.choices import UdpRelay
 from chainsocks.config.models import Timeouts
 from chainsocks.datagrams import Recent
 from chainsocks.egress import Egress

@@ -13,8 +13,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chainsocks.chain.health import LOST_IN_A_ROW
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import Chain, Group, Pick
-from chainsocks.config.hops import Resolve
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Pick, Resolve
+from chainsocks.config.groups import Group
 from chainsocks.errors import ChainsocksError, DialError, DialTimeout, HopRefused, RequestRefused
 from chainsocks.protocol.handshake import State
 from chainsocks.routing.pick import Picks

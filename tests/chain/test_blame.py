@@ -9,7 +9,8 @@ import pytest
 from chainsocks.chain.blame import Confidence, FailedAt, Suspect, judge
 from chainsocks.chain.legs import legs
 from chainsocks.chain.trip import CONNECT, RESOLVE
-from chainsocks.config.hops import Hop, Pipeline, Resolve
+from chainsocks.config.choices import Pipeline, Resolve
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.errors import (
     Cause,

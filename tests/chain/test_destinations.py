@@ -15,8 +15,10 @@ from trio.testing import MockClock
 from chainsocks.chain.blame import FailedAt, Suspect
 from chainsocks.chain.health import AVOIDED, Health, host_key
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import Chain, Group, Pick
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Pick, Pipeline
+from chainsocks.config.groups import Group
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import HealthSettings
 from chainsocks.errors import DialError

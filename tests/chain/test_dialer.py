@@ -9,7 +9,8 @@ from trio.testing import MockClock
 from chainsocks.chain.limit import Limit
 from chainsocks.chain.operations import close_upstream, open_connection
 from chainsocks.chain.trip import CONNECT, Abandonment, RequestAbandoned
-from chainsocks.config.chains import DIRECT, Chain, Group
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.groups import Group
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import ConnectError
 from chainsocks.protocol.address import Address

@@ -14,7 +14,7 @@ from chainsocks.chain.legs import legs
 from chainsocks.chain.operations import Upstream
 from chainsocks.chain.pipeline import round_trips
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Pipeline
+from chainsocks.config.choices import Pipeline
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopAuthenticationError, HopProtocolError
 from chainsocks.gss.stream import EncapsulatedStream

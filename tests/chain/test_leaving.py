@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Resolve
+from chainsocks.config.choices import Resolve
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.egress import Egress, Family

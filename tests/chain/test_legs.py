@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chainsocks.chain.legs import Leg, legs, open_handshake
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from tests.hops import make_hop

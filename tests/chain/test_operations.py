@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT, OPEN
-from chainsocks.config.chains import DIRECT, Chain, Group
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.groups import Group
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (

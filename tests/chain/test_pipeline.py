@@ -18,7 +18,8 @@ from chainsocks.chain.operations import Upstream
 from chainsocks.chain.pipeline import flights, round_trips
 from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE
 from chainsocks.config.chains import Chain, Route
-from chainsocks.config.hops import Hop, Isolate, Pipeline, Resolve
+from chainsocks.config.choices import Isolate, Pipeline, Resolve
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import DialTimeout, HopProtocolError, HopRefused

@@ -11,7 +11,8 @@ import trio
 from chainsocks.chain.pipeline_check import Finding, Support, check_pipelining
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain, Route
-from chainsocks.config.hops import Hop, Pipeline, Resolve
+from chainsocks.config.choices import Pipeline, Resolve
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.observe.record import Traffic

@@ -13,8 +13,10 @@ from anyio import aclose_forcefully
 from trio.testing import MockClock
 
 from chainsocks.chain.health import LOST_IN_A_ROW
-from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.groups import Group
+from chainsocks.config.hops import Hop
 from chainsocks.errors import DialError, DialTimeout
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State

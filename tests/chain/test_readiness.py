@@ -21,7 +21,8 @@ from chainsocks.chain.readiness import make_ready
 from chainsocks.chain.resolve import resolve
 from chainsocks.chain.trip import Trip
 from chainsocks.config.chains import DIRECT, Chain, Route
-from chainsocks.config.hops import Hop, Pipeline, Resolve
+from chainsocks.config.choices import Pipeline, Resolve
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.errors import DialTimeout, UnsupportedAddress
 from chainsocks.protocol.address import UNSPECIFIED, Address

@@ -12,8 +12,9 @@ import pytest
 import trio
 
 from chainsocks.chain.trip import OPEN, RESOLVE
-from chainsocks.config.chains import DIRECT, Chain, hops_of
-from chainsocks.config.hops import Resolve as Resolving
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.choices import Resolve as Resolving
+from chainsocks.config.groups import hops_of
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (

@@ -16,7 +16,8 @@ from chainsocks.chain.legs import Leg
 from chainsocks.chain.operations import open_connection
 from chainsocks.chain.readiness import make_ready
 from chainsocks.config.chains import Chain, Route
-from chainsocks.config.hops import Hop, Isolate
+from chainsocks.config.choices import Isolate
+from chainsocks.config.hops import Hop
 from chainsocks.config.models import Timeouts
 from chainsocks.config.tls import HopContext, Tls, context_of
 from chainsocks.net.pins import pin_of

@@ -12,8 +12,10 @@ from trio.testing import MockClock
 
 from chainsocks.chain.attempts import Choices
 from chainsocks.chain.health import Health
-from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Hop, Isolate
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Isolate
+from chainsocks.config.groups import Group
+from chainsocks.config.hops import Hop
 from chainsocks.config.models import HealthSettings, Timeouts
 from chainsocks.errors import DialError, DialTimeout, HopAuthenticationError
 from chainsocks.protocol.address import Address

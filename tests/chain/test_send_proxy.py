@@ -17,8 +17,9 @@ from chainsocks.chain.bind import bind
 from chainsocks.chain.operations import greet, open_connection
 from chainsocks.chain.pipeline_check import Support, check_pipelining
 from chainsocks.chain.resolve import resolve
-from chainsocks.config.chains import Chain, Group, Route
-from chainsocks.config.hops import Pipeline
+from chainsocks.config.chains import Chain, Route
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.groups import Group
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import Cause, ConnectError
 from chainsocks.protocol.address import UNSPECIFIED, Address

@@ -15,8 +15,10 @@ from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.health import Health
 from chainsocks.chain.operations import Upstream, open_connection
 from chainsocks.chain.trip import CONNECT, OPEN, RESOLVE
-from chainsocks.config.chains import DIRECT, Chain, hops_of
-from chainsocks.config.hops import Hop, Resolve
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.choices import Resolve
+from chainsocks.config.groups import hops_of
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.errors import (

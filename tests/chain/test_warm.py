@@ -16,8 +16,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chainsocks.chain.blame import FailedAt, Suspect
 from chainsocks.chain.warm import BRIEF, MARGIN, MEMORY, PERIOD
-from chainsocks.config.chains import Chain, Group, Pick
-from chainsocks.config.hops import Hop, Isolate
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Isolate, Pick
+from chainsocks.config.groups import Group
+from chainsocks.config.hops import Hop
 from chainsocks.errors import DialTimeout, HopProtocolError, HopRefused
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import ReplyCode

@@ -6,7 +6,8 @@ import pytest
 
 from chainsocks.client.isolation import own_circuit
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Hop, Isolate
+from chainsocks.config.choices import Isolate
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 

@@ -7,7 +7,7 @@ import trio
 
 import chainsocks
 from chainsocks import Address, Chain, Group
-from chainsocks.config.chains import Pick
+from chainsocks.config.choices import Pick
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword

@@ -17,7 +17,7 @@ from anyio.abc import ByteStream, SocketAttribute
 
 import chainsocks
 from chainsocks import Address, Chain, Group, Hop, HopProtocol, Pipeline, Timeouts
-from chainsocks.config.hops import PipelineText
+from chainsocks.config.choices import PipelineText
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.errors import Place, Step

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from chainsocks.config.chains import DIRECT, hops_of
+from chainsocks.config.chains import DIRECT
+from chainsocks.config.groups import hops_of
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.models import Config
 from chainsocks.protocol.address import Address

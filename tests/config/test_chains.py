@@ -1,18 +1,17 @@
-"""Chains, groups, and the hops in them."""
+"""Chains, and the hops in them."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from typing import Any
 
 import pytest
 
-from chainsocks.config.chains import DIRECT, Chain, Group, Pick, Route, Udp, UdpFilter, hops_of
-from chainsocks.config.hops import Hop, Isolate, parse_hop_url
+from chainsocks.config.chains import DIRECT, Chain, Route
+from chainsocks.config.choices import Pick, Udp, UdpFilter
+from chainsocks.config.groups import Group, hops_of
+from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.load import parse_config
-from chainsocks.config.tls import Tls
 from chainsocks.errors import ConfigError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId
@@ -90,13 +89,6 @@ def test_where_there_is_a_choice_there_is_no_only_route(chain: Chain) -> None:
     assert chain.route is None
 
 
-def test_the_hops_of_a_chain_are_those_of_its_groups_too() -> None:
-    inner = Group("socks5://a", "socks5://b", name="inner")
-    chain = Chain("socks5://c", Group(inner, "socks5://d", name="outer"))
-    assert [hop.name for hop in hops_of(chain.hops)] == ["c:1080", "a:1080", "b:1080", "d:1080"]
-    assert str(chain) == "c:1080 -> outer"
-
-
 def test_with_other_hops_everything_else_is_as_it_was() -> None:
     group = Group("socks5://a", "socks5://b", name="exits", pick=Pick.RANDOM, weights=(1, 2), hedge=3, check=4)
     chain = Chain("socks5://c", group, name="x", dial=5, hedge=6, skip_dead=True, length=2, pipeline="chain")
@@ -104,41 +96,6 @@ def test_with_other_hops_everything_else_is_as_it_was() -> None:
     changed = chain.with_each(lambda hop: dataclasses.replace(hop, timeout=7))
     assert [hop.timeout for hop in hops_of(changed.hops)] == [7, 7, 7]
     assert changed.with_each(lambda hop: dataclasses.replace(hop, timeout=None)) == chain
-
-
-def test_a_group_carries_udp_if_all_its_hops_do() -> None:
-    assert Chain(Group("socks5://a", "socks5://b")).udp is Udp.NESTED
-    assert Chain(Group("socks5://a", "socks4a://b")).udp is Udp.REFUSE
-    with pytest.raises(ValueError, match="hop b:1080 speaks socks4a"):
-        Chain(Group("socks5://a", "socks4a://b"), udp=Udp.NESTED)
-
-
-def test_a_pick_may_be_given_as_it_is_written() -> None:
-    assert Group("socks5://a", pick=Pick("round-robin")).pick is Pick.ROUND_ROBIN
-
-
-@pytest.mark.parametrize("weights", [(1,), (1, 2, 3), (1, 0), (1, -1)])
-def test_weights_that_do_not_fit(weights: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="one weight for each member"):
-        Group("socks5://a", "socks5://b", weights=weights)
-
-
-@pytest.mark.parametrize(
-    ("members", "complaint"),
-    [
-        (("socks5://u:secret@gw", "socks5://gw", "socks5://u:secret@gw:1080"), "member 3 of the group: 'gw:1080' is"),
-        ((Group("socks5://a"), Group("socks5://a")), "member 2 of the group: 'group' is listed twice"),
-    ],
-)
-def test_members_that_are_the_same(members: tuple[str | Group, ...], complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint) as caught:
-        Group(*members)
-    assert "secret" not in str(caught.value)
-
-
-def test_a_group_has_members() -> None:
-    with pytest.raises(ValueError, match="at least one hop"):
-        Group()
 
 
 @pytest.mark.parametrize(("skip_dead", "length"), [(False, 1), (True, 0), (True, 3)])
@@ -153,67 +110,12 @@ def test_a_number_of_warm_ways_that_cannot_be(warm: int) -> None:
         Chain("socks5://a", warm=warm)
 
 
-def test_no_warm_ways_that_would_tell_of_a_client() -> None:
-    complaint = "warm ways are opened before their clients are known, which send_proxy tells of"
-    with pytest.raises(ValueError, match=complaint):
-        Chain("socks5://a", warm=1, send_proxy=True)
-    text = '[hops]\na = "socks5://a"\n[chains]\nx = { hops = ["a"], warm = 1, send_proxy = true }\n'
-    with pytest.raises(ConfigError, match=rf"chains\.x\.warm: {complaint}"):
-        parse_config(text)
-
-
-def test_no_warm_ways_without_hops() -> None:
-    with pytest.raises(ValueError, match="the chain has no hops"):
-        Chain(warm=1)
-
-
-@pytest.mark.parametrize("isolate", [each for each in Isolate if each not in (Isolate.OFF, Isolate.SESSION)])
-@pytest.mark.parametrize("in_group", [False, True])
-def test_no_warm_ways_whose_login_depends_on_the_session(isolate: Isolate, *, in_group: bool) -> None:
-    tor = Hop("tor", "socks5", "127.0.0.1:9050", isolate=isolate)
-    places = ("socks5://a", Group("socks5://b", tor) if in_group else tor)
-    with pytest.raises(ValueError, match=f'hop tor has a login for each {isolate}; give the hop isolate = "session"'):
-        Chain(*places, warm=1)
-    assert Chain(*places).isolates
-    assert Chain(Hop("tor", "socks5", "127.0.0.1:9050", isolate="session"), warm=1).warm == 1
-
-
-def test_the_file_says_so_at_the_key() -> None:
-    text = '[hops]\ntor = { url = "socks5://a", isolate = "user" }\n[chains]\nx = { hops = ["tor"], warm = 1 }\n'
-    with pytest.raises(ConfigError, match=r"chains\.x\.warm: warm ways are opened before their sessions are known"):
-        parse_config(text)
-
-
-TLS_A, TLS_B = "socks5+tls://a", "https://b"
-
-SEALS: dict[str, tuple[tuple[object, ...], dict[str, object], str]] = {
-    "no TLS": ((TLS_A, "socks5://b"), {}, "hop b:1080 is not spoken to in TLS, so the hops before it could read all"),
-    "no TLS at first": (("socks5://a", TLS_B), {}, "hop a:1080 is not spoken to in TLS"),
-    "in a group": ((TLS_A, Group(TLS_B, "http://c")), {}, "hop c:80 is not spoken to in TLS"),
-    "local names": (
-        (TLS_A, Hop("b", "socks5", "b", tls=Tls(), resolve="local")),
-        {},
-        'hop b has resolve = "local", which shows names to the local resolver',
-    ),
-    "a resolver": ((TLS_A,), {"resolver": "192.0.2.53"}, "the last hop resolves names; take resolver out"),
-    "send_proxy": ((TLS_A,), {"send_proxy": True}, "send_proxy tells of the client in the clear, before TLS"),
-    "no hops": ((), {}, "the chain has no hops"),
-}
-
-
-@pytest.mark.parametrize(("hops", "more", "problem"), SEALS.values(), ids=SEALS)
-def test_what_a_seal_refuses(hops: tuple[Any, ...], more: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(problem)):
-        Chain(*hops, seal=True, **more)
-    assert not Chain(*hops, **more).seal
-
-
 def test_a_sealed_chain() -> None:
-    chain = Chain(TLS_A, Group(TLS_B, "socks4a+tls://c"), seal=True)
+    chain = Chain("socks5+tls://a", Group("https://b", "socks4a+tls://c"), seal=True)
     assert chain.seal
     assert chain.udp is Udp.REFUSE
     assert chain.with_each(lambda hop: hop).seal
-    assert chain != Chain(TLS_A, Group(TLS_B, "socks4a+tls://c"))
+    assert chain != Chain("socks5+tls://a", Group("https://b", "socks4a+tls://c"))
 
 
 RESOLVING = '{ to = "10.0.0.0/8", resolve = true, chain = "direct" }'
@@ -233,7 +135,7 @@ RESOLVING = '{ to = "10.0.0.0/8", resolve = true, chain = "direct" }'
 def test_rules_that_show_names_of_a_sealed_chain(sealed: str, rules: str, is_problem: bool) -> None:  # noqa: FBT001
     """They are decided before the rules behind them, and before the default chain."""
     chains = {name: f'{{ hops = ["a"], seal = {str(name == sealed).lower()} }}' for name in ("default", "other")}
-    text = f'rules = [{rules}]\n[hops]\na = "{TLS_A}"\n[chains]\n'
+    text = f'rules = [{rules}]\n[hops]\na = "socks5+tls://a"\n[chains]\n'
     text += "".join(f"{name} = {table}\n" for name, table in chains.items())
     if is_problem:
         complaint = rf"rules\[.\]\.resolve: it shows names to the local resolver, and chain {sealed} has seal"

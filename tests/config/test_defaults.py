@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from chainsocks.config.chains import Pick
+from chainsocks.config.choices import Pick
 from chainsocks.config.defaults import written_default
 from chainsocks.config.models import Server
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from chainsocks.config import gssapi
-from chainsocks.config.chains import Chain, Udp
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Udp
 from chainsocks.config.extras import require
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol

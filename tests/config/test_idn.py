@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainsocks.config.chains import Chain, Group
+from chainsocks.config.chains import Chain
+from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.idn import a_label, a_name, destination_of, with_a_labels
 from chainsocks.config.kinds import HopProtocol

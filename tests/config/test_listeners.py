@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.listeners import (
     ListenAddress,
     Listener,

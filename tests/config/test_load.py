@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainsocks.config.chains import Chain, Udp, hops_of
-from chainsocks.config.hops import Hop, Resolve
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Resolve, Udp
+from chainsocks.config.groups import hops_of
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.load import load_config, parse_config

@@ -11,18 +11,15 @@ from fractions import Fraction
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from chainsocks import Address, Chain, Group, Gssapi, Hop, Protection, Timeouts, UserId, UsernamePassword
-from chainsocks.config import chains, hops, kinds
-from chainsocks.config.chains import Pick, Udp
-from chainsocks.config.hops import Isolate, NamesOnly, Pipeline, Resolve, UdpRelay
+from chainsocks.config.choices import Isolate, NamesOnly, Pick, Pipeline, Resolve, Udp, UdpRelay
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import TimeoutKeywords
 from chainsocks.config.options import as_text, shown
-from chainsocks.protocol import gssapi
 
 PLACE = Address("paris.example", 1080)
 SECRET = "wonder/land"
@@ -207,24 +204,6 @@ def test_values_made_of_options_are_values() -> None:
         assert pickle.loads(pickle.dumps(value)) == value
     assert dataclasses.replace(hop(isolate="user"), timeout=7) == hop(isolate="user", timeout=7)
     assert dataclasses.replace(Timeouts(dial=None), hop=3) == Timeouts(dial=None, hop=3)
-
-
-@pytest.mark.parametrize(
-    ("texts", "kind"),
-    [
-        (kinds.ProtocolText, HopProtocol),
-        (hops.ResolveText, Resolve),
-        (hops.PipelineText, Pipeline),
-        (hops.IsolateText, Isolate),
-        (hops.UdpRelayText, UdpRelay),
-        (hops.NamesOnlyText, NamesOnly),
-        (chains.UdpText, Udp),
-        (chains.PickText, Pick),
-        (gssapi.ProtectionText, [level for level in Protection if level is not Protection.SELECTIVE]),
-    ],
-)
-def test_type_checkers_know_the_same_texts(texts: object, kind: Any) -> None:
-    assert list(get_args(texts)) == [str(member) for member in kind]
 
 
 def test_a_limit_for_every_keyword_of_timeouts() -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener, Senders, UnixPath
 from chainsocks.config.models import Ident, Server, Timeouts

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from chainsocks.config.chains import Chain, Udp
-from chainsocks.config.hops import Hop, Isolate, NamesOnly, Pipeline, Resolve, UdpRelay, parse_hop_url
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Isolate, NamesOnly, Pipeline, Resolve, Udp, UdpRelay
+from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import UserId, UsernamePassword

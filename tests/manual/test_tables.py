@@ -16,8 +16,7 @@ import chainsocks
 import chainsocks.control.messages as messages
 from chainsocks.chain.trip import CONNECT, RESOLVE
 from chainsocks.cli import cli
-from chainsocks.config.chains import Pick
-from chainsocks.config.hops import Isolate, Pipeline
+from chainsocks.config.choices import Isolate, Pick, Pipeline
 from chainsocks.config.models import Ident, Timeouts
 from chainsocks.control.messages import Fault, HopState, What
 from chainsocks.errors import Step

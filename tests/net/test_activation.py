@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.listeners import Listener, SystemdSocket, UnixPath
 from chainsocks.config.models import Config, Server
 from chainsocks.net.activation import Activation, activation, real_address

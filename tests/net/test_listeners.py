@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.listeners import ListenAddress, Listener, UnixPath
 from chainsocks.net.listeners import open_listeners
 from chainsocks.protocol.address import Address

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.net.listeners import OpenListener, open_listeners
 from chainsocks.net.rearranging import rearranged

@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import Chain, Group
+from chainsocks.config.chains import Chain
+from chainsocks.config.groups import Group
 from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.datagrams import Drop

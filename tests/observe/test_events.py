@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT, OPEN
-from chainsocks.config.chains import Chain, Group
+from chainsocks.config.chains import Chain
+from chainsocks.config.groups import Group
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.errors import Place
 from chainsocks.observe.events import Events

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from chainsocks.config.chains import UdpFilter
+from chainsocks.config.choices import UdpFilter
 from chainsocks.datagrams import Drop
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.datagram import encode_header

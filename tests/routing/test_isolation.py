@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from chainsocks.config.chains import Chain, Udp
-from chainsocks.config.hops import Hop, Isolate, Resolve
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Isolate, Resolve, Udp
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import IsolationLogin, UsernamePassword

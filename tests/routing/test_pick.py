@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chainsocks.config.chains import Chain, Group, Pick
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Pick
+from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop, Identity
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address

@@ -17,8 +17,10 @@ from trio.testing import MockClock
 from chainsocks.chain.blame import FailedAt, Suspect
 from chainsocks.chain.health import JITTER
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import Chain, Group, Pick
-from chainsocks.config.hops import Hop, Isolate, parse_hop_url
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Isolate, Pick
+from chainsocks.config.groups import Group
+from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, HealthSettings, Timeouts
 from chainsocks.errors import ConnectError

@@ -8,7 +8,8 @@ from trio.testing import MockClock
 
 from chainsocks.chain.blame import FailedAt, Suspect
 from chainsocks.chain.health import Health
-from chainsocks.config.chains import Chain, Group
+from chainsocks.config.chains import Chain
+from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config

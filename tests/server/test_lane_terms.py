@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chainsocks.config.chains import DIRECT, Chain
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts, User

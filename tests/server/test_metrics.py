@@ -11,7 +11,9 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.chain.blame import FailedAt, Suspect
-from chainsocks.config.chains import Chain, Group, Pick
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Pick
+from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop, parse_hop_url
 from chainsocks.observe.counters import Counters
 from chainsocks.observe.live import LiveSessions

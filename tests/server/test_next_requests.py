@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.net.stream import SocketStream
 from chainsocks.observe.counters import Counters

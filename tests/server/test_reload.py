@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Hop, NamesOnly
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import NamesOnly
+from chainsocks.config.groups import Group
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.models import Config, Server, User

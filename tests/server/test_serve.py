@@ -19,7 +19,7 @@ from anyio import BrokenResourceError
 from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT, OPEN
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.models import Config
 from chainsocks.config.rules import Rule

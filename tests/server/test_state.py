@@ -13,7 +13,8 @@ from anyio import BrokenResourceError
 from trio.testing import MockClock
 
 from chainsocks.chain.blame import FailedAt, Suspect
-from chainsocks.config.chains import Chain, Group
+from chainsocks.config.chains import Chain
+from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, Timeouts

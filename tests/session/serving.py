@@ -11,7 +11,8 @@ import pytest
 import trio
 from anyio import BrokenResourceError, EndOfStream
 
-from chainsocks.config.hops import Hop, NamesOnly
+from chainsocks.config.choices import NamesOnly
+from chainsocks.config.hops import Hop
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword

@@ -14,8 +14,9 @@ import trio
 from anyio import EndOfStream
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from chainsocks.config.chains import Chain, Udp, hops_of
-from chainsocks.config.hops import NamesOnly, Resolve
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import NamesOnly, Resolve, Udp
+from chainsocks.config.groups import hops_of
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config, Server, Timeouts
 from chainsocks.protocol.address import Address

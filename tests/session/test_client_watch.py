@@ -7,7 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import Chain, Group
+from chainsocks.config.chains import Chain
+from chainsocks.config.groups import Group
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import READ_EVENTS, RESET_EVENT, open_poller

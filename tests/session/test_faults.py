@@ -19,7 +19,7 @@ import trio
 
 from chainsocks.chain.trip import CONNECT
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Pipeline
+from chainsocks.config.choices import Pipeline
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config
 from chainsocks.errors import Step

@@ -8,7 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chainsocks.config.chains import Chain, Group, Pick
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Pick
+from chainsocks.config.groups import Group
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State

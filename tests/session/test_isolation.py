@@ -11,7 +11,7 @@ import trio
 from anyio import EndOfStream
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Isolate, Pipeline
+from chainsocks.config.choices import Isolate, Pipeline
 from chainsocks.config.models import Config, Server
 from chainsocks.protocol.messages import Command
 from chainsocks.session.connection import Connection

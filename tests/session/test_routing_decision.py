@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import NamesOnly
+from chainsocks.config.choices import NamesOnly
 from chainsocks.config.models import Config
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command, ReplyCode, Request, Version

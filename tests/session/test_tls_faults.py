@@ -17,7 +17,8 @@ import pytest
 import trio
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Config
 from chainsocks.config.tls import Tls, show_pin

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Hop, Resolve
+from chainsocks.config.choices import Resolve
+from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.listeners import Listener, UnixPath
 from chainsocks.config.load import parse_config

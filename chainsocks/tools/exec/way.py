@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from chainsocks.config.chains import DIRECT, Chain, Udp
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.choices import Udp
 from chainsocks.config.control import Control
 from chainsocks.config.hops import parse_hop_url
 from chainsocks.config.listeners import Listener, ListenerKind

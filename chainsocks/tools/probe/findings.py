@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from chainsocks.chain.pipeline_check import Finding, Support
-from chainsocks.config.chains import Route, hops_of
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.chains import Route
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.groups import hops_of
+from chainsocks.config.hops import Hop
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.protocol.handshake import State

@@ -16,7 +16,8 @@ from dataclasses import replace
 from chainsocks.chain.blame import judge
 from chainsocks.chain.health import Health
 from chainsocks.chain.trip import RESOLVE
-from chainsocks.config.chains import Chain, Group, Route, hops_of
+from chainsocks.config.chains import Chain, Route
+from chainsocks.config.groups import Group, hops_of
 from chainsocks.config.hops import Contact, Hop, Identity
 from chainsocks.protocol.handshake import State
 from chainsocks.routing.pick import Orders, PassedOver, choose

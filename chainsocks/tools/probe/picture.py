@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from chainsocks.chain.trip import CONNECT, RESOLVE
-from chainsocks.config.chains import hops_of
+from chainsocks.config.groups import hops_of
 from chainsocks.config.hops import Hop
 from chainsocks.errors import DialTimeout, HopRefused
 from chainsocks.protocol.address import printable

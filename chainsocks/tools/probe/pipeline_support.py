@@ -13,7 +13,8 @@ from dataclasses import replace
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.pipeline_check import Finding, Support, check_pipelining
 from chainsocks.config.chains import Chain, Route
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.hops import Hop
 from chainsocks.errors import ConnectError, HopRefused, UnsupportedAddress
 from chainsocks.protocol.address import Address
 from chainsocks.tools.probe.walk import Walk, walk

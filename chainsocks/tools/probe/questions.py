@@ -22,7 +22,7 @@ from chainsocks.chain.associate import relay_of
 from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.steps import follow, plan_to
 from chainsocks.chain.trip import Trip
-from chainsocks.config.hops import Resolve
+from chainsocks.config.choices import Resolve
 from chainsocks.errors import DialError, DialTimeout, HopRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
 from chainsocks.protocol.handshake import State

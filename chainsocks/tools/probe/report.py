@@ -9,8 +9,8 @@ from rich.table import Table
 
 from chainsocks.chain.blame import Confidence, judge
 from chainsocks.chain.pipeline_check import Support
-from chainsocks.config.chains import Group
-from chainsocks.config.hops import Pipeline
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.groups import Group
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.handshake import State
 from chainsocks.tools.probe.advice import advise

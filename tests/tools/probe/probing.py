@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import trio
 
-from chainsocks.config.chains import Chain, hops_of
+from chainsocks.config.chains import Chain
+from chainsocks.config.groups import hops_of
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address

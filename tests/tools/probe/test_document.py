@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import DIRECT, Chain, Group
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.groups import Group
 from chainsocks.config.models import Timeouts
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State

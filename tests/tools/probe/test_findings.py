@@ -10,8 +10,10 @@ from trio.testing import MockClock
 
 from chainsocks.chain.pipeline_check import Finding, Support
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Hop, Pipeline
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.groups import Group
+from chainsocks.config.hops import Hop
 from chainsocks.protocol.gssapi import Gssapi
 from chainsocks.tools.probe.findings import ChainSetting, HopReport, Loss, chain_setting
 from chainsocks.tools.probe.walk import Walk

@@ -10,7 +10,9 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import Chain, Group, Pick, Route
+from chainsocks.config.chains import Chain, Route
+from chainsocks.config.choices import Pick
+from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts

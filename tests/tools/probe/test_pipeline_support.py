@@ -12,8 +12,9 @@ from trio.testing import MockClock
 
 from chainsocks.chain.pipeline_check import Support
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Pipeline, PipelineText
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Pipeline, PipelineText
+from chainsocks.config.groups import Group
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.egress import Egress

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from chainsocks.config.chains import Chain
-from chainsocks.config.hops import Resolve
+from chainsocks.config.choices import Resolve
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.models import Timeouts
 from chainsocks.network import Network

@@ -12,8 +12,9 @@ from rich.console import Console
 from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import DIRECT, Chain, Group
-from chainsocks.config.hops import Pipeline
+from chainsocks.config.chains import DIRECT, Chain
+from chainsocks.config.choices import Pipeline
+from chainsocks.config.groups import Group
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.handshake import State

@@ -13,8 +13,9 @@ from rich.console import Console
 from trio.testing import MockClock
 
 from chainsocks.chain.trip import CONNECT
-from chainsocks.config.chains import Chain, Group
-from chainsocks.config.hops import Isolate, Pipeline, PipelineText
+from chainsocks.config.chains import Chain
+from chainsocks.config.choices import Isolate, Pipeline, PipelineText
+from chainsocks.config.groups import Group
 from chainsocks.config.models import Config, Timeouts
 from chainsocks.egress import Egress
 from chainsocks.network import Network

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainsocks.config.chains import Group, Pick
-from chainsocks.config.hops import Resolve
+from chainsocks.config.choices import Pick, Resolve
+from chainsocks.config.groups import Group
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config
