@@ -49,17 +49,22 @@ _cancels: list[Callable[[], None]] = []
 def limited(seconds: float = CEILING) -> Iterator[None]:
     """Cancel the asynchronous test in the body when it runs for more than `seconds`, or else raise `TooLong` in it.
 
-    It is raised again after each further half of the time, for code that swallows the first one.
+    It is raised again after each further half of the time, for code that swallows the first one, and at the end if the
+    body has come there all the same.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals arrive in the main thread only
         return
 
+    swallowed: TooLong | None = None
+
     def ring(_number: int, _frame: FrameType | None) -> None:
+        nonlocal swallowed
         if _cancels:
             _cancels.pop()()
         else:
-            raise TooLong(f"not finished after {seconds:g} s")
+            swallowed = TooLong(f"not finished after {seconds:g} s")
+            raise swallowed
 
     outer = signal.setitimer(signal.ITIMER_REAL, 0)
     handler = signal.signal(signal.SIGALRM, ring)
@@ -70,6 +75,8 @@ def limited(seconds: float = CEILING) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, *outer)
+    if swallowed:
+        raise swallowed  # with its traceback, which shows where the time went
 
 
 def bounded(test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:

@@ -61,14 +61,20 @@ def test_a_synchronous_test_is_interrupted_even_if_it_waits_for_a_thread() -> No
         never.wait()
 
 
-def test_code_that_swallows_the_first_alarm_hears_another() -> None:
+def test_code_that_swallows_the_first_alarm_hears_another_and_fails_at_its_end() -> None:
     heard = 0
-    with limited(0.02):
+
+    def swallow() -> None:
+        nonlocal heard
         while heard < 3:
             try:
                 time.sleep(60)
             except TooLong:
                 heard += 1
+
+    with pytest.raises(TooLong, match=r"not finished after 0\.02 s"), limited(0.02):
+        swallow()
+    assert heard == 3
 
 
 def test_this_very_test_has_a_ceiling() -> None:

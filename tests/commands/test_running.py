@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chainsocks.control.messages import ControlError, Fault
 from tests.commands import run_main
 from tests.control.answering import short_folder
 from tests.control.fleets import FakeFleet
@@ -80,6 +81,7 @@ def test_a_server_at_the_default_place_that_uses_another_file(
     file.write_text("")
     link.symlink_to(file)
     fleet.status_now = replace(fleet.status_now, source=str(tmp_path / source) if source else "")
+    fleet.refusal = ControlError(Fault.UNAVAILABLE, "not now")  # drain would wait for its end
     _, out, err = run_main(capsys, *command, "-c", file)
     if source in ("chainsocks.toml", "link.toml"):
         assert "the server at" not in err

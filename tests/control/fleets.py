@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from chainsocks.control.fleet import SendSessions, WorkerMetrics
 from chainsocks.control.messages import (
+    ControlError,
     Draining,
     Hop,
     HopState,
@@ -69,6 +70,8 @@ class FakeFleet:
     counted: Sequence[WorkerMetrics] = ()
     problems: tuple[str, ...] = ()
     error: Exception | None = None
+    refusal: ControlError | None = None
+    """What it says when it is to drain; without one it says that it does, and goes on."""
     told: list[object] = field(default_factory=list)
 
     async def status(self) -> Status:
@@ -104,4 +107,6 @@ class FakeFleet:
 
     async def drain(self, delay: float) -> Draining:
         self.told.append(("drain", delay))
+        if self.refusal:
+            raise self.refusal
         return Draining(17, delay, 10)
