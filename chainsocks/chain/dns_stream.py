@@ -13,7 +13,7 @@ from chainsocks.errors import Cause, NotFoundError, ProtocolError
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command
 
-__all__ = ["Dialect", "Question", "ask", "dialect"]
+__all__ = ["Dialect", "Question", "ask", "dialect", "exchange"]
 
 _LENGTH = 2
 
@@ -50,19 +50,26 @@ async def ask(stream: ByteStream, early: bytes, questions: Sequence[Question]) -
         NotFoundError: none did.
         ProtocolError: it does not speak proper DNS, or left.
     """
-    data = early
     for question in questions:
-        message = question.message
-        try:
-            await stream.send(len(message).to_bytes(_LENGTH, "big") + message)
-            while len(data) < _LENGTH or len(data) < (end := _LENGTH + int.from_bytes(data[:_LENGTH], "big")):
-                data += await stream.receive()
-        except EndOfStream:
-            where = f", {len(data)} bytes into an answer" if data else ""
-            raise ProtocolError(f"it closed the connection{where}", Cause.CLOSED) from None
-        except BrokenResourceError:
-            raise ProtocolError("the connection was reset", Cause.RESET) from None
-        if found := question.read(data[_LENGTH:end]):
+        answer, early = await exchange(stream, early, question.message)
+        if found := question.read(answer):
             return found[0]
-        data = data[end:]
     raise NotFoundError("it knows the name, and has nothing of that kind", Cause.NAME_NOT_FOUND)
+
+
+async def exchange(stream: ByteStream, data: bytes, message: bytes) -> tuple[bytes, bytes]:
+    """Send one message; return the one that answers it, and what has come behind that. `data` has come already.
+
+    Raises:
+        ProtocolError: there is no whole answer.
+    """
+    try:
+        await stream.send(len(message).to_bytes(_LENGTH, "big") + message)
+        while len(data) < _LENGTH or len(data) < (end := _LENGTH + int.from_bytes(data[:_LENGTH], "big")):
+            data += await stream.receive()
+    except EndOfStream:
+        where = f", {len(data)} bytes into an answer" if data else ""
+        raise ProtocolError(f"it closed the connection{where}", Cause.CLOSED) from None
+    except BrokenResourceError:
+        raise ProtocolError("the connection was reset", Cause.RESET) from None
+    return data[_LENGTH:end], data[end:]

@@ -15,7 +15,7 @@ from chainsocks.config.hops import parse_hop_url
 from chainsocks.config.limits import Limits
 from chainsocks.config.listeners import Listener
 from chainsocks.config.load import read_file
-from chainsocks.config.models import IDLE_WORKERS, OPEN_PROXY, Config, HealthSettings, Server, Timeouts
+from chainsocks.config.models import IDLE_WORKERS, Config, HealthSettings, Server, Timeouts, open_to_all
 from chainsocks.config.places import config_places, find_config
 from chainsocks.config.tor import PLACES
 from chainsocks.config.values import parse_listen
@@ -137,7 +137,7 @@ def with_options(config: Config, listen: tuple[str, ...], hops: tuple[str, ...],
         config = replace(config, server=replace(config.server, workers=workers))
     if config.server.has_idle_workers:
         problems.append(Problem("--workers", IDLE_WORKERS.format(config.server)))
-    problems += [Problem("--listen", f"{exposed} {OPEN_PROXY}") for exposed in config.exposed]
+    problems += [Problem("--listen", open_to_all(exposed)) for exposed in config.exposed]
     problems += hops_that_lead_back(config)
     if problems:
         raise ConfigError(problems)

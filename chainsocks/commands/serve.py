@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from chainsocks.commands.configuration import Found, find, log_start, not_found, one_of, with_options
-from chainsocks.config.models import OPEN_PROXY, Config
+from chainsocks.config.models import Config, open_to_all
 from chainsocks.control.place import open_control_socket
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.net.activation import activation
@@ -89,7 +89,7 @@ class _Options:
         config = with_options(found.config, self.listen, self.hops, self.workers)
         config = replace(config, source=str(found.path.absolute()) if found.path else "")
         if exposed := activation.with_addresses(config).exposed:
-            raise ConfigError([Problem("server.listen", f"{each} {OPEN_PROXY}") for each in exposed])
+            raise ConfigError([Problem("server.listen", open_to_all(each)) for each in exposed])
         return config
 
 

@@ -66,6 +66,13 @@ class ListenerKind(StrEnum):
     """The network: nftables hands the connection over as it is, with the address of its destination. Linux only."""
     TUNNEL = "tunnel"
     """The listener: all connections go to its `target`."""
+    DNS = "dns"
+    """A question of DNS, in a datagram or on a connection."""
+
+    @property
+    def takes_datagrams(self) -> bool:
+        """Whether the listener has a UDP port beside the TCP port, with the same number."""
+        return self is ListenerKind.DNS
 
     @property
     def is_redirected(self) -> bool:

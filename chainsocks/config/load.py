@@ -27,12 +27,12 @@ from chainsocks.config.linking import link_groups, no_such_member, unfit
 from chainsocks.config.log_settings import LogSettings
 from chainsocks.config.models import (
     IDLE_WORKERS,
-    OPEN_PROXY,
     Config,
     HealthSettings,
     Server,
     Timeouts,
     User,
+    open_to_all,
 )
 from chainsocks.config.rules import DIRECTLY, Rule
 from chainsocks.config.schema import (
@@ -188,7 +188,7 @@ class _Reader:
         has_server = server or "server" not in data
         if has_server and data.get("users", []) == [] and users_file is None and not bad_rules:
             for listener in config.exposed:
-                self._add(("server", "listen"), f"{listener} {OPEN_PROXY}")
+                self._add(("server", "listen"), open_to_all(listener))
         return config
 
     def _declared(self, data: Mapping[str, Any]) -> list[str]:

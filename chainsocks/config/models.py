@@ -21,7 +21,7 @@ from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.identities import Proof
 from chainsocks.config.limits import Limits
-from chainsocks.config.listeners import Listener, SystemdSocket, UnixPath
+from chainsocks.config.listeners import Listener, ListenerKind, SystemdSocket, UnixPath
 from chainsocks.config.log_settings import LogSettings
 from chainsocks.config.options import as_seconds
 from chainsocks.config.passwords import Password
@@ -33,7 +33,6 @@ from chainsocks.protocol.gssapi import Protection
 
 __all__ = [
     "IDLE_WORKERS",
-    "OPEN_PROXY",
     "Config",
     "HealthSettings",
     "Ident",
@@ -42,15 +41,26 @@ __all__ = [
     "TimeoutKeywords",
     "Timeouts",
     "User",
+    "open_to_all",
 ]
 
 
-OPEN_PROXY = (
+_OPEN_PROXY = (
     "can be reached from beyond this machine, and no login is required: "
     "declare [[users]]; or [[rules]] with `from`, followed by one that has only deny = true; "
     "or set open = true in [server] if this is to be an open proxy"
 )
-"""The complaint about each of `Config.exposed`, to be put behind its address."""
+_OPEN_RESOLVER = (
+    "can be reached from beyond this machine, and DNS has no login: "
+    "declare [[rules]] with `from`, followed by one that has only deny = true; "
+    "or set open = true in [server] if this is to be an open resolver"
+)
+
+
+def open_to_all(listener: Listener) -> str:
+    """Return the complaint about one of `Config.exposed`."""
+    return f"{listener} {_OPEN_RESOLVER if listener.kind is ListenerKind.DNS else _OPEN_PROXY}"
+
 
 IDLE_WORKERS = "found {0.workers}, expected at most {0.max_sessions}, which is max_sessions: each worker needs one"
 """The complaint about a `Server` with `has_idle_workers`, to be formatted with it."""
@@ -265,12 +275,15 @@ class Config:
 
         Where sockets of the service manager listen is not known here (`chainsocks.net.activation`).
         """
-        if self.users or self.server.open or self.requires_gssapi:
+        if self.server.open:
             return ()
+        has_login = bool(self.users) or self.requires_gssapi
         return tuple(
             each
             for each in self.server.listen
-            if not (each.is_local or each.asks_certificates or each.target) and self._admits(_families(each))
+            if not (each.is_local or each.asks_certificates or each.target)
+            and (each.kind is ListenerKind.DNS or not has_login)
+            and self._admits(_families(each))
         )
 
     def _admits(self, families: tuple[Family, ...]) -> bool:

@@ -80,6 +80,8 @@ class Spoken(StrEnum):
     """None: the connection was redirected."""
     TUNNEL = "tunnel"
     """None: the listener is a tunnel."""
+    DNS = "dns"
+    """A question of DNS."""
 
 
 class Family(Enum):

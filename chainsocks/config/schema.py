@@ -123,6 +123,8 @@ class ListenTable(Table):
             raise ValueError('kind = "tunnel" and target go together, as in target = "db.internal:5432"')
         if self.kind.is_redirected:
             _check_redirected(self.kind, self.address, senders, self.tls)
+        if self.kind.takes_datagrams:
+            _check_datagrams(self.kind, self.address, senders, self.tls)
         return self
 
     @model_validator(mode="before")
@@ -147,6 +149,15 @@ def _check_redirected(
         raise ValueError(f'kind = "{kind}" is for TCP: no connection is redirected to a unix socket')
     if senders != Senders() or tls:
         raise ValueError(f'kind = "{kind}" has clients that know of no proxy: they send no header, and no TLS to it')
+
+
+def _check_datagrams(
+    kind: ListenerKind, address: ListenAddress, senders: Senders, tls: ListenerTlsTable | None
+) -> None:
+    if not isinstance(address, Address):
+        raise ValueError(f'kind = "{kind}" needs UDP and TCP: write an IP address and a port, as in "127.0.0.1:53"')
+    if senders != Senders() or tls:
+        raise ValueError(f'kind = "{kind}" takes datagrams: they have no PROXY protocol header, and no TLS')
 
 
 class _ServerTable(Table):

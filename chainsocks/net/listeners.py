@@ -1,4 +1,4 @@
-"""Listening sockets: TCP on IPv4 and IPv6, and unix."""
+"""Listening sockets: TCP on IPv4 and IPv6, and unix; and UDP beside TCP, for listeners that take datagrams."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from typing import Any
 
 from chainsocks.config.listeners import Listener, ListenerKind, SystemdSocket, UnixPath
 from chainsocks.net.activation import activation, real_address
+from chainsocks.net.arrivals import tell_arrival
 from chainsocks.net.keepalive import keep_alive
 from chainsocks.net.redirected import original_destination
 from chainsocks.protocol.address import Address
 from chainsocks.sockets import keep_urgent
 
-__all__ = ["OpenListener", "bind_listeners", "change_access", "open_listeners", "tcp_socket"]
+__all__ = ["OpenListener", "bind_datagrams", "bind_listeners", "change_access", "open_listeners", "tcp_socket"]
 
 log = logging.getLogger("chainsocks.server")
 
 _IP_TRANSPARENT, _IPV6_TRANSPARENT = 19, 75
 """Linux's numbers of options that the socket module does not name (ip(7))."""
+
+TRIES = 10
+"""Ports of the kernel's choice that are tried for TCP and UDP together."""
 
 BACKLOG = 1024
 """Connections that may wait for `accept`; the kernel cuts it to its own limit (net.core.somaxconn, 4096 on Linux)."""
@@ -47,9 +51,15 @@ class OpenListener:
     def __str__(self) -> str:
         """Return its address as users type it, with the port that the kernel picked for port 0."""
         name = self.sock.getsockname()
+        protocol = "/udp" if self.is_udp else ""
         if self.sock.family is socket.AF_INET:
-            return f"{name[0]}:{name[1]}"
-        return f"[{name[0]}]:{name[1]}" if self.sock.family is socket.AF_INET6 else f"unix:{name}"
+            return f"{name[0]}:{name[1]}{protocol}"
+        return f"[{name[0]}]:{name[1]}{protocol}" if self.sock.family is socket.AF_INET6 else f"unix:{name}"
+
+    @property
+    def is_udp(self) -> bool:
+        """Whether it takes datagrams, and no connections."""
+        return self.sock.type is socket.SOCK_DGRAM
 
     @property
     def terms(self) -> Listener:
@@ -58,15 +68,22 @@ class OpenListener:
 
     @property
     def is_shared(self) -> bool:
-        """Whether all processes of a server accept from this very socket."""
-        return self.sock.family is socket.AF_UNIX or isinstance(self.listener.address, SystemdSocket)
+        """Whether all processes of a server use this very socket.
+
+        A UDP port has to be shared so: a second socket there would take datagrams from the moment it is bound.
+        """
+        return self.sock.family is socket.AF_UNIX or isinstance(self.listener.address, SystemdSocket) or self.is_udp
 
     def fit(self) -> None:
         """Have the kernel hand over connections to other addresses, where the listener is for these.
 
+        It tells for which address of ours a datagram came, so that the answer can have that.
+
         Raises:
             OSError: that takes CAP_NET_ADMIN.
         """
+        if self.is_udp:
+            tell_arrival(self.sock)
         if self.listener.kind is ListenerKind.TPROXY:
             level, option = (socket.IPPROTO_IP, _IP_TRANSPARENT)
             if self.sock.family is socket.AF_INET6:
@@ -79,6 +96,8 @@ class OpenListener:
         Raises:
             OSError: another socket listens there; ``filename`` says where.
         """
+        if self.is_udp:
+            return
         if self.sock.family is not socket.AF_UNIX:
             keep_alive(self.sock, keepalive)  # before that: what waits in the backlog has inherited already
         if isinstance(self.listener.address, SystemdSocket):
@@ -132,7 +151,7 @@ def bind_listeners(listeners: Iterable[Listener], former: Iterable[OpenListener]
     Raises:
         OSError: as `open_listeners`.
     """
-    tcp = [each.sock for each in former if each.sock.family is not socket.AF_UNIX]
+    ports = [each.sock for each in former if each.sock.family is not socket.AF_UNIX]
     with ExitStack() as stack:
         bound: list[OpenListener] = []
         for listener in listeners:
@@ -143,7 +162,7 @@ def bind_listeners(listeners: Iterable[Listener], former: Iterable[OpenListener]
                 elif isinstance(address, SystemdSocket):
                     bound += [OpenListener(listener, sock) for sock in activation.copies(address.name, stack)]
                 else:
-                    bound += [OpenListener(listener, sock) for sock in _bind_tcp(address, stack, tcp)]
+                    bound += [OpenListener(listener, sock) for sock in _bind_ports(address, listener, stack, ports)]
                 for each in bound:
                     each.fit()
         stack.pop_all()
@@ -157,6 +176,66 @@ def _naming(listener: Listener) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(listener)) from error
+
+
+def _bind_ports(
+    address: Address, listener: Listener, stack: ExitStack, former: list[socket.socket]
+) -> list[socket.socket]:
+    """Bind the TCP sockets of a listener, and behind them a UDP socket beside each where it takes datagrams.
+
+    Raises:
+        OSError: as `_bind_tcp`, for either.
+    """
+    tcp = [sock for sock in former if sock.type is socket.SOCK_STREAM]
+    if not listener.kind.takes_datagrams:
+        return _bind_tcp(address, stack, tcp)
+    udp = {sock.getsockname(): sock for sock in former if sock.type is socket.SOCK_DGRAM}
+    tries = TRIES if address.port == 0 else 1
+    while True:
+        tries -= 1
+        with ExitStack() as attempt:
+            streams = _bind_tcp(address, attempt, tcp)
+            try:
+                datagrams = [
+                    udp.get(sock.getsockname()) or attempt.enter_context(_udp_beside(sock)) for sock in streams
+                ]
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or not tries:
+                    raise
+                continue  # a port that is free for TCP need not be so for UDP
+            stack.push(attempt.pop_all())
+            return streams + datagrams
+
+
+def bind_datagrams(streams: Iterable[OpenListener]) -> list[OpenListener]:
+    """Bind a UDP socket beside each TCP socket of a listener; the caller closes them.
+
+    Raises:
+        OSError: a port is not free; ``filename`` says which.
+    """
+    with ExitStack() as stack:
+        bound = []
+        for each in streams:
+            with _naming(each.listener):
+                bound.append(OpenListener(each.listener, stack.enter_context(_udp_beside(each.sock))))
+        stack.pop_all()
+    return bound
+
+
+def _udp_beside(stream: socket.socket) -> socket.socket:
+    """Bind a UDP socket at the address and the port of a TCP socket; the caller closes it.
+
+    Raises:
+        OSError: the port is not free.
+    """
+    with ExitStack() as stack:
+        sock = stack.enter_context(socket.socket(stream.family, socket.SOCK_DGRAM))
+        sock.settimeout(0)
+        if stream.family is socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(stream.getsockname())
+        stack.pop_all()
+    return sock
 
 
 def _bind_tcp(address: Address, stack: ExitStack, former: list[socket.socket]) -> list[socket.socket]:

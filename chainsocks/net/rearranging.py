@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from chainsocks.config.listeners import Listener
-from chainsocks.net.listeners import OpenListener, bind_listeners, change_access
+from chainsocks.net.listeners import OpenListener, bind_datagrams, bind_listeners, change_access
 
 __all__ = ["rearranged"]
 
@@ -35,10 +35,17 @@ def rearranged(current: Sequence[OpenListener], wanted: Iterable[Listener]) -> I
         arranged: list[OpenListener] = []
         for former, listener in zip(kept, listeners, strict=True):
             if former:
-                again = [OpenListener(listener, each.sock, each.path) for each in former]
-                for each in again:
+                again = [OpenListener(listener, each.sock, each.path) for each in former if not each.is_udp]
+                datagrams = [OpenListener(listener, each.sock) for each in former if each.is_udp]
+                if not listener.kind.takes_datagrams:
+                    datagrams = []
+                elif not datagrams:
+                    datagrams = bind_datagrams(again)
+                    for each in datagrams:
+                        on_failure.push(_close_on_failure(each))
+                for each in again + datagrams:
                     each.fit()
-                arranged += again
+                arranged += again + datagrams
                 continue
             for each in bind_listeners([listener], left):
                 if each.sock not in (one.sock for one in left):

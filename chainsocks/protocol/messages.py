@@ -41,6 +41,8 @@ class Version(IntEnum):
     """None: the network tells where the connection was going to."""
     TUNNEL = 1
     """None: the listener has the destination of all its connections."""
+    DNS = 2
+    """A question of DNS, which asks for what RESOLVE and RESOLVE_PTR ask for."""
 
 
 class Command(IntEnum):

@@ -40,6 +40,7 @@ _SPOKEN = {
     Version.HTTP: Spoken.HTTP,
     Version.REDIRECTED: Spoken.REDIRECT,
     Version.TUNNEL: Spoken.TUNNEL,
+    Version.DNS: Spoken.DNS,
 }
 
 NOWHERE = Host()

@@ -25,13 +25,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
 from chainsocks.config.limits import Limit, Limits
 from chainsocks.limits.limiter import Limiter
-from chainsocks.net.stream import SocketStream
 from chainsocks.server.crowds import PATIENCE, TICK, Crowds
 from chainsocks.server.pressure import Pressure
 from chainsocks.session.place import Kept
@@ -52,12 +51,19 @@ SERVE_INTERVAL = 0.01
 WaitingT = TypeVar("WaitingT")
 
 
+class Client(Protocol):
+    """What a place is for: the stream of a client, of which nothing is used but this."""
+
+    def break_off(self) -> None:
+        """End the connection as if the client had left, or raise ``OSError`` where it has ended already."""
+
+
 class Place(Generic[WaitingT]):
     """See `chainsocks.session.place`; made by `Admission`."""
 
     __slots__ = ("_admission", "_turn", "began", "client", "ended", "is_incomplete", "stream")
 
-    def __init__(self, admission: Admission[WaitingT], client: str, stream: SocketStream) -> None:
+    def __init__(self, admission: Admission[WaitingT], client: str, stream: Client) -> None:
         self._admission = admission
         self._turn: trio.Event | None = None
         self.client = client
@@ -142,7 +148,7 @@ class Admission(Generic[WaitingT]):
         self._incomplete: dict[Place[WaitingT], None] = {}  # the oldest first
         self._crowds = Crowds[Place[WaitingT]]()
         self._slow = set[str]()
-        self._waiting = FairQueue[tuple[SocketStream, WaitingT]](self)
+        self._waiting = FairQueue[tuple[Client, WaitingT]](self)
         self._turns: dict[Place[WaitingT], None] = {}
         self._kept: dict[str, _Kept[WaitingT]] = {}
         self._ending = 0
@@ -208,13 +214,13 @@ class Admission(Generic[WaitingT]):
         """Whether a connection of `client` may have a session now."""
         return self._shares.allows(client) and (self._handshakes is None or self._handshakes.allows(client))
 
-    def enter(self, client: str, stream: SocketStream) -> Place[WaitingT] | None:
+    def enter(self, client: str, stream: Client) -> Place[WaitingT] | None:
         """Return a place for a new connection; None if it has to wait."""
         if self._shares.allows(client) and (self._handshakes is None or self._handshakes.allows(client)):
             return self._place(client, stream)
         return self._place_to_refuse(client, stream) if self._counted else None
 
-    def wait(self, client: str, stream: SocketStream, waiting: WaitingT) -> None:
+    def wait(self, client: str, stream: Client, waiting: WaitingT) -> None:
         """Have a connection wait for its place, as far as it cannot have that of another."""
         if self._is_over:
             self._close(waiting)
@@ -314,7 +320,7 @@ class Admission(Generic[WaitingT]):
 
     # Places.
 
-    def _place(self, client: str, stream: SocketStream) -> Place[WaitingT]:
+    def _place(self, client: str, stream: Client) -> Place[WaitingT]:
         self._shares.take(client)
         place = Place(self, client, stream)
         self._incomplete[place] = None
@@ -333,7 +339,7 @@ class Admission(Generic[WaitingT]):
         if self._to_refuse:
             self._to_refuse.discard(place)
 
-    def _place_to_refuse(self, client: str, stream: SocketStream) -> Place[WaitingT] | None:
+    def _place_to_refuse(self, client: str, stream: Client) -> Place[WaitingT] | None:
         """Return a place in a part of the reserve, for a connection whose request will be refused; None otherwise."""
         shares = self._shares
         may_be = len(self._to_refuse) < shares.reserve // 2 and shares.taken < shares.total
@@ -379,7 +385,7 @@ class Admission(Generic[WaitingT]):
                 self._note_complete(place)
                 place.have_turn()
 
-    def _start_in_place(self, client: str, entry: tuple[SocketStream, WaitingT]) -> None:
+    def _start_in_place(self, client: str, entry: tuple[Client, WaitingT]) -> None:
         stream, waiting = entry
         self._start(self._place(client, stream), waiting)
 

@@ -4,7 +4,8 @@
 
     listener ─ accept ─ admission ─ session, with the service of that moment ─ its place is free
                      │          │ └── next request, of plain HTTP ────┘   (`chainsocks.server.next_requests`)
-                     └─ header of a load balancer ─┘   (`chainsocks.server.reception`)
+                     ├─ header of a load balancer ─┘   (`chainsocks.server.reception`)
+                     └─ questions of DNS: a session for each   (`chainsocks.server.questions`)
 
 1. All of it can be changed while the server runs. A session uses the service that it started with to its end.
 2. There are two nurseries, that of the listeners inside that of the sessions. A server that stops cancels the inner
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +26,7 @@ from typing import Any
 import anyio
 import trio
 
-from chainsocks.config.listeners import Listener
+from chainsocks.config.listeners import Listener, ListenerKind
 from chainsocks.config.models import Config
 from chainsocks.limits.board import Column
 from chainsocks.limits.limiter import open_limiter
@@ -48,6 +49,7 @@ from chainsocks.server.health_checks import check_members, members_to_check
 from chainsocks.server.lane import Lane
 from chainsocks.server.network import TrioNetwork
 from chainsocks.server.next_requests import NextRequests
+from chainsocks.server.questions import Asker, Questions
 from chainsocks.server.reception import Reception
 from chainsocks.session.access import Access
 from chainsocks.session.begun import Begun
@@ -62,6 +64,8 @@ from chainsocks.sockets import keep_urgent
 __all__ = ["Server", "open_server"]
 
 log = logging.getLogger("chainsocks.server")
+
+DNS = ListenerKind.DNS  # looked up once: each connection asks for it
 
 
 @dataclass(slots=True, eq=False)
@@ -119,6 +123,7 @@ class Server:
         self._service = service
         self._reception = Reception()
         self._next_requests = NextRequests()
+        self._questions = Questions(self._begin_question, self._start_questions)
         self._poller = poller
         self._deadlines = deadlines
         self._keepalive = keepalive
@@ -181,6 +186,8 @@ class Server:
         self.admission.handshakes = service.config.limits.handshakes
         self._keepalive.seconds = service.config.server.keepalive
         for opened in self.listeners:
+            if opened.is_udp:
+                continue
             keep_alive(opened.sock, self._keepalive.seconds)
         self._tending.cancel()
 
@@ -219,12 +226,13 @@ class Server:
     def _start(self, opened: OpenListener) -> None:
         active = _Active(opened, opened.terms, self._open_lane(opened.terms))
         self._active.append(active)
-        if active.is_tcp:
+        if active.is_tcp and not opened.is_udp:
             self.own_listeners.add(address_of(opened.sock.getsockname()))
         self._accepting.start_soon(self._serve_listener, active)
 
     async def _serve_listener(self, active: _Active) -> None:
-        address = address_of(active.opened.sock.getsockname()) if active.is_tcp else None
+        opened = active.opened
+        address = address_of(opened.sock.getsockname()) if active.is_tcp and not opened.is_udp else None
         try:
             with active.scope:
                 await self._accept(active)
@@ -240,6 +248,8 @@ class Server:
 
     async def _accept(self, active: _Active) -> None:
         sock, poller = active.opened.sock, self._poller
+        if active.opened.is_udp:
+            await self._questions.serve_datagrams(sock, lambda: active.terms)
         is_ipv4 = sock.family is socket.AF_INET
         is_tcp = active.is_tcp
 
@@ -252,6 +262,10 @@ class Server:
                 keep_urgent(connection)  # unix sockets do not inherit it
             client = PolledStream(connection, poller, short_read_is_all=is_tcp) if poller else SocketStream(connection)
             listener = active.terms
+            if listener.kind is DNS:
+                seconds = self._service.config.timeouts.handshake
+                self._questions.take_stream(client, Connection(client, name, host, listener), seconds)
+                return
             start = self._receive if listener.proxy_protocol else self._admit
             target = listener.target
             if listener.kind.is_redirected:
@@ -266,7 +280,7 @@ class Server:
         await accept_connections(sock, self._make_room, poller, start_session, room)
 
     def _open_lane(self, listener: Listener) -> Lane | None:
-        if self._poller is None:
+        if self._poller is None or listener.kind is DNS:
             return None
         lane = Lane(listener, self._poller, self._deadlines, self._keepalive, self._start_session)
         self._sessions.start_soon(self._run_lane, lane)
@@ -328,6 +342,19 @@ class Server:
         self._sessions.start_soon(self._run_session, connection, service, begun, place, name=connection.name)
         if self._poller:
             self._poller.let_tasks_run()  # a callback may have started it
+
+    def _begin_question(self, connection: Connection, asker: Asker) -> bool:
+        """Begin the session of a question; return False if there is no place for it."""
+        place = self.admission.enter(client_of(connection.host), asker)
+        if place is None:
+            return False
+        self._start_session(connection, self._service, None, place)
+        return True
+
+    def _start_questions(self, function: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        self._accepting.start_soon(function, *arguments)
+        if self._poller:
+            self._poller.let_tasks_run()
 
     async def _run_session(
         self, connection: Connection, service: Service, begun: Begun | None, place: SessionPlace

@@ -11,6 +11,7 @@ from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Server
 from chainsocks.errors import RequestRefused
 from chainsocks.protocol.address import Address, address_of, canonical
+from chainsocks.protocol.dns import Query
 from chainsocks.protocol.messages import ReplyCode
 from chainsocks.protocol.proxy_protocol import UNKNOWN, Ends, encode_header
 from chainsocks.session.own_listeners import is_own
@@ -44,6 +45,8 @@ class Connection(NamedTuple):
     """The client that a load balancer has told of, in whose place `client` is connected to that."""
     target: Address | None = None
     """Where the connection was going to, if the network tells that; None where the client asks for it."""
+    question: Query | None = None
+    """What the client asks, with an answer as its only data; None for other protocols than DNS."""
     earlier: Earlier | None = None
     """What an earlier session on the connection leaves to this one, both of them of plain HTTP."""
 

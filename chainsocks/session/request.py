@@ -15,6 +15,7 @@ from chainsocks.limits.logins import LoginDelayed
 from chainsocks.observe.privacy import shown
 from chainsocks.protocol import socks5
 from chainsocks.protocol.detect import server_handshake
+from chainsocks.protocol.dns_handshake import QuestionHandshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.messages import Method, Request, UsernamePassword, Version
@@ -108,6 +109,9 @@ class RequestReader:
         if target:
             version = Version.TUNNEL if listener.kind is ListenerKind.TUNNEL else Version.REDIRECTED
             self.handshake = UnspokenHandshake(version, target)
+            return self.handshake
+        if self.connection.question:
+            self.handshake = QuestionHandshake(self.connection.question)
             return self.handshake
         data = self._heard or await self._receive()
         if not data:

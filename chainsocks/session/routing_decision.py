@@ -153,9 +153,9 @@ def _completed(
 def _login_problem(request: Request, caller: Caller, policy: Policy) -> str | None:
     """Say why a client that has to log in has not. What an identd says is no login.
 
-    A tunnel asks for none: it leads to one destination, which the configuration names.
+    A tunnel asks for none: it leads to one destination, which the configuration names. DNS has none.
     """
-    if not policy.login_required or request.version is Version.TUNNEL:
+    if not policy.login_required or request.version in (Version.TUNNEL, Version.DNS):
         return None
     if request.version is Version.SOCKS4 and not caller.has_certificate:
         return "SOCKS4 cannot log in, and a login is required"

@@ -5,7 +5,8 @@
     accept ─ handshake ─ request ─ rules ─ dial ─ reply ─ relay ─ close ─ one line in the log
                                         ├─ bind ─ reply ─ wait ─ second reply ─┤   (`chainsocks.chain.bind`)
                                         ├─ associate ─ reply ─ relay datagrams ┤   (`chainsocks.session.associate`)
-                                        └─ resolve ─ reply ────────────────────┘   (`chainsocks.chain.resolve`)
+                                        └─ resolve ─ reply ────────────────────┘   (`chainsocks.chain.resolve`,
+                                                                                    `chainsocks.chain.dns_answer`)
 
 1. Every step has its deadline: `handshake` until the request is complete, then those of the dial, `reply` for an
    answer, and the relay's. One `Limit` serves them all, moved for each; a refusal has scopes of its own, and so has
@@ -31,6 +32,7 @@ from anyio.abc import SocketAttribute
 from chainsocks.chain.associate import Association, associate
 from chainsocks.chain.attempts import Operation
 from chainsocks.chain.bind import bind
+from chainsocks.chain.dns_answer import answer_question
 from chainsocks.chain.limit import Limit
 from chainsocks.chain.operations import Upstream, close_upstream, open_connection
 from chainsocks.chain.resolve import resolve
@@ -51,6 +53,7 @@ from chainsocks.observe.privacy import private, shown
 from chainsocks.observe.record import Record
 from chainsocks.observe.tally import Tally
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, address_of, printable, with_scope
+from chainsocks.protocol.dns_handshake import QuestionHandshake
 from chainsocks.protocol.handshake import ServerHandshake, State
 from chainsocks.protocol.http_exchange import HttpExchange
 from chainsocks.protocol.http_proxy import HttpServerHandshake
@@ -252,7 +255,10 @@ class _Session:
             case Command.UDP_ASSOCIATE:
                 await self._associate(handshake, decision, caller)
             case Command.RESOLVE | Command.RESOLVE_PTR:
-                await self._resolve(handshake, decision)
+                if isinstance(handshake, QuestionHandshake):
+                    await self._answer(handshake, decision)
+                else:
+                    await self._resolve(handshake, decision)
 
     def _check_limits(self) -> None:
         """Count the session, if its client may have it.
@@ -445,6 +451,14 @@ class _Session:
         answered = private(printable(answer.host))
         self._record.outcome, self._record.kind = f"answered {answered}", OutcomeKind.ANSWERED
         await linger_and_close(self._reader.client, self._timeouts.reply)
+
+    async def _answer(self, handshake: QuestionHandshake, decision: RoutingDecision) -> None:
+        """Answer a question of DNS: that is all."""
+        record, query = self._record, handshake.query
+        handshake.answer = await self._dial(decision, partial(answer_question, query=query))
+        await self._send_success(handshake, UNSPECIFIED)
+        record.up, record.down = len(query.question), len(handshake.answer)
+        record.outcome, record.kind = f"answered {query.describe(handshake.answer)}", OutcomeKind.ANSWERED
 
     async def _reply_and_relay(self, handshake: ServerHandshake, upstream: Upstream, limits: RelayLimits) -> None:
         """Report success and relay; `upstream` is closed at the end."""

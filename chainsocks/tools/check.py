@@ -16,6 +16,7 @@ from chainsocks.config.choices import Isolate, NamesOnly, Pipeline, Resolve, Udp
 from chainsocks.config.groups import Group
 from chainsocks.config.hops import Hop
 from chainsocks.config.limits import Limit, Limits
+from chainsocks.config.listeners import ListenerKind
 from chainsocks.config.models import Config, HealthSettings, Ident, Server, ServerGssapi, Timeouts
 from chainsocks.protocol.address import UNSPECIFIED, Address, printable
 from chainsocks.protocol.gssapi import Gssapi
@@ -216,6 +217,8 @@ def _hop_remarks(hop: Hop, chain: Chain) -> Iterator[str]:
 def _listens(server: Server) -> Iterator[str]:
     for listener in server.listen:
         terms = [] if listener.names_only is NamesOnly.OFF else [f"names_only = {listener.names_only}"]
+        if listener.kind is ListenerKind.DNS:
+            terms.append("DNS, by UDP and TCP")
         if listener.target:
             terms.append(f"tunnel to {listener.target}")
         if listener.chain is not None:

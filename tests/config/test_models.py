@@ -10,8 +10,8 @@ import pytest
 from chainsocks.config.chains import DIRECT, Chain
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
-from chainsocks.config.listeners import Listener, UnixPath, parse_sender
-from chainsocks.config.models import Config, Server, Timeouts, User
+from chainsocks.config.listeners import Listener, ListenerKind, UnixPath, parse_sender
+from chainsocks.config.models import Config, Server, Timeouts, User, open_to_all
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.config.rules import Rule, parse_networks
 from chainsocks.protocol.address import Address
@@ -78,6 +78,7 @@ HOME, WORLD, EVERYBODY = (Listener(Address(host, 1080)) for host in ("127.0.0.1"
 
 BALANCED = Listener(Address("127.0.0.1", 1080), proxy_protocol=parse_sender("127.0.0.1"))
 BY_SOCKET = Listener(UnixPath("/run/chainsocks.sock"), proxy_protocol=parse_sender("unix"))
+NAMES = Listener(Address("0.0.0.0", 53), ListenerKind.DNS)
 RULES = (Rule(1, "direct", clients=parse_networks("10.0.0.0/8")), Rule(2, None))
 
 
@@ -91,10 +92,17 @@ RULES = (Rule(1, "direct", clients=parse_networks("10.0.0.0/8")), Rule(2, None))
         pytest.param(Config(Server(listen=(WORLD,), open=True)), (), id="beyond, and meant so"),
         pytest.param(Config(Server(listen=(BALANCED, BY_SOCKET))), (BALANCED, BY_SOCKET), id="for load balancers"),
         pytest.param(Config(Server(listen=(BALANCED, BY_SOCKET)), rules=RULES), (), id="for those, with rules"),
+        pytest.param(Config(Server(listen=(NAMES, WORLD)), users=(CAROL,)), (NAMES,), id="DNS, which has no login"),
+        pytest.param(Config(Server(listen=(NAMES,)), users=(CAROL,), rules=RULES), (), id="DNS, with rules"),
     ],
 )
 def test_the_listeners_that_strangers_could_use(config: Config, exposed: tuple[Listener, ...]) -> None:
     assert config.exposed == exposed
+
+
+def test_the_complaint_says_what_to_do() -> None:
+    assert "declare [[users]]; or [[rules]] with `from`" in open_to_all(WORLD)
+    assert open_to_all(NAMES).startswith("0.0.0.0:53 can be reached from beyond this machine, and DNS has no login: ")
 
 
 def test_hops_in_no_chain_are_no_reason_to_go_without_them() -> None:

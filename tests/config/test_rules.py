@@ -99,7 +99,7 @@ def test_every_condition() -> None:
         from = ["192.168.7.0/24", "::1"]
         users = ["ident:carol", "ident:dave"]
         commands = ["connect", "bind", "udp", "resolve"]
-        versions = ["4", "4a", 5, "http", "redirect", "tunnel"]
+        versions = ["4", "4a", 5, "http", "redirect", "tunnel", "dns"]
         resolve = true
         chain = "onion"
         """.replace("        ", "")
@@ -118,7 +118,7 @@ def test_every_condition() -> None:
     assert str(rule) == (
         'to = ["*.onion", "10.0.0.0/8"], ports = [25, "6000-6100"], from = ["192.168.7.0/24", "::1"], '
         'users = ["ident:carol", "ident:dave"], commands = ["connect", "bind", "udp", "resolve"], '
-        'versions = ["4", "4a", 5, "http", "redirect", "tunnel"], resolve = true, chain = "onion"'
+        'versions = ["4", "4a", 5, "http", "redirect", "tunnel", "dns"], resolve = true, chain = "onion"'
     )
 
 
@@ -165,7 +165,8 @@ def test_rules_are_counted_from_1() -> None:
             [
                 "rules[1].commands: found 'conect', expected 'connect' or 'bind' or 'udp' or 'resolve'; "
                 "did you mean 'connect'?",
-                "rules[1].versions[1]: found '6', expected '4' or '4a' or '5' or 'http' or 'redirect' or 'tunnel'",
+                "rules[1].versions[1]: found '6', "
+                "expected '4' or '4a' or '5' or 'http' or 'redirect' or 'tunnel' or 'dns'",
             ],
         ),
         (

@@ -130,7 +130,8 @@ def test_the_server(line: str, server: Server) -> None:
         ),
         (
             'listen = { address = "127.0.0.1:1", kind = "sox" }',
-            "server.listen.kind: found 'sox', expected 'socks' or 'http' or 'redirect' or 'tproxy' or 'tunnel'",
+            "server.listen.kind: found 'sox', "
+            "expected 'socks' or 'http' or 'redirect' or 'tproxy' or 'tunnel' or 'dns'",
         ),
         ('listen = { address = "unix:/s", mode = 660 }', "server.listen.mode: expected a text in quotes"),
         (
@@ -162,6 +163,14 @@ def test_the_server(line: str, server: Server) -> None:
         (
             'listen = { address = "127.0.0.1:1", kind = "tunnel", target = "db.internal" }',
             "server.listen.target: 'db.internal': a port is missing, as in example.org:1080",
+        ),
+        (
+            'listen = { address = "unix:/run/dns.sock", kind = "dns" }',
+            'server.listen: kind = "dns" needs UDP and TCP: write an IP address and a port, as in "127.0.0.1:53"',
+        ),
+        (
+            'listen = { address = "127.0.0.1:53", kind = "dns", proxy_protocol = "10.0.0.1" }',
+            'server.listen: kind = "dns" takes datagrams: they have no PROXY protocol header, and no TLS',
         ),
         ('listen = [{ names_only = "warn" }]', "server.listen[1].address: this key is missing"),
         (

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from chainsocks.config.choices import NamesOnly
-from chainsocks.config.listeners import Listener, UnixPath
+from chainsocks.config.listeners import Listener, ListenerKind, UnixPath
 from chainsocks.net.listeners import OpenListener, open_listeners
 from chainsocks.net.rearranging import rearranged
 from chainsocks.protocol.address import Address
@@ -153,3 +153,39 @@ def test_a_block_that_fails_closes_the_new_ones(tmp_path: Path) -> None:
             raise ZeroDivisionError
         assert (descriptors(), [*tmp_path.iterdir()]) == (before, [])
         assert accepts(current[0])
+
+
+@pytest.mark.parametrize("port", [0, None], ids=["any port", "a port"])
+def test_a_udp_port_comes_and_goes_with_the_kind(port: int | None) -> None:
+    """The TCP socket stays."""
+    plain = ANY_PORT if port == 0 else at(LOOPBACK, free_port())
+    names = replace(plain, kind=ListenerKind.DNS)
+    with open_listeners([plain]) as current, changed(current, names) as arranged:
+        assert [each.is_udp for each in arranged] == [False, True]
+        assert arranged[0].sock is current[0].sock
+        assert arranged[1].sock.getsockname() == arranged[0].sock.getsockname()
+        with changed(arranged, replace(names, names_only=STRICT)) as same:
+            assert sockets(same) == sockets(arranged)
+        with changed(arranged, plain) as back:
+            assert sockets(back) == sockets(current)
+            assert arranged[1].sock.fileno() == -1
+
+
+def test_a_udp_port_that_is_in_use_changes_nothing() -> None:
+    plain = at(LOOPBACK, free_port())
+    with open_listeners([plain]) as current, socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.bind(current[0].sock.getsockname())
+        with pytest.raises(OSError, match="in use") as caught, changed(current, replace(plain, kind=ListenerKind.DNS)):
+            pass
+        assert caught.value.filename == str(plain)
+        assert accepts(current[0])
+
+
+def test_a_name_for_the_same_address_keeps_its_udp_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    one, other = (Listener(Address(host, port), ListenerKind.DNS) for host in (LOOPBACK, "here.example"))
+    with open_listeners([one]) as current:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (LOOPBACK, port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with changed(current, other) as arranged:
+            assert sockets(arranged) == sockets(current)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
+import dns.reversename
+import dns.rrset
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainsocks.protocol.dns import Kind, Query, Rcode, parse_query
+from chainsocks.protocol.dns import Kind, Query, Rcode, encode_name, name_of_kind, parse_query
+from chainsocks.protocol.errors import ProtocolError
 
 
 def ask(name: str, kind: str = "A", **options: bool) -> bytes:
@@ -89,3 +95,93 @@ def test_any_bytes_get_an_answer_or_none(tail: bytes) -> None:
     assert found is not None
     answer = found.answer([], 1) if isinstance(found, Query) else found
     dns.message.from_wire(answer)
+
+
+# --- the same question for a resolver ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("edns", [True, False])
+def test_a_question_for_a_resolver_has_nothing_of_the_client(*, edns: bool) -> None:
+    asked = dns.message.make_query("WWW.Example.org", "MX", use_edns=edns, want_dnssec=edns)
+    asked.flags |= dns.flags.CD
+    if edns:
+        asked.use_edns(0, asked.ednsflags, 4096, options=[dns.edns.ECSOption("192.0.2.0", 24)])
+    question = dns.message.from_wire(read(asked.to_wire()).for_resolver(7))
+    assert (question.id, question.question, question.edns) == (7, asked.question, asked.edns)
+    assert question.flags == asked.flags
+    assert (question.options, question.ednsflags) == ((), asked.ednsflags)
+
+
+def test_the_answer_of_a_resolver_is_passed_on() -> None:
+    asked = dns.message.make_query("WWW.Example.org", "A", id=1)
+    query = read(asked.to_wire())
+    response = dns.message.make_response(dns.message.from_wire(query.for_resolver(7)), recursion_available=True)
+    response.answer.append(dns.rrset.from_text("www.example.org.", 7, "IN", "A", "192.0.2.4"))
+    answer = query.from_resolver(7, response.to_wire().replace(b"WWW", b"www"))
+    assert dns.message.from_wire(answer).answer == response.answer
+    assert (answer[:2], query.question in answer) == (b"\0\1", True)
+    assert query.describe(answer) == "A: 1 record"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda answer: b"\0\6" + answer[2:],
+        lambda answer: answer[:2] + b"\1" + answer[3:],
+        lambda answer: answer.replace(b"www", b"wwv"),
+        lambda answer: answer[:5] + b"\2" + answer[6:],
+        lambda answer: answer[:20],
+        lambda _: b"",
+    ],
+    ids=["another id", "a question", "another name", "two questions", "cut", "nothing"],
+)
+def test_what_is_no_answer_to_the_question(change: Callable[[bytes], bytes]) -> None:
+    query = read(ask("www.example.org"))
+    answer = dns.message.make_response(dns.message.from_wire(query.for_resolver(7))).to_wire()
+    assert query.from_resolver(7, answer)
+    with pytest.raises(ProtocolError, match="its answer is"):
+        query.from_resolver(7, change(answer))
+
+
+@pytest.mark.parametrize(("size", "fits"), [(None, 512), (0, 512), (600, 600), (1232, 1232), (65535, 1232)])
+def test_the_largest_datagram(size: int | None, fits: int) -> None:
+    asked = dns.message.make_query("www.example.org", "TXT")
+    if size is not None:
+        asked.use_edns(0, payload=size)
+    query = read(asked.to_wire())
+    whole = query.answer([], 1)
+    assert query.in_datagram(whole + bytes(fits - len(whole))) == whole + bytes(fits - len(whole))
+    cut = dns.message.from_wire(query.in_datagram(whole + bytes(fits - len(whole) + 1)))
+    assert asked.is_response(cut)
+    assert cut.flags & dns.flags.TC
+    assert cut.edns == (-1 if size is None else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("4.2.0.192.in-addr.arpa", "192.0.2.4"),
+        (dns.reversename.from_address("2001:db8::6").to_text(), "2001:db8::6"),
+        ("2.0.192.in-addr.arpa", None),
+        ("4.2.0.300.in-addr.arpa", None),
+        ("6.ip6.arpa", None),
+        ("www.example.org", None),
+    ],
+)
+def test_the_address_whose_name_is_asked_for(name: str, address: str | None) -> None:
+    assert read(ask(name, "PTR")).address == address
+    assert read(ask(name, "A")).address is None
+
+
+def test_names_in_records() -> None:
+    assert encode_name("www.example.org.") == b"\3www\7example\3org\0"
+    for name in ("", "a..b", "a" * 64, "\u4e00"):
+        with pytest.raises(ValueError, match=r"name|codec"):
+            encode_name(name)
+
+
+def test_the_names_of_types() -> None:
+    for kind in (*range(1, 100), 255):
+        named = name_of_kind(kind)
+        assert named in (f"TYPE{kind}", dns.rdatatype.to_text(dns.rdatatype.RdataType.make(kind)))
+    assert (name_of_kind(1), name_of_kind(65), name_of_kind(65535)) == ("A", "HTTPS", "TYPE65535")

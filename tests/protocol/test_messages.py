@@ -24,7 +24,7 @@ from chainsocks.protocol.messages import (
 @pytest.mark.parametrize(
     ("kind", "numbers"),
     [
-        (Version, {"SOCKS4": 4, "SOCKS5": 5, "HTTP": 0x43, "REDIRECTED": 0, "TUNNEL": 1}),
+        (Version, {"SOCKS4": 4, "SOCKS5": 5, "HTTP": 0x43, "REDIRECTED": 0, "TUNNEL": 1, "DNS": 2}),
         (Command, {"CONNECT": 1, "BIND": 2, "UDP_ASSOCIATE": 3, "RESOLVE": 0xF0, "RESOLVE_PTR": 0xF1}),
         (Method, {"NO_AUTHENTICATION_REQUIRED": 0, "GSSAPI": 1, "USERNAME_PASSWORD": 2, "NO_ACCEPTABLE_METHODS": 0xFF}),
     ],

@@ -101,6 +101,7 @@ def _matches(rule: Rule, request: Request, caller: Caller, found: Found) -> bool
         Version.HTTP: Spoken.HTTP,
         Version.REDIRECTED: Spoken.REDIRECT,
         Version.TUNNEL: Spoken.TUNNEL,
+        Version.DNS: Spoken.DNS,
     }[request.version]
     return (
         (not rule.written.get("to") or _is_to(rule, request.destination.host, found))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
-from chainsocks.protocol.dns import Kind, Query, Rcode, parse_query
+from chainsocks.protocol.dns import Kind, Query, Rcode, encode_name, parse_query
 from chainsocks.server.name_server import Later
 from chainsocks.tools.exec.names import Names
 
@@ -34,8 +34,8 @@ def answer(message: bytes, names: Names, onward: Onward) -> bytes | Later | None
     if query is None or isinstance(query, bytes):
         return query
     if query.kind == Kind.PTR:
-        name = _name_of(query.name, names)
-        return query.answer([_encoded(name)], TTL) if name else _ask(onward, query, message)
+        name = names.name_of(query.address) if query.address else None
+        return query.answer([encode_name(name)], TTL) if name else _ask(onward, query, message)
     if query.kind not in (Kind.A, Kind.AAAA):
         return _ask(onward, query, message)
     if not query.name:
@@ -50,26 +50,3 @@ def answer(message: bytes, names: Names, onward: Onward) -> bytes | Later | None
 
 def _ask(onward: Onward, query: Query, message: bytes) -> bytes | Later:
     return (query.name and onward(query, message)) or query.answer([], TTL)
-
-
-def _name_of(pointer: str, names: Names) -> str | None:
-    """Return the name of an address that is written as one of ``in-addr.arpa`` or ``ip6.arpa``."""
-    labels = pointer.split(".")
-    digits = labels[-3::-1]
-    try:
-        match labels[-2:]:
-            case ["in-addr", "arpa"]:
-                host = str(ipaddress.IPv4Address(".".join(digits)))
-            case ["ip6", "arpa"]:
-                groups = ["".join(digits[place : place + 4]) for place in range(0, 32, 4)]
-                host = str(ipaddress.IPv6Address(":".join(groups)))
-            case _:
-                return None
-    except ValueError:
-        return None
-    return names.name_of(host)
-
-
-def _encoded(name: str) -> bytes:
-    labels = name.encode("latin-1").split(b".")
-    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"

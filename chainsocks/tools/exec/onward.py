@@ -11,12 +11,11 @@ import logging
 from typing import Protocol, cast
 
 import anyio
-from anyio import BrokenResourceError, EndOfStream
-from anyio.abc import ByteStream
 
+from chainsocks.chain.dns_stream import exchange
 from chainsocks.chain.operations import open_connection
 from chainsocks.config.chains import Chain
-from chainsocks.errors import Cause, DialError, ProtocolError, RequestRefused
+from chainsocks.errors import DialError, ProtocolError, RequestRefused
 from chainsocks.observe.privacy import shown
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.dns import Query, Rcode
@@ -28,7 +27,6 @@ __all__ = ["ask_behind_chain", "chain_with_resolver"]
 
 log = logging.getLogger("chainsocks.exec")
 
-_LENGTH = 2
 _CALLER = Caller("127.0.0.1")
 
 
@@ -59,7 +57,7 @@ async def ask_behind_chain(service: Service, chain: Chain, query: Query, message
         question = forward.question_for(message)
         _, upstream = await service.dialer.run(chain, open_connection, chain.resolver)
         try:
-            answer = await _converse(upstream.stream, upstream.trailing_data, question)
+            answer, _ = await exchange(upstream.stream, upstream.trailing_data, question)
         finally:
             await anyio.aclose_forcefully(upstream.stream)
         return forward.answer_from(answer, question)
@@ -68,20 +66,3 @@ async def ask_behind_chain(service: Service, chain: Chain, query: Query, message
     except (DialError, RequestRefused, ProtocolError) as error:
         log.warning("the resolver of chain %s: %s", chain.name, shown(error))
         return query.failure(Rcode.SERVER_FAILURE)
-
-
-async def _converse(stream: ByteStream, data: bytes, question: bytes) -> bytes:
-    """Send a question, and return the answer.
-
-    Raises:
-        ProtocolError: there is none.
-    """
-    try:
-        await stream.send(len(question).to_bytes(_LENGTH, "big") + question)
-        while len(data) < _LENGTH or len(data) < _LENGTH + int.from_bytes(data[:_LENGTH], "big"):
-            data += await stream.receive()
-    except EndOfStream:
-        raise ProtocolError("it closed the connection", Cause.CLOSED) from None
-    except BrokenResourceError:
-        raise ProtocolError("the connection was reset", Cause.RESET) from None
-    return data[_LENGTH : _LENGTH + int.from_bytes(data[:_LENGTH], "big")]

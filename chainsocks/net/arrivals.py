@@ -1,0 +1,83 @@
+"""Datagrams of clients at one UDP port, each with the address of ours that it was sent to; answers leave from there.
+
+A machine has several addresses, and a socket for all of them answers from the one that the route suggests. A client
+that has asked another one drops such an answer. Linux tells the address (ip(7), RFC 3542 section 6.2); elsewhere the
+route decides.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import NamedTuple, cast
+
+from chainsocks.protocol.address import Address, SockAddr, address_of
+from chainsocks.sockets import MAX_DATAGRAM
+
+__all__ = ["Arrival", "receive_arrival", "send_answer", "tell_arrival"]
+
+_IP_PKTINFO, _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 8, 49, 50
+"""Linux's numbers; the socket module does not name all of them."""
+
+_ROOM = 64
+"""Bytes for what the kernel tells of a datagram."""
+
+_Told = list[tuple[int, int, bytes]]
+
+
+class Arrival(NamedTuple):
+    """A datagram, and both of its ends."""
+
+    data: bytes
+    client: Address
+    here: Address
+    """Where it was sent to; with an unspecified host where the system does not tell."""
+    answer_from: _Told
+    """What has an answer leave from there; for `send_answer`."""
+
+
+def tell_arrival(sock: socket.socket) -> None:
+    """Have the kernel tell of each datagram of a UDP socket which address it was sent to, where it can."""
+    if sys.platform != "linux":
+        return
+    if sock.family is socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def receive_arrival(sock: socket.socket) -> Arrival:
+    """Receive a datagram.
+
+    Raises:
+        OSError: there is none; or an ICMP error about an earlier answer has come.
+    """
+    if sys.platform == "win32":
+        data, client = sock.recvfrom(MAX_DATAGRAM)
+        return Arrival(data, address_of(client), address_of(sock.getsockname()), [])
+    data, told, _, client = sock.recvmsg(MAX_DATAGRAM, _ROOM)
+    here, answer_from = address_of(sock.getsockname()), cast(_Told, [])
+    for level, kind, info in told:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+            ours, addressed = info[4:8], info[8:12]
+            here = Address(socket.inet_ntoa(addressed), here.port)
+            answer_from = [(level, kind, bytes(4) + ours + bytes(4))]
+        elif (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO) and info[0] != 0xFF:  # not multicast
+            here = Address(socket.inet_ntop(socket.AF_INET6, info[:16]), here.port)
+            ours, index = info[:16], info[16:]
+            if not (ours[0] == 0xFE and ours[1] & 0xC0 == 0x80):  # only a link-local one needs its interface
+                index = bytes(4)
+            answer_from = [(level, kind, ours + index)]
+    return Arrival(data, address_of(cast(SockAddr, client)), here, answer_from)
+
+
+def send_answer(sock: socket.socket, data: bytes, arrival: Arrival) -> bool:
+    """Send a datagram back to the client of another one; return False if the kernel did not take it."""
+    try:
+        if sys.platform == "win32" or not arrival.answer_from:
+            sock.sendto(data, arrival.client.sockaddr)
+        else:
+            sock.sendmsg([data], arrival.answer_from, 0, arrival.client.sockaddr)
+    except OSError:  # no room, no route, too large, not allowed: this one is lost, and its client asks again
+        return False
+    return True
