@@ -55,6 +55,8 @@ class Cause(StrEnum):
     """The first bytes look like SOCKS5 where another version was spoken."""
     NOT_SOCKS = auto()
     """The first bytes look like no known protocol."""
+    NO_CONNECT = auto()
+    """The peer speaks HTTP and refuses CONNECT, as web servers do that are no proxies."""
 
     # The peer speaks the protocol and breaks it.
     WRONG_VERSION = auto()

@@ -3,7 +3,8 @@
 1. h11 writes the request and reads the response. A header section has at most `MAX_HEADER` bytes.
 2. A final response of 2xx ends the handshake with its header section: what follows is the first data of the stream,
    whatever the header says of a body.
-3. Any other final response is a refusal. Its body is not read; the connection is of no further use.
+3. Any other final response is a refusal. Its body is not read; the connection is of no further use. One by which web
+   servers refuse the method itself is an error: the peer is no proxy, or has no CONNECT.
 4. The only login is Basic (RFC 7617). A response of 407 is the end of the handshake, as a refused login is in SOCKS5.
 """
 
@@ -37,15 +38,16 @@ _SCHEMES = re.compile(r"""(?:^|,)\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?=\s|,|$)(?!\s
 
 _CODES = {
     HTTPStatus.FORBIDDEN: ReplyCode.NOT_ALLOWED_BY_RULESET,
-    HTTPStatus.METHOD_NOT_ALLOWED: ReplyCode.COMMAND_NOT_SUPPORTED,
     HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: ReplyCode.NOT_ALLOWED_BY_RULESET,
-    HTTPStatus.NOT_IMPLEMENTED: ReplyCode.COMMAND_NOT_SUPPORTED,
     HTTPStatus.BAD_GATEWAY: ReplyCode.HOST_UNREACHABLE,
     HTTPStatus.GATEWAY_TIMEOUT: ReplyCode.TTL_EXPIRED,
 }
 """What a status means in the terms of SOCKS. Every other refusal is a general failure: proxies send 500 and 503 for
 failures of their own and of the destination alike."""
 
+
+_NO_CONNECT = {HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+"""How web servers answer a CONNECT: Apache and nginx with the second one, older ones of nginx with the first one."""
 
 _LOGIN_WANTED = {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.UNAUTHORIZED}
 """tinyproxy answers a wrong login with the second one."""
@@ -136,9 +138,11 @@ class HttpConnectHandshake(ClientHandshake):
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             self._finish(Reply(ReplyCode.SUCCEEDED), rest)
             return
-        reason = printable(response.reason.decode("latin-1"))[:80]
+        said = f"{status} {printable(response.reason.decode('latin-1'))[:80]}".rstrip()
+        if status in _NO_CONNECT:
+            raise ProtocolError(f"it refuses CONNECT, as web servers do that are no proxies: {said}", Cause.NO_CONNECT)
         code = _CODES.get(status, ReplyCode.GENERAL_FAILURE)  # type: ignore[call-overload]
-        self._finish(Reply(code, status=f"{status} {reason}".rstrip()), b"")
+        self._finish(Reply(code, status=said), b"")
 
     def _login_refused(self, response: h11.Response) -> LoginRefused:
         challenges = [value.decode("latin-1") for name, value in response.headers if name in _CHALLENGES]

@@ -31,7 +31,6 @@ GRANTED = {
 REFUSED = {
     b"HTTP/1.1 403 Forbidden\r\n\r\n": (ReplyCode.NOT_ALLOWED_BY_RULESET, "403 Forbidden"),
     b"HTTP/1.1 451\r\n\r\n": (ReplyCode.NOT_ALLOWED_BY_RULESET, "451"),
-    b"HTTP/1.0 405 No\r\nAllow: GET\r\n\r\n": (ReplyCode.COMMAND_NOT_SUPPORTED, "405 No"),
     b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nsad": (ReplyCode.HOST_UNREACHABLE, "502 Bad Gateway"),
     b"HTTP/1.1 504 Gateway Timeout\r\n\r\n": (ReplyCode.TTL_EXPIRED, "504 Gateway Timeout"),
     b"HTTP/1.1 500 Unable to connect\r\n\r\n": (ReplyCode.GENERAL_FAILURE, "500 Unable to connect"),
@@ -44,6 +43,13 @@ BROKEN = {
     "TLS": (b"\x15\x03\x03\x00\x02\x02\x28", Cause.TLS_ALERT, "it looks like a TLS alert"),
     "no status": (b"HTTP/1.1 OK\r\n\r\n", Cause.MALFORMED, "its response is not HTTP"),
     "no header": (b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", Cause.MALFORMED, "its response is not HTTP"),
+    "no CONNECT": (
+        b"HTTP/1.0 405 No\r\nAllow: GET\r\n\r\n",
+        Cause.NO_CONNECT,
+        "as web servers do that are no proxies: 405 No",
+    ),
+    "no method": (b"HTTP/1.1 501 Unknown\r\n\r\n", Cause.NO_CONNECT, "it refuses CONNECT"),
+    "no request": (b"HTTP/1.1 400\r\n\r\n", Cause.NO_CONNECT, "no proxies: 400"),
     "endless": (b"HTTP/1.1 200 OK\r\nA: " + b"a" * MAX_HEADER, Cause.TOO_LONG, "its header is longer than"),
     "endless lines": (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * MAX_HEADER, Cause.TOO_LONG, "its header is longer than"),
 }

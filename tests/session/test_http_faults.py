@@ -120,7 +120,11 @@ CASES = (
     Case("ntlm", wants("NTLM"), f"it wants a login by NTLM, {ONLY_BASIC}"),
     Case("negotiate", wants("Negotiate\r\nProxy-Authenticate: NTLM"), "it wants a login by Negotiate or NTLM"),
     refused("403 Forbidden", DENIED),
-    refused("405 Method Not Allowed", ReplyCode.COMMAND_NOT_SUPPORTED),
+    Case(
+        "405",
+        words(b"HTTP/1.1 405 Not Allowed\r\n\r\n"),
+        "it refuses CONNECT, as web servers do that are no proxies: 405",
+    ),
     refused("502 Bad Gateway", UNREACHABLE),
     refused("503 Service Unavailable", FAILED),
     refused("504 Gateway Timeout", EXPIRED),

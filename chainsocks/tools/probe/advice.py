@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.errors import (
     Cause,
     ConnectError,
@@ -126,7 +127,7 @@ class _Adviser:
                 yield from self._may_be_no_socks4()
                 if self._next:
                     yield from self._suspects("be switched off, or behind a firewall that drops packets")
-                else:
+                elif self._walk.destination:
                     yield f"{self._walk.destination} may not answer: try a destination that is known to answer"
             case _:
                 yield "it did not answer the login: the service that it checks logins with may hang"
@@ -158,7 +159,8 @@ class _Adviser:
             yield f"it requires another kind of login than {offered}: ask its operator"
         elif self._hop:
             address = self._hop.address
-            yield f"give it a login: socks5://USER:PASSWORD@{address}, or `username` and `password_env` in [hops]"
+            scheme = self._hop.scheme
+            yield f"give it a login: {scheme}://USER:PASSWORD@{address}, or `username` and `password_env` in [hops]"
 
     def _tls(self, error: DialError) -> Iterator[str]:
         """Say what to do about a TLS handshake, or a certificate."""
@@ -197,7 +199,13 @@ class _Adviser:
         if hop is None:
             return
         if cause in _LOOKS_LIKE:
-            yield _LOOKS_LIKE[cause].format(port=hop.address.port)
+            yield _LOOKS_LIKE[cause].format(
+                port=hop.address.port, name="HTTP" if hop.protocol is HopProtocol.HTTP else "SOCKS"
+            )
+            yield from self._may_be_before()
+        elif cause is Cause.NO_CONNECT:
+            yield f"is {hop.address.port} the port of a web server? Which port is that of the proxy?"
+            yield "if it is a proxy, its configuration has to allow CONNECT"
             yield from self._may_be_before()
         elif cause is Cause.UNSOLICITED:
             who = printable(self._next.name) if self._next else "the peer behind it"
@@ -218,7 +226,8 @@ class _Adviser:
     def _may_be_no_socks4(self) -> Iterator[str]:
         if self._hop and self._hop.kind.first_step is State.REQUEST:
             port, protocol = self._hop.address.port, self._hop.protocol
-            yield f"{protocol} has no message before this one: is {port} the port of a SOCKS4 proxy?"
+            proxy = "an HTTP proxy" if protocol is HopProtocol.HTTP else "a SOCKS4 proxy"
+            yield f"{protocol} has no message before this one: is {port} the port of {proxy}?"
 
     def _may_be_before(self) -> Iterator[str]:
         if self._before and self._hop:
@@ -260,17 +269,17 @@ _SLOW = "if it is only slow: "
 _ALONE = "`chainsocks probe --all`"
 _SHOWN = " (which shows it your own address)"
 
-_HTTP = "port {port} speaks HTTP: which port speaks SOCKS?"
-_ANOTHER = "is {port} the right port? It does not speak SOCKS"
+_HTTP = "port {port} speaks HTTP: which port speaks {name}?"
+_ANOTHER = "is {port} the right port? It does not speak {name}"
 
 _LOOKS_LIKE: dict[Cause, str] = {
-    Cause.HTTP_RESPONSE: "port {port} is an HTTP server or an HTTP proxy: which port speaks SOCKS?",
+    Cause.HTTP_RESPONSE: "port {port} is an HTTP server or proxy, whose scheme is http: which port speaks {name}?",
     Cause.HTTP_REQUEST: _HTTP,
     Cause.HTTP_CONNECT: _HTTP,
     Cause.TLS_ALERT: "port {port} requires TLS: give the hop `tls`, or a scheme such as socks5+tls",
     Cause.TLS: "port {port} speaks TLS: give the hop `tls`, or a scheme such as socks5+tls",
     Cause.SSH: "port {port} is an SSH server: `ssh -D 1080` to it opens a SOCKS proxy on this machine",
-    Cause.SMTP_OR_FTP: "port {port} is a mail or FTP server: which port speaks SOCKS?",
+    Cause.SMTP_OR_FTP: "port {port} is a mail or FTP server: which port speaks {name}?",
     Cause.SOCKS4_REPLY: 'it speaks SOCKS4: write protocol = "socks4a" (or "socks4"), or socks4a://',
     Cause.SOCKS5: 'it speaks SOCKS5: write protocol = "socks5", or socks5://',
     Cause.SOCKS4: _ANOTHER,

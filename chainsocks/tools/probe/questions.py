@@ -27,15 +27,12 @@ from chainsocks.errors import DialError, DialTimeout, HopRefused
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, ReplyCode, describe_reply
-from chainsocks.tools.probe.walk import Walk
+from chainsocks.tools.probe.walk import LOCALHOST, Walk
 
 __all__ = ["Ability", "Answer", "Question", "ask_hop"]
 
-DISCARD = 9
-"""The port to ask for: RFC 863's, where hardly any server listens."""
-
-LOCALHOST = Address("localhost", DISCARD)
-"""A name that every hop which resolves names can resolve, without a name server (RFC 6761 section 6.3)."""
+DISCARD = LOCALHOST.port
+"""The port to ask for."""
 
 MISSING = Address("chainsocks.invalid", DISCARD)
 """A name that does not exist (RFC 6761 section 6.4), for hops that refuse connections to themselves."""
@@ -210,7 +207,7 @@ def _explain(trip: Trip, error: DialError, asked: str) -> _Outcome:
     if leg is None or leg.next or trip.step != State.REQUEST:
         return _Outcome(f"it could not be asked: {error}")
     if isinstance(error, HopRefused):
-        return _Outcome(f"{asked} it said: {describe_reply(error.code)}", error.code)
+        return _Outcome(error.problem, error.code)
     if isinstance(error, DialTimeout):
         return _Outcome(f"{asked} it said nothing within {error.limit:g} s")
     return _Outcome(f"{asked}: {error.problem}", was_no_answer=True)

@@ -18,7 +18,7 @@ from chainsocks.tools.probe.findings import HopReport, HopState, Kind, Loss, Mem
 from chainsocks.tools.probe.picture import ASCII, SIGNS, fold, picture
 from chainsocks.tools.probe.pipeline_support import may_be_pipelining
 from chainsocks.tools.probe.questions import Ability, Answer, Question
-from chainsocks.tools.probe.walk import Walk
+from chainsocks.tools.probe.walk import LOCALHOST, Walk, is_asked
 from chainsocks.tools.step_times import add_steps, add_total, milliseconds, step_table
 from chainsocks.tools.tables import plain_table, print_lines, print_table
 
@@ -83,12 +83,13 @@ def _purpose(report: ProbeReport) -> str:
 
 def _way(report: ProbeReport) -> str:
     hops, destination = report.walk.route.hops, report.walk.destination
+    sent = f"asked for {LOCALHOST} only" if hops and is_asked(hops[-1]) else "sent no request"
     if report.kind is Kind.HOP:
-        return "reached directly, and sent no request"
+        return f"reached directly, and {sent}"
     if report.kind is Kind.GROUP:
-        return "its members, each reached directly, and sent no request"
+        return f"its members, each reached directly, and {sent}"
     if destination is None:
-        return "up to the last hop, which is sent no request (name a HOST:PORT to connect to)"
+        return f"up to the last hop, which is {sent} (name a HOST:PORT to connect to)"
     if not hops:
         return f"no hops, directly to {destination}"
     last = "the last hop" if report.members else printable(hops[-1].name)
@@ -145,7 +146,8 @@ def _notes(report: ProbeReport) -> Iterator[str]:
     for (question, ability), alike in names.items():
         yield f"{_TITLES[question]} {ability.answer} ({', '.join(alike)}): {printable(ability.why)}"
     last = report.hops[-1].hop if report.hops else None
-    if last and last.kind.open_greeting is None and report.fine and report.walk.destination is None:
+    unseen = last and last.kind.open_greeting is None and not is_asked(last)
+    if last and unseen and report.fine and report.walk.destination is None:
         what = "has no message before the request, so only the connection was tested"
         yield f"{printable(last.name)}: {last.protocol} {what}"
 

@@ -1,7 +1,9 @@
 """One walk along a route: the steps that it took with their times, and where and why it failed; and one on a warm way.
 
 1. A walk is a trip of the server's own, with the limits of the configuration: what stops a request stops a walk.
-2. Without a destination the last hop is greeted and sent no request, see `chainsocks.chain.operations.greet`.
+2. Without a destination the last hop is greeted and sent no request, see `chainsocks.chain.operations.greet`. In HTTP
+   nothing comes before a request, and any web server accepts the connection. So a hop that speaks it is asked for
+   `LOCALHOST`, and has to answer as a proxy: whether it connects there does not matter.
 3. Whatever a walk opens is closed when it returns.
 """
 
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 
+import anyio
 import anyio.lowlevel
 from anyio.abc import ByteStream
 
@@ -19,15 +22,22 @@ from chainsocks.chain.dialer import Dialer
 from chainsocks.chain.legs import Leg
 from chainsocks.chain.operations import close_upstream, greet, open_connection
 from chainsocks.chain.readiness import make_ready
-from chainsocks.chain.trip import OnStep
+from chainsocks.chain.steps import follow, plan_to
+from chainsocks.chain.trip import OnStep, Trip
 from chainsocks.config.chains import Route
+from chainsocks.config.hops import Hop
+from chainsocks.config.kinds import HopProtocol
 from chainsocks.errors import DialError, HopRefused, Place
 from chainsocks.net.tls import TlsStream
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.tools.probe.certificates import Secured, secured_by
 from chainsocks.tools.step_times import Taken, Trail
 
-__all__ = ["Walk", "WarmRequest", "ask_on_warm_way", "walk", "walk_repeatedly"]
+__all__ = ["LOCALHOST", "Walk", "WarmRequest", "ask_on_warm_way", "is_asked", "walk", "walk_repeatedly"]
+
+LOCALHOST = Address("localhost", 9)
+"""RFC 863's port, where hardly any server listens, under a name that every hop which resolves names can resolve,
+without a name server (RFC 6761 section 6.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +122,31 @@ async def walk(route: Route, destination: Address | None, dialer: Dialer, on_ste
         if destination:
             await close_upstream(await trip.run(open_connection))
         else:
-            await trip.run(greet)
+            await trip.run(_ask_for_itself if is_asked(route.hops[-1]) else greet)
     except DialError as error:
         trail.end(now())
         return Walk(route, destination, trail.taken, error, trip.leg, secured, trip.is_over_time)
     return Walk(route, destination, trail.taken, secured=secured)
+
+
+def is_asked(hop: Hop) -> bool:
+    """Whether a walk without a destination asks the last hop for `LOCALHOST`, and does not just greet it."""
+    return hop.protocol is HopProtocol.HTTP
+
+
+async def _ask_for_itself(trip: Trip) -> None:
+    """Have the last hop answer a request for `LOCALHOST`, with whatever answer a proxy gives.
+
+    Raises:
+        DialError: one of its subclasses, by cause.
+    """
+    try:
+        way = await follow(trip, plan_to(trip, LOCALHOST))
+    except HopRefused:
+        if trip.leg and trip.leg.next:
+            raise
+    else:
+        await anyio.aclose_forcefully(way.stream)
 
 
 async def ask_on_warm_way(count: int, route: Route, destination: Address, dialer: Dialer) -> WarmRequest:

@@ -100,8 +100,10 @@ CASES = {
 }
 
 
-async def advice(network: MemoryNetwork, chain: Chain, timeouts: Timeouts | None = None) -> str:
-    lines = advise(await walk(way_of(chain), DESTINATION, dialer_of(network, timeouts or Timeouts())))
+async def advice(
+    network: MemoryNetwork, chain: Chain, destination: Address | None = DESTINATION, timeouts: Timeouts | None = None
+) -> str:
+    lines = advise(await walk(way_of(chain), destination, dialer_of(network, timeouts or Timeouts())))
     for line in lines:
         assert "pw" not in line, "a secret"
         assert line[0].islower() or line[0] in "`", "it goes on with a list"
@@ -150,6 +152,32 @@ async def test_socks4_may_be_none(fault: Fault, autojump_clock: MockClock, nurse
     assert (await advice(network, Chain(hop))).startswith("socks4a has no message before this one: is 1080 the port")
 
 
+@pytest.mark.parametrize("destination", [DESTINATION, None])
+async def test_http_may_be_a_web_server(destination: Address | None, nursery: trio.Nursery) -> None:
+    hop = Hop("web", HopProtocol.HTTP, Address("10.0.0.1", 80))
+    network = MemoryNetwork(nursery, {hop.address: saying(b"HTTP/1.1 405 Not Allowed\r\n\r\n")})
+    assert (await advice(network, Chain(hop), destination)).startswith("is 80 the port of a web server?")
+
+
+async def test_http_may_want_a_login(nursery: trio.Nursery) -> None:
+    hop = Hop("web", HopProtocol.HTTP, Address("10.0.0.1", 80))
+    wants = b'HTTP/1.1 407 Wanted\r\nProxy-Authenticate: Basic realm="x"\r\n\r\n'
+    network = MemoryNetwork(nursery, {hop.address: saying(wants)})
+    assert (await advice(network, Chain(hop), None)).startswith("give it a login: http://USER:PASSWORD@10.0.0.1:80")
+
+
+async def test_what_speaks_no_http(nursery: trio.Nursery) -> None:
+    hop = Hop("web", HopProtocol.HTTP, Address("10.0.0.1", 25))
+    network = MemoryNetwork(nursery, {hop.address: saying(b"220 welcome\r\n")})
+    assert "which port speaks HTTP?" in await advice(network, Chain(hop))
+
+
+async def test_http_may_be_none(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    hop = Hop("web", HopProtocol.HTTP, Address("10.0.0.1", 80))
+    network = MemoryNetwork(nursery, {hop.address: saying()})
+    assert "is 80 the port of an HTTP proxy?" in await advice(network, Chain(hop), None)
+
+
 async def test_a_hop_whose_name_is_not_found(nursery: trio.Nursery) -> None:
     text = await advice(MemoryNetwork(nursery), Chain(Hop("rome", HopProtocol.SOCKS5, Address("rome.example", 1080))))
     assert "`getent hosts rome.example`" in text
@@ -192,7 +220,7 @@ async def test_which_limit_to_raise(
 ) -> None:
     network = MemoryNetwork(nursery)
     add_hop(network, hop, Trouble(METHOD, Fault.MUTE))
-    text = await advice(network, Chain(hop, dial=dial), timeouts)
+    text = await advice(network, Chain(hop, dial=dial), timeouts=timeouts)
     assert text.splitlines()[-1] == f"if it is only slow: {words}"
 
 

@@ -50,11 +50,11 @@ async def test_json(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
                         ],
                         "login": "username/password",
                         "tls": None,
-                        "names": {"answer": "yes", "why": "asked for localhost:9 it said: connection refused (05)"},
+                        "names": {"answer": "yes", "why": "it refused localhost:9: connection refused (05)"},
                         "udp": {"answer": "yes", "why": "asked to UDP_ASSOCIATE it said: succeeded (00)"},
                         "ipv6": {
                             "answer": "understood",
-                            "why": "asked for [::1]:9 it said: connection refused (05)",
+                            "why": "it refused [::1]:9: connection refused (05)",
                         },
                         "pipeline": None,
                     },

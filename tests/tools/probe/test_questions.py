@@ -139,11 +139,11 @@ async def test_an_answer_says_what_it_was_taken_from(autojump_clock: MockClock, 
     oracle = Oracle({"UDP": HANG_UP, LOOPBACK: SILENCE, NOWHERE: 2, LOCALHOST: 2, MISSING: 1})
     _, reasons = await found_of(oracle_network(nursery, oracle), Chain(PARIS))
     assert reasons[1] == {
-        NAMES: "asked for localhost:9 it said: connection not allowed by ruleset (02); "
-        "asked for chainsocks.invalid:9 it said: general SOCKS server failure (01)",
+        NAMES: "it refused localhost:9: connection not allowed by ruleset (02); "
+        "it refused chainsocks.invalid:9: general SOCKS server failure (01)",
         UDP: "asked to UDP_ASSOCIATE: the connection was closed during the request",
         IPV6: "asked for [::1]:9 it said nothing within 1.5 s; "
-        "asked for [2001:db8::1]:9 it said: connection not allowed by ruleset (02)",
+        "it refused [2001:db8::1]:9: connection not allowed by ruleset (02)",
     }
 
 

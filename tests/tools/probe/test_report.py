@@ -60,9 +60,9 @@ hop             login              names    UDP  IPv6
 paris (1 of 3)  username/password  yes      yes  understood
 osaka (2 of 3)  user id            unknown  no   no
 lima (3 of 3)   username/password  yes      yes  understood
-  IPv6 understood (paris, lima): asked for [::1]:9 it said: connection refused (05)
-  names unknown (osaka): asked for localhost:9 it said: general SOCKS server failure (01); \
-asked for chainsocks.invalid:9 it said: general SOCKS server failure (01)
+  IPv6 understood (paris, lima): it refused [::1]:9: connection refused (05)
+  names unknown (osaka): it refused localhost:9: general SOCKS server failure (01); \
+it refused chainsocks.invalid:9: general SOCKS server failure (01)
   UDP no (osaka): socks4a has none
   IPv6 no (osaka): socks4a has none
 
@@ -90,7 +90,7 @@ hop             login              names  UDP  IPv6
 paris (1 of 3)  username/password  yes    yes  understood
 osaka (2 of 3)  -                  -      -    -
 lima (3 of 3)   -                  -      -    -
-  IPv6 understood (paris): asked for [::1]:9 it said: connection refused (05)
+  IPv6 understood (paris): it refused [::1]:9: connection refused (05)
 
 BROKEN: hop paris (1 of 3) at 10.0.0.1:1080, request: it could not reach osaka at 10.0.0.2:1080, \
 it says: connection refused (05) (0.50 s of 1.5 s)
@@ -118,6 +118,15 @@ async def test_without_a_destination(autojump_clock: MockClock, nursery: trio.Nu
     )
     assert "│ osaka (2 of 2) │ socks4   │ 10.0.0.2:1080 │ connected                         │" in text
     assert "  osaka: socks4 has no message before the request, so only the connection was tested" in text
+
+
+async def test_an_http_hop_is_asked_without_a_destination(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    chain = Chain(make_hop(1), make_hop(2, HopProtocol.HTTP))
+    text = shown(await probed_of(nursery, chain=chain, destination=None))
+    assert "up to the last hop, which is asked for localhost:9 only (name a HOST:PORT to connect to)\n" in text
+    assert "│                │          │               │ request" in text
+    assert "The chain default is fine" in text
+    assert "no message before" not in text
 
 
 async def test_with_a_header_of_its_own(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -173,7 +182,7 @@ hop             login              names  UDP  IPv6
 paris (1 of 2)  username/password  yes    yes  understood
 lima (2 of 2)   username/password  yes    yes  understood
 osaka (2 of 2)  -                  -      -    -
-  IPv6 understood (paris, lima): asked for [::1]:9 it said: connection refused (05)
+  IPv6 understood (paris, lima): it refused [::1]:9: connection refused (05)
 
 group  member  state        ms
 exits  osaka   failed
