@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import anyio
 from anyio.abc import ByteStream
 
 from chainsocks.chain.readiness import carry_out, make_ready
 from chainsocks.chain.steps import plan_to
 from chainsocks.chain.trip import OPEN, Trip
+from chainsocks.net.tls import end_and_close
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.messages import Command
 
@@ -46,7 +46,7 @@ async def open_connection(trip: Trip, command: Command = Command.CONNECT) -> Ups
 
 async def close_upstream(upstream: Upstream) -> None:
     """Close a connection that is not wanted any more."""
-    await anyio.aclose_forcefully(upstream.stream)
+    await end_and_close(upstream.stream)
 
 
 async def greet(trip: Trip) -> None:
@@ -59,5 +59,5 @@ async def greet(trip: Trip) -> None:
         DialError: one of its subclasses, by cause.
         ValueError: the route has no hop.
     """
-    await anyio.aclose_forcefully(await make_ready(trip))
+    await end_and_close(await make_ready(trip))
     trip.enter(None, OPEN)

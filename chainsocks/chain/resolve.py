@@ -18,8 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum, auto
 
-import anyio
-
 from chainsocks.chain.dns_stream import Question, ask, dialect
 from chainsocks.chain.operations import Upstream, open_connection
 from chainsocks.chain.readiness import carry_out
@@ -38,6 +36,7 @@ from chainsocks.errors import (
     RequestRefused,
     ResolverError,
 )
+from chainsocks.net.tls import end_and_close
 from chainsocks.protocol.address import Address, AddressType, canonical, printable
 from chainsocks.protocol.messages import Command, ReplyCode
 
@@ -122,7 +121,7 @@ async def _ask_this_machine(trip: Trip, command: Command, subject: Address) -> A
 
 async def _ask_last_hop(trip: Trip, command: Command, subject: Address) -> Address:
     way = await carry_out(trip, plan_to(trip, subject, command))
-    await anyio.aclose_forcefully(way.stream)
+    await end_and_close(way.stream)
     answer = way.reply.bound
     is_name = answer.type is AddressType.DOMAINNAME
     if is_name is not (command is Command.RESOLVE_PTR):
@@ -147,7 +146,7 @@ async def _ask_behind_chain(trip: Trip, command: Command, subject: Address) -> A
     try:
         return await _converse(trip, upstream, questions, command, subject)
     finally:
-        await anyio.aclose_forcefully(upstream.stream)
+        await end_and_close(upstream.stream)
 
 
 async def _converse(

@@ -43,7 +43,7 @@ from chainsocks.errors import (
     UnsupportedAddress,
 )
 from chainsocks.gss.stream import CapsuleError
-from chainsocks.net.tls import TlsError, TlsStream
+from chainsocks.net.tls import TlsError, TlsStream, end_layers
 from chainsocks.network import Rest, reset_on_close
 from chainsocks.protocol import socks5
 from chainsocks.protocol.address import (
@@ -125,9 +125,11 @@ async def follow(trip: Trip, plan: Sequence[Leg], start: Leg | None = None) -> F
             stream, handshake = await _ask(trip, flight, stream, header)
             header = b""
             reply, trailing_data = handshake.reply, handshake.trailing_data
-    except BaseException:
+    except BaseException as error:
         if trip.is_abandoned:
             reset_on_close(stream)
+        elif isinstance(error, HopRefused | HopAuthenticationError):
+            end_layers(stream)  # the hops before it have done what they were asked to
         await anyio.aclose_forcefully(stream)
         raise
     trip.completed = True

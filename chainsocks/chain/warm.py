@@ -76,6 +76,7 @@ from chainsocks.config.chains import Chain, Route
 from chainsocks.config.hops import Hop, Identity
 from chainsocks.config.models import HealthSettings, Timeouts
 from chainsocks.errors import DialError
+from chainsocks.net.tls import end_and_close
 from chainsocks.network import Network
 from chainsocks.observe.privacy import shown
 from chainsocks.protocol.address import UNSPECIFIED, printable
@@ -192,7 +193,7 @@ class _Way:
         finally:
             self.stopped.set()
             if not self.is_released:
-                await anyio.aclose_forcefully(self.stream)
+                await end_and_close(self.stream)
         return ended
 
     async def release(self) -> ByteStream | None:
@@ -204,7 +205,7 @@ class _Way:
         except BaseException:
             self.is_wanted = False
             if self.is_released:
-                await anyio.aclose_forcefully(self.stream)
+                await end_and_close(self.stream)
             raise
         return self.stream if self.is_released else None
 

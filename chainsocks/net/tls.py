@@ -7,7 +7,8 @@ until the peer's (RFC 8446 section 6.1).
 2. Reading may have to send something, such as the answer to a key update. It leaves that to a task that is sending
    anyway: waiting for it, two peers that both send a lot would stop reading.
 3. A close sends no close_notify. But when this stream has ended both ways, the layers of TLS around it are ended by it,
-   as far as that needs no wait: the hops that they lead to have done nothing but forward.
+   as far as that needs no wait: the hops that they lead to have done nothing but forward. `end_layers` does so for a
+   stream that has carried all it was opened for, although its peer could send more.
 4. Before its close_notify is sent, what has arrived is decrypted: OpenSSL would drop it.
 """
 
@@ -28,7 +29,7 @@ from chainsocks.config.tls import show_pin
 from chainsocks.protocol.address import printable
 from chainsocks.protocol.errors import Cause, describe_opening
 
-__all__ = ["TlsError", "TlsStream"]
+__all__ = ["TlsError", "TlsStream", "end_and_close", "end_layers"]
 
 CHUNK = 64 * 1024
 """Bytes that are encrypted before they are sent."""
@@ -216,7 +217,7 @@ class TlsStream(ByteStream):
     async def aclose(self) -> None:
         """Close the inner stream."""
         if self._has_ended and self._peer_has_ended and isinstance(self._stream, TlsStream):
-            self._stream._finish()  # noqa: SLF001  (a layer of the same stream)
+            self._stream.finish()
         await self._stream.aclose()
 
     @property
@@ -224,8 +225,8 @@ class TlsStream(ByteStream):
         """Those of the inner stream."""
         return self._stream.extra_attributes
 
-    def _finish(self) -> None:
-        """End this layer, and those around it, as far as that needs no wait."""
+    def finish(self) -> None:
+        """End this layer, and those around it, as far as that needs no wait. A close has to follow."""
         try:
             if not self._has_ended:
                 self._has_ended = True
@@ -237,7 +238,7 @@ class TlsStream(ByteStream):
         except (ssl.SSLError, BrokenResourceError, ClosedResourceError):
             return
         if isinstance(self._stream, TlsStream):
-            self._stream._finish()  # noqa: SLF001
+            self._stream.finish()
 
     def _push(self) -> None:
         """Send what is encrypted, as far as the kernel takes it."""
@@ -356,6 +357,18 @@ class TlsStream(ByteStream):
             if pin not in self._pins:
                 self.problem = f"its pin does not match: got {show_pin(pin)}"
                 raise TlsError(self.problem, Cause.PIN_MISMATCH)
+
+
+def end_layers(stream: ByteStream) -> None:
+    """End all layers of TLS that a stream has, if any, before it is closed; as far as that needs no wait."""
+    if isinstance(stream, TlsStream):
+        stream.finish()
+
+
+async def end_and_close(stream: ByteStream) -> None:
+    """Close a stream at once that has served its purpose, so that no hop takes its end for a cut."""
+    end_layers(stream)
+    await anyio.aclose_forcefully(stream)
 
 
 def _since(date: str | None) -> str:

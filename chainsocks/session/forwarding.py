@@ -9,16 +9,21 @@ from anyio.abc import ByteStream
 from chainsocks.chain.operations import Upstream
 from chainsocks.errors import Cause, DialError, DialTimeout, Place, ProtocolError, ResponseError, Step
 from chainsocks.limits.bandwidth import Share
+from chainsocks.net.tls import TlsStream
 from chainsocks.observe.record import Traffic
 from chainsocks.protocol.address import Address
 from chainsocks.protocol.http_exchange import HttpExchange
 from chainsocks.protocol.http_proxy import HttpServerHandshake
 from chainsocks.relay.http_relay import HttpRelay
 from chainsocks.relay.idle import Scope
+from chainsocks.session.lingering_close import linger_and_close
 from chainsocks.session.outcome import SessionOver, relay_over
 from chainsocks.session.relay_limits import RelayLimits
 
-__all__ = ["Forwarding"]
+__all__ = ["END", "Forwarding"]
+
+END = 1
+"""Seconds for a destination that was sent ``Connection: close``, and for the hops, to end a way with TLS."""
 
 
 class Forwarding:
@@ -59,6 +64,8 @@ class Forwarding:
         """
         await self.relay.run(scope, self._handshake.trailing_data, self._upstream.trailing_data)
         bad_request, bad_response = self.relay.bad_request, self.relay.bad_response
+        if self._exchange.has_request and self._exchange.has_response:
+            await self._end_tls()
         if self._exchange.has_answer:
             return
         if bad_request:
@@ -70,6 +77,13 @@ class Forwarding:
             raise ResponseError(
                 self._place, problem, cause, elapsed=elapsed, limit=self._idle, at_destination=True
             ) from None
+
+    async def _end_tls(self) -> None:
+        """End the TLS of the hops. A response may be complete, by its length, before its connection ends."""
+        upstream = self._upstream.stream
+        if isinstance(upstream, TlsStream):
+            await linger_and_close(upstream, END)  # what still came in after a close would be answered by a reset
+            upstream.finish()
 
     def expired(self) -> DialError | SessionOver:
         """Return the end of a session whose messages have not moved for too long."""

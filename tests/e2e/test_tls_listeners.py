@@ -91,6 +91,17 @@ def test_half_close_goes_through(
         assert read_to_end(sock) == b"x" * MIB
 
 
+def test_a_plain_request_ends_all_layers(server: Chainsocks, folder: Path, curl: Curl, page: SocketAddress) -> None:
+    """Its response ends by its length. To both hops that has to be an end, and no cut."""
+    with chainsocks(listen=[table(folder)]) as second:
+        with chainsocks(hop(server, folder), hop(second, folder, "http")) as front:
+            for _ in range(5):
+                answer = curl("--proxy", f"http://{front.listeners[0]}", f"http://127.0.0.1:{page[1]}/")
+                assert (answer.status, answer.page) == (0, PAGE), answer.complaint
+        second.wait_for(rf'destination=127\.0\.0\.1:{page[1]} .* outcome="finished"', times=5)
+        server.wait_for(rf'destination={re.escape(second.listeners[0])} .* outcome="finished"', times=5)
+
+
 def test_a_cut_is_a_reset(server: Chainsocks, folder: Path, echo: SocketAddress) -> None:
     with chainsocks(hop(server, folder)) as front:
         sock = connect(front.address)

@@ -15,7 +15,7 @@ from anyio.abc import ByteStream
 
 from chainsocks.net.pins import pin_of
 from chainsocks.net.stream import SocketStream
-from chainsocks.net.tls import TlsError, TlsStream
+from chainsocks.net.tls import TlsError, TlsStream, end_and_close
 from chainsocks.protocol.errors import Cause
 from tests.certificates import NAME, Authority, authority
 from tests.memory import memory_stream_pair
@@ -151,19 +151,7 @@ async def test_a_changed_byte_breaks_it() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_end_of_all_layers(version: ssl.TLSVersion, ends: str) -> None:
     """Three layers to three hops in a row: those around a stream that has ended both ways end as well."""
-    near, far = map(SocketStream, tcp_pair())
-    context = authority().client()
-    context.minimum_version = context.maximum_version = version
-    ours: list[TlsStream] = []
-    theirs: list[TlsStream] = []
-    client: ByteStream = near
-    server: ByteStream = far
-    for _ in range(3):
-        client = TlsStream(client, context, NAME)
-        server = TlsStream(server, authority().server(), is_server=True)
-        await shake(client, server)
-        ours.append(client)
-        theirs.append(server)
+    ours, theirs, far = await three_layers(version)
     first, second = (theirs[2], ours[2]) if ends == "theirs first" else (ours[2], theirs[2])
     await first.send_eof()
     assert await read_to_end(second) == b""
@@ -178,6 +166,35 @@ async def test_an_end_of_all_layers(version: ssl.TLSVersion, ends: str) -> None:
             with pytest.raises(BrokenResourceError):
                 await read_to_end(layer)
     await far.aclose()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_close_that_is_an_end_of_all_layers(version: ssl.TLSVersion) -> None:
+    """The peer could send more, and has no need to."""
+    ours, theirs, far = await three_layers(version)
+    await theirs[2].send(b"all of it")
+    assert await ours[2].receive() == b"all of it"
+    await end_and_close(ours[2])
+    for layer in reversed(theirs):
+        assert await read_to_end(layer) == b""
+    await far.aclose()
+
+
+async def three_layers(version: ssl.TLSVersion) -> tuple[list[TlsStream], list[TlsStream], SocketStream]:
+    near, far = map(SocketStream, tcp_pair())
+    context = authority().client()
+    context.minimum_version = context.maximum_version = version
+    ours: list[TlsStream] = []
+    theirs: list[TlsStream] = []
+    client: ByteStream = near
+    server: ByteStream = far
+    for _ in range(3):
+        client = TlsStream(client, context, NAME)
+        server = TlsStream(server, authority().server(), is_server=True)
+        await shake(client, server)
+        ours.append(client)
+        theirs.append(server)
+    return ours, theirs, far
 
 
 async def test_a_reset_stays_a_reset() -> None:

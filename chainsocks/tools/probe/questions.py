@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-import anyio
 import trio
 
 from chainsocks.chain.associate import relay_of
@@ -24,6 +23,7 @@ from chainsocks.chain.steps import follow, plan_to
 from chainsocks.chain.trip import Trip
 from chainsocks.config.choices import Resolve
 from chainsocks.errors import DialError, DialTimeout, HopRefused
+from chainsocks.net.tls import end_and_close
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType
 from chainsocks.protocol.handshake import State
 from chainsocks.protocol.messages import Command, ReplyCode, describe_reply
@@ -197,7 +197,7 @@ async def _send_request(trip: Trip, command: Command, position: int) -> str:
         if command is Command.UDP_ASSOCIATE:
             relay_of(trip, plan[-1], way.stream, way.reply.bound)
     finally:
-        await anyio.aclose_forcefully(way.stream)
+        await end_and_close(way.stream)
     return describe_reply(way.reply.code)
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 
-import anyio
 import anyio.lowlevel
 from anyio.abc import ByteStream
 
@@ -28,7 +27,7 @@ from chainsocks.config.chains import Route
 from chainsocks.config.hops import Hop
 from chainsocks.config.kinds import HopProtocol
 from chainsocks.errors import DialError, HopRefused, Place
-from chainsocks.net.tls import TlsStream
+from chainsocks.net.tls import TlsStream, end_and_close
 from chainsocks.protocol.address import UNSPECIFIED, Address
 from chainsocks.tools.probe.certificates import Secured, secured_by
 from chainsocks.tools.step_times import Taken, Trail
@@ -146,7 +145,7 @@ async def _ask_for_itself(trip: Trip) -> None:
         if trip.leg and trip.leg.next:
             raise
     else:
-        await anyio.aclose_forcefully(way.stream)
+        await end_and_close(way.stream)
 
 
 async def ask_on_warm_way(count: int, route: Route, destination: Address, dialer: Dialer) -> WarmRequest:
