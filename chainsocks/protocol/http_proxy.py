@@ -122,8 +122,7 @@ class HttpServerHandshake(ServerHandshake):
         elif Method.NO_AUTHENTICATION_REQUIRED in self._methods:
             self.state = State.REPLY
         elif Method.USERNAME_PASSWORD in self._methods:
-            self._answer(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "a username and a password are required", _CHALLENGE)
-            raise LoginRefused("it sent no username and no password", Cause.LOGIN_REQUIRED)
+            raise self._login_wanted("it sent no username and no password", Cause.LOGIN_REQUIRED)
         else:
             problem = "a login by GSSAPI is required, and HTTP has none"
             raise self._bad(HTTPStatus.FORBIDDEN, problem, Cause.LOGIN_REQUIRED)
@@ -171,9 +170,13 @@ class HttpServerHandshake(ServerHandshake):
         except ValueError:
             colon = b""
         if len(given) > 1 or scheme.lower() != b"basic" or not colon:
-            self._answer(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "only a login by Basic is supported", _CHALLENGE)
-            raise LoginRefused("its login is not one by Basic", Cause.NO_ACCEPTABLE_METHOD)
+            raise self._login_wanted("its login is not one by Basic", Cause.NO_ACCEPTABLE_METHOD)
         return UsernamePassword(user, password)
+
+    def _login_wanted(self, problem: str, cause: Cause) -> LoginRefused:
+        """Queue an answer of 407, and return the error to raise."""
+        self._answer(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, problem, _CHALLENGE)
+        return LoginRefused(problem, cause)
 
     def _answer_login(self, *, accepted: bool) -> None:
         if accepted:

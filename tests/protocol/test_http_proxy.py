@@ -134,8 +134,9 @@ def test_logins_that_are_none(header: bytes, methods: Sequence[Method], status: 
         handshake.receive_data(CONNECT + header + b"\r\n")
     assert error.value.cause is cause
     assert isinstance(error.value, LoginRefused) or methods is BY_TICKET
-    said, fields, _ = answer_of(handshake)
+    said, fields, body = answer_of(handshake)
     assert (said, b"proxy-authenticate" in fields) == (status, status == 407)
+    assert body == f"{error.value}\n".encode(), "what the log says"
 
 
 BAD = {
