@@ -34,6 +34,8 @@ MOST_EVENTS = 200
 """Chunks of a body, and the like, that are read in one call: some milliseconds. A peer may send them in bytes."""
 
 PORT = 80
+_END = b"\r\n\r\n"
+"""The end of a body in chunks: that of the last chunk or trailer, and an empty line (RFC 9112 section 7.1)."""
 
 _FOR_ONE_CONNECTION = frozenset(
     {
@@ -114,6 +116,10 @@ class HttpExchange:
         self._server = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_RESPONSE_HEADER)
         self.via = ""
         """The name of this proxy for ``Via``; empty for none."""
+        self._is_chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
+        """Whether the body of the request is in chunks."""
+        self._latest = b""
+        """What has come from the client latest, of a body in chunks, with the bytes before it that may be its end."""
         self._unread = b""
         """What has come from the server, and h11 does not have yet."""
         self.client_has_more = self.server_has_more = False
@@ -141,7 +147,7 @@ class HttpExchange:
                     fields.append((name, _one_less(value)))
                 case _:
                     fields.append((name, value))
-        if any(name == b"transfer-encoding" for name, _ in request.headers):
+        if self._is_chunked:
             fields.append((b"Transfer-Encoding", b"chunked"))
         fields += self._own_via(request)
         fields.append((b"Connection", b"close"))
@@ -156,12 +162,15 @@ class HttpExchange:
         """
         if data:
             self._client.receive_data(data)
+            if self._is_chunked:
+                self._latest = self._latest[-len(_END) :] + data
         body, self.client_has_more = list[bytes](), False
         for _ in range(MOST_EVENTS):
             match self._event(self._client, "its body"):
                 case h11.Data() as event:
                     body.append(event.data)
                 case h11.EndOfMessage():
+                    self._check_end()
                     self.has_request = True
                     break
                 case _:
@@ -169,6 +178,15 @@ class HttpExchange:
         else:
             self.client_has_more = True
         return _send(self._server, body, is_whole=self.has_request)
+
+    def _check_end(self) -> None:
+        """Refuse a body in chunks whose last line ends without CR: another program would see its end elsewhere.
+
+        h11 allows that behind the last chunk only.
+        """
+        if self._is_chunked and not self._latest.removesuffix(self.trailing_data).endswith(_END):
+            raise ProtocolError("its body has a line that does not end in CR LF", Cause.MALFORMED)
+        self._latest = b""
 
     def from_server(self, data: bytes | None = None) -> bytes:
         """Take bytes of the server, none at its end, and return those for the client.

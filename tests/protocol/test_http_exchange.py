@@ -111,6 +111,21 @@ def test_bodies_of_requests(step: int) -> None:
     assert data == b"Wikipedia in \r\nchunks."
 
 
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize("end", [b"\n", b"X: y\n\n", b"X: y\r\n\n", b"X: y\n\r\n"])
+def test_the_end_of_chunks_is_one_that_all_programs_see(end: bytes, step: int) -> None:
+    body = b"2\r\nhi\r\n0\r\n" + end + b"GET http://example.org/ HTTP/1.1\r\nHost: x\r\n\r\n"
+    exchange, _ = begun(POST + CHUNKED + b"\r\n")
+
+    def hear() -> None:
+        for start in range(0, len(body), step):
+            exchange.from_client(body[start : start + step])
+
+    with pytest.raises(ProtocolError, match="does not end in CR LF"):
+        hear()
+    assert not exchange.has_request
+
+
 @pytest.mark.parametrize(
     "body",
     [
