@@ -2,16 +2,16 @@
 
 ::
 
-    called process ─ fork ─ waits until the chain is served, and tells
-         │            └─ fork ─ gets the sockets ─ serves the chain until the program has ended   (`exec_chain`)
-         ├─ enters the namespaces, and hands the sockets out
-         ├─ waits for that
-         └─ executes the program
+    called process ─┬─ fork ─ gets the sockets ─ serves the chain until nothing is left inside   (`exec_chain`)
+         │          └─ fork ─ enters the namespaces, and hands the sockets out
+         │                    ├─ waits until the chain is served
+         │                    └─ executes the program
+         └─ stands in for the program, and waits for what it leaves inside
 
-1. The called process becomes the program: its parent, its terminal, its signals and its exit status are those that it
-   would have without us.
-2. The process of the chain is no child of it, and has a session of its own: Ctrl-C and Ctrl-Z do not reach it. When it
-   dies, what connects inside is refused.
+1. The called process stands in for the program (`chainsocks.namespace.stand_in`): the program has its terminal and
+   gets its signals, and the caller sees the program's exit status.
+2. The process of the chain has a session of its own: Ctrl-C and Ctrl-Z do not reach it. When it dies, what connects
+   inside is refused. When the called process dies, it ends, and the kernel kills the program.
 3. The program gets standard input, output and error, and no other file that is open here: one may lead outside.
 4. Nothing is run before the chain is served. The libraries that serve it are loaded by its process only.
 """
@@ -25,7 +25,6 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import NoReturn
@@ -37,6 +36,7 @@ from chainsocks.namespace.doorman import open_door
 from chainsocks.namespace.enter import Inside, confine, enter
 from chainsocks.namespace.files import doors
 from chainsocks.namespace.handover import Handover, hand_over, take_over
+from chainsocks.namespace.stand_in import end_as, start_command, wait_for_command
 
 __all__ = ["Way", "exec", "execute"]
 
@@ -73,7 +73,7 @@ def exec(  # noqa: A001  (the command's name)
     quiet: bool,
     command: tuple[str, ...],
 ) -> None:
-    """Become a program whose only way out is a chain; return in the process of the chain only, when that has ended.
+    """Run a program whose only way out is a chain, and end as it does; return in the process of the chain only.
 
     Raises:
         UsageError: the options contradict each other.
@@ -107,43 +107,39 @@ def execute(way: Way, command: Sequence[str]) -> None:
         with theirs:
             return take_over(theirs) or os._exit(1)  # there is no namespace, and that has been said
 
-    middle = _start_chain(way, take, published)
-    if middle is None:
-        return
-    theirs.close()
-    with ours:
-        inside = enter(way.shared)
-        hand_over(ours, inside, *open_door(inside))
-    for sock, _ in published:
-        sock.close()
-    _wait_for_chain(middle)
-    if not way.quiet:
-        _say(*(f"{each} is shared: it leads outside the chain" for each in way.shared), *doors(os.environ))
-    confine()
-    _become(command)
+    def prepare(serving: int) -> None:
+        theirs.close()
+        with ours:
+            inside = enter(way.shared)
+            hand_over(ours, inside, *open_door(inside))
+        _wait_until_served(serving)
+        if not way.quiet:
+            _say(*(f"{each} is shared: it leads outside the chain" for each in way.shared), *doors(os.environ))
+        confine()
+
+    _run(way, command, take, prepare, published)
 
 
 def _execute_with_variables(way: Way, command: Sequence[str]) -> None:
-    """Become a program whose variables name a private listener, and that otherwise connects as it likes."""
+    """Run a program whose variables name a private listener, and that otherwise connects as it likes."""
     _check_chain(way)
     if way.shared or way.published:
         raise click.UsageError("--env makes no network of its own: --share and --publish are not for it")
     login = token_hex(16)
     private = _listen("127.0.0.1", 0)
-    middle = _start_chain(way, lambda: Handover(Inside((private,), (), ())), (), login)
-    if middle is None:
-        return
     address = "exec:{}@{}:{}".format(login, *private.getsockname())
-    private.close()
-    _wait_for_chain(middle)
-    for name in _VARIABLES:
-        value = f"{'socks5h' if name == 'all_proxy' else 'http'}://{address}"
-        os.environ[name] = os.environ[name.upper()] = value
-    for name in ("no_proxy", "NO_PROXY"):
-        os.environ.pop(name, None)
-    if not way.quiet:
-        _say("--env sets variables only: what does not follow all_proxy or http_proxy connects past the chain")
-    _become(command)
+
+    def prepare(serving: int) -> None:
+        _wait_until_served(serving)
+        for name in _VARIABLES:
+            value = f"{'socks5h' if name == 'all_proxy' else 'http'}://{address}"
+            os.environ[name] = os.environ[name.upper()] = value
+        for name in ("no_proxy", "NO_PROXY"):
+            os.environ.pop(name, None)
+        if not way.quiet:
+            _say("--env sets variables only: what does not follow all_proxy or http_proxy connects past the chain")
+
+    _run(way, command, lambda: Handover(Inside((private,), (), ())), prepare, (), login)
 
 
 def _check_chain(way: Way) -> None:
@@ -151,31 +147,38 @@ def _check_chain(way: Way) -> None:
         raise click.UsageError("--chain and --hop exclude each other: both are the chain")
 
 
-def _start_chain(
-    way: Way, take: Callable[[], Handover], published: Sequence[tuple[socket.socket, int]], login: str = ""
-) -> int | None:
-    """Start the process of the chain, and return the one that waits for it; in the former, None when it has ended.
+def _run(
+    way: Way,
+    command: Sequence[str],
+    take: Callable[[], Handover],
+    prepare: Callable[[int], None],
+    published: Sequence[tuple[socket.socket, int]],
+    login: str = "",
+) -> None:
+    """Start the process of the chain and the command, and end as that; in the former, return when it has ended.
 
-    `take` waits there for what it serves.
+    `take` waits in the process of the chain for what it serves. `prepare` makes the other one ready to become the
+    command; its argument is a file that can be read when the chain is served.
     """
-    process = os.pidfd_open(os.getpid())
+    ours, theirs = socket.socketpair()
     serving, tell = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        chain = os.fork()
-        if chain:
-            _end_with(chain, serving)
+    chain = os.fork()
+    if chain == 0:
+        ours.close()
         os.close(serving)
         os.setsid()
         handover = take()
-        null = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1):  # a pipe shall end when the program has
-            os.dup2(null, standard)
-        os.close(null)
+        _leave_input_and_output()
+
+        def ready() -> None:
+            for each in (theirs.fileno(), tell):
+                os.write(each, b"1")
+            os.close(tell)
+
         load_command("exec-chain")(
             handover,
-            process,
-            partial(_tell, tell),
+            theirs,
+            ready,
             published=published,
             login=login,
             path=way.path,
@@ -184,36 +187,53 @@ def _start_chain(
             verbose=way.verbose,
             quiet=way.quiet,
         )
-        return None
-    for descriptor in (process, serving, tell):
-        os.close(descriptor)
-    return middle
-
-
-def _tell(tell: int) -> None:
-    os.write(tell, b"1")
+        return
+    theirs.close()
     os.close(tell)
+    process = start_command()
+    if process == 0:
+        ours.close()
+        for sock, _ in published:
+            sock.close()
+        prepare(serving)
+        _become(command)
+    _leave_input_and_output()
+    os.closerange(_STANDARD, ours.fileno())
+    os.closerange(ours.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    _stand_in_for(process, chain, ours)
 
 
-def _end_with(chain: int, serving: int) -> NoReturn:
-    """End with 0 as soon as the chain is served; with the exit status of its process if that ends before.
+def _leave_input_and_output() -> None:
+    """Close standard input and output: a pipe shall end when the program has."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1):
+        os.dup2(null, standard)
+    os.close(null)
 
-    All other files are closed: an end that is open here would keep the other process waiting.
+
+def _stand_in_for(process: int, chain: int, link: socket.socket) -> NoReturn:
+    """Wait for the program and for what it leaves inside, and end as the program has.
+
+    The process at the other end of `link` has said there that the chain is served, and will say that nothing is left.
     """
-    os.closerange(_STANDARD, serving)
-    os.closerange(serving + 1, os.sysconf("SC_OPEN_MAX"))
-    if os.read(serving, 1):
+    status = wait_for_command(process)
+    try:
+        if link.recv(1):
+            link.send(b"1")  # the program has ended
+            link.recv(1)
+        elif not status:  # the other process has explained why there is no chain
+            _, status = os.waitpid(chain, 0)
+    except KeyboardInterrupt:
+        _say("no longer waiting: what the command has left running has no network any more")
+    except OSError:
+        pass  # the chain has been killed
+    end_as(status)
+
+
+def _wait_until_served(serving: int) -> None:
+    """Wait until the chain is served; end if it will not be, which its process has explained."""
+    if not os.read(serving, 1):
         os._exit(0)
-    _, status = os.waitpid(chain, 0)
-    code = os.waitstatus_to_exitcode(status)
-    os._exit(code if code > 0 else 1)
-
-
-def _wait_for_chain(middle: int) -> None:
-    """Wait until the chain is served; end if it will not be, which the other process has explained."""
-    _, status = os.waitpid(middle, 0)
-    if status:
-        sys.exit(max(1, os.waitstatus_to_exitcode(status)))
 
 
 def _parse_published(text: str) -> tuple[str, int]:

@@ -25,7 +25,7 @@ log = logging.getLogger("chainsocks.exec")
 
 def exec_chain(
     handover: Handover,
-    process: int,
+    caller: socket.socket,
     ready: Callable[[], None],
     *,
     published: Sequence[tuple[socket.socket, int]],
@@ -43,7 +43,7 @@ def exec_chain(
     Raises:
         ConfigError: the configuration or an option is not valid, or there is no chain.
     """
-    program = Program(process, handover, tuple(published))
+    program = Program(caller, handover, tuple(published))
     start_logging(logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING)
     config = config_inside(find(path).config, chain, hops, program.addresses, login)
     change_logging(config.log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 
 __all__ = [
     "CLONE_NEWNET",
@@ -11,6 +12,7 @@ __all__ = [
     "CLONE_NEWUSER",
     "bind_mount",
     "drop_capabilities",
+    "end_with_parent",
     "hide",
     "load_filter",
     "mount_tmpfs",
@@ -22,7 +24,7 @@ CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 2, 4, 8, 4096
 _MNT_DETACH = 2
-_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 4, 22, 24
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 1, 4, 22, 24
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITIES = 64
 
@@ -79,6 +81,11 @@ def drop_capabilities() -> None:
 def hide() -> None:
     """Keep processes of the same user from looking into this one (PR_SET_DUMPABLE)."""
     _libc.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), 0, 0, 0)
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process, and what it executes, when its parent has ended (PR_SET_PDEATHSIG)."""
+    _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
 
 
 class _Program(ctypes.Structure):

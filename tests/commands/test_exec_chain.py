@@ -17,12 +17,12 @@ def test_without_a_chain_it_is_never_ready(monkeypatch: pytest.MonkeyPatch, tmp_
     file = tmp_path / "chainsocks.toml"
     file.write_text("")
     monkeypatch.setattr("chainsocks.commands.exec_chain.start_logging", lambda level: None)
-    with socket.create_server(("127.0.0.1", 0)) as sock:
+    with socket.create_server(("127.0.0.1", 0)) as sock, socket.socket() as caller:
         handover = Handover(Inside((sock,), (), ()), 1)
         with pytest.raises(ConfigError, match="there is no chain to send connections through"):
             exec_chain(
                 handover,
-                -1,
+                caller,
                 pytest.fail,
                 published=(),
                 login="",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -64,7 +65,7 @@ def hops() -> Iterator[tuple[AnsweringHop, list[str]]]:
 def start(
     options: list[str], folder: Path, *command: str | Path, user: int = 0, **extra: str
 ) -> tuple[Process, BinaryIO, BinaryIO]:
-    """Start a program; return it with its output and its errors, which end when the process of the chain has."""
+    """Start a program; return it with its output and its errors, which end when all of its processes have."""
     with ExitStack() as stack:
         (out, to_out), (err, to_err) = os.pipe(), os.pipe()
         for writer in (to_out, to_err):
@@ -174,19 +175,46 @@ def test_a_file_decides_and_direct_ways_are_named(hops: tuple[AnsweringHop, list
     assert "destination=near.test:80 chain=only rule=2 reply=00" in err
 
 
-def test_what_is_left_running_keeps_its_chain(hops: tuple[AnsweringHop, list[str]], tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "go")
+def leave_running(hops: list[str], folder: Path) -> tuple[Process, BinaryIO, BinaryIO]:
+    """Run a command that ends with 3, and leaves something running that waits, connects and writes a file."""
+    os.mkfifo(folder / "go")
     curl = find_program("curl", "curl")
-    script = f"(read line <go; {curl} -sS http://later.test >late) & echo $!"
-    process, out, err = start(hops[1], tmp_path, "sh", "-c", script)
+    script = f"(read line <go; {curl} -sS http://later.test >late; echo $? >status) & echo $!; exit 3"
+    process, out, err = start(hops, folder, "sh", "-c", script)
+    child = int(out.readline())
+    said = err.readline().decode()
+    assert f"exec waits for what it has left running (Ctrl-C ends its network): sh ({child})" in said
+    assert process.poll() is None
+    return process, out, err
+
+
+def test_what_is_left_running_keeps_its_chain_and_is_waited_for(
+    hops: tuple[AnsweringHop, list[str]], tmp_path: Path
+) -> None:
+    process, out, err = leave_running(hops[1], tmp_path)
     with out, err:
-        assert process.wait(PATIENCE) == 0
-        child = int(out.readline())
-        assert f"the chain stays for what it has left running: sh ({child})" in err.readline().decode()
         (tmp_path / "go").write_text("\n")
-        assert err.read() == b""  # until the process of the chain has ended
+        assert (process.wait(PATIENCE), err.read()) == (3, b"")
     assert (tmp_path / "late").read_text() == "greetings\n"
     hops[0].wait_for("later.test:80")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 3), (signal.SIGTERM, -signal.SIGTERM)])
+def test_who_does_not_wait_leaves_no_network(
+    hops: tuple[AnsweringHop, list[str]], tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    process, out, err = leave_running(hops[1], tmp_path)
+    with out, err:
+        [chain] = [each for each in _processes_at(tmp_path) if _parent_of(each) == process.pid]
+        watch = os.pidfd_open(chain)
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == status
+        assert select.select([watch], [], [], PATIENCE)[0]
+        os.close(watch)
+        (tmp_path / "go").write_text("\n")
+        said = err.read().decode()  # until the last process has ended
+    assert ("no longer waiting: what the command has left running has no network" in said) == (status == 3)
+    assert (tmp_path / "status").read_text() == "6\n"  # curl: the name is not known
 
 
 def test_without_the_chain_there_is_no_network(hops: tuple[AnsweringHop, list[str]], tmp_path: Path) -> None:
@@ -194,14 +222,33 @@ def test_without_the_chain_there_is_no_network(hops: tuple[AnsweringHop, list[st
     curl = find_program("curl", "curl")
     process, out, err = start(hops[1], tmp_path, "sh", "-c", f"read line <go; exec {curl} -sS http://192.0.2.80")
     with out, err, (tmp_path / "go").open("w") as go:  # the program runs
-        [chain] = [each for each in _processes_at(tmp_path) if each != process.pid]
+        [chain] = [each for each in _processes_at(tmp_path) if _is_ours(each) and each != process.pid]
+        watch = os.pidfd_open(chain)
         os.kill(chain, signal.SIGKILL)
-        while chain in _processes_at(tmp_path):
-            pass
+        assert select.select([watch], [], [], PATIENCE)[0]
+        os.close(watch)
         go.write("\n")
         go.flush()
         assert process.wait(PATIENCE) == 7
         assert b"Failed to connect" in err.read()
+
+
+def test_without_the_called_process_there_is_no_program(hops: tuple[AnsweringHop, list[str]], tmp_path: Path) -> None:
+    process, out, err = start(hops[1], tmp_path, "sh", "-c", "echo ready; exec sleep 60")
+    with out, err:
+        assert out.readline() == b"ready\n"
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+        assert (out.read(), err.read()) == (b"", b"")  # until the program and the process of the chain have ended
+
+
+def _is_ours(process: int) -> bool:
+    """Tell whether a process has not executed a command."""
+    return "sh" not in Path(f"/proc/{process}/comm").read_text()
+
+
+def _parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _processes_at(folder: Path) -> list[int]:

@@ -38,10 +38,11 @@ log = logging.getLogger("chainsocks.exec")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program, or the process that becomes it, and the sockets of the namespace that it is in."""
+    """A program, and the sockets of the namespace that it is in."""
 
-    process: int
-    """A file descriptor of it (pidfd_open(2))."""
+    caller: socket.socket
+    """Connected to the process that stands in for it, which says when it has ended, and is told when nothing is left.
+    At its end, nothing is served any longer."""
     handover: Handover
     published: tuple[tuple[socket.socket, int], ...] = ()
     """Listening sockets outside, each with the port inside that it is for."""
@@ -68,7 +69,9 @@ async def serve_program(config: Config, program: Program, ready: Callable[[], No
             stack.callback(sock.close)
         if program.handover.door:
             stack.callback(program.handover.door.socket.close)
-        await _serve(config, program, ready, names, listeners, live)
+        caller = stack.enter_context(trio.socket.from_stdlib_socket(program.caller))
+        async with trio.open_nursery() as all_of_it:
+            await _serve(config, program, ready, names, listeners, live, caller, all_of_it.cancel_scope)
 
 
 async def _serve(
@@ -78,6 +81,8 @@ async def _serve(
     names: Names,
     listeners: list[OpenListener],
     live: LiveSessions,
+    caller: trio.socket.SocketType,
+    all_of_it: trio.CancelScope,
 ) -> None:
     patience = config.timeouts.dial + config.timeouts.resolve
     async with open_server(config, listeners, live=live) as server, trio.open_nursery() as nursery:
@@ -96,9 +101,30 @@ async def _serve(
             if carries_datagrams(config):
                 await _take_datagrams(DatagramsInside(server, door, names.name_of, nursery), program, door, nursery)
         ready()
-        await trio.lowlevel.wait_readable(program.process)
-        await _wait_for_others(program.handover)
+        if await _has_word(caller):  # the program has ended
+            async with trio.open_nursery() as watching:
+                watching.start_soon(_end_with, caller, all_of_it)
+                await _wait_for_others(program.handover)
+                watching.cancel_scope.cancel()
+            with suppress(OSError):
+                await caller.send(b"1")
+        else:
+            all_of_it.cancel()
         nursery.cancel_scope.cancel()
+
+
+async def _end_with(caller: trio.socket.SocketType, all_of_it: trio.CancelScope) -> None:
+    """End all when the caller has."""
+    await _has_word(caller)
+    all_of_it.cancel()
+
+
+async def _has_word(caller: trio.socket.SocketType) -> bool:
+    """Tell whether the caller has said something, or has ended instead."""
+    try:
+        return bool(await caller.recv(1))
+    except OSError:
+        return False
 
 
 async def _take_datagrams(datagrams: DatagramsInside, program: Program, door: Doorway, nursery: trio.Nursery) -> None:
@@ -165,4 +191,5 @@ def _describe(processes: Iterable[int]) -> str:
     for process in processes:
         with suppress(OSError):
             names.append(f"{printable(Path(f'/proc/{process}/comm').read_text().strip())} ({process})")
-    return f"the command has ended; the chain stays for what it has left running: {', '.join(names)}"
+    left = ", ".join(names)
+    return f"the command has ended, and exec waits for what it has left running (Ctrl-C ends its network): {left}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import dns.message
@@ -23,18 +21,20 @@ QUESTION = dns.message.make_query("a.test", "A").to_wire()
 
 
 @pytest.fixture
-def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that ends when its input does."""
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-        yield process
+def caller() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The end of the process that stands in for the program, and the other one."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0)
+        yield ours, theirs
 
 
-def program_of(child: subprocess.Popen[bytes], namespace: int = 1) -> Program:
+def program_of(caller: socket.socket, namespace: int = 1) -> Program:
     kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_DGRAM)
     sockets = [socket.socket(socket.AF_INET, kind) for kind in kinds]
     for sock in sockets:
         sock.bind(("127.0.0.1", 0))
-    return Program(os.pidfd_open(child.pid), Handover(Inside.of(sockets), namespace))
+    return Program(caller, Handover(Inside.of(sockets), namespace))
 
 
 def config_of(program: Program) -> Config:
@@ -42,10 +42,10 @@ def config_of(program: Program) -> Config:
 
 
 async def test_it_serves_until_the_program_has_ended(
-    nursery: trio.Nursery, child: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture
+    nursery: trio.Nursery, caller: tuple[socket.socket, socket.socket], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "chainsocks")
-    program, ready, ended = program_of(child), trio.Event(), trio.Event()
+    program, ready, ended = program_of(caller[1]), trio.Event(), trio.Event()
     stream, names, questions, _ = (sock.getsockname() for sock in program.handover.inside.sockets)
 
     async def serve() -> None:
@@ -67,28 +67,63 @@ async def test_it_serves_until_the_program_has_ended(
             await client_stream.receive_some()
     assert "it would lead back to it" in caplog.text
     assert not ended.is_set()
-    assert child.stdin
-    child.stdin.close()
+    caller[0].send(b"1")
     await ended.wait()
-    os.close(program.process)
+    assert caller[0].recv(10) == b"1"
 
 
-async def test_it_waits_for_what_is_left(
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends when its input does."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        yield process
+
+
+@pytest.mark.parametrize("ends_first", ["what is left", "the caller"])
+async def test_it_waits_for_what_is_left_as_long_as_its_caller(
     nursery: trio.Nursery,
+    caller: tuple[socket.socket, socket.socket],
     child: subprocess.Popen[bytes],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
+    ends_first: str,
 ) -> None:
-    with subprocess.Popen(["true"]) as command:  # noqa: ASYNC220
-        program = program_of(command)
+    program, ready, ended = program_of(caller[1]), trio.Event(), trio.Event()
     left = [[child.pid], []]
     monkeypatch.setattr("chainsocks.tools.exec.serve.processes_in", lambda namespace: left.pop(0))
-    ready = trio.Event()
-    nursery.start_soon(partial(serve_program, config_of(program), program, ready.set))
+
+    async def serve() -> None:
+        await serve_program(config_of(program), program, ready.set)
+        ended.set()
+
+    nursery.start_soon(serve)
     await ready.wait()
-    await trio.testing.wait_all_tasks_blocked(0.01)
+    caller[0].send(b"1")
+    while not caplog.text:
+        await trio.lowlevel.checkpoint()
     name = Path(f"/proc/{child.pid}/comm").read_text().strip()  # noqa: ASYNC240
-    assert f"the chain stays for what it has left running: {name} ({child.pid})" in caplog.text
-    assert child.stdin
-    child.stdin.close()
-    os.close(program.process)
+    assert f"exec waits for what it has left running (Ctrl-C ends its network): {name} ({child.pid})" in caplog.text
+    assert not ended.is_set()
+    if ends_first == "what is left":
+        assert child.stdin
+        child.stdin.close()
+        await ended.wait()
+        assert caller[0].recv(10) == b"1"
+    else:
+        caller[0].close()
+        await ended.wait()
+        assert child.poll() is None
+
+
+async def test_it_ends_with_its_caller(nursery: trio.Nursery, caller: tuple[socket.socket, socket.socket]) -> None:
+    program, ready, ended = program_of(caller[1]), trio.Event(), trio.Event()
+
+    async def serve() -> None:
+        await serve_program(config_of(program), program, ready.set)
+        ended.set()
+
+    nursery.start_soon(serve)
+    await ready.wait()
+    async with await trio.open_tcp_stream(*program.handover.inside.names[0].getsockname()):
+        caller[0].close()
+        await ended.wait()
