@@ -70,11 +70,6 @@ class ListenerKind(StrEnum):
     """A question of DNS, in a datagram or on a connection."""
 
     @property
-    def takes_datagrams(self) -> bool:
-        """Whether the listener has a UDP port beside the TCP port, with the same number."""
-        return self is ListenerKind.DNS
-
-    @property
     def is_redirected(self) -> bool:
         """Whether the clients know of no proxy, and the kernel knows their destinations."""
         return self in _REDIRECTED
@@ -135,11 +130,18 @@ class Listener:
     """The group of a unix socket, as a name or a number; None for that of the process."""
     proxy_protocol: Senders | None = None
     """From where connections are accepted, with a PROXY protocol header; None for clients that connect themselves."""
+    udp: bool = False
+    """Whether a tunnel, or a listener for what nftables hands over, takes datagrams as well."""
     tls: ListenerTls | None = None
     """How clients speak TLS, inside of which they send their requests; None for no TLS."""
 
     def __str__(self) -> str:
         return str(self.address)
+
+    @property
+    def takes_datagrams(self) -> bool:
+        """Whether the listener has a UDP port beside the TCP port, with the same number."""
+        return self.udp or self.kind is ListenerKind.DNS
 
     @property
     def asks_certificates(self) -> bool:

@@ -105,6 +105,7 @@ class ListenTable(Table):
     mode: Annotated[int | None, parsed(parse_mode)] = None
     group: Annotated[str | None, parsed(parse_group), NUMBER] = None
     proxy_protocol: Annotated[tuple[Annotated[Senders, parsed(parse_sender)], ...], LIST] = ()
+    udp: StrictBool = False
     tls: ListenerTlsTable | None = None
     _tls: ListenerTls | None = None
 
@@ -123,8 +124,10 @@ class ListenTable(Table):
             raise ValueError('kind = "tunnel" and target go together, as in target = "db.internal:5432"')
         if self.kind.is_redirected:
             _check_redirected(self.kind, self.address, senders, self.tls)
-        if self.kind.takes_datagrams:
-            _check_datagrams(self.kind, self.address, senders, self.tls)
+        if self.udp and self.kind not in (ListenerKind.TUNNEL, ListenerKind.TPROXY):
+            raise ValueError('udp = true is for kind = "tunnel" and kind = "tproxy"; SOCKS needs no key for UDP')
+        if self.udp or self.kind is ListenerKind.DNS:
+            _check_datagrams("udp = true" if self.udp else 'kind = "dns"', self.address, senders, self.tls)
         return self
 
     @model_validator(mode="before")
@@ -151,13 +154,11 @@ def _check_redirected(
         raise ValueError(f'kind = "{kind}" has clients that know of no proxy: they send no header, and no TLS to it')
 
 
-def _check_datagrams(
-    kind: ListenerKind, address: ListenAddress, senders: Senders, tls: ListenerTlsTable | None
-) -> None:
+def _check_datagrams(what: str, address: ListenAddress, senders: Senders, tls: ListenerTlsTable | None) -> None:
     if not isinstance(address, Address):
-        raise ValueError(f'kind = "{kind}" needs UDP and TCP: write an IP address and a port, as in "127.0.0.1:53"')
+        raise ValueError(f'{what} needs UDP and TCP: write an IP address and a port, as in "127.0.0.1:53"')
     if senders != Senders() or tls:
-        raise ValueError(f'kind = "{kind}" takes datagrams: they have no PROXY protocol header, and no TLS')
+        raise ValueError(f"{what} takes datagrams: they have no PROXY protocol header, and no TLS")
 
 
 class _ServerTable(Table):

@@ -11,15 +11,17 @@ import socket
 import sys
 from typing import NamedTuple, cast
 
-from chainsocks.protocol.address import Address, SockAddr, address_of
+from chainsocks.protocol.address import Address, AddressType, SockAddr, address_of
 from chainsocks.sockets import MAX_DATAGRAM
 
-__all__ = ["Arrival", "receive_arrival", "send_answer", "tell_arrival"]
+__all__ = ["Arrival", "answering_socket", "be_transparent", "receive_arrival", "send_answer", "tell_arrival"]
 
 _IP_PKTINFO, _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 8, 49, 50
+_IP_ORIGDSTADDR, _IPV6_ORIGDSTADDR = 20, 74
+_IP_TRANSPARENT, _IPV6_TRANSPARENT = 19, 75
 """Linux's numbers; the socket module does not name all of them."""
 
-_ROOM = 64
+_ROOM = 128
 """Bytes for what the kernel tells of a datagram."""
 
 _Told = list[tuple[int, int, bytes]]
@@ -46,6 +48,41 @@ def tell_arrival(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
 
 
+def be_transparent(sock: socket.socket) -> None:
+    """Have a socket be one for addresses that the machine does not have.
+
+    Datagrams tell which one they were sent to, with the port (nftables, tproxy).
+
+    Raises:
+        OSError: that takes CAP_NET_ADMIN.
+    """
+    is_ipv6 = sock.family is socket.AF_INET6
+    level = socket.IPPROTO_IPV6 if is_ipv6 else socket.IPPROTO_IP
+    sock.setsockopt(level, _IPV6_TRANSPARENT if is_ipv6 else _IP_TRANSPARENT, 1)
+    if sock.type is socket.SOCK_DGRAM:
+        sock.setsockopt(level, _IPV6_ORIGDSTADDR if is_ipv6 else _IP_ORIGDSTADDR, 1)
+
+
+def answering_socket(source: Address) -> socket.socket:
+    """Return a UDP socket that sends from any address, to answer as if from there; the caller closes it.
+
+    Raises:
+        OSError: that takes CAP_NET_ADMIN.
+    """
+    sock = socket.socket(
+        socket.AF_INET6 if source.type is AddressType.IPV6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+    )
+    try:
+        be_transparent(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # another worker may answer from there, too
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # it only sends
+        sock.bind(source.sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def receive_arrival(sock: socket.socket) -> Arrival:
     """Receive a datagram.
 
@@ -57,8 +94,13 @@ def receive_arrival(sock: socket.socket) -> Arrival:
         return Arrival(data, address_of(client), address_of(sock.getsockname()), [])
     data, told, _, client = sock.recvmsg(MAX_DATAGRAM, _ROOM)
     here, answer_from = address_of(sock.getsockname()), cast(_Told, [])
+    original: Address | None = None
     for level, kind, info in told:
-        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+        if (level, kind) == (socket.IPPROTO_IP, _IP_ORIGDSTADDR):
+            original = Address(socket.inet_ntoa(info[4:8]), int.from_bytes(info[2:4], "big"))
+        elif (level, kind) == (socket.IPPROTO_IPV6, _IPV6_ORIGDSTADDR):
+            original = Address(socket.inet_ntop(socket.AF_INET6, info[8:24]), int.from_bytes(info[2:4], "big"))
+        elif (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
             ours, addressed = info[4:8], info[8:12]
             here = Address(socket.inet_ntoa(addressed), here.port)
             answer_from = [(level, kind, bytes(4) + ours + bytes(4))]
@@ -68,7 +110,7 @@ def receive_arrival(sock: socket.socket) -> Arrival:
             if not (ours[0] == 0xFE and ours[1] & 0xC0 == 0x80):  # only a link-local one needs its interface
                 index = bytes(4)
             answer_from = [(level, kind, ours + index)]
-    return Arrival(data, address_of(cast(SockAddr, client)), here, answer_from)
+    return Arrival(data, address_of(cast(SockAddr, client)), original or here, answer_from)
 
 
 def send_answer(sock: socket.socket, data: bytes, arrival: Arrival) -> bool:

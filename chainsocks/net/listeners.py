@@ -17,18 +17,22 @@ from typing import Any
 
 from chainsocks.config.listeners import Listener, ListenerKind, SystemdSocket, UnixPath
 from chainsocks.net.activation import activation, real_address
-from chainsocks.net.arrivals import tell_arrival
+from chainsocks.net.arrivals import be_transparent, tell_arrival
 from chainsocks.net.keepalive import keep_alive
 from chainsocks.net.redirected import original_destination
 from chainsocks.protocol.address import Address
 from chainsocks.sockets import keep_urgent
 
-__all__ = ["OpenListener", "bind_datagrams", "bind_listeners", "change_access", "open_listeners", "tcp_socket"]
+__all__ = [
+    "OpenListener",
+    "bind_datagrams",
+    "bind_listeners",
+    "change_access",
+    "open_listeners",
+    "tcp_socket",
+]
 
 log = logging.getLogger("chainsocks.server")
-
-_IP_TRANSPARENT, _IPV6_TRANSPARENT = 19, 75
-"""Linux's numbers of options that the socket module does not name (ip(7))."""
 
 TRIES = 10
 """Ports of the kernel's choice that are tried for TCP and UDP together."""
@@ -85,10 +89,7 @@ class OpenListener:
         if self.is_udp:
             tell_arrival(self.sock)
         if self.listener.kind is ListenerKind.TPROXY:
-            level, option = (socket.IPPROTO_IP, _IP_TRANSPARENT)
-            if self.sock.family is socket.AF_INET6:
-                level, option = (socket.IPPROTO_IPV6, _IPV6_TRANSPARENT)
-            self.sock.setsockopt(level, option, 1)
+            be_transparent(self.sock)
 
     def listen(self, keepalive: float = math.inf) -> None:
         """Start listening. What a TCP socket accepts inherits `keepalive` (`chainsocks.net.keepalive`).
@@ -187,7 +188,7 @@ def _bind_ports(
         OSError: as `_bind_tcp`, for either.
     """
     tcp = [sock for sock in former if sock.type is socket.SOCK_STREAM]
-    if not listener.kind.takes_datagrams:
+    if not listener.takes_datagrams:
         return _bind_tcp(address, stack, tcp)
     udp = {sock.getsockname(): sock for sock in former if sock.type is socket.SOCK_DGRAM}
     tries = TRIES if address.port == 0 else 1

@@ -37,7 +37,7 @@ def rearranged(current: Sequence[OpenListener], wanted: Iterable[Listener]) -> I
             if former:
                 again = [OpenListener(listener, each.sock, each.path) for each in former if not each.is_udp]
                 datagrams = [OpenListener(listener, each.sock) for each in former if each.is_udp]
-                if not listener.kind.takes_datagrams:
+                if not listener.takes_datagrams:
                     datagrams = []
                 elif not datagrams:
                     datagrams = bind_datagrams(again)

@@ -14,13 +14,16 @@ __all__ = ["UnspokenHandshake"]
 
 
 class UnspokenHandshake(ServerHandshake):
-    """Has the request for `destination` from the start. All that arrives is `trailing_data`."""
+    """Has the request for `destination` from the start. All that arrives is `trailing_data`.
+
+    With UDP_ASSOCIATE the request is for the datagrams of one client.
+    """
 
     __slots__ = ()
 
-    def __init__(self, version: Version, destination: Address) -> None:
+    def __init__(self, version: Version, destination: Address, command: Command = Command.CONNECT) -> None:
         super().__init__(State.REPLY)
-        self._request = Request(version, Command.CONNECT, destination)
+        self._request = Request(version, command, destination)
 
     def _advance(self) -> bool:
         return False

@@ -134,9 +134,9 @@ class Router:
         """Decide on a request. `addresses` are those of its destination's name if it was looked up; possibly none.
 
         A UDP association is decided on before its destinations are known, by the rules without ``to`` and ``ports``.
-        `decide_datagram` then decides on each datagram.
+        `decide_datagram` then decides on each datagram. Those of a tunnel have one destination, which is known.
         """
-        if request.command is Command.UDP_ASSOCIATE:
+        if request.command is Command.UDP_ASSOCIATE and request.version is not Version.TUNNEL:
             question = _question(request, caller, NOWHERE, -1)
             return self._conclude(request.destination, self._asked.first(question))
         try:

@@ -45,7 +45,7 @@ HONOURED: dict[type, frozenset[str]] = {
             "web",
         },
     ),
-    Listener: frozenset({"address", "chain", "group", "mode", "names_only", "proxy_protocol"}),
+    Listener: frozenset({"address", "chain", "group", "mode", "names_only", "proxy_protocol", "udp"}),
     Server: frozenset(
         {
             "bind_address",

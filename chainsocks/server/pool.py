@@ -330,7 +330,7 @@ class Pool:
                 config = replace(self.config, server=server, limits=share_limits(self.config.limits, len(self.slots)))
                 slot.column = self.board.take_column()
                 others = None if slot.column is None else self.board.column(slot.column)
-                worker = Worker(slot.number, config, listeners, theirs, self.is_watched, others)
+                worker = Worker(slot.number, config, listeners, theirs, self.is_watched, others, slot in self.slots[:1])
                 pid = os.fork()
                 if pid == 0:
                     channel.close()

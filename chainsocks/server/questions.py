@@ -21,12 +21,10 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import trio
 from anyio import BrokenResourceError, EndOfStream
-from anyio.abc import ByteStream, SocketAttribute
 
 from chainsocks.config.listeners import Listener
 from chainsocks.net.arrivals import Arrival, receive_arrival, send_answer
@@ -34,6 +32,7 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
 from chainsocks.protocol.address import SockAddr
 from chainsocks.protocol.dns import Query, parse_query
+from chainsocks.server.silent_client import SilentClient
 from chainsocks.session.connection import Connection
 from chainsocks.shares import Shares, client_of, reserve_of
 
@@ -54,79 +53,29 @@ _QUIET = 60
 """Seconds between two warnings that questions are dropped."""
 
 
-class Asker(ByteStream):
-    """What a session has as its client: nothing comes from it, and the answer goes to `deliver`.
-
-    `closed` is called as the session ends.
-    """
-
-    def __init__(self, closed: Callable[[], None], client: SockAddr, here: SockAddr) -> None:
-        self._closed: Callable[[], None] | None = closed
-        self._ends = client, here
-        self._end = trio.Event()
-        self._is_broken = False
-
-    async def deliver(self, answer: bytes) -> None:
-        """Send the answer.
-
-        Raises:
-            BrokenResourceError: the client has left.
-        """
-        raise NotImplementedError
-
-    async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Wait until the client has left, or has its answer."""
-        await self._end.wait()
-        if self._is_broken:
-            raise BrokenResourceError
-        raise EndOfStream
-
-    async def send(self, item: bytes) -> None:
-        """Send the answer, which is `item`."""
-        await self.deliver(item)
-
-    async def send_eof(self) -> None:
-        """Nothing follows the answer."""
-        self._end.set()
-
-    def break_off(self) -> None:
-        """Have the client be one that has left."""
-        self._is_broken = True
-        self._end.set()
-
-    async def aclose(self) -> None:
-        """End the question."""
-        if self._closed:
-            self._closed()
-            self._closed = None
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Both ends, by anyio's keys."""
-        client, here = self._ends
-        return {SocketAttribute.remote_address: lambda: client, SocketAttribute.local_address: lambda: here}
+class Asker(SilentClient):
+    """The client of a question: the answer goes to `send`."""
 
 
 class _AskerByDatagram(Asker):
     def __init__(self, closed: Callable[[], None], query: Query, arrival: Arrival, sock: socket.socket) -> None:
-        super().__init__(closed, arrival.client.sockaddr, arrival.here.sockaddr)
+        super().__init__(closed, (arrival.client.sockaddr, arrival.here.sockaddr))
         self._query = query
         self._arrival = arrival
         self._socket = sock
 
-    async def deliver(self, answer: bytes) -> None:
-        send_answer(self._socket, self._query.in_datagram(answer), self._arrival)
+    async def send(self, item: bytes) -> None:
+        send_answer(self._socket, self._query.in_datagram(item), self._arrival)
         await trio.lowlevel.checkpoint()
 
 
 class _AskerByStream(Asker):
     def __init__(self, closed: Callable[[], None], conversation: _Conversation) -> None:
-        client, here = conversation.ends
-        super().__init__(closed, client, here)
+        super().__init__(closed, conversation.ends)
         self._conversation = conversation
 
-    async def deliver(self, answer: bytes) -> None:
-        await self._conversation.send(answer)
+    async def send(self, item: bytes) -> None:
+        await self._conversation.send(item)
 
     async def aclose(self) -> None:
         await super().aclose()

@@ -186,13 +186,15 @@ async def open_logged_server(
     counters: Counters | None = None,
     live: LiveSessions | None = None,
     others: Column | None = None,
+    *,
+    takes_flows: bool = True,
 ) -> AsyncIterator[Server]:
     """Run a server as `chainsocks.server.server.open_server` does, and log where it listens and that it has stopped.
 
     `listeners`, which the caller has opened and logged, replace those of `config`; with them these are debugging lines.
     """
     level = logging.DEBUG if listeners else logging.INFO
-    async with open_server(config, listeners, events, counters, live, others) as server:
+    async with open_server(config, listeners, events, counters, live, others, takes_flows=takes_flows) as server:
         log.log(level, "listening on %s", ", ".join(map(str, server.listeners)))
         yield server
     log.log(level, "stopped")

@@ -5,7 +5,8 @@
     listener ─ accept ─ admission ─ session, with the service of that moment ─ its place is free
                      │          │ └── next request, of plain HTTP ────┘   (`chainsocks.server.next_requests`)
                      ├─ header of a load balancer ─┘   (`chainsocks.server.reception`)
-                     └─ questions of DNS: a session for each   (`chainsocks.server.questions`)
+                     ├─ questions of DNS: a session for each   (`chainsocks.server.questions`)
+                     └─ datagrams of a client: a session for all of them   (`chainsocks.server.flows`)
 
 1. All of it can be changed while the server runs. A session uses the service that it started with to its end.
 2. There are two nurseries, that of the listeners inside that of the sessions. A server that stops cancels the inner
@@ -45,16 +46,19 @@ from chainsocks.server.accept import accept_connections
 from chainsocks.server.admission import Admission, Place
 from chainsocks.server.deadlines import Deadlines, open_deadlines
 from chainsocks.server.file_limit import current_limit, sessions_that_fit, waiting_that_fit, warm_ways_that_fit
+from chainsocks.server.flows import Flows
 from chainsocks.server.health_checks import check_members, members_to_check
 from chainsocks.server.lane import Lane
 from chainsocks.server.network import TrioNetwork
 from chainsocks.server.next_requests import NextRequests
-from chainsocks.server.questions import Asker, Questions
+from chainsocks.server.questions import Questions
 from chainsocks.server.reception import Reception
+from chainsocks.server.silent_client import SilentClient
 from chainsocks.session.access import Access
 from chainsocks.session.begun import Begun
 from chainsocks.session.connection import Connection
 from chainsocks.session.login import Logins
+from chainsocks.session.own_listeners import OwnListeners
 from chainsocks.session.place import Place as SessionPlace
 from chainsocks.session.service import Service
 from chainsocks.session.session import serve_session
@@ -108,6 +112,8 @@ class Server:
         accepting: trio.Nursery,
         sessions: trio.Nursery,
         live: LiveSessions | None = None,
+        *,
+        takes_flows: bool = True,
     ) -> None:
         self.admission = Admission(
             *_limit_sessions(service.config),
@@ -123,7 +129,8 @@ class Server:
         self._service = service
         self._reception = Reception()
         self._next_requests = NextRequests()
-        self._questions = Questions(self._begin_question, self._start_questions)
+        self._questions = Questions(self._begin_silent, self._start_questions)
+        self._flows = Flows(self._begin_silent, self.own_listeners) if takes_flows else None
         self._poller = poller
         self._deadlines = deadlines
         self._keepalive = keepalive
@@ -226,13 +233,12 @@ class Server:
     def _start(self, opened: OpenListener) -> None:
         active = _Active(opened, opened.terms, self._open_lane(opened.terms))
         self._active.append(active)
-        if active.is_tcp and not opened.is_udp:
-            self.own_listeners.add(address_of(opened.sock.getsockname()))
+        if active.is_tcp:
+            self._own(opened).add(address_of(opened.sock.getsockname()))
         self._accepting.start_soon(self._serve_listener, active)
 
     async def _serve_listener(self, active: _Active) -> None:
-        opened = active.opened
-        address = address_of(opened.sock.getsockname()) if active.is_tcp and not opened.is_udp else None
+        address = address_of(active.opened.sock.getsockname()) if active.is_tcp else None
         try:
             with active.scope:
                 await self._accept(active)
@@ -243,13 +249,23 @@ class Server:
             if active.lane:
                 active.lane.close()
             if address:
-                self.own_listeners.remove(address)
+                self._own(active.opened).remove(address)
             active.closed.set()
+
+    async def _serve_datagrams(self, sock: socket.socket, active: _Active) -> None:
+        if active.terms.kind is DNS:
+            await self._questions.serve_datagrams(sock, lambda: active.terms)
+        elif self._flows:
+            await self._flows.serve(sock, lambda: active.terms)
+        await trio.sleep_forever()
+
+    def _own(self, opened: OpenListener) -> OwnListeners:
+        return self.own_listeners.for_datagrams if opened.is_udp else self.own_listeners
 
     async def _accept(self, active: _Active) -> None:
         sock, poller = active.opened.sock, self._poller
         if active.opened.is_udp:
-            await self._questions.serve_datagrams(sock, lambda: active.terms)
+            await self._serve_datagrams(sock, active)
         is_ipv4 = sock.family is socket.AF_INET
         is_tcp = active.is_tcp
 
@@ -343,9 +359,9 @@ class Server:
         if self._poller:
             self._poller.let_tasks_run()  # a callback may have started it
 
-    def _begin_question(self, connection: Connection, asker: Asker) -> bool:
-        """Begin the session of a question; return False if there is no place for it."""
-        place = self.admission.enter(client_of(connection.host), asker)
+    def _begin_silent(self, connection: Connection, client: SilentClient) -> bool:
+        """Begin the session of a question, or of a flow; return False if there is no place for it."""
+        place = self.admission.enter(client_of(connection.host), client)
         if place is None:
             return False
         self._start_session(connection, self._service, None, place)
@@ -410,13 +426,15 @@ async def open_server(
     counters: Counters | None = None,
     live: LiveSessions | None = None,
     others: Column | None = None,
+    *,
+    takes_flows: bool = True,
 ) -> AsyncIterator[Server]:
     """Run a server for `config` for as long as the block does, and then until its sessions have ended.
 
     The listeners are those of `config`, unless `opened` has some; `opened` is closed here. `events` are listeners to
     the events of all sessions, `counters` counts them, and `live` has them while they run. `others` are the other
-    workers, for limits. After the block there are no new connections; sessions that still run after the `grace` of the
-    configuration are cancelled.
+    workers, for limits, and without `takes_flows` one of them has the flows (`chainsocks.server.flows`). After the
+    block there are no new connections; sessions that still run after the `grace` of the configuration are cancelled.
 
     Raises:
         OSError: an address is not available; ``filename`` says which.
@@ -440,7 +458,9 @@ async def open_server(
             network = TrioNetwork(poller, deadlines, keepalive)
             service = Service(config, Logins(config.users), network, events, counters, limiter=limiter)
             async with trio.open_nursery() as accepting:
-                server = Server(service, listeners, poller, deadlines, keepalive, accepting, sessions, live)
+                server = Server(
+                    service, listeners, poller, deadlines, keepalive, accepting, sessions, live, takes_flows=takes_flows
+                )
                 unused.pop_all()
                 yield server
                 accepting.cancel_scope.cancel()

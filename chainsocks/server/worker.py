@@ -71,6 +71,8 @@ class Worker:
     """Whether it keeps what the control socket shows."""
     others: Column | None = None
     """What it and the other workers tell one another, for limits."""
+    takes_flows: bool = True
+    """Whether it is the one that has the flows of datagrams."""
 
 
 def run_worker(worker: Worker, leave_parent: Callable[[], None]) -> NoReturn:
@@ -117,7 +119,9 @@ async def serve_as_worker(worker: Worker) -> None:
         async with trio.open_nursery() as nursery:
             stopping = trio.Event()
             counters, live = (Counters(), LiveSessions()) if worker.is_watched else (None, None)
-            async with open_logged_server(worker.config, worker.listeners, (), counters, live, worker.others) as server:
+            async with open_logged_server(
+                worker.config, worker.listeners, (), counters, live, worker.others, takes_flows=worker.takes_flows
+            ) as server:
                 nursery.start_soon(_handle_signals, signals, stopping)
                 nursery.start_soon(_Orders(worker, server, stopping, nursery).run)
                 await stopping.wait()

@@ -73,11 +73,14 @@ def datagram_access(
     service: Service, listener: Listener, request: Request, caller: Caller
 ) -> Callable[[Address, Address], bool] | None:
     """Return what judges where datagrams go directly, by the rule of each; None if all of them may go anywhere."""
-    if service.config.server.private or listener.is_home:
-        return None
+    own, anywhere = service.own_listeners, service.config.server.private or listener.is_home
+    if anywhere:
+        return (lambda _, address: not own.take_datagrams_at(address)) if own.has_datagrams else None
     router = service.policy_of(listener).router
 
     def allowed(destination: Address, address: Address) -> bool:
+        if own.take_datagrams_at(address):
+            return False
         rule = router.decide_datagram(request, caller, destination).rule if router.has_rules else None
         return Access.of(service, listener, rule).private_problem(destination, address) is None
 

@@ -55,12 +55,14 @@ async def open_datagram_relay(
     allowed: Allowed | None = None,
     told: Ends | None = None,
     open_share: Callable[[], Share | None] = lambda: None,
+    datagrams: DatagramSocket | None = None,
 ) -> AsyncIterator[tuple[DatagramRelay, Address]]:
     """Open what a client's association needs; yield the relay, and the address that the client sends datagrams to.
 
     `account` is the client, see `chainsocks.shares`. `associate` opens associations at all hops, which are closed here.
     `passes` decides which datagrams may leave (`chainsocks.relay.filter`), and `allowed` where they may go directly;
-    without these all of them may, anywhere. `told` are the ends of the client's connection where a load balancer has
+    without these all of them may, anywhere. `datagrams` has those of the client, with headers; without it a port is
+    opened for them. `told` are the ends of the client's connection where a load balancer has
     told of them, and `open_share` opens the client's share of the bandwidth, if that is limited.
 
     *Closing*: all of it is closed at the end of the block.
@@ -75,9 +77,14 @@ async def open_datagram_relay(
     config, network = service.config, service.network
     here, there = _ends_of(client, told)
     resolve = partial(network.resolve, client=account)
-    with service.port_shares.hold(here.zoned, account), ExitStack() as sockets:
-        ports = config.server.udp_ports
-        socket = _open_udp(lambda host: network.open_udp(host, ports), here.zoned, sockets)
+    with ExitStack() as sockets:
+        if datagrams:
+            socket, port = datagrams, there.port
+        else:
+            sockets.enter_context(service.port_shares.hold(here.zoned, account))
+            ports = config.server.udp_ports
+            socket = _open_udp(lambda host: network.open_udp(host, ports), here.zoned, sockets)
+            port = _declared_port(request.destination, there.host)
         async with AsyncExitStack() as streams:
             opener, arranged = _opener(network, chain.egress), _arranged(resolve, chain.family)
             allowed = _allowed_by(chain.family, allowed)
@@ -99,7 +106,6 @@ async def open_datagram_relay(
                 way = ThrottledPath(way, share, tally.drops)
             if passes:
                 way = FilteredPath(way, passes, tally.drops)
-            port = _declared_port(request.destination, there.host)
             idle = config.timeouts.udp_idle
             relay = DatagramRelay(client, socket, way, tally, host=there.host, port=port, idle=idle)
             yield relay, Address(_advertised(here.host, config.server), socket.address.port)

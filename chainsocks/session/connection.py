@@ -10,6 +10,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Server
 from chainsocks.errors import RequestRefused
+from chainsocks.network import DatagramSocket
 from chainsocks.protocol.address import Address, address_of, canonical
 from chainsocks.protocol.dns import Query
 from chainsocks.protocol.messages import ReplyCode
@@ -45,6 +46,8 @@ class Connection(NamedTuple):
     """The client that a load balancer has told of, in whose place `client` is connected to that."""
     target: Address | None = None
     """Where the connection was going to, if the network tells that; None where the client asks for it."""
+    datagrams: DatagramSocket | None = None
+    """What has the datagrams of the client, which uses no SOCKS; None for a client with a connection."""
     question: Query | None = None
     """What the client asks, with an answer as its only data; None for other protocols than DNS."""
     earlier: Earlier | None = None

@@ -41,6 +41,23 @@ class OwnListeners:
     def __init__(self) -> None:
         self._listening: Counter[Address] = Counter()
         self._ports: Counter[int] = Counter()
+        self._for_datagrams: OwnListeners | None = None
+
+    @property
+    def for_datagrams(self) -> OwnListeners:
+        """The UDP ports among the listeners, which are addresses of their own."""
+        if self._for_datagrams is None:
+            self._for_datagrams = OwnListeners()
+        return self._for_datagrams
+
+    @property
+    def has_datagrams(self) -> bool:
+        """Whether there has been a UDP port."""
+        return self._for_datagrams is not None
+
+    def take_datagrams_at(self, address: Address) -> bool:
+        """Return whether a datagram to an address would come to this server; a name is not looked up."""
+        return self._for_datagrams is not None and self._for_datagrams.are_at(address)
 
     def add(self, address: Address) -> None:
         """Add the address of a listening socket."""

@@ -18,7 +18,7 @@ from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.dns_handshake import QuestionHandshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
-from chainsocks.protocol.messages import Method, Request, UsernamePassword, Version
+from chainsocks.protocol.messages import Command, Method, Request, UsernamePassword, Version
 from chainsocks.protocol.unspoken import UnspokenHandshake
 from chainsocks.routing.rules import Caller
 from chainsocks.session.client_watch import until_client_leaves
@@ -108,7 +108,8 @@ class RequestReader:
             self._is_in_tls = True
         if target:
             version = Version.TUNNEL if listener.kind is ListenerKind.TUNNEL else Version.REDIRECTED
-            self.handshake = UnspokenHandshake(version, target)
+            command = Command.UDP_ASSOCIATE if self.connection.datagrams else Command.CONNECT
+            self.handshake = UnspokenHandshake(version, target, command)
             return self.handshake
         if self.connection.question:
             self.handshake = QuestionHandshake(self.connection.question)

@@ -215,6 +215,8 @@ def datagram_filter(
     A datagram passes if the rules send it through the same chain. With names_only, `who` is named in the warning.
     """
     names_only, chain = decision.names_only, decision.chain
+    if request.version is Version.TUNNEL:
+        return None  # the decision was about its only destination
     if not router.has_rules and names_only is NamesOnly.OFF:
         return None
     warned = names_only is NamesOnly.OFF

@@ -298,6 +298,9 @@ class _Session:
         if request.version is Version.REDIRECTED and service.own_listeners.are_at(request.destination):
             problem = "this connection was not redirected: this server listens there, and it would lead back to it"
             raise RequestRefused(problem, ReplyCode.NOT_ALLOWED_BY_RULESET)
+        if self._reader.connection.datagrams and service.own_listeners.take_datagrams_at(request.destination):
+            problem = "this server listens there: the datagrams would lead back to it"
+            raise RequestRefused(problem, ReplyCode.NOT_ALLOWED_BY_RULESET)
         policy = service.policy_of(listener)
         decision = await route_request(request, caller, policy, service.network, listener.names_only)
         record.rule, record.chain = decision.matched, decision.chain
@@ -434,6 +437,7 @@ class _Session:
             datagram_access(service, self._listener, request, caller),
             self._told,
             self._open_share,
+            self._reader.connection.datagrams,
         ) as (relay, bound):
             await self._send_success(handshake, bound)
             self._enter(relay)

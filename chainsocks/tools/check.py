@@ -221,6 +221,8 @@ def _listens(server: Server) -> Iterator[str]:
             terms.append("DNS, by UDP and TCP")
         if listener.target:
             terms.append(f"tunnel to {listener.target}")
+        if listener.udp:
+            terms.append("UDP and TCP")
         if listener.chain is not None:
             terms.append(f"chain {listener.chain}")
         if listener.tls:

@@ -145,5 +145,7 @@ def test_what_is_not_set_by_default_and_can_be_written_as_off() -> None:
     tables = tomllib.loads(printed(""))
     assert set(tables["limits"].values()) == {"off"}
     assert tables["timeouts"]["dial"] == 30
-    assert tables["server"]["listen"] == [{"address": "127.0.0.1:1080", "kind": "socks", "names_only": "off"}]
+    assert tables["server"]["listen"] == [
+        {"address": "127.0.0.1:1080", "kind": "socks", "names_only": "off", "udp": False}
+    ]
     assert parse_config(printed("")) == parse_config("")

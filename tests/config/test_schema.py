@@ -172,6 +172,14 @@ def test_the_server(line: str, server: Server) -> None:
             'listen = { address = "127.0.0.1:53", kind = "dns", proxy_protocol = "10.0.0.1" }',
             'server.listen: kind = "dns" takes datagrams: they have no PROXY protocol header, and no TLS',
         ),
+        (
+            'listen = { address = "127.0.0.1:53", udp = true }',
+            'server.listen: udp = true is for kind = "tunnel" and kind = "tproxy"; SOCKS needs no key for UDP',
+        ),
+        (
+            'listen = { address = "unix:/s", kind = "tunnel", target = "db.internal:53", udp = true }',
+            'server.listen: udp = true needs UDP and TCP: write an IP address and a port, as in "127.0.0.1:53"',
+        ),
         ('listen = [{ names_only = "warn" }]', "server.listen[1].address: this key is missing"),
         (
             'listen = [{ address = "[::1]:1080", names_onyl = "warn" }]',

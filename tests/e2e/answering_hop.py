@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import select
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from chainsocks.protocol.datagram import header_size
 from tests.e2e.programs import PATIENCE, SocketAddress
 from tests.e2e.targets import Handler, serving
 from tests.e2e.wire import read
 
-__all__ = ["AnsweringHop", "answer_http", "answering_hop"]
+__all__ = ["AnsweringHop", "answer_http", "answering_hop", "echoing_hop"]
 
 
 @dataclass
@@ -82,3 +84,27 @@ def answering_hop(answer: Handler = answer_http, host: str = "127.0.0.1") -> Ite
     with serving(handle, host) as address:
         hop = AnsweringHop(address)
         yield hop
+
+
+@contextmanager
+def echoing_hop(host: str = "127.0.0.1") -> Iterator[AnsweringHop]:
+    """Run a hop for UDP ASSOCIATE, whose every destination answers in capitals."""
+
+    def handle(sock: socket.socket) -> None:
+        read(sock, 3)
+        sock.sendall(b"\x05\x00")
+        *_, kind = read(sock, 4)
+        read(sock, 6 if kind == 1 else 18)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as relay:
+            relay.bind((host, 0))
+            packed = socket.inet_pton(family, host) + relay.getsockname()[1].to_bytes(2, "big")
+            sock.sendall(bytes((5, 0, 0, 4 if ":" in host else 1)) + packed)
+            while sock not in (ready := select.select([sock, relay], [], [], PATIENCE)[0]):
+                assert ready, "no datagrams, and no end"
+                data, source = relay.recvfrom(65536)
+                size = header_size(data)
+                relay.sendto(data[:size] + data[size:].upper(), source)
+
+    with serving(handle, host) as address:
+        yield AnsweringHop(address)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import namespaces
-from tests.e2e.answering_hop import AnsweringHop, answering_hop
+from tests.e2e.answering_hop import AnsweringHop, answering_hop, echoing_hop
 from tests.e2e.namespaces import Link, linked_namespace
 from tests.e2e.programs import PATIENCE, Program, find_program
 from tests.e2e.servers import chainsocks
@@ -31,8 +31,8 @@ RULES = {
     "tproxy": """table inet test {
   chain prerouting {
     type filter hook prerouting priority mangle; policy accept;
-    ip daddr 203.0.113.0/24 meta l4proto tcp tproxy ip to :1081 meta mark set 1 accept
-    ip6 daddr 2001:db8::/64 meta l4proto tcp tproxy ip6 to :1081 meta mark set 1 accept
+    ip daddr 203.0.113.0/24 meta l4proto { tcp, udp } tproxy ip to :1081 meta mark set 1 accept
+    ip6 daddr 2001:db8::/64 meta l4proto { tcp, udp } tproxy ip6 to :1081 meta mark set 1 accept
   }
 }
 """,
@@ -56,7 +56,7 @@ def link(request: pytest.FixtureRequest) -> Iterator[tuple[Link, str, str]]:
 
 
 @contextmanager
-def router(link: Link, folder: Path, hop: AnsweringHop, kind: str, *lines: str) -> Iterator[Program]:
+def router(link: Link, folder: Path, hop: AnsweringHop, kind: str, *lines: str, server: str = "") -> Iterator[Program]:
     """Run our server in the namespace, and redirect to it what comes by the link."""
     nft = find_program("nft", "nftables")
     there = ["ip", "netns", "exec", link.name]
@@ -66,11 +66,12 @@ def router(link: Link, folder: Path, hop: AnsweringHop, kind: str, *lines: str) 
         namespaces.run("-n", link.name, family, "rule", "add", "fwmark", "1", "lookup", "100")
         namespaces.run("-n", link.name, family, "route", "add", "local", "default", "dev", "lo", "table", "100")
     config = folder / "chainsocks.toml"
-    listeners = ", ".join(f'{{ address = "{each}:1081", kind = "{kind}" }}' for each in ("0.0.0.0", "[::]"))
+    udp = ", udp = true" if kind == "tproxy" else ""
+    listeners = ", ".join(f'{{ address = "{each}:1081", kind = "{kind}"{udp} }}' for each in ("0.0.0.0", "[::]"))
     url = f"socks5://[{hop.address[0]}]:{hop.address[1]}" if ":" in hop.address[0] else hop.url
     config.write_text(
-        f"[server]\nopen = true\nlisten = [{listeners}]\n[hops]\none = {json.dumps(url)}\n[chains]\ndefault = ['one']\n"
-        + "\n".join(lines)
+        f"[server]\nopen = true\n{server}\nlisten = [{listeners}]\n[hops]\none = {json.dumps(url)}\n"
+        + "\n".join(["[chains]", "default = ['one']", *lines])
     )
     program = Program([*there, Path(sysconfig.get_path("scripts")) / "chainsocks", "serve", "-c", config])
     try:
@@ -115,3 +116,47 @@ def test_what_connects_to_the_listener_itself_is_refused(kind: str) -> None:
             with pytest.raises(ConnectionResetError):
                 ask(*server.address)
             server.wait_for("not redirected: this server listens there, and it would lead back to it")
+
+
+@contextmanager
+def udp_client(host: str) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(PATIENCE)
+        yield client
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_datagrams_are_answered_from_where_they_were_sent_to(
+    link: tuple[Link, str, str], tmp_path: Path, workers: int
+) -> None:
+    """There is one association for all destinations of a client."""
+    there, here, host = link
+    rules = ["[[rules]]", "versions = 'redirect'", "ports = 81", "deny = true", "[timeouts]", "grace = 0.1"]
+    destinations = [(each, port) for each in (host, f"{host[:-1]}6") for port in (53, 5353)]
+    with (
+        echoing_hop(here) as hop,
+        router(there, tmp_path, hop, "tproxy", *rules, server=f"workers = {workers}") as server,
+        udp_client(host) as client,
+        udp_client(host) as other,
+    ):
+        client.sendto(b"denied", (host, 81))
+        for destination in destinations:
+            for sender in (client, other):
+                sender.sendto(b"to " + destination[0].encode(), destination)
+                data, source = sender.recvfrom(1000)
+                assert (data, source[:2]) == (b"TO " + destination[0].upper().encode(), destination)
+        server.stop()
+        ends = [line for line in server.lines if "command=UDP_ASSOCIATE " in line]
+        size = len(destinations) * (3 + len(host))  # without the one that a rule denies
+        assert [f"chain=default rule=- reply=00 up={size} down={size} " in end for end in ends] == [True, True]
+
+
+def test_a_datagram_to_the_listener_itself_is_dropped(link: tuple[Link, str, str], tmp_path: Path) -> None:
+    """It was not handed over, and would lead back to the listener."""
+    there, here, host = link
+    router_address = here[:-1] + "2"
+    with echoing_hop(here) as hop, router(there, tmp_path, hop, "tproxy") as server, udp_client(host) as client:
+        client.sendto(b"hello", (router_address, 1081))
+        shown = f"[{router_address}]" if ":" in host else router_address
+        server.wait_for(re.escape(f"a datagram was sent to {shown}:1081 itself, and not handed over to it"))
+        assert "UDP_ASSOCIATE" not in server.said

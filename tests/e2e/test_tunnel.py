@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.e2e.answering_hop import answering_hop
+from tests.e2e.answering_hop import answering_hop, echoing_hop
 from tests.e2e.programs import PATIENCE, SocketAddress, free_address
 from tests.e2e.servers import chainsocks
 from tests.e2e.targets import exchange, serving, source_and_sink
@@ -82,3 +82,52 @@ def test_a_tunnel_to_its_own_listener_is_refused() -> None:
         with pytest.raises(ConnectionResetError):
             ask(server.address)
         server.wait_for("this server listens there")
+
+
+# --- datagrams --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_datagrams_through_the_chain(workers: int) -> None:
+    with (
+        echoing_hop() as hop,
+        socket.socket(type=socket.SOCK_DGRAM) as one,
+        socket.socket(type=socket.SOCK_DGRAM) as two,
+    ):
+        listen = [tunnel(TARGET, "127.0.0.1:0", "udp = true")]
+        with chainsocks(hop.url, listen=listen, users={"carol": "secret"}, workers=workers, grace=0.1) as server:
+            for data in (b"one", b"two", b"x" * 40_000):
+                for client in (one, two):
+                    client.settimeout(PATIENCE)
+                    client.connect(server.address)
+                    client.send(data)
+                    assert client.recv(65536) == data.upper()
+            server.stop()
+            lines = [line for line in server.lines if f"UDP_ASSOCIATE destination={TARGET} chain=default " in line]
+            assert ["reply=00 up=40006 down=40006 " in line for line in lines] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "line"),
+    [
+        (TARGET, [], "reply=07 .*carries no UDP: hop hop1 speaks socks4"),
+        (TARGET, ["[[rules]]", "to = 'db.internal'", "commands = 'udp'", "deny = true"], "rule=1 reply=02 "),
+        (
+            None,
+            ["[[rules]]", "chain = 'direct'"],
+            "reply=02 .*this server listens there: the datagrams would lead back",
+        ),
+    ],
+    ids=["no UDP", "a rule", "itself"],
+)
+def test_datagrams_that_lead_nowhere(target: str | None, more: list[str], line: str) -> None:
+    here = free_address()
+    listen = [tunnel(target or here, f"{here[0]}:{here[1]}", "udp = true")]
+    with (
+        chainsocks("socks4://127.0.0.1:1", listen=listen, tables=more) as server,
+        socket.socket(type=socket.SOCK_DGRAM) as client,
+    ):
+        client.connect(server.address)
+        for _ in range(10):
+            client.send(b"hello")
+        server.wait_for(f"command=UDP_ASSOCIATE .*{line}")

@@ -81,6 +81,7 @@ SECTIONS = {
         {
             **{name: {"address": "unix:/run/chainsocks.sock"} for name in ("mode", "group")},
             "target": {"kind": "tunnel"},
+            "udp": {"kind": "tunnel", "target": "db.internal:53"},
         },
     ),
     "TLS at a listener": Section(
