@@ -135,6 +135,13 @@ def demo() -> None:
 
 
 @cli.command()
+@config_option
+@click.option(
+    "--chain",
+    metavar="NAME",
+    shell_complete=names_of("chains"),
+    help='Measure the hops of a chain of the file; with -c, "default" by default.',
+)
 @click.option("--proxy", metavar="URL", help="Measure this SOCKS server, as in socks5://127.0.0.1:1080.")
 @click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of a chain to measure, in order; repeatable.")
 @click.option(

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from chainsocks.config.hops import Hop, parse_hop_url
-from chainsocks.config.suggest import describe
+from chainsocks.config.models import Config
+from chainsocks.config.suggest import describe, suggest
 from chainsocks.errors import ConfigError, Problem
 from chainsocks.net.poller import AVAILABLE
+from chainsocks.protocol.address import printable
 from chainsocks.tools.bench.accounting import exists
 from chainsocks.tools.bench.report import Plotter, as_json, plotter, show
 from chainsocks.tools.bench.run import Effort, OnStep, Part, open_subjects, run
@@ -28,6 +30,7 @@ OWN_HOPS = 3
 class Options:
     """The options as they were typed."""
 
+    chain: str | None = None
     proxy: str | None = None
     hops: Sequence[str] = ()
     count: int | None = None
@@ -39,8 +42,10 @@ class Options:
     plot: Path | None = None
 
 
-def bench(options: Options, output: Console, progress: Console) -> None:
+def bench(config: Config | None, options: Options, output: Console, progress: Console) -> None:
     """Measure, and print a table or JSON on `output`; meanwhile show progress on `progress` if that is a terminal.
+
+    With a `config`, one of its chains is measured: the one that the options name, or its default chain.
 
     Raises:
         ConfigError: options that are wrong; nothing was measured.
@@ -50,7 +55,7 @@ def bench(options: Options, output: Console, progress: Console) -> None:
     """
     if not AVAILABLE:
         raise BenchError("bench runs on Linux only: its load needs epoll, sendfile and MSG_TRUNC")
-    hops, parts, plot = _read(options)
+    hops, parts, plot = _read(config, options)
     if options.plot:
         _try_to_write(options.plot)
     effort = Effort(options.seconds, options.idle_sessions)
@@ -80,7 +85,7 @@ def parse_parts(text: str) -> frozenset[Part]:
     return frozenset(map(Part, names))
 
 
-def _read(options: Options) -> tuple[list[Hop], frozenset[Part], Plotter | None]:
+def _read(config: Config | None, options: Options) -> tuple[list[Hop], frozenset[Part], Plotter | None]:
     """Check the options; report all problems at once."""
     problems = []
     hops: list[Hop] = []
@@ -90,15 +95,19 @@ def _read(options: Options) -> tuple[list[Hop], frozenset[Part], Plotter | None]
             hops += map(parse_hop_url, urls)
         except ValueError as error:
             problems.append(Problem(option, str(error)))
+    foreign = config is not None or options.proxy is not None or bool(options.hops)
+    if config and (options.proxy is not None or options.hops):
+        problems.append(Problem("--chain", "cannot be combined with --proxy or --hop: a chain of a file has its hops"))
+    elif config:
+        hops += _hops_of(config, options.chain, problems)
     if any(hop.is_unix for hop in hops):
         problems.append(Problem("--hop", "a hop at a unix socket cannot be measured: the load connects by TCP"))
-    foreign = options.proxy is not None or bool(options.hops)
     if options.proxy is not None and options.hops:
         problems.append(Problem("--hop", "cannot be combined with --proxy: give every hop of the chain with --hop"))
     if foreign and options.count is not None:
-        problems.append(Problem("--hops", "N (the number of built-in hops) cannot be combined with --proxy or --hop"))
+        problems.append(Problem("--hops", "N (the number of built-in hops) cannot be combined with other hops"))
     if options.pids and not foreign:
-        problems.append(Problem("--pid", "needs --proxy or --hop: the processes of built-in hops are known"))
+        problems.append(Problem("--pid", "needs --proxy, --hop or --chain: the processes of built-in hops are known"))
     problems += [Problem("--pid", f"there is no process {pid}") for pid in options.pids if not exists(pid)]
     try:
         parts = parse_parts(options.only) if options.only is not None else parts
@@ -114,6 +123,23 @@ def _read(options: Options) -> tuple[list[Hop], frozenset[Part], Plotter | None]
     if problems:
         raise ConfigError(problems)
     return hops, parts, plot
+
+
+def _hops_of(config: Config, name: str | None, problems: list[Problem]) -> tuple[Hop, ...]:
+    """Return the hops of a chain of the file, the default one if it has no `name`; note why it cannot be measured."""
+    chain = config.default_chain if name is None else config.chains.get(name)
+    shown = printable(chain.name) if chain else ""
+    if chain is None:
+        wanted = "default" if name is None else name
+        problem = f"no chain is called {printable(describe(wanted))}{suggest(wanted, config.chains)}"
+    elif chain.route is None:
+        problem = f"chain {shown} has a choice of hops: measure a chain without groups and skip_dead"
+    elif not chain.hops:
+        problem = f"chain {shown} has no hops: the direct connection is measured always"
+    else:
+        return chain.route.hops
+    problems.append(Problem("--chain", problem))
+    return ()
 
 
 def _try_to_write(path: Path) -> None:

@@ -72,6 +72,14 @@ class TestWhatIsUnderstood:
         assert run_main(capsys, "bench", "--proxy", "socks4://fred@127.0.0.1:9")[0] == 0
         assert [hop.protocol for hop in ran[0][0]] == ["socks4"]
 
+    @pytest.mark.parametrize(("named", "ports"), [([], [1]), (["--chain", "two"], [1, 2])])
+    def test_a_chain_of_a_file(
+        self, capsys: pytest.CaptureFixture[str], ran: Ran, tmp_path: Path, named: list[str], ports: list[int]
+    ) -> None:
+        assert run_main(capsys, "bench", "-c", write(tmp_path), *named)[0] == 0
+        assert [hop.address.port for hop in ran[0][0]] == ports
+        assert ran[0][0][0].tls, "its keys come with it"
+
     def test_a_number_of_hops(self, capsys: pytest.CaptureFixture[str], ran: Ran) -> None:
         assert run_main(capsys, "bench", "--hops", "1")[0] == 0
         assert ran[0][2] == 1
@@ -94,7 +102,7 @@ class TestWhatIsUnderstood:
             ["--hops: N (the number of built-in hops) cannot be combined"],
             id="count",
         ),
-        pytest.param(["--pid", "1"], ["--pid: needs --proxy or --hop"], id="pid-alone"),
+        pytest.param(["--pid", "1"], ["--pid: needs --proxy, --hop or --chain"], id="pid-alone"),
         pytest.param(["--proxy", "socks5://a", "--pid", "4194305"], ["--pid: there is no process 4194305"], id="pid"),
         pytest.param(["--only", "bulk,speed"], ["--only: unknown part 'speed'; expected some of bulk, ses"], id="only"),
         pytest.param(["--only", ""], ["--only: unknown part ''"], id="only-nothing"),
@@ -116,6 +124,44 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], ran: Ran, arguments: li
     for line, complaint in zip(lines, complaints, strict=True):
         assert line.startswith(f"chainsocks: {complaint}")
     assert "hunter2" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--chain", "tow"], "--chain: no chain is called 'tow'; known are"),
+        (["--chain", "either"], "--chain: chain either has a choice of hops"),
+        (["--chain", "none"], "--chain: chain none has no hops"),
+        (["--chain", "local"], "--hop: a hop at a unix socket"),
+        (["--hop", "socks5://a"], "--chain: cannot be combined with --proxy or --hop"),
+    ],
+)
+def test_a_chain_that_cannot_be_measured(
+    capsys: pytest.CaptureFixture[str], ran: Ran, tmp_path: Path, arguments: list[str], complaint: str
+) -> None:
+    status, out, err = run_main(capsys, "bench", "-c", write(tmp_path), *arguments)
+    assert (status, out, ran) == (2, "", [])
+    assert err.startswith(f"chainsocks: {complaint}")
+
+
+def write(folder: Path) -> Path:
+    """Make a file with chains of hops that a URL cannot declare."""
+    file = folder / "chainsocks.toml"
+    file.write_text(f"""
+[hops]
+one = {{ protocol = "socks5", address = "127.0.0.1:1", tls = {{ pin = "sha256/{"A" * 43}=" }} }}
+two = "http://127.0.0.1:2"
+socket = "socks5://unix:/run/tor.sock"
+[groups]
+both = ["one", "two"]
+[chains]
+default = ["one"]
+two = ["one", "two"]
+either = ["both"]
+none = "direct"
+local = ["socket"]
+""")
+    return file
 
 
 class TestThePlot:
@@ -210,7 +256,7 @@ def test_elsewhere_it_is_loaded_all_the_same() -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_bar_is_for_terminals(ran: Ran, *, terminal: bool) -> None:
     output, progress = io.StringIO(), io.StringIO()
-    bench(Options(), Console(file=output), Console(file=progress, force_terminal=terminal, width=100))
+    bench(None, Options(), Console(file=output), Console(file=progress, force_terminal=terminal, width=100))
     assert ("1 hop: start" in progress.getvalue()) == terminal
     assert ("0/2" in progress.getvalue()) == terminal
     assert ("direct: [b]sessions[/b]" in progress.getvalue()) == terminal
@@ -228,5 +274,5 @@ def test_the_bar_is_there_before_anything_is_started(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(command, "open_subjects", open_subjects)
     with pytest.raises(InterruptedError):
-        bench(Options(), Console(file=io.StringIO()), Console(file=progress, force_terminal=True, width=100))
+        bench(None, Options(), Console(file=io.StringIO()), Console(file=progress, force_terminal=True, width=100))
     assert progress.getvalue().endswith("\x1b[2K"), "it is erased again"
