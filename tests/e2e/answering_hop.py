@@ -6,8 +6,8 @@ import ipaddress
 import select
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from chainsocks.protocol.datagram import header_size
@@ -67,9 +67,30 @@ def _read_destination(sock: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _relay(one: socket.socket, other: socket.socket) -> None:
+    """Relay until both ends have ended."""
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    back = threading.Thread(target=pump, args=(other, one), daemon=True)
+    back.start()
+    pump(one, other)
+    back.join(PATIENCE)
+
+
 @contextmanager
-def answering_hop(answer: Handler = answer_http, host: str = "127.0.0.1") -> Iterator[AnsweringHop]:
-    """Run such a hop. A destination whose port is 1 refuses; `answer` is the server at all others."""
+def answering_hop(
+    answer: Handler = answer_http, host: str = "127.0.0.1", behind: Mapping[int, SocketAddress] | None = None
+) -> Iterator[AnsweringHop]:
+    """Run such a hop. A destination whose port is 1 refuses; `answer` is the server at all others.
+
+    `behind` are real servers, by the ports that they have at every destination.
+    """
 
     def handle(sock: socket.socket) -> None:
         destination = _read_destination(sock)
@@ -78,7 +99,12 @@ def answering_hop(answer: Handler = answer_http, host: str = "127.0.0.1") -> Ite
             hop.news.notify_all()
         refuses = destination.endswith(":1")
         sock.sendall(bytes((5, 5 if refuses else 0, 0, 1)) + bytes(6))
-        if not refuses:
+        if refuses:
+            return
+        if server := (behind or {}).get(int(destination.rpartition(":")[2])):
+            with socket.create_connection(server, PATIENCE) as there:
+                _relay(sock, there)
+        else:
             answer(sock)
 
     with serving(handle, host) as address:

@@ -249,9 +249,9 @@ def ftp_server(directory: Path) -> Iterator[SocketAddress]:
 
 
 @contextmanager
-def ssh(directory: Path) -> Iterator[SocketAddress]:
-    """Run ``ssh -D`` to an sshd of our own, with keys that are thrown away."""
-    client, server = find_program("ssh", "openssh-client"), find_program("sshd", "openssh-server")
+def sshd(directory: Path) -> Iterator[tuple[SocketAddress, Path]]:
+    """Run an sshd of our own, and yield its address and a key that lets this user in; both keys are thrown away."""
+    server = find_program("sshd", "openssh-server")
     host_key, user_key = (_make_key(directory / name) for name in ("host_key", "user_key"))
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd insists on it, and its service would make it
@@ -264,7 +264,15 @@ def ssh(directory: Path) -> Iterator[SocketAddress]:
         config.write_text("\n".join(lines) + "\n")
         return [server, "-D", "-e", "-f", config]
 
-    with listening(serve) as (host, port):
+    with listening(serve) as address:
+        yield address, user_key
+
+
+@contextmanager
+def ssh(directory: Path) -> Iterator[SocketAddress]:
+    """Run ``ssh -D`` to an sshd of our own."""
+    client = find_program("ssh", "openssh-client")
+    with sshd(directory) as ((host, port), user_key):
         options = ["BatchMode=yes", "IdentitiesOnly=yes", "ExitOnForwardFailure=yes", f"Ciphers={CIPHER}"]
         options += ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null"]
         command: list[str | Path] = [client, "-F", "none", "-N", "-i", user_key, *(f"-o{option}" for option in options)]

@@ -92,6 +92,8 @@ class _Spawner:
             for target, source in enumerate((input_, output, errors)):
                 os.dup2(source, target)
             os.chdir(request["directory"])
+            if namespace := request["environment"].pop(NAMESPACE, ""):
+                enter(namespace)
             if user := request["user"]:
                 os.setgroups([])
                 os.setresgid(user, user, user)
@@ -99,8 +101,6 @@ class _Spawner:
                 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # dumpable: its files in /proc are its own, as after an exec
             os.environ.clear()
             os.environ.update(request["environment"])
-            if namespace := os.environ.pop(NAMESPACE, ""):
-                enter(namespace)
             status_socket.send(b"%d" % os.getpid())
             status_socket.close()
         for descriptor in (input_, output, errors):
