@@ -70,8 +70,10 @@ async def accept_connections(
     waited for before each connection. Without that, a callback of `poller` accepts what comes, and this task has the
     pauses only.
     """
-    acceptor = _Acceptor(listening, make_room, start)
     with ExitStack() as stack:
+        accepting = _ListeningSocket(listening)
+        stack.callback(accepting.detach)
+        acceptor = _Acceptor(accepting, make_room, start)
         polled: PolledListener | None = None
         if poller:
             by_callback = None if wait_for_room else acceptor.accept_some
@@ -89,6 +91,26 @@ async def accept_connections(
                     await wait_readable(listening)
             if pause is not None:
                 await trio.sleep(pause)
+
+
+class _ListeningSocket(socket.socket):
+    """A second object for a listening socket, whose family and type cost nothing to read.
+
+    `accept` reads them each time, and making enum members of the numbers takes 1 us: an eighth of what it costs to
+    accept.
+
+    *Closing*: call `detach`; the first object has the socket.
+    """
+
+    __slots__ = ("family", "type")
+
+    family: socket.AddressFamily
+    type: socket.SocketKind
+
+    def __init__(self, listening: socket.socket) -> None:
+        super().__init__(listening.family, listening.type, listening.proto, fileno=listening.fileno())
+        self.settimeout(0)
+        self.family, self.type = listening.family, listening.type
 
 
 class _Acceptor:
