@@ -143,6 +143,8 @@ class Poller:
         self._queue: deque[Callable[[], None]] = deque()
         self._closing: list[socket.socket] = []
         self._is_working = False
+        self._is_busy = False
+        """Whether events kept coming until it was trio's turn: there are most likely more of them."""
         self._task_woken = False
         self._waiting = False
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -210,6 +212,8 @@ class Poller:
                 await checkpoint()
                 if self._task_woken:  # trio runs a batch in random order; only the next batch is surely after theirs
                     await checkpoint()
+            elif self._is_busy:
+                await checkpoint()  # less than half the price of a wait in trio
             else:
                 self._waiting = True
                 await wait_readable(descriptor)
@@ -227,7 +231,7 @@ class Poller:
     def _work(self) -> None:
         """Handle events and bulk work until a task is to run, or trio's turn is due."""
         poll, watchers, queue, closing = self._epoll.poll, self._watchers, self._queue, self._closing
-        self._task_woken = False
+        self._task_woken = self._is_busy = False
         steps = STEPS_BEFORE_YIELD
         linger = 0.0
         until = perf_counter() + MAX_LINGER
@@ -252,7 +256,10 @@ class Poller:
                 steps -= 1
                 queue.popleft()()
                 linger = 0.0 if queue or self._task_woken or perf_counter() > until else LINGER
-            elif not events or perf_counter() > until:
+            elif not events:
+                return
+            elif perf_counter() > until:
+                self._is_busy = True
                 return
             else:
                 linger = LINGER
