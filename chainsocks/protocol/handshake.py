@@ -121,7 +121,7 @@ class Handshake:
 
     def _run(self) -> None:
         try:
-            while self._advance():
+            while self._incoming and self._advance():
                 pass
         except ProtocolError:
             self._fail()
@@ -136,7 +136,10 @@ class Handshake:
         raise ProtocolError(f"the connection was closed during the {self.step}{middle}", Cause.CLOSED)
 
     def _advance(self) -> bool:
-        """Process one whole message; return False if more bytes, or a decision of the driver, have to come first."""
+        """Process one whole message; return False if more bytes, or a decision of the driver, have to come first.
+
+        Some bytes have come.
+        """
         raise NotImplementedError
 
 

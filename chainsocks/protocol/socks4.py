@@ -156,7 +156,7 @@ class ClientHandshake(BaseClientHandshake):
 
     def _advance(self) -> bool:
         data = self._incoming
-        if self.state not in (State.REQUEST, State.SECOND_REPLY) or not data:
+        if self.state not in (State.REQUEST, State.SECOND_REPLY):
             return False
         if data[0] != 0:
             raise unexpected_opening("this is not a SOCKS4 reply", data)

@@ -75,8 +75,6 @@ class ServerHandshake(GssapiServerHandshake):
 
     def _advance(self) -> bool:
         data, state = self._incoming, self.state
-        if not data:
-            return False
         if state is _NEGOTIATING:
             return self._negotiate_method(data)
         if state is _ASKING:
@@ -188,8 +186,6 @@ class ClientHandshake(GssapiClientHandshake):
 
     def _advance(self) -> bool:
         data, state = self._incoming, self.state
-        if not data:
-            return False
         if state is _NEGOTIATING:
             return self._read_method(data)
         if state is _ASKING:
@@ -211,7 +207,7 @@ class ClientHandshake(GssapiClientHandshake):
         if len(data) < 2:
             return False
         self._incoming = data[2:]
-        if data[1] == _NO_LOGIN and self._credentials is None and not self._by_gssapi:
+        if data[1] == _NO_LOGIN and self._request.credentials is None:
             self._send_request()
             return True
         match data[1]:
