@@ -9,10 +9,21 @@ import pytest
 
 from tests.e2e.namespaces import namespaces
 from tests.e2e.programs import SocketAddress
-from tests.e2e.servers import chainsocks
+from tests.e2e.servers import Chainsocks, chainsocks
 from tests.e2e.spawner import NAMESPACE
 from tests.e2e.targets import MIB, exchange
-from tests.e2e.wire import UDP_ASSOCIATE, ask_socks5, connect, connected
+from tests.e2e.wire import CONNECT, UDP_ASSOCIATE, ask_socks5, connect, connected
+
+
+def refused_session(front: Chainsocks, address: SocketAddress, code: int, command: int = CONNECT) -> str:
+    """See that a request is refused with `code`; return what the log says of its session.
+
+    The session ends when the client has closed: before that, the server waits for it.
+    """
+    with connect(front.address) as sock:
+        assert ask_socks5(sock, address, command) == code
+        client = sock.getsockname()
+    return front.session(client)
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks4a", "http"])
@@ -38,16 +49,14 @@ def test_a_login_at_a_unix_socket(tmp_path: Path, source_and_sink: SocketAddress
 
 
 def test_a_socket_that_is_not_there(tmp_path: Path) -> None:
-    with chainsocks(f"socks5://unix:{tmp_path}/nothing") as front, connect(front.address) as sock:
-        assert ask_socks5(sock, ("192.0.2.80", 80)) == 1
-        line = front.session(sock.getsockname())
+    with chainsocks(f"socks5://unix:{tmp_path}/nothing") as front:
+        line = refused_session(front, ("192.0.2.80", 80), 1)
     assert f"hop hop1 (1 of 1) at unix:{tmp_path}/nothing, TCP connect: no such file or directory" in line
 
 
 def test_no_datagrams_go_through_a_unix_socket(tmp_path: Path) -> None:
-    with chainsocks(f"socks5://unix:{tmp_path}/nothing") as front, connect(front.address) as sock:
-        assert ask_socks5(sock, ("0.0.0.0", 0), UDP_ASSOCIATE) == 7
-        line = front.session(sock.getsockname())
+    with chainsocks(f"socks5://unix:{tmp_path}/nothing") as front:
+        line = refused_session(front, ("0.0.0.0", 0), 7, UDP_ASSOCIATE)
     assert 'outcome="chain default carries no UDP: hop hop1 is at a unix socket, which has no address' in line
 
 
@@ -60,9 +69,8 @@ def test_no_datagrams_go_through_a_unix_socket(tmp_path: Path) -> None:
     ],
 )
 def test_http_and_tls_hops_refuse_datagrams_by_name(url: str, why: str) -> None:
-    with chainsocks(url) as front, connect(front.address) as sock:
-        assert ask_socks5(sock, ("0.0.0.0", 0), UDP_ASSOCIATE) == 7
-        line = front.session(sock.getsockname())
+    with chainsocks(url) as front:
+        line = refused_session(front, ("0.0.0.0", 0), 7, UDP_ASSOCIATE)
     assert f'outcome="chain default carries no UDP: {why}"' in line
 
 
