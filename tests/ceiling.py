@@ -3,15 +3,17 @@
 1. On a mock clock, an asynchronous test that has nothing left to wait for is cancelled at once: a hang costs no time.
 2. SIGALRM ends whatever runs too long in real time. It cancels an asynchronous test. It raises in fixtures, in
    synchronous tests, and in a test that is not over yet when it comes again.
-3. Code that never returns to the interpreter is ended with its process by pytest's own faulthandler (pyproject.toml
-   says when); pytest-xdist names the test that was running.
+3. Code that never returns to the interpreter is ended with its process by faulthandler; pytest-xdist names the test
+   that was running. pytest itself would start and end a thread for that in each test, which costs more than many tests.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial, wraps
@@ -21,6 +23,7 @@ from typing import ParamSpec
 
 import pytest
 import trio
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from trio.testing import MockClock
 
 __all__ = ["bounded", "limited"]
@@ -34,12 +37,18 @@ CEILING = 90.0
 CEILING_ON_MOCK_CLOCK = 30.0
 """Real seconds for the call of a test on a mock clock: its timers cost nothing, so it is the sooner beyond hope."""
 
+LAST_RESORT = 300.0
+"""Real seconds after which the process ends; up to a third less for a test that does not set them anew."""
+
 P = ParamSpec("P")
 
 
 class TooLong(BaseException):
     """A test has hit its ceiling. No ``except Exception`` on the way swallows it."""
 
+
+_last_resort_at = -math.inf
+"""When the process will end."""
 
 _cancels: list[Callable[[], None]] = []
 """Cancels the asynchronous test that is running."""
@@ -101,6 +110,26 @@ def bounded(test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
             raise TooLong("not finished, and it was waiting there") from waiting
 
     return run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Put off the end of the process, unless it is far enough off."""
+    global _last_resort_at
+    if (now := time.monotonic()) > _last_resort_at - LAST_RESORT * 2 / 3:
+        _last_resort_at = now + LAST_RESORT
+        faulthandler.dump_traceback_later(LAST_RESORT, file=item.config.stash[fault_handler_stderr_fd_key], exit=True)
+
+
+def pytest_exception_interact() -> None:
+    """Put it off with the next test: pytest calls it off for a debugger when a test has failed."""
+    global _last_resort_at
+    _last_resort_at = -math.inf
+
+
+def pytest_sessionfinish() -> None:
+    """Call it off."""
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

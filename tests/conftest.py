@@ -23,14 +23,25 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.ceiling import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown
+from tests.ceiling import (
+    pytest_exception_interact,
+    pytest_runtest_call,
+    pytest_runtest_protocol,
+    pytest_runtest_setup,
+    pytest_runtest_teardown,
+    pytest_sessionfinish,
+)
 
 __all__ = [
     "pytest_collection",
     "pytest_collection_finish",
+    "pytest_exception_interact",
     "pytest_runtest_call",
+    "pytest_runtest_makereport",
+    "pytest_runtest_protocol",
     "pytest_runtest_setup",
     "pytest_runtest_teardown",
+    "pytest_sessionfinish",
     "pytest_xdist_auto_num_workers",
 ]
 
@@ -70,6 +81,15 @@ def pytest_collection_finish() -> None:
     """Take the modules and tests out of all collections to come: some tests ask for a collection of their own."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the keywords of tests that pass: they are half of what a worker sends for each, and nothing reads them."""
+    report = yield
+    if report.passed:
+        report.keywords = {}
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
 import traceback
+from types import SimpleNamespace
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.ceiling import CEILING, TooLong, bounded, limited
+from tests.ceiling import (
+    CEILING,
+    TooLong,
+    bounded,
+    limited,
+    pytest_exception_interact,
+    pytest_runtest_protocol,
+)
 
 
 async def wait_in_vain() -> None:
@@ -102,3 +111,19 @@ def test_outside_of_the_main_thread_nothing_is_limited() -> None:
     thread.join()
     assert raised == []
     assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= before
+
+
+def test_the_last_resort_is_put_off_by_some_of_the_tests(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    ends: list[float] = []
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("tests.ceiling.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("tests.ceiling._last_resort_at", -math.inf)
+    monkeypatch.setattr("faulthandler.dump_traceback_later", lambda seconds, **_: ends.append(clock.now + seconds))
+    for clock.now in (1000, 1001, 1099, 1101, 1102):
+        pytest_runtest_protocol(request.node)
+    assert ends == [1300, 1401]
+    pytest_exception_interact()  # where pytest calls it off
+    pytest_runtest_protocol(request.node)
+    assert ends == [1300, 1401, 1402]
