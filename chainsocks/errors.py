@@ -90,12 +90,16 @@ class Problem:
 
 
 class ConfigError(ChainsocksError):
-    """A configuration that cannot be used. `problems` holds everything that is wrong with it, not the first only."""
+    """A configuration that cannot be used. `problems` holds everything that is wrong with it, not the first only.
 
-    def __init__(self, problems: Sequence[Problem], source: str = "") -> None:
+    `is_whole` says so: it is False where some checks could not be made before these problems are mended.
+    """
+
+    def __init__(self, problems: Sequence[Problem], source: str = "", *, is_whole: bool = True) -> None:
         super().__init__(problems, source)
         self.problems = tuple(problems)
         self.source = source
+        self.is_whole = is_whole
 
     def __str__(self) -> str:
         prefix = f"{self.source}: " if self.source else ""

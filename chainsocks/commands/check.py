@@ -9,9 +9,9 @@ import click
 from chainsocks.commands import load_command
 from chainsocks.commands.configuration import not_found, one_of
 from chainsocks.commands.console import open_console
-from chainsocks.config.load import Loaded, read_file
+from chainsocks.config.load import read_file
 from chainsocks.config.places import find_config
-from chainsocks.errors import ConfigError
+from chainsocks.errors import ConfigError, Problem
 from chainsocks.protocol.address import printable
 from chainsocks.session.own_listeners import hops_that_lead_back
 from chainsocks.tools.check import show_config
@@ -21,6 +21,9 @@ from chainsocks.tools.warnings import warnings
 __all__ = ["check"]
 
 WRONG = 2
+
+_MORE = Problem("", "there may be more; mend these and check again")
+"""What is said behind problems that keep others from being found."""
 
 
 def check(
@@ -52,14 +55,14 @@ def check(
     if printed and (explain is not None or as_json):
         raise click.UsageError("--print cannot be used together with --explain or --json")
     try:
-        loaded = read_file(path, lint=True)
-        if explain is None:
-            _check_hops(loaded, path)
+        loaded = read_file(path, lint=True, check=hops_that_lead_back if explain is None else None)
     except ConfigError as error:
-        if not as_json:
+        if as_json:
+            click.echo(as_document(path, problems=error.problems))
+            return WRONG
+        if error.is_whole:
             raise
-        click.echo(as_document(path, problems=error.problems))
-        return WRONG
+        raise ConfigError([*error.problems, _MORE], error.source) from None
     if explain is not None:
         question = {"host": host, "user": user, "what": what, "socks": socks, "as_json": as_json}
         status: int = load_command("explain")(loaded.config, explain, **question)
@@ -77,13 +80,3 @@ def check(
     for warning in found:
         click.echo(f"warning: {warning}", err=True)
     return 0
-
-
-def _check_hops(loaded: Loaded, path: Path) -> None:
-    """Check that no hop is the server itself, as its start does.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    if problems := list(hops_that_lead_back(loaded.config)):
-        raise ConfigError(problems, str(path))

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from chainsocks.config.rules import DIRECTLY
-from chainsocks.config.schema import ListenerTlsTable, ListenTable, ServerTable
+from chainsocks.config.schema import ListenerTlsTable, ListenTable, ServerTable, UserTable
 from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, TlsTable
 from chainsocks.config.suggest import describe, none_of, suggest
 from chainsocks.config.tables import Table
 
-__all__ = ["Place", "as_written", "describe_kind", "explain"]
+__all__ = ["Place", "as_written", "describe_kind", "explain", "known_keys"]
 
 Place = tuple[str | int, ...]
 """The keys and indices that lead to a value."""
@@ -37,10 +37,9 @@ def explain(model: type[Table], detail: Any) -> str:
     """Describe one of pydantic's errors."""
     match detail["type"]:
         case "extra_forbidden":
-            above = detail["loc"][:-1]
-            inner = _WITHIN.get((model, "tls" in above), model) if above else model
-            known = [field.alias or name for name, field in inner.model_fields.items()]
-            return f"unknown key{suggest(detail['loc'][-1], known)}"
+            *above, key = detail["loc"]
+            hint = _HINTS.get((model, key)) if not above else None
+            return f"unknown key{hint or suggest(key, known_keys(model, detail['loc']))}"
         case "missing":
             return "this key is missing"
         case "value_error":
@@ -53,6 +52,22 @@ def explain(model: type[Table], detail: Any) -> str:
             expected = _TYPES.get(kind, "another kind of value").format(**detail.get("ctx", {}))
             found = "something else" if _SECRETS.intersection(detail["loc"]) else describe(detail["input"])
             return f"found {found}, expected {expected}"
+
+
+_HINTS: Mapping[tuple[type[Table], str], str] = {
+    (UserTable, "password"): "; run `chainsocks hash-password`, and paste the password_hash that it prints",
+    (HopTable, "user"): "; did you mean 'username' (socks5 and http) or 'user_id' (socks4 and socks4a)?",
+}
+"""What to say of keys that other programs have, and that are none of the close ones here."""
+
+
+def known_keys(model: type[Table], location: Place) -> list[str]:
+    """Return the keys of which the unknown one at `location` may be one; it is in a table, or in one within it."""
+    *above, key = location
+    if not above and (model, key) in _HINTS:
+        return []
+    inner = _WITHIN.get((model, "tls" in above), model) if above else model
+    return [field.alias or name for name, field in inner.model_fields.items()]
 
 
 _WITHIN: Mapping[tuple[type[Table], bool], type[Table]] = {

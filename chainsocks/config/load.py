@@ -8,7 +8,7 @@ of secret keys are left out. Entries of lists are counted from 1, as rules are i
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from chainsocks.config.identities import identity_problem
 from chainsocks.config.limits import Limits
 from chainsocks.config.linking import link_groups, no_such_member, unfit
 from chainsocks.config.log_settings import LogSettings
+from chainsocks.config.mending import Mended, rename_unknown, without
 from chainsocks.config.models import (
     IDLE_WORKERS,
     Config,
@@ -48,7 +49,7 @@ from chainsocks.config.schema_routing import ChainTable, GroupTable, HopTable, R
 from chainsocks.config.schema_web import WebTable
 from chainsocks.config.secrets import Missing, Secrets, others_can_read
 from chainsocks.config.sections import SECTIONS
-from chainsocks.config.suggest import describe, suggest
+from chainsocks.config.suggest import closest, describe, suggest
 from chainsocks.config.tables import Table
 from chainsocks.config.toml import parse_toml
 from chainsocks.config.users_file import read_users
@@ -85,8 +86,14 @@ class Loaded:
     """The file itself, as it is written."""
 
 
-def read_file(path: Path, *, lint: bool = False) -> Loaded:
+Check = Callable[[Config], Iterable[Problem]]
+"""Finds further problems of a configuration."""
+
+
+def read_file(path: Path, *, lint: bool = False, check: Check | None = None) -> Loaded:
     """Read and check a file; with `lint`, a secret that this machine does not have is a warning and no problem.
+
+    `check` reports further problems. It may get a configuration that lacks what is wrong in the file.
 
     Raises:
         ConfigError: as `load_config`.
@@ -97,7 +104,7 @@ def read_file(path: Path, *, lint: bool = False) -> Loaded:
         raise ConfigError([Problem("", error.strerror or str(error))], masked(str(path))) from None
     except UnicodeDecodeError:
         raise ConfigError([Problem("", "not UTF-8 text, as TOML must be")], str(path)) from None
-    loaded = _read_text(text, str(path), path.parent, Missing.WARNING if lint else Missing.PROBLEM)
+    loaded = _read_text(text, str(path), path.parent, Missing.WARNING if lint else Missing.PROBLEM, check)
     return replace(loaded, warnings=(*loaded.warnings, *_exposure(path, loaded)))
 
 
@@ -110,24 +117,36 @@ def parse_config(text: str, source: str = "") -> Config:
     return _read_text(text, source, Path(), Missing.PROBLEM).config
 
 
-def _read_text(text: str, source: str, folder: Path, missing: Missing) -> Loaded:
+def _read_text(text: str, source: str, folder: Path, missing: Missing, check: Check | None = None) -> Loaded:
     try:
         data = parse_toml(text)
     except ValueError as error:
-        raise ConfigError([Problem("", printable(str(error)))], source) from None
+        raise ConfigError([Problem("", printable(str(error)))], source, is_whole=False) from None
     reader = _Reader(folder, missing)
     config = reader.read(data)
+    if check:
+        reader.problems += check(config)
     if reader.problems:
-        raise ConfigError(reader.problems, source)
+        raise ConfigError(reader.problems, source, is_whole=reader.is_whole)
     return Loaded(config, tuple(reader.warnings), _holds_secrets(data), data)
 
 
 class _Reader:
-    """One pass over a parsed file. Each entry is checked on its own, so that one bad entry does not hide another."""
+    """One pass over a parsed file.
+
+    Each entry is checked on its own, so that one bad entry does not hide another. What is wrong in an entry is mended
+    or left out before the entry is checked together with others.
+    """
 
     def __init__(self, folder: Path, missing: Missing) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.is_whole = True
+        """Whether everything could be checked."""
+        self._damaged: set[str] = set()
+        """Sections of which something was left out."""
+        self._written: dict[str, str] = {}
+        """The names in the file of sections whose names are misspelt."""
         self._logins: set[str] = set()
         """Names that may be logins, which no other problem repeats."""
         self._knows_users = True
@@ -137,9 +156,11 @@ class _Reader:
         """The table that is being read."""
 
     def read(self, data: dict[str, Any]) -> Config:
-        for key in data:
-            if key not in SECTIONS:
-                self._add((key,), f"unknown section{suggest(key, SECTIONS)}")
+        for key in [key for key in data if key not in SECTIONS]:
+            self._add((key,), f"unknown section{suggest(key, SECTIONS)}")
+            if (meant := closest(key, SECTIONS)) and meant not in data:
+                self._written[meant] = key
+                data = {**data, meant: data[key]}
         server = self._single(ServerTable, data, "server")
         timeouts = self._single(TimeoutsTable, data, "timeouts")
         hops = {
@@ -184,11 +205,12 @@ class _Reader:
             self._add(("server", "gssapi"), say)
         self._check_listeners(config, data)
         self._check_rules(config, data)
-        bad_rules = any(problem.path.startswith("rules") for problem in self.problems)
-        has_server = server or "server" not in data
-        if has_server and data.get("users", []) == [] and users_file is None and not bad_rules:
-            for listener in config.exposed:
-                self._add(("server", "listen"), open_to_all(listener))
+        if data.get("users", []) == [] and users_file is None:
+            if not self._damaged.isdisjoint({"server", "rules"}):
+                self.is_whole &= not config.exposed
+            else:
+                for listener in config.exposed:
+                    self._add(("server", "listen"), open_to_all(listener))
         return config
 
     def _declared(self, data: Mapping[str, Any]) -> list[str]:
@@ -280,10 +302,14 @@ class _Reader:
         raw_rules = data.get("rules", [])
         if not isinstance(raw_rules, list):
             self._add(("rules",), "expected [[rules]], in double brackets, once for each rule")
+            self._damaged.add("rules")
             return ()
-        tables = [self._table(RuleTable, raw, "rules", index) for index, raw in enumerate(raw_rules)]
-        rules = zip(tables, raw_rules, strict=True)
-        return tuple(table.build(number, raw) for number, (table, raw) in enumerate(rules, 1) if table)
+        rules = []
+        for number, raw in enumerate(raw_rules, 1):
+            before = len(self.problems)
+            if table := self._table(RuleTable, raw, "rules", number - 1):
+                rules.append(table.build(number, raw if len(self.problems) == before else {}))
+        return tuple(rules)
 
     def _check_listeners(self, config: Config, data: Mapping[str, Any]) -> None:
         """Check that the chains that listeners name exist."""
@@ -333,13 +359,42 @@ class _Reader:
         try:
             return model.model_validate(raw, context=self._secrets)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                location = detail["loc"]
-                if isinstance(raw, str | list):  # the short form: the user did not write the key
-                    location = location[1:]
-                elif isinstance(raw, dict):
-                    location = as_written(raw, location)
-                self._add((*place, *location), explain(model, detail))
+            details = error.errors(include_url=False)
+        unknown = [each["loc"] for each in details if each["type"] == "extra_forbidden"]
+        written = raw if isinstance(raw, dict) else {}
+        mended = rename_unknown(model, written, unknown) if isinstance(raw, dict) else None
+        for detail in details:
+            location = detail["loc"]
+            if isinstance(raw, str | list):  # the short form: the user did not write the key
+                location = location[1:]
+            elif mended:
+                location = as_written(written, location)
+                if detail["type"] == "missing" and location in mended.renamed:
+                    continue  # it is there, and misspelt
+            self._add((*place, *location), explain(model, detail))
+        table = self._read_mended(model, mended, details, place) if mended else None
+        if table is None:
+            self._damaged.add(str(place[0]))
+            self.is_whole = False
+        return table
+
+    def _read_mended(self, model: type[TableT], mended: Mended, known: Sequence[Any], place: Place) -> TableT | None:
+        """Return the table that was probably meant, or None; report its problems that are not `known`."""
+        if not mended.is_whole:
+            self._damaged.add(str(place[0]))
+        try:
+            return model.model_validate(mended.raw, context=self._secrets)
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        reported = {(each["loc"], each["type"]) for each in known}
+        for detail in details if mended.is_whole else ():
+            if (detail["loc"], detail["type"]) not in reported:
+                self._add((*place, *mended.place_in_file(detail["loc"])), explain(model, detail))
+        self._damaged.add(str(place[0]))
+        rest = without(mended.raw, [each["loc"] for each in details])
+        try:
+            return None if rest is None else model.model_validate(rest, context=self._secrets)
+        except ValidationError:
             return None
 
     def _warn(self, key: str, message: str) -> None:
@@ -347,6 +402,8 @@ class _Reader:
         self.warnings.append(Problem(_path((*self._place, key)), printable(message)))
 
     def _add(self, place: Place, message: str) -> None:
+        section, *rest = place
+        place = (self._written.get(str(section), section), *rest)
         self.problems.append(Problem(_path(place), printable(without_logins(message, self._logins))))
 
 

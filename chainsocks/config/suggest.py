@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from chainsocks.protocol.masking import masked, masked_name
 
-__all__ = ["MAX_INTEGER", "describe", "did_you_mean", "none_of", "suggest"]
+__all__ = ["MAX_INTEGER", "closest", "describe", "did_you_mean", "none_of", "suggest"]
 
 MAX_INTEGER = 2**63 - 1
 """The largest integer that TOML can hold."""
@@ -35,10 +35,16 @@ def describe(value: object) -> str:
             return "a date or a time"
 
 
+def closest(name: object, known: Iterable[str]) -> str | None:
+    """Return the known text that is most like `name`, if there is one that may have been meant."""
+    close = get_close_matches(name, list(known), n=1, cutoff=CLOSE) if isinstance(name, str) else []
+    return close[0] if close else None
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` where a known text is close, otherwise nothing."""
-    close = get_close_matches(name, list(known), n=1, cutoff=CLOSE) if isinstance(name, str) else []
-    return f"; did you mean {masked_name(close[0])!r}?" if close else ""
+    meant = closest(name, known)
+    return f"; did you mean {masked_name(meant)!r}?" if meant else ""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

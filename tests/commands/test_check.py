@@ -159,3 +159,25 @@ def test_a_file_with_passwords_that_everyone_can_read(
             monkeypatch.setattr(Path, "parents", property(lambda _: ()))
     expected = f"{path} has passwords in it, and every user of this machine can read it: chmod o= {path}"
     assert (f"warning: {expected}\n" in run_main(capsys, "check", path)[2]) == warned
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param(
+            '[hops]\na = "socks5://127.0.0.1:1080"\n[chains]\ndefault = ["a"]\n[[rules]]\ndny = true\n',
+            ["rules[1].dny: unknown key", "hops.a: 127.0.0.1:1080 is where this server listens"],
+            id="hop-that-leads-back",
+        ),
+        pytest.param('[hops]\na = "x"\n', ["hops.a: expected", "there may be more; mend these"], id="more"),
+    ],
+)
+def test_problems_of_the_whole_file_are_found_beside_others(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, found: list[str]
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    status, _, err = run_main(capsys, "check", path)
+    said = [line.removeprefix(f"chainsocks: {path}: ") for line in err.splitlines()]
+    assert status == 2
+    assert [each[: len(start)] for each, start in zip(said, found, strict=True)] == found

@@ -92,7 +92,7 @@ def test_the_server(lines: str, expected: ServerGssapi | None) -> None:
         ('gssapi = "none"\ngssapi_principals = ["@R"]', f"server.gssapi_principals[1]: found '***@R', {NO_PRINCIPAL}"),
         ('gssapi = "none"\ngssapi_required = 1', "server.gssapi_required: found 1, expected true or false"),
         (
-            'gssapi_service = "rcmd"',
+            'gssapi = "none"\ngssapi_service = ["rcmd"]',
             "server.gssapi_service: unknown key; did you mean 'gssapi_services'?",
         ),
     ],
@@ -203,7 +203,7 @@ def test_a_hop(keys: str, login: Gssapi) -> None:
             f"hops.a.gssapi_service: found '***@b', {NO_SERVICE}",
         ),
         (
-            'url = "socks5://h", gssapi = "none", gssapi_services = []',
+            'url = "socks5://h", gssapi = "none", gssapi_services = "rcmd"',
             "hops.a.gssapi_services: unknown key; did you ...",
         ),
     ],

@@ -128,7 +128,7 @@ def test_hops_chains_and_users_stay_in_order() -> None:
 
 # --- every mistake at once --------------------------------------------------------------------------------------------
 
-SEVEN_MISTAKES = """
+MISTAKES = """
 [server]
 lisen = ["127.0.0.1:1080"]
 
@@ -149,15 +149,16 @@ password_hash = "hunter2"
 """
 
 
-def test_seven_mistakes_are_seven_problems() -> None:
+def test_all_mistakes_are_reported() -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_config(SEVEN_MISTAKES, "chainsocks.toml")
+        parse_config(MISTAKES, "chainsocks.toml")
     assert str(caught.value).splitlines() == [
         "chainsocks.toml: server.lisen: unknown key; did you mean 'listen'?",
         "chainsocks.toml: timeouts.idle: found '5 minutes', "
         'expected a number of seconds, a text such as "1m30s", or "off"',
         "chainsocks.toml: hops.paris: unknown scheme 'sock5'; did you mean 'socks5'?",
         "chainsocks.toml: hops.osaka.pasword: unknown key; did you mean 'password'?",
+        "chainsocks.toml: hops.osaka: password cannot be used with protocol 'socks4'",
         "chainsocks.toml: hops.lima: expected host:port, as in example.org:1080 or [::1]:1080, with a name of at most "
         "255 bytes and a port in 1..65535; a login stands before an @, or under keys of its own",
         "chainsocks.toml: chains.default[2]: no hop or group is called 'lyma'; did you mean 'lima'?",
@@ -165,6 +166,62 @@ def test_seven_mistakes_are_seven_problems() -> None:
         "expected scrypt:N:r:p:SALT:HASH, as `chainsocks hash-password` prints it",
     ]
     assert "hunter2" not in str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param(
+            "[[rules]]\nchian = 'direct'\n[[rules]]\nfrmo = ['10.0.0.1']\nchain = 'tunel'",
+            ["rules[1].chian: unknown", "rules[2].frmo: unknown", "rules[2].chain: no chain is called 'tunel'"],
+            id="rule",
+        ),
+        pytest.param(
+            "[server]\nlisten = '0.0.0.0:1080'\nwrokers = 0",
+            ["server.wrokers: unknown", "server.listen: 0.0.0.0:1080 can be reached from beyond"],
+            id="open-proxy",
+        ),
+        pytest.param(
+            "[server]\nlisten = '0.0.0.0:1080'\nfoo = 0\n[[rules]]\nfrom = 'x'",
+            ["server.foo: unknown", "rules[1].from: ", "+"],
+            id="rules-that-may-close-it",
+        ),
+        pytest.param("[server]\nlisten = '0.0.0.0:1080'\nopen = 1", ["server.open: found 1", "+"], id="maybe-open"),
+        pytest.param("[server]\nworkres = 'x'", ["server.workres: unknown", "server.workres: found 'x'"], id="value"),
+        pytest.param(
+            "[timeout]\ndial = 'x'\nhpo = 1\n[hop]\na = 'socks5://h'\n[chains]\ndefault = ['a', 'b']",
+            [
+                "timeout: unknown",
+                "hop: unknown",
+                "timeout.dial: found 'x'",
+                "timeout.hpo: unknown",
+                "chains.default[2]: no hop or group is called 'b'; known are a",
+            ],
+            id="section",
+        ),
+        pytest.param(
+            "[server]\nlisten = [{ adress = 1080, tls = { cret = 5, key = 'k' } }]",
+            [
+                "server.listen[1].tls.cret: unknown",
+                "server.listen[1].adress: unknown",
+                "server.listen[1].tls.cret: found 5",
+            ],
+            id="within",
+        ),
+        pytest.param("[hops]\na = { prtocol = 5 }", ["hops.a.prtocol: unknown", "*"], id="guess"),
+        pytest.param("[hops]\na = 'x'", ["hops.a: ", "+"], id="nothing-left"),
+        pytest.param("[hops]\na = 'socks5://h'\na = 1", ["not valid TOML", "+"], id="toml"),
+    ],
+)
+def test_a_mistake_hides_no_other_one(text: str, found: list[str]) -> None:
+    """A row ends in + where the error has to say that there may be more, and in * where it may say more."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+    said = [str(problem) for problem in caught.value.problems]
+    expected = [each for each in found if each not in "*+"]
+    assert [each[: len(start)] for each, start in zip(said, expected, strict=found[-1] != "*")] == expected
+    if found[-1] != "*":
+        assert caught.value.is_whole is (found[-1] != "+")
 
 
 def test_several_mistakes_in_one_entry() -> None:
@@ -184,7 +241,7 @@ def test_a_broken_hop_is_not_an_unknown_one() -> None:
     ("text", "problem"),
     [
         ("[sever]", "sever: unknown section; did you mean 'server'?"),
-        ("[[user]]", "user: unknown section; did you mean 'users'?"),
+        ("user = []", "user: unknown section; did you mean 'users'?"),
         ("workers = 1", f"workers: unknown section; known are {', '.join(sorted(SECTIONS))}"),
         ("server = []", "server: expected a table, found a list"),
         ("[[server]]", "server: expected a table, found a list"),

@@ -68,7 +68,7 @@ def test_the_server(line: str, server: Server) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("lisen = []", "server.lisen: unknown key; did you mean 'listen'?"),
+        ("lisen = ['1080']", "server.lisen: unknown key; did you mean 'listen'?"),
         (
             "port = 1",
             "server.port: unknown key; "
@@ -294,7 +294,8 @@ ONE_PASSWORD = "expected one of password_hash (see `chainsocks hash-password`), 
         ('name = "carol"\npassword_hash = 5', "users[1].password_hash: expected a text in quotes"),
         (
             f'name = "carol"\npassword_hash = "{HASH}"\npassword = "geheim"',
-            "users[1].password: unknown key; did you mean 'password_env'?",
+            "users[1].password: unknown key; run `chainsocks hash-password`, "
+            "and paste the password_hash that it prints",
         ),
     ],
 )

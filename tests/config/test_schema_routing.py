@@ -149,8 +149,14 @@ SOCKS5_HOP = f'protocol = "socks5", {ADDRESS}'
             "hops.x.pipeline: found 'hopp', expected 'off' or 'hop' or 'chain'; did you mean 'hop'?",
         ),
         (f'{{ {SOCKS5_HOP}, timeout = "0s" }}', f"hops.x.timeout: found '0s', {NOT_POSITIVE}"),
-        (f"{{ {SOCKS5_HOP}, user = 5 }}", "hops.x.user: unknown key; did you mean 'user_id'?"),
-        (f'{{ {SOCKS5_HOP}, pasword = "x" }}', "hops.x.pasword: unknown key; did you mean 'password'?"),
+        (
+            f"{{ {SOCKS5_HOP}, user = 5 }}",
+            "hops.x.user: unknown key; did you mean 'username' (socks5 and http) or 'user_id' (socks4 and socks4a)?",
+        ),
+        (
+            f'{{ {SOCKS5_HOP}, username = "bob", pasword = "x" }}',
+            "hops.x.pasword: unknown key; did you mean 'password'?",
+        ),
         (
             '{ protocol = "socks5", address = "bob:geheim@paris.example" }',
             "hops.x.address: an address cannot contain a login; use username and password, or a url",
