@@ -48,6 +48,18 @@ class Command(click.Command):
         return ctx.invoke(load_command(self.name or ""), **ctx.params)
 
 
+class Whole(click.IntRange):
+    """A whole number, and called so where what was typed is none."""
+
+    name = "whole number"
+
+
+class Number(click.FloatRange):
+    """A number, and called so where what was typed is none."""
+
+    name = "number"
+
+
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
@@ -92,7 +104,7 @@ def cli(context: click.Context) -> None:
 @config_option
 @click.option("--listen", multiple=True, metavar="ADDR", help="host:port, [::1]:port or unix:/path; repeatable.")
 @click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of the default chain, in order; repeatable.")
-@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Processes that serve; 0: one per core.")
+@click.option("--workers", type=Whole(min=0), metavar="N", help="Processes that serve; 0: one per core.")
 @click.option("-v", "--verbose", is_flag=True, help="Log every step.")
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
 def serve() -> None:
@@ -144,13 +156,11 @@ def demo() -> None:
 )
 @click.option("--proxy", metavar="URL", help="Measure this SOCKS server, as in socks5://127.0.0.1:1080.")
 @click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of a chain to measure, in order; repeatable.")
-@click.option(
-    "--hops", "count", type=click.IntRange(1, 6), metavar="N", help="Longest chain of built-in hops; default 3."
-)
-@click.option("--pid", "pids", type=click.IntRange(1), multiple=True, help="A process to measure; repeatable.")
-@click.option("--seconds", type=click.FloatRange(0.01, 3600), default=1.0, show_default=True, help="Of each step.")
+@click.option("--hops", "count", type=Whole(1, 6), metavar="N", help="Longest chain of built-in hops; default 3.")
+@click.option("--pid", "pids", type=Whole(1), multiple=True, help="A process to measure; repeatable.")
+@click.option("--seconds", type=Number(0.01, 3600), default=1.0, show_default=True, help="Of each step.")
 @click.option("--only", metavar="PARTS", help="Some of bulk,sessions,echo,idle.")
-@click.option("--idle-sessions", type=click.IntRange(1), default=1000, show_default=True, help="How many are held.")
+@click.option("--idle-sessions", type=Whole(1), default=1000, show_default=True, help="How many are held.")
 @click.option("--json", "json", is_flag=True, help="Print JSON, in bytes and seconds.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw a bar chart as well (SVG).")
 def bench() -> None:
@@ -171,7 +181,7 @@ def bench() -> None:
 )
 @click.option("--hop", "hops", multiple=True, metavar="URL", help="A hop of the chain to test, in order; repeatable.")
 @click.option("--all", "everything", is_flag=True, help="Test every hop by itself, and every chain.")
-@click.option("--count", type=click.IntRange(1, 1000), default=1, metavar="N", help="Repeat N times, and show medians.")
+@click.option("--count", type=Whole(1, 1000), default=1, metavar="N", help="Repeat N times, and show medians.")
 @click.option("--pipeline", is_flag=True, help="Also test which hops support pipelining.")
 @click.option("--json", "json", is_flag=True, help="Print JSON, in seconds.")
 @click.argument("destination", required=False, metavar="[HOST:PORT]")
@@ -239,7 +249,7 @@ def hash_password() -> None:
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--show", "shown", metavar="WHERE", help="Print the pin of a certificate: of a file, or at host:port.")
 @click.option(
-    "--days", type=click.IntRange(1, 36_500), default=3650, show_default=True, metavar="N", help="How long it is valid."
+    "--days", type=Whole(1, 36_500), default=3650, show_default=True, metavar="N", help="How long it is valid."
 )
 def cert() -> None:
     """Make a key and a certificate for a TLS hop.
@@ -311,9 +321,7 @@ def status() -> None:
 @cli.command()
 @server_option
 @control_option
-@click.option(
-    "--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, metavar="S", help="Between looks."
-)
+@click.option("--interval", type=Number(0.1, 3600), default=1.0, show_default=True, metavar="S", help="Between looks.")
 def top() -> None:
     """Watch the running server: sessions, hops, rates.
 
@@ -362,7 +370,7 @@ def reload() -> None:
 @cli.command()
 @server_option
 @control_option
-@click.option("--delay", type=click.FloatRange(0, 86400), default=0.0, metavar="S", help="Accept for S seconds more.")
+@click.option("--delay", type=Number(0, 86400), default=0.0, metavar="S", help="Accept for S seconds more.")
 def drain() -> None:
     """Stop the running server when its sessions have ended.
 
@@ -420,8 +428,9 @@ def _explain(error: BaseException) -> int:
         case SystemExit():
             return error.code if isinstance(error.code, int) else FAILED
         case click.ClickException():
-            where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "chainsocks"
-            click.echo(f"chainsocks: {_without_logins(error.format_message())}\nTry: {where} --help", err=True)
+            click.echo(f"chainsocks: {_without_logins(error.format_message())}", err=True)
+            if isinstance(error, click.UsageError):
+                click.echo(f"Try: {error.ctx.command_path if error.ctx else 'chainsocks'} --help", err=True)
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             return 128 + 2  # as shells report SIGINT

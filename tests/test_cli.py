@@ -62,7 +62,11 @@ class TestHelp:
         pytest.param(["serve", "--prot", "1"], "No such option", "chainsocks serve", id="option-of-a-command"),
         pytest.param(["serve", "--listen"], "requires an argument", "chainsocks", id="no-value"),
         pytest.param(["serve", "--workers", "-1"], "-1 is not in the range x>=0", "chainsocks serve", id="too-few"),
-        pytest.param(["serve", "--workers", "all"], "'all' is not a valid int", "chainsocks serve", id="no-number"),
+        pytest.param(
+            ["serve", "--workers", "all"], "'all' is not a valid whole number.", "chainsocks serve", id="no-number"
+        ),
+        pytest.param(["probe", "--count", "x"], "not a valid whole number.", "chainsocks probe", id="no-count"),
+        pytest.param(["top", "--interval", "x"], "'x' is not a valid number.", "chainsocks top", id="no-seconds"),
         pytest.param(["check", "a", "b"], "unexpected extra argument", "chainsocks check", id="too-many"),
     ],
 )

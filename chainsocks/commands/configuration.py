@@ -93,7 +93,7 @@ def log_start(found: Found, config: Config, hops: tuple[str, ...], log: logging.
     for hop in config.hops.values():
         if hop.tor and hop.address in PLACES:
             log.info("%s", printable(f"hop {hop.name}: tor at {hop.address}"))
-    way = str(default) if default else "none: what no rule sends elsewhere is refused"
+    way = str(default) if default else "not declared, so what no rule sends elsewhere is refused"
     log.info("%s", printable(f"default chain: {way}"))
 
 

@@ -59,7 +59,7 @@ def serve(
     def read() -> Reading:
         again = find(found.path)
         if again.path is None:
-            raise ConfigError([Problem("", not_found())])
+            raise ConfigError([Problem("", f"the server was started without a file, and there is {not_found()}")])
         changed = options.apply(again)
         return Reading(changed, str(again.path), _warnings(again, changed))
 

@@ -23,7 +23,7 @@ WEB = ("hypercorn", "starlette", "prometheus_client"), "web"
 """The packages that the web server needs (`chainsocks.web`), and their extra. Its own process loads them."""
 
 
-_MISSING = "an optional package is not installed: pip install 'chainsocks[{}]'"
+_MISSING = "this needs the extra {0}, which is not installed: pip install '.[{0}]' in the folder with pyproject.toml"
 
 
 def require(module: str, extra: str) -> None:

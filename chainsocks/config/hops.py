@@ -292,7 +292,7 @@ def parse_hop_url(url: str, name: str | None = None) -> Hop:
     if url == TOR:
         return Hop(name or TOR, HopProtocol.SOCKS5, find_tor(), tor=True)
     scheme, separator, rest = url.partition("://")
-    expected = "a URL such as socks5://host:1080, socks4a://host:1080 or socks4://user@host:1080"
+    expected = f"a URL such as socks5://host:1080; it begins with {', '.join([*SCHEMES, *TLS_SCHEMES])}"
     if (
         not separator or not scheme.replace("+", "").isalnum()
     ):  # "alice:p://word@host": not a scheme, but a piece of a login

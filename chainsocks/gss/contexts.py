@@ -77,4 +77,6 @@ def mechanism() -> Mechanism:
     try:
         return cast(Mechanism, import_module("chainsocks.gss.kerberos"))
     except ImportError as error:
-        raise GssError(f"GSSAPI is not available ({error}); pip install 'chainsocks[gssapi]'") from None
+        raise GssError(
+            f"GSSAPI is not available ({error}); pip install '.[gssapi]' in the folder with pyproject.toml"
+        ) from None

@@ -312,7 +312,7 @@ def parse_address(text: str, default_port: int | None = None) -> Address:
             raise ValueError(f"{masked(text)!r}: a port is missing, as in example.org:1080")
         return Address(host, default_port)
     if not (port.isascii() and port.isdigit() and len(port) <= 5):
-        raise ValueError(f"{masked(text)!r}: behind the last colon is no port number")
+        raise ValueError(f"{masked(text)!r}: a port is a number, as in example.org:1080")
     return Address(host, int(port))
 
 

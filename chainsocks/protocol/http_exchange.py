@@ -77,7 +77,7 @@ def parse_target(method: bytes, target: bytes) -> Target:
         ValueError: it is none; the message says why.
     """
     if target.startswith(b"/") or target == b"*":
-        raise ValueError("it asks for a page of this server, which is a proxy")
+        raise ValueError("it is a request to a web server, and this is a proxy: set it as the proxy of the program")
     scheme, slashes, rest = target.partition(b"://")
     if not slashes:
         raise ValueError("its target is not a URL")

@@ -169,8 +169,15 @@ class HttpServerHandshake(ServerHandshake):
             user, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
         except ValueError:
             colon = b""
-        if len(given) > 1 or scheme.lower() != b"basic" or not colon:
-            raise self._login_wanted("its login is not one by Basic", Cause.NO_ACCEPTABLE_METHOD)
+        problem = ""
+        if len(given) > 1:
+            problem = "it has more than one login"
+        elif scheme.lower() != b"basic":
+            problem = "its login is not by Basic, which is the only kind supported"
+        elif not colon:
+            problem = "its login by Basic is malformed: it has to be username:password in base64"
+        if problem:
+            raise self._login_wanted(problem, Cause.NO_ACCEPTABLE_METHOD)
         return UsernamePassword(user, password)
 
     def _login_wanted(self, problem: str, cause: Cause) -> LoginRefused:

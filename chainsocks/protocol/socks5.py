@@ -53,6 +53,7 @@ _NO_LOGIN = Method.NO_AUTHENTICATION_REQUIRED.value
 _WITHOUT_LOGIN = bytes((_SOCKS5, 1, _NO_LOGIN))
 _UNSPECIFIED = encode_address(UNSPECIFIED)  # what most proxies reply
 _NEXT = {Method.USERNAME_PASSWORD: State.SUB_NEGOTIATION, Method.GSSAPI: State.GSSAPI_CONTEXT}
+_IN_WORDS = {0: "no login (00)", 1: "GSSAPI (01)", 2: "username and password (02)"}
 
 
 class ServerHandshake(GssapiServerHandshake):
@@ -98,8 +99,9 @@ class ServerHandshake(GssapiServerHandshake):
                 break
         else:
             self._outgoing += _VERSION + bytes((Method.NO_ACCEPTABLE_METHODS,))
-            wanted = " or ".join(f"{method:02X}" for method in self._methods)
-            problem = f"the client offers the methods [{offered.hex(' ').upper()}]; we accept {wanted}"
+            given = ", ".join(map(_in_words, offered)) or "no method"
+            wanted = " or ".join(map(_in_words, self._methods))
+            problem = f"the client offers {given}; this server accepts {wanted}"
             raise ProtocolError(problem, Cause.NO_ACCEPTABLE_METHOD)
         self._outgoing += _VERSION + bytes((method,))
         self.state = _NEXT.get(method, _ASKING)
@@ -321,3 +323,7 @@ def _login_of(credentials: Credentials | None) -> UsernamePassword | None:
         if len(text) > MAX_LOGIN:
             raise ValueError(f"a SOCKS5 {what} has at most {MAX_LOGIN} bytes, this one has {len(text)}")
     return credentials
+
+
+def _in_words(method: int) -> str:
+    return _IN_WORDS.get(method, f"method {method:02X}")

@@ -90,7 +90,7 @@ def trouble_of(hop: messages.Hop) -> str | None:
     where = f" in {hop.workers_avoiding} of {hop.workers} workers" if some else ""
     match hop.state:
         case HopState.FAILING:
-            return f"hop {printable(hop.name)} fails: {hop.why}"
+            return f"failing: {hop.why}"  # which begins with the hop, as every error of a dial
         case HopState.BACKOFF:
             return f"hop {printable(hop.name)} is in backoff{where}: {hop.why}"
         case HopState.RESTED:

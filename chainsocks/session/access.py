@@ -14,6 +14,7 @@ IPv6 one as well. squid and tor have such defaults.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -65,7 +66,7 @@ class Access(NamedTuple):
             return None
         return (
             f"{address.host} is a private place of this machine; a rule that allows it has "
-            f'to = ["{address.host}"] and chain = "direct"'
+            f'to = [{json.dumps(destination.host)}] and chain = "direct"'
         )
 
 

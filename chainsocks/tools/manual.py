@@ -41,6 +41,8 @@ def read_page(topic: str) -> str:
         ConfigError: there is no such page; the message names the closest topic, or all of them.
     """
     known = topics()
+    if (plain := topic.lower().removesuffix(".md")) in known:
+        topic = plain
     if topic not in (*known, INDEX):
         message = f"there is no page {printable(describe(topic))}{suggest(topic, known)}"
         raise ConfigError([Problem("TOPIC", message)])
@@ -54,7 +56,7 @@ def show_page(topic: str | None, console: Console) -> None:
         ConfigError: there is no such page.
     """
     page = _Page(_without_relative_links(read_page(topic or INDEX)))
-    if not console.color_system:
+    if not console.color_system and not console.is_terminal:
         page.mark_code()
     console.width = min(console.width, WIDEST)
     with console.use_theme(_THEME), console.capture() as capture:
@@ -94,7 +96,7 @@ class _Page(Markdown):
     elements = Markdown.elements | {"heading_open": _Heading, "fence": _CodeBlock, "code_block": _CodeBlock}
 
     def mark_code(self) -> None:
-        """Keep the backticks around code in the text, where no style tells it apart."""
+        """Keep the backticks around code in the text, where the text is for another program."""
         for block in self.parsed:
             for token in block.children or ():
                 if token.type == "code_inline":

@@ -35,4 +35,4 @@ def test_a_chart_needs_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     done = CliRunner().invoke(main, ["--smoke", "--plot", "dials.svg"])
     assert done.exit_code == 2
-    assert "--plot: an optional package is not installed: pip install 'chainsocks[plot]'" in done.output
+    assert "--plot: this needs the extra plot, which is not installed: pip install '.[plot]'" in done.output

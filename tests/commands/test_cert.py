@@ -119,7 +119,8 @@ def test_without_the_package(capsys: pytest.CaptureFixture[str], monkeypatch: py
     monkeypatch.setattr("chainsocks.config.extras.importlib.import_module", import_module)
     status, out, err = run_main(capsys, "cert", "paris")
     assert (status, out) == (1, "")
-    assert "pip install 'chainsocks[tls]'" in err
+    assert "pip install '.[tls]'" in err
+    assert "--help" not in err
 
 
 @contextmanager

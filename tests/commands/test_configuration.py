@@ -117,7 +117,10 @@ class TestStart:
         [
             ("", "direct"),
             ("[chains]\ndefault = 'direct'", "direct"),
-            ("[hops]\na = 'socks5://a'\n[chains]\nonion = ['a']", "none: what no rule sends elsewhere is refused"),
+            (
+                "[hops]\na = 'socks5://a'\n[chains]\nonion = ['a']",
+                "not declared, so what no rule sends elsewhere is refused",
+            ),
         ],
     )
     def test_the_default_way(self, folder: Path, caplog: pytest.LogCaptureFixture, text: str, way: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from chainsocks.config.extras import DNS, GSSAPI, PLOT, WEB, require, require_installed
 from tests.config.files import complaint_of
 
-MISSING = "an optional package is not installed: pip install 'chainsocks[dns]'"
+MISSING = "this needs the extra dns, which is not installed: pip install '.[dns]' in the folder with pyproject.toml"
 
 
 def test_what_is_installed_is_loaded() -> None:

@@ -151,7 +151,9 @@ def test_it_protects_a_server_where_it_is_required() -> None:
 def test_without_the_package_a_file_is_refused_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gssapi, "require", require)
     monkeypatch.setitem(sys.modules, "gssapi", None)
-    missing = "an optional package is not installed: pip install 'chainsocks[gssapi]'"
+    missing = (
+        "this needs the extra gssapi, which is not installed: pip install '.[gssapi]' in the folder with pyproject.toml"
+    )
     hop = f'[hops]\na = {{ protocol = "socks5", {ADDRESS}, gssapi = "none" }}'
     assert problems(f'[server]\ngssapi = "none"\n{hop}') == [f"server: {missing}", f"hops.a: {missing}"]
 

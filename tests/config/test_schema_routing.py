@@ -352,7 +352,7 @@ def test_what_a_chain_cannot_be(written: str, problem: str) -> None:
 
 def test_a_resolver_takes_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dns.message", None)
-    why = "an optional package is not installed: pip install 'chainsocks[dns]'"
+    why = "this needs the extra dns, which is not installed: pip install '.[dns]' in the folder with pyproject.toml"
     assert problems(f'{HOPS}[chains]\nx = {{ hops = ["paris"], resolver = "9.9.9.9" }}') == [
         f"chains.x.resolver: {why}"
     ]

@@ -63,5 +63,5 @@ def test_a_mistake_is_named(text: str, problem: str) -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "hypercorn", None)
-    with pytest.raises(ConfigError, match=r"web\.listen: .*pip install 'chainsocks\[web\]'"):
+    with pytest.raises(ConfigError, match=r"web\.listen: .*pip install '\.\[web\]'"):
         parse_config("web.listen = 9090")

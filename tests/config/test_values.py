@@ -118,7 +118,7 @@ def test_a_listener(written: str, listen: ListenAddress) -> None:
         ("", "'': a port is missing, as in example.org:1080"),
         ("127.0.0.1", "'127.0.0.1': a port is missing, as in example.org:1080"),
         ("[::1]", "'[::1]': a port is missing, as in example.org:1080"),
-        ("127.0.0.1:socks", "'***': behind the last colon is no port number"),
+        ("127.0.0.1:socks", "'***': a port is a number, as in example.org:1080"),
         ("127.0.0.1:65536", "port 65536 is not in 0..65535"),
         ("::1:1080", "'::1:1080': put an IPv6 address in brackets, as in [::1]:1080"),
         ("[localhost]:1080", "'[localhost]:1080': only an IPv6 address stands in brackets"),

@@ -109,7 +109,7 @@ def tor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     """A Kerberos realm, with carol and eve in it."""
-    find_module("gssapi", "apt install libkrb5-dev, then pip install 'chainsocks[gssapi]'")
+    find_module("gssapi", "apt install libkrb5-dev, then pip install '.[gssapi]'")
     with common_realm(tmp_path_factory.mktemp("realm")) as made:
         yield made
 

@@ -142,7 +142,7 @@ def test_the_example_for_haproxy_is_one() -> None:
 
 
 def test_a_server_is_replaced_under_load(tmp_path: Path, echo: SocketAddress) -> None:
-    find_module("starlette", "pip install 'chainsocks[web]'")
+    find_module("starlette", "pip install '.[web]'")
     one, two = Server(tmp_path, "one", ("", 0)), Server(tmp_path, "two", ("", 0))
     first, second = one.start(), two.start()
     with balancing(tmp_path, one, two) as balancer, ExitStack() as long:

@@ -70,7 +70,7 @@ def test_haproxys_own_checks_are_no_client(behind: Chainsocks) -> None:
 
 def test_the_header_that_curl_sends(curl: Curl, behind: Chainsocks) -> None:
     answer = curl("--haproxy-protocol", f"http://{behind.listeners[0]}/")
-    assert "a page of this server, which is a proxy" in answer.page.decode()
+    assert "a request to a web server, and this is a proxy" in answer.page.decode()
     assert " command=- " in behind.session(answer.client)
 
 

@@ -51,7 +51,7 @@ def still_serves(server: Chainsocks, echo: SocketAddress) -> Iterator[None]:
 
 
 STRANGERS = [
-    pytest.param(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", "it asks for a page of this server", id="page"),
+    pytest.param(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", "it is a request to a web server", id="page"),
     pytest.param(b"CONNECT /etc/passwd HTTP/1.0\r\n\r\n", "the target of its CONNECT is not host:port", id="target"),
     pytest.param(b"CONNECT " + b"x" * 100_000, "its header is longer than", id="endless-line"),
     pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "looks like SSH", id="ssh"),

@@ -19,6 +19,6 @@ def test_the_mechanism_is_kerberos() -> None:
 def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "chainsocks.gss.kerberos", raising=False)
     monkeypatch.setitem(sys.modules, "gssapi", None)
-    with pytest.raises(GssError, match=r"GSSAPI is not available .*; pip install 'chainsocks\[gssapi\]'") as error:
+    with pytest.raises(GssError, match=r"GSSAPI is not available .*; pip install '\.\[gssapi\]'") as error:
         mechanism()
     assert isinstance(error.value, ChainsocksError)

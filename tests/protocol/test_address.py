@@ -321,10 +321,10 @@ def test_parse_address(text: str, address: Address) -> None:
         ("[192.0.2.1]:1080", "only an IPv6 address stands in brackets"),
         ("[]:1080", "only an IPv6 address stands in brackets"),
         ("[not:ipv6]:1080", "only an IPv6 address stands in brackets"),
-        ("example.org:http", "behind the last colon is no port number"),
-        ("example.org:-1", "behind the last colon is no port number"),
-        ("example.org: 80", "behind the last colon is no port number"),
-        ("example.org:٨٠", "behind the last colon is no port number"),
+        ("example.org:http", "a port is a number, as in example.org:1080"),
+        ("example.org:-1", "a port is a number, as in example.org:1080"),
+        ("example.org: 80", "a port is a number, as in example.org:1080"),
+        ("example.org:٨٠", "a port is a number, as in example.org:1080"),
     ],
 )
 def test_parse_address_says_what_is_wrong(text: str, complaint: str) -> None:

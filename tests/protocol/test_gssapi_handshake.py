@@ -66,7 +66,7 @@ def test_a_client_that_offers_it_comes_in_by_it(methods: str) -> None:
 def test_one_that_does_not_may_use_what_else_there_is() -> None:
     play(socks5.ServerHandshake([GSSAPI, NONE])).receive("05 01 00").expect_send("05 00").expect_state(State.REQUEST)
     play(socks5.ServerHandshake([GSSAPI])).receive("05 02 00 02").expect_error(
-        ProtocolError, r"methods \[00 02\]; we accept 01"
+        ProtocolError, r"offers no login \(00\), username and password \(02\); this server accepts GSSAPI \(01\)"
     ).expect_send("05 FF")
 
 

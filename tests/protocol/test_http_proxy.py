@@ -139,6 +139,20 @@ def test_logins_that_are_none(header: bytes, methods: Sequence[Method], status: 
     assert body == f"{error.value}\n".encode(), "what the log says"
 
 
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        (b"Proxy-Authorization: Digest username=x\r\n", "not by Basic"),
+        (b"Proxy-Authorization: Basic !!!\r\n", "malformed: it has to be username:password in base64"),
+        (b"Proxy-Authorization: Basic Y2Fyb2w=\r\n", "malformed: it has to be username:password in base64"),
+        (LOGIN + LOGIN, "more than one login"),
+    ],
+)
+def test_what_is_said_of_such_a_login(header: bytes, problem: str) -> None:
+    with pytest.raises(LoginRefused, match=problem):
+        HttpServerHandshake(PRIVATE).receive_data(CONNECT + header + b"\r\n")
+
+
 BAD = {
     "a page": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "a page of HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", 400),

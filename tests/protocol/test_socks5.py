@@ -65,20 +65,37 @@ def test_method(feed: Feed, accepted: list[Method], greeting: str, answer: str, 
 
 def test_without_a_word_only_going_without_is_accepted() -> None:
     play(socks5.ServerHandshake()).receive("05 02 00 02").expect_send("05 00")
-    play(socks5.ServerHandshake()).receive("05 01 02").expect_send("05 FF").expect_error(ProtocolError, "we accept 00$")
+    play(socks5.ServerHandshake()).receive("05 01 02").expect_send("05 FF").expect_error(
+        ProtocolError, r"accepts no login \(00\)$"
+    )
 
 
 @three_ways
 @pytest.mark.parametrize(
     ("accepted", "greeting", "why"),
     [
-        pytest.param([NONE], "05 00", r"offers the methods \[\]; we accept 00$", id="NMETHODS-0"),
-        pytest.param([NONE], "05 01 02", r"offers the methods \[02\]; we accept 00$", id="only-login"),
-        pytest.param([PASSWORD], "05 01 00", r"offers the methods \[00\]; we accept 02$", id="no-login"),
+        pytest.param([NONE], "05 00", r"offers no method; this server accepts no login \(00\)$", id="NMETHODS-0"),
         pytest.param(
-            [PASSWORD, NONE], "05 02 01 80", r"offers the methods \[01 80\]; we accept 02 or 00$", id="others"
+            [NONE],
+            "05 01 02",
+            r"offers username and password \(02\); this server accepts no login \(00\)$",
+            id="only-login",
         ),
-        pytest.param([NONE], "05 01 FF", r"offers the methods \[FF\]; we accept 00$", id="FF-is-no-method"),
+        pytest.param(
+            [PASSWORD],
+            "05 01 00",
+            r"offers no login \(00\); this server accepts username and password \(02\)$",
+            id="no-login",
+        ),
+        pytest.param(
+            [PASSWORD, NONE],
+            "05 02 01 80",
+            r"offers GSSAPI \(01\), method 80; this server accepts username and password \(02\) or no login \(00\)$",
+            id="others",
+        ),
+        pytest.param(
+            [NONE], "05 01 FF", r"offers method FF; this server accepts no login \(00\)$", id="FF-is-no-method"
+        ),
     ],
 )
 def test_no_acceptable_method(feed: Feed, accepted: list[Method], greeting: str, why: str) -> None:

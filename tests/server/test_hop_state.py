@@ -68,7 +68,7 @@ async def test_a_hop_without_rivals_fails_until_it_carries_out_a_request(clock: 
     counters.dials_failed([timeout(State.METHOD_NEGOTIATION)])
     [paris, _] = read_hops(CONFIG, Health(trio.current_time), counters, {}, trio.current_time())
     assert (paris.state, paris.since, paris.failures, paris.latency) == (HopState.FAILING, 5, 2, 0.5)
-    assert trouble_of(paris) == f"hop paris fails: {timeout(State.METHOD_NEGOTIATION)}"
+    assert trouble_of(paris) == f"failing: {timeout(State.METHOD_NEGOTIATION)}"
     counters.step_passed("paris", State.REQUEST, 1.5)
     [paris, _] = read_hops(CONFIG, Health(trio.current_time), counters, {}, trio.current_time())
     assert (paris.state, paris.why, paris.latency) == (HopState.WELL, None, 1.0)
@@ -102,7 +102,7 @@ async def test_health_has_the_say_where_there_are_rivals(clock: MockClock) -> No
         (HOP, "hop osaka is in backoff: no answer"),
         (replace(HOP, workers=3, workers_avoiding=1), "hop osaka is in backoff in 1 of 3 workers: no answer"),
         (replace(HOP, state=HopState.RESTED), "hop osaka is rested"),
-        (replace(HOP, state=HopState.FAILING), "hop osaka fails: no answer"),
+        (replace(HOP, state=HopState.FAILING), "failing: no answer"),
         (replace(HOP, state=HopState.WELL), None),
     ],
 )

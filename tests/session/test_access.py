@@ -9,8 +9,8 @@ import pytest
 
 from chainsocks.protocol.address import Address
 from chainsocks.session import access
-from chainsocks.session.access import is_private
-from chainsocks.session.own_listeners import addresses_in
+from chainsocks.session.access import Access, is_private
+from chainsocks.session.own_listeners import OwnListeners, addresses_in
 from tests.config.files import read
 from tests.memory import Host
 from tests.session.serving import DESTINATION, GRANTED5, echo, session
@@ -148,3 +148,15 @@ def test_own_addresses_are_asked_of_the_kernel(monkeypatch: pytest.MonkeyPatch) 
         except OSError:
             pytest.skip("NOT TESTED: this machine has no address beyond loopback")
         assert is_private(probe.getsockname()[0])
+
+
+@pytest.mark.parametrize("host", ["intern.example", "127.0.0.1"])
+def test_the_rule_in_the_advice_opens_a_private_place(host: str) -> None:
+    destination, address = Address(host, 80), Address("127.0.0.1", 80)
+    closed = Access(OwnListeners(), private=False)
+    advice = closed.private_problem(destination, address)
+    assert advice is not None
+    written = advice.partition("has ")[2].replace(" and ", "\n")
+    [rule] = read(f"[[rules]]\n{written}").rules
+    assert closed._replace(rule=rule).private_problem(destination, address) is None
+    assert str(rule) == f'to = ["{host}"], chain = "direct"'

@@ -73,7 +73,7 @@ async def test_of_a_hop_that_fails(fault: Fault, autojump_clock: trio.testing.Mo
     [
         pytest.param(Config(), b"", "it reset the connection", id="silent"),
         pytest.param(Config(), b"SSH-2.0-OpenSSH_9.2\r\n", "SSH", id="neither"),
-        pytest.param(Config(users=(CAROL,)), b"\x05\x01\x00", "we accept 02", id="no-login"),
+        pytest.param(Config(users=(CAROL,)), b"\x05\x01\x00", "accepts username and password (02)", id="no-login"),
         pytest.param(Config(), bytes.fromhex("050100" + CONNECT5), "client left before its reply", id="reset"),
     ],
 )

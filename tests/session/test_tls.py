@@ -167,7 +167,7 @@ async def test_without_client_ca_a_login_is_required_as_elsewhere(
         stream = await client.tls()
         await stream.send(REQUEST5)
         await expect(stream, b"\x05\xff")
-    assert "we accept 02" in client.line
+    assert "accepts username and password (02)" in client.line
 
 
 async def test_udp_is_refused(caplog: pytest.LogCaptureFixture, folder: Path) -> None:

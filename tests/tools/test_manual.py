@@ -102,6 +102,11 @@ def test_an_unknown_topic_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> 
     assert err == "chainsocks: TOPIC: there is no page 'getting_startd'; did you mean 'getting-started'?\n"
 
 
+@pytest.mark.parametrize("topic", ["TLS", "tls.md"])
+def test_a_topic_in_other_letters(topic: str) -> None:
+    assert read_page(topic) == read_page("tls")
+
+
 def test_a_topic_is_no_path() -> None:
     with pytest.raises(ConfigError, match=r"there is no page '../README'; known are "):
         read_page("../README")

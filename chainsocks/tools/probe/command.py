@@ -123,6 +123,9 @@ def _destination(options: Options, problems: list[Problem]) -> Address | None:
     if options.destination is None:
         return None
     try:
+        if options.destination.endswith(".toml"):
+            problems.append(Problem("HOST:PORT", "a configuration file is named with -c: chainsocks probe -c FILE"))
+            return None
         destination = parse_address(options.destination)
         if destination.port:
             return destination

@@ -169,7 +169,8 @@ class TestThePlot:
         self, capsys: pytest.CaptureFixture[str], ran: Ran, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-        complaint = "--plot: an optional package is not installed: pip install 'chainsocks[plot]'"
+        missing = "this needs the extra plot, which is not installed"
+        complaint = f"--plot: {missing}: pip install '.[plot]' in the folder with pyproject.toml"
         assert run_main(capsys, "bench", "--plot", "plot.svg") == (2, "", f"chainsocks: {complaint}\n")
         assert ran == []
 

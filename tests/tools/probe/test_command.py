@@ -17,6 +17,7 @@ from rich.console import Console
 
 from chainsocks.config.chains import Chain
 from chainsocks.config.groups import Group
+from chainsocks.config.kinds import SCHEMES, TLS_SCHEMES
 from chainsocks.config.load import parse_config
 from chainsocks.config.models import Config, User
 from chainsocks.config.passwords import PlainPassword
@@ -226,9 +227,11 @@ class TestExitStatus:
         assert run_main(capsys, "probe", "--hop", "nonsense") == (
             2,
             "",
-            "chainsocks: --hop: expected a URL such as socks5://host:1080, socks4a://host:1080 or "
-            "socks4://user@host:1080\n",
+            "chainsocks: --hop: expected a URL such as socks5://host:1080; it begins with "
+            f"{', '.join([*SCHEMES, *TLS_SCHEMES])}\n",
         )
+        status, _, err = run_main(capsys, "probe", "chainsocks.toml")
+        assert (status, "chainsocks probe -c FILE" in err) == (2, True)
 
     def test_json(self, capsys: pytest.CaptureFixture[str], hops: list[str], target: str, closed: str) -> None:
         for destination, expected in ((target, 0), (closed, 1)):
