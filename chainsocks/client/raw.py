@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 
 from anyio import wait_writable
 from anyio.abc import ByteStream
@@ -27,13 +28,15 @@ class RawStream(SocketStream):
 
     __slots__ = ()
 
-    async def connect(self, address: SockAddr) -> None:
-        """Connect a socket that is not connected yet.
+    async def connect(self, address: SockAddr, note: Callable[[SockAddr], None] | None = None) -> None:
+        """Connect a socket that is not connected yet; call `note` with its local name before it is.
 
         Raises:
             OSError: with the ``errno`` of the kernel. A socket that has connected to itself has been refused.
         """
         error = self.socket.connect_ex(address)
+        if note:
+            note(self.socket.getsockname())
         if error in (errno.EINPROGRESS, errno.EWOULDBLOCK):
             await wait_writable(self.socket)
             error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

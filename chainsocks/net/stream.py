@@ -81,13 +81,15 @@ class SocketStream(ByteStream):
         if not self.may_delay:
             self.avoid_delay()
 
-    async def connect(self, address: SockAddr) -> None:
-        """Connect a socket that is not connected yet.
+    async def connect(self, address: SockAddr, note: Callable[[SockAddr], None] | None = None) -> None:
+        """Connect a socket that is not connected yet; call `note` with its local name before it is.
 
         Raises:
             OSError: with the ``errno`` of the kernel. A socket that has connected to itself has been refused.
         """
         error = self.socket.connect_ex(address)
+        if note:
+            note(self.socket.getsockname())
         if error == errno.EINPROGRESS:
             # A host nearby may have answered already. A second call tells, and returns the result later (connect(2)).
             while (error := self.socket.connect_ex(address)) == errno.EALREADY:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 
 import trio
 
 from chainsocks.egress import Egress
+from chainsocks.net.outgoing import Outgoing
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
@@ -20,10 +22,12 @@ _AGAIN = 0.02
 """Seconds until a unix socket is tried again whose backlog is full."""
 
 
-async def open_tcp(address: Address, poller: Poller | None = None, egress: Egress | None = None) -> SocketStream:
+async def open_tcp(
+    address: Address, poller: Poller | None = None, egress: Egress | None = None, outgoing: Outgoing | None = None
+) -> SocketStream:
     """Connect to an IP address, as `egress` says if given, or to a unix socket.
 
-    The stream waits through `poller` if given. The caller bounds the wait.
+    The stream waits through `poller` if given. The caller bounds the wait. `outgoing` is told of the connection.
 
     *Closing*: the caller closes the stream. Nothing is left open when this raises, or is cancelled.
 
@@ -42,7 +46,7 @@ async def open_tcp(address: Address, poller: Poller | None = None, egress: Egres
     try:
         if egress:
             leave_by(sock, egress, address)
-        await stream.connect(address.sockaddr)
+        await stream.connect(address.sockaddr, partial(outgoing.note, destination=address) if outgoing else None)
     except BaseException:
         await stream.aclose()
         raise

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import trio
 from trio.lowlevel import checkpoint, wait_readable
@@ -28,7 +29,7 @@ BATCH = 32
 class UDPSocket:
     """A non-blocking UDP socket, which this object owns. `address` is the one that it is bound to."""
 
-    __slots__ = ("_error", "_on_datagram", "_poller", "_queued", "_socket", "_stopped", "address")
+    __slots__ = ("_error", "_on_datagram", "_poller", "_queued", "_socket", "_stopped", "address", "on_close")
 
     def __init__(self, sock: socket.socket, poller: Poller | None) -> None:
         self._socket = sock
@@ -38,6 +39,8 @@ class UDPSocket:
         self._stopped = trio.Event()
         self._error: Exception | None = None
         self.address = address_of(sock.getsockname())
+        self.on_close: Callable[[], None] | None = None
+        """Called once the socket is closed."""
 
     def send(self, data: bytes, to: SockAddr) -> bool:
         """Send one datagram to an IP address; return False if the kernel did not take it."""
@@ -75,6 +78,9 @@ class UDPSocket:
         if self._poller:
             self._poller.forget(self._socket.fileno())
         self._socket.close()
+        if self.on_close:
+            self.on_close()
+            self.on_close = None
 
     def on_event(self, _: int) -> None:
         """Deliver what has arrived; for the poller."""

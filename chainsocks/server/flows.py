@@ -13,7 +13,8 @@
 3. A flow whose session did not open is followed by none for `PAUSE` seconds: what its client sends is dropped, so that
    the log has one line and not one for each datagram.
 4. Answers leave from the address that the client has sent to. With tproxy that is any address, and a socket for each.
-5. A datagram that was sent to a tproxy listener itself was not handed over, and would lead back to it: it is dropped.
+5. A datagram that was sent to a tproxy listener itself was not handed over, and would lead back to it. One that this
+   server has sent itself came back to it. Both are dropped, and the log names them.
 """
 
 from __future__ import annotations
@@ -135,6 +136,14 @@ class Flows:
         )
         return True
 
+    def comes_back(self, arrival: Arrival) -> bool:
+        """Whether this server has sent a datagram itself, and says so in the log from time to time."""
+        if not self._own.sent_from(arrival.client):
+            return False
+        what = "a datagram of this server to %s came back to it: the rules of nftables have to leave out what it sends"
+        self._warn(what, arrival.here)
+        return True
+
     def open(self, connection: Connection, client: SilentClient) -> bool:
         """Begin the session of a flow, if there is a share and a place for it."""
         account = client_of(connection.host)
@@ -187,6 +196,9 @@ class _Port:
 
     def _open(self, key: tuple[Address, Address], arrival: Arrival, listener: Listener) -> _Flow | None:
         if self._is_paused(key):
+            return None
+        if listener.kind is ListenerKind.TPROXY and self._all.comes_back(arrival):
+            self._pause(key)
             return None
         client, host = arrival.client, arrival.client.zoned
 

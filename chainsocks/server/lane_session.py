@@ -344,6 +344,8 @@ class LaneSession(Deadline):
         self.deadline = now + terms.dial_limit(decision)
         self._report(CONNECT, self.deadline)
         error = sock.connect_ex(address.sockaddr)
+        if terms.outgoing:
+            terms.outgoing.note(sock.getsockname(), address)
         if error and error != errno.EINPROGRESS:
             self._dial_failed(OSError(error, os.strerror(error)))
             return

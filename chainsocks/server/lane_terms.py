@@ -184,6 +184,7 @@ class Terms:
         "listener",
         "methods",
         "network",
+        "outgoing",
         "policy",
         "service",
         "timeouts",
@@ -195,6 +196,7 @@ class Terms:
         self.timeouts = service.config.timeouts
         self.limits = service.limits
         self.network = service.network
+        self.outgoing = self.network.outgoing if isinstance(self.network, TrioNetwork) else None
         self.methods = service.logins.methods
         self.policy = service.policy_of(listener)
         self.access = Access.of(service, listener, None)

@@ -6,6 +6,7 @@ import chainsocks.sockets as sockets
 from chainsocks.egress import Egress
 from chainsocks.net.inbound import InboundListener, listen
 from chainsocks.net.keepalive import Keepalive
+from chainsocks.net.outgoing import Outgoing
 from chainsocks.net.poller import Poller
 from chainsocks.net.stream import SocketStream
 from chainsocks.net.tcp import open_tcp
@@ -29,17 +30,22 @@ class TrioNetwork:
         self.now = deadlines.now
         """Returns trio's time. It has no frame of its own: each step of a dial asks for it."""
         self.resolver = Resolver()
+        self.outgoing: Outgoing | None = None
+        """What is told of connections and UDP sockets; None where nothing is."""
 
     async def open_tcp(self, address: Address, egress: Egress | None = None) -> SocketStream:
         """Connect to an IP address or a unix socket; see `chainsocks.net.tcp.open_tcp`."""
-        stream = await open_tcp(address, self._poller, egress)
+        stream = await open_tcp(address, self._poller, egress, self.outgoing)
         if not isinstance(address, UnixAddress):
             self._keepalive.add(stream)
         return stream
 
     def open_udp(self, host: str, ports: range = ANY_PORT, egress: Egress | None = None) -> UDPSocket:
         """Open a UDP socket; see `chainsocks.net.udp.open_udp`."""
-        return open_udp(host, self._poller, ports, egress)
+        opened = open_udp(host, self._poller, ports, egress)
+        if self.outgoing:
+            opened.on_close = self.outgoing.note_udp(opened.address.port)
+        return opened
 
     async def resolve(self, address: Address, client: str = "") -> list[Address]:
         """Resolve a name; see `chainsocks.server.resolver`."""

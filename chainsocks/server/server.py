@@ -33,8 +33,10 @@ from chainsocks.limits.board import Column
 from chainsocks.limits.limiter import open_limiter
 from chainsocks.net.keepalive import Keepalive, keep_alive, open_keepalive
 from chainsocks.net.listeners import OpenListener, bind_listeners
+from chainsocks.net.outgoing import Outgoing
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import Poller, open_poller
+from chainsocks.net.redirected import original_destination
 from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.counters import Counters
@@ -82,6 +84,8 @@ class _Active:
     lane: Lane | None
     """What ordinary direct sessions use."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    turn: trio.CancelScope = field(default_factory=trio.CancelScope)
+    """Around what has its datagrams, as its kind says; another kind takes its turn then."""
     closed: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -225,6 +229,9 @@ class Server:
 
     def _change_terms(self, active: _Active, opened: OpenListener) -> None:
         if opened.listener != active.opened.listener:
+            self._note_outgoing(opened)
+            if opened.listener.kind is not active.terms.kind:
+                active.turn.cancel()
             if active.lane:
                 active.lane.close()
             active.lane = self._open_lane(opened.terms)
@@ -233,6 +240,7 @@ class Server:
     def _start(self, opened: OpenListener) -> None:
         active = _Active(opened, opened.terms, self._open_lane(opened.terms))
         self._active.append(active)
+        self._note_outgoing(opened)
         if active.is_tcp:
             self._own(opened).add(address_of(opened.sock.getsockname()))
         self._accepting.start_soon(self._serve_listener, active)
@@ -253,11 +261,21 @@ class Server:
             active.closed.set()
 
     async def _serve_datagrams(self, sock: socket.socket, active: _Active) -> None:
-        if active.terms.kind is DNS:
-            await self._questions.serve_datagrams(sock, lambda: active.terms)
-        elif self._flows:
-            await self._flows.serve(sock, lambda: active.terms)
-        await trio.sleep_forever()
+        while True:
+            with trio.CancelScope() as active.turn:
+                if active.terms.kind is DNS:
+                    await self._questions.serve_datagrams(sock, lambda: active.terms)
+                elif self._flows:
+                    await self._flows.serve(sock, lambda: active.terms)
+                await trio.sleep_forever()
+
+    def _note_outgoing(self, opened: OpenListener) -> None:
+        """Note from now on what this server opens, if nftables could bring it back to a listener."""
+        network, kind = self._service.network, opened.listener.kind
+        if not kind.is_redirected or opened.find_target is not original_destination:
+            return
+        if isinstance(network, TrioNetwork) and network.outgoing is None:
+            network.outgoing = self.own_listeners.outgoing = Outgoing()
 
     def _own(self, opened: OpenListener) -> OwnListeners:
         return self.own_listeners.for_datagrams if opened.is_udp else self.own_listeners

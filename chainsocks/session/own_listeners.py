@@ -20,6 +20,7 @@ from chainsocks.config.hops import Hop
 from chainsocks.config.listeners import UnixPath
 from chainsocks.config.models import Config
 from chainsocks.errors import Problem
+from chainsocks.net.outgoing import Outgoing
 from chainsocks.protocol.address import Address, AddressType, canonical
 
 __all__ = ["IPAddress", "OwnListeners", "addresses_in", "hops_that_lead_back", "is_own"]
@@ -42,6 +43,8 @@ class OwnListeners:
         self._listening: Counter[Address] = Counter()
         self._ports: Counter[int] = Counter()
         self._for_datagrams: OwnListeners | None = None
+        self.outgoing: Outgoing | None = None
+        """What this server has opened itself, where nftables may hand that back to it."""
 
     @property
     def for_datagrams(self) -> OwnListeners:
@@ -54,6 +57,14 @@ class OwnListeners:
     def has_datagrams(self) -> bool:
         """Whether there has been a UDP port."""
         return self._for_datagrams is not None
+
+    def made(self, source: Address, destination: Address) -> bool:
+        """Return whether a connection that nftables has redirected is one of this server's own."""
+        return self.outgoing is not None and self.outgoing.has(source, destination)
+
+    def sent_from(self, source: Address) -> bool:
+        """Return whether a datagram that nftables has handed over is one of this server's own."""
+        return self.outgoing is not None and self.outgoing.has_udp(source.port) and is_own(source.host)
 
     def take_datagrams_at(self, address: Address) -> bool:
         """Return whether a datagram to an address would come to this server; a name is not looked up."""

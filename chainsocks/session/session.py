@@ -89,6 +89,8 @@ __all__ = ["serve_session"]
 
 SUCCEEDED = ReplyCode.SUCCEEDED  # looked up once
 
+LEAVE_OUT = "its rules have to leave out what this server sends (see the manual, redirect)"
+
 ResultT = TypeVar("ResultT")
 
 
@@ -295,12 +297,8 @@ class _Session:
         """Decide which chain the request goes through."""
         service, record = self._service, self._record
         listener = self._listener
-        if request.version is Version.REDIRECTED and service.own_listeners.are_at(request.destination):
-            problem = "this connection was not redirected: this server listens there, and it would lead back to it"
-            raise RequestRefused(problem, ReplyCode.NOT_ALLOWED_BY_RULESET)
-        if self._reader.connection.datagrams and service.own_listeners.take_datagrams_at(request.destination):
-            problem = "this server listens there: the datagrams would lead back to it"
-            raise RequestRefused(problem, ReplyCode.NOT_ALLOWED_BY_RULESET)
+        if request.version is Version.REDIRECTED or self._reader.connection.datagrams:
+            self._check_loop(request)
         policy = service.policy_of(listener)
         decision = await route_request(request, caller, policy, service.network, listener.names_only)
         record.rule, record.chain = decision.matched, decision.chain
@@ -312,6 +310,25 @@ class _Session:
             source = arrival(self._reader.client, self._told)
             decision = decision._replace(dialled=decision.dialled.leaving_from(source))
         return decision
+
+    def _check_loop(self, request: Request) -> None:
+        """Check that what nftables has handed over, or what a tunnel takes, does not lead back to this server.
+
+        Raises:
+            RequestRefused: it does.
+        """
+        own, connection, problem = self._service.own_listeners, self._reader.connection, ""
+        if connection.datagrams:
+            if own.take_datagrams_at(request.destination):
+                problem = "this server listens there: the datagrams would lead back to it"
+        elif own.are_at(request.destination):
+            problem = "this connection was not redirected: this server listens there, and it would lead back to it"
+        elif own.outgoing:
+            source = connection.client.extra(SocketAttribute.remote_address, None)
+            if isinstance(source, tuple) and own.made(address_of(source), request.destination):
+                problem = f"this server has made this connection, and nftables has brought it back: {LEAVE_OUT}"
+        if problem:
+            raise RequestRefused(problem, ReplyCode.NOT_ALLOWED_BY_RULESET)
 
     async def _dial(
         self,

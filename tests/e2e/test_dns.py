@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,6 +94,26 @@ def test_a_chain_without_a_resolver() -> None:
     with chainsocks("socks5://127.0.0.1:1", listen=[DNS]) as server:
         assert ask(server.address, "four.example").rcode() == dns.rcode.REFUSED
         server.wait_for("chain default has no resolver; set its resolver, or tor = true on its last hop")
+
+
+def test_datagrams_of_another_kind_follow_a_reload(tmp_path: Path) -> None:
+    """The UDP socket stays, and what reads it changes."""
+    host, port = free_address()
+    listener = f'address = "{host}:{port}"'
+    with (
+        chainsocks(listen=[DNS]) as other,
+        reloadable(tmp_path, f'[server]\nlisten = {{ {listener}, kind = "dns" }}') as server,
+    ):
+        assert ask(server.address, "localhost").answer
+        target = f'target = "{other.address[0]}:{other.address[1]}"'
+        for _ in range(2):
+            server.reload(
+                f'[server]\nlisten = {{ {listener}, kind = "tunnel", {target}, udp = true }}\n[timeouts]\ngrace = 0.1'
+            )
+            assert ask(server.address, "localhost").answer
+            server.reload(f'[server]\nlisten = {{ {listener}, kind = "dns" }}\n[timeouts]\ngrace = 0.1')
+            assert ask(server.address, "localhost").answer
+    assert len(re.findall(r"command=RESOLVE .*answered", other.said)) == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])

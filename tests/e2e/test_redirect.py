@@ -160,3 +160,73 @@ def test_a_datagram_to_the_listener_itself_is_dropped(link: tuple[Link, str, str
         shown = f"[{router_address}]" if ":" in host else router_address
         server.wait_for(re.escape(f"a datagram was sent to {shown}:1081 itself, and not handed over to it"))
         assert "UDP_ASSOCIATE" not in server.said
+
+
+LOOPS = {
+    "redirect": """table inet test {
+  chain output {
+    type nat hook output priority -100; policy accept;
+    ip daddr 203.0.113.0/24 meta l4proto tcp redirect to :1081
+  }
+}
+""",
+    "tproxy": """table inet test {
+  chain output {
+    type route hook output priority mangle; policy accept;
+    ip daddr 203.0.113.0/24 meta l4proto { tcp, udp } meta mark set 1
+  }
+  chain prerouting {
+    type filter hook prerouting priority mangle; policy accept;
+    meta mark 1 meta l4proto { tcp, udp } tproxy ip to :1081
+  }
+}
+""",
+}
+"""Rules for the programs of this machine, without an exception for the server."""
+
+
+@contextmanager
+def loop(folder: Path, kind: str) -> Iterator[tuple[str, Program]]:
+    """Run our server, without hops, in a namespace whose rules bring back what it sends."""
+    nft = find_program("nft", "nftables")
+    config = folder / "chainsocks.toml"
+    udp = ", udp = true" if kind == "tproxy" else ""
+    config.write_text(f"[server]\nopen = true\nlisten = {{ address = '0.0.0.0:1081', kind = '{kind}'{udp} }}\n")
+    with namespaces.namespaces("loop") as [name]:
+        there = ["ip", "netns", "exec", name]
+        subprocess.run([*there, nft, "-f", "-"], input=LOOPS[kind], text=True, check=True, capture_output=True)
+        namespaces.run("-n", name, "addr", "add", "10.77.2.2/32", "dev", "lo")
+        namespaces.run("-n", name, "route", "add", "203.0.113.0/24", "dev", "lo", "src", "10.77.2.2")
+        namespaces.run("-n", name, "rule", "add", "fwmark", "1", "lookup", "100")
+        namespaces.run("-n", name, "route", "add", "local", "default", "dev", "lo", "table", "100")
+        server = Program([*there, Path(sysconfig.get_path("scripts")) / "chainsocks", "serve", "-c", config])
+        try:
+            server.wait_for("listening on")
+            yield name, server
+        finally:
+            server.stop()
+            print(server.said)  # noqa: T201  (pytest shows it with the failure)
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_a_connection_that_comes_back_is_named(tmp_path: Path, kind: str) -> None:
+    """It would make another one, and that one another, until there are no ports."""
+    with loop(tmp_path, kind) as (name, server):
+        with pytest.raises(ConnectionResetError):
+            namespaces.run_in(name, lambda: ask("203.0.113.5", 80))
+        server.wait_for("reply=02 .*this server has made this connection, and nftables has brought it back")
+        server.wait_for("command=CONNECT ", times=2)
+        server.stop()
+        assert server.said.count("command=CONNECT ") == 2
+
+
+def test_a_datagram_that_comes_back_is_named(tmp_path: Path) -> None:
+    def send() -> None:
+        with socket.socket(type=socket.SOCK_DGRAM) as client:
+            client.sendto(b"hello", ("203.0.113.5", 53))
+
+    with loop(tmp_path, "tproxy") as (name, server):
+        namespaces.run_in(name, send)
+        server.wait_for("a datagram of this server to 203.0.113.5:53 came back to it")
+        server.stop()
+        assert server.said.count("command=UDP_ASSOCIATE ") == 1

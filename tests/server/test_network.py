@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 
+from chainsocks.net.outgoing import Outgoing
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import open_poller
-from chainsocks.protocol.address import Address
+from chainsocks.protocol.address import Address, address_of
 from chainsocks.server.deadlines import Deadlines, open_deadlines
 from chainsocks.server.network import TrioNetwork
 from tests.server.serving import echoing
@@ -51,3 +52,19 @@ async def test_scopes_and_time_are_trios(autojump_clock: trio.testing.MockClock)
             await trio.sleep_forever()
         assert scope.cancelled_caught
         assert network.now() == 5
+
+
+async def test_what_it_opens_is_noted_where_that_is_wanted() -> None:
+    network = TrioNetwork(None, Deadlines())
+    for outgoing in (None, Outgoing()):
+        network.outgoing = outgoing
+        async with echoing() as destination:
+            stream = await network.open_tcp(destination)
+            source = address_of(stream.socket.getsockname())
+            await stream.aclose()
+        udp = network.open_udp("127.0.0.1")
+        if outgoing:
+            assert outgoing.has(source, destination)
+            assert outgoing.has_udp(udp.address.port)
+        udp.close()
+        assert not (outgoing and outgoing.has_udp(udp.address.port))
