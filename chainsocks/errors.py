@@ -168,7 +168,7 @@ class NotFoundError(ChainsocksError):
 class Step(StrEnum):
     """The steps of a dial around a handshake's own (`chainsocks.protocol.handshake.State`)."""
 
-    RESOLVE = "name look-up"
+    RESOLVE = "name lookup"
     CONNECT = "TCP connect"
     TLS = "TLS handshake"
     LISTEN = "TCP listen"

@@ -1,4 +1,4 @@
-"""What chains, relays and sessions need of the network: connects, look-ups, datagrams, the clock and cancel scopes.
+"""What chains, relays and sessions need of the network: connects, lookups, datagrams, the clock and cancel scopes.
 
 The server implements `Network` on trio (`chainsocks.server.network`), the library on anyio
 (`chainsocks.client.network`), and tests in memory.
@@ -85,7 +85,7 @@ class Network(Protocol):
     async def resolve(self, address: Address, client: str = "") -> list[Address]:
         """Resolve a name on this machine and return its addresses, best first, or raise `OSError`.
 
-        It is a `socket.gaierror` if the name has none. Look-ups are shared out fairly between clients.
+        It is a `socket.gaierror` if the name has none. Lookups are shared out fairly between clients.
         """
 
     def rest_of(self, address: Address) -> Rest | None:

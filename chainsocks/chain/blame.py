@@ -229,7 +229,7 @@ def _suspect(leg: Leg, error: DialError) -> Suspect:
 
 
 def _looks_up_its_own_name(leg: Leg, error: DialError) -> bool:
-    """Tell whether the look-up that failed was of the hop's own name, and not of its target's (`Resolve.LOCAL`)."""
+    """Tell whether the lookup that failed was of the hop's own name, and not of its target's (`Resolve.LOCAL`)."""
     if leg.position > 1 or leg.hop.address.type is not AddressType.DOMAINNAME:
         return False
     return not error.at_destination

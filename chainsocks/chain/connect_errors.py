@@ -32,7 +32,7 @@ _CAUSES = {
     errno.ENFILE: Cause.TOO_MANY_FILES,
     errno.ENOMEM: Cause.OUT_OF_MEMORY,
     errno.ENOBUFS: Cause.OUT_OF_MEMORY,
-    errno.EAGAIN: Cause.OUT_OF_MEMORY,  # of clone(2): no thread for a look-up
+    errno.EAGAIN: Cause.OUT_OF_MEMORY,  # of clone(2): no thread for a lookup
 }
 
 

@@ -44,7 +44,7 @@ __all__ = ["Resolver", "resolve", "resolver_of"]
 
 
 class Resolver(Enum):
-    """What answers a look-up."""
+    """What answers a lookup."""
 
     NONE_NEEDED = auto()
     THIS_MACHINE = auto()

@@ -330,7 +330,7 @@ class Trip:
         """What a time-out says of the step."""
         target = self._target
         if self.step == RESOLVE and target:
-            return f"the look-up of {printable(target.host)} got no answer"
+            return f"the lookup of {printable(target.host)} got no answer"
         if self.step == CONNECT:
             return "no answer"
         if self.step == State.SECOND_REPLY:

@@ -1,4 +1,4 @@
-"""The network on anyio, under trio and asyncio: connects, look-ups, listeners, UDP sockets, scopes and the clock."""
+"""The network on anyio, under trio and asyncio: connects, lookups, listeners, UDP sockets, scopes and the clock."""
 
 from __future__ import annotations
 

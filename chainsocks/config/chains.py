@@ -81,7 +81,7 @@ class Chain:
     udp: Udp
     """`Udp.NESTED` by default if all hops carry UDP (`Hop.carries_no_udp`)."""
     resolver: Address | None
-    """The DNS server for look-ups that the last hop does not do, asked through all hops. It takes the extra ``dns``."""
+    """The DNS server for lookups that the last hop does not do, asked through all hops. It takes the extra ``dns``."""
     names_only: NamesOnly
     """The listener has such a setting as well; the stricter one holds."""
     hedge: float | None

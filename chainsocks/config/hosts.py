@@ -36,7 +36,7 @@ class Host:
     name: str = ""
     """Empty for an IP address."""
     ips: tuple[bytes, ...] = ()
-    """The addresses that it is known to mean without a look-up, each as its 4 or 16 bytes."""
+    """The addresses that it is known to mean without a lookup, each as its 4 or 16 bytes."""
 
 
 def host_of(address: Address) -> Host:

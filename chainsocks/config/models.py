@@ -178,7 +178,7 @@ class Timeouts:
     ident: float = 5
     """The answer of a SOCKS4 client's identd."""
     resolve: float = 5
-    """One local name look-up, or the answer of a chain's resolver."""
+    """One local name lookup, or the answer of a chain's resolver."""
     connect: float = 10
     """One TCP connect: to the first hop, or to the destination of a direct chain."""
     hop: float = 10

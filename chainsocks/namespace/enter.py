@@ -2,7 +2,7 @@
 
 ::
 
-    unshare ─ own user id ─ loopback ─ listeners ─ rules ─ services covered ─ look-ups replaced
+    unshare ─ own user id ─ loopback ─ listeners ─ rules ─ services covered ─ lookups replaced
                                            └─ handed to the process of the chain, which is outside
 
 The process that enters becomes the program: `confine` takes its capabilities, so that the program cannot undo any of

@@ -1,4 +1,4 @@
-"""The operating system's network, seen by trio: lean streams, TCP connects, listeners, name look-ups.
+"""The operating system's network, seen by trio: lean streams, TCP connects, listeners, name lookups.
 
 It does not know SOCKS, and sets no deadlines: callers open the cancel scopes.
 """

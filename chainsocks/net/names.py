@@ -1,6 +1,6 @@
-"""Name look-ups by this machine's resolver, both ways. They block: `chainsocks.server.resolver` has threads for them.
+"""Name lookups by this machine's resolver, both ways. They block: `chainsocks.server.resolver` has threads for them.
 
-Also what the machine's files say: which names the hosts file has, and when a look-up may have another answer.
+Also what the machine's files say: which names the hosts file has, and when a lookup may have another answer.
 """
 
 from __future__ import annotations

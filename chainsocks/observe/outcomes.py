@@ -27,7 +27,7 @@ class OutcomeKind(StrEnum):
     HOP_ENDED = auto()
     """A hop ended its part of a UDP association."""
     ANSWERED = auto()
-    """A look-up was answered, which is all that RESOLVE asks for."""
+    """A lookup was answered, which is all that RESOLVE asks for."""
     REFUSED = auto()
     """A rule or the configuration forbids the request."""
     LOGIN_REFUSED = auto()

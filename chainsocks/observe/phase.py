@@ -13,7 +13,7 @@ class Phase(StrEnum):
     REQUEST = "request"
     """Its client has not sent a complete request."""
     ROUTE = "route"
-    """It waits for a look-up that a rule needs, or until its user may have one more session."""
+    """It waits for a lookup that a rule needs, or until its user may have one more session."""
     DIAL = "dial"
     """It is on the way to its destination."""
     REPLY = "reply"

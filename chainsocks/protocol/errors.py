@@ -104,7 +104,7 @@ class Cause(StrEnum):
     NO_USER = auto()
     """The identd names no user for the connection."""
 
-    # A TCP connect or a name look-up of this machine.
+    # A TCP connect or a name lookup of this machine.
     CONNECTION_REFUSED = auto()
     """Nothing listens at that address and port."""
     NETWORK_UNREACHABLE = auto()

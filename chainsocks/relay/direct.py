@@ -60,7 +60,7 @@ class _Name:
 
 
 class DirectPath:
-    """A `chainsocks.relay.datagrams.DatagramPath`. A look-up may take `resolve_limit` seconds.
+    """A `chainsocks.relay.datagrams.DatagramPath`. A lookup may take `resolve_limit` seconds.
 
     `allowed` decides about the IP address of each destination; without it all are allowed.
     """

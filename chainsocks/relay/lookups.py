@@ -1,9 +1,9 @@
-"""Name look-ups for datagrams.
+"""Name lookups for datagrams.
 
 1. A datagram for a name waits for its addresses; other datagrams do not wait for it.
-2. The number of look-ups is bounded, and so is the number of datagrams that wait for one; the rest are dropped.
+2. The number of lookups is bounded, and so is the number of datagrams that wait for one; the rest are dropped.
 3. Addresses are remembered for as long as the association lives, for a bounded number of names.
-4. Each look-up has a deadline. If it fails, the datagrams that wait for it are dropped.
+4. Each lookup has a deadline. If it fails, the datagrams that wait for it are dropped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chainsocks.protocol.address import Address
 __all__ = ["Lookups", "Resolve", "StartSoon"]
 
 NAMES = 8
-"""Concurrent look-ups of one association; each needs a thread."""
+"""Concurrent lookups of one association; each needs a thread."""
 
 WAITING = 16
 """Datagrams that may wait for one name."""
@@ -36,7 +36,7 @@ Found = Callable[[Candidates, Sequence[bytes]], None]
 
 
 class Lookups:
-    """The look-ups of one association. Each may take `limit` seconds."""
+    """The lookups of one association. Each may take `limit` seconds."""
 
     def __init__(self, resolve: Resolve, limit: float, drops: Drops) -> None:
         self._resolve = resolve
@@ -46,7 +46,7 @@ class Lookups:
         self._known = Recent[Address, Candidates](REMEMBERED)
 
     def wait(self, name: Address, datagram: bytes, found: Found, start_soon: StartSoon) -> None:
-        """Have `found` called once the addresses of `name` are known; a look-up is a task, started by `start_soon`."""
+        """Have `found` called once the addresses of `name` are known; a lookup is a task, started by `start_soon`."""
         if known := self._known.get(name):
             found(known, (datagram,))
             return

@@ -1,7 +1,7 @@
 """Find the first rule that matches, at a cost that hardly depends on the number of rules.
 
 The rules are sorted into a tree. Each level branches by one condition: host, client, user, port. Rules with the same
-value share a branch, which is found by the request's own value: one look-up for a name and one for each name above it,
+value share a branch, which is found by the request's own value: one lookup for a name and one for each name above it,
 one bisection for an address or a port. Rules without that condition are a branch of their own. The few rules at the end
 of a branch are compared one by one.
 

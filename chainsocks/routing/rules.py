@@ -3,12 +3,12 @@
 1. The first rule that matches decides. If none matches, the chain called "default" is used. Without such a chain the
    request is refused if chains or hops are declared, and direct otherwise.
 2. A name is matched as a name, in the form of `chainsocks.config.hosts`, and not by its addresses, except by rules that
-   say so (`Rule.resolve`). A decision that reaches one of those asks for a look-up, once.
-3. After a failed look-up only rules that deny can match: what cannot be compared is not let through.
+   say so (`Rule.resolve`). A decision that reaches one of those asks for a lookup, once.
+3. After a failed lookup only rules that deny can match: what cannot be compared is not let through.
 4. The address that was matched is the one that is dialled. An IP address in an unusual form is normalized, and a direct
-   way uses the addresses of the look-up, because a second look-up might find others.
+   way uses the addresses of the lookup, because a second lookup might find others.
 
-No look-up is made here: addresses are passed in.
+No lookup is made here: addresses are passed in.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Router:
     def decide_datagram(self, request: Request, caller: Caller, destination: Address) -> Decision:
         """Decide on a datagram of the association that `request` asked for.
 
-        There is no look-up for datagrams: a rule that needs one sees it as failed.
+        There is no lookup for datagrams: a rule that needs one sees it as failed.
         """
         asked = request._replace(destination=destination)
         try:
@@ -171,7 +171,7 @@ class Router:
     def _with_addresses(
         self, question: Question, asked: int, destination: Address, addresses: Sequence[Address]
     ) -> Decision:
-        """Decide after a look-up; `asked` is the first rule that matches without it."""
+        """Decide after a lookup; `asked` is the first rule that matches without it."""
         if addresses:
             ips = tuple(ip for address in addresses for ip in host_of_ip(address.packed).ips)
             number = self._found.first(question._replace(host=Host("", ips)), asked)
@@ -183,7 +183,7 @@ class Router:
             usable = tuple(address for address in addresses if _is_among(address, decision.rule))
         refusal = decision.refusal
         if decision.rule and decision.rule.resolve and not addresses:
-            refusal += ": a look-up of its name found no address to compare"
+            refusal += ": a lookup of its name found no address to compare"
         return decision._replace(addresses=usable, refusal=refusal)
 
     def _conclude(self, destination: Address, number: int) -> Decision:

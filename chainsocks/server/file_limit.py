@@ -27,7 +27,7 @@ WARM_PART = 8
 
 
 OTHERS = 192
-"""Files that are kept for everything else: the pipes, up to 128, listeners, the log, look-ups."""
+"""Files that are kept for everything else: the pipes, up to 128, listeners, the log, lookups."""
 
 MOST_WAITING, WAITING_PART = 1024, 16
 """One in so many files is for connections that wait for a session, up to a number."""

@@ -12,11 +12,11 @@ What it is
 
 What it takes
     SOCKS5, SOCKS4 and 4a; CONNECT; each message of the client whole in its read; no login, or one that is known; a
-    decision of the rules that needs no look-up; the direct way to an IP address, or to a name with one address that is
+    decision of the rules that needs no lookup; the direct way to an IP address, or to a name with one address that is
     known. `chainsocks.server.lane_terms` says which configuration keys the lane honours.
 
 What it never does
-    - It never waits, for a look-up or a thread, and never retries. A session that needs that becomes a task.
+    - It never waits, for a lookup or a thread, and never retries. A session that needs that becomes a task.
     - It never answers a refusal, a failed dial or a broken message. The task does.
     - It is no second implementation. Messages are read by the decoders of the real handshakes, the rules, the access
       checks, the record, the errors and the relay are the same objects. A session becomes a task by having a fresh

@@ -206,7 +206,7 @@ class Terms:
         self._verdicts: dict[tuple[int, int], RelayLimits | None] = {}
 
     def known(self, name: Address) -> Sequence[Address] | None:
-        """Return the addresses of a name that need no look-up; None where there are none."""
+        """Return the addresses of a name that need no lookup; None where there are none."""
         network = self.network
         return network.resolver.known(name) if isinstance(network, TrioNetwork) else None
 

@@ -1,8 +1,8 @@
-"""Name look-ups by this machine's resolver: in threads, shared out fairly, and remembered for some seconds.
+"""Name lookups by this machine's resolver: in threads, shared out fairly, and remembered for some seconds.
 
-1. A look-up takes a thread until the resolver answers, also when it is no longer waited for. There are at most
+1. A lookup takes a thread until the resolver answers, also when it is no longer waited for. There are at most
    `THREADS`, which are shared out fairly (`chainsocks.shares`), with a `RESERVE`. So a name server that does not answer
-   for one client's names delays that client alone. Of many look-ups at once, each gets its thread in a turn of its own,
+   for one client's names delays that client alone. Of many lookups at once, each gets its thread in a turn of its own,
    so that sessions go on in between.
 2. Equal questions under way are asked once.
 3. Names that the hosts file has, and IP addresses, are looked up at once, without a thread.
@@ -33,10 +33,10 @@ from chainsocks.shares import FairQueue, Shares
 __all__ = ["Resolver"]
 
 THREADS = 128
-"""Look-ups under way at most, those no longer waited for included."""
+"""Lookups under way at most, those no longer waited for included."""
 
 RESERVE = 7
-"""Threads that are kept for clients with few look-ups under way."""
+"""Threads that are kept for clients with few lookups under way."""
 
 EXTRA = 6
 """Threads of the reserve for questions about one family, beside the question about both; shared as the reserve is."""
@@ -125,7 +125,7 @@ class Resolver:
         return _addresses(answer, address.port)
 
     def known(self, address: Address) -> list[Address] | None:
-        """Return the addresses of a name that need no look-up, as `resolve` would; None where there are none."""
+        """Return the addresses of a name that need no lookup, as `resolve` would; None where there are none."""
         answer = self._recall((address.packed.lower(), 0))
         return None if answer is None or answer.error else _addresses(answer, address.port)
 
@@ -277,7 +277,7 @@ class Resolver:
         try:
             self._start_thread(partial(_look_up, question.key), deliver)
         except RuntimeError:  # of the threading module
-            problem = OSError(errno.EAGAIN, f"no thread for the look-up: {os.strerror(errno.EAGAIN)}")
+            problem = OSError(errno.EAGAIN, f"no thread for the lookup: {os.strerror(errno.EAGAIN)}")
             self._end(question, shares, client, _Answer([], problem))
         self._last_start = trio.current_time()
 

@@ -8,7 +8,7 @@
 3. A rule lifts that for a host, or for a network within those ranges, that its ``to`` names. With
    ``[server] private = true`` it does not hold.
 
-The judgement is about the address that is really connected to, after every look-up, and about an IPv4 address inside an
+The judgement is about the address that is really connected to, after every lookup, and about an IPv4 address inside an
 IPv6 one as well. squid and tor have such defaults.
 """
 

@@ -127,7 +127,7 @@ def _opener(network: Network, egress: Egress | None) -> OpenUDP:
 
 
 def _arranged(resolve: Lookup, family: Family | None) -> Lookup:
-    """Return look-ups whose addresses are those that `family` allows, its first ones first."""
+    """Return lookups whose addresses are those that `family` allows, its first ones first."""
     if family is None:
         return resolve
 

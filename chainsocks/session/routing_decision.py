@@ -1,6 +1,6 @@
 """The routing decision of a request: apply the rules, resolve the name if a rule needs it, enforce names_only.
 
-1. The decision comes before any hop is dialled, and before a look-up for the dial.
+1. The decision comes before any hop is dialled, and before a lookup for the dial.
 2. A name is resolved once at most: the addresses that the rules have seen are the ones that are connected to.
 3. A refusal is answered with 02; with 04, where a direct way has no address.
 
@@ -59,7 +59,7 @@ class Policy:
     router: Router
     login_required: bool
     resolve: float
-    """Seconds for a look-up that a rule needs."""
+    """Seconds for a lookup that a rule needs."""
     isolation_key: bytes
 
     @classmethod
@@ -105,7 +105,7 @@ async def route_request(
 ) -> RoutingDecision:
     """Decide which chain a request goes through, or that it is refused.
 
-    `names_only` is that of the listener. A look-up that a rule needs has a limit of its own.
+    `names_only` is that of the listener. A lookup that a rule needs has a limit of its own.
     """
     decision = route_at_once(request, caller, policy, names_only)
     if decision is None:
@@ -118,7 +118,7 @@ async def route_request(
 def route_at_once(
     request: Request, caller: Caller, policy: Policy, names_only: NamesOnly = NamesOnly.OFF
 ) -> RoutingDecision | None:
-    """Decide as `route_request` does; return None where a rule needs a look-up."""
+    """Decide as `route_request` does; return None where a rule needs a lookup."""
     router, destination = policy.router, request.destination
     if problem := _login_problem(request, caller, policy):
         return _refused(RoutingDecision(destination), problem)
@@ -169,7 +169,7 @@ def _refused(
 
 
 async def _look_up(request: Request, caller: Caller, policy: Policy, network: Network) -> list[Address]:
-    """Resolve the destination for the rules; a look-up that times out has found nothing."""
+    """Resolve the destination for the rules; a lookup that times out has found nothing."""
     found: list[Address] = []
     with network.open_scope(network.now() + policy.resolve):
         try:

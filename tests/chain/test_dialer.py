@@ -29,7 +29,7 @@ async def listen(stream: MemoryStream) -> None:
 
 
 async def test_a_known_name_is_not_resolved_again(nursery: trio.Nursery) -> None:
-    """DNS rebinding: the rules have seen one address, and a second look-up might find another."""
+    """DNS rebinding: the rules have seen one address, and a second lookup might find another."""
     network = MemoryNetwork(nursery)
     network.names["example.org"] = ["203.0.113.66"]
     network.hosts[DESTINATION] = Host(listen)

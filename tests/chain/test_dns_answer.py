@@ -146,6 +146,6 @@ async def test_a_chain_without_a_resolver_refuses(nursery: trio.Nursery) -> None
 
 async def test_a_resolver_that_takes_its_time(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
     network = network_of(nursery, wait=100)
-    with pytest.raises(DialTimeout, match=r"resolver 192.0.2.53:53, name look-up: "):
+    with pytest.raises(DialTimeout, match=r"resolver 192.0.2.53:53, name lookup: "):
         await ask(THROUGH, network, "four.example")
     assert trio.current_time() == Timeouts().resolve

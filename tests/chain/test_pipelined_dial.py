@@ -201,7 +201,7 @@ async def test_the_error_names_the_silent_hop_of_each_try(party: Party, autojump
 
 
 async def test_an_answer_without_any_hop_says_nothing_of_them(party: Party, autojump_clock: MockClock) -> None:
-    """An address needs no look-up: no backoff ends, and no hop has shown pipelining support."""
+    """An address needs no lookup: no backoff ends, and no hop has shown pipelining support."""
     party.add(HOPS["a"], MUTE)
     party.add(HOPS["b"], MUTE)
     party.add(HOPS["c"])

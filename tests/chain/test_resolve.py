@@ -108,7 +108,7 @@ class TestThisMachine:
             with pytest.raises(DialTimeout) as caught:
                 await resolve(chain, subject, Timeouts(resolve=4), network, command)
         assert trio.current_time() == 4
-        assert f"name look-up: the look-up of {subject.host} got no answer (4.00 s of 4 s)" in str(caught.value)
+        assert f"name lookup: the lookup of {subject.host} got no answer (4.00 s of 4 s)" in str(caught.value)
         assert caught.value.reply_code == 0x06
 
     @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ class TestResolver:
         with pytest.raises(ResolverError) as caught:
             await resolve(THROUGH, Address(subject, 0), Timeouts(), network, command)
         assert (caught.value.problem, caught.value.reply_code) == (problem, code)
-        assert str(caught.value).startswith("resolver 192.0.2.53:53, name look-up: ")
+        assert str(caught.value).startswith("resolver 192.0.2.53:53, name lookup: ")
         assert network.streams[0].closed
 
     @pytest.mark.parametrize(("misbehave", "why"), MISBEHAVIOUR.values(), ids=list(MISBEHAVIOUR))
@@ -268,7 +268,7 @@ class TestResolver:
             await resolve(THROUGH, NAME, Timeouts(dial=3, resolve=7), network)
         assert trio.current_time() == 2 + 7, "the way took two seconds, the dial's, and the answer has its own seven"
         assert caught.value.place == Place(None, RESOLVER, RESOLVE, end=End.RESOLVER)
-        assert caught.value.problem == "the look-up of host.example got no answer"
+        assert caught.value.problem == "the lookup of host.example got no answer"
         assert caught.value.reply_code == 0x06
         assert network.streams[0].closed
 

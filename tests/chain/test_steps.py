@@ -131,7 +131,7 @@ async def test_hops_of_every_kind(count: int, protocol: HopProtocol, nursery: tr
 
 async def test_the_last_hop_gets_the_name_unresolved(nursery: trio.Nursery) -> None:
     hops = [make_hop(1), make_hop(2, HopProtocol.SOCKS4A)]
-    network = network_of(nursery, *hops)  # knows no name: a local look-up would fail
+    network = network_of(nursery, *hops)  # knows no name: a local lookup would fail
     await go(network, Chain(*hops))
     assert network.connects[-1][1] == NAMED
 
@@ -227,7 +227,7 @@ LOOKING_UP = replace(make_hop(1), resolve=Resolve.LOCAL)
 )
 async def test_a_name_that_does_not_exist(chain: Chain, who: str | None, code: int, nursery: trio.Nursery) -> None:
     network = network_of(nursery, *hops_of(chain.hops))
-    with pytest.raises(ConnectError, match=r"name look-up: no address for .*: Name or service not known") as caught:
+    with pytest.raises(ConnectError, match=r"name lookup: no address for .*: Name or service not known") as caught:
         await go(network, chain)
     assert (caught.value.place.who, caught.value.place.step) == (who, RESOLVE)
     assert caught.value.reply_code == code

@@ -59,7 +59,7 @@ def test_names_are_resolved_once_where_no_hop_resolves_them(backend: str, hops: 
                     for _ in range(3):
                         await association.sendto(b"hello", "near.example", there.port)
                         assert await association.receive() == (b"HELLO", (there.host, there.port))
-                    with pytest.raises(chainsocks.ConnectError, match=r"far\.example:9, name look-up: Name or service"):
+                    with pytest.raises(chainsocks.ConnectError, match=r"far\.example:9, name lookup: Name or service"):
                         await association.sendto(b"hello", "far.example", 9)
 
     run(backend, go)

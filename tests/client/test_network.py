@@ -1,4 +1,4 @@
-"""What the library gives the dial: anyio's connects, look-ups, listeners, scopes and time, under both backends."""
+"""What the library gives the dial: anyio's connects, lookups, listeners, scopes and time, under both backends."""
 
 from __future__ import annotations
 

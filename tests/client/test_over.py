@@ -16,7 +16,7 @@ from tests.client.running import run
 
 GRANTED = b"\x05\x00\x00\x01\x0a\x00\x00\x01\x04\x38"
 NAME = "far.example"
-"""A name that has no address here: a look-up would fail."""
+"""A name that has no address here: a lookup would fail."""
 
 
 async def open_to(address: Address) -> SocketStream:

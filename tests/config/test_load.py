@@ -52,7 +52,7 @@ def test_the_defaults_as_they_are_documented() -> None:
 
         [timeouts]                         # a number of seconds, or "1m30s"; "off" disables
         handshake  = 10    # accepted .. a complete request
-        resolve    = 5     # one local name look-up
+        resolve    = 5     # one local name lookup
         connect    = 10    # one TCP connect (first hop, or destination when direct)
         hop        = 10    # one hop's whole negotiation; a hop may set its own
         dial       = 30    # the whole chain

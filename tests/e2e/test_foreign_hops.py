@@ -69,7 +69,7 @@ def test_versions_and_names(
     with chainsocks(url.replace("socks5", protocol)) as front:
         with connected(front.address, (host, source_and_sink[1])) as sock:
             exchange(sock, MIB)
-        assert "name look-up" not in front.said
+        assert "name lookup" not in front.said
 
 
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "middle", "last"])

@@ -47,7 +47,7 @@ def test_names_travel_as_they_are(proxy: str, source_and_sink: SocketAddress) ->
     with chainsocks(proxy) as front:
         with connected(front.address, ("localhost", source_and_sink[1])) as sock:
             exchange(sock, MIB)
-        assert "name look-up" not in front.said
+        assert "name lookup" not in front.said
 
 
 @pytest.mark.parametrize("name", FOREIGN)

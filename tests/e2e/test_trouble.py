@@ -170,7 +170,7 @@ def test_more_clients_than_file_descriptors(echo: SocketAddress) -> None:
 
 @pytest.mark.parametrize(
     ("host", "code", "complaint"),
-    [("127.0.0.1", 1, "TCP connect: too many open files"), ("localhost", 4, "name look-up: no address for localhost")],
+    [("127.0.0.1", 1, "TCP connect: too many open files"), ("localhost", 4, "name lookup: no address for localhost")],
     ids=["address", "name"],
 )
 def test_a_request_without_a_file_descriptor_for_it(echo: SocketAddress, host: str, code: int, complaint: str) -> None:

@@ -1,4 +1,4 @@
-"""Look-ups by this machine's resolver, and what its files say."""
+"""Lookups by this machine's resolver, and what its files say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look-ups for datagrams: bounded in number, in time, and in what waits for them."""
+"""Lookups for datagrams: bounded in number, in time, and in what waits for them."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def toml_of(tables: Sequence[Table]) -> str:
 def first_match(
     rules: Sequence[Rule], request: Request, caller: Caller, found: Sequence[str] | None = None
 ) -> int | None:
-    """Return the number of the first rule that matches; `found` are the addresses that a look-up has brought."""
+    """Return the number of the first rule that matches; `found` are the addresses that a lookup has brought."""
     return next((rule.number for rule in rules if _matches(rule, request, caller, found)), None)
 
 

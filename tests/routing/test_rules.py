@@ -104,7 +104,7 @@ def test_an_address_in_disguise_is_spelt_out_for_the_hops() -> None:
     assert decide(config_of("to = '*.lan'\ndeny = true"), "0x7f.1").destination == Address("127.0.0.1", 80)
 
 
-# --- look-ups
+# --- lookups
 
 RESOLVING_DENY = "to = '10.0.0.0/8'\nresolve = true\ndeny = true"
 RESOLVING_DIRECT = "to = '10.0.0.0/8'\nresolve = true\nchain = 'direct'"

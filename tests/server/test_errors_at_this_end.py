@@ -34,7 +34,7 @@ async def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch, caplog: pyte
             await greet(client)
             await client.send(request(Address("name.no", 0)))
             assert (await read_exactly(client, 10))[:2] == b"\x05\x01"
-    assert "no thread for the look-up" in caplog.text
+    assert "no thread for the lookup" in caplog.text
     assert "bug" not in caplog.text
 
 

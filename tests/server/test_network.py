@@ -1,4 +1,4 @@
-"""What the server gives the dial: connects, look-ups, scopes and the time, all of trio's."""
+"""What the server gives the dial: connects, lookups, scopes and the time, all of trio's."""
 
 from __future__ import annotations
 

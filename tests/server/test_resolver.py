@@ -1,4 +1,4 @@
-"""Look-ups in threads of the test's own: who has one, who waits, and what is remembered, with exact virtual times."""
+"""Lookups in threads of the test's own: who has one, who waits, and what is remembered, with exact virtual times."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ async def test_a_free_thread_goes_to_the_client_with_the_fewest(
 
 async def test_no_thread_to_be_had(world: World, autojump_clock: MockClock) -> None:
     world.exhausted = True
-    with pytest.raises(OSError, match="no thread for the look-up") as caught:
+    with pytest.raises(OSError, match="no thread for the lookup") as caught:
         await world.resolve("example.org")
     assert caught.value.errno == errno.EAGAIN
     world.exhausted = False

@@ -124,7 +124,7 @@ async def test_a_resolver_is_blamed_for_itself(caplog: pytest.LogCaptureFixture)
         await client.expect("05 00 05 04 00 01 00000000 0000")
         await client.expect_end()
     assert "command=RESOLVE destination=host.example:0 chain=default reply=04 " in client.line
-    assert "resolver 192.0.2.53:53, name look-up: no answer for host.example: there is no such name" in client.line
+    assert "resolver 192.0.2.53:53, name lookup: no answer for host.example: there is no such name" in client.line
 
 
 async def test_no_name_goes_around_a_hop(caplog: pytest.LogCaptureFixture) -> None:
@@ -154,4 +154,4 @@ async def test_a_slow_resolver(autojump_clock: trio.testing.MockClock, caplog: p
         await client.send(RESOLVE5)
         await client.expect("05 00 05 06 00 01 00000000 0000")
         assert trio.current_time() == 3
-    assert "destination host.example:0, name look-up: the look-up of host.example got no answer" in client.line
+    assert "destination host.example:0, name lookup: the lookup of host.example got no answer" in client.line

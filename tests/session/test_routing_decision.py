@@ -1,4 +1,4 @@
-"""The way of a request through a session: rules, their look-ups, and who names IP addresses."""
+"""The way of a request through a session: rules, their lookups, and who names IP addresses."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_a_client_is_known_by_its_address(caplog: Log) -> None:
     assert " rule=1 " in client.line
 
 
-# --- look-ups
+# --- lookups
 
 DENY_INSIDE = "[[rules]]\nto = '10.0.0.0/8'\nresolve = true\ndeny = true\n"
 
@@ -124,7 +124,7 @@ async def test_of_all_addresses_those_in_the_rule_are_connected_to(caplog: Log) 
     ("names", "answer", "outcome"),
     [
         ({"example.org": ["10.0.0.5", "192.0.2.80"]}, REFUSED, "rule 1 says no"),
-        ({}, REFUSED, "rule 1 says no: a look-up of its name found no address to compare"),
+        ({}, REFUSED, "rule 1 says no: a lookup of its name found no address to compare"),
     ],
     ids=["inside", "nobody can tell"],
 )

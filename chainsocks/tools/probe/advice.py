@@ -74,7 +74,7 @@ class _Adviser:
         address = error.place.address
         if error.cause is Cause.NAME_NOT_FOUND:
             yield f"is the name right? `getent hosts {printable(address.host)}` shows what this machine finds"
-            yield "an IP address instead of the name needs no look-up"
+            yield "an IP address instead of the name needs no lookup"
             return
         if isinstance(address, UnixAddress):
             yield f"does a program listen at {address}, and may this user write to it? `ss -lx` lists unix sockets"
@@ -113,7 +113,7 @@ class _Adviser:
         step, address = error.place.step, error.place.address
         match step:
             case Step.RESOLVE:
-                yield "this machine's name server does not answer: an IP address instead of the name needs no look-up"
+                yield "this machine's name server does not answer: an IP address instead of the name needs no lookup"
             case Step.CONNECT:
                 yield from self._no_answer(address)
             case Step.TLS:

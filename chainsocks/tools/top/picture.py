@@ -34,7 +34,7 @@ SOON = 3.0
 """Seconds before a deadline from which on it is shown in red."""
 
 _BRIEF: Mapping[str, str] = {
-    Step.RESOLVE: "look-up",
+    Step.RESOLVE: "lookup",
     Step.CONNECT: "connect",
     Step.TLS: "TLS",
     Step.LISTEN: "listen",

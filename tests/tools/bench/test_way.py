@@ -305,7 +305,7 @@ class TestFailures:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
         monkeypatch.setattr(socket, "getaddrinfo", fail)
-        with pytest.raises(ConnectError, match=r"name look-up: no address for nowhere.invalid: Name or service"):
+        with pytest.raises(ConnectError, match=r"name lookup: no address for nowhere.invalid: Name or service"):
             Route(Way("one", (hop_at(Address("nowhere.invalid", 1080)),)), DESTINATION)
 
     def test_an_address_that_a_hop_cannot_carry(self) -> None:
