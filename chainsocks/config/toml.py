@@ -11,7 +11,7 @@ from chainsocks.protocol.masking import masked_name
 
 __all__ = ["parse_toml"]
 
-_PLACE = re.compile(r"(.*) (\(at line (\d+), column \d+\))", re.DOTALL)
+_PLACE = re.compile(r"(.*) (\(at line (\d+), column (\d+)\))", re.DOTALL)
 _KEY = re.compile(r"\(['\"].*['\"],?\)|'.{2,}'(?= in| twice|$)", re.DOTALL)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
 _VALUE = re.compile(r"[^\s,\[\]{}=#]+")
@@ -19,6 +19,25 @@ _FINE = re.compile(
     r"true|false|[+-]?(?:inf|nan|\d[\d_]*(?:\.\d[\d_]*)?(?:[eE][+-]?\d+)?)|0[xob][\da-fA-F_]+"
     r"|\d{4}-\d\d-\d\d(?:T\S+)?|\d\d:\d\d\S*"
 )
+_SPLIT_STRING = "a text does not end: put a quote behind it, of the kind that stands before it"
+_ADVICE = (
+    ("Illegal character", _SPLIT_STRING),
+    ("Unterminated string", _SPLIT_STRING),
+    ('Expected "\'"', _SPLIT_STRING),
+    ("Unclosed array", "a list does not end: a ] is missing before this place, or a comma between two entries"),
+    ("Unclosed inline table", "a table in braces does not end: a } or a comma is missing before this place"),
+    ("Invalid initial character for a key part", "expected a key; a table in braces stands on one line"),
+    ("Expected ']' at", "a ] is missing behind the name of a table"),
+    ("Expected ']]' at", "a second ] is missing behind the name of a table"),
+    ("Invalid value", "a value is missing, or is none"),
+    ("Invalid statement", "expected key = value, a [table], or # before a comment"),
+    ("Cannot overwrite a value", "a key or a table of this name stands above already: remove one"),
+    ("Expected newline", "expected the end of the line: each key stands on a line of its own"),
+)
+"""What to do, by how the messages of the parser begin."""
+
+_TWICE = re.compile(r"Cannot declare (.*) twice", re.DOTALL)
+_ENTRY = re.compile(r"\s*[\w.\"'-]+\s*=")
 _CURLY = tuple("\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb")
 
 
@@ -39,12 +58,24 @@ def parse_toml(text: str) -> dict[str, Any]:
 def _explain(text: str, message: str) -> str:
     found = _PLACE.fullmatch(message)
     if not found:
-        return _KEY.sub(_named, message)
-    what, place, line = found[1], found[2], int(found[3])
+        what, separator, place = message.partition(" (at end of document)")
+        return f"{_advice(what)}{separator}{place}"
+    what, place, line, column = found[1], found[2], int(found[3]), int(found[4])
     written = text.replace("\r\n", "\n").split("\n")[line - 1]
-    about_a_value = what.startswith(("Invalid value", "Expected newline", "Invalid date", "Unclosed"))
-    hint = _hint(written) if about_a_value else ""
-    return f"{hint or _KEY.sub(_named, what)} {place}"
+    rest = written[column - 1 :]
+    about_a_value = what.startswith(("Invalid value", "Expected newline", "Invalid date"))
+    hint = _hint(written) if about_a_value and not (column > 1 and _ENTRY.match(rest)) else ""
+    return f"{hint or _advice(what, rest)} {place}"
+
+
+def _advice(what: str, rest: str = "") -> str:
+    """Say what to do about a message of the parser, where `rest` begins; the message itself where that is not known."""
+    if what.startswith("Expected '=' after a key"):
+        return "write = between a key and its value, and no colon" if rest.startswith(":") else "expected = after a key"
+    if twice := _TWICE.fullmatch(_KEY.sub(_named, what)):
+        return f"the table {twice[1]} stands twice: put its keys under one header"
+    advice = (advice for beginning, advice in _ADVICE if what.startswith(beginning))
+    return next(advice, "") or _KEY.sub(_named, what)
 
 
 def _hint(line: str) -> str:
@@ -55,6 +86,8 @@ def _hint(line: str) -> str:
             return 'these are typographic quotes; put the text in straight ones, as in "paris"'
         if word in ("True", "False", "TRUE", "FALSE"):
             return f"write {word.lower()}, in small letters"
+        if word in ("yes", "no"):
+            return f"write {'true' if word == 'yes' else 'false'} in place of {word}"
         if not _FINE.fullmatch(word):
             return 'a text without quotes: put it in quotes, as in "socks5://127.0.0.1:1080"'
     return ""

@@ -288,7 +288,7 @@ def test_the_file_is_found_where_we_are(
         pytest.param(lambda path: path.write_bytes(b"\xff"), "not UTF-8 text, as TOML must be", id="binary"),
         pytest.param(
             lambda path: path.write_text("[server"),
-            "not valid TOML: Expected ']' at the end of a table declaration (at end of document)",
+            "not valid TOML: a ] is missing behind the name of a table (at end of document)",
             id="no-toml",
         ),
     ],
