@@ -22,19 +22,19 @@ client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 client.connect(("192.0.2.80", 443))
 ask(Wish.DATAGRAMS_FROM, socket.AF_INET, "192.0.2.80", 443).sendto(b"from there", client.getsockname())
 found["from"] = client.recv(100).decode()
-def refused():
+def refused(within):
     client.send(b"x")
-    client.settimeout(0.3)
+    client.settimeout(within)
     try: client.recv(1)
     except TimeoutError: return False
     except OSError: return True
-found["refused"] = [refused()]
+found["refused"] = [refused(20)]
 ask(Wish.TAKE_DATAGRAMS)
-found["refused"].append(refused())
+found["refused"].append(refused(0.3))
 data, told, _, sender = inside.datagrams[0].recvmsg(10, 100)
 found["told"] = [data.decode(), told[0][2][2:8].hex(), list(sender) == list(client.getsockname())]
 ask(Wish.REFUSE_DATAGRAMS)
-found["refused"].append(refused())
+found["refused"].append(refused(20))
 try: ask(Wish.REFUSE_DATAGRAMS)
 except OSError as error: found["problem"] = "the kernel does not take" in str(error)
 watch = os.pidfd_open(doorman)
