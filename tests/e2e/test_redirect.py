@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dns.message
+import dns.query
 import pytest
 
 from tests.e2e import namespaces
@@ -18,6 +20,7 @@ from tests.e2e.answering_hop import AnsweringHop, answering_hop, echoing_hop
 from tests.e2e.namespaces import Link, linked_namespace
 from tests.e2e.programs import PATIENCE, Program, find_program
 from tests.e2e.servers import chainsocks
+from tests.resolvers import framed, respond
 
 RULES = {
     "redirect": """table inet test {
@@ -230,3 +233,46 @@ def test_a_datagram_that_comes_back_is_named(tmp_path: Path) -> None:
         server.wait_for("a datagram of this server to 203.0.113.5:53 came back to it")
         server.stop()
         assert server.said.count("command=UDP_ASSOCIATE ") == 1
+
+
+QUESTIONS = """table inet test {
+  chain prerouting {
+    type nat hook prerouting priority dstnat; policy accept;
+    ip daddr 203.0.113.0/24 udp dport 53 redirect to :5353
+    ip daddr 203.0.113.0/24 tcp dport 53 redirect to :5353
+    ip6 daddr 2001:db8::/64 udp dport 53 redirect to :5353
+    ip6 daddr 2001:db8::/64 tcp dport 53 redirect to :5353
+  }
+}
+"""
+
+
+def test_questions_of_a_network_are_answered_from_where_they_were_sent_to(
+    link: tuple[Link, str, str], tmp_path: Path
+) -> None:
+    """Its machines have a resolver elsewhere, which is asked nothing: the router answers, through the chain."""
+    there, here, host = link
+
+    def answer(sock: socket.socket) -> None:
+        sock.sendall(framed(respond(sock.recv(4096)[2:])))
+
+    nft = find_program("nft", "nftables")
+    with answering_hop(answer, here) as hop:
+        url = f"socks5://[{here}]:{hop.address[1]}" if ":" in here else hop.url
+        config = tmp_path / "chainsocks.toml"
+        listeners = ", ".join(f"{{ address = '{each}:5353', kind = 'dns' }}" for each in ("0.0.0.0", "[::]"))
+        lines = f"[server]\nopen = true\nlisten = [{listeners}]\n[hops]\none = '{url}'\n[chains.default]\n"
+        config.write_text(f"{lines}hops = ['one']\nresolver = '9.9.9.9:53'\n")
+        within = ["ip", "netns", "exec", there.name]
+        subprocess.run([*within, nft, "-f", "-"], input=QUESTIONS, text=True, check=True, capture_output=True)
+        server = Program([*within, Path(sysconfig.get_path("scripts")) / "chainsocks", "serve", "-c", config])
+        try:
+            server.wait_for("listening on")
+            query = dns.message.make_query("four.example", "A")
+            for ask_it in (dns.query.udp, dns.query.tcp):
+                [found] = ask_it(query, host, timeout=PATIENCE).answer  # which has to come from there
+                assert str(found) == "four.example. 60 IN A 192.0.2.4"
+            assert hop.asked == ["9.9.9.9:53"] * 2
+        finally:
+            server.stop()
+            print(server.said)  # noqa: T201  (pytest shows it with the failure)
