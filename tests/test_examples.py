@@ -7,11 +7,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
 
 from chainsocks.config.load import load_config
 from chainsocks.tools.certificates import make_certificate
 from tests.e2e import targets
+from tests.e2e.programs import PATIENCE
 from tests.e2e.targets import PAGE, serving
 from tests.e2e.terminal import PROXY_FAILED, Terminal, open_terminal
 
@@ -113,7 +117,18 @@ def only_the_last_hop_knows(terminal: Terminal) -> None:
     assert destination not in paris.said
 
 
+def names_are_answered(terminal: Terminal) -> None:
+    host, port = terminal.replaced["127.0.0.1:5300"].split(":")
+    for ask in (dns.query.udp, dns.query.tcp):
+        for name, rcode in (("localhost", dns.rcode.NOERROR), ("elsewhere.example", dns.rcode.REFUSED)):
+            query = dns.message.make_query(name, "A")
+            assert ask(query, host, timeout=PATIENCE, port=int(port)).rcode() == rcode
+    terminal.servers[1].wait_for(rf"destination=localhost:{terminal.page} chain=default .*finished")
+    terminal.servers[1].wait_for("chain default has no resolver")
+
+
 AFTERWARDS = {
+    "17_listeners.toml": names_are_answered,
     "15_sealed.toml": only_the_last_hop_knows,
     "2_one_hop.toml": a_stopped_hop_is_blamed,
     "3_three_hops.toml": hops_are_walked_one_after_the_other,

@@ -51,6 +51,7 @@ class Terminal:
         """Put the addresses of this machine into a line or a file."""
         text = _ADDRESS.sub(self._free, text)
         text = text.replace("http://example.org/", f"http://localhost:{self.page}/")
+        text = text.replace('"example.org:80"', f'"localhost:{self.page}"')
         return text.replace('"example.org", 80', f'"localhost", {self.page}')
 
     def _free(self, match: re.Match[str]) -> str:
