@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import socket
 import subprocess
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,11 +54,18 @@ RULES = {
     ids=["IPv4", "IPv6"],
 )
 def link(request: pytest.FixtureRequest) -> Iterator[tuple[Link, str, str]]:
-    """A link to a router, our end of it, and a host behind it."""
+    """A link to a router, our end of it, and a host behind it.
+
+    Our end and the route are those of the machine: these tests run one after the other, in whichever processes.
+    """
     here, there, behind, host = request.param.split()
-    with linked_namespace(here, there) as link:
-        namespaces.run("route", "add", behind, "via", there.partition("/")[0], "dev", link.name)
-        yield link, here.partition("/")[0], host
+    if os.geteuid():
+        pytest.skip("needs root, for a network namespace")
+    with (Path(tempfile.gettempdir()) / "chainsocks-tests-redirect.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with linked_namespace(here, there) as link:
+            namespaces.run("route", "add", behind, "via", there.partition("/")[0], "dev", link.name)
+            yield link, here.partition("/")[0], host
 
 
 @contextmanager
