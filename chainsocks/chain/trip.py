@@ -70,6 +70,14 @@ ResultT = TypeVar("ResultT")
 log = logging.getLogger("chainsocks.dial")
 
 
+class Durations(Protocol):
+    """How long something took each time, as in `chainsocks.observe.counters.Histogram`."""
+
+    @property
+    def add(self) -> Callable[[float], None]:
+        """Add a duration, in seconds."""
+
+
 class DialCounters(Protocol):
     """What is counted of dials, as by `chainsocks.observe.counters.Counters`."""
 
@@ -77,8 +85,9 @@ class DialCounters(Protocol):
     def now(self) -> Callable[[], float]:
         """The clock of durations, in seconds."""
 
-    def step_passed(self, hop: str, step: State | Step, seconds: float, /) -> None:
-        """Count a step at a hop that has succeeded."""
+    @property
+    def steps(self) -> Mapping[tuple[str, State | Step], Durations]:
+        """The steps that succeeded, by hop and step; a key that is new is added when it is asked for."""
 
     def dials_failed(self, errors: Iterable[DialError], /) -> None:
         """Count attempts that have failed, without their `earlier`."""
@@ -260,7 +269,7 @@ class Trip:
         if counters and (leg or former) and not (step is self.step and leg is former):
             now = counters.now()
             if former:
-                counters.step_passed(former.hop.name, self.step, now - self._entered)
+                counters.steps[former.hop.name, self.step].add(now - self._entered)
             self._entered = now
         self.leg = leg
         self.step = step

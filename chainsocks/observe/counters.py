@@ -5,15 +5,18 @@
    can make up a new row.
 3. Nothing here is reset. A reload keeps the counters, also those of chains and hops that are gone.
 
+4. What every dial adds is put down in an instant, and counted for many dials at a time (`Histogram`).
+
 What goes up and down, such as the sessions that are open, is not counted: it is read from what exists
 (`chainsocks.observe.metrics`).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+import math
+from bisect import bisect_right
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -32,6 +35,7 @@ from chainsocks.protocol.messages import Command
 
 __all__ = [
     "BOUNDS",
+    "MANY",
     "RECENT",
     "Counters",
     "Datagrams",
@@ -44,6 +48,9 @@ __all__ = [
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """The upper bounds of the buckets of a histogram, in seconds; one without a bound follows."""
+
+MANY = 512
+"""Sessions after whose ends the durations that have been noted are counted, so that the notes stay few."""
 
 RECENT = 20
 """Failed sessions that are remembered, with what the log says of them."""
@@ -94,13 +101,46 @@ class Ended(NamedTuple):
 
 
 class Histogram:
-    """How often something took how long: `counts` has a number for each of `BOUNDS`, and one for what took longer."""
+    """How often something took how long.
 
-    __slots__ = ("counts", "sum")
+    `add` only notes a duration, in seconds: that is a fifth of the work of counting it at once. `gather` counts what is
+    noted, and has to be called every now and then; a reader gets all durations in any case.
+    """
+
+    __slots__ = ("_counts", "_noted", "_sum", "add")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS) + 1)
-        self.sum = 0.0
+        self._counts = [0] * (len(BOUNDS) + 1)
+        self._sum = 0.0
+        self._noted: list[float] = []
+        self.add: Callable[[float], None] = self._noted.append
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """A number for each of `BOUNDS`, and one for what took longer."""
+        self.gather()
+        return self._counts
+
+    @property
+    def sum(self) -> float:
+        """All durations together, in seconds."""
+        self.gather()
+        return self._sum
+
+    def gather(self) -> None:
+        """Count the durations that are noted."""
+        noted = self._noted
+        if not noted:
+            return
+        noted.sort()
+        self._sum += math.fsum(noted)
+        before = 0
+        for index, bound in enumerate(BOUNDS):
+            up_to_bound = bisect_right(noted, bound, before)
+            self._counts[index] += up_to_bound - before
+            before = up_to_bound
+        self._counts[-1] += len(noted) - before
+        noted.clear()
 
 
 @dataclass(slots=True)
@@ -119,7 +159,10 @@ class Datagrams:
 
 
 class Counters:
-    """The counters of one worker; each field is read where they are shown, and changed by the methods only."""
+    """The counters of one worker: the fields are read where they are shown.
+
+    Methods change them, and sessions and trips add to `dials` and `steps`.
+    """
 
     __slots__ = (
         "_associations",
@@ -143,10 +186,10 @@ class Counters:
         """Attempts of dials that have failed."""
         self.limited: Counter[Limit] = Counter()
         """What each limit has refused, ended or dropped."""
-        self.dials: dict[str, Histogram] = {}
-        """The dials that succeeded, by chain."""
-        self.steps: dict[tuple[str, State | Step], Histogram] = {}
-        """The steps that succeeded, by hop and step."""
+        self.dials: defaultdict[str, Histogram] = defaultdict(Histogram)
+        """The dials that succeeded, by chain; a session adds to them."""
+        self.steps: defaultdict[tuple[str, State | Step], Histogram] = defaultdict(Histogram)
+        """The steps that succeeded, by hop and step; a trip adds to them."""
         self.troubles: dict[str, HopTrouble] = {}
         """By hop; ask `trouble` which of them last."""
         self.recent_failures: deque[Ended] = deque(maxlen=RECENT)
@@ -167,23 +210,9 @@ class Counters:
         totals.down += record.down
         if totals.is_failure:
             self.recent_failures.append(Ended(trio.current_time(), record))
-
-    def dialled(self, chain: str, seconds: float) -> None:
-        """Count a dial along a chain that has succeeded."""
-        histogram = self.dials.get(chain)
-        if histogram is None:
-            histogram = self.dials[chain] = Histogram()
-        histogram.counts[bisect_left(BOUNDS, seconds)] += 1
-        histogram.sum += seconds
-
-    def step_passed(self, hop: str, step: State | Step, seconds: float) -> None:
-        """Count a step at a hop that has succeeded."""
-        key = hop, step
-        histogram = self.steps.get(key)
-        if histogram is None:
-            histogram = self.steps[key] = Histogram()
-        histogram.counts[bisect_left(BOUNDS, seconds)] += 1
-        histogram.sum += seconds
+        if record.id % MANY == 0:
+            for histogram in (*self.dials.values(), *self.steps.values()):
+                histogram.gather()
 
     def limit_reached(self, limit: Limit) -> None:
         """Count what a limit is for, and has refused, ended or dropped."""

@@ -412,7 +412,7 @@ class LaneSession(Deadline):
         """Tell the client that its way is open, and relay. `events` are those of `upstream`."""
         record, client, opening = self._record, self._client, self._opening
         if (counters := self._terms.service.counters) and record.chain:
-            counters.dialled(record.chain.name, trio.current_time() - opening.dial_began)
+            counters.dials[record.chain.name].add(self._shared.deadlines.now() - opening.dial_began)
         record.reply = SUCCEEDED
         upstream.local_name = None  # it takes memory, and has been told
         self._report(OPEN, self.deadline)

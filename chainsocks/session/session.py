@@ -362,7 +362,7 @@ class _Session:
             )
         )
         if counters:
-            counters.dialled(chain.name, counters.now() - began)
+            counters.dials[chain.name].add(counters.now() - began)
         self._record.warm = trip.is_warm
         if not chain.route:
             self._record.route = trip.route

@@ -16,7 +16,7 @@ from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.passwords import PlainPassword
 from chainsocks.datagrams import Drop
 from chainsocks.errors import Cause
-from chainsocks.observe.counters import BOUNDS, RECENT, Counters
+from chainsocks.observe.counters import BOUNDS, MANY, RECENT, Counters, Histogram
 from chainsocks.observe.outcomes import Failure, OutcomeKind
 from chainsocks.observe.record import Record, Traffic
 from chainsocks.observe.tally import Tally
@@ -208,12 +208,34 @@ async def test_the_last_failures_are_remembered(autojump_clock: MockClock) -> No
 def test_a_histogram_counts_up_to_and_with_each_bound() -> None:
     counters = Counters()
     for seconds in (0, BOUNDS[0], BOUNDS[0] + 0.001, 1000):
-        counters.dialled("default", seconds)
-        counters.step_passed("paris", State.REQUEST, seconds)
+        counters.dials["default"].add(seconds)
+        counters.steps["paris", State.REQUEST].add(seconds)
     for histogram in (counters.dials["default"], counters.steps["paris", State.REQUEST]):
         assert histogram.counts[:2] == [2, 1]
         assert histogram.counts[-1] == 1
         assert histogram.sum == pytest.approx(2 * BOUNDS[0] + 0.001 + 1000)
+
+
+def test_durations_are_the_same_whether_they_are_counted_late_or_at_once() -> None:
+    late, at_once = Histogram(), Histogram()
+    for seconds in (0.3, 0.001, 31.0, 0.0005, 0.3, 30.0, 0.02):
+        late.add(seconds)
+        at_once.add(seconds)
+        at_once.gather()
+    assert list(late.counts) == list(at_once.counts)
+    assert sum(late.counts) == 7
+    assert late.sum == pytest.approx(at_once.sum) == pytest.approx(61.6215)
+
+
+def test_notes_of_durations_stay_few(autojump_clock: MockClock) -> None:
+    counters = Counters()
+    histograms = counters.dials["default"], counters.steps["paris", State.REQUEST]
+    for number in range(1, 3 * MANY):
+        for histogram in histograms:
+            histogram.add(0.1)
+        counters.session_ended(Record("client", number, 0.0, kind=OutcomeKind.FINISHED))
+    assert [len(histogram._noted) for histogram in histograms] == [MANY - 1] * 2
+    assert [sum(histogram.counts) for histogram in histograms] == [3 * MANY - 1] * 2
 
 
 def test_datagrams_of_open_and_of_ended_associations_are_counted_once() -> None:

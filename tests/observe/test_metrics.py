@@ -44,8 +44,8 @@ async def counters() -> Counters:
     ended = record(10, 20)
     ended.kind = OutcomeKind.FINISHED
     counters.session_ended(ended)
-    counters.dialled("direct", 0.02)
-    counters.step_passed("paris", Step.CONNECT, 7)
+    counters.dials["direct"].add(0.02)
+    counters.steps["paris", Step.CONNECT].add(7)
     counters.failures[Failure("paris", Step.CONNECT, Cause.TIMED_OUT)] += 1
     tally = Tally(Traffic())
     with counters.association(tally):

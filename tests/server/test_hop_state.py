@@ -61,7 +61,7 @@ async def test_all_hops_are_known_with_their_chains(clock: MockClock) -> None:
 
 async def test_a_hop_without_rivals_fails_until_it_carries_out_a_request(clock: MockClock) -> None:
     counters = Counters()
-    counters.step_passed("paris", State.REQUEST, 0.5)
+    counters.steps["paris", State.REQUEST].add(0.5)
     assert states(counters)["paris"] is HopState.WELL
     counters.dials_failed([timeout(State.METHOD_NEGOTIATION)])
     await trio.sleep(5)
@@ -69,14 +69,14 @@ async def test_a_hop_without_rivals_fails_until_it_carries_out_a_request(clock: 
     [paris, _] = read_hops(CONFIG, Health(trio.current_time), counters, {}, trio.current_time())
     assert (paris.state, paris.since, paris.failures, paris.latency) == (HopState.FAILING, 5, 2, 0.5)
     assert trouble_of(paris) == f"failing: {timeout(State.METHOD_NEGOTIATION)}"
-    counters.step_passed("paris", State.REQUEST, 1.5)
+    counters.steps["paris", State.REQUEST].add(1.5)
     [paris, _] = read_hops(CONFIG, Health(trio.current_time), counters, {}, trio.current_time())
     assert (paris.state, paris.why, paris.latency) == (HopState.WELL, None, 1.0)
 
 
 async def test_a_request_may_have_failed_for_its_destination(clock: MockClock) -> None:
     counters = Counters()
-    counters.step_passed("paris", State.REQUEST, 0.5)
+    counters.steps["paris", State.REQUEST].add(0.5)
     for expected in (HopState.WELL, HopState.WELL, HopState.FAILING):
         counters.dials_failed([timeout(State.REQUEST)])
         assert states(counters)["paris"] is expected
