@@ -245,33 +245,51 @@ def test_undici(proxy: Proxy, site: Site, seen: Look, tmp_path: Path, scheme: st
 
 
 JAVA = """
+import java.io.InputStream;
 import java.net.*;
 import java.net.http.*;
 
 public class Fetch {
     public static void main(String[] words) throws Exception {
-        String[] proxy = words[1].split(":");
         String[] login = words[2].split(":");
-        HttpClient.Builder builder = HttpClient.newBuilder()
-            .proxy(ProxySelector.of(new InetSocketAddress(proxy[0], Integer.parseInt(proxy[1]))));
-        if (login.length == 2)
-            builder.authenticator(new Authenticator() {
-                protected PasswordAuthentication getPasswordAuthentication() {
-                    return new PasswordAuthentication(login[0], login[1].toCharArray());
-                }
-            });
+        Authenticator authenticator = new Authenticator() {
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return new PasswordAuthentication(login[0], login[1].toCharArray());
+            }
+        };
+        HttpClient.Builder builder = HttpClient.newBuilder().proxy(ProxySelector.getDefault());
+        if (login.length == 2) {
+            builder.authenticator(authenticator);
+            Authenticator.setDefault(authenticator);
+        }
         HttpClient client = builder.version(HttpClient.Version.HTTP_1_1).build();
         for (int count = 0; count < 2; count++)
-            System.out.print(client.send(
-                HttpRequest.newBuilder(URI.create(words[0])).build(), HttpResponse.BodyHandlers.ofString()).body());
+            if (words[1].equals("HttpClient"))
+                System.out.print(client.send(
+                    HttpRequest.newBuilder(URI.create(words[0])).build(), HttpResponse.BodyHandlers.ofString()).body());
+            else
+                try (InputStream page = new URL(words[0]).openStream()) {
+                    page.transferTo(System.out);
+                }
+        System.out.flush();
     }
 }
 """
 
 
 @SLOW
-def test_java(proxy: Proxy, site: Site, seen: Look, tmp_path: Path) -> None:
-    java, source = find_program("java", "default-jre-headless"), tmp_path / "Fetch.java"
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("library", ["HttpClient", "URLConnection"])
+def test_java(proxy: Proxy, site: Site, seen: Look, tmp_path: Path, scheme: str, library: str) -> None:
+    """Java sends no Basic login in a CONNECT, unless it is told that it may."""
+    java, keytool = (find_program(name, "default-jre-headless") for name in ("java", "keytool"))
+    source, trusted = tmp_path / "Fetch.java", tmp_path / "trusted"
     source.write_text(JAVA)
-    assert run(tmp_path, [java, source, f"{site.plain}/page", proxy.host, proxy.login]) == 2 * PAGE
-    seen("http")
+    run(tmp_path, [keytool, "-importcert", "-noprompt", "-file", site.ca, "-keystore", trusted, "-storepass", "public"])
+    host, port = proxy.host.split(":")
+    settings = {f"{name}.proxy{what}": value for name in SCHEMES for what, value in (("Host", host), ("Port", port))}
+    settings |= {"http.nonProxyHosts": "", "jdk.http.auth.tunneling.disabledSchemes": ""}
+    settings |= {"javax.net.ssl.trustStore": str(trusted), "javax.net.ssl.trustStorePassword": "public"}
+    options = [f"-D{name}={value}" for name, value in settings.items()]
+    assert run(tmp_path, [java, *options, source, f"{site.url(scheme)}/page", library, proxy.login]) == 2 * PAGE
+    seen(scheme)
