@@ -97,6 +97,60 @@ def from_new_namespace() -> str:
     return os.read(reader, 1000).decode()
 
 
+def set_loopback_up() -> str:
+    """Ask the kernel, by netlink, to set an interface up, which it is: done outside by mistake, it changes nothing."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+        header = struct.pack("=IHHII", 32, 16, 5, 1, 0)  # RTM_NEWLINK; NLM_F_REQUEST and NLM_F_ACK
+        sock.send(header + struct.pack("=BBHiII", 0, 0, 0, 1, 1, 1))
+        [code] = struct.unpack_from("=i", sock.recv(4096), 16)
+        return errno.errorcode.get(-code, "done")
+
+
+def make_interface() -> str:
+    """Make an interface that a program serves."""
+    descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(descriptor, 0x400454CA, struct.pack("16sH22s", b"tun9", 0x1001, b""))
+    return "made"
+
+
+def look_into(process: int) -> str:
+    """Take what another process has: its memory, a file, its network, its root."""
+    pidfd = os.pidfd_open(process)
+    said = [
+        call("ptrace", 0x4206, process, 0, 0),
+        call("syscall", 438, pidfd, 2, 0),
+        call("setns", pidfd, 0x40000000),
+    ]
+    for path in ("mem", "root/etc", "cwd", "environ", "fd/2"):
+        try:
+            os.open(f"/proc/{process}/{path}", os.O_RDONLY)
+            said.append(path)
+        except OSError as error:
+            said.append(errno.errorcode[error.errno or 0])
+    return " ".join(sorted({*said}))
+
+
+def as_user_of_new_namespace() -> str:
+    """Do as one who may do everything in a user namespace within, but whose network is that of the program."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        said = [call("unshare", 0x10000000)]
+        for attempt in (
+            set_loopback_up,
+            lambda: make(socket.AF_INET, socket.SOCK_RAW, 1),
+            lambda: make(socket.AF_PACKET, socket.SOCK_RAW),
+        ):
+            try:
+                said.append(attempt())
+            except OSError as error:
+                said.append(errno.errorcode[error.errno or 0])
+        os.write(writer, " ".join(said).encode())
+        os._exit(0)
+    os.close(writer)
+    os.wait()
+    return os.read(reader, 1000).decode()
+
+
 QUESTION = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0) + b"\4leak\4test\0" + struct.pack(">HH", 1, 1)
 OUTER = OUTSIDE.get("process", 1)
 
@@ -131,6 +185,12 @@ ATTEMPTS: dict[str, Callable[[], str]] = {
     "ptrace": lambda: call("ptrace", 0x4206, OUTER, 0, 0),
     "root": lambda: str(len(os.listdir(f"/proc/{OUTER}/root/"))),  # noqa: PTH208
     "descriptor": lambda: call("syscall", 438, os.pidfd_open(OUTER), 0, 0),
+    "parent": lambda: look_into(os.getppid()),
+    "outer": lambda: look_into(OUTER),
+    "netlink": set_loopback_up,
+    "interface": make_interface,
+    "xdp": lambda: make(44, socket.SOCK_RAW),
+    "user-within": as_user_of_new_namespace,
     "unmount": lambda: call("umount2", b"/etc/hosts", 2),
     "namespaces": from_new_namespace,
     "terminal": type_into_terminal,

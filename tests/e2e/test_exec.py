@@ -494,6 +494,12 @@ EXPECTED = {
     "ptrace": "EPERM",
     "root": ("EACCES", "EPERM"),
     "descriptor": "EPERM",
+    "parent": "EACCES EPERM",
+    "outer": "EACCES EPERM",
+    "netlink": "EPERM",
+    "interface": ("EPERM", "ENOENT", "ENODEV"),
+    "xdp": "EAFNOSUPPORT",
+    "user-within": "done EPERM EPERM EPERM",
     "unmount": "EPERM",
     "namespaces": "done EINVAL done ENETUNREACH",
     "inherited": "0 1 2 3",  # the last one lists the others
