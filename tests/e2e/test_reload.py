@@ -142,7 +142,7 @@ def test_without_a_file_there_is_nothing_to_read(tmp_path: Path, echo: SocketAdd
         stack.callback(server.stop)
         assert server.address == address
         server.process.send_signal(signal.SIGHUP)
-        server.wait_for("ERROR no configuration file: looked for ")
+        server.wait_for("ERROR the server was started without a file, and there is no configuration file: looked for ")
         server.wait_for("not reloaded: the server goes on")
         with connected(address, echo) as sock:
             talk(sock)
