@@ -94,7 +94,7 @@ NUMBERS = {
     ("chainsocks.chain.eyeballs", "LAST_WAIT"): "a dial that has failed ends that much later where addresses may come",
     ("chainsocks.server.admission", "TICK"): "it looks again whether a session makes room; nothing ends with it",
     ("chainsocks.control.serve", "TAKE_LIMIT"): "clients of the control socket are commands, and no sessions",
-    ("chainsocks.server.desk", "JOINING"): "the start of the control process, which has no sessions",
+    ("chainsocks.server.control_process", "JOINING"): "the start of the control process, which has no sessions",
     (
         "chainsocks.server.web",
         "LEAVING",

@@ -32,9 +32,9 @@ from typing import NoReturn
 import click
 
 from chainsocks.commands import load_command
-from chainsocks.namespace.doorman import open_door
+from chainsocks.namespace.agent import start_agent
 from chainsocks.namespace.enter import Inside, confine, enter
-from chainsocks.namespace.files import doors
+from chainsocks.namespace.files import uncovered_displays
 from chainsocks.namespace.handover import Handover, hand_over, take_over
 from chainsocks.namespace.stand_in import end_as, start_command, wait_for_command
 
@@ -111,10 +111,13 @@ def execute(way: Way, command: Sequence[str]) -> None:
         theirs.close()
         with ours:
             inside = enter(way.shared)
-            hand_over(ours, inside, *open_door(inside))
+            hand_over(ours, inside, *start_agent(inside))
         _wait_until_served(serving)
         if not way.quiet:
-            _say(*(f"{each} is shared: it leads outside the chain" for each in way.shared), *doors(os.environ))
+            _say(
+                *(f"{each} is shared: it leads outside the chain" for each in way.shared),
+                *uncovered_displays(os.environ),
+            )
         confine()
 
     _run(way, command, take, prepare, published)

@@ -21,7 +21,7 @@ from chainsocks.commands.running import ask_server
 from chainsocks.control.client import ControlClient, NotRunningError
 from chainsocks.control.messages import ControlError, Count, Request, What
 from chainsocks.control.wire import from_document
-from chainsocks.tools.top.keys import Wish, press, read_keys
+from chainsocks.tools.top.keys import Action, press, read_keys
 from chainsocks.tools.top.picture import draw
 from chainsocks.tools.top.view import Snapshot, View
 
@@ -106,9 +106,9 @@ class _Program:
         data = os.read(sys.stdin.fileno(), 1024)
         for key in read_keys(data):
             match press(self._view, key):
-                case Wish.QUIT:
+                case Action.QUIT:
                     return False
-                case Wish.KILL:
+                case Action.KILL:
                     self._kill(self._view.chosen)
         return bool(data)
 

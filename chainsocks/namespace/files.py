@@ -18,7 +18,7 @@ from pathlib import Path
 
 from chainsocks.namespace.calls import bind_mount, mount_tmpfs, unmount
 
-__all__ = ["cover", "doors", "lookup_files", "replace_files", "services"]
+__all__ = ["cover", "lookup_files", "replace_files", "services", "uncovered_displays"]
 
 _FOR_A_MOMENT = "/tmp"  # noqa: S108
 """A folder that every machine has, to be covered while the files are made."""
@@ -67,7 +67,7 @@ def _is_there(path: str) -> bool:
     return stat.S_ISDIR(mode) or stat.S_ISSOCK(mode)
 
 
-def doors(environment: Mapping[str, str]) -> list[str]:
+def uncovered_displays(environment: Mapping[str, str]) -> list[str]:
     """Return sentences about what is not covered, because programs with windows need it."""
     found = []
     display, wayland = environment.get("DISPLAY", ""), environment.get("WAYLAND_DISPLAY")

@@ -6,7 +6,7 @@ import os
 import socket
 from dataclasses import dataclass
 
-from chainsocks.namespace.doorman import Door
+from chainsocks.namespace.agent import Agent
 from chainsocks.namespace.enter import Inside
 
 __all__ = ["Handover", "hand_over", "take_over"]
@@ -21,17 +21,17 @@ class Handover:
     inside: Inside
     namespace: int | None = None
     """The inode of the network namespace; None where the program has none of its own."""
-    door: Door | None = None
+    agent: Agent | None = None
     """To make sockets inside; None where that is not needed."""
-    doorman: int = 0
+    agent_pid: int = 0
     """The process that makes them."""
 
 
-def hand_over(ours: socket.socket, inside: Inside, door: Door | None = None, doorman: int = 0) -> None:
+def hand_over(ours: socket.socket, inside: Inside, agent: Agent | None = None, agent_pid: int = 0) -> None:
     """Hand what is inside to the process at the other end of `ours`, and close it here."""
     namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    sockets = [*([door.socket] if door else []), *inside.sockets]
-    socket.send_fds(ours, [b"%d" % doorman], [namespace, *(each.fileno() for each in sockets)])
+    sockets = [*([agent.socket] if agent else []), *inside.sockets]
+    socket.send_fds(ours, [b"%d" % agent_pid], [namespace, *(each.fileno() for each in sockets)])
     os.close(namespace)
     for each in sockets:
         each.close()
@@ -46,6 +46,6 @@ def take_over(theirs: socket.socket) -> Handover | None:
     inode = os.fstat(namespace).st_ino
     os.close(namespace)
     sockets = [socket.socket(fileno=each) for each in rest]
-    doorman = int(said)
-    door = Door(sockets.pop(0)) if doorman else None
-    return Handover(Inside.of(sockets), inode, door, doorman)
+    agent_pid = int(said)
+    agent = Agent(sockets.pop(0)) if agent_pid else None
+    return Handover(Inside.of(sockets), inode, agent, agent_pid)

@@ -27,7 +27,7 @@ from chainsocks.net.stream import SocketStream
 from chainsocks.protocol.address import Address, AddressType, SockAddr, address_of
 from chainsocks.protocol.datagram import decode_header, encode_header, header_size
 from chainsocks.protocol.errors import ProtocolError
-from chainsocks.server.doorway import Doorway
+from chainsocks.server.namespace_agent import NamespaceAgent
 from chainsocks.server.server import Server
 from chainsocks.session.connection import Connection
 from chainsocks.session.session import serve_session
@@ -52,10 +52,10 @@ class DatagramsInside:
     """See the module. `name_of` finds the name that an IP address stands for."""
 
     def __init__(
-        self, server: Server, door: Doorway, name_of: Callable[[str], str | None], nursery: trio.Nursery
+        self, server: Server, agent: NamespaceAgent, name_of: Callable[[str], str | None], nursery: trio.Nursery
     ) -> None:
         self._server = server
-        self._door = door
+        self._agent = agent
         self._name_of = name_of
         self._nursery = nursery
         self._flows: dict[Address, trio.MemorySendChannel[Datagram]] = {}
@@ -90,7 +90,7 @@ class DatagramsInside:
                 async with trio.open_nursery() as nursery, SocketStream(ours) as control:
                     nursery.start_soon(serve_session, connection, self._server.service)
                     if relay := await _associate(control):
-                        await _Flow(client, relay, self._door, self._name_of).run(control, receive)
+                        await _Flow(client, relay, self._agent, self._name_of).run(control, receive)
                     else:
                         await self._give_up()
             except* OSError as errors:
@@ -102,16 +102,18 @@ class DatagramsInside:
         if not self._is_over:
             self._is_over = True
             log.warning("the chain carries no UDP: from now on it is refused at once")
-            await self._door.refuse_datagrams()
+            await self._agent.refuse_datagrams()
 
 
 class _Flow:
     """One association: what the program sends, and what comes back for it."""
 
-    def __init__(self, client: Address, relay: Address, door: Doorway, name_of: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, client: Address, relay: Address, agent: NamespaceAgent, name_of: Callable[[str], str | None]
+    ) -> None:
         self._client = client
         self._relay = relay
-        self._door = door
+        self._agent = agent
         self._name_of = name_of
         self._sources: dict[Address, socket.socket] = {}
         self._sent: dict[Address, None] = {}
@@ -161,7 +163,7 @@ class _Flow:
                 sock = self._sources.get(source)
                 if sock is None:
                     family = socket.AF_INET6 if source.type is AddressType.IPV6 else socket.AF_INET
-                    sock = self._sources[source] = await self._door.datagrams_from(family, source.host, source.port)
+                    sock = self._sources[source] = await self._agent.datagrams_from(family, source.host, source.port)
                 sock.sendto(data[header_size(data) :], self._client.sockaddr)
 
 

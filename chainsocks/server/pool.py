@@ -348,11 +348,11 @@ class Pool:
 
     def leave(self) -> None:
         """Close what is the parent's, in the process of a worker that was forked."""
-        self.leave_to_desk()
+        self.leave_to_control_process()
         for sock in self.unwanted:
             sock.close()
 
-    def leave_to_desk(self) -> None:
+    def leave_to_control_process(self) -> None:
         """Close what is the parent's, in the control process."""
         self.inbox.leave()
         for each in self.reserved:

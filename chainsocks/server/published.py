@@ -13,7 +13,7 @@ from chainsocks.network import reset_on_close
 from chainsocks.observe.record import Traffic
 from chainsocks.relay.polled_relay import relay_between
 from chainsocks.server.accept import accept_connections
-from chainsocks.server.doorway import Doorway
+from chainsocks.server.namespace_agent import NamespaceAgent
 
 __all__ = ["publish"]
 
@@ -22,7 +22,7 @@ log = logging.getLogger("chainsocks.exec")
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
-async def publish(listening: socket.socket, port: int, door: Doorway, timeouts: Timeouts) -> None:
+async def publish(listening: socket.socket, port: int, agent: NamespaceAgent, timeouts: Timeouts) -> None:
     """Relay the connections of a listening socket to a port of loopback inside, until cancelled.
 
     *Closing*: the socket is closed then.
@@ -32,7 +32,7 @@ async def publish(listening: socket.socket, port: int, door: Doorway, timeouts: 
         async with SocketStream(connection) as client:
             try:
                 with trio.move_on_after(timeouts.connect) as connecting:
-                    upstream = await _connect(port, door)
+                    upstream = await _connect(port, agent)
             except OSError as error:
                 reset_on_close(client)
                 log.warning("port %d inside: %s", port, error.strerror or error)
@@ -52,7 +52,7 @@ async def publish(listening: socket.socket, port: int, door: Doorway, timeouts: 
             )
 
 
-async def _connect(port: int, door: Doorway) -> SocketStream:
+async def _connect(port: int, agent: NamespaceAgent) -> SocketStream:
     """Connect to a port of loopback inside.
 
     Raises:
@@ -60,7 +60,7 @@ async def _connect(port: int, door: Doorway) -> SocketStream:
     """
     problem = OSError()
     for family, host in _LOOPBACK:
-        stream = SocketStream(await door.stream(family))
+        stream = SocketStream(await agent.stream(family))
         try:
             await stream.connect((host, port))
         except BaseException as error:

@@ -24,8 +24,8 @@ from chainsocks.errors import ConfigError
 from chainsocks.net.rearranging import rearranged
 from chainsocks.net.sharing import reserve_all
 from chainsocks.server.channel import Channel
+from chainsocks.server.control_process import ControlProcess
 from chainsocks.server.dealing import count_workers
-from chainsocks.server.desk import Desk
 from chainsocks.server.inbox import opened_inbox
 from chainsocks.server.orders import DrainPlease, Order, Reloaded, ReloadPlease
 from chainsocks.server.pool import Pool, next_pause
@@ -64,31 +64,33 @@ def serve_with_workers(
         pool = Pool(config, reserve_all(config.server.listen), inbox)
         stack.callback(pool.release)
         web = stack.enter_context(open_web_server(config))
-        desk = _open_desk(pool, workers, control, web, stack) if control or web.opened else None
+        control_process = _start_control_process(pool, workers, control, web, stack) if control or web.opened else None
         stack.callback(pool.close)
         pool.start(workers)
         log.info("listening on %s", ", ".join(map(str, pool.reserved)))
         manager = manager or ServiceManager()
-        parent = _Parent(pool, read, meanings, desk, manager, web)
+        parent = _Parent(pool, read, meanings, control_process, manager, web)
         why = parent.supervise()
         log.info("%s: no new connections, up to %g s for the open ones", why, pool.config.timeouts.grace)
         manager.is_stopping(pool.config.timeouts.grace)
         pool.release()
-        if desk:
-            desk.stop_soon()
+        if control_process:
+            control_process.stop_soon()
         parent.shutdown()
     log.info("stopped")
 
 
-def _open_desk(pool: Pool, workers: int, control: socket.socket | None, web: WebServer, stack: ExitStack) -> Desk:
+def _start_control_process(
+    pool: Pool, workers: int, control: socket.socket | None, web: WebServer, stack: ExitStack
+) -> ControlProcess:
     """Start the control process, and have each worker that starts answer it."""
-    desk = Desk(control, web, pool.inbox, pool.leave_to_desk, pool.config.timeouts.grace)
-    stack.callback(desk.close)
-    desk.expect(workers, desk.grace)
-    desk.start()
-    pool.is_watched, pool.unwanted = True, desk.sockets
-    pool.on_start = lambda slot: desk.introduce(slot.number, slot.pid, slot.tell)
-    return desk
+    process = ControlProcess(control, web, pool.inbox, pool.leave_to_control_process, pool.config.timeouts.grace)
+    stack.callback(process.close)
+    process.expect(workers, process.grace)
+    process.start()
+    pool.is_watched, pool.unwanted = True, process.sockets
+    pool.on_start = lambda slot: process.introduce(slot.number, slot.pid, slot.tell)
+    return process
 
 
 class _Parent:
@@ -99,13 +101,13 @@ class _Parent:
         pool: Pool,
         read: Read,
         meanings: Meanings,
-        desk: Desk | None,
+        control_process: ControlProcess | None,
         manager: ServiceManager,
         web: WebServer,
     ) -> None:
         self._pool = pool
         self._web = web
-        self._desk = desk
+        self._control_process = control_process
         self._manager = manager
         self._pulse = Pulse(pool, manager)
         self._read = read
@@ -120,7 +122,7 @@ class _Parent:
         self._manager.is_ready(self._pulse.summary)
         while time.monotonic() < self._drained_at:
             if not self._signals:
-                due = self._desk.due if self._desk else math.inf
+                due = self._control_process.due if self._control_process else math.inf
                 self._signals += pool.wait(min(pool.due, self._drained_at, self._pulse.due, due))
             while self._signals:
                 received = self._next_signal()
@@ -141,8 +143,8 @@ class _Parent:
                 slot.vacate()
             pool.fill()
             self._pulse.take()
-            if self._desk and self._desk.reap():
-                self._reopen(self._desk)
+            if self._control_process and self._control_process.reap():
+                self._reopen(self._control_process)
         return "drained"
 
     def _next_signal(self) -> signal.Signals:
@@ -154,13 +156,13 @@ class _Parent:
             self._signals = [each for each in self._signals if each is not received]
         return received
 
-    def _reopen(self, desk: Desk) -> None:
+    def _reopen(self, control_process: ControlProcess) -> None:
         """Start the control process anew, and have all workers answer it."""
         try:
-            desk.start()
+            control_process.start()
         except OSError as error:
             log.error("the control process cannot start: %s", error.strerror)
-            desk.due = time.monotonic() + AGAIN
+            control_process.due = time.monotonic() + AGAIN
             return
         for slot in self._pool.workers:
             self._pool.on_start(slot)
@@ -212,8 +214,8 @@ class _Parent:
         now = time.monotonic()
         self._drained_at = min(self._drained_at, now + delay)
         log.info("draining: new connections for %g s more", round(self._drained_at - now, 1))
-        if self._desk:
-            self._desk.drain(self._drained_at)
+        if self._control_process:
+            self._control_process.drain(self._drained_at)
 
     def _reload(self) -> Outcome:
         pool = self._pool
@@ -227,18 +229,20 @@ class _Parent:
             config = replace(reading.config, isolation_key=pool.config.isolation_key)
             with ExitStack() as on_failure:
                 arranged = on_failure.enter_context(rearranged(pool.reserved, config.server.listen))
-                opened = on_failure.enter_context(self._web.prepare_reload(config, counts=self._desk is not None))
+                opened = on_failure.enter_context(
+                    self._web.prepare_reload(config, counts=self._control_process is not None)
+                )
                 self._signals += pool.change(config, count_workers(config.server), arranged)
-            if self._desk:
-                self._desk.change_web(config, opened)
-                pool.unwanted = self._desk.sockets
+            if self._control_process:
+                self._control_process.change_web(config, opened)
+                pool.unwanted = self._control_process.sockets
             outcome = Outcome(reading.source, warnings=reading.warnings)
         except Exception as error:  # noqa: BLE001  (the server goes on)
             outcome = outcome_of(error)
         if (after := [*map(str, pool.reserved)]) != before:
             log.info("listening on %s", ", ".join(after))
-        if self._desk:
-            self._desk.expect(len(pool.slots), pool.config.timeouts.grace)
+        if self._control_process:
+            self._control_process.expect(len(pool.slots), pool.config.timeouts.grace)
         log_outcome(outcome)
         self._manager.is_ready(self._pulse.summary)
         return outcome

@@ -59,9 +59,9 @@ def test_the_control_process_can_die_again_and_again_and_sessions_never_notice()
         ask_socks5(client, destination)
         for _ in range(3):
             before = sessions(path)
-            [desk] = children(server) - {*workers(server).values()}
-            os.kill(desk, signal.SIGKILL)
-            wait_until(partial(is_gone, server, desk))
+            [control_process] = children(server) - {*workers(server).values()}
+            os.kill(control_process, signal.SIGKILL)
+            wait_until(partial(is_gone, server, control_process))
             assert [each["id"] for each in sessions(path)] == [each["id"] for each in before]  # it waits for the next
         assert len(workers(server)) == 2
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chainsocks.namespace.files import doors, services
+from chainsocks.namespace.files import services, uncovered_displays
 from tests.namespace.inside import run_inside
 
 
@@ -72,8 +72,11 @@ def test_services_are_covered_and_lookups_are_ours(runtime: Path) -> None:
 
 
 def test_windows_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doors({}) == []
+    assert uncovered_displays({}) == []
     monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/tmp/.X11-unix/X7")
-    assert [each.split()[1] for each in doors({"DISPLAY": ":7.0", "WAYLAND_DISPLAY": "wayland-0"})] == ["X", "Wayland"]
-    assert doors({"DISPLAY": ":8"}) == []
-    assert doors({"DISPLAY": "remote:7"}) == []
+    assert [each.split()[1] for each in uncovered_displays({"DISPLAY": ":7.0", "WAYLAND_DISPLAY": "wayland-0"})] == [
+        "X",
+        "Wayland",
+    ]
+    assert uncovered_displays({"DISPLAY": ":8"}) == []
+    assert uncovered_displays({"DISPLAY": "remote:7"}) == []

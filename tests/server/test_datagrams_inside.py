@@ -19,13 +19,13 @@ from chainsocks.config.listeners import Listener
 from chainsocks.config.models import Config, Server
 from chainsocks.protocol.address import Address, address_of
 from chainsocks.server.datagrams_inside import DatagramsInside
-from chainsocks.server.doorway import Doorway
+from chainsocks.server.namespace_agent import NamespaceAgent
 from chainsocks.server.server import open_server
 
 ANYWHERE = Server(listen=(Listener(Address("127.0.0.1", 0)),))
 
 
-class OpenDoor(Doorway):
+class FakeAgent(NamespaceAgent):
     """Makes sockets here, at loopback whatever address is asked for."""
 
     def __init__(self) -> None:
@@ -46,19 +46,19 @@ class OpenDoor(Doorway):
 @asynccontextmanager
 async def taking(
     names: dict[str, str], *hops: str
-) -> AsyncIterator[tuple[OpenDoor, Callable[[bytes, str, int], Awaitable[None]], trio.socket.SocketType]]:
-    """Take datagrams; yield the door, what sends one as the program to an address, and the program's socket."""
-    door = OpenDoor()
+) -> AsyncIterator[tuple[FakeAgent, Callable[[bytes, str, int], Awaitable[None]], trio.socket.SocketType]]:
+    """Take datagrams; yield the agent, what sends one as the program to an address, and the program's socket."""
+    agent = FakeAgent()
     config = Config(ANYWHERE, chains={"default": Chain(*hops)})
     async with open_server(config) as server, trio.open_nursery() as nursery:
-        datagrams = DatagramsInside(server, door, names.get, nursery)
+        datagrams = DatagramsInside(server, agent, names.get, nursery)
         with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
             await program.bind(("127.0.0.1", 0))
 
             async def send(data: bytes, host: str, port: int) -> None:
                 datagrams._pass_on(address_of(program.getsockname()), data, Address(host, port))
 
-            yield door, send, program
+            yield agent, send, program
         nursery.cancel_scope.cancel()
 
 
@@ -81,28 +81,28 @@ async def echo_server() -> AsyncIterator[int]:
 async def test_they_go_through_a_hop_and_come_back_from_where_they_went() -> None:
     async with echo_server() as port, open_server(Config(ANYWHERE)) as hop:
         url = f"socks5://{hop.listeners[0]}"
-        async with taking({"198.18.1.0": "127.1"}, url) as (door, send, program):
+        async with taking({"198.18.1.0": "127.1"}, url) as (agent, send, program):
             for host in ("127.0.0.1", "198.18.1.0"):
                 await send(host.encode(), host, port)
                 assert await program.recv(100) == b"echo " + host.encode()
-            assert door.asked == [("127.0.0.1", port)]
+            assert agent.asked == [("127.0.0.1", port)]
 
 
 async def test_what_comes_back_for_a_name_has_the_address_that_the_program_knows() -> None:
     async with (
         echo_server() as port,
         open_server(Config(ANYWHERE)) as hop,
-        taking({"198.18.1.0": "127.1"}, f"socks5://{hop.listeners[0]}") as (door, send, program),
+        taking({"198.18.1.0": "127.1"}, f"socks5://{hop.listeners[0]}") as (agent, send, program),
     ):
         await send(b"by name", "198.18.1.0", port)
         assert await program.recv(100) == b"echo by name"
-        assert door.asked == [("198.18.1.0", port)]
+        assert agent.asked == [("198.18.1.0", port)]
 
 
 async def test_a_chain_without_udp_has_them_refused(caplog: pytest.LogCaptureFixture) -> None:
-    async with taking({}, "socks5://127.0.0.1:1") as (door, send, _):
+    async with taking({}, "socks5://127.0.0.1:1") as (agent, send, _):
         await send(b"x", "192.0.2.80", 443)
-        await door.refused.wait()
+        await agent.refused.wait()
     assert caplog.text.count("the chain carries no UDP") == 1
 
 
@@ -128,5 +128,5 @@ async def test_the_kernel_says_where_they_were_sent_to(monkeypatch: pytest.Monke
     monkeypatch.setattr(DatagramsInside, "_pass_on", lambda self, client, data, target: found.append(target))
     async with open_server(Config(ANYWHERE)) as server, trio.open_nursery() as nursery:
         with pytest.raises(OSError, match=str(errno.EBADF)):
-            await DatagramsInside(server, OpenDoor(), lambda host: None, nursery).serve(Taken())  # type: ignore[arg-type]
+            await DatagramsInside(server, FakeAgent(), lambda host: None, nursery).serve(Taken())  # type: ignore[arg-type]
     assert found == [Address("192.0.2.80", 443), Address("2001:db8::80", 443)]

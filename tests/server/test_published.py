@@ -1,4 +1,4 @@
-"""Ports that are handed out, with a door that leads to this very machine."""
+"""Ports that are handed out, with an agent that leads to this very machine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 import trio
 
 from chainsocks.config.models import Timeouts
-from chainsocks.server.doorway import Doorway
+from chainsocks.server.namespace_agent import NamespaceAgent
 from chainsocks.server.published import publish
 
 
-class OpenDoor(Doorway):
+class FakeAgent(NamespaceAgent):
     """Makes sockets here."""
 
     def __init__(self) -> None:
@@ -27,21 +27,21 @@ class OpenDoor(Doorway):
 
 
 @pytest.fixture
-def door() -> OpenDoor:
-    return OpenDoor()
+def agent() -> FakeAgent:
+    return FakeAgent()
 
 
-def listen(door: OpenDoor, nursery: trio.Nursery, port: int) -> tuple[str, int]:
+def listen(agent: FakeAgent, nursery: trio.Nursery, port: int) -> tuple[str, int]:
     listening = socket.create_server(("127.0.0.1", 0))
     listening.settimeout(0)
-    nursery.start_soon(publish, listening, port, door, Timeouts())
+    nursery.start_soon(publish, listening, port, agent, Timeouts())
     name: tuple[str, int] = listening.getsockname()
     return name
 
 
-async def test_both_ways_and_each_end(door: OpenDoor, nursery: trio.Nursery) -> None:
+async def test_both_ways_and_each_end(agent: FakeAgent, nursery: trio.Nursery) -> None:
     [server] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with server, await trio.open_tcp_stream(*listen(door, nursery, server.socket.getsockname()[1])) as client:
+    async with server, await trio.open_tcp_stream(*listen(agent, nursery, server.socket.getsockname()[1])) as client:
         upstream = await server.accept()
         async with upstream:
             await client.send_all(b"up")
@@ -52,21 +52,21 @@ async def test_both_ways_and_each_end(door: OpenDoor, nursery: trio.Nursery) -> 
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="IPv6 is off")
-async def test_a_server_on_ipv6_only(door: OpenDoor, nursery: trio.Nursery) -> None:
+async def test_a_server_on_ipv6_only(agent: FakeAgent, nursery: trio.Nursery) -> None:
     try:
         [server] = await trio.open_tcp_listeners(0, host="::1")
     except OSError:
         pytest.skip("there is no ::1 here")
-    address = listen(door, nursery, server.socket.getsockname()[1])
+    address = listen(agent, nursery, server.socket.getsockname()[1])
     async with server, await trio.open_tcp_stream(*address), await server.accept():
-        assert door.families == [socket.AF_INET, socket.AF_INET6]
+        assert agent.families == [socket.AF_INET, socket.AF_INET6]
 
 
-async def test_nothing_listens(door: OpenDoor, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_listens(agent: FakeAgent, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "chainsocks")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    async with await trio.open_tcp_stream(*listen(door, nursery, port)) as client:
+    async with await trio.open_tcp_stream(*listen(agent, nursery, port)) as client:
         with pytest.raises(trio.BrokenResourceError):
             await client.receive_some()
     assert f"port {port} inside: Connection refused" in caplog.text

@@ -20,8 +20,8 @@ from chainsocks.observe.live import LiveSessions
 from chainsocks.protocol.address import Address, AddressType, printable
 from chainsocks.protocol.dns import Query
 from chainsocks.server.datagrams_inside import DatagramsInside
-from chainsocks.server.doorway import Doorway
 from chainsocks.server.name_server import Later, serve_datagrams, serve_streams
+from chainsocks.server.namespace_agent import NamespaceAgent
 from chainsocks.server.published import publish
 from chainsocks.server.server import Server, open_server
 from chainsocks.sockets import keep_urgent
@@ -67,8 +67,8 @@ async def serve_program(config: Config, program: Program, ready: Callable[[], No
     with ExitStack() as stack:
         for sock in program.handover.inside.datagrams:
             stack.callback(sock.close)
-        if program.handover.door:
-            stack.callback(program.handover.door.socket.close)
+        if program.handover.agent:
+            stack.callback(program.handover.agent.socket.close)
         caller = stack.enter_context(trio.socket.from_stdlib_socket(program.caller))
         async with trio.open_nursery() as all_of_it:
             await _serve(config, program, ready, names, listeners, live, caller, all_of_it.cancel_scope)
@@ -93,13 +93,13 @@ async def _serve(
             sock.listen()
             nursery.start_soon(serve_streams, sock, reply, config.timeouts.handshake, patience)
         nursery.start_soon(_keep_names, names, server)
-        if program.handover.door:
-            door = Doorway(program.handover.door)
+        if program.handover.agent:
+            agent = NamespaceAgent(program.handover.agent)
             for listening, port in program.published:
                 listening.settimeout(0)
-                nursery.start_soon(publish, listening, port, door, config.timeouts)
+                nursery.start_soon(publish, listening, port, agent, config.timeouts)
             if carries_datagrams(config):
-                await _take_datagrams(DatagramsInside(server, door, names.name_of, nursery), program, door, nursery)
+                await _take_datagrams(DatagramsInside(server, agent, names.name_of, nursery), program, agent, nursery)
         ready()
         if await _has_word(caller):  # the program has ended
             async with trio.open_nursery() as watching:
@@ -127,10 +127,12 @@ async def _has_word(caller: trio.socket.SocketType) -> bool:
         return False
 
 
-async def _take_datagrams(datagrams: DatagramsInside, program: Program, door: Doorway, nursery: trio.Nursery) -> None:
+async def _take_datagrams(
+    datagrams: DatagramsInside, program: Program, agent: NamespaceAgent, nursery: trio.Nursery
+) -> None:
     """Have the program's datagrams taken, unless its kernel cannot; they stay refused then."""
     try:
-        await door.take_datagrams()
+        await agent.take_datagrams()
     except OSError as error:
         log.debug("= UDP is refused: %s", error)
         return
@@ -179,7 +181,7 @@ async def _wait_for_others(handover: Handover) -> None:
     said = False
     if handover.namespace is None:
         return
-    while left := [each for each in processes_in(handover.namespace) if each != handover.doorman]:
+    while left := [each for each in processes_in(handover.namespace) if each != handover.agent_pid]:
         if not said:
             log.warning("%s", _describe(left))
             said = True

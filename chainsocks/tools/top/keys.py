@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 from chainsocks.tools.top.view import Ask, Order, View
 
-__all__ = ["HELP", "Wish", "press", "read_keys"]
+__all__ = ["HELP", "Action", "press", "read_keys"]
 
 HELP = "q:quit s:sort r:turn /:filter p:pause ↑↓ k:kill"
 
@@ -33,7 +33,7 @@ _KEY = re.compile(r"\x1b(\[[0-9;]*[A-Za-z~]|O[A-Za-z]|)|(.)", re.DOTALL)
 _MOVES = {"up": -1, "down": 1, "page-up": -10, "page-down": 10, "home": -1_000_000, "end": 1_000_000}
 
 
-class Wish(Enum):
+class Action(Enum):
     """What a key asks for, beside a change of the view."""
 
     NOTHING = auto()
@@ -53,21 +53,21 @@ def read_keys(data: bytes) -> Iterator[str]:
             yield _CONTROLS.get(character, character)
 
 
-def press(view: View, key: str) -> Wish:
+def press(view: View, key: str) -> Action:
     """Do what a key means for the view; return what else it means."""
     view.message = ""
     if view.ask is Ask.FILTER:
         _edit(view, key)
-        return Wish.NOTHING
+        return Action.NOTHING
     if view.ask is Ask.KILL:
         view.ask = Ask.NOTHING
-        return Wish.KILL if key in ("y", "Y") else Wish.NOTHING
+        return Action.KILL if key in ("y", "Y") else Action.NOTHING
     if key in _MOVES:
         view.move(_MOVES[key], view.sessions())
-        return Wish.NOTHING
+        return Action.NOTHING
     match key:
         case "q" | "Q":
-            return Wish.QUIT
+            return Action.QUIT
         case "s":
             orders = [*Order]
             view.order = orders[(orders.index(view.order) + 1) % len(orders)]
@@ -83,7 +83,7 @@ def press(view: View, key: str) -> Wish:
             view.ask = Ask.KILL
         case "k":
             view.message = "choose a session first, with the arrows"
-    return Wish.NOTHING
+    return Action.NOTHING
 
 
 def _edit(view: View, key: str) -> None:

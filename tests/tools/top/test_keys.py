@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chainsocks.tools.top.keys import Wish, press, read_keys
+from chainsocks.tools.top.keys import Action, press, read_keys
 from chainsocks.tools.top.view import Ask, Order, Snapshot, View
 from tests.control.fleets import HOP, STATUS, some_sessions
 
@@ -14,8 +14,8 @@ def view() -> View:
     return view
 
 
-def presses(view: View, data: bytes) -> list[Wish]:
-    return [wish for key in read_keys(data) if (wish := press(view, key)) is not Wish.NOTHING]
+def presses(view: View, data: bytes) -> list[Action]:
+    return [wish for key in read_keys(data) if (wish := press(view, key)) is not Action.NOTHING]
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_keys(data: bytes, keys: list[str]) -> None:
 
 
 def test_q_quits(view: View) -> None:
-    assert presses(view, b"q") == [Wish.QUIT]
-    assert presses(view, b"\x03") == [Wish.QUIT]
+    assert presses(view, b"q") == [Action.QUIT]
+    assert presses(view, b"\x03") == [Action.QUIT]
 
 
 def test_s_goes_through_all_orders_and_r_turns_them_around(view: View) -> None:
@@ -71,7 +71,7 @@ def test_a_session_is_ended_after_a_yes_only(view: View) -> None:
     assert view.chosen == view.sessions()[0].id
     assert presses(view, b"kn") == []
     assert presses(view, b"k\r") == []
-    assert presses(view, b"ky") == [Wish.KILL]
+    assert presses(view, b"ky") == [Action.KILL]
     assert view.ask is Ask.NOTHING
 
 

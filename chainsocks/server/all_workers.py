@@ -34,7 +34,7 @@ from chainsocks.control.messages import (
 from chainsocks.control.wire import from_document
 from chainsocks.server.hop_state import BAD, trouble_of
 
-__all__ = ["PATIENCE", "Crew", "Helm", "Member"]
+__all__ = ["PATIENCE", "AllWorkers", "Member", "ServerControls"]
 
 PATIENCE = 3.0
 """Seconds that a worker has for an answer. One that is stuck must not keep the others' answers from being read."""
@@ -57,7 +57,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Helm:
+class ServerControls:
     """What is asked of the server as a whole."""
 
     reload: Callable[[], Awaitable[Reloaded]]
@@ -67,11 +67,11 @@ class Helm:
     grace: Callable[[], float]
 
 
-class Crew:
+class AllWorkers:
     """A `chainsocks.control.fleet.Fleet` of several workers. `began` is on the monotonic clock."""
 
-    def __init__(self, helm: Helm, began: float) -> None:
-        self._helm = helm
+    def __init__(self, controls: ServerControls, began: float) -> None:
+        self._controls = controls
         self._began = began
         self._members: list[Member] = []
         self._rested: set[str] = set()
@@ -120,7 +120,7 @@ class Crew:
         return Status(
             ServerState.DRAINING if self.is_draining else ServerState.RUNNING,
             version("chainsocks"),
-            self._helm.pid,
+            self._controls.pid,
             time.monotonic() - self._began,
             tuple(dict.fromkeys(address for status in told for address in status.listen)),
             sum(status.sessions for status in told),
@@ -182,16 +182,16 @@ class Crew:
 
     async def reload(self) -> Reloaded:
         """See `chainsocks.control.fleet.Fleet`."""
-        return await self._helm.reload()
+        return await self._controls.reload()
 
     async def drain(self, delay: float) -> Draining:
         """See `chainsocks.control.fleet.Fleet`."""
         now = time.monotonic()
         left = min(delay, max(0, self.drained_at - now))
         self.drained_at = min(self.drained_at, now + delay)
-        self._helm.drain(delay)
-        grace = self._helm.grace()
-        return Draining(self._helm.pid, left, None if math.isinf(grace) else grace)
+        self._controls.drain(delay)
+        grace = self._controls.grace()
+        return Draining(self._controls.pid, left, None if math.isinf(grace) else grace)
 
     async def _count(self, request: Request) -> list[int]:
         async def ask(asker: Asker) -> int:

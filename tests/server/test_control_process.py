@@ -20,9 +20,9 @@ from chainsocks.control.messages import ControlError
 from chainsocks.control.messages import Reloaded as ReloadedAnswer
 from chainsocks.errors import Problem
 from chainsocks.server import orders
+from chainsocks.server.all_workers import AllWorkers, ServerControls
 from chainsocks.server.channel import Channel, open_channel
-from chainsocks.server.crew import Crew, Helm
-from chainsocks.server.desk import Desk, _ToParent
+from chainsocks.server.control_process import ControlProcess, _ToParent
 from chainsocks.server.inbox import Inbox, opened_inbox
 from chainsocks.server.reload import Outcome
 from chainsocks.server.web import WebServer
@@ -35,13 +35,13 @@ pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
 
 @asynccontextmanager
-async def to_parent() -> AsyncIterator[tuple[_ToParent, Channel, Crew]]:
+async def to_parent() -> AsyncIterator[tuple[_ToParent, Channel, AllWorkers]]:
     ours, theirs = open_channel()
     parent = _ToParent(ours, WebServer(Config()))
-    crew = Crew(Helm(parent.reload, parent.drain, os.getpid(), lambda: parent.grace), 0)
+    all_workers = AllWorkers(ServerControls(parent.reload, parent.drain, os.getpid(), lambda: parent.grace), 0)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(parent.listen, crew, nursery)
-        yield parent, theirs, crew
+        nursery.start_soon(parent.listen, all_workers, nursery)
+        yield parent, theirs, all_workers
         theirs.close()
     ours.close()
 
@@ -65,7 +65,7 @@ async def test_reloads_get_their_own_answers_even_if_one_was_given_up() -> None:
 
 
 async def test_a_server_that_stops_does_not_reload() -> None:
-    async with to_parent() as (parent, theirs, crew):
+    async with to_parent() as (parent, theirs, all_workers):
         async with trio.open_nursery() as nursery:
 
             async def stop() -> None:
@@ -75,28 +75,28 @@ async def test_a_server_that_stops_does_not_reload() -> None:
             nursery.start_soon(stop)
             with pytest.raises(ControlError, match="about to stop"):
                 await parent.reload()
-        assert crew.is_draining
+        assert all_workers.is_draining
         with pytest.raises(ControlError, match="about to stop"):
             await parent.reload()
 
 
 async def test_a_drain_is_passed_on() -> None:
-    async with to_parent() as (parent, theirs, crew):
+    async with to_parent() as (parent, theirs, all_workers):
         theirs.send(orders.Settings(2, 7.0))
         await trio.sleep(0.05)
-        draining = await crew.drain(1.5)
-        assert (draining.grace, crew.expected, parent.grace) == (7, 2, 7)
+        draining = await all_workers.drain(1.5)
+        assert (draining.grace, all_workers.expected, parent.grace) == (7, 2, 7)
         assert (await theirs.next()).message == orders.DrainPlease(1.5)
-        later = await crew.drain(100)
+        later = await all_workers.drain(100)
         assert (draining.delay, later.delay <= 1.5) == (1.5, True)
 
 
 async def test_a_control_process_that_starts_during_a_drain_knows() -> None:
-    async with to_parent() as (_, theirs, crew):
+    async with to_parent() as (_, theirs, all_workers):
         theirs.send(orders.Settings(2, 7.0, time.monotonic() + 5))
         await trio.sleep(0.05)
-        assert crew.is_draining
-        assert (await crew.drain(100)).delay <= 5
+        assert all_workers.is_draining
+        assert (await all_workers.drain(100)).delay <= 5
 
 
 @pytest.fixture
@@ -108,11 +108,11 @@ def listening() -> Iterator[socket.socket]:
         yield sock
 
 
-def reaped(desk: Desk, inbox: Inbox) -> bool:
+def reaped(control_process: ControlProcess, inbox: Inbox) -> bool:
     """Wait as the parent does until its process has died; return whether another one is due then."""
-    while desk.pid:
+    while control_process.pid:
         inbox.wait(time.monotonic() + 1)
-        is_due = desk.reap()
+        is_due = control_process.reap()
     return is_due
 
 
@@ -124,22 +124,22 @@ def ask_status(listening: socket.socket) -> tuple[int, float]:
 
 def test_it_is_started_anew_and_ends_with_the_server(listening: socket.socket) -> None:
     with opened_inbox() as inbox:
-        desk = Desk(listening, WebServer(Config()), inbox, inbox.leave, math.inf)
-        desk.start()
-        first = desk.pid
+        control_process = ControlProcess(listening, WebServer(Config()), inbox, inbox.leave, math.inf)
+        control_process.start()
+        first = control_process.pid
         pid, uptime = ask_status(listening)
         assert pid == os.getpid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.kill(first, number)
         assert ask_status(listening)[1] > uptime
         os.kill(first, signal.SIGKILL)
-        assert not reaped(desk, inbox)
-        assert 0 < desk.due - time.monotonic() < 2
-        desk.start()
-        second = desk.pid
+        assert not reaped(control_process, inbox)
+        assert 0 < control_process.due - time.monotonic() < 2
+        control_process.start()
+        second = control_process.pid
         assert second != first
         assert ask_status(listening)[1] > uptime
-        desk.close()
+        control_process.close()
         for pid in (first, second):
             with pytest.raises(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
@@ -147,10 +147,10 @@ def test_it_is_started_anew_and_ends_with_the_server(listening: socket.socket) -
 
 def test_it_ends_when_the_parent_is_gone(listening: socket.socket) -> None:
     with opened_inbox() as inbox:
-        desk = Desk(listening, WebServer(Config()), inbox, inbox.leave, math.inf)
-        desk.start()
+        control_process = ControlProcess(listening, WebServer(Config()), inbox, inbox.leave, math.inf)
+        control_process.start()
         ask_status(listening)
-        pid = desk.pid
-        desk._hang_up()
+        pid = control_process.pid
+        control_process._hang_up()
         assert os.waitpid(pid, 0)[1] == 0
-        desk.pid = 0
+        control_process.pid = 0

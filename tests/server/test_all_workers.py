@@ -24,7 +24,7 @@ from chainsocks.control.messages import (
     Worker,
 )
 from chainsocks.control.serve import serve_control
-from chainsocks.server.crew import PATIENCE, Crew, Helm, Member
+from chainsocks.server.all_workers import PATIENCE, AllWorkers, Member, ServerControls
 from tests.control.fleets import HOP, STATUS, FakeFleet, some_sessions
 
 WELL = replace(HOP, state=HopState.WELL, why=None, since=None, retry=None, failures=0, dial_time=0.2, success=1.0)
@@ -56,14 +56,14 @@ class Stuck(FakeFleet):
 
 
 @asynccontextmanager
-async def crew_of(*fleets: FakeFleet) -> AsyncIterator[tuple[Crew, list[trio.CancelScope]]]:
+async def all_of(*fleets: FakeFleet) -> AsyncIterator[tuple[AllWorkers, list[trio.CancelScope]]]:
     drained: list[float] = []
 
     async def reload() -> Reloaded:
         return Reloaded("c.toml", ())
 
-    crew = Crew(Helm(reload, drained.append, 17, lambda: 10), 0)
-    crew.expected = len(fleets)
+    all_workers = AllWorkers(ServerControls(reload, drained.append, 17, lambda: 10), 0)
+    all_workers.expected = len(fleets)
     scopes = []
     async with trio.open_nursery() as nursery:
 
@@ -75,24 +75,24 @@ async def crew_of(*fleets: FakeFleet) -> AsyncIterator[tuple[Crew, list[trio.Can
             ours, theirs = memory_stream_pair()
             scopes.append(trio.CancelScope())
             nursery.start_soon(serve, theirs, fleet, scopes[-1])
-            await crew.join(Member(number, 1000 + number, Asker(ours)))
-        yield crew, scopes
+            await all_workers.join(Member(number, 1000 + number, Asker(ours)))
+        yield all_workers, scopes
         nursery.cancel_scope.cancel()
 
 
-async def sessions_of(crew: Crew) -> list[Session]:
+async def sessions_of(all_workers: AllWorkers) -> list[Session]:
     found: list[Session] = []
 
     async def take(some: Sequence[Session]) -> None:
         found.extend(some)
 
-    await crew.sessions(take)
+    await all_workers.sessions(take)
     return found
 
 
 async def test_the_status_is_that_of_all() -> None:
-    async with crew_of(worker(1, WELL), worker(2, WELL)) as (crew, _):
-        status = await crew.status()
+    async with all_of(worker(1, WELL), worker(2, WELL)) as (all_workers, _):
+        status = await all_workers.status()
         assert (status.state, status.pid, status.listen) == (ServerState.RUNNING, 17, STATUS.listen)
         assert (status.sessions, status.max_sessions, status.hops, status.hops_well) == (3, 20, 1, 1)
         assert (status.ended, status.failed, status.up, status.down, status.trouble) == (200, 20, 2, 4, ())
@@ -100,27 +100,30 @@ async def test_the_status_is_that_of_all() -> None:
 
 
 async def test_sessions_are_those_of_all() -> None:
-    async with crew_of(worker(1, rows=some_sessions(300)), worker(2, rows=some_sessions(5))) as (crew, _):
-        assert len(await sessions_of(crew)) == 305
+    async with all_of(worker(1, rows=some_sessions(300)), worker(2, rows=some_sessions(5))) as (all_workers, _):
+        assert len(await sessions_of(all_workers)) == 305
 
 
 async def test_a_hop_is_shown_at_its_worst() -> None:
-    async with crew_of(worker(1, WELL), worker(2, replace(HOP, workers_avoiding=1)), worker(3, WELL)) as (crew, _):
-        [hop] = await crew.hops()
+    async with all_of(worker(1, WELL), worker(2, replace(HOP, workers_avoiding=1)), worker(3, WELL)) as (
+        all_workers,
+        _,
+    ):
+        [hop] = await all_workers.hops()
         assert (hop.state, hop.why, hop.retry) == (HopState.BACKOFF, HOP.why, HOP.retry)
         assert (hop.workers, hop.workers_avoiding, hop.sessions) == (3, 1, 6)
         assert hop.dial_time == pytest.approx(0.2)
         assert hop.success == 1.0
-        assert (await crew.status()).trouble == ("hop osaka is in backoff in 1 of 3 workers: no answer",)
+        assert (await all_workers.status()).trouble == ("hop osaka is in backoff in 1 of 3 workers: no answer",)
 
 
 async def test_orders_go_to_all() -> None:
     fleets = [worker(1, WELL), worker(2, WELL)]
-    async with crew_of(*fleets) as (crew, _):
-        assert await crew.kill(Request(what=What.KILL, user="carol")) == 2
-        assert await crew.rest("osaka") == 1
-        assert await crew.rest("oslo") == 0
-        assert await crew.wake("osaka") == 1
+    async with all_of(*fleets) as (all_workers, _):
+        assert await all_workers.kill(Request(what=What.KILL, user="carol")) == 2
+        assert await all_workers.rest("osaka") == 1
+        assert await all_workers.rest("oslo") == 0
+        assert await all_workers.wake("osaka") == 1
         for fleet in fleets:
             assert [told[1] if isinstance(told, tuple) else told.what for told in fleet.told] == [  # type: ignore[attr-defined]
                 What.KILL,
@@ -131,42 +134,42 @@ async def test_orders_go_to_all() -> None:
 
 
 async def test_a_worker_that_joins_later_is_told_what_is_rested() -> None:
-    async with crew_of(worker(1, WELL)) as (crew, _), trio.open_nursery() as nursery:
-        await crew.rest("osaka")
+    async with all_of(worker(1, WELL)) as (all_workers, _), trio.open_nursery() as nursery:
+        await all_workers.rest("osaka")
         late = worker(2, WELL)
         ours, theirs = memory_stream_pair()
         nursery.start_soon(serve_control, theirs, late)
-        await crew.join(Member(2, 1002, Asker(ours)))
+        await all_workers.join(Member(2, 1002, Asker(ours)))
         assert late.told == [("rest", "osaka")]
         nursery.cancel_scope.cancel()
 
 
 async def test_a_worker_that_has_died_is_left_out() -> None:
-    async with crew_of(worker(1), worker(2)) as (crew, scopes):
+    async with all_of(worker(1), worker(2)) as (all_workers, scopes):
         scopes[0].cancel()
         await trio.testing.wait_all_tasks_blocked()
-        status = await crew.status()
+        status = await all_workers.status()
         assert [each.number for each in status.workers] == [2]
         assert status.trouble == ("1 of 2 workers run",)
 
 
 async def test_a_worker_that_is_stuck_keeps_nobody_waiting_for_long(autojump_clock: MockClock) -> None:
-    async with crew_of(Stuck(), worker(2, rows=some_sessions(5))) as (crew, _):
-        status = await crew.status()
+    async with all_of(Stuck(), worker(2, rows=some_sessions(5))) as (all_workers, _):
+        status = await all_workers.status()
         assert trio.current_time() <= 3 * PATIENCE
         assert [(each.number, each.answers) for each in status.workers] == [(1, False), (2, True)]
         assert "worker 1 does not answer" in status.trouble
-        assert len(await sessions_of(crew)) >= 5
+        assert len(await sessions_of(all_workers)) >= 5
 
 
 async def test_the_server_is_steered_by_its_parent() -> None:
-    async with crew_of(worker(1)) as (crew, _):
-        assert await crew.reload() == Reloaded("c.toml", ())
-        assert await crew.drain(2.5) == Draining(17, 2.5, 10)
-        status = await crew.status()
+    async with all_of(worker(1)) as (all_workers, _):
+        assert await all_workers.reload() == Reloaded("c.toml", ())
+        assert await all_workers.drain(2.5) == Draining(17, 2.5, 10)
+        status = await all_workers.status()
         assert (status.state, status.trouble) == (ServerState.DRAINING, ("the server is about to stop",))
 
 
 async def test_metrics_stay_apart() -> None:
-    async with crew_of(worker(1, counted=[{"worker": 1}]), worker(2, counted=[{"worker": 2}])) as (crew, _):
-        assert await crew.metrics() == [{"worker": 1}, {"worker": 2}]
+    async with all_of(worker(1, counted=[{"worker": 1}]), worker(2, counted=[{"worker": 2}])) as (all_workers, _):
+        assert await all_workers.metrics() == [{"worker": 1}, {"worker": 2}]

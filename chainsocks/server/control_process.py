@@ -31,15 +31,15 @@ from chainsocks.net.listeners import OpenListener
 from chainsocks.observe.log import change_logging, restart_logging
 from chainsocks.observe.privacy import shown
 from chainsocks.server import orders
+from chainsocks.server.all_workers import AllWorkers, Member, ServerControls
 from chainsocks.server.channel import Channel, open_channel
 from chainsocks.server.control import serve_control_socket
-from chainsocks.server.crew import Crew, Helm, Member
 from chainsocks.server.inbox import Inbox
 from chainsocks.server.web import LEAVING, WebServer, web_listeners
 from chainsocks.server.worker import flush_output
 from chainsocks.signals import SIGNALS, describe_exit
 
-__all__ = ["Desk"]
+__all__ = ["ControlProcess"]
 
 log = logging.getLogger("chainsocks.control")
 
@@ -57,7 +57,7 @@ BEFORE_FORK = 0.1
 
 
 @dataclass(slots=True)
-class Desk:
+class ControlProcess:
     """The parent's view of the control process."""
 
     listening: socket.socket | None
@@ -212,21 +212,22 @@ def _run(process: _Process, leave_parent: Callable[[], None]) -> NoReturn:
 async def _serve(process: _Process) -> None:
     """Serve the control socket until the parent closes the channel."""
     parent = _ToParent(process.channel, process.web)
-    crew = Crew(Helm(parent.reload, parent.drain, process.parent, lambda: parent.grace), process.began)
+    controls = ServerControls(parent.reload, parent.drain, process.parent, lambda: parent.grace)
+    all_workers = AllWorkers(controls, process.began)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(process.web.run, crew)
+        nursery.start_soon(process.web.run, all_workers)
         if process.listening:
-            nursery.start_soon(_answer_clients, process.listening, crew)
-        await parent.listen(crew, nursery)
+            nursery.start_soon(_answer_clients, process.listening, all_workers)
+        await parent.listen(all_workers, nursery)
         nursery.cancel_scope.cancel()
-    await crew.aclose()
+    await all_workers.aclose()
 
 
-async def _answer_clients(listening: socket.socket, crew: Crew) -> None:
+async def _answer_clients(listening: socket.socket, all_workers: AllWorkers) -> None:
     """Serve the control socket once all workers are there: until then, clients wait in its backlog."""
     with trio.move_on_after(JOINING):
-        await crew.complete.wait()
-    await serve_control_socket(listening, crew)
+        await all_workers.complete.wait()
+    await serve_control_socket(listening, all_workers)
 
 
 class _ToParent:
@@ -242,7 +243,7 @@ class _ToParent:
         self._is_stopping = False
         self.grace = math.inf
 
-    async def listen(self, crew: Crew, nursery: trio.Nursery) -> None:
+    async def listen(self, all_workers: AllWorkers, nursery: trio.Nursery) -> None:
         """Do what the parent says, until the channel ends."""
         while True:
             try:
@@ -253,10 +254,10 @@ class _ToParent:
                 case orders.Joined(number, pid):
                     [sock] = received.sockets
                     stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-                    nursery.start_soon(crew.join, Member(number, pid, Asker(stream)))
+                    nursery.start_soon(all_workers.join, Member(number, pid, Asker(stream)))
                 case orders.Settings(workers, grace, drained_at):
-                    crew.expected, self.grace = workers, grace
-                    crew.drained_at = min(crew.drained_at, drained_at)
+                    all_workers.expected, self.grace = workers, grace
+                    all_workers.drained_at = min(all_workers.drained_at, drained_at)
                 case orders.WebChanged(config):
                     change_logging(config.log)
                     listeners = web_listeners(config) * len(received.sockets)  # a name may have several addresses
@@ -265,7 +266,7 @@ class _ToParent:
                     self._reloads[min(number for number, answer in self._reloads.items() if answer is None)] = reloaded
                     self._wake()
                 case orders.Order.STOP:
-                    crew.drained_at = min(crew.drained_at, time.monotonic())
+                    all_workers.drained_at = min(all_workers.drained_at, time.monotonic())
                     self._is_stopping = True
                     self._wake()
 
