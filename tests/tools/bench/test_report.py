@@ -106,5 +106,5 @@ def test_a_table_in_markdown_has_bars() -> None:
 def test_the_module_that_draws_needs_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plotter() is plot
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ValueError, match=r"pip install 'chainsocks\[plot\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[plot\]'"):
         plotter()
