@@ -23,8 +23,8 @@ Value = str | int | float | bool | Sequence["Value"] | Mapping[str, "Value"]
 
 Tables = Mapping[str, Value]
 
-WIDTH = 118
-"""Columns of a comment."""
+WIDTH = 78
+"""Columns of a comment: with its mark, a line of a terminal."""
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
