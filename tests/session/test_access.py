@@ -6,13 +6,19 @@ import socket
 from ipaddress import ip_address
 
 import pytest
+import trio
 
-from chainsocks.protocol.address import Address
+from chainsocks.config.listeners import Listener
+from chainsocks.protocol.address import UNSPECIFIED, Address
+from chainsocks.protocol.messages import Command, Request, Version
+from chainsocks.routing.rules import Caller
 from chainsocks.session import access
-from chainsocks.session.access import Access, is_private
+from chainsocks.session.access import Access, datagram_access, is_private
+from chainsocks.session.login import Logins
 from chainsocks.session.own_listeners import OwnListeners, addresses_in
+from chainsocks.session.service import Service
 from tests.config.files import read
-from tests.memory import Host
+from tests.memory import Host, MemoryNetwork
 from tests.session.serving import DESTINATION, GRANTED5, echo, session
 
 Log = pytest.LogCaptureFixture
@@ -131,6 +137,42 @@ async def test_of_several_addresses_the_public_ones_are_connected_to(caplog: Log
         await client.send(connect_to("example.org"))
         await client.expect("05 00" + GRANTED5[:5])
         assert [address for _, address in client.network.connects] == [DESTINATION]
+
+
+NAMES_IT = "[[rules]]\nto = '127.0.0.1'\nchain = 'direct'\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "host", "allowed"),
+    [("", "192.0.2.80", True), ("", "127.0.0.1", False), (NAMES_IT, "127.0.0.1", True), (NAMES_IT, "127.0.0.2", False)],
+)
+async def test_where_datagrams_may_go(rules: str, host: str, allowed: bool, nursery: trio.Nursery) -> None:  # noqa: FBT001
+    config = read(OPEN + rules)
+    service = Service(config, Logins(config.users), MemoryNetwork(nursery, {}))
+    request = Request(Version.SOCKS5, Command.UDP_ASSOCIATE, UNSPECIFIED)
+    passes = datagram_access(service, Listener(Address("0.0.0.0", 1080)), request, Caller("192.0.2.1"))
+    target = Address(host, 5300)
+    assert passes
+    assert passes(target, target) is allowed
+    service.own_listeners.for_datagrams.add(target)
+    assert not passes(target, target), "this server listens there"
+
+
+async def test_datagrams_of_clients_on_loopback_may_go_anywhere_but_back(nursery: trio.Nursery) -> None:
+    service = Service(read(OPEN), Logins(()), MemoryNetwork(nursery, {}))
+    arguments = (
+        service,
+        Listener(Address("127.0.0.1", 1080)),
+        Request(Version.SOCKS5, Command.UDP_ASSOCIATE, UNSPECIFIED),
+        Caller("127.0.0.1"),
+    )
+    assert datagram_access(*arguments) is None
+    own = Address("127.0.0.1", 53)
+    service.own_listeners.for_datagrams.add(own)
+    passes = datagram_access(*arguments)
+    assert passes
+    assert not passes(own, own)
+    assert passes(own, Address("127.0.0.1", 54))
 
 
 def test_what_stands_in_an_address() -> None:

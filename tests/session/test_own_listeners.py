@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chainsocks.net.outgoing import Outgoing
 from chainsocks.protocol.address import Address
 from chainsocks.session import own_listeners
 from chainsocks.session.own_listeners import OwnListeners, hops_that_lead_back
@@ -43,6 +44,40 @@ class TestOwnListeners:
         assert not own.covers(Address(destination, 1081))
         own.remove(Address(listening, 1080))
         assert not own.covers(Address(destination, 1080))
+
+    def test_udp_ports_are_addresses_of_their_own(self) -> None:
+        own = OwnListeners()
+        own.add(Address("127.0.0.1", 1080))
+        assert not OwnListeners().has_datagrams
+        assert not own.take_datagrams_at(Address("127.0.0.1", 53))
+        own.for_datagrams.add(Address("127.0.0.1", 53))
+        assert own.has_datagrams
+        assert own.take_datagrams_at(Address("127.0.0.1", 53))
+        assert not own.take_datagrams_at(Address("localhost", 53)), "a name is not looked up"
+        assert not own.take_datagrams_at(Address("127.0.0.1", 1080))
+        assert not own.are_at(Address("127.0.0.1", 53))
+
+    def test_what_the_server_has_opened_itself(self) -> None:
+        own, here, there = OwnListeners(), Address(OWN, 4000), Address("192.0.2.80", 443)
+        assert not own.made(here, there)
+        assert not own.sent_from(here)
+        own.outgoing = Outgoing()
+        own.outgoing.note((OWN, 4000), there)
+        closed = own.outgoing.note_udp(4000)
+        assert own.made(here, there)
+        assert not own.made(here, Address("192.0.2.81", 443))
+        assert own.sent_from(here)
+        assert not own.sent_from(Address(OWN, 4001))
+        assert not own.sent_from(Address("198.51.100.8", 4000)), "another machine's"
+        closed()
+        assert not own.sent_from(here)
+
+    def test_a_hop_at_the_unix_socket_of_a_listener_leads_back(self) -> None:
+        text = "[server]\nlisten = ['unix:/run/ours']\n[hops]\na = 'socks5://unix:/run/{}'\n[chains]\ndefault = ['a']\n"
+        [problem] = hops_that_lead_back(read(text.format("ours")))
+        assert problem.path == "hops.a"
+        assert "this server listens on" in problem.message
+        assert list(hops_that_lead_back(read(text.format("theirs")))) == []
 
     @pytest.mark.parametrize("hop", ["127.0.0.1", "localhost", "0.0.0.0", "[::]", OWN, "127.0.0.5"])
     def test_hops_that_lead_back_are_found(self, hop: str) -> None:

@@ -12,7 +12,10 @@ from anyio import BrokenResourceError, EndOfStream
 from chainsocks.config.chains import Chain
 from chainsocks.config.models import Config, Timeouts, User
 from chainsocks.config.rules import Rule
+from chainsocks.observe.live import KILLED, LiveSessions, Moment
+from chainsocks.observe.phase import Phase
 from chainsocks.protocol.address import Address
+from chainsocks.protocol.handshake import State
 from chainsocks.session.connection import Connection
 from chainsocks.session.lingering_close import LEFTOVERS
 from chainsocks.session.login import Logins
@@ -338,3 +341,49 @@ async def test_a_cancelled_session_still_writes_its_line_and_closes(caplog: pyte
     assert network.left_open == []
     assert "up=9 down=9" in caplog.text
     assert "cut off: the server is stopping" in caplog.text
+
+
+async def test_where_a_session_is_and_that_it_can_be_killed(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "chainsocks")
+    near, far = memory_stream_pair()
+    live = LiveSessions()
+    service = Service(Config(), Logins(()), MemoryNetwork(nursery, {DESTINATION: Host(echo)}))
+    async with trio.open_nursery() as sessions:
+        sessions.start_soon(serve_session, Connection(far, "192.0.2.1:5555"), service, None, None, live)
+        await trio.testing.wait_all_tasks_blocked()
+        [running] = live
+        assert _phase(running.moment()) is Phase.REQUEST
+        await near.send(bytes.fromhex("05 01 00" + CONNECT5))
+        await trio.testing.wait_all_tasks_blocked()
+        assert _phase(running.moment()) is Phase.RELAY
+        live.kill(running)
+    assert len(live) == 0
+    assert f'outcome="{KILLED}"' in caplog.text
+
+
+async def test_the_step_of_a_dial_is_told_with_its_hop(nursery: trio.Nursery) -> None:
+    near, far = memory_stream_pair()
+    live, hop = LiveSessions(), make_hop(1)
+    network = MemoryNetwork(nursery, {hop.address: Host(_mute)})
+    service = Service(Config(chains={"default": Chain(hop)}), Logins(()), network)
+    async with trio.open_nursery() as sessions:
+        sessions.start_soon(serve_session, Connection(far, "192.0.2.1:5555"), service, None, None, live)
+        await near.send(bytes.fromhex("05 01 00" + CONNECT5))
+        await trio.testing.wait_all_tasks_blocked()
+        [running] = live
+        moment = running.moment()
+        assert moment
+        assert moment.place
+        assert (moment.phase, moment.place.hop, moment.place.step) == (Phase.DIAL, hop.name, State.METHOD_NEGOTIATION)
+        assert moment.hops == (hop,)
+        live.kill(running)
+
+
+def _phase(moment: Moment | None) -> Phase | None:
+    return moment and moment.phase
+
+
+async def _mute(stream: MemoryStream) -> None:
+    await trio.sleep_forever()
