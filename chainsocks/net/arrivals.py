@@ -7,14 +7,31 @@ route decides.
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn, cast
+
+import trio
 
 from chainsocks.protocol.address import Address, AddressType, SockAddr, address_of
 from chainsocks.sockets import MAX_DATAGRAM
 
-__all__ = ["Arrival", "answering_socket", "be_transparent", "receive_arrival", "send_answer", "tell_arrival"]
+__all__ = [
+    "Arrival",
+    "answering_socket",
+    "be_transparent",
+    "receive_arrival",
+    "send_answer",
+    "take_arrivals",
+    "tell_arrival",
+]
+
+log = logging.getLogger("chainsocks.server")
+
+BATCH = 32
+"""Datagrams that are taken before other tasks have their turn."""
 
 _IP_PKTINFO, _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 8, 49, 50
 _IP_ORIGDSTADDR, _IPV6_ORIGDSTADDR = 20, 74
@@ -111,6 +128,21 @@ def receive_arrival(sock: socket.socket) -> Arrival:
                 index = bytes(4)
             answer_from = [(level, kind, ours + index)]
     return Arrival(data, address_of(cast(SockAddr, client)), original or here, answer_from)
+
+
+async def take_arrivals(sock: socket.socket, take: Callable[[Arrival], None]) -> NoReturn:
+    """Call `take` with each datagram that comes to a UDP socket, until cancelled."""
+    while True:
+        for _ in range(BATCH):
+            try:
+                arrival = receive_arrival(sock)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(sock)
+            except OSError as error:  # of an earlier answer: its client is gone
+                log.debug("= datagrams: %s", error.strerror)
+            else:
+                take(arrival)
+        await trio.lowlevel.checkpoint()
 
 
 def send_answer(sock: socket.socket, data: bytes, arrival: Arrival) -> bool:

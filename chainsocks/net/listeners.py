@@ -34,7 +34,7 @@ __all__ = [
 
 log = logging.getLogger("chainsocks.server")
 
-TRIES = 10
+ATTEMPTS = 10
 """Ports of the kernel's choice that are tried for TCP and UDP together."""
 
 BACKLOG = 1024
@@ -191,9 +191,9 @@ def _bind_ports(
     if not listener.takes_datagrams:
         return _bind_tcp(address, stack, tcp)
     udp = {sock.getsockname(): sock for sock in former if sock.type is socket.SOCK_DGRAM}
-    tries = TRIES if address.port == 0 else 1
+    attempts = ATTEMPTS if address.port == 0 else 1
     while True:
-        tries -= 1
+        attempts -= 1
         with ExitStack() as attempt:
             streams = _bind_tcp(address, attempt, tcp)
             try:
@@ -201,7 +201,7 @@ def _bind_ports(
                     udp.get(sock.getsockname()) or attempt.enter_context(_udp_beside(sock)) for sock in streams
                 ]
             except OSError as error:
-                if error.errno != errno.EADDRINUSE or not tries:
+                if error.errno != errno.EADDRINUSE or not attempts:
                     raise
                 continue  # a port that is free for TCP need not be so for UDP
             stack.push(attempt.pop_all())

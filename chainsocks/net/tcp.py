@@ -27,7 +27,7 @@ async def open_tcp(
 ) -> SocketStream:
     """Connect to an IP address, as `egress` says if given, or to a unix socket.
 
-    The stream waits through `poller` if given. The caller bounds the wait. `outgoing` is told of the connection.
+    The stream waits through `poller` if given. The caller bounds the wait. `outgoing` notes the connection.
 
     *Closing*: the caller closes the stream. Nothing is left open when this raises, or is cancelled.
 

@@ -4,7 +4,6 @@
 2. Rows are keyed by enums and by names from the configuration, never by a destination, a client or a user: no client
    can make up a new row.
 3. Nothing here is reset. A reload keeps the counters, also those of chains and hops that are gone.
-
 4. What every dial adds is put down in an instant, and counted for many dials at a time (`Histogram`).
 
 What goes up and down, such as the sessions that are open, is not counted: it is read from what exists

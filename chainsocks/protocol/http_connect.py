@@ -148,7 +148,7 @@ class HttpConnectHandshake(ClientHandshake):
         challenges = [value.decode("latin-1") for name, value in response.headers if name in _CHALLENGES]
         schemes = [scheme for challenge in challenges for scheme in _SCHEMES.findall(challenge)]
         if schemes and not any(scheme.lower() == "basic" for scheme in schemes):
-            wanted = f"{' or '.join(printable(scheme)[:40] for scheme in schemes[:4])}"
+            wanted = " or ".join(printable(scheme)[:40] for scheme in schemes[:4])
             return LoginRefused(
                 f"it wants a login by {wanted}, and only Basic is supported", Cause.NO_ACCEPTABLE_METHOD
             )

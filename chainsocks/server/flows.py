@@ -28,7 +28,7 @@ from collections.abc import Callable
 import trio
 
 from chainsocks.config.listeners import Listener, ListenerKind
-from chainsocks.net.arrivals import Arrival, answering_socket, receive_arrival, send_answer
+from chainsocks.net.arrivals import Arrival, answering_socket, send_answer, take_arrivals
 from chainsocks.network import OnDatagram
 from chainsocks.protocol.address import UNSPECIFIED, Address, AddressType, SockAddr
 from chainsocks.protocol.datagram import decode_header, encode_header, header_size
@@ -50,7 +50,6 @@ PAUSE = 5
 
 _PAUSED, _SOURCES = 4096, 1024
 _QUIET = 60
-_BATCH = 32
 
 
 class _Flow:
@@ -115,17 +114,7 @@ class Flows:
     async def serve(self, sock: socket.socket, terms: Callable[[], Listener]) -> None:
         """Take what comes to a UDP socket on `terms`, until cancelled."""
         with _Port(sock, terms, self) as port:
-            while True:
-                for _ in range(_BATCH):
-                    try:
-                        arrival = receive_arrival(sock)
-                    except BlockingIOError:
-                        await trio.lowlevel.wait_readable(sock)
-                    except OSError as error:  # of an earlier answer: its client is gone
-                        log.debug("= datagrams: %s", error.strerror)
-                    else:
-                        port.take(arrival)
-                await trio.lowlevel.checkpoint()
+            await take_arrivals(sock, port.take)
 
     def leads_back(self, arrival: Arrival) -> bool:
         """Whether a datagram was sent to a listener of ours, and says so in the log from time to time."""

@@ -31,7 +31,7 @@ class TrioNetwork:
         """Returns trio's time. It has no frame of its own: each step of a dial asks for it."""
         self.resolver = Resolver()
         self.outgoing: Outgoing | None = None
-        """What is told of connections and UDP sockets; None where nothing is."""
+        """Notes connections and UDP sockets; None where that is not needed."""
 
     async def open_tcp(self, address: Address, egress: Egress | None = None) -> SocketStream:
         """Connect to an IP address or a unix socket; see `chainsocks.net.tcp.open_tcp`."""

@@ -27,7 +27,7 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 
 from chainsocks.config.listeners import Listener
-from chainsocks.net.arrivals import Arrival, receive_arrival, send_answer
+from chainsocks.net.arrivals import Arrival, send_answer, take_arrivals
 from chainsocks.net.stream import SocketStream
 from chainsocks.network import reset_on_close
 from chainsocks.protocol.address import SockAddr
@@ -41,9 +41,6 @@ __all__ = ["MOST", "MOST_OF_STREAM", "MOST_STREAMS", "Asker", "Questions"]
 log = logging.getLogger("chainsocks.server")
 
 MOST, MOST_STREAMS, MOST_OF_STREAM = 1024, 256, 16
-
-BATCH = 32
-"""Datagrams that are read before other tasks have their turn."""
 
 Ends = tuple[SockAddr, SockAddr]
 """The client's, and ours."""
@@ -171,17 +168,7 @@ class Questions:
 
     async def serve_datagrams(self, sock: socket.socket, terms: Callable[[], Listener]) -> None:
         """Answer what comes to a UDP socket on `terms`, until cancelled."""
-        while True:
-            for _ in range(BATCH):
-                try:
-                    arrival = receive_arrival(sock)
-                except BlockingIOError:
-                    await trio.lowlevel.wait_readable(sock)
-                except OSError as error:  # of an earlier answer: its client is gone
-                    log.debug("= DNS: %s", error.strerror)
-                else:
-                    self._take(arrival, sock, terms())
-            await trio.lowlevel.checkpoint()
+        await take_arrivals(sock, lambda arrival: self._take(arrival, sock, terms()))
 
     def _take(self, arrival: Arrival, sock: socket.socket, listener: Listener) -> None:
         query = parse_query(arrival.data)

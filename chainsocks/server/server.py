@@ -197,9 +197,8 @@ class Server:
         self.admission.handshakes = service.config.limits.handshakes
         self._keepalive.seconds = service.config.server.keepalive
         for opened in self.listeners:
-            if opened.is_udp:
-                continue
-            keep_alive(opened.sock, self._keepalive.seconds)
+            if not opened.is_udp:
+                keep_alive(opened.sock, self._keepalive.seconds)
         self._tending.cancel()
 
     def change_listeners(self, listeners: Sequence[OpenListener]) -> None:
@@ -249,7 +248,10 @@ class Server:
         address = address_of(active.opened.sock.getsockname()) if active.is_tcp else None
         try:
             with active.scope:
-                await self._accept(active)
+                if active.opened.is_udp:
+                    await self._serve_datagrams(active)
+                else:
+                    await self._accept(active)
         finally:
             active.opened.close()
             if active in self._active:
@@ -260,7 +262,8 @@ class Server:
                 self._own(active.opened).remove(address)
             active.closed.set()
 
-    async def _serve_datagrams(self, sock: socket.socket, active: _Active) -> None:
+    async def _serve_datagrams(self, active: _Active) -> None:
+        sock = active.opened.sock
         while True:
             with trio.CancelScope() as active.turn:
                 if active.terms.kind is DNS:
@@ -282,8 +285,6 @@ class Server:
 
     async def _accept(self, active: _Active) -> None:
         sock, poller = active.opened.sock, self._poller
-        if active.opened.is_udp:
-            await self._serve_datagrams(sock, active)
         is_ipv4 = sock.family is socket.AF_INET
         is_tcp = active.is_tcp
 

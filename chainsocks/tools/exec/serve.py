@@ -41,7 +41,7 @@ class Program:
     """A program, and the sockets of the namespace that it is in."""
 
     caller: socket.socket
-    """Connected to the process that stands in for it, which says when it has ended, and is told when nothing is left.
+    """Connected to the process that stands in for it, which says when it has ended, and learns when nothing is left.
     At its end, nothing is served any longer."""
     handover: Handover
     published: tuple[tuple[socket.socket, int], ...] = ()
