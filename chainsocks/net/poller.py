@@ -39,6 +39,15 @@ What it may delay
     or after `MAX_LINGER` and one last wait: 1 to 3 ms late. Eight steps and 2 ms were tried as well: on SIGTERM a
     server took 48 ms to end its streams instead of 23.
 
+How it waits for a quick answer
+    A virtual core that sleeps takes some 30 us to wake. While messages go back and forth more quickly than that, as
+    between programs of one machine, the poller does not sleep between them: it asks for events again and again, for
+    `SPIN` at most, and lets others have its core each time. One late answer ends that, so a peer across a network never
+    causes it; and so does any event but a message, since a server with many short sessions has no time to sleep anyway.
+    On two quiet cores an echo takes 44 us instead of 112, and 51 us of CPU instead of 62, for to sleep and to wake cost
+    more than to ask; on a single core, which both ends share, it takes 34 us instead of 41. Asking after bulk steps as
+    well took 1.3 times the CPU of bulk.
+
 Alternatives
     - Tasks with bare sockets, and no poller: the last column above. It remains as the path for systems without epoll.
     - A handshake with a hop as a coroutine that a callback resumes, while its task sleeps once for all answers: five
@@ -119,6 +128,12 @@ MAX_LINGER = 0.001
 """Seconds after which no further wait begins. With the last wait and the steps of bulk work before it, trio's timers,
 signals and threads are delayed by some 3 ms at most."""
 
+SPIN = 0.00006
+"""Seconds in which an answer is quick. For so long, the poller asks for the next one again and again."""
+
+ANSWERS_BEFORE_SPIN = 8
+"""Quick answers in a row after which the poller asks for the next one instead of sleeping; a late one ends that."""
+
 
 class Watcher(Protocol):
     """What has the events of a descriptor."""
@@ -143,6 +158,10 @@ class Poller:
         self._queue: deque[Callable[[], None]] = deque()
         self._closing: list[socket.socket] = []
         self._is_working = False
+        self.passed_on = 0
+        """Messages that watchers have passed on at once from one socket to another, which counts them here."""
+        self._quick_answers = 0
+        """Times in a row that the next event came within `SPIN` after messages were passed on."""
         self._is_busy = False
         """Whether events kept coming until it was trio's turn: there are most likely more of them."""
         self._task_woken = False
@@ -233,10 +252,10 @@ class Poller:
         poll, watchers, queue, closing = self._epoll.poll, self._watchers, self._queue, self._closing
         self._task_woken = self._is_busy = False
         steps = STEPS_BEFORE_YIELD
-        linger = 0.0
         until = perf_counter() + MAX_LINGER
+        events = poll(0.0) or (self._wait_for_answer() if self._quick_answers >= ANSWERS_BEFORE_SPIN else [])
         while True:
-            events = poll(linger)
+            passed_on = self.passed_on
             for fd, event in events:
                 watcher = watchers[fd]
                 if watcher:
@@ -255,14 +274,33 @@ class Poller:
                     return
                 steps -= 1
                 queue.popleft()()
-                linger = 0.0 if queue or self._task_woken or perf_counter() > until else LINGER
+                events = poll(0.0 if queue or self._task_woken or perf_counter() > until else LINGER)
             elif not events:
                 return
             elif perf_counter() > until:
                 self._is_busy = True
                 return
+            elif self.passed_on - passed_on == len(events):
+                events = self._wait_for_answer()
             else:
-                linger = LINGER
+                self._quick_answers = 0
+                events = poll(LINGER)
+
+    def _wait_for_answer(self) -> list[tuple[int, int]]:
+        """Return the next events, after ones that only brought messages, which were passed on: at most `LINGER` later.
+
+        While answers come quickly, this asks for them and does not sleep.
+        """
+        poll, now = self._epoll.poll, perf_counter
+        until = now() + SPIN
+        events: list[tuple[int, int]] = []
+        if self._quick_answers >= ANSWERS_BEFORE_SPIN:
+            while not events and now() < until:
+                os.sched_yield()  # what answers may need this core
+                events = poll(0.0)
+        events = events or poll(LINGER)
+        self._quick_answers = self._quick_answers + 1 if now() < until else 0
+        return events
 
 
 @asynccontextmanager

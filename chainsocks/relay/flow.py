@@ -18,6 +18,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
+from chainsocks.net.pacing import stop_pacing
 from chainsocks.net.pipes import PIPE_SIZE, Pipe
 from chainsocks.net.polled import PolledStream
 from chainsocks.net.poller import MORE_EVENTS
@@ -265,6 +266,7 @@ class Flow:
                 self._rest = b""
                 if size == chunk:
                     self._bulk = True
+                    stop_pacing(self._sink.socket)
                     self._queue()
                     return
                 if not until_dry:

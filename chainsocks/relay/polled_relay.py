@@ -123,6 +123,7 @@ class PolledRelay(Relay[PolledStream]):
         try:
             left = copy_little(self.client, self.upstream)
             if isinstance(left, int):
+                self.client.poller.passed_on += 1
                 self._moved_up(left)
                 if _has_more(self.client, events):
                     self._up().source_event(events)
@@ -139,6 +140,7 @@ class PolledRelay(Relay[PolledStream]):
         try:
             left = copy_little(self.upstream, self.client)
             if isinstance(left, int):
+                self.client.poller.passed_on += 1
                 self._moved_down(left)
                 if _has_more(self.upstream, events):
                     self._down().source_event(events)

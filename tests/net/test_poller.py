@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +17,17 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from chainsocks.net import poller as poller_module
-from chainsocks.net.poller import END_EVENTS, READ_EVENTS, STEPS_BEFORE_YIELD, WRITE_EVENTS, Poller, open_poller
+from chainsocks.net.poller import (
+    ANSWERS_BEFORE_SPIN,
+    END_EVENTS,
+    LINGER,
+    READ_EVENTS,
+    SPIN,
+    STEPS_BEFORE_YIELD,
+    WRITE_EVENTS,
+    Poller,
+    open_poller,
+)
 from tests.net.sockets import unix_pair
 
 Pair = tuple[socket.socket, socket.socket]
@@ -33,6 +43,23 @@ class Watching:
     def on_event(self, events: int) -> None:
         self.told.append(events)
         self.act()
+
+
+def note_waits(monkeypatch: pytest.MonkeyPatch, note: Callable[[float], None]) -> None:
+    """Have the next poller call `note` with the seconds that it may wait each time. It does not wait so long."""
+
+    class Epoll:
+        def __init__(self) -> None:
+            epoll = select.epoll()
+            self.fileno, self.register, self.close = epoll.fileno, epoll.register, epoll.close
+            self._epoll = epoll
+
+        def poll(self, timeout: float) -> list[tuple[int, int]]:
+            note(timeout)
+            return self._epoll.poll(0)
+
+    monkeypatch.setattr(poller_module, "MAX_LINGER", 60)  # however slow this machine is
+    monkeypatch.setattr("chainsocks.net.poller.select", SimpleNamespace(epoll=Epoll))
 
 
 @pytest.fixture
@@ -191,18 +218,6 @@ async def test_the_poller_does_not_wait_while_there_is_bulk_work(pair: Pair, mon
     waited: list[tuple[float, int]] = []
     queued = 0
 
-    class Epoll:
-        """An epoll that notes how long it may wait, and how many steps are queued meanwhile."""
-
-        def __init__(self) -> None:
-            epoll = select.epoll()
-            self.fileno, self.register, self.close = epoll.fileno, epoll.register, epoll.close
-            self._epoll = epoll
-
-        def poll(self, timeout: float) -> list[tuple[int, int]]:
-            waited.append((timeout, queued))
-            return self._epoll.poll(timeout)
-
     def step() -> None:
         nonlocal queued
         queued -= 1
@@ -216,8 +231,7 @@ async def test_the_poller_does_not_wait_while_there_is_bulk_work(pair: Pair, mon
         else:
             far.send(b"2")
 
-    monkeypatch.setattr(poller_module, "MAX_LINGER", 60)  # however slow this machine is
-    monkeypatch.setattr("chainsocks.net.poller.select", SimpleNamespace(epoll=Epoll))
+    note_waits(monkeypatch, lambda timeout: waited.append((timeout, queued)))
     async with open_poller() as opened:
         assert opened
         poller = opened
@@ -236,20 +250,7 @@ async def test_after_the_last_step_the_poller_waits_for_more_unless_a_task_was_w
     """Bulk whose source is dry for a moment."""
     waited: list[float] = []
 
-    class Epoll:
-        """An epoll that notes how long it may wait, and does not."""
-
-        def __init__(self) -> None:
-            epoll = select.epoll()
-            self.fileno, self.register, self.close = epoll.fileno, epoll.register, epoll.close
-            self._epoll = epoll
-
-        def poll(self, timeout: float) -> list[tuple[int, int]]:
-            waited.append(timeout)
-            return self._epoll.poll(0)
-
-    monkeypatch.setattr(poller_module, "MAX_LINGER", 60)  # however slow this machine is
-    monkeypatch.setattr("chainsocks.net.poller.select", SimpleNamespace(epoll=Epoll))
+    note_waits(monkeypatch, waited.append)
     async with open_poller() as poller:
         assert poller
         sleeper = trio.lowlevel.current_task()
@@ -258,7 +259,50 @@ async def test_after_the_last_step_the_poller_waits_for_more_unless_a_task_was_w
             await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
         else:
             await wait_all_tasks_blocked()
-        assert waited[1:] == ([0.0] if wakes else [poller_module.LINGER])
+        assert waited[1:] == ([0.0] if wakes else [LINGER])
+
+
+@pytest.mark.parametrize("are_messages", [True, False])
+async def test_while_answers_come_quickly_the_poller_asks_and_does_not_sleep(
+    monkeypatch: pytest.MonkeyPatch, pair: Pair, *, are_messages: bool
+) -> None:
+    """Two ends that answer each other, some microseconds later, until one does not."""
+    waited: list[float] = []
+    left = ANSWERS_BEFORE_SPIN + 4
+    clock = count(step=SPIN / 20)
+
+    def answer(sock: socket.socket) -> None:
+        nonlocal left
+        poller.passed_on += are_messages
+        left -= 1
+        byte = sock.recv(1)
+        if left:
+            sock.send(byte)
+
+    note_waits(monkeypatch, waited.append)
+    monkeypatch.setattr(poller_module, "perf_counter", lambda: next(clock))
+    async with open_poller() as opened:
+        assert opened
+        poller = opened
+        for sock in pair:
+            poller.register(sock.fileno(), Watching(partial(answer, sock)))
+        pair[0].send(b"x")
+        await wait_all_tasks_blocked()
+        first, *then = waited
+        assert first == 0
+        if are_messages:
+            assert then[:ANSWERS_BEFORE_SPIN] == [LINGER] * ANSWERS_BEFORE_SPIN
+            *asked, last = then[ANSWERS_BEFORE_SPIN:]
+            assert set(asked) == {0}
+            assert 10 < len(asked) < 30  # three for the answers, and SPIN for the one that does not come
+            assert last == LINGER
+        else:
+            assert set(then) == {LINGER}
+        waited.clear()
+        left = 3
+        pair[0].send(b"x")
+        await wait_all_tasks_blocked()
+        assert waited == [0, *[LINGER] * 3]  # a late answer ends it
 
 
 async def test_it_runs_for_as_long_as_its_block_and_closes_what_it_opened() -> None:

@@ -230,6 +230,7 @@ class Endless:
     def __init__(self, sock: socket.socket, left: int = 0) -> None:
         self._sock = sock
         self.left = left
+        self.family = socket.AF_UNIX
         self.fileno = sock.fileno
         self.shutdown = sock.shutdown
         self.close = sock.close
