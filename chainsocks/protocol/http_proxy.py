@@ -6,6 +6,7 @@
    its header section. Any other request for an ``http://`` URL has an exchange (`chainsocks.protocol.http_exchange`).
 3. A refusal is an answer with the status that its reply code stands for. Its body is the sentence of the log.
 4. A request for a path gets an answer of 400: a web page that reaches this port gets nothing else.
+5. One empty line before a request is ignored (RFC 9112 section 2.2): old clients send one behind a body.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from chainsocks.protocol.http_connect import can_be_authority, problem_of
 from chainsocks.protocol.http_exchange import WITH_MAX_FORWARDS, HttpExchange, parse_target
 from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, Request, UsernamePassword, Version
 
-__all__ = ["MAX_HEADER", "HttpServerHandshake", "may_be_http", "status_of"]
+__all__ = ["EMPTY_LINE", "MAX_HEADER", "HttpServerHandshake", "may_be_http", "status_of"]
 
 MAX_HEADER = 32 * 1024
 """Bytes of the header section of a request."""
@@ -33,6 +34,7 @@ _WEBDAV = ["COPY", "LOCK", "MERGE", "MKACTIVITY", "MKCOL", "MOVE", "PROPFIND", "
 _METHODS = tuple(b"%b " % method.encode() for method in (*HTTPMethod, *_WEBDAV, "CHECKOUT", "UNLOCK"))
 """Those of HTTP, and of WebDAV and its extensions, such as Subversion's; other protocols begin with words as well."""
 _END = b"\r\n\r\n"
+EMPTY_LINE = b"\r\n"
 _LONE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0").search
 _CONTINUED = re.compile(rb"\r\n[ \t]").search
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -49,7 +51,11 @@ _CHALLENGE = (b"Proxy-Authenticate", b'Basic realm="chainsocks", charset="UTF-8"
 
 
 def may_be_http(data: bytes) -> bool:
-    """Whether `data` is the beginning of a request: a method, or a part of one."""
+    """Whether `data` is the beginning of a request: a method, or a part of one, behind an empty line or not."""
+    return _begins_with_method(data.removeprefix(EMPTY_LINE)) or data == EMPTY_LINE[:1]
+
+
+def _begins_with_method(data: bytes) -> bool:
     return any(data.startswith(method[: len(data)]) for method in _METHODS)
 
 
@@ -65,21 +71,28 @@ class HttpServerHandshake(ServerHandshake):
     request is a CONNECT. An exchange is passed on instead of a reply that succeeds.
     """
 
-    __slots__ = ("_http", "_methods", "_searched", "exchange")
+    __slots__ = ("_has_begun", "_http", "_methods", "_searched", "exchange")
 
     def __init__(self, methods: Sequence[Method] = (Method.NO_AUTHENTICATION_REQUIRED,)) -> None:
         super().__init__(State.REQUEST)
         self._methods = methods
         self._searched = 0
         """How much of what has arrived has no end of the header section."""
+        self._has_begun = False
+        """Whether more than the empty line before a request has arrived."""
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER)
         self.exchange: HttpExchange | None = None
 
     def _advance(self) -> bool:
         if self.state is not State.REQUEST:
             return False
+        if not self._has_begun:
+            if EMPTY_LINE.startswith(self._incoming):
+                return False
+            self._has_begun = True
+            self._incoming = self._incoming.removeprefix(EMPTY_LINE)
         data = self._incoming
-        if not may_be_http(data):
+        if not _begins_with_method(data):
             raise unexpected_opening("this is neither SOCKS nor HTTP", data)
         end = data.find(_END, max(0, self._searched - len(_END)), MAX_HEADER)
         if end < 0:

@@ -8,7 +8,8 @@
 1. A connection that waits here holds no place. As many may wait as connections may wait for a session, by the limit of
    open files. For a further one, the one that has waited longest is closed, as its client expects of any server (RFC
    9112 section 9.5).
-2. The first bytes of the next request are read here, and handed on with the connection.
+2. The first bytes of the next request are read here, and handed on with the connection. An empty line is none (RFC
+   9112 section 2.2).
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
+from chainsocks.protocol.http_proxy import EMPTY_LINE
 from chainsocks.server.file_limit import current_limit, waiting_that_fit
 from chainsocks.session.connection import Connection, Earlier
 
 __all__ = ["NextRequests"]
+
+_NOTHING = (b"", EMPTY_LINE)
+"""What is no beginning of a request."""
 
 
 class NextRequests:
@@ -44,14 +49,15 @@ class NextRequests:
         try:
             with trio.move_on_after(seconds) as scope:
                 self._waiting[client] = scope
-                heard = await earlier.client.receive()
+                while heard in _NOTHING:
+                    heard = await earlier.client.receive()
         except (BrokenResourceError, EndOfStream):
             pass  # it has no further request
         finally:
             self._waiting.pop(client, None)
-            if not heard:
+            if heard in _NOTHING:
                 await client.aclose()
-        return connection._replace(earlier=earlier._replace(heard=heard)) if heard else None
+        return None if heard in _NOTHING else connection._replace(earlier=earlier._replace(heard=heard))
 
     def make_room(self) -> bool:
         """Have the connection that has waited longest close, for its files; return False if there is none."""

@@ -18,6 +18,7 @@ from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.dns_handshake import QuestionHandshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
+from chainsocks.protocol.http_proxy import EMPTY_LINE
 from chainsocks.protocol.messages import Command, Method, Request, UsernamePassword, Version
 from chainsocks.protocol.unspoken import UnspokenHandshake
 from chainsocks.routing.rules import Caller
@@ -180,7 +181,11 @@ class RequestReader:
         return LoginRefused(problem, Cause.TIMED_OUT)
 
     def next_connection(self, heard: bytes) -> Connection:
-        """Return the connection for another session, whose client has sent `heard` already."""
+        """Return the connection for another session, whose client has sent `heard` already.
+
+        An empty line alone is no beginning of a request (RFC 9112 section 2.2).
+        """
+        heard = b"" if heard == EMPTY_LINE else heard
         return self.connection._replace(earlier=Earlier(self.client, self._certificate, heard))
 
     async def close(self, seconds: float) -> None:

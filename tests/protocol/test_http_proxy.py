@@ -73,6 +73,21 @@ def test_a_request(target: bytes, address: Address, step: int) -> None:
     assert handshake.trailing_data == early
 
 
+@pytest.mark.parametrize("step", [1, 2, 1 << 20])
+def test_an_empty_line_before_a_request_is_ignored(step: int) -> None:
+    handshake = heard(b"\r\n" + CONNECT + b"\r\nearly", step=step)
+    assert handshake.request.destination == Address("example.org", 443)
+    handshake.send_reply(Reply(ReplyCode.SUCCEEDED))
+    assert handshake.trailing_data == b"early"
+
+
+@pytest.mark.parametrize("step", [1, 1 << 20])
+@pytest.mark.parametrize("opening", [b"\r\n\r\n", b"\rGET", b"\n", b"\r\nSSH-"])
+def test_nothing_else_before_a_request_is(opening: bytes, step: int) -> None:
+    with pytest.raises(ProtocolError, match="this is neither SOCKS nor HTTP"):
+        heard(opening, step=step)
+
+
 @pytest.mark.parametrize(
     ("code", "status"),
     [

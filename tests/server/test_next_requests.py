@@ -77,6 +77,27 @@ async def test_a_connection_holds_no_place_while_it_waits(sockets_on_mock_clock:
     assert len([line for line in said(log, logging.INFO) if line.startswith("id=")]) == 6
 
 
+@pytest.mark.parametrize("sent", [b"\r\n", b"\r\n\r\n", b"\r"])
+async def test_an_empty_line_is_no_request(sockets_on_mock_clock: MockClock, log: Log, sent: bytes) -> None:
+    """Old clients send one behind a request: with it, or a little later."""
+    async with server_of(waiting(10)) as (server, address), web() as at, connect(address) as client:
+        await fetch(client, at)
+        await settled(server, 1)
+        client.avoid_delay()
+        await client.send(sent)
+        if sent == b"\r\n":
+            for _ in range(100):  # the clock does not jump meanwhile
+                await trio.lowlevel.checkpoint()
+                assert not server.admission.taken
+            await client.send(b"GET http://%b/ HTTP/1.1\r\nHost: x\r\n\r\n\r\n" % str(at).encode())
+            assert await read_exactly(client, len(ANSWER)) == ANSWER
+            await settled(server, 1)
+            await fetch(client, at)
+            await settled(server, 1)
+    lines = [line for line in said(log, logging.INFO) if line.startswith("id=")]
+    assert len(lines) == (3 if sent == b"\r\n" else 2)
+
+
 async def test_it_waits_so_long(sockets_on_mock_clock: MockClock) -> None:
     async with server_of(waiting(10)) as (server, address), web() as at, connect(address) as client:
         await fetch(client, at)
