@@ -44,7 +44,7 @@ def _lines(found: Status) -> Iterator[str]:
     yield f"{found.state} for {show_duration(found.uptime)}, pid {found.pid}, chainsocks {found.program}"
     yield f"sessions: {found.sessions} of {found.max_sessions}; connections that wait for one: {found.waiting}"
     yield (
-        f"since its start: {found.ended} sessions ended, {found.failed} of them failed, "
+        f"sessions ended since its start: {found.ended}; failed: {found.failed}; "
         f"{show_bytes(found.up)} up, {show_bytes(found.down)} down"
     )
     yield f"hops: {found.hops_well} of {found.hops} well"

@@ -19,7 +19,7 @@ def test_a_degraded_status(capsys: Capture, path: Path) -> None:
         1,
         "running for 1 min, pid 17, chainsocks 1\n"
         "sessions: 3 of 100; connections that wait for one: 0\n"
-        "since its start: 0 sessions ended, 0 of them failed, 0 B up, 0 B down\n"
+        "sessions ended since its start: 0; failed: 0; 0 B up, 0 B down\n"
         "hops: 1 of 2 well\n"
         "listening on 127.0.0.1:1080\n"
         "trouble: hop osaka is avoided\n",

@@ -6,6 +6,7 @@ Rates are differences: the server has no part in them.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
@@ -106,7 +107,7 @@ class View:
             return []
         words = self.filter.casefold().split()
         meant = [each for each in self.snapshot.sessions if all(word in _text(each) for word in words)]
-        meant.sort(key=lambda each: each.id)
+        meant.sort(key=lambda each: _numbers(each.id))
         meant.sort(key=self._key, reverse=self.is_reversed)
         return meant
 
@@ -139,6 +140,11 @@ class View:
                 return lambda each: (-self.rate(each).up - self.rate(each).down, "")
             case Order.BYTES:
                 return lambda each: (-each.up - each.down, "")
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    """Return the numbers in a session's id: that of its worker, if it has one, and its own."""
+    return tuple(map(int, re.findall(r"\d+", name)))
 
 
 def _left(session: Session) -> float:

@@ -44,6 +44,13 @@ def test_rates_are_differences() -> None:
     assert view.total == Rate(0, 0)
 
 
+def test_equal_ones_stand_in_the_order_of_their_numbers() -> None:
+    names = ["2-9", "2-10", "10-1"]
+    view = view_of(*(replace(FIRST, id=name) for name in reversed(names)))
+    view.order = Order.RATE
+    assert [session.id for session in view.sessions()] == names
+
+
 @pytest.mark.parametrize(
     ("order", "expected"),
     [
