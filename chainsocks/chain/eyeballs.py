@@ -30,7 +30,7 @@ MAX_ATTEMPTS = 20
 _UNAVAILABLE = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
-async def connect_first(addresses: Sequence[Address], open_tcp: OpenTCP, rest: Rest | None = None) -> ByteStream:
+def connect_first(addresses: Sequence[Address], open_tcp: OpenTCP, rest: Rest | None = None) -> Awaitable[ByteStream]:
     """Connect to the first of `addresses` that answers, of the first `MAX_ATTEMPTS`.
 
     `rest` waits for addresses that join them later. The caller closes the stream, and bounds the wait.
@@ -38,8 +38,10 @@ async def connect_first(addresses: Sequence[Address], open_tcp: OpenTCP, rest: R
     Raises:
         OSError: none answered; the error is the one that says most about the destination.
     """
-    if len(addresses) == 1 and rest is None:
-        return await open_tcp(addresses[0])
+    return open_tcp(addresses[0]) if len(addresses) == 1 and rest is None else _run_race(addresses, open_tcp, rest)
+
+
+async def _run_race(addresses: Sequence[Address], open_tcp: OpenTCP, rest: Rest | None) -> ByteStream:
     race = _Race(addresses, open_tcp)
     async with anyio.create_task_group() as group:
         await race.run(group, rest)

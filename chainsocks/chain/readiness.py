@@ -11,7 +11,7 @@ one (`chainsocks.chain.warm`), otherwise along the whole plan.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import anyio
 from anyio.abc import ByteStream
@@ -28,7 +28,7 @@ from chainsocks.chain.steps import (
     unasked,
     with_address,
 )
-from chainsocks.chain.trip import Trip
+from chainsocks.chain.trip import TakeWarm, Trip
 from chainsocks.config.choices import Pipeline, Resolve
 from chainsocks.errors import Cause, HopProtocolError
 from chainsocks.network import reset_on_close
@@ -78,18 +78,19 @@ async def reach(trip: Trip, plan: tuple[Leg, ...]) -> ByteStream:
     return way.stream
 
 
-async def carry_out(trip: Trip, plan: Sequence[Leg]) -> Followed:
+def carry_out(trip: Trip, plan: Sequence[Leg]) -> Awaitable[Followed]:
     """Have the last hop of the route do what the last leg of `plan` says, on a warm way if the trip has one.
 
     Raises:
         DialError: one of its subclasses, by cause.
     """
-    if trip.take_warm and plan:
-        check_targets(trip, plan)
-        if stream := await trip.take_warm(trip.route):
-            done = await _ask_at_once(trip, plan[-1], stream)
-            if done:
-                return done
+    return _try_warm(trip, plan, trip.take_warm) if trip.take_warm and plan else follow(trip, plan)
+
+
+async def _try_warm(trip: Trip, plan: Sequence[Leg], take_warm: TakeWarm) -> Followed:
+    check_targets(trip, plan)
+    if (stream := await take_warm(trip.route)) and (done := await _ask_at_once(trip, plan[-1], stream)):
+        return done
     return await follow(trip, plan)
 
 

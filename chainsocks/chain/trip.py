@@ -236,15 +236,17 @@ class Trip:
         self._limit = limit or Limit(network)
         self._limit.expired = self.timeout
 
-    async def run(self, operation: Callable[[Trip], Awaitable[ResultT]]) -> ResultT:
+    def run(self, operation: Callable[[Trip], Awaitable[ResultT]]) -> Awaitable[ResultT]:
         """Run `operation`, and raise the error of the step whose limit expires.
 
         Raises:
             DialError: one of its subclasses, by cause. `leg` is then where the trip has ended.
             RequestAbandoned: the client has left.
         """
-        if not self._has_own_limit:
-            return await operation(self)  # the caller's block raises the error
+        # In the caller's block, which raises the error, it runs without a frame of this class around each wait.
+        return self._run_within_limit(operation) if self._has_own_limit else operation(self)
+
+    async def _run_within_limit(self, operation: Callable[[Trip], Awaitable[ResultT]]) -> ResultT:
         with self._limit:
             return await operation(self)
 

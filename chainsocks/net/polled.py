@@ -193,7 +193,9 @@ class PolledStream(SocketStream):
     async def _readable(self) -> None:
         if self._state is not _WATCHED:
             self._register()
-        waits = self._waits()
+        waits = self._watcher
+        if not isinstance(waits, _Waits):
+            waits = self._waits()
         waits.reader = current_task()
         await wait_task_rescheduled(waits.abort_read)
 

@@ -105,9 +105,8 @@ class LineFormatter(logging.Formatter):
     def _prefix(self, level: int) -> str:
         return f"<{_PRIORITIES.get(level, 6)}>" if self.reader is Reader.JOURNAL else ""
 
-    def _second(self, seconds: float) -> str:
+    def _second(self, second: int) -> str:
         """Return the time of a second, which is formatted once."""
-        second = int(seconds)
         known, text = self._known
         if second != known:
             text = self._format_second(second)
@@ -148,7 +147,8 @@ class PlainFormatter(LineFormatter):
         head = self._heads.get(level) or f"{self._level(level)} "
         if self.reader is Reader.JOURNAL:
             return head + text
-        return f"{self._second(seconds)},{int((seconds - int(seconds)) * 1000):03} {head}{text}"
+        second = int(seconds)
+        return f"{self._second(second)},{int((seconds - second) * 1000):03} {head}{text}"
 
     def _level(self, level: int) -> str:
         name = logging.getLevelName(level)
@@ -178,7 +178,8 @@ class JsonFormatter(LineFormatter):
         return self._object(record.created, record.levelno, record.name, fields)
 
     def _object(self, seconds: float, level: int, name: str, fields: Mapping[str, object]) -> str:
-        at = f"{self._second(seconds)}.{int((seconds - int(seconds)) * 1000):03}Z"
+        second = int(seconds)
+        at = f"{self._second(second)}.{int((seconds - second) * 1000):03}Z"
         whole: dict[str, object] = {"time": at, "level": logging.getLevelName(level), "logger": name}
         if self.process:
             whole["process"] = self.process

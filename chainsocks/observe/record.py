@@ -17,12 +17,13 @@ from chainsocks.observe.log import current_session, write_line
 from chainsocks.observe.outcomes import Failure, OutcomeKind
 from chainsocks.observe.privacy import is_private, private
 from chainsocks.protocol.address import printable
-from chainsocks.protocol.messages import Request, show_code
+from chainsocks.protocol.messages import Command, Request, show_code
 
 __all__ = ["Record", "Traffic", "prefix_ids", "sessions_begun"]
 
 log = logging.getLogger("chainsocks.session")
 _DIFFICULT = re.compile('[ "=]').search
+_COMMANDS = {command: command.name for command in Command}  # a third of the price of the attribute
 _ids = count(1)
 _prefix = ""
 
@@ -53,7 +54,7 @@ class Record(Traffic):
     """The fields of a session's log line. `client` is its address; `outcome` says how it ended."""
 
     client: str
-    id: int = field(default_factory=lambda: next(_ids))
+    id: int = field(default_factory=_ids.__next__)
     began: float = field(default_factory=trio.current_time)
     request: Request | None = None
     chain: Chain | None = None
@@ -71,6 +72,8 @@ class Record(Traffic):
     """The number of the rule that decided, "-" if none did; empty without rules."""
     failure: Failure | None = None
     """What has failed, where a dial has."""
+    ended: float | None = None
+    """When it ended, on trio's clock; None while it runs."""
 
     @property
     def name(self) -> str:
@@ -87,28 +90,33 @@ class Record(Traffic):
         if log.isEnabledFor(logging.DEBUG):
             current_session.set(self.name)
 
-    def write(self) -> None:
-        """Write the session's line: a warning if it has failed."""
+    @property
+    def duration(self) -> float:
+        """The seconds that the session has lasted."""
+        return (trio.current_time() if self.ended is None else self.ended) - self.began
+
+    def write(self, now: float) -> None:
+        """Write the line of a session that has ended `now`: a warning if it has failed."""
+        self.ended = now
         write_line(log, logging.WARNING if self.kind.is_failure else logging.INFO, self)
 
     def __str__(self) -> str:
         request = self.request
-        command = request.command.name if request else "-"
+        command = _COMMANDS[request.command] if request else "-"
         destination, client, user = "-", "-", ""
         if not is_private():
             destination = _quoted(str(request.destination)) if request else "-"
             client = self.client
             user = f" user={_quoted(printable(self.user))}" if self.user else ""
-        chain = _quoted(self.chain.name) if self.chain else "-"
+        chain = _quoted_name(self.chain.name) if self.chain else "-"
         if self.route:
             chain += " hops=" + _quoted(",".join(hop.name for hop in self.route.hops))
         warm = " warm=1" if self.warm else ""
         rule = f" rule={self.rule}" if self.rule else ""
         reply = "-" if self.reply is None else show_code(self.reply)
-        duration = trio.current_time() - self.began
         return (
             f"id={_prefix}{self.id} client={client}{user} command={command} destination={destination} "
-            f"chain={chain}{warm}{rule} reply={reply} up={self.up} down={self.down} duration={duration:.3f} "
+            f"chain={chain}{warm}{rule} reply={reply} up={self.up} down={self.down} duration={self.duration:.3f} "
             f"outcome={_in_quotes(self.outcome)}"
         )
 
@@ -129,7 +137,7 @@ class Record(Traffic):
             "reply": None if self.reply is None else self.reply & 0xFF,
             "up": self.up,
             "down": self.down,
-            "duration": round(trio.current_time() - self.began, 3),
+            "duration": round(self.duration, 3),
             "kind": self.kind,
             "hop": failure.hop or None if failure else None,
             "step": failure.step if failure else None,
@@ -145,6 +153,9 @@ class Record(Traffic):
 
 def _quoted(text: str) -> str:
     return _in_quotes(text) if _DIFFICULT(text) else text
+
+
+_quoted_name = lru_cache(64)(_quoted)
 
 
 @lru_cache(64)

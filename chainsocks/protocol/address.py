@@ -96,6 +96,8 @@ class Address:
         object.__setattr__(self, "packed", packed)
 
     def __str__(self) -> str:
+        if self.type is _IPV4:
+            return f"{self.host}:{self.port}"
         host = printable(self.zoned)
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
@@ -214,6 +216,8 @@ def _shown(value: object) -> str:
 
 def address_of(sockaddr: SockAddr) -> Address:
     """Return the address in the name of a TCP or UDP socket, or of its peer."""
+    if len(sockaddr) == 2 and ":" not in sockaddr[0]:
+        return Address.from_packed(_IPV4, inet_pton(AF_INET, sockaddr[0]), sockaddr[1])
     scope = sockaddr[3] if len(sockaddr) == 4 else 0
     return Address(sockaddr[0].partition("%")[0], sockaddr[1], scope=scope)
 

@@ -125,7 +125,7 @@ class PolledRelay(Relay[PolledStream]):
             if isinstance(left, int):
                 self.client.poller.passed_on += 1
                 self._moved_up(left)
-                if _has_more(self.client, events):
+                if events & MORE_EVENTS or not self.client.short_read_is_all:  # there may be more, or the end
                     self._up().source_event(events)
             elif isinstance(left, End):
                 closes = self.closes_at_once and self._down_end is FINISHED
@@ -142,7 +142,7 @@ class PolledRelay(Relay[PolledStream]):
             if isinstance(left, int):
                 self.client.poller.passed_on += 1
                 self._moved_down(left)
-                if _has_more(self.upstream, events):
+                if events & MORE_EVENTS or not self.upstream.short_read_is_all:
                     self._down().source_event(events)
             elif isinstance(left, End):
                 closes = self.closes_at_once and self._up_end is FINISHED
@@ -227,8 +227,3 @@ class PolledRelay(Relay[PolledStream]):
             self.client.poller.wake(waiting)
         else:
             waiting.relay_over()
-
-
-def _has_more(source: PolledStream, events: int) -> bool:
-    """Whether a short read may have left something behind."""
-    return bool(events & MORE_EVENTS) or not source.short_read_is_all

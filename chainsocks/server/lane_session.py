@@ -524,7 +524,7 @@ class LaneSession(Deadline):
         self._leave()
         self._client.close_soon()
         self._close_upstream()
-        record.write()
+        record.write(self._shared.deadlines.now())
         if counters:
             counters.session_ended(record)
         if self._events:

@@ -157,7 +157,7 @@ async def _end(client: SocketStream, record: Record, service: Service) -> None:
     """Reset a connection that will have no session, and report it as a session that has ended."""
     reset_on_close(client)
     await client.aclose()
-    record.write()
+    record.write(service.network.now())
     if service.counters:
         service.counters.session_ended(record)
     if service.events:

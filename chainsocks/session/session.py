@@ -132,7 +132,7 @@ async def serve_session(
         if live is not None and live.remove(session):
             record.outcome, record.kind = KILLED, OutcomeKind.KILLED
             session.next_connection = None
-        record.write()
+        record.write(service.network.now())
         if service.counters:
             service.counters.session_ended(record)
         if events:

@@ -86,7 +86,7 @@ async def test_the_line_of_a_failed_session_is_a_warning(
     kind: OutcomeKind, level: int, levels: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(level, "chainsocks.session")
-    Record("client", kind=kind).write()
+    Record("client", kind=kind).write(trio.current_time())
     assert [record.levelno for record in caplog.records] == levels
 
 
