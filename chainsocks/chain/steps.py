@@ -78,6 +78,7 @@ __all__ = [
     "with_address",
 ]
 
+DONE = State.DONE
 LOCAL, DOMAINNAME = Resolve.LOCAL, AddressType.DOMAINNAME  # looked up once: every dial asks for them
 SUCCEEDED = ReplyCode.SUCCEEDED
 
@@ -122,9 +123,14 @@ async def follow(trip: Trip, plan: Sequence[Leg], start: Leg | None = None) -> F
         for flight in flights(plan):
             if trailing_data:
                 raise unasked(trip, trailing_data)
-            stream, handshake = await _ask(trip, flight, stream, header)
-            header = b""
-            reply, trailing_data = handshake.reply, handshake.trailing_data
+            asked, ahead = await _open_handshakes(trip, flight)
+            for leg, handshake in asked:
+                trip.allow(hop_limit(trip, leg), leg.target)
+                stream = await negotiate(trip, leg, handshake, stream, ahead, trailing_data, header)
+                reply, trailing_data = handshake.reply, handshake.trailing_data
+                if not reply.succeeded:
+                    raise refusal(trip, leg, reply)
+                header = ahead = b""
     except BaseException as error:
         if trip.is_abandoned:
             reset_on_close(stream)
@@ -297,15 +303,10 @@ async def _send_header(trip: Trip, first: Leg | None, stream: ByteStream, header
         raise trip.error(ConnectError, problem, Cause.RESET, at_destination=own) from None
 
 
-async def _ask(
-    trip: Trip, flight: Sequence[Leg], stream: ByteStream, header: bytes
-) -> tuple[ByteStream, ClientHandshake]:
-    """Have the hops of one flight, which are asked at once, do what their legs say; return the last one's handshake.
-
-    `header` goes before the first message.
-    """
+async def _open_handshakes(trip: Trip, flight: Sequence[Leg]) -> tuple[list[tuple[Leg, ClientHandshake]], bytes]:
+    """Begin the handshakes of one flight, whose hops are asked at once; return what the later ones send ahead, too."""
     asked: list[tuple[Leg, ClientHandshake]] = []
-    ahead = received = b""
+    ahead = b""
     for leg in flight:
         if leg.hop.resolve is LOCAL and leg.target.type is DOMAINNAME:
             leg = await with_address(trip, leg)
@@ -313,14 +314,7 @@ async def _ask(
         if asked:
             ahead += handshake.data_to_send()
         asked.append((leg, handshake))
-    for leg, handshake in asked:
-        trip.allow(hop_limit(trip, leg), leg.target)
-        stream = await negotiate(trip, leg, handshake, stream, ahead, received, header)
-        if not handshake.reply.succeeded:
-            raise refusal(trip, leg, handshake.reply)
-        header = ahead = b""
-        received = handshake.trailing_data
-    return stream, handshake
+    return asked, ahead
 
 
 async def with_address(trip: Trip, leg: Leg) -> Leg:
@@ -368,7 +362,7 @@ async def negotiate(
     # Behind the reply of any other hop nothing may come. What does come there is received, so that it is found.
     exact, first = trip.receives_exactly and (leg.next is None or leg.pipeline is Pipeline.CHAIN), True
     try:
-        while not handshake.done:
+        while handshake.state is not DONE:
             trip.enter(leg, handshake.state)
             if request := header + handshake.data_to_send() + ahead:
                 header = ahead = b""

@@ -287,9 +287,11 @@ class Trip:
         """
         now = self._elapsed_from = self.network.now() if since is None else since
         self._limit_seconds, self._target = seconds, target
-        deadline = min(now + seconds, self._began + self._total)
-        if self._abandoned:
-            deadline = min(deadline, self._abandoned.until)
+        deadline, end = now + seconds, self._began + self._total
+        if end < deadline:
+            deadline = end
+        if self._abandoned and self._abandoned.until < deadline:
+            deadline = self._abandoned.until
         self._limit.scope.deadline = deadline
 
     def hurry(self) -> None:
