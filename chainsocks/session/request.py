@@ -136,7 +136,8 @@ class RequestReader:
                     handshake.accept_login()
                 elif by_gssapi and isinstance(handshake, socks5.ServerHandshake):
                     self.client = await by_gssapi.go_on(handshake, self.client)
-                await self.send_answer(handshake)
+                if answer := self.answer(handshake):
+                    await self.client.send(answer)
                 if handshake.state is REPLY:
                     return handshake
                 data = await self._receive()
