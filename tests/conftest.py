@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Generator
@@ -51,6 +52,10 @@ os.environ["XDG_RUNTIME_DIR"] = _runtime.name
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the processes that tests start would compile chainsocks each time
 sys.dont_write_bytecode = False
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control ignores it for what it starts in the background, and all programs below inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")

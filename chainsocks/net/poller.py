@@ -254,7 +254,7 @@ class Poller:
         self._task_woken = self._is_busy = False
         steps = STEPS_BEFORE_YIELD
         until = perf_counter() + MAX_LINGER
-        events = poll(0.0) or (self._wait_for_answer() if self._quick_answers >= ANSWERS_BEFORE_SPIN else [])
+        events = poll(0.0)  # a turn does not begin with a wait: trio may have other tasks to run
         while True:
             passed_on = self.passed_on
             for fd, event in events:
