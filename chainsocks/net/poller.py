@@ -60,9 +60,10 @@ Alternatives
     - Bulk spliced by one or two threads, each with an epoll and duplicates of the sockets, since splice(2) releases the
       GIL. Beside this poller, in interleaved rounds on two busy cores, 1 and 8 streams took 0.88 to 0.96 times the CPU
       per GiB. Bytes per second were 1.0 to 1.16 times as many by medians, and 0.94 to 1.11 times by the ratios to a Go
-      server in the same rounds: no dependable gain. The p99 of an echo beside was the same. The experiment had no idle
-      timer and did not look for the end of a stream, which is part of its gain. A complete one would need a lock
-      wherever a relay is stopped, for its thread may be inside of its pipe.
+      server in the same rounds: no dependable gain. The p99 of an echo beside was the same. BBR paced all of these,
+      which is over for bulk on this machine (`chainsocks.net.pacing`); since then the load is busy all the time. The
+      experiment had no idle timer and did not look for the end of a stream, which is part of its gain. A complete one
+      would need a lock wherever a relay is stopped, for its thread may be inside of its pipe.
     - Compiling the 22 modules of a session as they are (Cython) gained nothing: calls and attributes ate the gain.
     - trio's guest mode moves trio's own wait to a thread, at the price of a thread switch per tick. Not measured.
 """
