@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from operator import index
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -129,7 +130,8 @@ class Address:
                 raise ValueError(f"port {port} is not in 0..65535")
             address = cls.__new__(cls)  # nothing is to be checked or found out: a third of the price of the constructor
             put = object.__setattr__
-            put(address, "host", inet_ntop(AF_INET, packed))
+            host, packed = _ipv4_host(packed)
+            put(address, "host", host)
             put(address, "port", port)
             put(address, "scope", 0)
             put(address, "type", kind)
@@ -138,6 +140,12 @@ class Address:
         if kind is AddressType.IPV6:
             return cls(inet_ntop(AF_INET6, packed), port)
         return cls(packed.decode("utf-8", "surrogateescape"), port)
+
+
+@lru_cache(1024)
+def _ipv4_host(packed: bytes) -> tuple[str, bytes]:
+    """Return the text and the wire form of a host: the addresses of open sessions that go to one host share both."""
+    return inet_ntop(AF_INET, packed), packed
 
 
 MAX_PATH = 107
