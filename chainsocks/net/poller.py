@@ -41,12 +41,12 @@ What it may delay
 
 How it waits for a quick answer
     A virtual core that sleeps takes some 30 us to wake. While messages go back and forth more quickly than that, as
-    between programs of one machine, the poller does not sleep between them: it asks for events again and again, for
-    `SPIN` at most, and lets others have its core each time. One late answer ends that, so a peer across a network never
-    causes it; and so does any event but a message, since a server with many short sessions has no time to sleep anyway.
-    On two quiet cores an echo takes 44 us instead of 112, and 51 us of CPU instead of 62, for to sleep and to wake cost
-    more than to ask; on a single core, which both ends share, it takes 34 us instead of 41. Asking after bulk steps as
-    well took 1.3 times the CPU of bulk.
+    between programs of one machine, the poller does not sleep between them. It asks for events again and again, for
+    `SPIN` at most, and yields its core each time. One late answer ends that, so peers across a network hardly ever
+    cause it. Any event but a message ends it too: a server with many short sessions has no time to sleep anyway. On two
+    quiet cores an echo takes 44 us instead of 112, and 51 us of CPU instead of 62, since sleeping and waking cost more
+    than asking. On a single core, which both ends share, it takes 34 us instead of 41. Asking after bulk steps as well
+    took 1.3 times the CPU of bulk.
 
 Alternatives
     - Tasks with bare sockets, and no poller: the last column above. It remains as the path for systems without epoll.
