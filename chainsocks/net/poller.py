@@ -44,8 +44,8 @@ How it waits for a quick answer
     between programs of one machine, the poller does not sleep between them. It asks for events again and again, for
     `SPIN` at most, and yields its core each time. One late answer ends that, so peers across a network hardly ever
     cause it. Any event but a message ends it too: a server with many short sessions has no time to sleep anyway. On two
-    quiet cores an echo takes 44 us instead of 112, and 51 us of CPU instead of 62, since sleeping and waking cost more
-    than asking. On a single core, which both ends share, it takes 34 us instead of 41. Asking after bulk steps as well
+    quiet cores an echo takes 44 us instead of 112, and 52 us of CPU instead of 62, since sleeping and waking cost more
+    than asking. On a single core, which both ends share, it takes 35 us instead of 41. Asking after bulk steps as well
     took 1.3 times the CPU of bulk.
 
 Alternatives

@@ -23,7 +23,7 @@ __all__ = ["Record", "Traffic", "prefix_ids", "sessions_begun"]
 
 log = logging.getLogger("chainsocks.session")
 _DIFFICULT = re.compile('[ "=]').search
-_COMMANDS = {command: command.name for command in Command}  # a third of the price of the attribute
+_COMMANDS = {command: command.name for command in Command}  # a quarter of the price of the attribute
 _ids = count(1)
 _prefix = ""
 

@@ -25,7 +25,7 @@ from chainsocks.protocol.http_connect import can_be_authority, problem_of
 from chainsocks.protocol.http_exchange import WITH_MAX_FORWARDS, HttpExchange, parse_target
 from chainsocks.protocol.messages import Command, Method, Reply, ReplyCode, Request, UsernamePassword, Version
 
-__all__ = ["EMPTY_LINE", "MAX_HEADER", "HttpServerHandshake", "may_be_http", "status_of"]
+__all__ = ["MAX_HEADER", "HttpServerHandshake", "has_begun", "may_be_http", "status_of"]
 
 MAX_HEADER = 32 * 1024
 """Bytes of the header section of a request."""
@@ -34,7 +34,7 @@ _WEBDAV = ["COPY", "LOCK", "MERGE", "MKACTIVITY", "MKCOL", "MOVE", "PROPFIND", "
 _METHODS = tuple(b"%b " % method.encode() for method in (*HTTPMethod, *_WEBDAV, "CHECKOUT", "UNLOCK"))
 """Those of HTTP, and of WebDAV and its extensions, such as Subversion's; other protocols begin with words as well."""
 _END = b"\r\n\r\n"
-EMPTY_LINE = b"\r\n"
+_EMPTY_LINE = b"\r\n"
 _LONE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0").search
 _CONTINUED = re.compile(rb"\r\n[ \t]").search
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -52,7 +52,12 @@ _CHALLENGE = (b"Proxy-Authenticate", b'Basic realm="chainsocks", charset="UTF-8"
 
 def may_be_http(data: bytes) -> bool:
     """Whether `data` is the beginning of a request: a method, or a part of one, behind an empty line or not."""
-    return _begins_with_method(data.removeprefix(EMPTY_LINE)) or data == EMPTY_LINE[:1]
+    return not has_begun(data) or _begins_with_method(data.removeprefix(_EMPTY_LINE))
+
+
+def has_begun(data: bytes) -> bool:
+    """Whether `data` is more than the empty line that may come before a request, or a part of that."""
+    return not _EMPTY_LINE.startswith(data)
 
 
 def _begins_with_method(data: bytes) -> bool:
@@ -87,10 +92,10 @@ class HttpServerHandshake(ServerHandshake):
         if self.state is not State.REQUEST:
             return False
         if not self._has_begun:
-            if EMPTY_LINE.startswith(self._incoming):
+            if not has_begun(self._incoming):
                 return False
             self._has_begun = True
-            self._incoming = self._incoming.removeprefix(EMPTY_LINE)
+            self._incoming = self._incoming.removeprefix(_EMPTY_LINE)
         data = self._incoming
         if not _begins_with_method(data):
             raise unexpected_opening("this is neither SOCKS nor HTTP", data)

@@ -128,12 +128,9 @@ def describe_reply(code: int) -> str:
     return f"{_WORDING.get(code, 'unassigned reply code')} ({show_code(code)})"
 
 
-_HEX = [f"{byte:02X}" for byte in range(256)]
-
-
 def show_code(code: int) -> str:
     """Return the byte of a reply code, in hex."""
-    return _HEX[code & 0xFF]
+    return f"{code & 0xFF:02X}"
 
 
 _SUCCEEDED = ReplyCode.SUCCEEDED.value  # a global is 30 times as quick as a member of an enum

@@ -154,7 +154,7 @@ class ClientHandshake(GssapiClientHandshake):
     def __init__(self, request: Request) -> None:
         super().__init__(_NEGOTIATING)
         self._request = request
-        self._credentials = _login_of(request.credentials) if request.credentials else None
+        self._credentials = _login_of(request.credentials)
         self._greet()
 
     def _greet(self) -> None:

@@ -21,7 +21,7 @@ from anyio.abc import ByteStream
 from chainsocks.network import reset_on_close
 from chainsocks.observe.outcomes import OutcomeKind
 from chainsocks.observe.record import Traffic
-from chainsocks.relay.idle import Scope, restart
+from chainsocks.relay.idle import Scope, restart, touch
 from chainsocks.relay.pump import FAILED, FINISHED, SINK_BROKEN, SOURCE_BROKEN, End, pump
 
 __all__ = ["Outcome", "PumpedRelay", "Relay"]
@@ -134,15 +134,11 @@ class Relay(ABC, Generic[StreamT]):
 
     def _moved_up(self, size: int) -> None:
         self._traffic.up += size
-        now = self._now()
-        if now >= self._scope.deadline - self._idle:  # as `touch`, without a frame for each piece
-            restart(self._scope, self._idle, now)
+        touch(self._scope, self._idle, self._now())
 
     def _moved_down(self, size: int) -> None:
         self._traffic.down += size
-        now = self._now()
-        if now >= self._scope.deadline - self._idle:
-            restart(self._scope, self._idle, now)
+        touch(self._scope, self._idle, self._now())
 
     def _up_ended(self, end: End) -> None:
         self._up_end = end

@@ -70,8 +70,6 @@ class Deadlines:
         self._order = count()  # keeps entries with the same time in order, and deadlines from being compared
         self._open = 0
         self._sleep = trio.CancelScope()
-        self._wakes_at = math.inf
-        """The deadline of `_sleep`, which is a property there."""
         self.now = trio.lowlevel.current_clock().current_time
         """Returns the time on trio's clock, a third as expensive as `trio.current_time`."""
 
@@ -82,8 +80,8 @@ class Deadlines:
     def schedule(self, when: float, entry: Deadline) -> None:
         """Call ``entry.check`` at `when`."""
         heappush(self._heap, (when, next(self._order), entry))
-        if when < self._wakes_at:
-            self._wakes_at = self._sleep.deadline = when
+        if when < self._sleep.deadline:
+            self._sleep.deadline = when
 
     def opened(self) -> None:
         """Count a deadline that is kept from now on."""
@@ -99,8 +97,8 @@ class Deadlines:
     async def run(self) -> None:
         """Check each deadline when its time has come, until cancelled."""
         while True:
-            self._wakes_at = self._heap[0][0] if self._heap else math.inf
-            with trio.CancelScope(deadline=self._wakes_at) as self._sleep:
+            first = self._heap[0][0] if self._heap else math.inf
+            with trio.CancelScope(deadline=first) as self._sleep:
                 await trio.sleep_forever()
             now = trio.current_time()
             while self._heap and self._heap[0][0] <= now:

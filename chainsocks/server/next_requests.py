@@ -9,7 +9,7 @@
    open files. For a further one, the one that has waited longest is closed, as its client expects of any server (RFC
    9112 section 9.5).
 2. The first bytes of the next request are read here, and handed on with the connection. An empty line is none (RFC
-   9112 section 2.2).
+   9112 section 2.2): `chainsocks.protocol.http_proxy.has_begun`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,11 @@ import trio
 from anyio import BrokenResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from chainsocks.protocol.http_proxy import EMPTY_LINE
+from chainsocks.protocol.http_proxy import has_begun
 from chainsocks.server.file_limit import current_limit, waiting_that_fit
 from chainsocks.session.connection import Connection, Earlier
 
 __all__ = ["NextRequests"]
-
-_NOTHING = (b"", EMPTY_LINE)
-"""What is no beginning of a request."""
 
 
 class NextRequests:
@@ -43,21 +40,21 @@ class NextRequests:
         The connection has been closed then.
         """
         client, earlier = connection.client, connection.earlier or Earlier(connection.client)
-        heard = b""
+        heard = earlier.heard
         if len(self._waiting) >= waiting_that_fit(current_limit()):
             self.make_room()
         try:
             with trio.move_on_after(seconds) as scope:
                 self._waiting[client] = scope
-                while heard in _NOTHING:
-                    heard = await earlier.client.receive()
+                while not has_begun(heard):
+                    heard += await earlier.client.receive()
         except (BrokenResourceError, EndOfStream):
             pass  # it has no further request
         finally:
             self._waiting.pop(client, None)
-            if heard in _NOTHING:
+            if not has_begun(heard):
                 await client.aclose()
-        return None if heard in _NOTHING else connection._replace(earlier=earlier._replace(heard=heard))
+        return connection._replace(earlier=earlier._replace(heard=heard)) if has_begun(heard) else None
 
     def make_room(self) -> bool:
         """Have the connection that has waited longest close, for its files; return False if there is none."""

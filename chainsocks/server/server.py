@@ -44,6 +44,7 @@ from chainsocks.observe.events import Events
 from chainsocks.observe.live import LiveSession, LiveSessions
 from chainsocks.observe.privacy import shown
 from chainsocks.protocol.address import address_of
+from chainsocks.protocol.http_proxy import has_begun
 from chainsocks.server.accept import accept_connections
 from chainsocks.server.admission import Admission, Place
 from chainsocks.server.deadlines import Deadlines, open_deadlines
@@ -411,7 +412,7 @@ class Server:
         is_wanted = any(active.terms == connection.listener for active in self._active)
         if not isinstance(client, SocketStream) or self._accepting.cancel_scope.cancel_called or not is_wanted:
             await client.aclose()
-        elif connection.earlier and connection.earlier.heard:
+        elif connection.earlier and has_begun(connection.earlier.heard):
             self._admit(connection, client, None)
         else:
             self._accepting.start_soon(self._wait_for_request, connection)

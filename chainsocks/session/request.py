@@ -18,7 +18,6 @@ from chainsocks.protocol.detect import server_handshake
 from chainsocks.protocol.dns_handshake import QuestionHandshake
 from chainsocks.protocol.gssapi import Principal
 from chainsocks.protocol.handshake import ServerHandshake, State
-from chainsocks.protocol.http_proxy import EMPTY_LINE
 from chainsocks.protocol.messages import Command, Method, Request, UsernamePassword, Version
 from chainsocks.protocol.unspoken import UnspokenHandshake
 from chainsocks.routing.rules import Caller
@@ -136,8 +135,7 @@ class RequestReader:
                     handshake.accept_login()
                 elif by_gssapi and isinstance(handshake, socks5.ServerHandshake):
                     self.client = await by_gssapi.go_on(handshake, self.client)
-                if answer := self.answer(handshake):
-                    await self.client.send(answer)
+                await self.send_answer(handshake)
                 if handshake.state is REPLY:
                     return handshake
                 data = await self._receive()
@@ -182,11 +180,7 @@ class RequestReader:
         return LoginRefused(problem, Cause.TIMED_OUT)
 
     def next_connection(self, heard: bytes) -> Connection:
-        """Return the connection for another session, whose client has sent `heard` already.
-
-        An empty line alone is no beginning of a request (RFC 9112 section 2.2).
-        """
-        heard = b"" if heard == EMPTY_LINE else heard
+        """Return the connection for another session, whose client has sent `heard` already."""
         return self.connection._replace(earlier=Earlier(self.client, self._certificate, heard))
 
     async def close(self, seconds: float) -> None:

@@ -46,34 +46,24 @@ def sock(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
 
 
 @needs_bbr
-def test_bbr_is_replaced_on_this_machine(sock: socket.socket) -> None:
-    choose(sock, "bbr")
+@pytest.mark.parametrize(
+    ("before", "local", "replacement", "after"),
+    [
+        pytest.param("bbr", True, "reno", "reno", id="on this machine"),
+        pytest.param("bbr", False, "reno", "bbr", id="on the way to others"),
+        pytest.param("reno", True, "bbr", "reno", id="it does not pace"),
+        pytest.param("bbr", True, "no such thing", "bbr", id="the system allows no other one"),
+    ],
+)
+def test_what_is_replaced(
+    sock: socket.socket, monkeypatch: pytest.MonkeyPatch, before: str, replacement: str, after: str, *, local: bool
+) -> None:
+    if not local:
+        monkeypatch.setattr("chainsocks.net.pacing.is_local", lambda *_: False)
+    monkeypatch.setattr("chainsocks.net.pacing._UNPACED", replacement.encode())
+    choose(sock, before)
     stop_pacing(sock)
-    assert chosen(sock) == "reno"
-
-
-@needs_bbr
-def test_bbr_stays_on_the_way_to_others(sock: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainsocks.net.pacing.is_local", lambda *_: False)
-    choose(sock, "bbr")
-    stop_pacing(sock)
-    assert chosen(sock) == "bbr"
-
-
-@needs_bbr
-def test_what_does_not_pace_stays(sock: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    choose(sock, "reno")
-    monkeypatch.setattr("chainsocks.net.pacing._UNPACED", b"bbr")
-    stop_pacing(sock)
-    assert chosen(sock) == "reno"
-
-
-@needs_bbr
-def test_a_system_that_allows_no_other_one_keeps_bbr(sock: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    choose(sock, "bbr")
-    monkeypatch.setattr("chainsocks.net.pacing._UNPACED", b"no such thing")
-    stop_pacing(sock)
-    assert chosen(sock) == "bbr"
+    assert chosen(sock) == after
 
 
 def test_sockets_that_know_nothing_of_it_are_left_alone(sock: socket.socket) -> None:
